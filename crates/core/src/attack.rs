@@ -1,0 +1,79 @@
+//! Attacks, and the checks that each result passes before anybody believes it.
+
+use std::fmt::Debug;
+
+use candle_core::{DType, Tensor};
+use temper_data::Rng;
+
+use crate::search::replace;
+use crate::{Ball, Chosen, Error, Norm, Result, TOLERANCE, Victim};
+
+/// A way to perturb images so that a network errs.
+pub trait Attack: Debug + Send + Sync {
+    /// `Some(norm)`: searches the smallest perturbation and ignores radii; what does not fit the radius then counts as
+    /// not broken.
+    fn minimal(&self) -> Option<Norm> {
+        None
+    }
+
+    /// Perturbed pixels `[n, c, h, w]`, one row per row of `victim`'s batch, inside `ball`. All randomness comes from
+    /// `rng`, keyed by sample.
+    fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor>;
+}
+
+/// An attack's result after its checks.
+#[derive(Debug, Clone)]
+pub struct Perturbed {
+    /// `[n, c, h, w]`, inside ball and box. Where a minimum-norm attack needed more than the radius: the clean image.
+    pub pixels: Tensor,
+    /// For minimum-norm attacks: how far from each clean image the adversarial one was, in the attack's norm, whatever
+    /// the radius, `[n]`; infinite where what the attack returned is not adversarial.
+    pub distances: Option<Vec<f64>>,
+}
+
+/// Runs an attack and checks its result: shape, finite, in [0, 1], inside the ball to 1e-6 (then clamped to it exactly).
+/// An attack that breaks a rule is an error that names it.
+pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Perturbed> {
+    let pixels = attack.perturb(victim, ball, rng)?.detach();
+    let faulty = |what: String| Error::Faulty { attack: attack.name().into(), what };
+    if pixels.dims() != ball.center().dims() || pixels.dtype() != ball.center().dtype() {
+        let want = ball.center();
+        return Err(faulty(format!(
+            "{:?} of {:?} for pixels of {:?}, {:?}",
+            pixels.dtype(),
+            pixels.dims(),
+            want.dtype(),
+            want.dims()
+        )));
+    }
+    let values = pixels.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    let row = |at: usize| victim.ids()[at * victim.len() / values.len().max(1)];
+    if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+        return Err(faulty(format!("a pixel of {} for sample {}", values[at], row(at))));
+    }
+    if let Some(at) = values.iter().position(|v| *v < -TOLERANCE || *v > 1.0 + TOLERANCE) {
+        return Err(faulty(format!("a pixel of {} for sample {}, outside [0, 1]", values[at], row(at))));
+    }
+    let radii: Vec<f64> = ball.radii().to_dtype(DType::F64)?.to_vec1()?;
+    if let Some(norm) = attack.minimal() {
+        let found = victim.broken(&pixels)?;
+        let distances = ball.distances(&pixels, norm)?;
+        let distances = distances.iter().zip(found).map(|(d, found)| if found { *d } else { f64::INFINITY }).collect();
+        let within = ball.distances(&pixels, ball.norm())?;
+        let outside: Vec<bool> = within.iter().zip(&radii).map(|(d, r)| *d > r + TOLERANCE).collect();
+        let clean = ball.center().index_select(&crate::ball::index_of(&outside, ball.center())?, 0)?;
+        let fitting = if outside.contains(&true) { replace(&pixels, &clean, &outside)? } else { pixels };
+        return Ok(Perturbed { pixels: ball.project(&fitting)?, distances: Some(distances) });
+    }
+    let distances = ball.distances(&pixels, ball.norm())?;
+    // An l2 distance is rounded in proportion to its size.
+    let excess = |i: usize| distances[i] - radii[i] * (1.0 + TOLERANCE) - TOLERANCE;
+    if let Some(i) = (0..radii.len()).find(|i| excess(*i) > 0.0) {
+        let (id, norm) = (victim.ids()[i], ball.norm());
+        return Err(faulty(format!(
+            "an image at {norm} distance {} from sample {id}, whose radius is {}",
+            distances[i], radii[i]
+        )));
+    }
+    Ok(Perturbed { pixels: ball.project(&pixels)?, distances: None })
+}

@@ -1,0 +1,155 @@
+//! The images that an attack may return: a ball around each clean image, cut by the box [0, 1].
+
+use candle_core::{DType, Tensor};
+use temper_data::Rng;
+
+use crate::{Norm, Pixels, Result};
+
+/// How far outside its ball rounding may carry an image, in pixel values of [0, 1].
+pub const TOLERANCE: f64 = 1e-6;
+
+/// Balls around the clean images of a batch, one radius a sample.
+#[derive(Debug, Clone)]
+pub struct Ball {
+    center: Tensor,
+    radii: Tensor,
+    norm: Norm,
+    ids: Vec<u64>,
+    /// The box that holds ball and [0, 1]; for l-inf it is the whole answer.
+    low: Tensor,
+    high: Tensor,
+}
+
+impl Ball {
+    /// Balls of `radii` `[n]` around `center` `[n, c, h, w]`; `ids` key the samples' random starts.
+    pub fn new(center: &Tensor, radii: &[f64], norm: Norm, ids: &[u64]) -> Result<Self> {
+        let n = center.dim(0)?;
+        let radii = Tensor::from_vec(radii.to_vec(), n, center.device())?.to_dtype(center.dtype())?;
+        let wide = column(&radii)?;
+        let low = center.broadcast_sub(&wide)?.clamp(0.0, 1.0)?;
+        let high = center.broadcast_add(&wide)?.clamp(0.0, 1.0)?;
+        Ok(Self { center: center.clone(), radii, norm, ids: ids.to_vec(), low, high })
+    }
+
+    /// The clean images, `[n, c, h, w]`.
+    pub fn center(&self) -> &Tensor {
+        &self.center
+    }
+
+    /// Radii in pixel values of [0, 1], `[n]`.
+    pub fn radii(&self) -> &Tensor {
+        &self.radii
+    }
+
+    /// How distance is measured.
+    pub fn norm(&self) -> Norm {
+        self.norm
+    }
+
+    /// The nearest allowed images (l2: of those on the way back to the centre, then cut by the box).
+    pub fn project(&self, pixels: &Tensor) -> Result<Tensor> {
+        let pixels = match self.norm {
+            Norm::Linf => pixels.clone(),
+            Norm::L2 => {
+                let offset = (pixels - &self.center)?;
+                // At most 1, and 0 where the radius is; an offset of 0 stays 0.
+                let shrink = self.radii.div(&norms(&offset, Norm::L2)?.maximum(1e-30)?)?.minimum(1.0)?;
+                (&self.center + offset.broadcast_mul(&column(&shrink)?)?)?
+            }
+        };
+        Ok(pixels.maximum(&self.low)?.minimum(&self.high)?)
+    }
+
+    /// A random allowed image for each sample: uniform in the ball, then cut by the box.
+    pub fn random(&self, rng: &Rng) -> Result<Tensor> {
+        self.project(&self.random_unclamped(rng)?)
+    }
+
+    /// As [`Self::random`], but not cut by the box: the authors' code of IAAT starts there.
+    pub fn random_unclamped(&self, rng: &Rng) -> Result<Tensor> {
+        let len = self.center.elem_count() / self.ids.len().max(1);
+        let tensor = |values: Vec<f32>| -> Result<Tensor> {
+            let tensor = Tensor::from_vec(values, self.center.shape(), self.center.device())?;
+            Ok(tensor.to_dtype(self.center.dtype())?)
+        };
+        let offset = match self.norm {
+            Norm::Linf => tensor(rng.uniform(&self.ids, len))?,
+            Norm::L2 => {
+                // A random direction, at a distance such that equal volumes are equally likely.
+                let direction = self.unit(&tensor(rng.normal(&self.ids, len))?)?;
+                let uniform = rng.named("distance").uniform(&self.ids, 1);
+                let distance = uniform.iter().map(|u| ((f64::from(*u) + 1.0) / 2.0).powf(1.0 / len as f64));
+                let distance = Tensor::from_vec(distance.collect::<Vec<f64>>(), self.ids.len(), self.center.device())?;
+                direction.broadcast_mul(&column(&distance.to_dtype(self.center.dtype())?)?)?
+            }
+        };
+        Ok((&self.center + offset.broadcast_mul(&column(&self.radii)?)?)?)
+    }
+
+    /// The direction of length 1 in this norm along which a score with this gradient rises fastest: its sign for l-inf,
+    /// itself over its length for l2. A gradient of 0 gives 0.
+    pub fn steepest(&self, gradient: &Tensor) -> Result<Tensor> {
+        match self.norm {
+            Norm::Linf => Ok(gradient.sign()?),
+            Norm::L2 => self.unit(gradient),
+        }
+    }
+
+    fn unit(&self, direction: &Tensor) -> Result<Tensor> {
+        // Scaled by its largest entry first, so that tiny gradients keep their direction.
+        let largest = column(&norms(direction, Norm::Linf)?.maximum(f64::from(f32::MIN_POSITIVE))?)?;
+        let direction = direction.broadcast_div(&largest)?;
+        let length = column(&norms(&direction, Norm::L2)?.maximum(1e-12)?)?;
+        Ok(direction.broadcast_div(&length)?)
+    }
+
+    /// One step length a sample, `[n, 1, 1, 1]`: `fixed`, or `relative` times the radius where that is longer.
+    pub fn lengths(&self, fixed: Pixels, relative: f64) -> Result<Tensor> {
+        column(&(&self.radii * relative)?.maximum(fixed.get())?)
+    }
+
+    /// `pixels + lengths * direction`, projected.
+    pub fn step(&self, pixels: &Tensor, direction: &Tensor, lengths: &Tensor) -> Result<Tensor> {
+        self.project(&(pixels + direction.broadcast_mul(lengths)?)?)
+    }
+
+    /// Distance of each image to its clean one, in `norm`.
+    pub fn distances(&self, pixels: &Tensor, norm: Norm) -> Result<Vec<f64>> {
+        Ok(norms(&(pixels - &self.center)?, norm)?.to_dtype(DType::F64)?.to_vec1()?)
+    }
+
+    /// The balls of some samples.
+    pub fn rows(&self, mask: &[bool]) -> Result<Self> {
+        let index = index_of(mask, &self.center)?;
+        let pick = |t: &Tensor| t.index_select(&index, 0);
+        Ok(Self {
+            center: pick(&self.center)?,
+            radii: pick(&self.radii)?,
+            norm: self.norm,
+            ids: self.ids.iter().zip(mask).filter(|(_, keep)| **keep).map(|(id, _)| *id).collect(),
+            low: pick(&self.low)?,
+            high: pick(&self.high)?,
+        })
+    }
+}
+
+/// Positions of `true` as an index on the device of `like`.
+pub(crate) fn index_of(mask: &[bool], like: &Tensor) -> Result<Tensor> {
+    let index: Vec<u32> = (0..mask.len() as u32).filter(|i| mask[*i as usize]).collect();
+    let n = index.len();
+    Ok(Tensor::from_vec(index, n, like.device())?)
+}
+
+/// Length of each row of `[n, c, h, w]`, `[n]`.
+fn norms(rows: &Tensor, norm: Norm) -> Result<Tensor> {
+    let rows = rows.flatten_from(1)?;
+    Ok(match norm {
+        Norm::Linf => rows.abs()?.max(1)?,
+        Norm::L2 => rows.sqr()?.sum(1)?.sqrt()?,
+    })
+}
+
+/// `[n]` as `[n, 1, 1, 1]`.
+fn column(values: &Tensor) -> Result<Tensor> {
+    Ok(values.reshape((values.elem_count(), 1, 1, 1))?)
+}

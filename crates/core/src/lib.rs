@@ -1,0 +1,59 @@
+//! The vocabulary of temper: five traits (data set, model, attack, loss, epsilon policy), the registries in which
+//! plugin crates enter them, and what their methods speak of: balls, victims, batches, radii.
+//!
+//! A plugin needs [`prelude`] and nothing else.
+
+// The path `temper_core` that `plugin!` writes must also resolve inside this crate's own tests.
+extern crate self as temper_core;
+
+mod attack;
+mod ball;
+mod batch;
+mod dataset;
+mod epsilon;
+mod error;
+mod loss;
+mod model;
+mod plugin;
+mod registry;
+mod search;
+mod units;
+mod victim;
+
+pub use attack::{Attack, Perturbed, perturb};
+pub use ball::{Ball, TOLERANCE};
+pub use batch::Batch;
+pub use dataset::Dataset;
+pub use epsilon::{Epsilon, Visit};
+pub use error::{Error, Result};
+pub use loss::{Loss, Step};
+pub use model::Model;
+pub use registry::{Chosen, Kind, Param, Parsed, Plugin, Summary, duplicates, summaries};
+pub use search::{Judge, Walk, restarts};
+pub use units::{Field, Fraction, NonNegative, Norm, Pixels, Positive, nonzero};
+pub use victim::{Goal, Network, Pass, Passes, Rows, Score, Victim, cross_entropy};
+
+pub use candle_core::{DType, Device, Tensor, Var};
+pub use temper_data::{Error as DataError, Image, Rng, Source, Split};
+pub use temper_nn as nn;
+
+/// What `plugin!` expands to needs these; not part of the interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use {erased_serde, inventory, serde, toml};
+}
+
+/// Everything that a plugin crate needs.
+pub mod prelude {
+    pub use std::num::NonZeroUsize;
+    pub use std::path::PathBuf;
+
+    pub use crate::nn::{Conv2d, Pool2d};
+    pub use crate::{
+        Attack, Ball, Batch, Chosen, DataError, Dataset, Epsilon, Error, Fraction, Goal, Image, Judge, Loss,
+        Model, NonNegative, Norm, Pixels, Positive, Result, Rng, Rows, Source, Split, Step, Tensor, Victim, Visit, Walk,
+        cross_entropy, nonzero, options, plugin, restarts,
+    };
+    /// The layer graph that a model builds.
+    pub use temper_nn::Network;
+}

@@ -1,0 +1,270 @@
+//! The five open sets, and how TOML chooses from them.
+//!
+//! Plugin crates enter themselves with [`plugin!`](crate::plugin); what is collected here is data and function pointers
+//! only. TOML tags a plugin from outside: `attack.pgd = { steps = 20 }`, or `attack = "pgd"` for all defaults.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use toml::Table;
+
+use crate::{Attack, Dataset, Epsilon, Field, Loss, Model};
+
+/// One documented parameter of a plugin.
+#[derive(Debug)]
+pub struct Param {
+    /// Key in TOML.
+    pub name: &'static str,
+    /// Its documentation, a line each.
+    pub doc: &'static [&'static str],
+    /// What it may be, in words.
+    pub expects: fn() -> String,
+}
+
+/// What a plugin's parser gives: the plugin, and all its parameters, defaults included.
+pub type Parsed<T> = (Box<T>, Table);
+
+/// An entry of a registry.
+pub struct Plugin<T: ?Sized + 'static> {
+    /// Name in TOML.
+    pub name: &'static str,
+    /// Cargo package that contributes it.
+    pub package: &'static str,
+    /// Documentation, a line each.
+    pub doc: &'static [&'static str],
+    /// Parameters in the order of their declaration.
+    pub params: &'static [Param],
+    /// The parameters' defaults; one whose default is to be absent is missing here.
+    pub defaults: fn() -> Table,
+    /// Reads parameters; those not given get their defaults.
+    pub parse: fn(&mut dyn erased_serde::Deserializer<'_>) -> Result<Parsed<T>, erased_serde::Error>,
+}
+
+impl<T: ?Sized> fmt::Debug for Plugin<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.name, self.package)
+    }
+}
+
+/// An open set of implementations: one of the five traits.
+pub trait Kind: 'static {
+    /// The word for it in messages and commands.
+    const WORD: &'static str;
+    /// Where in a pipeline such a plugin is written.
+    const PLACE: &'static str;
+    /// All that is linked in, by name.
+    fn plugins() -> Vec<&'static Plugin<Self>>;
+
+    /// The plugin of this name.
+    fn find(name: &str) -> Option<&'static Plugin<Self>> {
+        Self::plugins().into_iter().find(|plugin| plugin.name == name)
+    }
+}
+
+macro_rules! kind {
+    ($($kind:ident, $word:literal, $place:literal;)*) => {
+        $(
+            inventory::collect!(Plugin<dyn $kind>);
+            impl Kind for dyn $kind {
+                const WORD: &'static str = $word;
+                const PLACE: &'static str = $place;
+                fn plugins() -> Vec<&'static Plugin<dyn $kind>> {
+                    let mut all: Vec<_> = inventory::iter::<Plugin<dyn $kind>>.into_iter().collect();
+                    all.sort_by_key(|plugin| (plugin.name, plugin.package));
+                    all
+                }
+            }
+        )*
+
+        /// Every plugin of every registry, by kind and name.
+        pub fn summaries() -> Vec<Summary> {
+            let mut all = vec![];
+            $(all.extend(<dyn $kind>::plugins().into_iter().map(Summary::of));)*
+            all
+        }
+    };
+}
+kind! {
+    Dataset, "dataset", "dataset";
+    Model, "model", "model";
+    Attack, "attack", "train.attack";
+    Loss, "loss", "train.loss";
+    Epsilon, "epsilon", "train.epsilon";
+}
+
+/// An entry of a registry, whatever its kind.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// Word of its kind.
+    pub kind: &'static str,
+    /// Where in a pipeline it is written.
+    pub place: &'static str,
+    /// Name in TOML.
+    pub name: &'static str,
+    /// Cargo package.
+    pub package: &'static str,
+    /// Documentation, a line each.
+    pub doc: &'static [&'static str],
+    /// Parameters.
+    pub params: &'static [Param],
+    /// The parameters' defaults.
+    pub defaults: Table,
+}
+
+impl Summary {
+    fn of<T: ?Sized + Kind>(plugin: &'static Plugin<T>) -> Self {
+        let Plugin { name, package, doc, params, .. } = *plugin;
+        Self { kind: T::WORD, place: T::PLACE, name, package, doc, params, defaults: (plugin.defaults)() }
+    }
+}
+
+/// Names that two packages claim, as messages. An empty list is a sound registry.
+pub fn duplicates() -> Vec<String> {
+    let all = summaries();
+    let same = all.windows(2).filter(|pair| pair[0].kind == pair[1].kind && pair[0].name == pair[1].name);
+    same.map(|pair| {
+        let (kind, name) = (pair[0].kind, pair[0].name);
+        format!("{kind} `{name}` is registered by both {} and {}", pair[0].package, pair[1].package)
+    })
+    .collect()
+}
+
+/// A plugin that a pipeline chose, with its parameters.
+pub struct Chosen<T: ?Sized + Kind> {
+    plugin: &'static Plugin<T>,
+    value: Box<T>,
+    params: Table,
+}
+
+impl<T: ?Sized + Kind> Chosen<T> {
+    /// The plugin of this name with default parameters, if there is one that needs no others.
+    pub fn by_name(name: &str) -> Result<Self, String> {
+        let empty = de::value::MapDeserializer::<_, de::value::Error>::new(std::iter::empty::<(&str, &str)>());
+        let plugin = find::<T, de::value::Error>(name).map_err(|e| e.to_string())?;
+        parse(plugin, empty).map_err(|e: de::value::Error| e.to_string())
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.plugin.name
+    }
+
+    /// Its parameters, defaults included.
+    pub fn params(&self) -> &Table {
+        &self.params
+    }
+}
+
+impl<T: ?Sized + Kind> Deref for Chosen<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: ?Sized + Kind> fmt::Debug for Chosen<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.name(), self.params)
+    }
+}
+
+impl<T: ?Sized + Kind> Field for Chosen<T> {
+    fn expects() -> String {
+        format!("{}, by name or as a table {{ name = {{ .. }} }}", T::WORD)
+    }
+}
+
+impl<T: ?Sized + Kind> Serialize for Chosen<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(self.name(), &self.params)?;
+        map.end()
+    }
+}
+
+impl<'de, T: ?Sized + Kind> de::Deserialize<'de> for Chosen<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Choice(PhantomData))
+    }
+}
+
+struct Choice<T: ?Sized>(PhantomData<T>);
+
+impl<'de, T: ?Sized + Kind> de::Visitor<'de> for Choice<T> {
+    type Value = Chosen<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "one {}: its name, or a table `{{ name = {{ .. }} }}`", T::WORD)
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Chosen<T>, E> {
+        let empty = de::value::MapDeserializer::<_, E>::new(std::iter::empty::<(&str, &str)>());
+        parse(find::<T, E>(name)?, empty)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Chosen<T>, A::Error> {
+        let Some(name) = map.next_key::<Name<T>>()? else {
+            return Err(de::Error::invalid_length(0, &self));
+        };
+        let chosen = map.next_value_seed(Parameters(name.0))?;
+        if let Some(extra) = map.next_key::<Name<T>>()? {
+            let (word, first, second) = (T::WORD, chosen.name(), extra.0.name);
+            return Err(de::Error::custom(format_args!("more than one {word}: `{first}` and `{second}`")));
+        }
+        Ok(chosen)
+    }
+}
+
+fn find<T: ?Sized + Kind, E: de::Error>(name: &str) -> Result<&'static Plugin<T>, E> {
+    let plugins = T::plugins();
+    if let Some(plugin) = plugins.iter().find(|plugin| plugin.name == name) {
+        return Ok(plugin);
+    }
+    // Near enough to be a slip of the keyboard.
+    let distance = |plugin: &&&Plugin<T>| strsim::damerau_levenshtein(plugin.name, name);
+    let nearest = plugins.iter().min_by_key(distance).filter(|p| distance(p) <= 1 + name.len() / 3);
+    let hint = nearest.map(|plugin| format!("did you mean `{}`? ", plugin.name)).unwrap_or_default();
+    let known: Vec<_> = plugins.iter().map(|plugin| format!("`{}`", plugin.name)).collect();
+    Err(E::custom(format_args!("unknown {} `{name}`; {hint}known: {}", T::WORD, known.join(", "))))
+}
+
+fn parse<'de, T: ?Sized + Kind, D: Deserializer<'de>>(
+    plugin: &'static Plugin<T>,
+    deserializer: D,
+) -> Result<Chosen<T>, D::Error> {
+    let mut erased = <dyn erased_serde::Deserializer<'_>>::erase(deserializer);
+    let (value, params) = (plugin.parse)(&mut erased).map_err(de::Error::custom)?;
+    Ok(Chosen { plugin, value, params })
+}
+
+/// A key that must be a plugin's name.
+struct Name<T: ?Sized + 'static>(&'static Plugin<T>);
+
+impl<'de, T: ?Sized + Kind> de::Deserialize<'de> for Name<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Key<T: ?Sized>(PhantomData<T>);
+        impl<T: ?Sized + Kind> de::Visitor<'_> for Key<T> {
+            type Value = Name<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "the name of one {}", T::WORD)
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Name<T>, E> {
+                find::<T, E>(name).map(Name)
+            }
+        }
+        deserializer.deserialize_str(Key(PhantomData))
+    }
+}
+
+/// The table behind a plugin's name.
+struct Parameters<T: ?Sized + 'static>(&'static Plugin<T>);
+
+impl<'de, T: ?Sized + Kind> DeserializeSeed<'de> for Parameters<T> {
+    type Value = Chosen<T>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Chosen<T>, D::Error> {
+        parse(self.0, deserializer)
+    }
+}

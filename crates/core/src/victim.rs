@@ -1,0 +1,245 @@
+//! The network under attack, as an attack sees it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use candle_core::{D, DType, Tensor, Var};
+use temper_nn::{Classifier, Frozen, RunningStatistics};
+
+use crate::ball::index_of;
+use crate::{Batch, Result};
+
+/// The classifier behind a victim, and how its batch norm runs.
+#[derive(Debug, Clone, Copy)]
+pub enum Network<'a> {
+    /// Evaluation mode: running statistics. Every sample is on its own.
+    Frozen(&'a Frozen),
+    /// Training mode: statistics of the batch at hand, which also move the running ones (as in the authors' code).
+    BatchStatistics(&'a Classifier),
+}
+
+/// What an attack is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// Find a misclassified image; one is as good as another. Evaluation.
+    Mistake,
+    /// Make the score as high as possible at the last iterate. Training and Algorithm 2.
+    Loss,
+}
+
+/// Passes through a network, counted a sample: a forward pass of a batch of 128 counts 128.
+#[derive(Debug, Default)]
+pub struct Passes {
+    forwards: AtomicU64,
+    backwards: AtomicU64,
+}
+
+impl Passes {
+    /// Forward passes.
+    pub fn forwards(&self) -> u64 {
+        self.forwards.load(Ordering::Relaxed)
+    }
+
+    /// Backward passes.
+    pub fn backwards(&self) -> u64 {
+        self.backwards.load(Ordering::Relaxed)
+    }
+
+    /// Adds some.
+    pub fn count(&self, forwards: usize, backwards: usize) {
+        self.forwards.fetch_add(forwards as u64, Ordering::Relaxed);
+        self.backwards.fetch_add(backwards as u64, Ordering::Relaxed);
+    }
+}
+
+/// Which samples a victim holds.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// True classes, `[n]`, `u32`.
+    pub labels: Tensor,
+    /// Where each sample stands in the batch that the victim was made of, `[n]`, `u32`.
+    pub positions: Tensor,
+}
+
+/// What attacks raise: a number for each sample, `[n]`, from its logits `[n, classes]`.
+pub type Score<'a> = dyn Fn(&Tensor, &Rows) -> Result<Tensor> + 'a;
+
+/// Cross-entropy of each sample, `[n]`: the default score.
+pub fn cross_entropy(logits: &Tensor, rows: &Rows) -> Result<Tensor> {
+    let log = candle_nn::ops::log_softmax(logits, D::Minus1)?;
+    Ok(log.gather(&rows.labels.unsqueeze(1)?, 1)?.squeeze(1)?.neg()?)
+}
+
+/// One forward and one backward pass.
+#[derive(Debug, Clone)]
+pub struct Pass {
+    /// `[n, classes]`.
+    pub logits: Tensor,
+    /// The score of each sample, `[n]`.
+    pub scores: Tensor,
+    /// Gradient of each sample's score with respect to its pixels, `[n, c, h, w]`.
+    pub gradient: Tensor,
+}
+
+/// A frozen view of a network for one batch. It counts its passes.
+#[derive(Clone)]
+pub struct Victim<'a> {
+    network: Network<'a>,
+    pixels: Tensor,
+    rows: Rows,
+    labels: Vec<u32>,
+    ids: Vec<u64>,
+    goal: Goal,
+    score: &'a Score<'a>,
+    passes: &'a Passes,
+}
+
+impl<'a> Victim<'a> {
+    /// A view of `network` for `batch`, with cross-entropy as its score.
+    pub fn new(network: Network<'a>, batch: &Batch, goal: Goal, passes: &'a Passes) -> Result<Self> {
+        let positions = Tensor::arange(0, batch.len() as u32, batch.pixels.device())?;
+        Ok(Self {
+            network,
+            pixels: batch.pixels.clone(),
+            rows: Rows { labels: batch.labels.clone(), positions },
+            labels: batch.labels.to_vec1()?,
+            ids: batch.ids.clone(),
+            goal,
+            score: &cross_entropy,
+            passes,
+        })
+    }
+
+    /// The same view with another default score.
+    pub fn with_score(&self, score: &'a Score<'a>) -> Self {
+        Self { score, ..self.clone() }
+    }
+
+    /// The clean images, `[n, c, h, w]`.
+    pub fn pixels(&self) -> &Tensor {
+        &self.pixels
+    }
+
+    /// True classes, `[n]`, `u32`.
+    pub fn labels(&self) -> &Tensor {
+        &self.rows.labels
+    }
+
+    /// Where each sample stands in the batch that the victim was made of, `[n]`, `u32`.
+    pub fn positions(&self) -> &Tensor {
+        &self.rows.positions
+    }
+
+    /// Identity of each sample.
+    pub fn ids(&self) -> &[u64] {
+        &self.ids
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// None at all?
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// What the attack is for.
+    pub fn goal(&self) -> Goal {
+        self.goal
+    }
+
+    /// Does one sample's result depend on its company?
+    pub fn mixes_samples(&self) -> bool {
+        matches!(self.network, Network::BatchStatistics(_))
+    }
+
+    fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
+        self.passes.count(self.len(), 0);
+        Ok(match self.network {
+            Network::Frozen(frozen) => frozen.logits(pixels)?,
+            Network::BatchStatistics(classifier) => classifier.train(pixels, false, RunningStatistics::Update)?,
+        })
+    }
+
+    /// Logits `[n, classes]` at `pixels`.
+    pub fn logits(&self, pixels: &Tensor) -> Result<Tensor> {
+        Ok(self.forward(&pixels.detach())?.detach())
+    }
+
+    /// The default score of each sample at `pixels`, `[n]`, from one forward pass.
+    pub fn scores(&self, pixels: &Tensor) -> Result<Tensor> {
+        (self.score)(&self.logits(pixels)?, &self.rows)
+    }
+
+    /// Gradient of the default score, `[n, c, h, w]`.
+    pub fn gradient(&self, pixels: &Tensor) -> Result<Tensor> {
+        Ok(self.pass(pixels)?.gradient)
+    }
+
+    /// Gradient of a score written in candle operations, `[n, c, h, w]`.
+    pub fn gradient_of(&self, pixels: &Tensor, score: &Score<'_>) -> Result<Tensor> {
+        Ok(self.pass_of(pixels, score)?.gradient)
+    }
+
+    /// Logits, default score and its gradient in one go.
+    pub fn pass(&self, pixels: &Tensor) -> Result<Pass> {
+        self.pass_of(pixels, self.score)
+    }
+
+    /// Logits, a score and its gradient in one go.
+    pub fn pass_of(&self, pixels: &Tensor, score: &Score<'_>) -> Result<Pass> {
+        let pixels = Var::from_tensor(&pixels.detach())?;
+        let logits = self.forward(&pixels)?;
+        let scores = score(&logits, &self.rows)?;
+        self.passes.count(0, self.len());
+        let gradient = match scores.sum_all()?.backward()?.remove(&pixels) {
+            Some(gradient) => gradient,
+            // A score that ignores the logits.
+            None => pixels.zeros_like()?,
+        };
+        Ok(Pass { logits: logits.detach(), scores: scores.detach(), gradient })
+    }
+
+    /// Which samples are misclassified at `pixels`.
+    pub fn broken(&self, pixels: &Tensor) -> Result<Vec<bool>> {
+        self.broken_by(&self.logits(pixels)?)
+    }
+
+    /// Which samples are misclassified by these logits. A row with a NaN is; of equal logits the first counts.
+    pub fn broken_by(&self, logits: &Tensor) -> Result<Vec<bool>> {
+        let rows = logits.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+        Ok(rows.iter().zip(&self.labels).map(|(row, label)| prediction(row) != Some(*label)).collect())
+    }
+
+    /// The view of some of the samples.
+    pub fn rows(&self, mask: &[bool]) -> Result<Self> {
+        if mask.iter().all(|keep| *keep) {
+            return Ok(self.clone());
+        }
+        let index = index_of(mask, &self.pixels)?;
+        let pick = |i: usize| mask[i];
+        Ok(Self {
+            network: self.network,
+            pixels: self.pixels.index_select(&index, 0)?,
+            rows: Rows {
+                labels: self.rows.labels.index_select(&index, 0)?,
+                positions: self.rows.positions.index_select(&index, 0)?,
+            },
+            labels: (0..self.len()).filter(|i| pick(*i)).map(|i| self.labels[i]).collect(),
+            ids: (0..self.len()).filter(|i| pick(*i)).map(|i| self.ids[i]).collect(),
+            goal: self.goal,
+            score: self.score,
+            passes: self.passes,
+        })
+    }
+}
+
+/// The class of the largest logit, the first of equals; none if any is NaN.
+fn prediction(logits: &[f64]) -> Option<u32> {
+    if logits.iter().any(|l| l.is_nan()) {
+        return None;
+    }
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    logits.iter().position(|l| *l == largest).map(|i| i as u32)
+}

@@ -1,0 +1,154 @@
+//! Batches, decoded by rayon ahead of the step that uses them.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::source::Source;
+
+/// Batches decoded ahead of use.
+const AHEAD: usize = 2;
+
+/// A batch as plain numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawBatch {
+    /// `[n, c, h, w]` in [0, 1].
+    pub pixels: Vec<f32>,
+    /// Channels, height, width.
+    pub shape: [usize; 3],
+    /// Classes, `[n]`.
+    pub labels: Vec<u32>,
+    /// Index of each sample in its source: its identity.
+    pub ids: Vec<u64>,
+}
+
+/// An iterator over the batches of one pass; a thread of its own reads ahead.
+#[derive(Debug)]
+pub struct Batches {
+    receiver: Option<Receiver<Result<RawBatch>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Batches {
+    /// The samples `order` of `source` in batches of `size`; the last one may be smaller.
+    pub fn new(source: Arc<dyn Source>, order: Vec<usize>, size: usize) -> Self {
+        let (sender, receiver) = sync_channel(AHEAD);
+        let reader = std::thread::spawn(move || {
+            for indices in order.chunks(size.max(1)) {
+                let batch = read(&*source, indices);
+                let failed = batch.is_err();
+                // Nobody listens any more: the pass was given up.
+                if sender.send(batch).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        Self { receiver: Some(receiver), reader: Some(reader) }
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RawBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Ok(batch) = self.receiver.as_ref()?.recv() {
+            return Some(batch);
+        }
+        self.receiver = None;
+        // A pass must not end early because its reader did.
+        if let Some(Err(panic)) = self.reader.take().map(JoinHandle::join) {
+            std::panic::resume_unwind(panic);
+        }
+        None
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        // Without a receiver the reader stops at its next batch.
+        self.receiver = None;
+        if let Some(reader) = self.reader.take() {
+            // The pass was given up: a panic of the reader, already printed, changes nothing any more.
+            let _ = reader.join();
+        }
+    }
+}
+
+fn read(source: &dyn Source, indices: &[usize]) -> Result<RawBatch> {
+    let images: Vec<_> = indices.par_iter().map(|i| source.read(*i)).collect::<Result<_>>()?;
+    let classes = source.classes().len();
+    let shape = images.first().map_or([0; 3], |(image, _)| image.shape);
+    for ((image, label), &index) in images.iter().zip(indices) {
+        if image.shape != shape {
+            return Err(Error::Shape { index, got: image.shape, expected: shape });
+        }
+        if *label as usize >= classes {
+            return Err(Error::Label { index, label: *label, classes });
+        }
+    }
+    let len: usize = shape.iter().product();
+    let mut pixels = vec![0.0; images.len() * len];
+    pixels.par_chunks_mut(len.max(1)).zip(&images).for_each(|(row, (image, _))| {
+        for (value, byte) in row.iter_mut().zip(&image.bytes) {
+            *value = f32::from(*byte) / 255.0;
+        }
+    });
+    let labels = images.iter().map(|(_, label)| *label).collect();
+    Ok(RawBatch { pixels, shape, labels, ids: indices.iter().map(|i| *i as u64).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Image;
+
+    struct Numbers(usize, Vec<String>);
+    impl Source for Numbers {
+        fn len(&self) -> usize {
+            self.0
+        }
+        fn classes(&self) -> &[String] {
+            &self.1
+        }
+        fn read(&self, index: usize) -> Result<(Image, u32)> {
+            let side = if index == 90 { 2 } else { 1 };
+            let image = Image { shape: [1, side, 1], bytes: vec![index as u8; side] };
+            Ok((image, index as u32 % 10))
+        }
+        fn origin(&self) -> String {
+            "numbers".into()
+        }
+    }
+
+    fn source(classes: usize) -> Arc<dyn Source> {
+        Arc::new(Numbers(100, (0..classes).map(|c| c.to_string()).collect()))
+    }
+
+    #[test]
+    fn batches_follow_the_order_and_keep_the_short_last_one() {
+        let got: Vec<RawBatch> = Batches::new(source(10), vec![3, 1, 2, 0, 9], 2).map(Result::unwrap).collect();
+        assert_eq!(got.len(), 3);
+        assert_eq!((got[0].ids.clone(), got[0].labels.clone()), (vec![3, 1], vec![3, 1]));
+        assert_eq!(got[2].ids, [9]);
+        assert_eq!(got[2].pixels, [9.0 / 255.0]);
+    }
+
+    #[test]
+    fn a_pass_can_be_given_up() {
+        let mut batches = Batches::new(source(10), (0..80).collect(), 1);
+        assert!(batches.next().is_some());
+        drop(batches);
+    }
+
+    #[test]
+    fn odd_shapes_and_labels_are_named() {
+        let fault = |order: Vec<usize>, classes| {
+            Batches::new(source(classes), order, 8).find_map(Result::err).unwrap().to_string()
+        };
+        assert!(fault(vec![0, 90], 10).starts_with("image 90 is 1 x 2 x 1"));
+        assert_eq!(fault(vec![4, 7], 7), "image 7 has label 7, but there are 7 classes");
+    }
+}

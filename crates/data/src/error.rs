@@ -1,0 +1,59 @@
+//! What can be wrong with data.
+
+use std::path::PathBuf;
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can be wrong with data.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data set is not on this machine.
+    #[error("no {what} found\n  looked in: {}\n  {how}", looked.join("\n             "))]
+    Missing {
+        /// What was looked for.
+        what: String,
+        /// Where, in order.
+        looked: Vec<String>,
+        /// How to get it.
+        how: String,
+    },
+    /// A file that is not what it should be.
+    #[error("{}: {what}{}", file.display(), at.map_or_else(String::new, |at| format!(" (at byte {at})")))]
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// Offset of the fault in the (unpacked) file.
+        at: Option<u64>,
+        /// The fault, and what was expected.
+        what: String,
+    },
+    /// A file that cannot be read.
+    #[error("cannot read {}: {source}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Images of different shapes in one batch.
+    #[error("image {index} is {} x {} x {} (channels x height x width), the first one is {} x {} x {}", got[0], got[1], got[2], expected[0], expected[1], expected[2])]
+    Shape {
+        /// The odd image.
+        index: usize,
+        /// Its channels, height, width.
+        got: [usize; 3],
+        /// Those of the first image.
+        expected: [usize; 3],
+    },
+    /// A label that no class has.
+    #[error("image {index} has label {label}, but there are {classes} classes")]
+    Label {
+        /// The image.
+        index: usize,
+        /// Its label.
+        label: u32,
+        /// Number of classes.
+        classes: usize,
+    },
+}

@@ -1,0 +1,135 @@
+//! Random numbers that depend on what they are for, not on when they are drawn.
+
+use rand::{Rng as _, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
+use rayon::prelude::*;
+
+/// A source of randomness for one purpose. Rows of a batch draw from streams of their own, keyed by sample id: the same
+/// sample gets the same numbers in any batch, in any part of a batch, on any thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rng {
+    seed: u64,
+    stream: u64,
+}
+
+impl Rng {
+    /// The source of `seed` for `purpose`.
+    pub fn new(seed: u64, purpose: &str) -> Self {
+        Self { seed, stream: 0 }.named(purpose)
+    }
+
+    /// The part of this source for `purpose`.
+    pub fn named(self, purpose: &str) -> Self {
+        // FNV-1a; then mixed as a number.
+        let hash = purpose.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        self.numbered(hash)
+    }
+
+    /// The part of this source for the number `n`: an epoch, a restart.
+    pub fn numbered(self, n: u64) -> Self {
+        Self { seed: self.seed, stream: mix(self.stream ^ mix(n.wrapping_add(0x9e37_79b9_7f4a_7c15))) }
+    }
+
+    /// The generator of one sample.
+    pub fn sample(self, id: u64) -> ChaCha8Rng {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&self.seed.to_le_bytes());
+        key[8..16].copy_from_slice(&self.stream.to_le_bytes());
+        key[16..24].copy_from_slice(&id.to_le_bytes());
+        ChaCha8Rng::from_seed(key)
+    }
+
+    /// For each id, `len` numbers uniform in [-1, 1).
+    pub fn uniform(self, ids: &[u64], len: usize) -> Vec<f32> {
+        self.rows(ids, len, |rng| rng.random::<f32>().mul_add(2.0, -1.0))
+    }
+
+    /// For each id, `len` standard normal numbers.
+    pub fn normal(self, ids: &[u64], len: usize) -> Vec<f32> {
+        self.rows(ids, len, |rng| rng.sample(StandardNormal))
+    }
+
+    fn rows(self, ids: &[u64], len: usize, draw: impl Fn(&mut ChaCha8Rng) -> f32 + Sync) -> Vec<f32> {
+        let mut values = vec![0.0; ids.len() * len];
+        values.par_chunks_mut(len.max(1)).zip(ids).for_each(|(row, id)| {
+            let mut rng = self.sample(*id);
+            row.fill_with(|| draw(&mut rng));
+        });
+        values
+    }
+
+    /// `0..n` in random order.
+    pub fn permutation(self, n: usize) -> Vec<usize> {
+        let mut rng = self.sample(0);
+        let mut order: Vec<usize> = (0..n).collect();
+        for i in (1..n).rev() {
+            order.swap(i, rng.random_range(0..=i));
+        }
+        order
+    }
+}
+
+/// The finaliser of `SplitMix64`.
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_draws_the_same_numbers_in_any_company() {
+        let rng = Rng::new(7, "start").numbered(3);
+        let all = rng.uniform(&[4, 9, 2], 5);
+        assert_eq!(all[5..10], rng.uniform(&[9], 5));
+        assert_eq!(all[10..], rng.uniform(&[2, 4], 5)[..5]);
+    }
+
+    #[test]
+    fn seeds_purposes_numbers_and_samples_differ() {
+        let base = Rng::new(7, "start");
+        let draw = |rng: Rng, id| rng.uniform(&[id], 4);
+        let all = [
+            draw(base, 0),
+            draw(base, 1),
+            draw(base.numbered(0), 0),
+            draw(base.numbered(1), 0),
+            draw(base.numbered(0).numbered(1), 0),
+            draw(base.numbered(1).numbered(0), 0),
+            draw(Rng::new(8, "start"), 0),
+            draw(Rng::new(7, "order"), 0),
+        ];
+        for (i, a) in all.iter().enumerate() {
+            assert!(all[i + 1..].iter().all(|b| a != b), "streams {i} and a later one agree");
+        }
+    }
+
+    #[test]
+    fn uniform_numbers_fill_their_range_and_normal_ones_have_unit_variance() {
+        let ids: Vec<u64> = (0..100).collect();
+        let uniform = Rng::new(0, "u").uniform(&ids, 1000);
+        let mean = |v: &[f32], f: fn(f64) -> f64| {
+            v.iter().map(|x| f(f64::from(*x))).sum::<f64>() / v.len() as f64
+        };
+        assert!(uniform.iter().all(|v| (-1.0..1.0).contains(v)));
+        assert!(mean(&uniform, |x| x).abs() < 0.01);
+        assert!((mean(&uniform, |x| x * x) - 1.0 / 3.0).abs() < 0.01);
+        let normal = Rng::new(0, "n").normal(&ids, 1000);
+        assert!(mean(&normal, |x| x).abs() < 0.02);
+        assert!((mean(&normal, |x| x * x) - 1.0).abs() < 0.02);
+    }
+
+    #[test]
+    fn a_permutation_holds_everything_once() {
+        let mut order = Rng::new(1, "order").permutation(1000);
+        assert_ne!(order, (0..1000).collect::<Vec<_>>());
+        order.sort_unstable();
+        assert_eq!(order, (0..1000).collect::<Vec<_>>());
+    }
+}

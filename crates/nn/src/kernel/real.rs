@@ -1,0 +1,44 @@
+//! The two number types that kernels run in.
+
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Sub};
+
+/// `f32` for work, `f64` for tests against finite differences.
+pub trait Real:
+    candle_core::WithDType
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + AddAssign
+    + MulAssign
+    + Sum
+    + Default
+{
+    /// 0.
+    const ZERO: Self;
+    /// Below every number.
+    const LOWEST: Self;
+    /// `self * a + b`, rounded once.
+    fn fused(self, a: Self, b: Self) -> Self;
+    /// Square root.
+    fn root(self) -> Self;
+}
+
+macro_rules! real {
+    ($t:ty) => {
+        impl Real for $t {
+            const ZERO: Self = 0.0;
+            const LOWEST: Self = <$t>::NEG_INFINITY;
+            #[inline(always)]
+            fn fused(self, a: Self, b: Self) -> Self {
+                self.mul_add(a, b)
+            }
+            fn root(self) -> Self {
+                self.sqrt()
+            }
+        }
+    };
+}
+real!(f32);
+real!(f64);

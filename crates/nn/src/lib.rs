@@ -1,0 +1,22 @@
+//! Networks as data, their weights, and the kernels that run them.
+//!
+//! A model plugin describes a [`Network`]: a graph of layers, nothing else. A [`Classifier`] is a network with
+//! weights. It runs in two ways: [`Classifier::train`] builds the candle graph that training differentiates, with
+//! batch statistics in batch norm, and [`Frozen`] is the network that attacks call: evaluation mode, batch norm
+//! folded into the convolutions, weights packed once, gradients with respect to the pixels alone.
+//!
+//! This crate knows no data set and no attack. All `unsafe` code of the project lives in [`kernel`].
+
+pub mod kernel;
+
+mod classifier;
+mod error;
+mod frozen;
+mod network;
+mod ops;
+mod plan;
+
+pub use classifier::{Classifier, RunningStatistics};
+pub use error::{Error, Result};
+pub use frozen::Frozen;
+pub use network::{Conv2d, Layer, Network, Node, NodeId, Parameter, Pool2d, Role};

@@ -1,0 +1,279 @@
+//! Networks as data: a graph of layers that a model plugin builds once.
+
+use crate::error::{Error, Result, dims};
+use crate::kernel;
+
+/// A value in the network: the output of one layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeId(pub(crate) usize);
+
+/// One layer. Names are those of torch's state dictionaries: `conv1` has `conv1.weight` and `conv1.bias`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Layer {
+    /// The pixels, `[n, c, h, w]` in [0, 1].
+    Input,
+    /// `(x - mean) / std`, per channel. Zero padding that follows is zero after it, as in torch.
+    Normalize {
+        /// Means, one a channel.
+        mean: Vec<f64>,
+        /// Standard deviations, one a channel.
+        std: Vec<f64>,
+    },
+    /// Convolution, or a linear layer: a convolution whose kernel covers its input.
+    Conv {
+        /// Name of its parameters.
+        name: String,
+        /// Shape.
+        shape: kernel::Conv,
+        /// Has it a bias?
+        bias: bool,
+        /// Is its weight a matrix `[out, in]`, as torch stores a linear layer's?
+        linear: bool,
+    },
+    /// Batch norm over n, h and w, with weight and bias; epsilon 1e-5, momentum 0.1.
+    BatchNorm {
+        /// Name of its parameters.
+        name: String,
+    },
+    /// `max(x, 0)`.
+    Relu,
+    /// Max pooling.
+    MaxPool(kernel::Pool),
+    /// Mean over height and width.
+    GlobalAveragePool,
+    /// Sum of two values of one shape.
+    Add,
+}
+
+/// A layer, what it reads, and the shape of what it gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// The layer.
+    pub layer: Layer,
+    /// What it reads: earlier nodes only.
+    pub inputs: Vec<NodeId>,
+    /// Channels, height, width of its output.
+    pub shape: [usize; 3],
+}
+
+/// What a parameter is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A weight with this many inputs to each output.
+    Weight {
+        /// Inputs that one output sums.
+        fan_in: usize,
+    },
+    /// A bias beside a weight with this many inputs.
+    Bias {
+        /// Inputs that one output sums.
+        fan_in: usize,
+    },
+    /// Batch norm's weight, 1 at the start.
+    Scale,
+    /// Batch norm's bias, 0 at the start.
+    Shift,
+    /// Batch norm's running mean: not trained.
+    RunningMean,
+    /// Batch norm's running variance: not trained.
+    RunningVariance,
+}
+
+impl Role {
+    /// Does the optimiser change it?
+    pub fn is_trained(self) -> bool {
+        !matches!(self, Role::RunningMean | Role::RunningVariance)
+    }
+}
+
+/// A named tensor that the network needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Torch's name, `conv1.weight`.
+    pub name: String,
+    /// Torch's shape.
+    pub shape: Vec<usize>,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// Options of [`Network::conv`].
+#[derive(Debug, Clone, Copy)]
+pub struct Conv2d {
+    /// Output channels.
+    pub channels: usize,
+    /// Side of the kernel.
+    pub kernel: usize,
+    /// Distance of kernel positions.
+    pub stride: usize,
+    /// Zeros added on each side.
+    pub padding: usize,
+    /// Add a bias?
+    pub bias: bool,
+}
+
+/// Options of [`Network::max_pool`].
+pub type Pool2d = kernel::Pool;
+
+/// A graph of layers. The last node gives the logits, `[n, classes, 1, 1]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Network {
+    nodes: Vec<Node>,
+}
+
+impl Network {
+    /// A network whose input has this many channels, rows and columns.
+    pub fn new(input: [usize; 3]) -> Self {
+        Self { nodes: vec![Node { layer: Layer::Input, inputs: vec![], shape: input }] }
+    }
+
+    /// The pixels.
+    pub fn input(&self) -> NodeId {
+        NodeId(0)
+    }
+
+    /// All nodes; each reads earlier ones only.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Channels, height, width of a value.
+    pub fn shape(&self, id: NodeId) -> [usize; 3] {
+        self.nodes[id.0].shape
+    }
+
+    /// Channels, height, width of the pixels.
+    pub fn input_shape(&self) -> [usize; 3] {
+        self.nodes[0].shape
+    }
+
+    /// Number of logits.
+    pub fn classes(&self) -> usize {
+        self.nodes.last().map_or(0, |node| node.shape.iter().product())
+    }
+
+    fn push(&mut self, layer: Layer, inputs: &[NodeId], shape: [usize; 3]) -> NodeId {
+        self.nodes.push(Node { layer, inputs: inputs.to_vec(), shape });
+        NodeId(self.nodes.len() - 1)
+    }
+
+    fn misfit(&self, layer: &str, x: NodeId, why: String) -> Error {
+        Error::Fit { layer: layer.into(), input: dims(self.shape(x)), why }
+    }
+
+    /// `(pixels - mean) / std`. One value stands for all channels.
+    pub fn normalize(&mut self, x: NodeId, mean: &[f64], std: &[f64]) -> Result<NodeId> {
+        let shape = self.shape(x);
+        let spread = |name: &str, v: &[f64]| match v {
+            [one] => Ok(vec![*one; shape[0]]),
+            v if v.len() == shape[0] => Ok(v.to_vec()),
+            v => Err(self.misfit("normalize", x, format!("{} values of `{name}` for {} channels", v.len(), shape[0]))),
+        };
+        let (mean, std) = (spread("mean", mean)?, spread("std", std)?);
+        if !std.iter().all(|s| *s > 0.0 && s.is_finite()) || !mean.iter().all(|m| m.is_finite()) {
+            return Err(self.misfit("normalize", x, "`std` must be above 0 and `mean` finite".into()));
+        }
+        if x != self.input() {
+            return Err(self.misfit("normalize", x, "it must be the first layer".into()));
+        }
+        Ok(self.push(Layer::Normalize { mean, std }, &[x], shape))
+    }
+
+    /// Convolution.
+    pub fn conv(&mut self, x: NodeId, name: &str, options: Conv2d) -> Result<NodeId> {
+        let Conv2d { channels, kernel, stride, padding, bias } = options;
+        let input = self.shape(x);
+        if channels == 0 || kernel == 0 || stride == 0 {
+            return Err(self.misfit(name, x, "channels, kernel and stride must be at least 1".into()));
+        }
+        if input[1] + 2 * padding < kernel || input[2] + 2 * padding < kernel {
+            let why = format!("a {kernel} x {kernel} kernel with padding {padding} is larger than that");
+            return Err(self.misfit(name, x, why));
+        }
+        let shape = kernel::Conv { input, channels, kernel: [kernel; 2], stride, padding };
+        Ok(self.push(Layer::Conv { name: name.into(), shape, bias, linear: false }, &[x], shape.output()))
+    }
+
+    /// Linear layer over all of `x`, flattened as (channel, row, column), with a bias.
+    pub fn linear(&mut self, x: NodeId, name: &str, features: usize) -> Result<NodeId> {
+        let input = self.shape(x);
+        if features == 0 || input.contains(&0) {
+            return Err(self.misfit(name, x, "a linear layer needs inputs and outputs".into()));
+        }
+        let shape = kernel::Conv { input, channels: features, kernel: [input[1], input[2]], stride: 1, padding: 0 };
+        Ok(self.push(Layer::Conv { name: name.into(), shape, bias: true, linear: true }, &[x], shape.output()))
+    }
+
+    /// Batch norm with weight and bias.
+    pub fn batch_norm(&mut self, x: NodeId, name: &str) -> NodeId {
+        self.push(Layer::BatchNorm { name: name.into() }, &[x], self.shape(x))
+    }
+
+    /// `max(x, 0)`.
+    pub fn relu(&mut self, x: NodeId) -> NodeId {
+        self.push(Layer::Relu, &[x], self.shape(x))
+    }
+
+    /// Max pooling.
+    pub fn max_pool(&mut self, x: NodeId, pool: Pool2d) -> Result<NodeId> {
+        let [c, h, w] = self.shape(x);
+        if pool.size == 0 || pool.size > 15 || pool.stride == 0 || pool.padding * 2 > pool.size {
+            let why = format!("{pool:?}: size is 1 to 15, stride at least 1, padding at most half the size");
+            return Err(self.misfit("max_pool", x, why));
+        }
+        let (Some(rows), Some(columns)) = (pool.output(h), pool.output(w)) else {
+            return Err(self.misfit("max_pool", x, format!("a {0} x {0} window is larger than that", pool.size)));
+        };
+        Ok(self.push(Layer::MaxPool(pool), &[x], [c, rows, columns]))
+    }
+
+    /// Mean over height and width.
+    pub fn global_average_pool(&mut self, x: NodeId) -> NodeId {
+        let [c, ..] = self.shape(x);
+        self.push(Layer::GlobalAveragePool, &[x], [c, 1, 1])
+    }
+
+    /// Sum of two values of one shape.
+    pub fn add(&mut self, a: NodeId, b: NodeId) -> Result<NodeId> {
+        if self.shape(a) != self.shape(b) {
+            return Err(self.misfit("add", a, format!("the other operand is {}", dims(self.shape(b)))));
+        }
+        Ok(self.push(Layer::Add, &[a, b], self.shape(a)))
+    }
+
+    /// Every tensor that the network needs, in the order of its layers.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        let mut all = vec![];
+        let mut push = |layer: &str, part: &str, shape: Vec<usize>, role| {
+            all.push(Parameter { name: format!("{layer}.{part}"), shape, role });
+        };
+        for node in &self.nodes {
+            match &node.layer {
+                Layer::Conv { name, shape, bias, linear } => {
+                    let (out, fan_in) = (shape.channels, shape.patch());
+                    let dims = match linear {
+                        true => vec![out, fan_in],
+                        false => vec![out, shape.input[0], shape.kernel[0], shape.kernel[1]],
+                    };
+                    push(name, "weight", dims, Role::Weight { fan_in });
+                    if *bias {
+                        push(name, "bias", vec![out], Role::Bias { fan_in });
+                    }
+                }
+                Layer::BatchNorm { name } => {
+                    let parts = [
+                        ("weight", Role::Scale),
+                        ("bias", Role::Shift),
+                        ("running_mean", Role::RunningMean),
+                        ("running_var", Role::RunningVariance),
+                    ];
+                    for (part, role) in parts {
+                        push(name, part, vec![node.shape[0]], role);
+                    }
+                }
+                _ => {}
+            }
+        }
+        all
+    }
+}

@@ -1,0 +1,111 @@
+//! `results.json`, the interface between runs and everything that reads them.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::table::{Table, percent};
+
+/// A results file. Keys may be added to it, never renamed; unknown ones are ignored here.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Results {
+    /// One entry an evaluation, in the order of the pipeline.
+    pub evaluations: Vec<Evaluation>,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Radii that training ended with.
+    pub radii: Option<Radii>,
+}
+
+/// Percentiles of the epsilon memory, in pixel values of [0, 1].
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Radii {
+    /// 5 % of the samples have less.
+    pub p5: f64,
+    /// The median.
+    pub p50: f64,
+    /// 5 % have more.
+    pub p95: f64,
+}
+
+/// One evaluation.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Evaluation {
+    /// Its name.
+    pub name: String,
+    /// Share of samples that stand, 0 to 1.
+    pub accuracy: f64,
+    /// Samples judged.
+    pub n: usize,
+    /// 95 % interval of the accuracy.
+    pub interval: [f64; 2],
+    /// Wall time.
+    pub seconds: f64,
+    /// Forward passes, counted a sample.
+    pub forwards: u64,
+    /// Backward passes, counted a sample.
+    pub backwards: u64,
+    /// Median distance that a minimum-norm attack needed, in its norm.
+    pub median_distance: Option<f64>,
+}
+
+/// What can be wrong with a results file.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("cannot read {}: {source}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not what it should be.
+    #[error("{}:{}:{}: {source}", file.display(), source.line(), source.column())]
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// The fault.
+        source: serde_json::Error,
+    },
+}
+
+impl Results {
+    /// Reads a file.
+    pub fn read(file: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(file).map_err(|source| Error::Io { file: file.into(), source })?;
+        serde_json::from_str(&text).map_err(|source| Error::Malformed { file: file.into(), source })
+    }
+
+    /// The evaluation of this name.
+    pub fn get(&self, name: &str) -> Option<&Evaluation> {
+        self.evaluations.iter().find(|evaluation| evaluation.name == name)
+    }
+
+    /// The evaluations as a table for the terminal.
+    pub fn table(&self) -> String {
+        let distances = self.evaluations.iter().any(|e| e.median_distance.is_some());
+        let mut header = vec!["evaluation", "accuracy", "95 % interval", "n", "fwd/sample", "bwd/sample", "seconds"];
+        if distances {
+            header.push("median dist");
+        }
+        let mut table = Table::new(&header);
+        for e in &self.evaluations {
+            let each = |passes: u64| format!("{:.1}", passes as f64 / e.n.max(1) as f64);
+            let mut row = vec![
+                e.name.clone(),
+                percent(e.accuracy),
+                format!("{} to {}", percent(e.interval[0]), percent(e.interval[1])),
+                e.n.to_string(),
+                each(e.forwards),
+                each(e.backwards),
+                format!("{:.1}", e.seconds),
+            ];
+            if distances {
+                row.push(e.median_distance.map_or_else(|| "-".into(), |d| format!("{d:.4}")));
+            }
+            table.row(row);
+        }
+        table.to_string()
+    }
+}

@@ -1,0 +1,73 @@
+//! `temper list` and `temper describe`: the registries in words.
+
+use std::fmt::Write;
+
+use temper_core::{Summary, summaries};
+
+const KINDS: [&str; 5] = ["dataset", "model", "attack", "loss", "epsilon"];
+
+/// All plugins, or those of one kind, a line each. The error says which kinds there are.
+pub fn list(kind: Option<&str>) -> Result<String, String> {
+    let all = of_kind(kind)?;
+    let width = all.iter().map(|plugin| plugin.name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for kind in KINDS {
+        for plugin in all.iter().filter(|plugin| plugin.kind == kind) {
+            let line = plugin.doc.first().map_or("", |line| line.trim());
+            // A line each: the first sentence, without what is in its second half.
+            let sentence = line.split(": ").next().unwrap_or(line).trim_end_matches('.');
+            let _ = writeln!(text, "{kind:<8} {:<width$}  {sentence}", plugin.name);
+        }
+    }
+    Ok(text)
+}
+
+/// A plugin's documentation and its parameters with units and defaults, as TOML to copy. The error says what is known.
+pub fn describe(kind: &str, name: &str) -> Result<String, String> {
+    let all = of_kind(Some(kind))?;
+    let Some(plugin) = all.iter().find(|plugin| plugin.name == name) else {
+        let known: Vec<_> = all.iter().map(|plugin| format!("`{}`", plugin.name)).collect();
+        return Err(format!("unknown {kind} `{name}`; known: {}", known.join(", ")));
+    };
+    let mut text = String::new();
+    for line in plugin.doc {
+        comment(&mut text, line.trim());
+    }
+    let _ = writeln!(text, "# ({kind} plugin of the crate {})", plugin.package);
+    if kind == "attack" {
+        let _ = writeln!(text, "# In an evaluation: [evaluate.attack.{name}]");
+    }
+    let _ = writeln!(text, "\n[{}.{name}]", plugin.place);
+    for param in plugin.params {
+        let doc: Vec<&str> = param.doc.iter().map(|line| line.trim()).collect();
+        comment(&mut text, &format!("{} ({})", doc.join(" "), (param.expects)()));
+        match plugin.defaults.get(param.name) {
+            Some(value) => drop(writeln!(text, "{} = {value}", param.name)),
+            None => drop(writeln!(text, "# {} = ...", param.name)),
+        }
+    }
+    Ok(text)
+}
+
+fn of_kind(kind: Option<&str>) -> Result<Vec<Summary>, String> {
+    match kind {
+        Some(kind) if !KINDS.contains(&kind) => {
+            Err(format!("unknown kind `{kind}` of plugin; known: `{}`", KINDS.join("`, `")))
+        }
+        kind => Ok(summaries().into_iter().filter(|p| kind.is_none_or(|kind| p.kind == kind)).collect()),
+    }
+}
+
+/// Writes a comment, wrapped to fit 80 columns.
+fn comment(text: &mut String, words: &str) {
+    let mut line = String::from("#");
+    for word in words.split_whitespace() {
+        if line.len() + 1 + word.len() > 78 {
+            let _ = writeln!(text, "{line}");
+            line = String::from("#");
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    let _ = writeln!(text, "{line}");
+}

@@ -1,0 +1,44 @@
+//! The binary `temper`: assembles the plugins and runs pipelines written in TOML.
+//!
+//! It is a library too, so that the tests see the registries that the binary sees.
+
+mod catalogue;
+mod cli;
+mod config;
+mod device;
+mod place;
+mod plugins;
+mod progress;
+mod run;
+mod run_dir;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+pub use catalogue::{describe, list};
+pub use config::{BadConfig, Pipeline};
+
+/// Attacks allocate and free megabytes a step; glibc's allocator gives such blocks back to the system each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Runs the command line: 0 for success, 1 for a failed run, 2 for a bad configuration or command.
+pub fn main() -> ExitCode {
+    match cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = if error.is::<BadConfig>() { 2 } else { 1 };
+            // `{:#}` prints the chain of causes, never a backtrace.
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Prints to standard output. Whoever reads it may stop early (`temper list | head`): that is no failure.
+fn say(text: &str) -> anyhow::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}

@@ -1,0 +1,10 @@
+//! The plugins of this binary. A dependency that no code names is not linked, so each has its line here; the same list
+//! stands in Cargo.toml. `cargo xtask tidy` compares both with the folder `plugins`.
+
+use temper_attack_fgsm as _;
+use temper_attack_pgd as _;
+use temper_dataset_idx as _;
+use temper_epsilon_fixed as _;
+use temper_epsilon_instance_adaptive as _;
+use temper_loss_cross_entropy as _;
+use temper_model_convnet as _;

@@ -1,0 +1,80 @@
+//! What a terminal shows while a run runs. Where there is none, one line an epoch.
+
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use temper_report::percent;
+use temper_train::{EpochReport, Glimpse, Percentiles, Watch};
+
+/// The progress of training.
+pub(crate) struct Training {
+    bar: ProgressBar,
+    epochs: usize,
+}
+
+impl Training {
+    pub(crate) fn new(epochs: usize, done: usize) -> Self {
+        let bar = bar("{prefix} [{bar:12}] {msg}  {eta} left");
+        bar.set_prefix(format!("epoch {}/{epochs}", done + 1));
+        Self { bar, epochs }
+    }
+
+    /// An epoch has ended.
+    pub(crate) fn epoch(&self, report: &EpochReport) {
+        let EpochReport { epoch, loss, accuracy, seconds, .. } = report;
+        let radii = report.radii.map(|radii| format!("  {}", words(&radii))).unwrap_or_default();
+        let line = format!(
+            "epoch {epoch}/{}  loss {loss:.3}  accuracy {}{radii}  {seconds:.0} s",
+            self.epochs,
+            percent(*accuracy)
+        );
+        self.line(&line);
+    }
+
+    /// A line above the bar.
+    pub(crate) fn line(&self, text: &str) {
+        if std::io::stderr().is_terminal() {
+            self.bar.println(text);
+        } else {
+            eprintln!("{text}");
+        }
+    }
+
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Watch for Training {
+    fn glimpse(&mut self, glimpse: &Glimpse) {
+        let Glimpse { epoch, batch, batches, loss, accuracy, radii } = glimpse;
+        if self.bar.length() != Some((self.epochs * batches) as u64) {
+            self.bar.set_length((self.epochs * batches) as u64);
+            // What a resumed run finds done must not look like speed.
+            self.bar.set_position(((epoch - 1) * batches) as u64);
+            self.bar.reset_eta();
+        }
+        self.bar.set_prefix(format!("epoch {epoch}/{}", self.epochs));
+        let radii = radii.map(|radii| format!(" {}", words(&radii))).unwrap_or_default();
+        self.bar.set_message(format!("loss {loss:.2} acc {}{radii}", percent(*accuracy)));
+        self.bar.set_position(((epoch - 1) * batches + batch) as u64);
+    }
+}
+
+/// "radii 0.08 0.10 0.12": the 5th, 50th and 95th percentile.
+fn words(Percentiles { p5, p50, p95 }: &Percentiles) -> String {
+    format!("radii {p5:.3} {p50:.3} {p95:.3}")
+}
+
+/// The progress of one evaluation.
+pub(crate) fn evaluation(name: &str, samples: usize) -> ProgressBar {
+    let bar = bar("{prefix} [{bar:20}] {pos}/{len} {msg}  {eta} left");
+    bar.set_length(samples as u64);
+    bar.set_prefix(name.to_string());
+    bar
+}
+
+fn bar(template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(0).with_style(style.progress_chars("=> "))
+}

@@ -1,0 +1,141 @@
+//! The folder that a run writes into, and the rules by which it is taken, continued or cleared.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use temper_train::{EpochReport, save_atomically};
+
+/// Everything that runs write, so that `--force` removes nothing else.
+const FILES: [&str; 5] = ["config.toml", "metrics.jsonl", "results.json", "model.safetensors", "checkpoint.safetensors"];
+/// The folder of the epsilon memory after each epoch.
+const EPSILON: &str = "epsilon";
+
+/// A run's folder.
+#[derive(Debug)]
+pub(crate) struct RunDir {
+    path: PathBuf,
+    mode: Mode,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// A new run; the folder must not hold anything.
+    New,
+    /// `--resume`.
+    Resume,
+    /// `--force`.
+    Overwrite,
+}
+
+impl RunDir {
+    /// Decides whether the folder may be used; changes nothing.
+    pub(crate) fn choose(path: PathBuf, mode: Mode) -> anyhow::Result<Self> {
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries.collect::<io::Result<Vec<_>>>().with_context(|| path.display().to_string())?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => vec![],
+            Err(error) => bail!("{}: {error}", path.display()),
+        };
+        let at = path.display();
+        let holds_run = path.join(FILES[0]).is_file();
+        match mode {
+            Mode::New if holds_run => {
+                bail!(
+                    "{at} already holds a run\n  continue it with --resume, replace it with --force, or choose another \
+                     place with --out DIR"
+                )
+            }
+            Mode::New | Mode::Overwrite if !entries.is_empty() && !holds_run => {
+                bail!("{at} is not empty and holds no run of temper; choose another place with --out DIR")
+            }
+            Mode::Resume if !holds_run => bail!("{at} holds no run to resume"),
+            _ => Ok(Self { path, mode }),
+        }
+    }
+
+    /// Makes the folder ready for a run with this configuration: clears a run to be replaced.
+    pub(crate) fn prepare(&self, config: &str) -> anyhow::Result<()> {
+        fs::create_dir_all(self.path.join(EPSILON)).with_context(|| format!("cannot create {}", self.path.display()))?;
+        if self.mode == Mode::Overwrite {
+            for name in FILES {
+                remove(&self.path.join(name))?;
+            }
+            self.forget_epochs_after(0)?;
+        }
+        Ok(save_atomically(&self.path.join("config.toml"), config.as_bytes())?)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    pub(crate) fn checkpoint(&self) -> PathBuf {
+        self.path.join("checkpoint.safetensors")
+    }
+
+    pub(crate) fn model(&self) -> PathBuf {
+        self.path.join("model.safetensors")
+    }
+
+    pub(crate) fn results(&self) -> PathBuf {
+        self.path.join("results.json")
+    }
+
+    /// The epsilon memory after an epoch (from 1).
+    pub(crate) fn radii(&self, epoch: usize) -> PathBuf {
+        self.path.join(EPSILON).join(format!("epoch-{epoch:04}.safetensors"))
+    }
+
+    fn metrics_file(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// The lines of `metrics.jsonl` for the first `epochs` epochs.
+    pub(crate) fn metrics(&self, epochs: usize) -> anyhow::Result<Vec<String>> {
+        let file = self.metrics_file();
+        let text = match fs::read_to_string(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            other => other.with_context(|| file.display().to_string())?,
+        };
+        let lines: Vec<String> = text.lines().take(epochs).map(ToString::to_string).collect();
+        if lines.len() < epochs {
+            bail!("{} has {} lines, the checkpoint is of epoch {epochs}", file.display(), lines.len());
+        }
+        Ok(lines)
+    }
+
+    /// Adds an epoch to the metrics.
+    pub(crate) fn add_metrics(&self, lines: &mut Vec<String>, report: &EpochReport) -> anyhow::Result<()> {
+        lines.push(serde_json::to_string(report)?);
+        Ok(save_atomically(&self.metrics_file(), (lines.join("\n") + "\n").as_bytes())?)
+    }
+
+    /// Removes the epsilon memories of later epochs: an interrupted epoch may have left its own.
+    pub(crate) fn forget_epochs_after(&self, epoch: usize) -> anyhow::Result<()> {
+        let folder = self.path.join(EPSILON);
+        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let file = entry.with_context(|| folder.display().to_string())?.path();
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let number = name.strip_prefix("epoch-").and_then(|rest| rest.strip_suffix(".safetensors"));
+            if number.and_then(|n| n.parse::<usize>().ok()).is_some_and(|n| n > epoch) {
+                remove(&file)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn remove(file: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,73 @@
+//! What can go wrong in training.
+
+use std::path::PathBuf;
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong in training.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The loss is not a number any more.
+    #[error("the loss became {loss} in epoch {epoch}, batch {batch} of {batches} (samples {ids}); training stops, and the weights of that step are not kept\n  a smaller learning rate is the usual cure (it was {rate})")]
+    Diverged {
+        /// The loss.
+        loss: f64,
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Batch, from 1.
+        batch: usize,
+        /// Batches of an epoch.
+        batches: usize,
+        /// The batch's first samples.
+        ids: String,
+        /// Learning rate.
+        rate: f64,
+    },
+    /// Weights that are not numbers any more, though the loss still was one.
+    #[error("weight `{weight}` is not finite after epoch {epoch}; training stops, and that epoch is not kept\n  a smaller learning rate is the usual cure (it was {rate})")]
+    NotFinite {
+        /// The weight.
+        weight: String,
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Learning rate.
+        rate: f64,
+    },
+    /// An epsilon policy that broke the rules.
+    #[error("epsilon policy `{policy}` returned {what}")]
+    Policy {
+        /// The policy.
+        policy: String,
+        /// What was wrong.
+        what: String,
+    },
+    /// A file of a run that cannot be used.
+    #[error("{}: {what}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, and what to do.
+        what: String,
+    },
+    /// A file of a run that cannot be read or written.
+    #[error("{}: {source}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An error of a plugin, a network or data.
+    #[error(transparent)]
+    Core(#[from] temper_core::Error),
+    /// Data that cannot be read.
+    #[error(transparent)]
+    Data(#[from] temper_data::Error),
+    /// A network that cannot be run.
+    #[error(transparent)]
+    Network(#[from] temper_core::nn::Error),
+    /// An error of candle.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}

@@ -1,0 +1,118 @@
+//! The `[train]` table of a pipeline.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use temper_core::{Attack, Chosen, Epsilon, Loss, Norm, nonzero};
+
+use crate::optimizer::{Optimizer, Schedule};
+
+/// How a network is trained.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Passes over the training images.
+    pub epochs: NonZeroUsize,
+    /// Images a step.
+    #[serde(default = "batch")]
+    pub batch: NonZeroUsize,
+    /// What is minimised.
+    #[serde(default = "cross_entropy")]
+    pub loss: Chosen<dyn Loss>,
+    /// What perturbs the images, or `"none"`: clean training.
+    #[serde(default)]
+    pub attack: MaybeAttack,
+    /// How the radii are measured.
+    #[serde(default = "linf")]
+    pub norm: Norm,
+    /// Which radius each sample gets; needed with an attack, refused without.
+    pub epsilon: Option<Chosen<dyn Epsilon>>,
+    /// Batch norm while the attack runs and Algorithm 2 probes.
+    #[serde(default)]
+    pub attack_batch_norm: BatchNormMode,
+    /// The optimiser.
+    #[serde(default)]
+    pub optimizer: Optimizer,
+    /// The learning rate over the epochs.
+    #[serde(default)]
+    pub schedule: Schedule,
+}
+
+impl Plan {
+    /// What no single field shows: the field at fault and a message.
+    pub fn problem(&self) -> Option<(&'static str, String)> {
+        match (&self.attack.0, &self.epsilon) {
+            (Some(attack), None) => Some((
+                "attack",
+                format!("attack `{}` needs radii: add `epsilon.fixed = {{ radius = \"8/255\" }}` or another policy", attack.name()),
+            )),
+            (None, Some(epsilon)) => Some((
+                "epsilon",
+                format!("epsilon policy `{}` without an attack: add one, for example `attack = \"pgd\"`", epsilon.name()),
+            )),
+            _ => None,
+        }
+    }
+}
+
+fn batch() -> NonZeroUsize {
+    nonzero(128)
+}
+
+fn linf() -> Norm {
+    Norm::Linf
+}
+
+fn cross_entropy() -> Chosen<dyn Loss> {
+    // Every runner that can train links it; tests of the registry hold that.
+    Chosen::by_name("cross-entropy").unwrap_or_else(|e| panic!("the default loss is not linked in: {e}"))
+}
+
+temper_core::options! {
+    /// Statistics that batch norm uses while the attack runs.
+    #[derive(Default)]
+    pub enum BatchNormMode {
+        /// The running ones: the network as it will be used.
+        #[default]
+        Eval = "eval",
+        /// Those of the batch, and each pass moves the running ones: the authors' code of IAAT.
+        Train = "train",
+    }
+}
+
+/// An attack, or `"none"`.
+#[derive(Debug, Default)]
+pub struct MaybeAttack(pub Option<Chosen<dyn Attack>>);
+
+impl Serialize for MaybeAttack {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Some(attack) => attack.serialize(serializer),
+            None => serializer.serialize_str("none"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for MaybeAttack {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Maybe;
+        impl<'de> de::Visitor<'de> for Maybe {
+            type Value = MaybeAttack;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"none\", or one attack: its name, or a table `{ name = { .. } }`")
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<MaybeAttack, E> {
+                match name {
+                    "none" => Ok(MaybeAttack(None)),
+                    name => Deserialize::deserialize(de::value::StrDeserializer::new(name)).map(Some).map(MaybeAttack),
+                }
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<MaybeAttack, A::Error> {
+                let attack = Deserialize::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(MaybeAttack(Some(attack)))
+            }
+        }
+        deserializer.deserialize_any(Maybe)
+    }
+}

@@ -1,0 +1,25 @@
+//! Fast gradient sign method, Goodfellow et al. 2015, <https://arxiv.org/abs/1412.6572>.
+//!
+//! One step of the length of the radius along the sign of the gradient; in an l2 ball along the gradient itself (the
+//! "fast gradient method"). With `random_start` it becomes R+FGSM-like: a random point of the ball first, as in Wong et
+//! al. 2020, whose step of 1.25 radii is `step = 1.25`.
+
+use temper_core::prelude::*;
+
+plugin! { Attack "fgsm";
+    /// Fast gradient sign method: one step to the edge of the ball. Norms: l-inf, l2.
+    pub struct Fgsm {
+        /// Step length, as a multiple of each sample's radius.
+        pub step: Positive = Positive::of(1.0),
+        /// Start at a random point of the ball instead of the clean image.
+        pub random_start: bool = false,
+    }
+}
+
+impl Attack for Fgsm {
+    fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
+        let start = if self.random_start { ball.random(rng)? } else { ball.center().clone() };
+        let direction = ball.steepest(&victim.gradient(&start)?)?;
+        ball.step(&start, &direction, &ball.lengths(Pixels::ZERO, self.step.get())?)
+    }
+}

@@ -1,0 +1,118 @@
+//! Fashion-MNIST (Xiao, Rasul & Vollgraf 2017, <https://arxiv.org/abs/1708.07747>) and MNIST (LeCun et al. 1998) in their
+//! publishers' IDX files, packed or not.
+//!
+//! Both look in `root`, then in `$TEMPER_DATA/NAME`, then where Debian's packages put them. Fashion-MNIST falls back to an
+//! embedded part of itself, drawn evenly over the classes (`embedded/draw.py`; licence in `embedded/NOTICE.md`).
+
+mod embedded;
+mod idx;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use idx::{Idx, Labelled};
+use temper_core::prelude::*;
+
+options! {
+    /// Which images of Fashion-MNIST.
+    pub enum Images {
+        /// The official files where they are found, else the embedded part.
+        Auto = "auto",
+        /// The official files; without them the run fails.
+        Official = "official",
+        /// The embedded 10,000 training and 2,000 test images, wherever the official ones may be.
+        Embedded = "embedded",
+    }
+}
+
+plugin! { Dataset "fashion-mnist";
+    /// Fashion-MNIST: 60,000 + 10,000 grey images of clothes, 28 x 28, 10 classes; embedded: 10,000 + 2,000 of them.
+    pub struct FashionMnist {
+        /// Folder of the IDX files; left out, `$TEMPER_DATA/fashion-mnist` and Debian's folder are tried.
+        pub root: Option<PathBuf> = None,
+        /// `auto` (official files where found, else embedded), `official`, or `embedded`.
+        pub images: Images = Images::Auto,
+    }
+}
+
+plugin! { Dataset "mnist";
+    /// MNIST: 60,000 + 10,000 grey images of digits, 28 x 28, 10 classes.
+    pub struct Mnist {
+        /// Folder of the IDX files; left out, `$TEMPER_DATA/mnist` and Debian's folder are tried.
+        pub root: Option<PathBuf> = None,
+    }
+}
+
+const CLOTHES: [&str; 10] =
+    ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+
+impl Dataset for FashionMnist {
+    fn open(&self, split: Split) -> Result<Arc<dyn Source>> {
+        let how = "get it with `apt-get install dataset-fashion-mnist` (Debian), or put its four IDX files into one of \
+                   these folders";
+        if self.root.is_some() && self.images == Images::Embedded {
+            return Err(Error::refused("fashion-mnist: `root` and `images = \"embedded\"` contradict each other"));
+        }
+        if self.images != Images::Embedded {
+            match find("fashion-mnist", self.root.as_deref(), split, how) {
+                Ok(files) => return Ok(Arc::new(open_files(&files, &CLOTHES)?)),
+                // A root that was asked for is not silently replaced.
+                Err(missing) if self.root.is_some() || self.images == Images::Official => return Err(missing.into()),
+                Err(_) => {}
+            }
+        }
+        Ok(Arc::new(embedded::open(split, &CLOTHES)?))
+    }
+}
+
+impl Dataset for Mnist {
+    fn open(&self, split: Split) -> Result<Arc<dyn Source>> {
+        let how = "put its four IDX files (train-images-idx3-ubyte, ...), packed or not, into one of these folders";
+        Ok(Arc::new(open_files(&find("mnist", self.root.as_deref(), split, how)?, &DIGITS)?))
+    }
+}
+
+/// Paths of the image and the label file.
+struct Files {
+    images: PathBuf,
+    labels: PathBuf,
+}
+
+/// The files of a split in the first folder that holds both.
+fn find(name: &str, root: Option<&Path>, split: Split, how: &str) -> Result<Files, DataError> {
+    let folders = match root {
+        Some(root) => vec![root.to_path_buf()],
+        None => std::env::var_os("TEMPER_DATA")
+            .map(|data| PathBuf::from(data).join(name))
+            .into_iter()
+            .chain([Path::new("/usr/share/datasets").join(name)])
+            .collect(),
+    };
+    let part = match split {
+        Split::Train => "train",
+        Split::Test => "t10k",
+    };
+    let file = |folder: &Path, what: &str| {
+        // MNIST is also spread with a dot before `idx`.
+        let names = ["-", "."].map(|dot| format!("{part}-{what}{dot}idx{}-ubyte", if what == "images" { 3 } else { 1 }));
+        let packed = names.clone().map(|name| format!("{name}.gz"));
+        names.into_iter().chain(packed).map(|name| folder.join(name)).find(|path| path.is_file())
+    };
+    for folder in &folders {
+        if let (Some(images), Some(labels)) = (file(folder, "images"), file(folder, "labels")) {
+            return Ok(Files { images, labels });
+        }
+    }
+    let mut looked: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    if root.is_none() && std::env::var_os("TEMPER_DATA").is_none() {
+        looked.insert(0, format!("$TEMPER_DATA/{name} (TEMPER_DATA is not set)"));
+    }
+    Err(DataError::Missing { what: format!("{name} ({part} images and labels)"), looked, how: how.into() })
+}
+
+fn open_files(files: &Files, classes: &[&str]) -> Result<Labelled, DataError> {
+    let (images, labels) = (Idx::open(&files.images)?, Idx::open(&files.labels)?);
+    let folder = files.images.parent().unwrap_or(Path::new("")).display().to_string();
+    Labelled::new(vec![images], labels, classes, folder)
+}

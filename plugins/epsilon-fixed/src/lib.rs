@@ -1,0 +1,21 @@
+//! One radius for every sample: adversarial training as Madry et al. 2018, <https://arxiv.org/abs/1706.06083>, do it.
+
+use temper_core::prelude::*;
+
+plugin! { Epsilon "fixed";
+    /// The same radius for every sample, misclassified ones included: the adversarial-training baseline.
+    pub struct Fixed {
+        /// The radius, in pixel values of [0, 1].
+        pub radius: Pixels = Pixels::of_255(8.0),
+    }
+}
+
+impl Epsilon for Fixed {
+    fn start(&self) -> f64 {
+        self.radius.get()
+    }
+
+    fn radii(&self, visit: &mut Visit) -> Result<Vec<f64>> {
+        Ok(vec![self.radius.get(); visit.len()])
+    }
+}

@@ -1,0 +1,65 @@
+//! Chores of the project, as `cargo xtask COMMAND`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+/// Chores of the project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the shape of the workspace: who may depend on whom, plugins that the runner forgot, hollow places
+    Tidy,
+    /// Write a plugin crate and enter it in the runner
+    NewPlugin {
+        /// Kind of plugin
+        kind: xtask::new_plugin::Kind,
+        /// Its name in TOML, in kebab-case
+        name: String,
+    },
+    /// Run an experiment and judge its results against what is expected
+    Reproduce {
+        /// Which
+        experiment: xtask::reproduce::Experiment,
+    },
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<bool> {
+    let cli = Cli::parse();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
+    match cli.command {
+        Command::Tidy => {
+            let faults = xtask::tidy::faults(root)?;
+            for fault in &faults {
+                eprintln!("{fault}");
+            }
+            Ok(faults.is_empty())
+        }
+        Command::NewPlugin { kind, name } => {
+            for line in xtask::new_plugin::create(root, kind, &name)? {
+                println!("{line}");
+            }
+            Ok(true)
+        }
+        Command::Reproduce { experiment } => xtask::reproduce::run(root, experiment),
+    }
+}

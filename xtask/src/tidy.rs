@@ -1,0 +1,150 @@
+//! The shape of the workspace, checked: arrows between crates, plugins that the runner forgot, hollow places.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+/// Which crates of the workspace each crate may name. Plugins: only core.
+const ARROWS: [(&str, &[&str]); 9] = [
+    ("temper-nn", &[]),
+    ("temper-data", &[]),
+    ("temper-report", &[]),
+    ("temper-core", &["temper-nn", "temper-data"]),
+    ("temper-train", &["temper-core", "temper-data"]),
+    ("temper-evaluate", &["temper-core", "temper-data"]),
+    ("temper-runner", &["temper-core", "temper-evaluate", "temper-report", "temper-train", "plugins"]),
+    ("xtask", &["temper-report"]),
+    (
+        "temper-tests",
+        &["temper-core", "temper-data", "temper-evaluate", "temper-nn", "temper-report", "temper-runner", "temper-train", "xtask"],
+    ),
+];
+/// Kinds that a plugin crate's name may begin with.
+const KINDS: [&str; 5] = ["dataset", "model", "attack", "loss", "epsilon"];
+/// Lines beyond which a source file surely has two subjects.
+const LONGEST: usize = 500;
+
+/// Every fault found, a line each.
+pub fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
+    let mut faults = vec![];
+    arrows(root, &mut faults)?;
+    forgotten(root, &mut faults)?;
+    let mut sources = vec![];
+    for folder in ["crates", "plugins", "tests", "xtask"] {
+        rust_files(&root.join(folder), &mut sources)?;
+    }
+    for file in &sources {
+        hollow(root, file, &mut faults)?;
+    }
+    Ok(faults)
+}
+
+/// A crate's manifest.
+fn manifest(folder: &Path) -> anyhow::Result<toml::Table> {
+    let file = folder.join("Cargo.toml");
+    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    text.parse().with_context(|| file.display().to_string())
+}
+
+fn name(manifest: &toml::Table) -> &str {
+    manifest.get("package").and_then(|p| p.get("name")).and_then(toml::Value::as_str).unwrap_or_default()
+}
+
+/// Names of the crates that a manifest depends on, in whatever way.
+fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
+    let tables = ["dependencies", "dev-dependencies", "build-dependencies"];
+    let tables = tables.iter().filter_map(|table| manifest.get(*table)?.as_table());
+    tables.flat_map(|table| table.keys().cloned()).collect()
+}
+
+fn folders(parent: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut all = vec![];
+    for entry in fs::read_dir(parent).with_context(|| parent.display().to_string())? {
+        let path = entry?.path();
+        if path.join("Cargo.toml").is_file() {
+            all.push(path);
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+fn arrows(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
+    let plugins: BTreeSet<String> =
+        folders(&root.join("plugins"))?.iter().map(|p| Ok(name(&manifest(p)?).to_string())).collect::<anyhow::Result<_>>()?;
+    let mut all = folders(&root.join("crates"))?;
+    all.extend([root.join("tests"), root.join("xtask")]);
+    for folder in all.iter().chain(&folders(&root.join("plugins"))?) {
+        let manifest = manifest(folder)?;
+        let this = name(&manifest);
+        let allowed = match ARROWS.iter().find(|(name, _)| *name == this) {
+            Some((_, allowed)) => *allowed,
+            None if plugins.contains(this) => &["temper-core"][..],
+            None => {
+                faults.push(format!("crate `{this}` has no place in the house: add it to ARROWS in xtask/src/tidy.rs"));
+                continue;
+            }
+        };
+        for other in dependencies(&manifest) {
+            let ours = other.starts_with("temper-") || other == "xtask";
+            let ok = allowed.contains(&other.as_str()) || (allowed.contains(&"plugins") && plugins.contains(&other));
+            if ours && !ok {
+                faults.push(format!("`{this}` must not depend on `{other}`"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Plugins on disk against those that the runner links.
+fn forgotten(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
+    let runner = root.join("crates/runner");
+    let linked = dependencies(&manifest(&runner)?);
+    let list = fs::read_to_string(runner.join("src/plugins.rs"))?;
+    for folder in folders(&root.join("plugins"))? {
+        let manifest = manifest(&folder)?;
+        let this = name(&manifest);
+        let folder = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if this != format!("temper-{folder}") || !KINDS.iter().any(|kind| folder.starts_with(&format!("{kind}-"))) {
+            faults.push(format!("plugins/{folder}: expected folder KIND-NAME with the package temper-KIND-NAME, got `{this}`"));
+        }
+        if !linked.contains(this) {
+            faults.push(format!("the runner's Cargo.toml does not name the plugin `{this}`"));
+        }
+        if !list.lines().any(|line| line == format!("use {} as _;", this.replace('-', "_"))) {
+            faults.push(format!("crates/runner/src/plugins.rs does not name the plugin `{this}`, so it is not linked"));
+        }
+    }
+    Ok(())
+}
+
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            rust_files(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn hollow(root: &Path, file: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
+    let text = fs::read_to_string(file)?;
+    let name = file.strip_prefix(root).unwrap_or(file).display();
+    // In halves, so that this file does not find itself.
+    let hollow = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[ig", "nore")];
+    for (i, line) in text.lines().enumerate() {
+        if let Some(word) = hollow.iter().find(|word| line.contains(**word)) {
+            faults.push(format!("{name}:{}: `{word}`: a hollow place", i + 1));
+        }
+    }
+    let lines = text.lines().count();
+    if lines > LONGEST {
+        faults.push(format!("{name}: {lines} lines, more than {LONGEST}: a second subject?"));
+    }
+    Ok(())
+}
