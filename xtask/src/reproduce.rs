@@ -34,14 +34,21 @@ impl Claim {
 /// The claims of the quickstart about a run's results. An error says which evaluation is missing.
 pub fn quickstart(results: &Results, warmup_radius: f64) -> anyhow::Result<Vec<Claim>> {
     let accuracy = |name: &str| {
-        results.get(name).map(|e| e.accuracy).with_context(|| format!("the results hold no evaluation `{name}`"))
+        results
+            .get(name)
+            .map(|e| e.accuracy)
+            .with_context(|| format!("the results hold no evaluation `{name}`"))
     };
     let radii = results.radii.context("the results hold no radii")?;
     let claim = |what: &str, at_least, measured| Claim { what: what.into(), at_least, measured };
     Ok(vec![
         claim("natural accuracy", 0.75, accuracy("natural")?),
         claim("accuracy under pgd20", 0.50, accuracy("pgd20")?),
-        claim("5 to 95 % span of the radii, as a share of the warm-up radius", 0.30, (radii.p95 - radii.p5) / warmup_radius),
+        claim(
+            "5 to 95 % span of the radii, as a share of the warm-up radius",
+            0.30,
+            (radii.p95 - radii.p5) / warmup_radius,
+        ),
     ])
 }
 

@@ -18,7 +18,16 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("xtask", &["temper-report"]),
     (
         "temper-tests",
-        &["temper-core", "temper-data", "temper-evaluate", "temper-nn", "temper-report", "temper-runner", "temper-train", "xtask"],
+        &[
+            "temper-core",
+            "temper-data",
+            "temper-evaluate",
+            "temper-nn",
+            "temper-report",
+            "temper-runner",
+            "temper-train",
+            "xtask",
+        ],
     ),
 ];
 /// Kinds that a plugin crate's name may begin with.
@@ -72,8 +81,10 @@ fn folders(parent: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn arrows(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
-    let plugins: BTreeSet<String> =
-        folders(&root.join("plugins"))?.iter().map(|p| Ok(name(&manifest(p)?).to_string())).collect::<anyhow::Result<_>>()?;
+    let plugins: BTreeSet<String> = folders(&root.join("plugins"))?
+        .iter()
+        .map(|p| Ok(name(&manifest(p)?).to_string()))
+        .collect::<anyhow::Result<_>>()?;
     let mut all = folders(&root.join("crates"))?;
     all.extend([root.join("tests"), root.join("xtask")]);
     for folder in all.iter().chain(&folders(&root.join("plugins"))?) {
@@ -83,13 +94,16 @@ fn arrows(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
             Some((_, allowed)) => *allowed,
             None if plugins.contains(this) => &["temper-core"][..],
             None => {
-                faults.push(format!("crate `{this}` has no place in the house: add it to ARROWS in xtask/src/tidy.rs"));
+                faults.push(format!(
+                    "crate `{this}` has no place in the house: add it to ARROWS in xtask/src/tidy.rs"
+                ));
                 continue;
             }
         };
         for other in dependencies(&manifest) {
             let ours = other.starts_with("temper-") || other == "xtask";
-            let ok = allowed.contains(&other.as_str()) || (allowed.contains(&"plugins") && plugins.contains(&other));
+            let ok = allowed.contains(&other.as_str())
+                || (allowed.contains(&"plugins") && plugins.contains(&other));
             if ours && !ok {
                 faults.push(format!("`{this}` must not depend on `{other}`"));
             }
@@ -107,14 +121,20 @@ fn forgotten(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
         let manifest = manifest(&folder)?;
         let this = name(&manifest);
         let folder = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if this != format!("temper-{folder}") || !KINDS.iter().any(|kind| folder.starts_with(&format!("{kind}-"))) {
-            faults.push(format!("plugins/{folder}: expected folder KIND-NAME with the package temper-KIND-NAME, got `{this}`"));
+        if this != format!("temper-{folder}")
+            || !KINDS.iter().any(|kind| folder.starts_with(&format!("{kind}-")))
+        {
+            faults.push(format!(
+                "plugins/{folder}: expected folder KIND-NAME with the package temper-KIND-NAME, got `{this}`"
+            ));
         }
         if !linked.contains(this) {
             faults.push(format!("the runner's Cargo.toml does not name the plugin `{this}`"));
         }
         if !list.lines().any(|line| line == format!("use {} as _;", this.replace('-', "_"))) {
-            faults.push(format!("crates/runner/src/plugins.rs does not name the plugin `{this}`, so it is not linked"));
+            faults.push(format!(
+                "crates/runner/src/plugins.rs does not name the plugin `{this}`, so it is not linked"
+            ));
         }
     }
     Ok(())

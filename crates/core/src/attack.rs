@@ -49,6 +49,10 @@ pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &
     let values = pixels.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
     let row = |at: usize| victim.ids()[at * victim.len() / values.len().max(1)];
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+        let logits = victim.logits(victim.pixels())?.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+        if logits.iter().any(|l| !l.is_finite()) {
+            return Err(Error::refused("the network gives logits that are not finite: it has diverged"));
+        }
         return Err(faulty(format!("a pixel of {} for sample {}", values[at], row(at))));
     }
     if let Some(at) = values.iter().position(|v| *v < -TOLERANCE || *v > 1.0 + TOLERANCE) {
@@ -58,7 +62,8 @@ pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &
     if let Some(norm) = attack.minimal() {
         let found = victim.broken(&pixels)?;
         let distances = ball.distances(&pixels, norm)?;
-        let distances = distances.iter().zip(found).map(|(d, found)| if found { *d } else { f64::INFINITY }).collect();
+        let distances =
+            distances.iter().zip(found).map(|(d, found)| if found { *d } else { f64::INFINITY }).collect();
         let within = ball.distances(&pixels, ball.norm())?;
         let outside: Vec<bool> = within.iter().zip(&radii).map(|(d, r)| *d > r + TOLERANCE).collect();
         let clean = ball.center().index_select(&crate::ball::index_of(&outside, ball.center())?, 0)?;

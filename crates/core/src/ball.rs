@@ -79,7 +79,8 @@ impl Ball {
                 let direction = self.unit(&tensor(rng.normal(&self.ids, len))?)?;
                 let uniform = rng.named("distance").uniform(&self.ids, 1);
                 let distance = uniform.iter().map(|u| ((f64::from(*u) + 1.0) / 2.0).powf(1.0 / len as f64));
-                let distance = Tensor::from_vec(distance.collect::<Vec<f64>>(), self.ids.len(), self.center.device())?;
+                let distance =
+                    Tensor::from_vec(distance.collect::<Vec<f64>>(), self.ids.len(), self.center.device())?;
                 direction.broadcast_mul(&column(&distance.to_dtype(self.center.dtype())?)?)?
             }
         };

@@ -51,8 +51,8 @@ pub mod prelude {
     pub use crate::nn::{Conv2d, Pool2d};
     pub use crate::{
         Attack, Ball, Batch, Chosen, DataError, Dataset, Epsilon, Error, Fraction, Goal, Image, Judge, Loss,
-        Model, NonNegative, Norm, Pixels, Positive, Result, Rng, Rows, Source, Split, Step, Tensor, Victim, Visit, Walk,
-        cross_entropy, nonzero, options, plugin, restarts,
+        Model, NonNegative, Norm, Pixels, Positive, Result, Rng, Rows, Source, Split, Step, Tensor, Victim,
+        Visit, Walk, cross_entropy, nonzero, options, plugin, restarts,
     };
     /// The layer graph that a model builds.
     pub use temper_nn::Network;

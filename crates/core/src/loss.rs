@@ -89,6 +89,11 @@ impl<'a> Step<'a> {
         Ok(logits)
     }
 
+    /// Passes through the classifier in training mode so far, counted a sample: each one forward and one backward.
+    pub fn passes(&self) -> usize {
+        self.seen
+    }
+
     /// Share of the samples of all [`Self::logits`] calls that were classified as their label says.
     pub fn accuracy(&self) -> f64 {
         self.correct as f64 / self.seen.max(1) as f64

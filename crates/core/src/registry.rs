@@ -142,7 +142,8 @@ pub struct Chosen<T: ?Sized + Kind> {
 impl<T: ?Sized + Kind> Chosen<T> {
     /// The plugin of this name with default parameters, if there is one that needs no others.
     pub fn by_name(name: &str) -> Result<Self, String> {
-        let empty = de::value::MapDeserializer::<_, de::value::Error>::new(std::iter::empty::<(&str, &str)>());
+        let empty =
+            de::value::MapDeserializer::<_, de::value::Error>::new(std::iter::empty::<(&str, &str)>());
         let plugin = find::<T, de::value::Error>(name).map_err(|e| e.to_string())?;
         parse(plugin, empty).map_err(|e: de::value::Error| e.to_string())
     }

@@ -126,7 +126,9 @@ impl<'de> Deserialize<'de> for Pixels {
         impl de::Visitor<'_> for Length {
             type Value = Pixels;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a length of at least 0 in pixels of [0, 1], as a number or a quotient such as \"8/255\"")
+                f.write_str(
+                    "a length of at least 0 in pixels of [0, 1], as a number or a quotient such as \"8/255\"",
+                )
             }
             fn visit_f64<E: de::Error>(self, v: f64) -> Result<Pixels, E> {
                 Pixels::new(v).ok_or_else(|| E::invalid_value(de::Unexpected::Float(v), &self))
@@ -230,8 +232,11 @@ mod tests {
 
     #[test]
     fn lengths_are_written_so_that_they_read_back_exactly() {
-        let cases =
-            [(0.1, "length = 0.1"), (8.0 / 255.0, "length = \"8/255\""), (0.5 / 255.0, "length = \"0.5/255\"")];
+        let cases = [
+            (0.1, "length = 0.1"),
+            (8.0 / 255.0, "length = \"8/255\""),
+            (0.5 / 255.0, "length = \"0.5/255\""),
+        ];
         for (value, text) in cases {
             let row = Row { length: Pixels::new(value).unwrap() };
             let written = toml::to_string(&row).unwrap();

@@ -158,7 +158,9 @@ impl<'a> Victim<'a> {
         self.passes.count(self.len(), 0);
         Ok(match self.network {
             Network::Frozen(frozen) => frozen.logits(pixels)?,
-            Network::BatchStatistics(classifier) => classifier.train(pixels, false, RunningStatistics::Update)?,
+            Network::BatchStatistics(classifier) => {
+                classifier.train(pixels, false, RunningStatistics::Update)?
+            }
         })
     }
 

@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn batches_follow_the_order_and_keep_the_short_last_one() {
-        let got: Vec<RawBatch> = Batches::new(source(10), vec![3, 1, 2, 0, 9], 2).map(Result::unwrap).collect();
+        let got: Vec<RawBatch> =
+            Batches::new(source(10), vec![3, 1, 2, 0, 9], 2).map(Result::unwrap).collect();
         assert_eq!(got.len(), 3);
         assert_eq!((got[0].ids.clone(), got[0].labels.clone()), (vec![3, 1], vec![3, 1]));
         assert_eq!(got[2].ids, [9]);

@@ -114,9 +114,8 @@ mod tests {
     fn uniform_numbers_fill_their_range_and_normal_ones_have_unit_variance() {
         let ids: Vec<u64> = (0..100).collect();
         let uniform = Rng::new(0, "u").uniform(&ids, 1000);
-        let mean = |v: &[f32], f: fn(f64) -> f64| {
-            v.iter().map(|x| f(f64::from(*x))).sum::<f64>() / v.len() as f64
-        };
+        let mean =
+            |v: &[f32], f: fn(f64) -> f64| v.iter().map(|x| f(f64::from(*x))).sum::<f64>() / v.len() as f64;
         assert!(uniform.iter().all(|v| (-1.0..1.0).contains(v)));
         assert!(mean(&uniform, |x| x).abs() < 0.01);
         assert!((mean(&uniform, |x| x * x) - 1.0 / 3.0).abs() < 0.01);

@@ -21,29 +21,41 @@ pub struct Entry {
     pub name: String,
     /// What perturbs the images; without it the natural accuracy is taken.
     pub attack: Option<Chosen<dyn Attack>>,
-    /// How the radius is measured.
-    #[serde(default = "linf")]
-    pub norm: Norm,
+    /// How the radius is measured; left out, l-inf.
+    pub norm: Option<Norm>,
     /// Radius of every sample, in pixel values of [0, 1]; needed with an attack.
     pub radius: Option<Pixels>,
 }
 
-fn linf() -> Norm {
-    Norm::Linf
-}
-
 impl Entry {
+    /// How the radius is measured.
+    pub fn norm(&self) -> Norm {
+        self.norm.unwrap_or(Norm::Linf)
+    }
+
     /// What no single field shows: the field at fault and a message.
     pub fn problem(&self) -> Option<(&'static str, String)> {
         match (&self.attack, self.radius) {
             (Some(attack), None) => Some((
                 "attack",
-                format!("attack `{}` needs a radius: add `radius = \"8/255\"` or another length", attack.name()),
+                format!(
+                    "attack `{}` needs a radius: add `radius = \"8/255\"` or another length",
+                    attack.name()
+                ),
             )),
-            (None, Some(_)) => Some((
-                "radius",
-                "a radius without an attack: add one, for example `attack = \"pgd\"`".into(),
-            )),
+            (None, Some(_)) => {
+                Some(("radius", "a radius without an attack: add one, for example `attack = \"pgd\"`".into()))
+            }
+            (None, None) if self.norm.is_some() => Some(("norm", "a norm without an attack".into())),
+            (Some(_), Some(radius)) if self.norm() == Norm::Linf && radius.get() > 1.0 => {
+                let r = radius.get();
+                Some((
+                    "radius",
+                    format!(
+                        "an l-inf radius of {r} holds every image; lengths are in pixels of [0, 1]: \"{r}/255\"?"
+                    ),
+                ))
+            }
             _ => None,
         }
     }
@@ -119,7 +131,7 @@ pub fn evaluate(
         forwards: passes.forwards(),
         backwards: passes.backwards(),
         attack: entry.attack.as_ref().map(|attack| attack.name().into()),
-        norm: entry.attack.as_ref().map(|_| entry.norm),
+        norm: entry.attack.as_ref().map(|_| entry.norm()),
         radius: entry.radius.map(Pixels::get),
         median_distance: median(distances),
     })
@@ -138,7 +150,7 @@ fn attacked(
     }
     let victim = victim.rows(correct)?;
     let radius = entry.radius.map_or(0.0, Pixels::get);
-    let ball = Ball::new(victim.pixels(), &vec![radius; victim.len()], entry.norm, victim.ids())?;
+    let ball = Ball::new(victim.pixels(), &vec![radius; victim.len()], entry.norm(), victim.ids())?;
     let perturbed = perturb(attack, &victim, &ball, rng)?;
     let broken = victim.broken(&perturbed.pixels)?;
     Ok((broken.iter().filter(|b| !**b).count(), perturbed.distances.unwrap_or_default()))

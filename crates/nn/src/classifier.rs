@@ -117,9 +117,12 @@ impl Classifier {
             if trains { var.as_tensor().clone() } else { var.as_detached_tensor() }
         };
         let mut values: Vec<Option<Tensor>> = vec![None; self.network.nodes().len()];
-        values[0] = Some(pixels.contiguous()?);
+        let pixels = pixels.contiguous()?;
         for step in &self.steps {
-            let x = input(&values, step, 0)?;
+            let x = match step.kind {
+                Kind::Normalize { .. } => &pixels,
+                _ => input(&values, step, 0)?,
+            };
             let y = match &step.kind {
                 Kind::Conv { name, shape, bias, tail, .. } => {
                     let bias = bias.then(|| weight(name, "bias"));
@@ -127,7 +130,8 @@ impl Classifier {
                 }
                 Kind::BatchNorm { name, relu } => {
                     let rows = x.elem_count() / x.dim(3)?;
-                    let (y, moments) = ops::batch_norm(x, &weight(name, "weight"), &weight(name, "bias"), *relu)?;
+                    let (y, moments) =
+                        ops::batch_norm(x, &weight(name, "weight"), &weight(name, "bias"), *relu)?;
                     if statistics == RunningStatistics::Update {
                         // torch keeps the unbiased variance.
                         let unbias = rows as f64 / (rows as f64 - 1.0).max(1.0);
@@ -156,7 +160,9 @@ impl Classifier {
 /// An input of a step.
 pub(crate) fn input<'a>(values: &'a [Option<Tensor>], step: &Step, i: usize) -> Result<&'a Tensor> {
     let value = step.inputs.get(i).and_then(|id| values[*id].as_ref());
-    value.ok_or_else(|| Error::Tensor(candle_core::Error::Msg("a layer reads a value that was fused away".into())))
+    value.ok_or_else(|| {
+        Error::Tensor(candle_core::Error::Msg("a layer reads a value that was fused away".into()))
+    })
 }
 
 /// The steps that are the same in training and frozen: they have no weights.
@@ -172,7 +178,9 @@ pub(crate) fn plain(kind: &Kind, x: &Tensor, step: &Step, values: &[Option<Tenso
             x.reshape((n, h * w, c))?.mean(1)?.reshape((n, 1, 1, c))?
         }
         Kind::Add => (x + input(values, step, 1)?)?,
-        Kind::Conv { .. } | Kind::BatchNorm { .. } => unreachable!("layers with weights are handled by the caller"),
+        Kind::Conv { .. } | Kind::BatchNorm { .. } => {
+            unreachable!("layers with weights are handled by the caller")
+        }
     })
 }
 

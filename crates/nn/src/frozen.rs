@@ -47,8 +47,12 @@ impl Frozen {
         Classifier::check(&self.network, pixels)?;
         let pixels = pixels.contiguous()?;
         Ok(match &self.engine {
-            Engine::F32(program) => pixels.apply_op1(Pass { program: program.clone(), run: OnceLock::new() })?,
-            Engine::F64(program) => pixels.apply_op1(Pass { program: program.clone(), run: OnceLock::new() })?,
+            Engine::F32(program) => {
+                pixels.apply_op1(Pass { program: program.clone(), run: OnceLock::new() })?
+            }
+            Engine::F64(program) => {
+                pixels.apply_op1(Pass { program: program.clone(), run: OnceLock::new() })?
+            }
         })
     }
 }
@@ -65,13 +69,31 @@ struct Program<T> {
 
 #[derive(Debug)]
 enum Unit<T> {
-    Normalize { shape: [usize; 3], mean: Vec<T>, std: Vec<T> },
-    Conv { shape: Conv, tail: Tail, forward: ConvWeights<T>, backward: Panels<T> },
+    Normalize {
+        shape: [usize; 3],
+        mean: Vec<T>,
+        std: Vec<T>,
+    },
+    Conv {
+        shape: Conv,
+        tail: Tail,
+        forward: ConvWeights<T>,
+        backward: Panels<T>,
+    },
     /// Scale and shift of each channel: a batch norm that no convolution precedes.
-    Affine { scale: Vec<T>, shift: Vec<T>, relu: bool },
+    Affine {
+        scale: Vec<T>,
+        shift: Vec<T>,
+        relu: bool,
+    },
     Relu,
-    MaxPool { pool: Pool, shape: [usize; 3] },
-    GlobalAverage { shape: [usize; 3] },
+    MaxPool {
+        pool: Pool,
+        shape: [usize; 3],
+    },
+    GlobalAverage {
+        shape: [usize; 3],
+    },
     Add,
 }
 
@@ -129,7 +151,8 @@ impl<T: Real> CustomOp1 for Pass<T> {
         let x = slice::<T>(x, layout)?;
         let n = layout.dims()[0];
         let run = self.program.forward(x, n);
-        let logits = run.values.last().map(|last| last[..n * self.program.classes].to_vec()).unwrap_or_default();
+        let logits =
+            run.values.last().map(|last| last[..n * self.program.classes].to_vec()).unwrap_or_default();
         if self.run.set(run).is_err() {
             candle_core::bail!("a frozen network's record serves one forward pass");
         }
@@ -154,7 +177,9 @@ impl<T: Real> Program<T> {
             sizes[step.output] = shapes[step.output].iter().product();
             let shape = shapes[step.inputs[0]];
             let unit = match &step.kind {
-                Kind::Normalize { mean, std } => Unit::Normalize { shape, mean: narrow(mean), std: narrow(std) },
+                Kind::Normalize { mean, std } => {
+                    Unit::Normalize { shape, mean: narrow(mean), std: narrow(std) }
+                }
                 Kind::Conv { .. } => pack(classifier, &step.kind)?,
                 Kind::BatchNorm { name, relu } => {
                     let (scale, shift) = affine(classifier, name)?;
@@ -176,7 +201,7 @@ impl<T: Real> Program<T> {
         for (step, unit) in &self.units {
             let mut out = self.spare.take(n * self.sizes[step.output]);
             let mut tape = vec![];
-            // Only the first unit reads the pixels themselves; the normalised ones may share their number.
+            // `Normalize` alone reads the pixels themselves; value 0 may be their NHWC copy.
             let input = match unit {
                 Unit::Normalize { .. } => x,
                 _ => &values[step.inputs[0]],
@@ -225,7 +250,9 @@ impl<T: Real> Program<T> {
                 Unit::Conv { shape, tail, backward, .. } => {
                     kernel::conv_input_gradient(shape, backward, tail, (result, tape), &g, &mut dx);
                 }
-                Unit::Affine { scale, relu, .. } => kernel::affine_gradient(scale, *relu, result, &g, &mut dx),
+                Unit::Affine { scale, relu, .. } => {
+                    kernel::affine_gradient(scale, *relu, result, &g, &mut dx)
+                }
                 Unit::Relu => kernel::relu_gradient(result, &g, &mut dx),
                 Unit::MaxPool { pool, shape } => kernel::max_pool_gradient(pool, *shape, tape, &g, &mut dx),
                 Unit::GlobalAverage { shape } => kernel::global_average_gradient(*shape, &g, &mut dx),
@@ -236,7 +263,8 @@ impl<T: Real> Program<T> {
             }
             self.spare.give([g]);
             match first {
-                true => pixels = dx,
+                true if pixels.is_empty() => pixels = dx,
+                true => add(&mut pixels, &dx),
                 false => self.collect(&mut gradients[step.inputs[0]], dx),
             }
         }
@@ -272,7 +300,9 @@ fn affine(classifier: &Classifier, name: &str) -> Result<(Vec<f64>, Vec<f64>)> {
 }
 
 fn pack<T: Real>(classifier: &Classifier, kind: &Kind) -> Result<Unit<T>> {
-    let Kind::Conv { name, shape, bias, norm, tail } = kind else { unreachable!("only convolutions are packed") };
+    let Kind::Conv { name, shape, bias, norm, tail } = kind else {
+        unreachable!("only convolutions are packed")
+    };
     let mut shift = match bias {
         true => Some(classifier.weight(name, "bias").to_dtype(DType::F64)?.to_vec1::<f64>()?),
         false => None,

@@ -167,7 +167,11 @@ impl Network {
         let spread = |name: &str, v: &[f64]| match v {
             [one] => Ok(vec![*one; shape[0]]),
             v if v.len() == shape[0] => Ok(v.to_vec()),
-            v => Err(self.misfit("normalize", x, format!("{} values of `{name}` for {} channels", v.len(), shape[0]))),
+            v => Err(self.misfit(
+                "normalize",
+                x,
+                format!("{} values of `{name}` for {} channels", v.len(), shape[0]),
+            )),
         };
         let (mean, std) = (spread("mean", mean)?, spread("std", std)?);
         if !std.iter().all(|s| *s > 0.0 && s.is_finite()) || !mean.iter().all(|m| m.is_finite()) {
@@ -200,8 +204,13 @@ impl Network {
         if features == 0 || input.contains(&0) {
             return Err(self.misfit(name, x, "a linear layer needs inputs and outputs".into()));
         }
-        let shape = kernel::Conv { input, channels: features, kernel: [input[1], input[2]], stride: 1, padding: 0 };
-        Ok(self.push(Layer::Conv { name: name.into(), shape, bias: true, linear: true }, &[x], shape.output()))
+        let shape =
+            kernel::Conv { input, channels: features, kernel: [input[1], input[2]], stride: 1, padding: 0 };
+        Ok(self.push(
+            Layer::Conv { name: name.into(), shape, bias: true, linear: true },
+            &[x],
+            shape.output(),
+        ))
     }
 
     /// Batch norm with weight and bias.
@@ -222,7 +231,11 @@ impl Network {
             return Err(self.misfit("max_pool", x, why));
         }
         let (Some(rows), Some(columns)) = (pool.output(h), pool.output(w)) else {
-            return Err(self.misfit("max_pool", x, format!("a {0} x {0} window is larger than that", pool.size)));
+            return Err(self.misfit(
+                "max_pool",
+                x,
+                format!("a {0} x {0} window is larger than that", pool.size),
+            ));
         };
         Ok(self.push(Layer::MaxPool(pool), &[x], [c, rows, columns]))
     }

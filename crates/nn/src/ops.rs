@@ -5,10 +5,10 @@
 
 use std::sync::OnceLock;
 
+use crate::kernel::{self, Conv, ConvTape, ConvWeights, Moments, Panels, Pool, Real, Tail};
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Storage, Tensor, bail,
 };
-use crate::kernel::{self, Conv, ConvTape, ConvWeights, Moments, Panels, Pool, Real, Tail};
 
 /// Calls `f` with the element type of `dtype`.
 macro_rules! by_dtype {
@@ -145,7 +145,13 @@ impl Pass {
 struct TrainedConv(Pass);
 
 /// Applies a convolution with a torch weight and a bias; differentiable with respect to all three.
-pub(crate) fn conv(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, shape: Conv, tail: Tail) -> Result<Tensor> {
+pub(crate) fn conv(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    shape: Conv,
+    tail: Tail,
+) -> Result<Tensor> {
     let op = TrainedConv(Pass::new(shape, tail));
     match bias {
         Some(bias) => x.apply_op3(weight, bias, op),
@@ -189,7 +195,9 @@ impl TrainedConv {
         let tape = self.0.tape();
         let (dw, db) = with::<T, _>(x, |x| {
             with::<T, _>(result, |result| {
-                with::<T, _>(gradient, |g| Ok(kernel::conv_weight_gradient(shape, tail, x, (result, tape), g)))
+                with::<T, _>(gradient, |g| {
+                    Ok(kernel::conv_weight_gradient(shape, tail, x, (result, tape), g))
+                })
             })
         })?;
         Ok([dx, Some(tensor(dw, weight.shape().clone())?), Some(tensor(db, shape.channels)?)])
@@ -222,11 +230,23 @@ impl CustomOp2 for TrainedConv {
     fn name(&self) -> &'static str {
         "conv"
     }
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, w: &CpuStorage, wl: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let dtype = candle_core::backend::BackendStorage::dtype(x);
         by_dtype!(dtype, conv_forward::<T>(self, (x, xl), (w, wl), None))
     }
-    fn bwd(&self, x: &Tensor, w: &Tensor, result: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        result: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let [dx, dw, _] = by_dtype!(x.dtype(), conv_backward::<T>(self, x, w, w.track_op(), result, g))?;
         Ok((dx, dw))
     }

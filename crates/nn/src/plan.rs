@@ -1,7 +1,7 @@
 //! From a graph of layers to the steps that run it: each convolution takes along what can follow it in one pass.
 
 use crate::kernel::{Conv, Pool, Tail};
-use crate::network::{Layer, Network};
+use crate::network::{Layer, Network, Node};
 
 /// One step: reads values, gives one. Values are numbered as the nodes that they stand for.
 #[derive(Debug, Clone)]
@@ -35,8 +35,11 @@ pub(crate) fn steps(network: &Network, fold: bool) -> Vec<Step> {
     };
     let mut absorbed = vec![false; nodes.len()];
     let mut steps = vec![];
-    if !matches!(nodes.get(1).map(|n| &n.layer), Some(Layer::Normalize { .. })) {
-        // Pixels arrive as NCHW; the first step also changes the layout.
+    let raw =
+        |node: &Node| node.inputs.iter().any(|i| i.0 == 0) && !matches!(node.layer, Layer::Normalize { .. });
+    if nodes.iter().any(raw) {
+        // Pixels arrive as NCHW. `Normalize` always reads those and changes the layout; so does this one, for layers
+        // that read the pixels as they are.
         let channels = nodes[0].shape[0];
         let kind = Kind::Normalize { mean: vec![0.0; channels], std: vec![1.0; channels] };
         steps.push(Step { kind, inputs: vec![0], output: 0 });

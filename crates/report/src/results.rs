@@ -85,7 +85,8 @@ impl Results {
     /// The evaluations as a table for the terminal.
     pub fn table(&self) -> String {
         let distances = self.evaluations.iter().any(|e| e.median_distance.is_some());
-        let mut header = vec!["evaluation", "accuracy", "95 % interval", "n", "fwd/sample", "bwd/sample", "seconds"];
+        let mut header =
+            vec!["evaluation", "accuracy", "95 % interval", "n", "fwd/sample", "bwd/sample", "seconds"];
         if distances {
             header.push("median dist");
         }

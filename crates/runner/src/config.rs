@@ -34,6 +34,9 @@ pub struct Pipeline {
     /// How it is judged.
     #[serde(default)]
     pub evaluate: Vec<Entry>,
+    /// Where data set and model stand, for errors that only their use shows.
+    #[serde(skip)]
+    places: [String; 2],
 }
 
 /// A configuration or a command that cannot be followed, in words for its author.
@@ -76,7 +79,10 @@ impl Set {
     /// Is what stands at `path` this setting's doing?
     fn made(&self, path: &Path) -> bool {
         let names: Vec<String> = path.iter().map(segment).collect();
-        self.keys.iter().zip(names.iter().map(Some).chain(std::iter::repeat(None))).all(|(key, name)| Some(key) == name)
+        self.keys
+            .iter()
+            .zip(names.iter().map(Some).chain(std::iter::repeat(None)))
+            .all(|(key, name)| Some(key) == name)
     }
 }
 
@@ -91,8 +97,9 @@ fn segment(segment: &Segment) -> String {
 impl Pipeline {
     /// Reads a file and applies `sets` to it.
     pub fn load(file: &FilePath, sets: &[String]) -> Result<Self, BadConfig> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| BadConfig(format!("cannot read the configuration {}: {error}", file.display())))?;
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            BadConfig(format!("cannot read the configuration {}: {error}", file.display()))
+        })?;
         Self::parse(&file.display().to_string(), &text, sets)
     }
 
@@ -123,7 +130,9 @@ impl Pipeline {
         let deserializer = toml::de::Deserializer::from(document.clone());
         let mut pipeline: Pipeline = serde_path_to_error::deserialize(deserializer)
             .map_err(|error| fault(error.path(), error.inner().message()))?;
-        pipeline.problems(&document, fault)?;
+        pipeline.problems(&document, &fault)?;
+        pipeline.places = [("dataset", pipeline.dataset.name()), ("model", pipeline.model.name())]
+            .map(|(key, name)| fault(&path_of(&document, &[key, name]), "\u{0}").0);
         pipeline.tidy();
         Ok(pipeline)
     }
@@ -148,6 +157,16 @@ impl Pipeline {
             }
         }
         Ok(())
+    }
+
+    /// What is wrong with the choice of data set, as only opening it shows.
+    pub(crate) fn bad_dataset(&self, message: &str) -> BadConfig {
+        BadConfig(self.places[0].replace('\u{0}', &format!("dataset `{}`: {message}", self.dataset.name())))
+    }
+
+    /// What is wrong with the choice of model, as only building it shows.
+    pub(crate) fn bad_model(&self, message: &str) -> BadConfig {
+        BadConfig(self.places[1].replace('\u{0}', &format!("model `{}`: {message}", self.model.name())))
     }
 
     fn tidy(&mut self) {

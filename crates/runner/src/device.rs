@@ -27,7 +27,9 @@ impl std::str::FromStr for DeviceName {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "cpu" => Ok(Self::Cpu),
-            other => Err(format!("unknown device `{other}`; this build knows `cpu` (CUDA is not supported yet)")),
+            other => {
+                Err(format!("unknown device `{other}`; this build knows `cpu` (CUDA is not supported yet)"))
+            }
         }
     }
 }

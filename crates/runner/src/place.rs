@@ -12,7 +12,9 @@ pub(crate) fn offset(document: &Spanned<DeTable<'_>>, path: &Path) -> usize {
     for segment in path {
         let value = match segment {
             Segment::Map { key } => {
-                let Some((key, value)) = table.and_then(|table| table.get_key_value(key.as_str())) else { break };
+                let Some((key, value)) = table.and_then(|table| table.get_key_value(key.as_str())) else {
+                    break;
+                };
                 at = key.span().start;
                 value
             }
@@ -87,7 +89,10 @@ mod tests {
     fn merging_reaches_into_tables_and_arrays() {
         let mut into = DeTable::parse("a.b = 1\nc = [{ d = 1 }, { d = 2 }]").unwrap().into_inner();
         merge(&mut into, DeTable::parse("a.b = 3\nc.1.d = 4\ne = 5").unwrap().into_inner()).unwrap();
-        assert_eq!(into["a"].get_ref().as_table().unwrap()["b"].get_ref().as_integer().unwrap().as_str(), "3");
+        assert_eq!(
+            into["a"].get_ref().as_table().unwrap()["b"].get_ref().as_integer().unwrap().as_str(),
+            "3"
+        );
         let second = &into["c"].get_ref().as_array().unwrap()[1];
         assert_eq!(second.get_ref().as_table().unwrap()["d"].get_ref().as_integer().unwrap().as_str(), "4");
         assert!(into.contains_key("e"));

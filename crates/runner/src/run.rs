@@ -10,9 +10,7 @@ use temper_core::nn::{Frozen, Network};
 use temper_core::{DataError, Device, Source, Split};
 use temper_evaluate::{Evaluation, evaluate};
 use temper_report::{Results, percent};
-use temper_train::{
-    Checkpoint, Percentiles, State, Trainer, save_atomically, save_radii, save_weights,
-};
+use temper_train::{Checkpoint, Percentiles, State, Trainer, save_atomically, save_radii, save_weights};
 
 use crate::config::Pipeline;
 use crate::device::DeviceName;
@@ -51,19 +49,30 @@ struct Material {
 impl Material {
     fn open(pipeline: &Pipeline) -> anyhow::Result<Self> {
         let name = pipeline.dataset.name();
-        let open = |split| pipeline.dataset.open(split).with_context(|| format!("dataset `{name}`"));
+        let open = |split| {
+            pipeline.dataset.open(split).map_err(|error| match error {
+                // Parameters that contradict each other: the pipeline's fault, not the data's.
+                temper_core::Error::Refused(message) => anyhow::Error::new(pipeline.bad_dataset(&message)),
+                other => anyhow::Error::new(other).context(format!("dataset `{name}`")),
+            })
+        };
         let (train, test) = (open(Split::Train)?, open(Split::Test)?);
         if train.is_empty() || test.is_empty() {
             bail!("dataset `{name}` has {} training and {} test images", train.len(), test.len());
         }
         let (first, last) = (train.read(0)?.0.shape, test.read(0)?.0.shape);
         if first != last || train.classes() != test.classes() {
-            bail!("dataset `{name}`: training and test images differ in shape or classes: {first:?} and {last:?}");
+            bail!(
+                "dataset `{name}`: training and test images differ in shape or classes: {first:?} and {last:?}"
+            );
         }
-        let network = pipeline
-            .model
-            .build(first, train.classes().len())
-            .with_context(|| format!("model `{}` for images of {} x {} x {}", pipeline.model.name(), first[0], first[1], first[2]))?;
+        let network = pipeline.model.build(first, train.classes().len()).map_err(|error| {
+            let [c, h, w] = first;
+            pipeline.bad_model(&format!(
+                "{error}\n  images are {c} x {h} x {w}, with {} classes",
+                train.classes().len()
+            ))
+        })?;
         Ok(Self { train, test, network })
     }
 }
@@ -143,7 +152,7 @@ fn begin(pipeline: &Pipeline, trainer: &Trainer, material: &Material, dir: &RunD
     let theirs: toml::Table =
         checkpoint.config.parse().with_context(|| format!("{}: damaged configuration", file.display()))?;
     let mut changed = vec![];
-    differences("", &theirs.into(), &pipeline.trained_by()?.into(), &mut changed);
+    differences("", &theirs.into(), &trained_by(pipeline, material)?.into(), &mut changed);
     if !changed.is_empty() {
         bail!(
             "{} belongs to another configuration\n  {}\n  undo the change, or start anew with --force or --out DIR",
@@ -152,9 +161,19 @@ fn begin(pipeline: &Pipeline, trainer: &Trainer, material: &Material, dir: &RunD
         );
     }
     let network = material.network.clone();
-    let state = trainer.restore(network, samples, checkpoint).map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;
+    let state = trainer
+        .restore(network, samples, checkpoint)
+        .map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;
     say(&format!("resume  after epoch {} of {}\n", state.epoch, pipeline.train.epochs))?;
     Ok(state)
+}
+
+/// What decides the trained network: the pipeline's part and the number of images.
+fn trained_by(pipeline: &Pipeline, material: &Material) -> anyhow::Result<toml::Table> {
+    let mut table = pipeline.trained_by()?;
+    let samples = toml::Value::Integer(i64::try_from(material.train.len())?);
+    table.insert("data".into(), toml::Table::from_iter([("samples".to_string(), samples)]).into());
+    Ok(table)
 }
 
 /// Where two configurations differ, as "key: was a, is now b".
@@ -186,7 +205,7 @@ fn train(
     state: &mut State,
 ) -> anyhow::Result<Vec<String>> {
     let epochs = pipeline.train.epochs.get();
-    let config = toml::to_string(&pipeline.trained_by()?)?;
+    let config = toml::to_string(&trained_by(pipeline, material)?)?;
     let mut lines = dir.metrics(state.epoch)?;
     dir.forget_epochs_after(state.epoch)?;
     let mut watch = progress::Training::new(epochs, state.epoch);
@@ -254,8 +273,8 @@ fn results(
         "training": {
             "epochs": state.epoch,
             "seconds": sum("seconds"),
-            "forwards": sum("forwards"),
-            "backwards": sum("backwards"),
+            "forwards_per_sample": sum("forwards"),
+            "backwards_per_sample": sum("backwards"),
         },
     });
     if let Some(radii) = Percentiles::of(&state.memory) {

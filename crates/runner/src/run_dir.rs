@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use temper_train::{EpochReport, save_atomically};
 
+/// The resolved pipeline, by which a folder is known to hold a run.
+const CONFIG: &str = "config.toml";
 /// Everything that runs write, so that `--force` removes nothing else.
-const FILES: [&str; 5] = ["config.toml", "metrics.jsonl", "results.json", "model.safetensors", "checkpoint.safetensors"];
+const FILES: [&str; 5] =
+    [CONFIG, "metrics.jsonl", "results.json", "model.safetensors", "checkpoint.safetensors"];
 /// The folder of the epsilon memory after each epoch.
 const EPSILON: &str = "epsilon";
 
@@ -34,12 +37,19 @@ impl RunDir {
     /// Decides whether the folder may be used; changes nothing.
     pub(crate) fn choose(path: PathBuf, mode: Mode) -> anyhow::Result<Self> {
         let entries = match fs::read_dir(&path) {
-            Ok(entries) => entries.collect::<io::Result<Vec<_>>>().with_context(|| path.display().to_string())?,
+            Ok(entries) => {
+                entries.collect::<io::Result<Vec<_>>>().with_context(|| path.display().to_string())?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => vec![],
             Err(error) => bail!("{}: {error}", path.display()),
         };
+        // What a run leaves that was killed while it took the folder.
+        let traces: Vec<String> =
+            FILES.map(|name| format!("{name}.part")).into_iter().chain([EPSILON.into()]).collect();
+        let foreign =
+            entries.iter().any(|entry| !traces.iter().any(|trace| entry.file_name() == trace.as_str()));
         let at = path.display();
-        let holds_run = path.join(FILES[0]).is_file();
+        let holds_run = path.join(CONFIG).is_file();
         match mode {
             Mode::New if holds_run => {
                 bail!(
@@ -47,7 +57,7 @@ impl RunDir {
                      place with --out DIR"
                 )
             }
-            Mode::New | Mode::Overwrite if !entries.is_empty() && !holds_run => {
+            Mode::New | Mode::Overwrite if foreign && !holds_run => {
                 bail!("{at} is not empty and holds no run of temper; choose another place with --out DIR")
             }
             Mode::Resume if !holds_run => bail!("{at} holds no run to resume"),
@@ -57,14 +67,17 @@ impl RunDir {
 
     /// Makes the folder ready for a run with this configuration: clears a run to be replaced.
     pub(crate) fn prepare(&self, config: &str) -> anyhow::Result<()> {
-        fs::create_dir_all(self.path.join(EPSILON)).with_context(|| format!("cannot create {}", self.path.display()))?;
+        fs::create_dir_all(self.path.join(EPSILON))
+            .with_context(|| format!("cannot create {}", self.path.display()))?;
         if self.mode == Mode::Overwrite {
-            for name in FILES {
+            // The checkpoint goes first: nothing may be resumed that is half removed. The configuration, by which the
+            // folder is known, is replaced.
+            for name in FILES.iter().rev().filter(|name| **name != CONFIG) {
                 remove(&self.path.join(name))?;
             }
             self.forget_epochs_after(0)?;
         }
-        Ok(save_atomically(&self.path.join("config.toml"), config.as_bytes())?)
+        Ok(save_atomically(&self.path.join(CONFIG), config.as_bytes())?)
     }
 
     pub(crate) fn path(&self) -> &Path {

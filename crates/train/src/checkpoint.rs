@@ -7,8 +7,8 @@ use std::io::Write;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use serde::{Deserialize, Serialize};
 use safetensors::tensor::{Dtype, SafeTensors, View};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
@@ -67,13 +67,8 @@ impl Checkpoint {
         if format != FORMAT {
             return Err(fault(format!("a checkpoint of format `{format}`, expected `{FORMAT}`")));
         }
-        let mut checkpoint = Self {
-            epoch,
-            config,
-            weights: BTreeMap::new(),
-            velocity: BTreeMap::new(),
-            memory: vec![],
-        };
+        let mut checkpoint =
+            Self { epoch, config, weights: BTreeMap::new(), velocity: BTreeMap::new(), memory: vec![] };
         for (name, view) in SafeTensors::deserialize(&bytes).map_err(damaged)?.tensors() {
             let dtype = match view.dtype() {
                 Dtype::F32 => DType::F32,
@@ -108,7 +103,8 @@ fn save_tensors<'t>(
     tensors: impl IntoIterator<Item = (String, &'t Tensor)>,
     about: Option<String>,
 ) -> Result<()> {
-    let views = tensors.into_iter().map(|(name, t)| Ok((name, Bytes::new(t)?))).collect::<Result<Vec<_>>>()?;
+    let views =
+        tensors.into_iter().map(|(name, t)| Ok((name, Bytes::new(t)?))).collect::<Result<Vec<_>>>()?;
     let about = about.map(|text| HashMap::from([(ABOUT.to_string(), text)]));
     let bytes = safetensors::serialize(views, about)
         .map_err(|e| Error::File { file: file.into(), what: format!("cannot be written: {e}") })?;
@@ -126,9 +122,7 @@ impl Bytes {
     fn new(tensor: &Tensor) -> Result<Self> {
         let flat = tensor.flatten_all()?;
         let (dtype, bytes) = match tensor.dtype() {
-            DType::F32 => {
-                (Dtype::F32, flat.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect())
-            }
+            DType::F32 => (Dtype::F32, flat.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
             _ => {
                 let values = flat.to_dtype(DType::F64)?.to_vec1::<f64>()?;
                 (Dtype::F64, values.iter().flat_map(|v| v.to_le_bytes()).collect())
@@ -166,7 +160,8 @@ pub fn save_atomically(file: &Path, bytes: &[u8]) -> Result<()> {
     out.write_all(bytes).and_then(|()| out.sync_all()).map_err(io(&part))?;
     drop(out);
     fs::rename(&part, file).map_err(io(file))?;
-    // The rename itself must survive a power cut too.
+    // The rename itself must survive a power cut too; only Unix opens folders for that.
+    #[cfg(unix)]
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(io(folder))?;
     }

@@ -9,7 +9,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The loss is not a number any more.
-    #[error("the loss became {loss} in epoch {epoch}, batch {batch} of {batches} (samples {ids}); training stops, and the weights of that step are not kept\n  a smaller learning rate is the usual cure (it was {rate})")]
+    #[error(
+        "the loss became {loss} in epoch {epoch}, batch {batch} of {batches} (samples {ids}); training stops, and the weights of that step are not kept\n  a smaller learning rate is the usual cure (it was {rate})"
+    )]
     Diverged {
         /// The loss.
         loss: f64,
@@ -25,7 +27,9 @@ pub enum Error {
         rate: f64,
     },
     /// Weights that are not numbers any more, though the loss still was one.
-    #[error("weight `{weight}` is not finite after epoch {epoch}; training stops, and that epoch is not kept\n  a smaller learning rate is the usual cure (it was {rate})")]
+    #[error(
+        "weight `{weight}` is not finite after epoch {epoch}; training stops, and that epoch is not kept\n  a smaller learning rate is the usual cure (it was {rate})"
+    )]
     NotFinite {
         /// The weight.
         weight: String,

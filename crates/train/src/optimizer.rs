@@ -111,7 +111,8 @@ mod tests {
     /// Values of torch 2.15: SGD(lr=0.1, momentum=0.9, weight_decay=0.01) on w = 1 with gradients 2, -1, 0.5.
     #[test]
     fn steps_agree_with_torch() {
-        for (nesterov, expected) in [(false, [0.799, 0.717_301, 0.593_054_599]), (true, [0.618_1, 0.644_115_61, 0.481_862_129_341])]
+        for (nesterov, expected) in
+            [(false, [0.799, 0.717_301, 0.593_054_599]), (true, [0.618_1, 0.644_115_61, 0.481_862_129_341])]
         {
             let mut network = Network::new([1, 1, 1]);
             network.linear(network.input(), "fc", 1).unwrap();
@@ -129,7 +130,8 @@ mod tests {
             let mut sgd = Sgd::new(options);
             for (gradient, expected) in [2.0, -1.0, 0.5].into_iter().zip(expected) {
                 let weight: &Var = classifier.trained().find(|(name, _)| *name == "fc.weight").unwrap().1;
-                let gradients = (weight.as_tensor() * gradient).unwrap().sum_all().unwrap().backward().unwrap();
+                let gradients =
+                    (weight.as_tensor() * gradient).unwrap().sum_all().unwrap().backward().unwrap();
                 sgd.step(&classifier, &gradients, 0.1).unwrap();
                 let got = weight.to_vec2::<f64>().unwrap()[0][0];
                 assert!((got - expected).abs() < 1e-9, "nesterov {nesterov}: {got} for {expected}");

@@ -45,11 +45,17 @@ impl Plan {
         match (&self.attack.0, &self.epsilon) {
             (Some(attack), None) => Some((
                 "attack",
-                format!("attack `{}` needs radii: add `epsilon.fixed = {{ radius = \"8/255\" }}` or another policy", attack.name()),
+                format!(
+                    "attack `{}` needs radii: add `epsilon.fixed = {{ radius = \"8/255\" }}` or another policy",
+                    attack.name()
+                ),
             )),
             (None, Some(epsilon)) => Some((
                 "epsilon",
-                format!("epsilon policy `{}` without an attack: add one, for example `attack = \"pgd\"`", epsilon.name()),
+                format!(
+                    "epsilon policy `{}` without an attack: add one, for example `attack = \"pgd\"`",
+                    epsilon.name()
+                ),
             )),
             _ => None,
         }
@@ -105,7 +111,9 @@ impl<'de> Deserialize<'de> for MaybeAttack {
             fn visit_str<E: de::Error>(self, name: &str) -> Result<MaybeAttack, E> {
                 match name {
                     "none" => Ok(MaybeAttack(None)),
-                    name => Deserialize::deserialize(de::value::StrDeserializer::new(name)).map(Some).map(MaybeAttack),
+                    name => Deserialize::deserialize(de::value::StrDeserializer::new(name))
+                        .map(Some)
+                        .map(MaybeAttack),
                 }
             }
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<MaybeAttack, A::Error> {

@@ -234,14 +234,14 @@ impl<'a> Trainer<'a> {
         let mut step =
             Step::new(&state.classifier, batch, &victim, &radii, attack, self.plan.norm, rng("attack"));
         let loss = self.plan.loss.loss(&mut step)?;
-        let accuracy = step.accuracy();
+        let (accuracy, trained) = (step.accuracy(), step.passes());
         let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         if !value.is_finite() {
             let ids: Vec<String> = batch.ids.iter().take(4).map(ToString::to_string).collect();
             let ids = format!("{}{}", ids.join(", "), if batch.len() > 4 { ", ..." } else { "" });
             return Err(Error::Diverged { loss: value, epoch: 0, batch: 0, batches: 0, ids, rate });
         }
-        self.passes.count(batch.len(), batch.len());
+        self.passes.count(trained, trained);
         state.sgd.step(&state.classifier, &loss.backward()?, rate)?;
         Ok((value, accuracy))
     }
@@ -265,7 +265,9 @@ fn radii(
         return Err(fault(format!("{} radii for {} samples", radii.len(), victim.len())));
     }
     if let Some((radius, id)) = radii.iter().zip(victim.ids()).find(|(r, _)| !r.is_finite() || **r < 0.0) {
-        return Err(fault(format!("radius {radius} for sample {id}, expected a finite number of at least 0")));
+        return Err(fault(format!(
+            "radius {radius} for sample {id}, expected a finite number of at least 0"
+        )));
     }
     for (i, value) in rows().zip(visit.into_memory()) {
         memory[i] = value;

@@ -39,7 +39,8 @@ plugin! { Attack "pgd";
         pub step: Pixels = Pixels::of_255(2.0),
         /// Step length as a multiple of each sample's radius; the longer of the two is taken.
         pub relative_step: NonNegative = NonNegative::of(0.0),
-        /// Where the search begins: `uniform` in the ball, `unclamped` (uniform, not cut by [0, 1]), or `clean`.
+        /// Where the search begins: `uniform` in the ball, `unclamped` (not cut by [0, 1] before the first pass), or
+        /// `clean`. An evaluation that judges `any` iterate cuts all the same: beyond [0, 1] there are no images.
         pub start: Start = Start::Uniform,
         /// Random starts, each tried on what the former ones left standing.
         pub restarts: NonZeroUsize = nonzero(1),
@@ -63,6 +64,9 @@ impl Attack for Pgd {
         restarts(victim, ball, rng, self.restarts.get(), |victim, ball, rng| {
             let start = match self.start {
                 Start::Uniform => ball.random(rng)?,
+                Start::Unclamped if self.judge == Judge::Any && victim.goal() == Goal::Mistake => {
+                    ball.random(rng)?
+                }
                 Start::Unclamped => ball.random_unclamped(rng)?,
                 Start::Clean => ball.center().clone(),
             };
@@ -72,7 +76,11 @@ impl Attack for Pgd {
                 let Some((pass, _)) = walk.pass(score)? else { break };
                 let ball = walk.ball();
                 let direction = ball.steepest(&pass.gradient)?;
-                let next = ball.step(walk.pixels(), &direction, &ball.lengths(self.step, self.relative_step.get())?)?;
+                let next = ball.step(
+                    walk.pixels(),
+                    &direction,
+                    &ball.lengths(self.step, self.relative_step.get())?,
+                )?;
                 walk.go(next);
             }
             ball.project(&walk.finish()?)
@@ -92,13 +100,14 @@ impl Pgd {
             return Err(Error::refused("a targeted attack needs at least two classes"));
         }
         let targets = match self.target {
-            Target::LeastLikely => logits.argmin(1)?,
+            Target::LeastLikely => least_likely(&logits, victim)?,
             _ => {
                 let draws = rng.named("target").uniform(victim.ids(), 1);
                 // Uniform over the other classes: 1 to classes - 1 further on, around the end.
                 let further = |u: f32| (((u + 1.0) / 2.0 * (classes - 1) as f32) as u32).min(classes - 2) + 1;
                 let labels = victim.labels().to_vec1::<u32>()?;
-                let targets: Vec<u32> = labels.iter().zip(&draws).map(|(l, u)| (l + further(*u)) % classes).collect();
+                let targets: Vec<u32> =
+                    labels.iter().zip(&draws).map(|(l, u)| (l + further(*u)) % classes).collect();
                 Tensor::from_vec(targets, victim.len(), logits.device())?
             }
         };
@@ -111,4 +120,14 @@ impl Pgd {
         }
         Ok(Some(Tensor::from_vec(all, size, logits.device())?))
     }
+}
+
+/// The class of the smallest logit, the true one left out, `[n]`.
+fn least_likely(logits: &Tensor, victim: &Victim) -> Result<Tensor> {
+    let labels = victim.labels().unsqueeze(1)?;
+    let others = logits.ones_like()?.scatter(&labels, &labels.zeros_like()?.to_dtype(logits.dtype())?, 1)?;
+    let spread = (logits.max_keepdim(1)?.broadcast_sub(logits)? * &others)?;
+    // 0 for the true class, at least 0 for the others; of equals the first.
+    let least = (spread + others)?.argmax(1)?;
+    Ok(least)
 }

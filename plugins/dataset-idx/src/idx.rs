@@ -44,7 +44,8 @@ impl Idx {
     }
 
     fn parse(file: &Path, bytes: Vec<u8>) -> Result<Self, DataError> {
-        let fault = |at: usize, what: String| DataError::Malformed { file: file.into(), at: Some(at as u64), what };
+        let fault =
+            |at: usize, what: String| DataError::Malformed { file: file.into(), at: Some(at as u64), what };
         let number = |at: usize| match bytes.get(at..at + 4) {
             Some(four) => Ok(u32::from_be_bytes([four[0], four[1], four[2], four[3]])),
             None => Err(fault(bytes.len(), format!("the header ends early: {} bytes in all", bytes.len()))),
@@ -52,7 +53,8 @@ impl Idx {
         let magic = number(0)?;
         let dimensions = (magic & 0xff) as usize;
         if magic >> 8 != 0x08 || !matches!(dimensions, 1 | 3) {
-            let what = format!("magic number {magic:#010x}, expected 0x00000803 (images) or 0x00000801 (labels)");
+            let what =
+                format!("magic number {magic:#010x}, expected 0x00000803 (images) or 0x00000801 (labels)");
             return Err(fault(0, what));
         }
         let sizes: Vec<usize> =
@@ -63,7 +65,8 @@ impl Idx {
         if expected != Some(bytes.len()) {
             let sizes = sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ");
             let want = expected.map_or("more bytes than there can be".into(), |e| format!("{e} bytes"));
-            let what = format!("the header promises {sizes} values, so {want}, but the file has {}", bytes.len());
+            let what =
+                format!("the header promises {sizes} values, so {want}, but the file has {}", bytes.len());
             return Err(fault(bytes.len().min(expected.unwrap_or(usize::MAX)), what));
         }
         Ok(Self { file: file.into(), sizes, bytes, header })
@@ -112,9 +115,11 @@ impl Labelled {
         if count != labels.len() {
             return Err(labels.fault(4, format!("{} labels for {count} images", labels.len())));
         }
-        if let Some(at) = labels.bytes[labels.header..].iter().position(|l| usize::from(*l) >= classes.len()) {
+        if let Some(at) = labels.bytes[labels.header..].iter().position(|l| usize::from(*l) >= classes.len())
+        {
             let (label, last) = (labels.bytes[labels.header + at], classes.len() - 1);
-            return Err(labels.fault(labels.header + at, format!("label {label} of image {at}, expected 0 to {last}")));
+            return Err(labels
+                .fault(labels.header + at, format!("label {label} of image {at}, expected 0 to {last}")));
         }
         let classes = classes.iter().map(ToString::to_string).collect();
         let labels = labels.bytes[labels.header..].to_vec();
@@ -167,7 +172,12 @@ mod tests {
 
     fn source(labels: &[u8]) -> Result<Labelled, DataError> {
         let images = read(&idx(0x803, &[2, 1, 2], &[1, 2, 3, 4]))?;
-        Labelled::new(vec![images], read(&idx(0x801, &[labels.len() as u32], labels))?, &["a", "b"], "f".into())
+        Labelled::new(
+            vec![images],
+            read(&idx(0x801, &[labels.len() as u32], labels))?,
+            &["a", "b"],
+            "f".into(),
+        )
     }
 
     #[test]
@@ -187,11 +197,23 @@ mod tests {
     #[test]
     fn faults_name_the_file_and_the_byte() {
         let cases = [
-            (idx(0x0d03, &[1], &[0]), "f: magic number 0x00000d03, expected 0x00000803 (images) or 0x00000801 (labels) (at byte 0)"),
+            (
+                idx(0x0d03, &[1], &[0]),
+                "f: magic number 0x00000d03, expected 0x00000803 (images) or 0x00000801 (labels) (at byte 0)",
+            ),
             (vec![0, 0, 8], "f: the header ends early: 3 bytes in all (at byte 3)"),
-            (idx(0x803, &[2, 2, 2], &[0; 7]), "f: the header promises 2 x 2 x 2 values, so 24 bytes, but the file has 23 (at byte 23)"),
-            (idx(0x801, &[1], &[0; 3]), "f: the header promises 1 values, so 9 bytes, but the file has 11 (at byte 9)"),
-            (idx(0x803, &[u32::MAX; 3], &[]), "f: the header promises 4294967295 x 4294967295 x 4294967295 values, so more bytes than there can be, but the file has 16 (at byte 16)"),
+            (
+                idx(0x803, &[2, 2, 2], &[0; 7]),
+                "f: the header promises 2 x 2 x 2 values, so 24 bytes, but the file has 23 (at byte 23)",
+            ),
+            (
+                idx(0x801, &[1], &[0; 3]),
+                "f: the header promises 1 values, so 9 bytes, but the file has 11 (at byte 9)",
+            ),
+            (
+                idx(0x803, &[u32::MAX; 3], &[]),
+                "f: the header promises 4294967295 x 4294967295 x 4294967295 values, so more bytes than there can be, but the file has 16 (at byte 16)",
+            ),
         ];
         for (bytes, message) in cases {
             assert_eq!(read(&bytes).unwrap_err().to_string(), message);
@@ -203,7 +225,10 @@ mod tests {
         let good = source(&[1, 0]).unwrap();
         assert_eq!(good.read(1).unwrap(), (Image { shape: [1, 1, 2], bytes: vec![3, 4] }, 0));
         assert_eq!(good.read(2).unwrap_err().to_string(), "f: image 2 was asked for, there are 2");
-        assert_eq!(source(&[1, 2]).unwrap_err().to_string(), "f: label 2 of image 1, expected 0 to 1 (at byte 9)");
+        assert_eq!(
+            source(&[1, 2]).unwrap_err().to_string(),
+            "f: label 2 of image 1, expected 0 to 1 (at byte 9)"
+        );
         assert_eq!(source(&[1]).unwrap_err().to_string(), "f: 1 labels for 2 images (at byte 4)");
     }
 }

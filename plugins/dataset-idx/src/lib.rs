@@ -43,8 +43,18 @@ plugin! { Dataset "mnist";
     }
 }
 
-const CLOTHES: [&str; 10] =
-    ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+const CLOTHES: [&str; 10] = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+];
 const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 impl Dataset for FashionMnist {
@@ -52,13 +62,15 @@ impl Dataset for FashionMnist {
         let how = "get it with `apt-get install dataset-fashion-mnist` (Debian), or put its four IDX files into one of \
                    these folders";
         if self.root.is_some() && self.images == Images::Embedded {
-            return Err(Error::refused("fashion-mnist: `root` and `images = \"embedded\"` contradict each other"));
+            return Err(Error::refused("`root` and `images = \"embedded\"` contradict each other"));
         }
         if self.images != Images::Embedded {
             match find("fashion-mnist", self.root.as_deref(), split, how) {
                 Ok(files) => return Ok(Arc::new(open_files(&files, &CLOTHES)?)),
                 // A root that was asked for is not silently replaced.
-                Err(missing) if self.root.is_some() || self.images == Images::Official => return Err(missing.into()),
+                Err(missing) if self.root.is_some() || self.images == Images::Official => {
+                    return Err(missing.into());
+                }
                 Err(_) => {}
             }
         }
@@ -68,7 +80,8 @@ impl Dataset for FashionMnist {
 
 impl Dataset for Mnist {
     fn open(&self, split: Split) -> Result<Arc<dyn Source>> {
-        let how = "put its four IDX files (train-images-idx3-ubyte, ...), packed or not, into one of these folders";
+        let how =
+            "put its four IDX files (train-images-idx3-ubyte, ...), packed or not, into one of these folders";
         Ok(Arc::new(open_files(&find("mnist", self.root.as_deref(), split, how)?, &DIGITS)?))
     }
 }
@@ -95,7 +108,8 @@ fn find(name: &str, root: Option<&Path>, split: Split, how: &str) -> Result<File
     };
     let file = |folder: &Path, what: &str| {
         // MNIST is also spread with a dot before `idx`.
-        let names = ["-", "."].map(|dot| format!("{part}-{what}{dot}idx{}-ubyte", if what == "images" { 3 } else { 1 }));
+        let names = ["-", "."]
+            .map(|dot| format!("{part}-{what}{dot}idx{}-ubyte", if what == "images" { 3 } else { 1 }));
         let packed = names.clone().map(|name| format!("{name}.gz"));
         names.into_iter().chain(packed).map(|name| folder.join(name)).find(|path| path.is_file())
     };

@@ -35,7 +35,8 @@ plugin! { Epsilon "instance-adaptive";
     pub struct InstanceAdaptive {
         /// Radius during the warm-up, and of every sample when adaptation begins, in pixel values of [0, 1].
         pub start: Pixels = Pixels::of_255(8.0),
-        /// Epochs of plain adversarial training with radius `start` before adaptation.
+        /// Epochs with radius `start` for every sample before adaptation; `misclassified = "clean"` and
+        /// `memory = "zero"` hold in them too, `lower_bound` does not.
         pub warmup: usize = 10,
         /// How far a probe looks beyond and behind the present radius, in pixel values of [0, 1].
         pub gamma: Pixels = Pixels::of_255(1.9),

@@ -4,7 +4,7 @@
 use temper_core::prelude::*;
 
 plugin! { Loss "cross-entropy";
-    /// Mean cross-entropy of the batch, each sample perturbed within its radius (a radius of 0: clean).
+    /// Mean cross-entropy of the attacked batch: each sample within its radius, clean where that is 0.
     pub struct CrossEntropy {}
 }
 

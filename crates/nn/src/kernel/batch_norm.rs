@@ -58,8 +58,10 @@ fn sums(rows: usize, channels: usize, f: impl Fn(usize, usize) -> (f64, f64) + S
 /// Moments of rows `[n, channels]`.
 pub fn moments<T: Real>(x: &[T], channels: usize) -> Moments<T> {
     let rows = x.len() / channels;
-    let mean: Vec<f64> =
-        sums(rows, channels, |r, c| (x[r * channels + c].to_f64(), 0.0)).iter().map(|s| s.0 / rows as f64).collect();
+    let mean: Vec<f64> = sums(rows, channels, |r, c| (x[r * channels + c].to_f64(), 0.0))
+        .iter()
+        .map(|s| s.0 / rows as f64)
+        .collect();
     // A second pass: the difference of two large sums would lose what a small variance needs.
     let variance = sums(rows, channels, |r, c| ((x[r * channels + c].to_f64() - mean[c]).powi(2), 0.0));
     Moments {
@@ -100,8 +102,7 @@ pub fn batch_norm_gradients<T: Real>(
 ) -> BatchNormGradients<T> {
     let channels = weight.len();
     let rows = x.len() / channels;
-    let inverse: Vec<f64> =
-        moments.variance.iter().map(|v| 1.0 / (v.to_f64() + EPSILON).sqrt()).collect();
+    let inverse: Vec<f64> = moments.variance.iter().map(|v| 1.0 / (v.to_f64() + EPSILON).sqrt()).collect();
     let open = |i: usize| if relu && result[i] <= T::ZERO { T::ZERO } else { gradient[i] };
     let normal = |i: usize, c: usize| (x[i].to_f64() - moments.mean[c].to_f64()) * inverse[c];
     let sums = sums(rows, channels, |r, c| {

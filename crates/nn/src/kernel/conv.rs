@@ -6,9 +6,9 @@
 
 use rayon::prelude::*;
 
+use super::Real;
 use super::gemm::{Panels, accumulate, multiply};
 use super::pool::{Pool, pool_sample, pool_sample_gradient};
-use super::Real;
 
 /// Shape of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,41 +140,53 @@ pub struct ConvWeights<T> {
 impl<T: Real> ConvWeights<T> {
     /// Packs a torch weight `[out, c, kh, kw]`, each output channel times `scale`.
     pub fn pack(conv: &Conv, weight: &[T], bias: Option<&[T]>, scale: Option<&[T]>) -> Self {
-        let at = |p: usize, o: usize| weight[conv.weight_index(o, p)] * scale.map_or(T::from_f64(1.0), |s| s[o]);
+        let at =
+            |p: usize, o: usize| weight[conv.weight_index(o, p)] * scale.map_or(T::from_f64(1.0), |s| s[o]);
         Self { forward: Panels::pack(conv.patch(), conv.channels, at), bias: bias.map(<[T]>::to_vec) }
     }
 
     /// The right-hand side of [`conv_input_gradient`].
     pub fn pack_backward(conv: &Conv, weight: &[T], scale: Option<&[T]>) -> Panels<T> {
-        let at = |o: usize, p: usize| weight[conv.weight_index(o, p)] * scale.map_or(T::from_f64(1.0), |s| s[o]);
+        let at =
+            |o: usize, p: usize| weight[conv.weight_index(o, p)] * scale.map_or(T::from_f64(1.0), |s| s[o]);
         Panels::pack(conv.channels, conv.patch(), at)
     }
 }
 
 /// `out = tail(conv(x) + bias)`, NHWC. `tape` must have one byte an output if the tail pools, else be empty.
-pub fn conv<T: Real>(shape: &Conv, weights: &ConvWeights<T>, tail: &Tail, x: &[T], out: &mut [T], tape: &mut [u8]) {
+pub fn conv<T: Real>(
+    shape: &Conv,
+    weights: &ConvWeights<T>,
+    tail: &Tail,
+    x: &[T],
+    out: &mut [T],
+    tape: &mut [u8],
+) {
     let (block, positions, patch) = (shape.block(), shape.positions(), shape.patch());
     let stored = shape.tailed(tail).iter().product::<usize>();
     let output = shape.output();
     let tapes = if tail.pool.is_some() { stored } else { 0 };
     let jobs = x.chunks(block * shape.input_len()).zip(blocks(out, block * stored, tape, block * tapes));
-    jobs.collect::<Vec<_>>().into_par_iter().for_each_init(Vec::new, |scratch: &mut Vec<T>, (x, (out, tape))| {
-        let samples = out.len() / stored;
-        let gathered = if shape.is_its_own_patches() { 0 } else { samples * positions * patch };
-        scratch.resize(gathered + samples * positions * shape.channels, T::ZERO);
-        let (patches, sums) = scratch.split_at_mut(gathered);
-        let patches = patches_of(shape, x, patches);
-        match tail.pool {
-            None => multiply(patches, &weights.forward, weights.bias.as_deref(), tail.relu, out),
-            Some(pool) => {
-                multiply(patches, &weights.forward, weights.bias.as_deref(), tail.relu, sums);
-                let sums = sums.chunks(positions * shape.channels);
-                for ((sums, out), tape) in sums.zip(out.chunks_mut(stored)).zip(tape.chunks_mut(stored)) {
-                    pool_sample(&pool, output, tail.relu, sums, out, tape);
+    jobs.collect::<Vec<_>>().into_par_iter().for_each_init(
+        Vec::new,
+        |scratch: &mut Vec<T>, (x, (out, tape))| {
+            let samples = out.len() / stored;
+            let gathered = if shape.is_its_own_patches() { 0 } else { samples * positions * patch };
+            scratch.resize(gathered + samples * positions * shape.channels, T::ZERO);
+            let (patches, sums) = scratch.split_at_mut(gathered);
+            let patches = patches_of(shape, x, patches);
+            match tail.pool {
+                None => multiply(patches, &weights.forward, weights.bias.as_deref(), tail.relu, out),
+                Some(pool) => {
+                    multiply(patches, &weights.forward, weights.bias.as_deref(), tail.relu, sums);
+                    let sums = sums.chunks(positions * shape.channels);
+                    for ((sums, out), tape) in sums.zip(out.chunks_mut(stored)).zip(tape.chunks_mut(stored)) {
+                        pool_sample(&pool, output, tail.relu, sums, out, tape);
+                    }
                 }
             }
-        }
-    });
+        },
+    );
 }
 
 /// Gradient of [`conv`] with respect to `x`. `result` is its output and `gradient` the gradient of that.

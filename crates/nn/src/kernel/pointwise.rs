@@ -40,13 +40,13 @@ pub fn relu<T: Real>(x: &[T], out: &mut [T]) {
 
 /// Gradient of [`relu`], 0 at 0 as in torch. `result` is its output.
 pub fn relu_gradient<T: Real>(result: &[T], gradient: &[T], dx: &mut [T]) {
-    (dx.par_chunks_mut(CHUNK), result.par_chunks(CHUNK), gradient.par_chunks(CHUNK)).into_par_iter().for_each(
-        |(dx, result, gradient)| {
+    (dx.par_chunks_mut(CHUNK), result.par_chunks(CHUNK), gradient.par_chunks(CHUNK))
+        .into_par_iter()
+        .for_each(|(dx, result, gradient)| {
             for ((dx, r), g) in dx.iter_mut().zip(result).zip(gradient) {
                 *dx = if *r > T::ZERO { *g } else { T::ZERO };
             }
-        },
-    );
+        });
 }
 
 /// `x * scale + shift` per channel, then ReLU if asked.

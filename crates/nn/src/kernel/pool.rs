@@ -28,7 +28,10 @@ impl Pool {
 
     /// Does every input position belong to exactly one window?
     fn tiles(&self, [_, h, w]: [usize; 3]) -> bool {
-        self.padding == 0 && self.stride == self.size && h.is_multiple_of(self.size) && w.is_multiple_of(self.size)
+        self.padding == 0
+            && self.stride == self.size
+            && h.is_multiple_of(self.size)
+            && w.is_multiple_of(self.size)
     }
 
     /// The taps of output number `o` in a sample of this shape.
@@ -262,5 +265,27 @@ mod tests {
         assert!(out.iter().all(|v| v.is_nan()));
         max_pool(&pool, [1, 3, 3], &[-1.0f32; 9], &mut out, &mut tape);
         assert_eq!(out, [-1.0; 4]);
+    }
+
+    #[test]
+    fn the_detected_version_agrees_with_the_portable_one() {
+        for (pool, input) in [
+            (Pool { size: 2, stride: 2, padding: 0 }, [19, 6, 8]),
+            (Pool { size: 3, stride: 2, padding: 1 }, [33, 7, 5]),
+            (Pool { size: 3, stride: 1, padding: 0 }, [5, 6, 6]),
+        ] {
+            let [c, h, w] = input;
+            let x: Vec<f32> = (0..c * h * w).map(|i| ((i * 7919) % 23) as f32 - 11.0).collect();
+            let n = c * pool.output(h).unwrap() * pool.output(w).unwrap();
+            let (mut out, mut tape) = (vec![0.0; n], vec![0; n]);
+            let (mut plain, mut plain_tape) = (vec![0.0; n], vec![0; n]);
+            pool_sample(&pool, input, true, &x, &mut out, &mut tape);
+            pool_channels(&pool, input, true, &x, &mut plain, &mut plain_tape);
+            assert_eq!((&out, &tape), (&plain, &plain_tape));
+            let (mut dx, mut plain_dx) = (vec![7.0; x.len()], vec![8.0; x.len()]);
+            pool_sample_gradient(&pool, input, &tape, &out, &mut dx);
+            spread(&pool, input, &tape, &out, &mut plain_dx);
+            assert_eq!(dx, plain_dx);
+        }
     }
 }

@@ -1,0 +1,414 @@
+//! Bad input: one clear error each, with its place; the right exit code; nothing overwritten.
+
+use std::fs;
+use std::path::Path;
+
+use expect_test::{Expect, expect};
+
+use crate::support::{STRIPES, playground, stderr, stdout, succeed, temper};
+
+/// Checks a pipeline made of [`STRIPES`] with one line changed.
+fn bad(from: &str, to: &str, expected: &Expect) {
+    assert!(STRIPES.contains(from), "{from}");
+    let folder = playground(&STRIPES.replacen(from, to, 1));
+    let said = ["check", "run"].map(|command| {
+        let output = temper(folder.path(), &[command, "run.toml"]);
+        assert_eq!(output.status.code(), Some(2), "{}{}", stdout(&output), stderr(&output));
+        stderr(&output)
+    });
+    assert_eq!(said[0], said[1]);
+    expected.assert_eq(&said[0]);
+    assert!(!folder.path().join("runs").exists(), "a bad pipeline left something behind");
+}
+
+#[test]
+fn unknown_plugin() {
+    bad(
+        "attack.pgd = { steps = 2, step = 0.05 }",
+        "attack = \"pdg\"",
+        &expect![[r"
+            error: run.toml:8:1: unknown attack `pdg`; did you mean `pgd`? known: `fgsm`, `pgd`
+              at train.attack
+        "]],
+    );
+    bad(
+        "attack.pgd = { steps = 5",
+        "attack.autoattack = { steps = 5",
+        &expect![[r#"
+            error: run.toml:18:8: unknown attack `autoattack`; known: `fgsm`, `pgd`
+              at evaluate[1].attack.autoattack
+        "#]],
+    );
+}
+
+#[test]
+fn unknown_field_at_any_depth() {
+    bad(
+        "epochs = 3",
+        "epoch = 3",
+        &expect![[r"
+            error: run.toml:6:1: unknown field `epoch`, expected one of `epochs`, `batch`, `loss`, `attack`, `norm`, `epsilon`, `attack_batch_norm`, `optimizer`, `schedule`
+              at train.epoch
+        "]],
+    );
+    bad(
+        "attack.pgd = { steps = 5, step",
+        "attack.pgd = { stpe = 5, step",
+        &expect![[r"
+            error: run.toml:18:16: unknown field `stpe`, expected one of `steps`, `step`, `relative_step`, `start`, `restarts`, `judge`, `target`
+              at evaluate[1].attack.pgd.stpe
+        "]],
+    );
+    bad(
+        "beta = 0.4 }",
+        "probe.pgd = { stesp = 1 } }",
+        &expect![[r#"
+            error: run.toml:9:84: unknown field `stesp`, expected one of `steps`, `step`, `relative_step`, `start`, `restarts`, `judge`, `target`
+              at train.epsilon.instance-adaptive.probe.pgd.stesp
+        "#]],
+    );
+}
+
+#[test]
+fn out_of_range_or_mistyped_value() {
+    bad(
+        "steps = 2",
+        "steps = 0",
+        &expect![[r"
+            error: run.toml:8:16: invalid value: integer `0`, expected a nonzero usize
+              at train.attack.pgd.steps
+        "]],
+    );
+    bad(
+        "beta = 0.4",
+        "beta = 2",
+        &expect![[r#"
+            error: run.toml:9:70: invalid value: floating point `2.0`, expected a number from 0 to 1
+              at train.epsilon.instance-adaptive.beta
+        "#]],
+    );
+    bad(
+        "radius = 0.1",
+        "radius = -1",
+        &expect![[r#"
+            error: run.toml:17:1: invalid value: integer `-1`, expected a length of at least 0 in pixels of [0, 1], as a number or a quotient such as "8/255"
+              at evaluate[1].radius
+        "#]],
+    );
+    bad(
+        "epochs = 3",
+        "epochs = \"three\"",
+        &expect![[r#"
+            error: run.toml:6:1: invalid type: string "three", expected a nonzero usize
+              at train.epochs
+        "#]],
+    );
+    bad(
+        "restarts = 2 }",
+        "judge = \"best\" }",
+        &expect![[r"
+            error: run.toml:18:40: unknown variant `best`, expected `any` or `final`
+              at evaluate[1].attack.pgd.judge
+        "]],
+    );
+}
+
+#[test]
+fn what_no_single_field_shows() {
+    bad(
+        "radius = 0.1\n",
+        "",
+        &expect![[r#"
+            error: run.toml:17:1: attack `pgd` needs a radius: add `radius = "8/255"` or another length
+              at evaluate[1].attack
+        "#]],
+    );
+    bad(
+        "attack.pgd = { steps = 2, step = 0.05 }",
+        "attack = \"none\"",
+        &expect![[r#"
+            error: run.toml:9:1: epsilon policy `instance-adaptive` without an attack: add one, for example `attack = "pgd"`
+              at train.epsilon
+        "#]],
+    );
+    bad(
+        "name = \"pgd\"",
+        "name = \"natural\"",
+        &expect![[r"
+            error: run.toml:16:1: a second evaluation named `natural`
+              at evaluate[1].name
+        "]],
+    );
+    bad(
+        "attack.pgd = { steps = 2, step = 0.05 }",
+        "attack = { pgd = {}, fgsm = {} }",
+        &expect![[r#"
+            error: run.toml:8:1: more than one attack: `fgsm` and `pgd`
+              at train.attack
+        "#]],
+    );
+}
+
+#[test]
+fn broken_toml() {
+    bad(
+        "[train]",
+        "[train",
+        &expect![[r"
+            error: run.toml:5:7: unclosed table, expected `]`
+        "]],
+    );
+    bad(
+        "dataset.fashion-mnist = { root = \"data\" }",
+        "",
+        &expect![[r"
+            error: run.toml:1:1: missing field `dataset`
+        "]],
+    );
+}
+
+#[test]
+fn changes_from_the_command_line() {
+    let folder = playground(STRIPES);
+    let check = |set: &str| temper(folder.path(), &["check", "run.toml", "--set", set]);
+    for good in [
+        "train.epochs=1",
+        "train.norm=l2",
+        "evaluate.1.radius=8/255",
+        "train.epsilon.instance-adaptive.beta=0.2",
+        "model.convnet.channels=[3]",
+    ] {
+        let output = check(good);
+        assert!(output.status.success(), "{good}: {}", stderr(&output));
+    }
+    for (wrong, message) in [
+        (
+            "train.epochs=three",
+            "error: --set train.epochs=three: invalid type: string \"three\", expected a nonzero usize\n  at train.epochs\n",
+        ),
+        ("train.epcohs=3", "error: --set train.epcohs=3: unknown field `epcohs`, expected one of"),
+        (
+            "evaluate.5.radius=1",
+            "error: --set evaluate.5.radius=1: evaluate: no entry `5`; it has 2, counted from 0\n",
+        ),
+        ("train.epochs", "error: --set train.epochs: expected KEY=VALUE\n"),
+        (
+            "evaluate.1.attack.pgd.step=-1",
+            "error: --set evaluate.1.attack.pgd.step=-1: invalid value: integer `-1`",
+        ),
+    ] {
+        let output = check(wrong);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).starts_with(message), "{}", stderr(&output));
+    }
+}
+
+/// Runs a sound pipeline on bad data: exit code 1, this message, no run folder.
+fn fails(folder: &Path, args: &[&str], expected: &Expect) {
+    let output = temper(folder, args);
+    assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
+    expected.assert_eq(&stderr(&output).replace(folder.to_str().unwrap(), "FOLDER"));
+}
+
+#[test]
+fn missing_or_damaged_data() {
+    let run = ["run", "run.toml"];
+    let folder = playground(STRIPES);
+    let images = folder.path().join("data/train-images-idx3-ubyte");
+    let labels = folder.path().join("data/train-labels-idx1-ubyte");
+    let (good_images, good_labels) = (fs::read(&images).unwrap(), fs::read(&labels).unwrap());
+
+    fs::write(&images, &good_images[..5000]).unwrap();
+    fails(
+        folder.path(),
+        &run,
+        &expect![[r"
+            error: dataset `fashion-mnist`: data/train-images-idx3-ubyte: the header promises 320 x 12 x 12 values, so 46096 bytes, but the file has 5000 (at byte 5000)
+        "]],
+    );
+    fs::write(&images, [&[0, 0, 9, 3], &good_images[4..]].concat()).unwrap();
+    fails(
+        folder.path(),
+        &run,
+        &expect![[r"
+            error: dataset `fashion-mnist`: data/train-images-idx3-ubyte: magic number 0x00000903, expected 0x00000803 (images) or 0x00000801 (labels) (at byte 0)
+        "]],
+    );
+    fs::write(&images, &good_images).unwrap();
+    let mut wrong = good_labels.clone();
+    wrong[8 + 17] = 10;
+    fs::write(&labels, wrong).unwrap();
+    fails(
+        folder.path(),
+        &run,
+        &expect![[r"
+            error: dataset `fashion-mnist`: data/train-labels-idx1-ubyte: label 10 of image 17, expected 0 to 9 (at byte 25)
+        "]],
+    );
+    fs::remove_file(&labels).unwrap();
+    fails(
+        folder.path(),
+        &run,
+        &expect![[r"
+            error: dataset `fashion-mnist`: no fashion-mnist (train images and labels) found
+              looked in: data
+              get it with `apt-get install dataset-fashion-mnist` (Debian), or put its four IDX files into one of these folders
+        "]],
+    );
+    assert!(!folder.path().join("runs").exists(), "bad data left something behind");
+    // A pipeline is sound where its data is not.
+    let said = succeed(folder.path(), &["check", "run.toml"]);
+    assert!(
+        said.starts_with("run.toml: a sound pipeline, but it cannot run here:\n  no fashion-mnist"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_network_that_does_not_fit_the_images() {
+    bad(
+        "channels = [4, 8]",
+        "channels = [4, 4, 4, 4]",
+        &expect![[r"
+            error: run.toml:3:7: model `convnet`: layer `max_pool` does not fit its input of 4 x 1 x 1 (channels x height x width): a 2 x 2 window is larger than that
+              images are 1 x 12 x 12, with 10 classes
+              at model.convnet
+        "]],
+    );
+    bad(
+        "hidden = 16",
+        "kernel = 4",
+        &expect![[r"
+            error: run.toml:3:7: model `convnet`: `kernel` of convnet must be odd, got 4
+              images are 1 x 12 x 12, with 10 classes
+              at model.convnet
+        "]],
+    );
+    bad(
+        "root = \"data\"",
+        "root = \"data\", images = \"embedded\"",
+        &expect![[r#"
+            error: run.toml:2:9: dataset `fashion-mnist`: `root` and `images = "embedded"` contradict each other
+              at dataset.fashion-mnist
+        "#]],
+    );
+}
+
+#[test]
+fn lengths_that_cannot_be_meant() {
+    bad(
+        "radius = 0.1",
+        "radius = 8",
+        &expect![[r#"
+            error: run.toml:17:1: an l-inf radius of 8 holds every image; lengths are in pixels of [0, 1]: "8/255"?
+              at evaluate[1].radius
+        "#]],
+    );
+}
+
+/// Everything below a folder, with contents.
+fn contents(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let mut all = vec![];
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(contents(&path));
+        } else {
+            let bytes = fs::read(&path).unwrap();
+            all.push((path, bytes));
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn run_folders_are_not_overwritten() {
+    let folder = playground(&STRIPES.replace("epochs = 3", "epochs = 1"));
+    succeed(folder.path(), &["run", "run.toml"]);
+    let runs = folder.path().join("runs");
+    let before = contents(&runs);
+    fails(
+        folder.path(),
+        &["run", "run.toml"],
+        &expect![[r"
+            error: runs/run already holds a run
+              continue it with --resume, replace it with --force, or choose another place with --out DIR
+        "]],
+    );
+    fails(
+        folder.path(),
+        &["run", "run.toml", "--resume", "--set", "train.epochs=2", "--set", "seed=5"],
+        &expect![[r"
+            error: runs/run/checkpoint.safetensors belongs to another configuration
+              seed: was 1, is now 5
+              train.epochs: was 1, is now 2
+              undo the change, or start anew with --force or --out DIR
+        "]],
+    );
+    // Not even --force touches a folder that holds something else.
+    fails(
+        folder.path(),
+        &["run", "run.toml", "--force", "--out", "data"],
+        &expect![[r"
+            error: data is not empty and holds no run of temper; choose another place with --out DIR
+        "]],
+    );
+    fails(
+        folder.path(),
+        &["run", "run.toml", "--resume", "--out", "elsewhere"],
+        &expect![[r"
+            error: elsewhere holds no run to resume
+        "]],
+    );
+    // An error before the first epoch leaves the old run as it was, even with --force.
+    fs::rename(folder.path().join("data"), folder.path().join("gone")).unwrap();
+    assert_eq!(temper(folder.path(), &["run", "run.toml", "--force"]).status.code(), Some(1));
+    fs::rename(folder.path().join("gone"), folder.path().join("data")).unwrap();
+    assert!(before == contents(&runs), "a refused command changed the run");
+
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    fs::write(runs.join("run/notes.txt"), "mine").unwrap();
+    succeed(folder.path(), &["run", "run.toml", "--out", "empty"]);
+    succeed(folder.path(), &["run", "run.toml", "--force"]);
+    assert_eq!(fs::read_to_string(runs.join("run/notes.txt")).unwrap(), "mine");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named() {
+    let folder = playground(&STRIPES.replace("epochs = 3", "epochs = 1"));
+    succeed(folder.path(), &["run", "run.toml"]);
+    let file = folder.path().join("runs/run/checkpoint.safetensors");
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    let output = temper(folder.path(), &["run", "run.toml", "--resume"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).starts_with("error: runs/run/checkpoint.safetensors: damaged checkpoint: "),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint() {
+    // The first epoch is sound; then the rate grows by 1e30.
+    let wild = STRIPES.replace("optimizer = { lr = 0.05 }", "schedule = { steps = [1], factor = 1e30 }");
+    let folder = playground(&wild);
+    let output = temper(folder.path(), &["run", "run.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    let complaint = said.lines().find(|line| line.starts_with("error: ")).unwrap();
+    assert!(
+        complaint.starts_with("error: the loss became ") && complaint.contains(" in epoch 2, batch "),
+        "{said}"
+    );
+    let run = folder.path().join("runs/run");
+    let checkpoint = temper_train::Checkpoint::load(&run.join("checkpoint.safetensors")).unwrap();
+    assert_eq!(checkpoint.epoch, 1);
+    for weight in checkpoint.weights.values() {
+        assert!(crate::support::numbers(weight).iter().all(|v| v.is_finite()));
+    }
+    assert_eq!(fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().count(), 1);
+    assert!(!run.join("results.json").exists());
+}

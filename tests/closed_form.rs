@@ -1,0 +1,95 @@
+//! Attacks on a linear network, whose nearest adversarial image is known in closed form (the idea of adv-lib's tests):
+//! with 2 % more than the least radius every sample must fall, with 2 % less none may.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
+use temper_core::nn::{Classifier, Frozen};
+use temper_core::{Attack, Ball, Batch, Chosen, Goal, Kind, Network, Norm, Passes, Rng, Victim, perturb};
+
+use crate::support::attack;
+
+const D: usize = 64;
+const N: usize = 8;
+
+/// Logits `[-l, l, -1, -2]` with `l = mean(pixels) - 0.5`: class 1 above a mean of 0.5, class 0 below.
+fn linear() -> Classifier {
+    let mut network = temper_core::nn::Network::new([1, 8, 8]);
+    network.linear(network.input(), "fc", 4).unwrap();
+    let row = |w: f32| vec![w / D as f32; D];
+    let weight = [row(-1.0), row(1.0), row(0.0), row(0.0)].concat();
+    let weights = BTreeMap::from([
+        ("fc.weight".to_string(), Tensor::from_vec(weight, (4, D), &Device::Cpu).unwrap()),
+        ("fc.bias".to_string(), Tensor::new(&[0.5f32, -0.5, -1.0, -2.0], &Device::Cpu).unwrap()),
+    ]);
+    Classifier::new(network, &weights).unwrap()
+}
+
+/// Images a little above a mean of 0.5, and each one's l-inf distance to the boundary.
+fn images() -> (Batch, Vec<f64>) {
+    let ids: Vec<u64> = (0..N as u64).collect();
+    let noise = Rng::new(2, "images").uniform(&ids, D);
+    let (mut pixels, mut distances) = (vec![], vec![]);
+    for (i, noise) in noise.chunks(D).enumerate() {
+        let wanted = 0.015 + 0.003 * i as f32;
+        let mean = noise.iter().sum::<f32>() / D as f32;
+        pixels.extend(noise.iter().map(|v| 0.5 + wanted + 0.1 * (v - mean)));
+        let exact = pixels[i * D..].iter().map(|v| f64::from(*v)).sum::<f64>() / D as f64 - 0.5;
+        distances.push(exact);
+    }
+    let pixels = Tensor::from_vec(pixels, (N, 1, 8, 8), &Device::Cpu).unwrap();
+    (Batch { pixels, labels: Tensor::from_vec(vec![1u32; N], N, &Device::Cpu).unwrap(), ids }, distances)
+}
+
+/// How many samples fall when each radius is `factor` times the least one.
+fn fallen(attack: &Chosen<dyn Attack>, norm: Norm, factor: f64, goal: Goal) -> usize {
+    let (classifier, (batch, distances)) = (linear(), images());
+    let (frozen, passes) = (Frozen::new(&classifier).unwrap(), Passes::default());
+    let victim = Victim::new(Network::Frozen(&frozen), &batch, goal, &passes).unwrap();
+    assert!(victim.broken(&batch.pixels).unwrap().iter().all(|b| !b));
+    let unit = if norm == Norm::L2 { (D as f64).sqrt() } else { 1.0 };
+    let radii: Vec<f64> = distances.iter().map(|d| d * unit * factor).collect();
+    let ball = Ball::new(&batch.pixels, &radii, norm, &batch.ids).unwrap();
+    let perturbed = perturb(attack, &victim, &ball, &Rng::new(0, "attack")).unwrap();
+    if let (Some(found), Some(own)) = (&perturbed.distances, attack.minimal()) {
+        let unit = if own == Norm::L2 { (D as f64).sqrt() } else { 1.0 };
+        for (found, least) in found.iter().zip(&distances) {
+            assert!(
+                found / (least * unit) < 1.25,
+                "{}: {found} where {} is enough",
+                attack.name(),
+                least * unit
+            );
+        }
+    }
+    victim.broken(&perturbed.pixels).unwrap().iter().filter(|b| **b).count()
+}
+
+#[test]
+fn attacks_reach_the_optimum_and_not_more() {
+    let tuned = [
+        (attack("fgsm = {}"), Norm::L2),
+        (attack("fgsm = { random_start = true, step = 2.0 }"), Norm::Linf),
+        (attack("pgd = { steps = 40, relative_step = 0.25 }"), Norm::L2),
+        (attack("pgd = { relative_step = 0.25, start = \"clean\" }"), Norm::L2),
+        (attack("pgd = { judge = \"final\" }"), Norm::Linf),
+        (attack("pgd = { start = \"unclamped\", restarts = 3 }"), Norm::Linf),
+        // In a network of four classes whose last two never win, only an attack on class 0 can succeed.
+        (attack("pgd = { steps = 40, restarts = 8, target = \"random\" }"), Norm::Linf),
+    ];
+    let defaults =
+        <dyn Attack>::plugins().into_iter().map(|p| (Chosen::by_name(p.name).unwrap(), Norm::Linf));
+    for (attack, norm) in defaults.chain(tuned) {
+        for goal in [Goal::Mistake, Goal::Loss] {
+            assert_eq!(fallen(&attack, norm, 0.98, goal), 0, "{attack:?} {norm} {goal:?} below the optimum");
+            if attack.params().get("target").and_then(toml::Value::as_str) != Some("random") {
+                let spare = if attack.minimal().is_some() { 1.25 } else { 1.02 };
+                assert_eq!(
+                    fallen(&attack, norm, spare, goal),
+                    N,
+                    "{attack:?} {norm} {goal:?} above the optimum"
+                );
+            }
+        }
+    }
+}

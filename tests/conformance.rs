@@ -1,0 +1,153 @@
+//! What every registered attack must hold, on its raw output: the checks of core would hide a fault by an error.
+
+use candle_core::{DType, Tensor};
+use temper_core::nn::Frozen;
+use temper_core::{
+    Attack, Ball, Batch, Chosen, Error, Goal, Kind, Network, Norm, Passes, Rng, TOLERANCE, Victim, summaries,
+};
+
+use crate::support::{numbers, small_batch, small_network};
+
+const N: usize = 7;
+
+/// A network, its batch, and for each attack and norm what it returns.
+struct Bench {
+    frozen: Frozen,
+    batch: Batch,
+    passes: Passes,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let classifier = small_network(DType::F32);
+        let batch = small_batch(&classifier, N);
+        Self { frozen: Frozen::new(&classifier).unwrap(), batch, passes: Passes::default() }
+    }
+
+    fn victim(&self, goal: Goal) -> Victim<'_> {
+        Victim::new(Network::Frozen(&self.frozen), &self.batch, goal, &self.passes).unwrap()
+    }
+
+    fn ball(&self, norm: Norm, scale: f64) -> Ball {
+        // One radius a sample, 0 among them.
+        let radii: Vec<f64> = (0..N).map(|i| scale * i as f64 / N as f64).collect();
+        Ball::new(&self.batch.pixels, &radii, norm, &self.batch.ids).unwrap()
+    }
+}
+
+/// Calls `f` for every attack with its defaults, both goals and each norm that it supports: at least one.
+fn each(f: impl Fn(&Bench, &str, &dyn Attack, Goal, &Ball)) {
+    let bench = Bench::new();
+    let plugins = <dyn Attack>::plugins();
+    assert!(plugins.len() >= 2, "the attacks are not linked in");
+    for plugin in plugins {
+        let attack = Chosen::<dyn Attack>::by_name(plugin.name).unwrap();
+        let mut supported = 0;
+        for (norm, scale) in [(Norm::Linf, 0.1), (Norm::L2, 0.8)] {
+            let ball = bench.ball(norm, scale);
+            match attack.perturb(&bench.victim(Goal::Mistake), &ball, &Rng::new(1, "attack")) {
+                Err(Error::Refused(_)) => continue,
+                other => drop(other.unwrap()),
+            }
+            supported += 1;
+            for goal in [Goal::Mistake, Goal::Loss] {
+                f(&bench, &format!("{} {norm} {goal:?}", plugin.name), &*attack, goal, &ball);
+            }
+        }
+        assert!(supported > 0, "{} supports no norm", plugin.name);
+    }
+}
+
+fn run(bench: &Bench, attack: &dyn Attack, goal: Goal, ball: &Ball, seed: u64) -> Tensor {
+    attack.perturb(&bench.victim(goal), ball, &Rng::new(seed, "attack")).unwrap()
+}
+
+#[test]
+fn conformance_results_lie_in_box_and_ball_of_each_samples_own_radius() {
+    each(|bench, name, attack, goal, ball| {
+        let pixels = run(bench, attack, goal, ball, 1);
+        assert_eq!(pixels.dims(), bench.batch.pixels.dims(), "{name}");
+        assert!(
+            numbers(&pixels).iter().all(|v| (-TOLERANCE..=1.0 + TOLERANCE).contains(v)),
+            "{name}: outside the box"
+        );
+        if attack.minimal().is_none() {
+            let distances = ball.distances(&pixels, ball.norm()).unwrap();
+            for (distance, radius) in distances.iter().zip(numbers(ball.radii())) {
+                assert!(
+                    *distance <= radius * (1.0 + TOLERANCE) + TOLERANCE,
+                    "{name}: {distance} beyond {radius}"
+                );
+            }
+            // Sample 0 has radius 0.
+            let first = |t: &Tensor| numbers(&t.get(0).unwrap());
+            assert_eq!(
+                first(&pixels),
+                first(&bench.batch.pixels),
+                "{name}: a radius of 0 must keep the image"
+            );
+        }
+    });
+}
+
+#[test]
+fn conformance_the_same_seed_gives_the_same_bits_on_one_thread_and_two() {
+    each(|bench, name, attack, goal, ball| {
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            numbers(&pool.install(|| run(bench, attack, goal, ball, 1)))
+        };
+        let one = on(1);
+        assert!(one == on(2), "{name}: two threads give other bits");
+        assert!(one == on(1), "{name}: a second call gives other bits");
+    });
+}
+
+#[test]
+fn conformance_a_part_of_the_batch_gives_the_same_rows() {
+    each(|bench, name, attack, goal, ball| {
+        let all = run(bench, attack, goal, ball, 1);
+        let mask: Vec<bool> = (0..N).map(|i| i % 3 != 1).collect();
+        let victim = bench.victim(goal).rows(&mask).unwrap();
+        let part = attack.perturb(&victim, &ball.rows(&mask).unwrap(), &Rng::new(1, "attack")).unwrap();
+        for (row, i) in (0..N).filter(|i| mask[*i]).enumerate() {
+            let same = numbers(&part.get(row).unwrap()) == numbers(&all.get(i).unwrap());
+            assert!(same, "{name}: sample {i} differs in a smaller batch");
+        }
+    });
+}
+
+#[test]
+fn conformance_attacks_raise_the_loss() {
+    each(|bench, name, attack, goal, ball| {
+        let victim = bench.victim(goal);
+        let sum = |pixels: &Tensor| numbers(&victim.scores(pixels).unwrap()).iter().sum::<f64>();
+        let (clean, perturbed) = (sum(&bench.batch.pixels), sum(&run(bench, attack, goal, ball, 1)));
+        assert!(perturbed > clean, "{name}: loss {perturbed} after {clean}");
+    });
+}
+
+#[test]
+fn conformance_every_plugin_is_documented_and_its_defaults_are_sound() {
+    let all = summaries();
+    assert!(temper_core::duplicates().is_empty());
+    for kind in ["dataset", "model", "attack", "loss", "epsilon"] {
+        assert!(all.iter().any(|plugin| plugin.kind == kind), "no {kind} is linked in");
+    }
+    for plugin in all {
+        let name = format!("{} {}", plugin.kind, plugin.name);
+        let kebab = plugin.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        assert!(kebab, "{name}: not kebab-case");
+        assert!(!plugin.doc.is_empty(), "{name}: no documentation");
+        for param in plugin.params {
+            assert!(!param.doc.is_empty(), "{name}.{}: no documentation", param.name);
+        }
+        // What `describe` prints is TOML that a pipeline takes, and it means the defaults.
+        let text = temper_runner::describe(plugin.kind, plugin.name).unwrap();
+        let mut table: toml::Table = text.parse().unwrap_or_else(|e| panic!("{name}: {e}\n{text}"));
+        for key in plugin.place.split('.') {
+            table = table.remove(key).unwrap().try_into().unwrap();
+        }
+        assert_eq!(table[plugin.name].as_table(), Some(&plugin.defaults), "{name}");
+    }
+}

@@ -1,0 +1,19 @@
+//! Tests of the whole: registries, golden values, the command line as a user types it. One binary.
+
+mod algorithm2;
+mod bad_input;
+mod catalogue;
+mod closed_form;
+mod conformance;
+mod layers;
+mod new_plugin;
+mod pgd;
+mod resume;
+mod support;
+mod twin;
+
+#[test]
+fn the_workspace_is_tidy() {
+    let faults = xtask::tidy::faults(&support::root()).unwrap();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}

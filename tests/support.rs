@@ -1,0 +1,135 @@
+//! What several tests share.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use candle_core::{DType, Device, Tensor};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use temper_core::{Attack, Batch, Chosen, Rng};
+use temper_nn::{Classifier, Conv2d, Network, Pool2d};
+
+/// The workspace.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// The binary, in `folder`, without the data of the machine it runs on.
+pub(crate) fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_temper-under-test"));
+    command.current_dir(folder).env_remove("TEMPER_DATA").env("COLUMNS", "80");
+    command
+}
+
+/// Runs the binary to its end.
+pub(crate) fn temper(folder: &Path, args: &[&str]) -> Output {
+    command(folder).args(args).output().unwrap()
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Runs the binary and asserts that it succeeds.
+pub(crate) fn succeed(folder: &Path, args: &[&str]) -> String {
+    let output = temper(folder, args);
+    assert!(output.status.success(), "{args:?}\n{}{}", stdout(&output), stderr(&output));
+    stdout(&output)
+}
+
+/// An attack from TOML, for example `pgd = { steps = 3 }`.
+pub(crate) fn attack(text: &str) -> Chosen<dyn Attack> {
+    let table: toml::Table = format!("attack.{text}").parse().unwrap();
+    table["attack"].clone().try_into().unwrap()
+}
+
+/// A small network of every common layer, with random weights.
+pub(crate) fn small_network(dtype: DType) -> Classifier {
+    let mut network = Network::new([2, 8, 8]);
+    let x = network.normalize(network.input(), &[0.4, 0.5], &[0.3]).unwrap();
+    let conv = |channels| Conv2d { channels, kernel: 3, stride: 1, padding: 1, bias: true };
+    let x = network.conv(x, "conv1", conv(8)).unwrap();
+    let x = network.relu(x);
+    let x = network.max_pool(x, Pool2d { size: 2, stride: 2, padding: 0 }).unwrap();
+    let x = network.conv(x, "conv2", conv(20)).unwrap();
+    let x = network.relu(x);
+    network.linear(x, "fc1", 5).unwrap();
+    Classifier::random(network, dtype, &mut ChaCha8Rng::seed_from_u64(3)).unwrap()
+}
+
+/// Random images of that network, labelled as it sees them, but for the last one, which is labelled wrongly.
+pub(crate) fn small_batch(classifier: &Classifier, n: usize) -> Batch {
+    let ids: Vec<u64> = (10..10 + n as u64).collect();
+    let pixels: Vec<f32> =
+        Rng::new(5, "images").uniform(&ids, 128).iter().map(|v| f32::midpoint(*v, 1.0)).collect();
+    let pixels = Tensor::from_vec(pixels, (n, 2, 8, 8), &Device::Cpu).unwrap();
+    let logits = temper_nn::Frozen::new(classifier).unwrap().logits(&pixels).unwrap();
+    let mut labels = logits.argmax(1).unwrap().to_vec1::<u32>().unwrap();
+    let last = labels.last_mut().unwrap();
+    *last = (*last + 1) % 5;
+    Batch { pixels, labels: Tensor::from_vec(labels, n, &Device::Cpu).unwrap(), ids }
+}
+
+/// Numbers of a tensor.
+pub(crate) fn numbers(tensor: &Tensor) -> Vec<f64> {
+    tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
+}
+
+/// Writes a made data set in IDX files: `classes` bright stripes on noise, 12 x 12, easy to learn.
+pub(crate) fn stripes(folder: &Path, train: usize, test: usize) {
+    fs::create_dir_all(folder).unwrap();
+    for (name, count) in [("train", train), ("t10k", test)] {
+        let (mut images, mut labels) = (idx(0x803, &[count, 12, 12]), idx(0x801, &[count]));
+        for i in 0..count {
+            let label = i % 10;
+            let noise = Rng::new(9, name).uniform(&[i as u64], 144);
+            for (at, noise) in noise.iter().enumerate() {
+                // Ten stripes: six rows of two, and four columns of three.
+                let on = if label < 6 { at / 24 == label } else { at % 12 / 3 == label - 6 };
+                images.push(((noise + 1.0) * 40.0) as u8 + if on { 160 } else { 0 });
+            }
+            labels.push(label as u8);
+        }
+        fs::write(folder.join(format!("{name}-images-idx3-ubyte")), images).unwrap();
+        fs::write(folder.join(format!("{name}-labels-idx1-ubyte")), labels).unwrap();
+    }
+}
+
+fn idx(magic: u32, sizes: &[usize]) -> Vec<u8> {
+    let sizes = sizes.iter().map(|size| *size as u32);
+    std::iter::once(magic).chain(sizes).flat_map(u32::to_be_bytes).collect()
+}
+
+/// A pipeline over [`stripes`] in the folder `data`, small enough to run in about a second.
+pub(crate) const STRIPES: &str = r#"seed = 1
+dataset.fashion-mnist = { root = "data" }
+model.convnet = { channels = [4, 8], hidden = 16, batch_norm = true }
+
+[train]
+epochs = 3
+batch = 64
+attack.pgd = { steps = 2, step = 0.05 }
+epsilon.instance-adaptive = { start = 0.1, warmup = 1, gamma = 0.05, beta = 0.4 }
+optimizer = { lr = 0.05 }
+
+[[evaluate]]
+name = "natural"
+
+[[evaluate]]
+name = "pgd"
+radius = 0.1
+attack.pgd = { steps = 5, step = 0.04, restarts = 2 }
+"#;
+
+/// A folder with [`stripes`] and `run.toml`.
+pub(crate) fn playground(pipeline: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    stripes(&folder.path().join("data"), 320, 80);
+    fs::write(folder.path().join("run.toml"), pipeline).unwrap();
+    folder
+}
