@@ -177,6 +177,8 @@ fn changes_from_the_command_line() {
         "evaluate.1.radius=8/255",
         "train.epsilon.instance-adaptive.beta=0.2",
         "model.convnet.channels=[3]",
+        "train.attack={fgsm={step=1.0}}",
+        "train.epsilon={fixed={radius=0.1}}",
     ] {
         let output = check(good);
         assert!(output.status.success(), "{good}: {}", stderr(&output));
@@ -192,6 +194,16 @@ fn changes_from_the_command_line() {
             "error: --set evaluate.5.radius=1: evaluate: no entry `5`; it has 2, counted from 0\n",
         ),
         ("train.epochs", "error: --set train.epochs: expected KEY=VALUE\n"),
+        ("train.foo.bar=1", "error: --set train.foo.bar=1: unknown field `foo`"),
+        ("train.attack.aaa.steps=3", "error: --set train.attack.aaa.steps=3: unknown attack `aaa`"),
+        (
+            "seed=18446744073709551615",
+            "error: --set seed=18446744073709551615: a seed has at most 63 bits\n  at seed\n",
+        ),
+        (
+            "model.convnet.hidden=9223372036854775807",
+            "error: run.toml:3:7: model `convnet`: layer `fc1` does not fit",
+        ),
         (
             "evaluate.1.attack.pgd.step=-1",
             "error: --set evaluate.1.attack.pgd.step=-1: invalid value: integer `-1`",
@@ -250,8 +262,8 @@ fn missing_or_damaged_data() {
         folder.path(),
         &run,
         &expect![[r"
-            error: dataset `fashion-mnist`: no fashion-mnist (train images and labels) found
-              looked in: data
+            error: dataset `fashion-mnist`: no fashion-mnist (training and test images with their labels) found
+              looked in: data (only some of the four files are there)
               get it with `apt-get install dataset-fashion-mnist` (Debian), or put its four IDX files into one of these folders
         "]],
     );
@@ -365,6 +377,25 @@ fn run_folders_are_not_overwritten() {
     fs::rename(folder.path().join("data"), folder.path().join("gone")).unwrap();
     assert_eq!(temper(folder.path(), &["run", "run.toml", "--force"]).status.code(), Some(1));
     fs::rename(folder.path().join("gone"), folder.path().join("data")).unwrap();
+    assert!(before == contents(&runs), "a refused command changed the run");
+
+    // A configuration that is not a run's is nobody's to overwrite; a run whose checkpoint is gone does not start over.
+    fs::create_dir(folder.path().join("site")).unwrap();
+    fs::write(folder.path().join("site/config.toml"), "title = \"mine\"").unwrap();
+    for mode in ["--resume", "--force"] {
+        assert_eq!(temper(folder.path(), &["run", "run.toml", mode, "--out", "site"]).status.code(), Some(1));
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("site/config.toml")).unwrap(), "title = \"mine\"");
+    fs::rename(runs.join("run/checkpoint.safetensors"), folder.path().join("kept")).unwrap();
+    fails(
+        folder.path(),
+        &["run", "run.toml", "--resume"],
+        &expect![[r"
+            error: runs/run has no checkpoint.safetensors to resume from, though metrics.jsonl is there
+              start anew with --force or --out DIR
+        "]],
+    );
+    fs::rename(folder.path().join("kept"), runs.join("run/checkpoint.safetensors")).unwrap();
     assert!(before == contents(&runs), "a refused command changed the run");
 
     fs::create_dir(folder.path().join("empty")).unwrap();

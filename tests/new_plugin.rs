@@ -40,7 +40,7 @@ fn link(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_new_attack_builds_and_passes_conformance() {
+fn a_new_attack_builds_and_keeps_the_rules() {
     // Beside the target folder's own temporary things: on one file system, so that links work.
     let space = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let folder = tempfile::tempdir_in(space).unwrap();

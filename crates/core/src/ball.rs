@@ -100,6 +100,9 @@ impl Ball {
         // Scaled by its largest entry first, so that tiny gradients keep their direction.
         let largest = column(&norms(direction, Norm::Linf)?.maximum(f64::from(f32::MIN_POSITIVE))?)?;
         let direction = direction.broadcast_div(&largest)?;
+        // A gradient that is not finite has no direction; as in l-inf, where its sign is 0, such a pixel stays. The loss
+        // then says what is wrong with the network.
+        let direction = direction.eq(&direction)?.where_cond(&direction, &direction.zeros_like()?)?;
         let length = column(&norms(&direction, Norm::L2)?.maximum(1e-12)?)?;
         Ok(direction.broadcast_div(&length)?)
     }
@@ -146,7 +149,8 @@ fn norms(rows: &Tensor, norm: Norm) -> Result<Tensor> {
     let rows = rows.flatten_from(1)?;
     Ok(match norm {
         Norm::Linf => rows.abs()?.max(1)?,
-        Norm::L2 => rows.sqr()?.sum(1)?.sqrt()?,
+        // In double precision: the sum of 150,000 squares in single precision can be off by more than the tolerance.
+        Norm::L2 => rows.to_dtype(DType::F64)?.sqr()?.sum(1)?.sqrt()?.to_dtype(rows.dtype())?,
     })
 }
 

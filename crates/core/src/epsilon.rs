@@ -100,6 +100,10 @@ impl<'a> Visit<'a> {
         rows: &[bool],
         radii: &[f64],
     ) -> Result<Vec<bool>> {
+        if rows.len() != self.len() || radii.len() != self.len() {
+            let (rows, radii, n) = (rows.len(), radii.len(), self.len());
+            return Err(Error::refused(format!("a probe of {rows} rows and {radii} radii for {n} samples")));
+        }
         self.probes += 1;
         let rng = self.rng.numbered(self.probes);
         if !rows.contains(&true) {

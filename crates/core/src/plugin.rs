@@ -42,9 +42,10 @@ macro_rules! plugin {
         }
 
         impl $type {
-            fn __table(&self) -> $crate::__private::toml::Table {
-                // A plain struct of plain values always is a table; what cannot be written is simply not shown.
-                $crate::__private::toml::Table::try_from(self).unwrap_or_default()
+            fn __table(
+                &self,
+            ) -> ::std::result::Result<$crate::__private::toml::Table, $crate::__private::toml::ser::Error> {
+                $crate::__private::toml::Table::try_from(self)
             }
         }
 
@@ -58,10 +59,12 @@ macro_rules! plugin {
                     doc: &[$($param_doc),*],
                     expects: <$param_type as $crate::Field>::expects,
                 }),*],
-                defaults: || $type::default().__table(),
+                // Defaults are plain values; that they can be written is what tests of the registry hold.
+                defaults: || $type::default().__table().unwrap_or_default(),
                 parse: |deserializer| {
                     let value = $crate::__private::erased_serde::deserialize::<$type>(deserializer)?;
-                    let table = value.__table();
+                    // What TOML cannot write (a number beyond 63 bits) could not be kept with the run.
+                    let table = value.__table().map_err($crate::__private::serde::de::Error::custom)?;
                     Ok((Box::new(value), table))
                 },
             }

@@ -6,7 +6,7 @@ use candle_core::{D, DType, Tensor, Var};
 use temper_nn::{Classifier, Frozen, RunningStatistics};
 
 use crate::ball::index_of;
-use crate::{Batch, Result};
+use crate::{Batch, Error, Result};
 
 /// The classifier behind a victim, and how its batch norm runs.
 #[derive(Debug, Clone, Copy)]
@@ -216,6 +216,9 @@ impl<'a> Victim<'a> {
 
     /// The view of some of the samples.
     pub fn rows(&self, mask: &[bool]) -> Result<Self> {
+        if mask.len() != self.len() {
+            return Err(Error::refused(format!("a mask of {} for {} samples", mask.len(), self.len())));
+        }
         if mask.iter().all(|keep| *keep) {
             return Ok(self.clone());
         }

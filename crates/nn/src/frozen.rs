@@ -234,7 +234,7 @@ impl<T: Real> Program<T> {
         let mut gradients: Vec<Option<Vec<T>>> = self.sizes.iter().map(|_| None).collect();
         let mut pixels = vec![];
         if let Some(last) = gradients.last_mut() {
-            *last = Some(gradient.to_vec());
+            *last = Some(self.copy(gradient));
         }
         for ((step, unit), tape) in self.units.iter().zip(&run.tapes).rev() {
             // A value that nothing downstream reads has no gradient.
@@ -258,7 +258,8 @@ impl<T: Real> Program<T> {
                 Unit::GlobalAverage { shape } => kernel::global_average_gradient(*shape, &g, &mut dx),
                 Unit::Add => {
                     dx.copy_from_slice(&g);
-                    self.collect(&mut gradients[step.inputs[1]], g.clone());
+                    let other = self.copy(&g);
+                    self.collect(&mut gradients[step.inputs[1]], other);
                 }
             }
             self.spare.give([g]);
@@ -269,6 +270,13 @@ impl<T: Real> Program<T> {
             }
         }
         pixels
+    }
+
+    /// A copy in a spare buffer: every buffer that is given back was taken, so the spares do not grow.
+    fn copy(&self, values: &[T]) -> Vec<T> {
+        let mut copy = self.spare.take(values.len());
+        copy.copy_from_slice(values);
+        copy
     }
 
     /// Adds a gradient to what other readers of the value have left.

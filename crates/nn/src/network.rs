@@ -3,6 +3,11 @@
 use crate::error::{Error, Result, dims};
 use crate::kernel;
 
+/// Weights or outputs (of one sample) that a layer may have.
+const LARGEST: usize = 1 << 31;
+/// Largest kernel, padding and stride.
+const LONGEST: usize = 1 << 12;
+
 /// A value in the network: the output of one layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeId(pub(crate) usize);
@@ -152,6 +157,19 @@ impl Network {
         self.nodes.last().map_or(0, |node| node.shape.iter().product())
     }
 
+    /// Refuses a convolution that no memory holds: sizes come from configurations.
+    fn affordable(&self, name: &str, x: NodeId, shape: &kernel::Conv) -> Result<()> {
+        let product =
+            |sizes: &[usize]| sizes.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+        let weights = product(&[shape.channels, shape.kernel[0], shape.kernel[1], shape.input[0]]);
+        let [channels, h, w] = shape.output();
+        let outputs = product(&[channels, h, w]);
+        if [weights, outputs].iter().any(|n| n.is_none_or(|n| n > LARGEST)) {
+            return Err(self.misfit(name, x, format!("more than {LARGEST} weights or outputs")));
+        }
+        Ok(())
+    }
+
     fn push(&mut self, layer: Layer, inputs: &[NodeId], shape: [usize; 3]) -> NodeId {
         self.nodes.push(Node { layer, inputs: inputs.to_vec(), shape });
         NodeId(self.nodes.len() - 1)
@@ -190,11 +208,19 @@ impl Network {
         if channels == 0 || kernel == 0 || stride == 0 {
             return Err(self.misfit(name, x, "channels, kernel and stride must be at least 1".into()));
         }
+        if kernel.max(padding).max(stride) > LONGEST {
+            return Err(self.misfit(
+                name,
+                x,
+                format!("kernel, padding and stride must be at most {LONGEST}"),
+            ));
+        }
         if input[1] + 2 * padding < kernel || input[2] + 2 * padding < kernel {
             let why = format!("a {kernel} x {kernel} kernel with padding {padding} is larger than that");
             return Err(self.misfit(name, x, why));
         }
         let shape = kernel::Conv { input, channels, kernel: [kernel; 2], stride, padding };
+        self.affordable(name, x, &shape)?;
         Ok(self.push(Layer::Conv { name: name.into(), shape, bias, linear: false }, &[x], shape.output()))
     }
 
@@ -206,6 +232,7 @@ impl Network {
         }
         let shape =
             kernel::Conv { input, channels: features, kernel: [input[1], input[2]], stride: 1, padding: 0 };
+        self.affordable(name, x, &shape)?;
         Ok(self.push(
             Layer::Conv { name: name.into(), shape, bias: true, linear: true },
             &[x],

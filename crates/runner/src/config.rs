@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path as FilePath;
 
 use serde::{Deserialize, Serialize};
-use serde_path_to_error::{Path, Segment};
+use serde_path_to_error::Path;
 use temper_core::{Chosen, Dataset, Model};
 use temper_evaluate::Entry;
 use temper_train::Plan;
@@ -13,7 +13,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::device::DeviceName;
-use crate::place::{line_column, merge, offset};
+use crate::place::{line_column, offset, set};
 
 /// A pipeline.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,43 +54,28 @@ impl std::error::Error for BadConfig {}
 /// One `--set KEY=VALUE`.
 struct Set {
     argument: String,
-    /// The same as a line of TOML.
+    /// The same as a line of TOML behind as many spaces as there is text before: spans in it lie beyond the file's.
     line: String,
     keys: Vec<String>,
 }
 
 impl Set {
-    fn parse(argument: &str) -> Result<Self, BadConfig> {
+    /// `before`: length of the file and of the settings before this one.
+    fn parse(argument: &str, before: usize) -> Result<Self, BadConfig> {
         let bad = |why: &str| BadConfig(format!("--set {argument}: {why}"));
         let (key, value) = argument.split_once('=').ok_or_else(|| bad("expected KEY=VALUE"))?;
-        let keys = key.trim().split('.').map(|k| k.trim_matches('"').to_string()).collect();
-        let line = format!("{} = {}", key.trim(), value.trim());
-        if DeTable::parse(&line).is_ok() {
-            return Ok(Self { argument: argument.into(), line, keys });
+        let keys = key.trim().split('.').map(|k| k.trim().trim_matches('"').to_string()).collect();
+        let line = |value: &str| format!("{:before$} {} = {value}", "", key.trim());
+        let written = line(value.trim());
+        if DeTable::parse(&written).is_ok() {
+            return Ok(Self { argument: argument.into(), line: written, keys });
         }
         // A bare word is text: the shell eats quotes.
-        let line = format!("{} = {}", key.trim(), toml::Value::from(value.trim()));
-        match DeTable::parse(&line) {
-            Ok(_) => Ok(Self { argument: argument.into(), line, keys }),
+        let quoted = line(&toml::Value::from(value.trim()).to_string());
+        match DeTable::parse(&quoted) {
+            Ok(_) => Ok(Self { argument: argument.into(), line: quoted, keys }),
             Err(error) => Err(bad(error.message())),
         }
-    }
-
-    /// Is what stands at `path` this setting's doing?
-    fn made(&self, path: &Path) -> bool {
-        let names: Vec<String> = path.iter().map(segment).collect();
-        self.keys
-            .iter()
-            .zip(names.iter().map(Some).chain(std::iter::repeat(None)))
-            .all(|(key, name)| Some(key) == name)
-    }
-}
-
-fn segment(segment: &Segment) -> String {
-    match segment {
-        Segment::Map { key } => key.clone(),
-        Segment::Seq { index } => index.to_string(),
-        other => other.to_string(),
     }
 }
 
@@ -109,17 +94,22 @@ impl Pipeline {
             let (line, column) = line_column(text, error.span().map_or(0, |span| span.start));
             BadConfig(format!("{file}:{line}:{column}: {}", first_line(error.message())))
         })?;
-        let sets = sets.iter().map(|set| Set::parse(set)).collect::<Result<Vec<_>, _>>()?;
-        for set in &sets {
-            let change = DeTable::parse(&set.line).map_err(|error| BadConfig(error.to_string()))?;
-            merge(document.get_mut(), change.into_inner())
-                .map_err(|error| BadConfig(format!("--set {}: {error}", set.argument)))?;
+        let mut changes: Vec<Set> = vec![];
+        for argument in sets {
+            let before = changes.last().map_or(text.len(), |last| last.line.len());
+            changes.push(Set::parse(argument, before)?);
+        }
+        for change in &changes {
+            let table = DeTable::parse(&change.line).map_err(|error| BadConfig(error.to_string()))?;
+            set(document.get_mut(), table.into_inner(), &change.keys)
+                .map_err(|error| BadConfig(format!("--set {}: {error}", change.argument)))?;
         }
         let fault = |path: &Path, message: &str| {
-            let place = match sets.iter().rev().find(|set| set.made(path)) {
+            let at = offset(&document, path);
+            let place = match changes.iter().find(|set| at > text.len() && at < set.line.len()) {
                 Some(set) => format!("--set {}", set.argument),
                 None => {
-                    let (line, column) = line_column(text, offset(&document, path));
+                    let (line, column) = line_column(text, at);
                     format!("{file}:{line}:{column}")
                 }
             };
@@ -143,6 +133,9 @@ impl Pipeline {
         document: &Spanned<DeTable<'_>>,
         fault: impl Fn(&Path, &str) -> BadConfig,
     ) -> Result<(), BadConfig> {
+        if i64::try_from(self.seed).is_err() {
+            return Err(fault(&path_of(document, &["seed"]), "a seed has at most 63 bits"));
+        }
         if let Some((field, message)) = self.train.problem() {
             return Err(fault(&path_of(document, &["train", field]), &message));
         }

@@ -28,8 +28,10 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = if error.is::<BadConfig>() { 2 } else { 1 };
-            // `{:#}` prints the chain of causes, never a backtrace.
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            // The chain of causes. candle writes its backtrace into its messages where RUST_BACKTRACE is set.
+            let text = format!("{error:#}");
+            let lines = text.lines().take_while(|line| !line.trim_start().starts_with("0: "));
+            let _ = writeln!(io::stderr(), "error: {}", lines.collect::<Vec<_>>().join("\n"));
             ExitCode::from(code)
         }
     }

@@ -39,37 +39,51 @@ pub(crate) fn line_column(text: &str, offset: usize) -> (usize, usize) {
     (line, String::from_utf8_lossy(&before[start..]).chars().count() + 1)
 }
 
-/// Merges `from` into `into`: tables key by key, array elements by their index as key, anything else replaced.
-pub(crate) fn merge<'i>(into: &mut DeTable<'i>, from: DeTable<'i>) -> Result<(), String> {
-    for (key, value) in from {
-        let name = key.get_ref().to_string();
-        match into.get_mut(name.as_str()) {
-            None => drop(into.insert(key, value)),
-            Some(old) => merge_value(old, value).map_err(|e| format!("{name}{e}"))?,
+/// Sets the value that stands at the end of `keys` in `from`, a table of nothing else: tables on the way are entered or
+/// made, array elements are entered by their index, what stood at the end is replaced.
+pub(crate) fn set<'i>(into: &mut DeTable<'i>, from: DeTable<'i>, keys: &[String]) -> Result<(), String> {
+    let Some((key, value)) = from.into_iter().next() else { return Ok(()) };
+    let name = key.get_ref().to_string();
+    match into.get_mut(name.as_str()) {
+        Some(old) if keys.len() > 1 && is_container(old) => {
+            set_within(old, value, &keys[1..]).map_err(|e| format!("{name}{e}"))
+        }
+        _ => {
+            // The new key comes with its value, so that an error finds where both were written.
+            into.remove(name.as_str());
+            into.insert(key, value);
+            Ok(())
         }
     }
-    Ok(())
 }
 
-fn merge_value<'i>(old: &mut Spanned<DeValue<'i>>, new: Spanned<DeValue<'i>>) -> Result<(), String> {
-    let span = new.span();
-    match (old.get_mut(), new.into_inner()) {
-        (DeValue::Table(old), DeValue::Table(new)) => merge(old, new).map_err(|e| format!(".{e}")),
-        (DeValue::Array(old), DeValue::Table(new)) => {
-            let len = old.len();
-            for (key, value) in new {
-                let name = key.get_ref().to_string();
-                match name.parse::<usize>().ok().and_then(|i| old.get_mut(i)) {
-                    Some(old) => merge_value(old, value).map_err(|e| format!(".{name}{e}"))?,
-                    None => return Err(format!(": no entry `{name}`; it has {len}, counted from 0")),
+fn is_container(value: &Spanned<DeValue<'_>>) -> bool {
+    matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_))
+}
+
+fn set_within<'i>(
+    old: &mut Spanned<DeValue<'i>>,
+    new: Spanned<DeValue<'i>>,
+    keys: &[String],
+) -> Result<(), String> {
+    let DeValue::Table(new) = new.into_inner() else { return Ok(()) };
+    match old.get_mut() {
+        DeValue::Table(old) => set(old, new, keys).map_err(|e| format!(".{e}")),
+        DeValue::Array(old) => {
+            let (len, Some((key, value))) = (old.len(), new.into_iter().next()) else { return Ok(()) };
+            let name = key.get_ref().to_string();
+            match name.parse::<usize>().ok().and_then(|i| old.get_mut(i)) {
+                Some(old) if keys.len() > 1 && is_container(old) => {
+                    set_within(old, value, &keys[1..]).map_err(|e| format!(".{name}{e}"))
                 }
+                Some(old) => {
+                    *old = value;
+                    Ok(())
+                }
+                None => Err(format!(": no entry `{name}`; it has {len}, counted from 0")),
             }
-            Ok(())
         }
-        (_, value) => {
-            *old = Spanned::new(span, value);
-            Ok(())
-        }
+        _ => Ok(()),
     }
 }
 
@@ -86,17 +100,22 @@ mod tests {
     }
 
     #[test]
-    fn merging_reaches_into_tables_and_arrays() {
-        let mut into = DeTable::parse("a.b = 1\nc = [{ d = 1 }, { d = 2 }]").unwrap().into_inner();
-        merge(&mut into, DeTable::parse("a.b = 3\nc.1.d = 4\ne = 5").unwrap().into_inner()).unwrap();
-        assert_eq!(
-            into["a"].get_ref().as_table().unwrap()["b"].get_ref().as_integer().unwrap().as_str(),
-            "3"
-        );
+    fn setting_enters_tables_and_arrays_and_replaces_at_the_end() {
+        let mut into = DeTable::parse("a.b = 1\na.z = 2\nc = [{ d = 1 }, { d = 2 }]").unwrap().into_inner();
+        let mut change = |line: &'static str, keys: &[&str]| {
+            let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+            set(&mut into, DeTable::parse(line).unwrap().into_inner(), &keys)
+        };
+        change("c.1.d = 4", &["c", "1", "d"]).unwrap();
+        change("a = { q = 3 }", &["a"]).unwrap();
+        change("e.f = 5", &["e", "f"]).unwrap();
+        let past = change("c.2.d = 4", &["c", "2", "d"]).unwrap_err();
+        assert_eq!(past, "c: no entry `2`; it has 2, counted from 0");
+        let number = |value: &DeValue<'_>| value.as_integer().unwrap().as_str().to_string();
         let second = &into["c"].get_ref().as_array().unwrap()[1];
-        assert_eq!(second.get_ref().as_table().unwrap()["d"].get_ref().as_integer().unwrap().as_str(), "4");
-        assert!(into.contains_key("e"));
-        let past = merge(&mut into, DeTable::parse("c.2.d = 4").unwrap().into_inner());
-        assert_eq!(past.unwrap_err(), "c: no entry `2`; it has 2, counted from 0");
+        assert_eq!(number(second.get_ref().as_table().unwrap()["d"].get_ref()), "4");
+        let a = into["a"].get_ref().as_table().unwrap();
+        assert!(a.contains_key("q") && !a.contains_key("b"), "a value replaces, it does not merge");
+        assert!(into["e"].get_ref().as_table().unwrap().contains_key("f"));
     }
 }

@@ -120,7 +120,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut state = begin(&pipeline, &trainer, &material, &dir)?;
     dir.prepare(&pipeline.resolved()?)?;
     say(&format!(
-        "data    {} training, {} test images: {}\nmodel   {}, {} trained parameters\nrun     {}\n",
+        "data    {} training, {} test images\n        {}\nmodel   {}, {} trained parameters\nrun     {}\n",
         material.train.len(),
         material.test.len(),
         material.train.origin(),
@@ -146,6 +146,9 @@ fn begin(pipeline: &Pipeline, trainer: &Trainer, material: &Material, dir: &RunD
     let samples = material.train.len();
     let file = dir.checkpoint();
     if dir.mode() != Mode::Resume || !file.exists() {
+        if dir.mode() == Mode::Resume {
+            dir.must_be_fresh()?;
+        }
         return Ok(trainer.start(material.network.clone(), samples)?);
     }
     let checkpoint = Checkpoint::load(&file)?;

@@ -9,6 +9,8 @@ use temper_train::{EpochReport, save_atomically};
 
 /// The resolved pipeline, by which a folder is known to hold a run.
 const CONFIG: &str = "config.toml";
+/// First line of that file: a `config.toml` without it is somebody else's.
+const MARK: &str = "# a run of temper\n";
 /// Everything that runs write, so that `--force` removes nothing else.
 const FILES: [&str; 5] =
     [CONFIG, "metrics.jsonl", "results.json", "model.safetensors", "checkpoint.safetensors"];
@@ -49,7 +51,7 @@ impl RunDir {
         let foreign =
             entries.iter().any(|entry| !traces.iter().any(|trace| entry.file_name() == trace.as_str()));
         let at = path.display();
-        let holds_run = path.join(CONFIG).is_file();
+        let holds_run = fs::read_to_string(path.join(CONFIG)).is_ok_and(|text| text.starts_with(MARK));
         match mode {
             Mode::New if holds_run => {
                 bail!(
@@ -77,7 +79,22 @@ impl RunDir {
             }
             self.forget_epochs_after(0)?;
         }
-        Ok(save_atomically(&self.path.join(CONFIG), config.as_bytes())?)
+        Ok(save_atomically(&self.path.join(CONFIG), format!("{MARK}{config}").as_bytes())?)
+    }
+
+    /// Refuses to start over where epochs were done but their checkpoint is gone.
+    pub(crate) fn must_be_fresh(&self) -> anyhow::Result<()> {
+        let done = [self.metrics_file(), self.model(), self.results(), self.radii(1)]
+            .into_iter()
+            .find(|f| f.exists());
+        match done {
+            Some(file) => bail!(
+                "{} has no checkpoint.safetensors to resume from, though {} is there\n  start anew with --force or --out DIR",
+                self.path.display(),
+                file.file_name().unwrap_or_default().display()
+            ),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -26,6 +26,18 @@ pub enum Error {
         /// Learning rate.
         rate: f64,
     },
+    /// An error in the middle of an epoch.
+    #[error("epoch {epoch}, batch {batch} of {batches}: {error}")]
+    Step {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Batch, from 1.
+        batch: usize,
+        /// Batches of an epoch.
+        batches: usize,
+        /// The error.
+        error: Box<Error>,
+    },
     /// Weights that are not numbers any more, though the loss still was one.
     #[error(
         "weight `{weight}` is not finite after epoch {epoch}; training stops, and that epoch is not kept\n  a smaller learning rate is the usual cure (it was {rate})"

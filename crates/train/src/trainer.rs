@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{Attack, Batch, Chosen, Epsilon, Goal, Network, Passes, Source, Step, Victim, Visit};
@@ -140,7 +140,25 @@ impl<'a> Trainer<'a> {
             let got = checkpoint.memory.len();
             return Err(format!("it remembers the radii of {got} samples, the data set has {samples}"));
         }
+        if let Some(odd) = checkpoint.memory.iter().find(|m| !m.is_finite() || **m < 0.0) {
+            return Err(format!("it remembers a radius of {odd}"));
+        }
+        if checkpoint.epoch > self.plan.epochs.get() {
+            return Err(format!("it is of epoch {}, beyond the last one", checkpoint.epoch));
+        }
         let classifier = Classifier::new(network, &checkpoint.weights).map_err(|e| e.to_string())?;
+        for (name, tensor) in checkpoint.weights.iter().chain(&checkpoint.velocity) {
+            if !is_finite(tensor).map_err(|e| e.to_string())? {
+                return Err(format!("its values of `{name}` are not all finite"));
+            }
+        }
+        let shapes = |of: &mut dyn Iterator<Item = (String, Vec<usize>)>| of.collect::<Vec<_>>();
+        let wanted =
+            shapes(&mut classifier.trained().map(|(name, var)| (name.to_string(), var.dims().to_vec())));
+        let got = shapes(&mut checkpoint.velocity.iter().map(|(name, t)| (name.clone(), t.dims().to_vec())));
+        if checkpoint.epoch > 0 && wanted != got {
+            return Err("its momentum is not that of these weights".into());
+        }
         let mut sgd = Sgd::new(self.plan.optimizer.clone());
         sgd.restore(checkpoint.velocity);
         Ok(State { epoch: checkpoint.epoch, classifier, sgd, memory: checkpoint.memory })
@@ -172,7 +190,7 @@ impl<'a> Trainer<'a> {
                 Error::Diverged { loss, ids, rate, .. } => {
                     Error::Diverged { loss, epoch: epoch + 1, batch: number, batches, ids, rate }
                 }
-                other => other,
+                other => Error::Step { epoch: epoch + 1, batch: number, batches, error: Box::new(other) },
             })?;
             loss_sum += loss * batch.len() as f64;
             right += accuracy * batch.len() as f64;
@@ -190,8 +208,7 @@ impl<'a> Trainer<'a> {
             }
         }
         for (name, weight) in state.classifier.weights() {
-            // One sum holds every NaN and every infinity.
-            if !weight.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.is_finite() {
+            if !is_finite(&weight)? {
                 return Err(Error::NotFinite { weight: name, epoch: epoch + 1, rate });
             }
         }
@@ -245,6 +262,11 @@ impl<'a> Trainer<'a> {
         state.sgd.step(&state.classifier, &loss.backward()?, rate)?;
         Ok((value, accuracy))
     }
+}
+
+/// Is every element? One sum holds every NaN and every infinity.
+fn is_finite(tensor: &Tensor) -> Result<bool> {
+    Ok(tensor.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.is_finite())
 }
 
 /// Asks the policy, and checks its answer; the memory follows.

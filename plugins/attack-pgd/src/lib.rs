@@ -61,6 +61,7 @@ impl Attack for Pgd {
             };
             Ok(cross_entropy(logits, &Rows { labels, positions: rows.positions.clone() })?.neg()?)
         };
+        let victim = &if targets.is_some() { victim.with_score(&towards) } else { victim.clone() };
         restarts(victim, ball, rng, self.restarts.get(), |victim, ball, rng| {
             let start = match self.start {
                 Start::Uniform => ball.random(rng)?,
@@ -72,8 +73,7 @@ impl Attack for Pgd {
             };
             let mut walk = Walk::new(victim, ball, start, self.judge);
             for _ in 0..self.steps.get() {
-                let score = targets.as_ref().map(|_| &towards as _);
-                let Some((pass, _)) = walk.pass(score)? else { break };
+                let Some((pass, _)) = walk.pass(None)? else { break };
                 let ball = walk.ball();
                 let direction = ball.steepest(&pass.gradient)?;
                 let next = ball.step(

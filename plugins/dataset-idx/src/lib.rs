@@ -65,13 +65,10 @@ impl Dataset for FashionMnist {
             return Err(Error::refused("`root` and `images = \"embedded\"` contradict each other"));
         }
         if self.images != Images::Embedded {
-            match find("fashion-mnist", self.root.as_deref(), split, how) {
-                Ok(files) => return Ok(Arc::new(open_files(&files, &CLOTHES)?)),
-                // A root that was asked for is not silently replaced.
-                Err(missing) if self.root.is_some() || self.images == Images::Official => {
-                    return Err(missing.into());
-                }
-                Err(_) => {}
+            // A root that was asked for is not silently replaced.
+            let required = self.root.is_some() || self.images == Images::Official;
+            if let Some(files) = find("fashion-mnist", self.root.as_deref(), split, required, how)? {
+                return Ok(Arc::new(open_files(&files, &CLOTHES)?));
             }
         }
         Ok(Arc::new(embedded::open(split, &CLOTHES)?))
@@ -82,7 +79,10 @@ impl Dataset for Mnist {
     fn open(&self, split: Split) -> Result<Arc<dyn Source>> {
         let how =
             "put its four IDX files (train-images-idx3-ubyte, ...), packed or not, into one of these folders";
-        Ok(Arc::new(open_files(&find("mnist", self.root.as_deref(), split, how)?, &DIGITS)?))
+        match find("mnist", self.root.as_deref(), split, true, how)? {
+            Some(files) => Ok(Arc::new(open_files(&files, &DIGITS)?)),
+            None => Err(Error::refused("mnist: no files")),
+        }
     }
 }
 
@@ -92,8 +92,15 @@ struct Files {
     labels: PathBuf,
 }
 
-/// The files of a split in the first folder that holds both.
-fn find(name: &str, root: Option<&Path>, split: Split, how: &str) -> Result<Files, DataError> {
+/// The files of a split in the first folder that holds all four. `None` if there is none, and it is not `required`; a folder
+/// that holds only some of them makes it so.
+fn find(
+    name: &str,
+    root: Option<&Path>,
+    split: Split,
+    mut required: bool,
+    how: &str,
+) -> Result<Option<Files>, DataError> {
     let folders = match root {
         Some(root) => vec![root.to_path_buf()],
         None => std::env::var_os("TEMPER_DATA")
@@ -102,27 +109,43 @@ fn find(name: &str, root: Option<&Path>, split: Split, how: &str) -> Result<File
             .chain([Path::new("/usr/share/datasets").join(name)])
             .collect(),
     };
-    let part = match split {
-        Split::Train => "train",
-        Split::Test => "t10k",
-    };
-    let file = |folder: &Path, what: &str| {
+    let file = |folder: &Path, part: &str, what: &str| {
         // MNIST is also spread with a dot before `idx`.
         let names = ["-", "."]
             .map(|dot| format!("{part}-{what}{dot}idx{}-ubyte", if what == "images" { 3 } else { 1 }));
         let packed = names.clone().map(|name| format!("{name}.gz"));
         names.into_iter().chain(packed).map(|name| folder.join(name)).find(|path| path.is_file())
     };
+    let mut looked = vec![];
     for folder in &folders {
-        if let (Some(images), Some(labels)) = (file(folder, "images"), file(folder, "labels")) {
-            return Ok(Files { images, labels });
+        // All four or none: training and test images must not come from different places unseen.
+        let of = |part| file(folder, part, "images").zip(file(folder, part, "labels"));
+        let some = ["train", "t10k"]
+            .iter()
+            .any(|p| ["images", "labels"].iter().any(|w| file(folder, p, w).is_some()));
+        match (of("train"), of("t10k")) {
+            (Some(train), Some(test)) => {
+                let (images, labels) = if split == Split::Train { train } else { test };
+                return Ok(Some(Files { images, labels }));
+            }
+            _ if some => looked.push(format!("{} (only some of the four files are there)", folder.display())),
+            _ => looked.push(folder.display().to_string()),
+        }
+        if some && !required {
+            required = true;
         }
     }
-    let mut looked: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    if !required {
+        return Ok(None);
+    }
     if root.is_none() && std::env::var_os("TEMPER_DATA").is_none() {
         looked.insert(0, format!("$TEMPER_DATA/{name} (TEMPER_DATA is not set)"));
     }
-    Err(DataError::Missing { what: format!("{name} ({part} images and labels)"), looked, how: how.into() })
+    Err(DataError::Missing {
+        what: format!("{name} (training and test images with their labels)"),
+        looked,
+        how: how.into(),
+    })
 }
 
 fn open_files(files: &Files, classes: &[&str]) -> Result<Labelled, DataError> {

@@ -3,7 +3,7 @@
 use temper_core::prelude::*;
 
 plugin! { Epsilon "fixed";
-    /// The same radius for every sample, misclassified ones included: the adversarial-training baseline.
+    /// One radius for every sample: the adversarial-training baseline, which attacks misclassified ones too.
     pub struct Fixed {
         /// The radius, in pixel values of [0, 1].
         pub radius: Pixels = Pixels::of_255(8.0),
