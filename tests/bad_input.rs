@@ -34,10 +34,10 @@ fn unknown_plugin() {
     bad(
         "attack.pgd = { steps = 5",
         "attack.autoattack = { steps = 5",
-        &expect![[r#"
+        &expect![[r"
             error: run.toml:18:8: unknown attack `autoattack`; known: `fgsm`, `pgd`
               at evaluate[1].attack.autoattack
-        "#]],
+        "]],
     );
 }
 
@@ -62,10 +62,10 @@ fn unknown_field_at_any_depth() {
     bad(
         "beta = 0.4 }",
         "probe.pgd = { stesp = 1 } }",
-        &expect![[r#"
+        &expect![[r"
             error: run.toml:9:84: unknown field `stesp`, expected one of `steps`, `step`, `relative_step`, `start`, `restarts`, `judge`, `target`
               at train.epsilon.instance-adaptive.probe.pgd.stesp
-        "#]],
+        "]],
     );
 }
 
@@ -82,10 +82,10 @@ fn out_of_range_or_mistyped_value() {
     bad(
         "beta = 0.4",
         "beta = 2",
-        &expect![[r#"
+        &expect![[r"
             error: run.toml:9:70: invalid value: floating point `2.0`, expected a number from 0 to 1
               at train.epsilon.instance-adaptive.beta
-        "#]],
+        "]],
     );
     bad(
         "radius = 0.1",
@@ -142,10 +142,10 @@ fn what_no_single_field_shows() {
     bad(
         "attack.pgd = { steps = 2, step = 0.05 }",
         "attack = { pgd = {}, fgsm = {} }",
-        &expect![[r#"
+        &expect![[r"
             error: run.toml:8:1: more than one attack: `fgsm` and `pgd`
               at train.attack
-        "#]],
+        "]],
     );
 }
 

@@ -1,4 +1,4 @@
-//! Layers against stored values of PyTorch (`golden/layers.py` made them) and against finite differences in f64.
+//! Layers against stored values of `PyTorch` (`golden/layers.py` made them) and against finite differences in f64.
 
 use std::collections::BTreeMap;
 
@@ -142,7 +142,7 @@ fn logits_and_gradients_agree_with_pytorch() {
 }
 
 /// A graph with everything that the golden cases lack: a branch, global average pooling, a batch norm that no convolution
-/// precedes, ReLU and pooling on their own, overlapping windows.
+/// precedes, `ReLU` and pooling on their own, overlapping windows.
 fn odd_network() -> Network {
     let mut net = Network::new([2, 7, 6]);
     let normal = net.normalize(net.input(), &[0.2, 0.4], &[0.5, 0.3]).unwrap();

@@ -55,11 +55,9 @@ fn with_line(file: &Path, line: &str, start: &str, part: &str) -> anyhow::Result
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let mut lines: Vec<&str> = text.lines().collect();
     let like = |l: &&str| l.starts_with(start) && l.contains(part);
-    let last = lines
-        .iter()
-        .rposition(|l| like(&l))
-        .with_context(|| format!("{}: no plugin there", file.display()))?;
-    let at = lines.iter().position(|l| like(&l) && *l > line).unwrap_or(last + 1);
+    let last =
+        lines.iter().rposition(&like).with_context(|| format!("{}: no plugin there", file.display()))?;
+    let at = lines.iter().position(|l| like(l) && *l > line).unwrap_or(last + 1);
     lines.insert(at, line);
     Ok(lines.join("\n") + "\n")
 }

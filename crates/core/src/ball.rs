@@ -76,9 +76,10 @@ impl Ball {
             Norm::Linf => tensor(rng.uniform(&self.ids, len))?,
             Norm::L2 => {
                 // A random direction, at a distance such that equal volumes are equally likely.
-                let direction = self.unit(&tensor(rng.normal(&self.ids, len))?)?;
+                let direction = Self::unit(&tensor(rng.normal(&self.ids, len))?)?;
                 let uniform = rng.named("distance").uniform(&self.ids, 1);
-                let distance = uniform.iter().map(|u| ((f64::from(*u) + 1.0) / 2.0).powf(1.0 / len as f64));
+                let distance =
+                    uniform.iter().map(|u| f64::midpoint(f64::from(*u), 1.0).powf(1.0 / len as f64));
                 let distance =
                     Tensor::from_vec(distance.collect::<Vec<f64>>(), self.ids.len(), self.center.device())?;
                 direction.broadcast_mul(&column(&distance.to_dtype(self.center.dtype())?)?)?
@@ -92,11 +93,11 @@ impl Ball {
     pub fn steepest(&self, gradient: &Tensor) -> Result<Tensor> {
         match self.norm {
             Norm::Linf => Ok(gradient.sign()?),
-            Norm::L2 => self.unit(gradient),
+            Norm::L2 => Self::unit(gradient),
         }
     }
 
-    fn unit(&self, direction: &Tensor) -> Result<Tensor> {
+    fn unit(direction: &Tensor) -> Result<Tensor> {
         // Scaled by its largest entry first, so that tiny gradients keep their direction.
         let largest = column(&norms(direction, Norm::Linf)?.maximum(f64::from(f32::MIN_POSITIVE))?)?;
         let direction = direction.broadcast_div(&largest)?;

@@ -98,6 +98,9 @@ impl Pixels {
     }
 
     /// `n / 255`, for defaults.
+    ///
+    /// # Panics
+    /// If `n` is below 0; a default that is tells so in the first test that touches it.
     pub const fn of_255(n: f64) -> Self {
         assert!(n >= 0.0, "a length below 0");
         Self(n / 255.0)

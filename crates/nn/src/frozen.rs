@@ -251,7 +251,7 @@ impl<T: Real> Program<T> {
                     kernel::conv_input_gradient(shape, backward, tail, (result, tape), &g, &mut dx);
                 }
                 Unit::Affine { scale, relu, .. } => {
-                    kernel::affine_gradient(scale, *relu, result, &g, &mut dx)
+                    kernel::affine_gradient(scale, *relu, result, &g, &mut dx);
                 }
                 Unit::Relu => kernel::relu_gradient(result, &g, &mut dx),
                 Unit::MaxPool { pool, shape } => kernel::max_pool_gradient(pool, *shape, tape, &g, &mut dx),

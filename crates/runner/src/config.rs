@@ -106,12 +106,11 @@ impl Pipeline {
         }
         let fault = |path: &Path, message: &str| {
             let at = offset(&document, path);
-            let place = match changes.iter().find(|set| at > text.len() && at < set.line.len()) {
-                Some(set) => format!("--set {}", set.argument),
-                None => {
-                    let (line, column) = line_column(text, at);
-                    format!("{file}:{line}:{column}")
-                }
+            let place = if let Some(set) = changes.iter().find(|set| at > text.len() && at < set.line.len()) {
+                format!("--set {}", set.argument)
+            } else {
+                let (line, column) = line_column(text, at);
+                format!("{file}:{line}:{column}")
             };
             let at = path.to_string();
             let at = if at == "." { String::new() } else { format!("\n  at {at}") };
@@ -120,7 +119,7 @@ impl Pipeline {
         let deserializer = toml::de::Deserializer::from(document.clone());
         let mut pipeline: Pipeline = serde_path_to_error::deserialize(deserializer)
             .map_err(|error| fault(error.path(), error.inner().message()))?;
-        pipeline.problems(&document, &fault)?;
+        pipeline.problems(&document, fault)?;
         pipeline.places = [("dataset", pipeline.dataset.name()), ("model", pipeline.model.name())]
             .map(|(key, name)| fault(&path_of(&document, &[key, name]), "\u{0}").0);
         pipeline.tidy();

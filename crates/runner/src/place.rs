@@ -33,10 +33,9 @@ pub(crate) fn offset(document: &Spanned<DeTable<'_>>, path: &Path) -> usize {
 
 /// Line and column of an offset, from 1.
 pub(crate) fn line_column(text: &str, offset: usize) -> (usize, usize) {
-    let before = &text.as_bytes()[..offset.min(text.len())];
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    (line, String::from_utf8_lossy(&before[start..]).chars().count() + 1)
+    let before = text.get(..offset).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.split('\n').count(), before[start..].chars().count() + 1)
 }
 
 /// Sets the value that stands at the end of `keys` in `from`, a table of nothing else: tables on the way are entered or

@@ -115,20 +115,19 @@ fn save_tensors<'t>(
 struct Bytes {
     dtype: Dtype,
     shape: Vec<usize>,
-    bytes: Vec<u8>,
+    data: Vec<u8>,
 }
 
 impl Bytes {
     fn new(tensor: &Tensor) -> Result<Self> {
         let flat = tensor.flatten_all()?;
-        let (dtype, bytes) = match tensor.dtype() {
-            DType::F32 => (Dtype::F32, flat.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
-            _ => {
-                let values = flat.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-                (Dtype::F64, values.iter().flat_map(|v| v.to_le_bytes()).collect())
-            }
+        let (dtype, data) = if tensor.dtype() == DType::F32 {
+            (Dtype::F32, flat.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect())
+        } else {
+            let values = flat.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+            (Dtype::F64, values.iter().flat_map(|v| v.to_le_bytes()).collect())
         };
-        Ok(Self { dtype, shape: tensor.dims().to_vec(), bytes })
+        Ok(Self { dtype, shape: tensor.dims().to_vec(), data })
     }
 }
 
@@ -140,10 +139,10 @@ impl View for Bytes {
         &self.shape
     }
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
+        Cow::Borrowed(&self.data)
     }
     fn data_len(&self) -> usize {
-        self.bytes.len()
+        self.data.len()
     }
 }
 

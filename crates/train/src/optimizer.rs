@@ -108,7 +108,7 @@ mod tests {
     use candle_core::{DType, Device, Var};
     use temper_core::nn::Network;
 
-    /// Values of torch 2.15: SGD(lr=0.1, momentum=0.9, weight_decay=0.01) on w = 1 with gradients 2, -1, 0.5.
+    /// Values of torch 2.15: SGD(lr=0.1, momentum=0.9, `weight_decay=0.01`) on w = 1 with gradients 2, -1, 0.5.
     #[test]
     fn steps_agree_with_torch() {
         for (nesterov, expected) in

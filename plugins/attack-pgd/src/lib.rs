@@ -99,17 +99,17 @@ impl Pgd {
         if classes < 2 {
             return Err(Error::refused("a targeted attack needs at least two classes"));
         }
-        let targets = match self.target {
-            Target::LeastLikely => least_likely(&logits, victim)?,
-            _ => {
-                let draws = rng.named("target").uniform(victim.ids(), 1);
-                // Uniform over the other classes: 1 to classes - 1 further on, around the end.
-                let further = |u: f32| (((u + 1.0) / 2.0 * (classes - 1) as f32) as u32).min(classes - 2) + 1;
-                let labels = victim.labels().to_vec1::<u32>()?;
-                let targets: Vec<u32> =
-                    labels.iter().zip(&draws).map(|(l, u)| (l + further(*u)) % classes).collect();
-                Tensor::from_vec(targets, victim.len(), logits.device())?
-            }
+        let targets = if self.target == Target::LeastLikely {
+            least_likely(&logits, victim)?
+        } else {
+            let draws = rng.named("target").uniform(victim.ids(), 1);
+            // Uniform over the other classes: 1 to classes - 1 further on, around the end.
+            let further =
+                |u: f32| ((f32::midpoint(u, 1.0) * (classes - 1) as f32) as u32).min(classes - 2) + 1;
+            let labels = victim.labels().to_vec1::<u32>()?;
+            let targets: Vec<u32> =
+                labels.iter().zip(&draws).map(|(l, u)| (l + further(*u)) % classes).collect();
+            Tensor::from_vec(targets, victim.len(), logits.device())?
         };
         // Scores know samples by their position in the original batch.
         let positions = victim.positions().to_vec1::<u32>()?;

@@ -22,7 +22,7 @@ pub(crate) fn open(split: Split, classes: &[&str]) -> Result<Labelled, DataError
     let read = |(name, bytes): (&str, &[u8])| Idx::read(&Path::new("embedded").join(name), bytes);
     let images = images.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let origin = "embedded: a part of the official files, drawn evenly over the classes".to_string();
-    Labelled::new(images, read(labels)?, classes, origin)
+    Labelled::new(images, &read(labels)?, classes, origin)
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ impl Labelled {
     /// Puts images (in one or more parts) and labels together, checking sizes and labels.
     pub(crate) fn new(
         images: Vec<Idx>,
-        labels: Idx,
+        labels: &Idx,
         classes: &[&str],
         origin: String,
     ) -> Result<Self, DataError> {
@@ -174,7 +174,7 @@ mod tests {
         let images = read(&idx(0x803, &[2, 1, 2], &[1, 2, 3, 4]))?;
         Labelled::new(
             vec![images],
-            read(&idx(0x801, &[labels.len() as u32], labels))?,
+            &read(&idx(0x801, &[labels.len() as u32], labels))?,
             &["a", "b"],
             "f".into(),
         )

@@ -1,4 +1,4 @@
-//! Fashion-MNIST (Xiao, Rasul & Vollgraf 2017, <https://arxiv.org/abs/1708.07747>) and MNIST (LeCun et al. 1998) in their
+//! Fashion-MNIST (Xiao, Rasul & Vollgraf 2017, <https://arxiv.org/abs/1708.07747>) and MNIST (`LeCun` et al. 1998) in their
 //! publishers' IDX files, packed or not.
 //!
 //! Both look in `root`, then in `$TEMPER_DATA/NAME`, then where Debian's packages put them. Fashion-MNIST falls back to an
@@ -65,10 +65,12 @@ impl Dataset for FashionMnist {
             return Err(Error::refused("`root` and `images = \"embedded\"` contradict each other"));
         }
         if self.images != Images::Embedded {
-            // A root that was asked for is not silently replaced.
+            // A root that was asked for is not silently replaced, nor is a folder of which a part is missing.
             let required = self.root.is_some() || self.images == Images::Official;
-            if let Some(files) = find("fashion-mnist", self.root.as_deref(), split, required, how)? {
-                return Ok(Arc::new(open_files(&files, &CLOTHES)?));
+            match find("fashion-mnist", self.root.as_deref(), split, how) {
+                Ok(files) => return Ok(Arc::new(open_files(&files, &CLOTHES)?)),
+                Err(absent) if required || absent.in_part => return Err(absent.error.into()),
+                Err(_) => {}
             }
         }
         Ok(Arc::new(embedded::open(split, &CLOTHES)?))
@@ -79,11 +81,16 @@ impl Dataset for Mnist {
     fn open(&self, split: Split) -> Result<Arc<dyn Source>> {
         let how =
             "put its four IDX files (train-images-idx3-ubyte, ...), packed or not, into one of these folders";
-        match find("mnist", self.root.as_deref(), split, true, how)? {
-            Some(files) => Ok(Arc::new(open_files(&files, &DIGITS)?)),
-            None => Err(Error::refused("mnist: no files")),
-        }
+        let files = find("mnist", self.root.as_deref(), split, how).map_err(|absent| absent.error)?;
+        Ok(Arc::new(open_files(&files, &DIGITS)?))
     }
+}
+
+/// No folder holds all files.
+struct Absent {
+    /// One of them holds some.
+    in_part: bool,
+    error: DataError,
 }
 
 /// Paths of the image and the label file.
@@ -92,15 +99,8 @@ struct Files {
     labels: PathBuf,
 }
 
-/// The files of a split in the first folder that holds all four. `None` if there is none, and it is not `required`; a folder
-/// that holds only some of them makes it so.
-fn find(
-    name: &str,
-    root: Option<&Path>,
-    split: Split,
-    mut required: bool,
-    how: &str,
-) -> Result<Option<Files>, DataError> {
+/// The files of a split in the first folder that holds all four.
+fn find(name: &str, root: Option<&Path>, split: Split, how: &str) -> Result<Files, Absent> {
     let folders = match root {
         Some(root) => vec![root.to_path_buf()],
         None => std::env::var_os("TEMPER_DATA")
@@ -116,40 +116,28 @@ fn find(
         let packed = names.clone().map(|name| format!("{name}.gz"));
         names.into_iter().chain(packed).map(|name| folder.join(name)).find(|path| path.is_file())
     };
-    let mut looked = vec![];
+    let (mut looked, mut in_part) = (vec![], false);
     for folder in &folders {
         // All four or none: training and test images must not come from different places unseen.
-        let of = |part| file(folder, part, "images").zip(file(folder, part, "labels"));
-        let some = ["train", "t10k"]
-            .iter()
-            .any(|p| ["images", "labels"].iter().any(|w| file(folder, p, w).is_some()));
-        match (of("train"), of("t10k")) {
-            (Some(train), Some(test)) => {
-                let (images, labels) = if split == Split::Train { train } else { test };
-                return Ok(Some(Files { images, labels }));
-            }
-            _ if some => looked.push(format!("{} (only some of the four files are there)", folder.display())),
-            _ => looked.push(folder.display().to_string()),
+        let [train, test] = ["train", "t10k"].map(|p| ["images", "labels"].map(|what| file(folder, p, what)));
+        let some = train.iter().chain(&test).any(Option::is_some);
+        let (asked, other) = if split == Split::Train { (train, test) } else { (test, train) };
+        if let ([Some(images), Some(labels)], [Some(_), Some(_)]) = (asked, other) {
+            return Ok(Files { images, labels });
         }
-        if some && !required {
-            required = true;
-        }
-    }
-    if !required {
-        return Ok(None);
+        in_part |= some;
+        let note = if some { " (only some of the four files are there)" } else { "" };
+        looked.push(format!("{}{note}", folder.display()));
     }
     if root.is_none() && std::env::var_os("TEMPER_DATA").is_none() {
         looked.insert(0, format!("$TEMPER_DATA/{name} (TEMPER_DATA is not set)"));
     }
-    Err(DataError::Missing {
-        what: format!("{name} (training and test images with their labels)"),
-        looked,
-        how: how.into(),
-    })
+    let what = format!("{name} (training and test images with their labels)");
+    Err(Absent { in_part, error: DataError::Missing { what, looked, how: how.into() } })
 }
 
 fn open_files(files: &Files, classes: &[&str]) -> Result<Labelled, DataError> {
     let (images, labels) = (Idx::open(&files.images)?, Idx::open(&files.labels)?);
     let folder = files.images.parent().unwrap_or(Path::new("")).display().to_string();
-    Labelled::new(vec![images], labels, classes, folder)
+    Labelled::new(vec![images], &labels, classes, folder)
 }

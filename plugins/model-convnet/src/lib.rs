@@ -1,5 +1,5 @@
-//! A small convolutional network in the manner of LeNet-5 (LeCun et al. 1998) and of the MNIST network of Madry et al.
-//! 2018, <https://arxiv.org/abs/1706.06083>: convolutions with ReLU and pooling, then linear layers.
+//! A small convolutional network in the manner of LeNet-5 (`LeCun` et al. 1998) and of the MNIST network of Madry et al.
+//! 2018, <https://arxiv.org/abs/1706.06083>: convolutions with `ReLU` and pooling, then linear layers.
 
 use temper_core::prelude::*;
 

@@ -70,7 +70,7 @@ pub fn moments<T: Real>(x: &[T], channels: usize) -> Moments<T> {
     }
 }
 
-/// `(x - mean) / sqrt(variance + 1e-5) * weight + bias`, then ReLU if asked.
+/// `(x - mean) / sqrt(variance + 1e-5) * weight + bias`, then `ReLU` if asked.
 pub fn batch_norm<T: Real>(x: &[T], moments: &Moments<T>, weight: &[T], bias: &[T], relu: bool) -> Vec<T> {
     let scale = scale(moments, weight);
     let channels = weight.len();
@@ -91,7 +91,7 @@ fn scale<T: Real>(moments: &Moments<T>, weight: &[T]) -> Vec<T> {
     weight.iter().zip(&moments.variance).map(|(w, v)| *w / root(v)).collect()
 }
 
-/// Gradients of [`batch_norm`], where the moments were those of `x` itself. `result` is its output (for the ReLU).
+/// Gradients of [`batch_norm`], where the moments were those of `x` itself. `result` is its output (for the `ReLU`).
 pub fn batch_norm_gradients<T: Real>(
     x: &[T],
     moments: &Moments<T>,

@@ -28,9 +28,9 @@ pub struct Conv {
 /// What happens to a convolution's output before it is stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tail {
-    /// ReLU.
+    /// `ReLU`.
     pub relu: bool,
-    /// Max pooling, after the ReLU.
+    /// Max pooling, after the `ReLU`.
     pub pool: Option<Pool>,
 }
 

@@ -44,7 +44,7 @@ impl<T: Real> Panels<T> {
     }
 }
 
-/// `out = rows * right + bias`, then ReLU if asked. `rows` is `[m, k]`, `out` is `[m, n]`, both row-major.
+/// `out = rows * right + bias`, then `ReLU` if asked. `rows` is `[m, k]`, `out` is `[m, n]`, both row-major.
 ///
 /// # Panics
 /// If a length does not match.

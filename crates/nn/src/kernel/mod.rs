@@ -4,6 +4,9 @@
 //! nor on the threads. A sample therefore gets the same bits in any batch, which the attacks rely on when they drop
 //! the samples that are already broken. Weight gradients are summed over fixed groups of samples for the same reason.
 
+// Bodies must be inlined into the functions that are compiled for a processor feature.
+#![allow(clippy::inline_always)]
+
 mod batch_norm;
 mod conv;
 mod gemm;

@@ -49,7 +49,7 @@ pub fn relu_gradient<T: Real>(result: &[T], gradient: &[T], dx: &mut [T]) {
         });
 }
 
-/// `x * scale + shift` per channel, then ReLU if asked.
+/// `x * scale + shift` per channel, then `ReLU` if asked.
 pub fn affine<T: Real>(scale: &[T], shift: &[T], relu: bool, x: &[T], out: &mut [T]) {
     let c = scale.len();
     out.par_chunks_mut(c).zip(x.par_chunks(c)).with_min_len(256).for_each(|(out, x)| {

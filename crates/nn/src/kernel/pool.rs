@@ -17,7 +17,7 @@ pub struct Pool {
     pub padding: usize,
 }
 
-/// On the tape: this output passes no gradient on (a ReLU before the pooling had shut every input).
+/// On the tape: this output passes no gradient on (a `ReLU` before the pooling had shut every input).
 pub const NO_GRADIENT: u8 = u8::MAX;
 
 impl Pool {
@@ -45,7 +45,7 @@ impl Pool {
 
 /// The taps of one output that fall on the input, each with its position there, in order. Plain loops over it compile
 /// for the features of the function around them, which closures did not.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Taps {
     size: usize,
     padding: usize,
@@ -114,13 +114,13 @@ fn pool_channels<T: Real>(
         let taps = pool.taps(input, o);
         let mut j = 0;
         while j + LANES <= c {
-            let (best, winner) = best_of::<T, LANES>(taps, shut, &x[j..], c);
+            let (best, winner) = best_of::<T, LANES>(taps.clone(), shut, &x[j..], c);
             out[j..j + LANES].copy_from_slice(&best);
             tape[j..j + LANES].copy_from_slice(&winner);
             j += LANES;
         }
         for j in j..c {
-            let ([best], [winner]) = best_of::<T, 1>(taps, shut, &x[j..], c);
+            let ([best], [winner]) = best_of::<T, 1>(taps.clone(), shut, &x[j..], c);
             (out[j], tape[j]) = (best, winner);
         }
     }
@@ -135,7 +135,7 @@ fn best_of<T: Real, const N: usize>(taps: Taps, shut: bool, x: &[T], stride: usi
         for l in 0..N {
             // A NaN wins and stays, so that a broken network cannot look healthy.
             #[allow(clippy::eq_op)]
-            let wins = (x[l] > best[l]) | (x[l] != x[l]);
+            let wins = (x[l] > best[l]) || (x[l] != x[l]);
             best[l] = if wins { x[l] } else { best[l] };
             winner[l] = if wins { tap } else { winner[l] };
         }
@@ -191,11 +191,11 @@ fn spread_windows<T: Real, const ADD: bool>(
         let taps = pool.taps(input, o);
         let mut j = 0;
         while j + LANES <= c {
-            give::<T, LANES, ADD>(taps, &gradient[j..], &tape[j..], &mut dx[j..], c);
+            give::<T, LANES, ADD>(taps.clone(), &gradient[j..], &tape[j..], &mut dx[j..], c);
             j += LANES;
         }
         for j in j..c {
-            give::<T, 1, ADD>(taps, &gradient[j..], &tape[j..], &mut dx[j..], c);
+            give::<T, 1, ADD>(taps.clone(), &gradient[j..], &tape[j..], &mut dx[j..], c);
         }
     }
 }
