@@ -10,6 +10,7 @@ mod new_plugin;
 mod pgd;
 mod resume;
 mod support;
+mod training;
 mod twin;
 
 #[test]

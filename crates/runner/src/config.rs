@@ -67,6 +67,9 @@ impl Set {
         let keys = key.trim().split('.').map(|k| k.trim().trim_matches('"').to_string()).collect();
         let line = |value: &str| format!("{:before$} {} = {value}", "", key.trim());
         let written = line(value.trim());
+        if value.trim().contains('\n') {
+            return Err(bad("a value stands on one line"));
+        }
         if DeTable::parse(&written).is_ok() {
             return Ok(Self { argument: argument.into(), line: written, keys });
         }
