@@ -44,11 +44,7 @@ pub fn quickstart(results: &Results, warmup_radius: f64) -> anyhow::Result<Vec<C
     Ok(vec![
         claim("natural accuracy", 0.75, accuracy("natural")?),
         claim("accuracy under pgd20", 0.50, accuracy("pgd20")?),
-        claim(
-            "5 to 95 % span of the radii, as a share of the warm-up radius",
-            0.30,
-            (radii.p95 - radii.p5) / warmup_radius,
-        ),
+        claim("5 to 95 % span of radii / warm-up radius", 0.30, (radii.p95 - radii.p5) / warmup_radius),
     ])
 }
 

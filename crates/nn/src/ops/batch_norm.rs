@@ -1,0 +1,109 @@
+//! Batch norm in training: on the statistics of the batch.
+
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+
+use super::{narrow, slice, tensor, with};
+use crate::kernel::{self, Moments, Real};
+
+/// Batch norm on the moments of its own input, NHWC.
+struct BatchNorm {
+    relu: bool,
+    moments: Moments<f64>,
+}
+
+/// Batch norm on batch statistics; returns the result and the biased moments of each channel.
+pub(crate) fn batch_norm(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    relu: bool,
+) -> Result<(Tensor, Moments<f64>)> {
+    fn run<T: Real>(x: &Tensor, channels: usize) -> Result<Moments<f64>> {
+        with::<T, _>(x, |x| {
+            let Moments { mean, variance } = kernel::moments(x, channels);
+            let wide = |v: Vec<T>| v.into_iter().map(candle_core::WithDType::to_f64).collect();
+            Ok(Moments { mean: wide(mean), variance: wide(variance) })
+        })
+    }
+    let channels = weight.elem_count();
+    let moments = by_dtype!(x.dtype(), run::<T>(x, channels))?;
+    Ok((x.apply_op3(weight, bias, BatchNorm { relu, moments: moments.clone() })?, moments))
+}
+
+impl BatchNorm {
+    fn moments<T: Real>(&self) -> Moments<T> {
+        Moments { mean: narrow(&self.moments.mean), variance: narrow(&self.moments.variance) }
+    }
+
+    fn backward<T: Real>(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        result: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<[Option<Tensor>; 3]> {
+        let gradients = with::<T, _>(x, |x| {
+            with::<T, _>(weight, |weight| {
+                with::<T, _>(result, |result| {
+                    with::<T, _>(gradient, |g| {
+                        let moments = self.moments::<T>();
+                        Ok(kernel::batch_norm_gradients(x, &moments, weight, self.relu, result, g))
+                    })
+                })
+            })
+        })?;
+        Ok([
+            Some(tensor(gradients.input, x.shape().clone())?),
+            Some(tensor(gradients.weight, weight.shape().clone())?),
+            Some(tensor(gradients.bias, weight.shape().clone())?),
+        ])
+    }
+}
+
+impl CustomOp3 for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch-norm"
+    }
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+        b: &CpuStorage,
+        bl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        fn run<T: Real>(
+            op: &BatchNorm,
+            (x, xl): (&CpuStorage, &Layout),
+            (w, wl): (&CpuStorage, &Layout),
+            (b, bl): (&CpuStorage, &Layout),
+        ) -> Result<(CpuStorage, Shape)> {
+            let (x, w, b) = (slice::<T>(x, xl)?, slice::<T>(w, wl)?, slice::<T>(b, bl)?);
+            let out = kernel::batch_norm(x, &op.moments(), w, b, op.relu);
+            Ok((T::to_cpu_storage_owned(out), xl.shape().clone()))
+        }
+        let dtype = candle_core::backend::BackendStorage::dtype(x);
+        by_dtype!(dtype, run::<T>(self, (x, xl), (w, wl), (b, bl)))
+    }
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        result: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        fn run<T: Real>(
+            op: &BatchNorm,
+            x: &Tensor,
+            w: &Tensor,
+            result: &Tensor,
+            g: &Tensor,
+        ) -> Result<[Option<Tensor>; 3]> {
+            op.backward::<T>(x, w, result, g)
+        }
+        let [dx, dw, db] = by_dtype!(x.dtype(), run::<T>(self, x, w, result, g))?;
+        Ok((dx.filter(|_| x.track_op()), dw.filter(|_| w.track_op()), db.filter(|_| b.track_op())))
+    }
+}
