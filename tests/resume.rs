@@ -67,20 +67,25 @@ fn a_killed_and_resumed_run_gives_the_same_bits() {
     assert_same(&folder.join("whole"), &folder.join("cut"), "resumed after its end");
 }
 
-#[test]
-fn the_number_of_threads_changes_no_bit() {
-    let folder = playground(STRIPES);
+/// Runs a pipeline on one thread and on two, and asserts that both give the same bits.
+fn assert_threads_change_nothing(pipeline: &str) {
+    let folder = playground(pipeline);
     let folder = folder.path();
     for threads in ["1", "2"] {
-        let status = command(folder)
+        let mut run = command(folder);
+        let output = run
             .args(["run", "run.toml", "--out", threads])
             .env("RAYON_NUM_THREADS", threads)
             .output()
-            .unwrap()
-            .status;
-        assert!(status.success());
+            .unwrap();
+        assert!(output.status.success(), "{}", crate::support::stderr(&output));
     }
     assert_same(&folder.join("1"), &folder.join("2"), "threads");
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    assert_threads_change_nothing(STRIPES);
 }
 
 #[test]
@@ -103,15 +108,5 @@ fn batch_statistics_in_the_attack_are_deterministic_too() {
             "attack_batch_norm = \"train\"\nattack.pgd = { start = \"unclamped\", steps = 2",
         )
         .replace("beta = 0.4", "beta = 0.4, misclassified = \"decay\", memory = \"zero\"");
-    let folder = playground(&authors);
-    let folder = folder.path();
-    for threads in ["1", "2"] {
-        let output = command(folder)
-            .args(["run", "run.toml", "--out", threads])
-            .env("RAYON_NUM_THREADS", threads)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", crate::support::stderr(&output));
-    }
-    assert_same(&folder.join("1"), &folder.join("2"), "threads");
+    assert_threads_change_nothing(&authors);
 }
