@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use temper_data::Rng;
 
 use crate::ball::index_of;
-use crate::{Ball, Goal, Pass, Result, Score, Victim};
+use crate::{Ball, Goal, Pass, Result, Victim};
 
 crate::options! {
     /// When an attack has broken a sample.
@@ -52,17 +52,14 @@ impl<'a> Walk<'a> {
         &self.pixels
     }
 
-    /// One pass at the current iterate. Samples that are misclassified there leave first if they may; the pass that is
+    /// One pass of the victim's score at the current iterate. Samples that are misclassified there leave first if they may; the pass that is
     /// returned is that of the rest, and `kept` says which of the former samples those are, for attacks that keep a
     /// state for each. `None`: nobody is left.
-    pub fn pass(&mut self, score: Option<&Score<'_>>) -> Result<Option<(Pass, Option<Tensor>)>> {
+    pub fn pass(&mut self) -> Result<Option<(Pass, Option<Tensor>)>> {
         if self.rows.is_empty() {
             return Ok(None);
         }
-        let pass = match score {
-            Some(score) => self.victim.pass_of(&self.pixels, score)?,
-            None => self.victim.pass(&self.pixels)?,
-        };
+        let pass = self.victim.pass(&self.pixels)?;
         if !self.leaves {
             return Ok(Some((pass, None)));
         }

@@ -73,7 +73,7 @@ impl Attack for Pgd {
             };
             let mut walk = Walk::new(victim, ball, start, self.judge);
             for _ in 0..self.steps.get() {
-                let Some((pass, _)) = walk.pass(None)? else { break };
+                let Some((pass, _)) = walk.pass()? else { break };
                 let ball = walk.ball();
                 let direction = ball.steepest(&pass.gradient)?;
                 let next = ball.step(
