@@ -46,26 +46,26 @@ fn unknown_field_at_any_depth() {
     bad(
         "epochs = 3",
         "epoch = 3",
-        &expect![[r"
-            error: run.toml:6:1: unknown field `epoch`, expected one of `epochs`, `batch`, `loss`, `attack`, `norm`, `epsilon`, `attack_batch_norm`, `optimizer`, `schedule`
+        &expect![[r#"
+            error: run.toml:6:1: unknown field `epoch`; did you mean `epochs`? known: `epochs`, `init`, `batch`, `augment`, `loss`, `attack`, `norm`, `epsilon`, `batch_norm`, `attack_batch_norm`, `optimizer`, `schedule`
               at train.epoch
-        "]],
+        "#]],
     );
     bad(
         "attack.pgd = { steps = 5, step",
         "attack.pgd = { stpe = 5, step",
-        &expect![[r"
-            error: run.toml:18:16: unknown field `stpe`, expected one of `steps`, `step`, `relative_step`, `start`, `restarts`, `judge`, `target`
+        &expect![[r#"
+            error: run.toml:18:16: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `restarts`, `judge`, `target`
               at evaluate[1].attack.pgd.stpe
-        "]],
+        "#]],
     );
     bad(
         "beta = 0.4 }",
         "probe.pgd = { stesp = 1 } }",
-        &expect![[r"
-            error: run.toml:9:84: unknown field `stesp`, expected one of `steps`, `step`, `relative_step`, `start`, `restarts`, `judge`, `target`
+        &expect![[r#"
+            error: run.toml:9:84: unknown field `stesp`; did you mean `steps`? known: `steps`, `step`, `relative_step`, `start`, `restarts`, `judge`, `target`
               at train.epsilon.instance-adaptive.probe.pgd.stesp
-        "]],
+        "#]],
     );
 }
 
@@ -168,6 +168,107 @@ fn broken_toml() {
 }
 
 #[test]
+fn everything_wrong_is_told_at_once() {
+    let folder = playground(
+        r#"sede = 1
+device = "gpu"
+dataset.fashion-mist = { root = "data" }
+subset.train = 0
+model.convnet = { channels = [4, "x"], hiden = -1 }
+colour = "red"
+
+[train]
+epochs = "three"
+batch = 64
+attack = "pdg"
+optimizer = { lr = -0.05, momentum = 2 }
+schedule = { steps = 5 }
+augment = { pad = -1, fill = "mirror" }
+
+[[evaluate]]
+name = "natural"
+radius = "eight"
+
+[[evaluate]]
+attack.autoattack = {}
+
+[[evaluate]]
+name = "pgd"
+attack.pgd = { steps = 5, restart = 0 }
+
+[[evaluate]]
+name = "pgd"
+"#,
+    );
+    let output = temper(folder.path(), &["run", "run.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    expect![[r#"
+        error: run.toml:1:1: unknown field `sede`; did you mean `seed`? known: `seed`, `device`, `checkpoint_minutes`, `dataset`, `subset`, `model`, `train`, `evaluate`
+          at sede
+        error: run.toml:2:1: unknown device `gpu`; known: `cpu`, `cuda:0`, `cuda:1`, ...
+          at device
+        error: run.toml:3:9: unknown dataset `fashion-mist`; did you mean `fashion-mnist`? known: `fashion-mnist`, `mnist`
+          at dataset.fashion-mist
+        error: run.toml:4:8: invalid value: integer `0`, expected a nonzero usize
+          at subset.train
+        error: run.toml:5:34: invalid type: string "x", expected a nonzero usize
+          at model.convnet.channels[1]
+        error: run.toml:5:40: unknown field `hiden`; did you mean `hidden`? known: `channels`, `kernel`, `pool`, `batch_norm`, `hidden`, `mean`, `std`
+          at model.convnet.hiden
+        error: run.toml:5:48: invalid value: integer `-1`, expected usize
+          at model.convnet.hidden
+        error: run.toml:6:1: unknown field `colour`; known: `seed`, `device`, `checkpoint_minutes`, `dataset`, `subset`, `model`, `train`, `evaluate`
+          at colour
+        error: run.toml:9:1: invalid type: string "three", expected a nonzero usize
+          at train.epochs
+        error: run.toml:11:1: unknown attack `pdg`; did you mean `pgd`? known: `fgsm`, `pgd`
+          at train.attack
+        error: run.toml:12:15: invalid value: floating point `-0.05`, expected a number above 0
+          at train.optimizer.lr
+        error: run.toml:12:27: invalid value: floating point `2.0`, expected a number from 0 to 1
+          at train.optimizer.momentum
+        error: run.toml:13:14: invalid type: integer `5`, expected a sequence
+          at train.schedule.steps
+        error: run.toml:14:13: invalid value: integer `-1`, expected usize
+          at train.augment.pad
+        error: run.toml:14:23: unknown variant `mirror`, expected `reflect` or `zero`
+          at train.augment.fill
+        error: run.toml:18:1: invalid value: string "eight", expected a length of at least 0 in pixels of [0, 1], as a number or a quotient such as "8/255"
+          at evaluate[0].radius
+        error: run.toml:20:1: missing field `name`
+          at evaluate[1]
+        error: run.toml:21:8: unknown attack `autoattack`; known: `fgsm`, `pgd`
+          at evaluate[1].attack.autoattack
+        error: run.toml:25:1: attack `pgd` needs a radius: add `radius = "8/255"` or another length
+          at evaluate[2].attack
+        error: run.toml:25:27: unknown field `restart`; did you mean `restarts`? known: `steps`, `step`, `relative_step`, `start`, `restarts`, `judge`, `target`
+          at evaluate[2].attack.pgd.restart
+        error: run.toml:25:37: invalid value: integer `0`, expected a nonzero usize
+          at evaluate[2].attack.pgd.restarts
+        error: run.toml:28:1: a second evaluation named `pgd`
+          at evaluate[3].name
+    "#]].assert_eq(&stderr(&output));
+    assert!(!folder.path().join("runs").exists());
+
+    // Broken syntax too, and settings.
+    fs::write(folder.path().join("run.toml"), "seed = = 1\n[train\nepochs = 3\nx = 'a\n").unwrap();
+    expect![[r#"
+        error: run.toml:1:8: extra `=`, expected nothing
+        error: run.toml:2:7: unclosed table, expected `]`
+    "#]]
+    .assert_eq(&stderr(&temper(folder.path(), &["run", "run.toml"])));
+    fs::write(folder.path().join("run.toml"), STRIPES).unwrap();
+    let sets = ["--set", "train.epochs", "--set", "evaluate.9.radius=1", "--set", "seed"];
+    let output = temper(folder.path(), &[&["run", "run.toml"], &sets[..]].concat());
+    expect![[r#"
+        error: --set train.epochs: expected KEY=VALUE
+        error: --set seed: expected KEY=VALUE
+        error: --set evaluate.9.radius=1: evaluate: no entry `9`; it has 2, counted from 0
+    "#]]
+    .assert_eq(&stderr(&output));
+}
+
+#[test]
 fn changes_from_the_command_line() {
     let folder = playground(STRIPES);
     let check = |set: &str| temper(folder.path(), &["check", "run.toml", "--set", set]);
@@ -188,7 +289,10 @@ fn changes_from_the_command_line() {
             "train.epochs=three",
             "error: --set train.epochs=three: invalid type: string \"three\", expected a nonzero usize\n  at train.epochs\n",
         ),
-        ("train.epcohs=3", "error: --set train.epcohs=3: unknown field `epcohs`, expected one of"),
+        (
+            "train.epcohs=3",
+            "error: --set train.epcohs=3: unknown field `epcohs`; did you mean `epochs`? known: `epochs`",
+        ),
         (
             "evaluate.5.radius=1",
             "error: --set evaluate.5.radius=1: evaluate: no entry `5`; it has 2, counted from 0\n",

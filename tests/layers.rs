@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
 use rand::SeedableRng as _;
-use temper_nn::{Classifier, Conv2d, Frozen, Network, NodeId, Pool2d, RunningStatistics};
+use temper_nn::{BatchNorm, Classifier, Conv2d, Frozen, Network, NodeId, Pool2d};
 
 use crate::support::{numbers, root};
 
@@ -106,17 +106,24 @@ const CASES: [&str; 6] = ["plain", "strided", "pooled", "wide", "batch-norm-trai
 #[test]
 fn logits_and_gradients_agree_with_pytorch() {
     for case in CASES {
-        for (dtype, bound) in [(DType::F64, 1e-12), (DType::F32, 2e-5)] {
+        // By our kernels, and by candle's operations as on other devices.
+        for (dtype, bound, portable) in [
+            (DType::F64, 1e-12, false),
+            (DType::F32, 2e-5, false),
+            (DType::F64, 1e-12, true),
+            (DType::F32, 2e-5, true),
+        ] {
             let golden = golden(case);
             let classifier = Classifier::new(network(case), &weights(&golden, dtype)).unwrap();
+            let classifier = if portable { classifier.portable() } else { classifier };
             let pixels = Var::from_tensor(&golden["pixels"].to_dtype(dtype).unwrap()).unwrap();
             let labels = golden["labels"].to_dtype(DType::U32).unwrap();
             let check = |what: &str, got: &Tensor, want: &Tensor| {
                 let off = difference(&got.to_dtype(DType::F64).unwrap(), want);
-                assert!(off < bound, "{case} {dtype:?} {what}: off by {off:e}");
+                assert!(off < bound, "{case} {dtype:?} portable {portable} {what}: off by {off:e}");
             };
             if case != "batch-norm-eval" {
-                let logits = classifier.train(&pixels, true, RunningStatistics::Update).unwrap();
+                let logits = classifier.train(&pixels, true, BatchNorm::Update).unwrap();
                 check("logits", &logits, &golden["logits"]);
                 let loss = loss(&logits, &labels);
                 check("loss", &loss.reshape(1).unwrap(), &golden["loss"]);
@@ -180,12 +187,15 @@ fn gradients_agree_with_finite_differences() {
     }
     let pixels = random(&[3, 2, 7, 6], 99).affine(0.5, 0.5).unwrap();
     let score = random(&[3, 3], 98);
-    for frozen in [false, true] {
+    // Trained with either statistics of batch norm, and frozen; by our kernels, and by candle's operations.
+    let modes = [Some(BatchNorm::Keep), Some(BatchNorm::Frozen), None];
+    for (mode, portable) in modes.into_iter().flat_map(|mode| [(mode, false), (mode, true)]) {
         let value = |weights: &BTreeMap<String, Tensor>, pixels: &Tensor| {
             let classifier = Classifier::new(odd_network(), weights).unwrap();
-            let logits = match frozen {
-                true => Frozen::new(&classifier).unwrap().logits(pixels).unwrap(),
-                false => classifier.train(pixels, true, RunningStatistics::Keep).unwrap(),
+            let classifier = if portable { classifier.portable() } else { classifier };
+            let logits = match mode {
+                None => Frozen::new(&classifier).unwrap().logits(pixels).unwrap(),
+                Some(norm) => classifier.train(pixels, true, norm).unwrap(),
             };
             (classifier, (logits * &score).unwrap().sum_all().unwrap())
         };
@@ -202,13 +212,16 @@ fn gradients_agree_with_finite_differences() {
         let check = |what: &str, got: &Tensor, at: &dyn Fn(usize, f64) -> f64| {
             for (i, got) in numbers(got).into_iter().enumerate().step_by(3) {
                 let want = (at(i, h) - at(i, -h)) / (2.0 * h);
-                assert!((got - want).abs() < 1e-6, "frozen {frozen}, {what}[{i}]: {got} for {want}");
+                assert!(
+                    (got - want).abs() < 1e-6,
+                    "{mode:?}, portable {portable}, {what}[{i}]: {got} for {want}"
+                );
             }
         };
         check("pixels", gradients.get(&var).unwrap(), &|i, by| {
             scalar(value(&weights, &probe(&pixels, i, by)).1)
         });
-        if frozen {
+        if mode.is_none() {
             assert!(
                 classifier.trained().all(|(_, weight)| gradients.get(weight).is_none()),
                 "a frozen weight has a gradient"

@@ -4,40 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use xtask::torture::essence;
+
 use crate::support::{STRIPES, command, playground, succeed};
 
-/// All files of a run that must agree to the bit, and the rest without its timings.
-fn essence(run: &Path) -> Vec<(String, Vec<u8>)> {
-    let names = ["model.safetensors", "checkpoint.safetensors", "config.toml"].map(String::from).into_iter();
-    let epochs = (1..=3).map(|epoch| format!("epsilon/epoch-{epoch:04}.safetensors"));
-    let mut all: Vec<_> =
-        names.chain(epochs).map(|name| (name.clone(), fs::read(run.join(name)).unwrap())).collect();
-    let timeless = |text: &str| {
-        let mut value: serde_json::Value = serde_json::from_str(text).unwrap();
-        forget_seconds(&mut value);
-        value.to_string().into_bytes()
-    };
-    for line in fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines() {
-        all.push(("metrics.jsonl".into(), timeless(line)));
-    }
-    all.push(("results.json".into(), timeless(&fs::read_to_string(run.join("results.json")).unwrap())));
-    all
-}
-
-fn forget_seconds(value: &mut serde_json::Value) {
-    match value {
-        serde_json::Value::Object(object) => {
-            object.retain(|key, _| !key.ends_with("seconds"));
-            object.values_mut().for_each(forget_seconds);
-        }
-        serde_json::Value::Array(array) => array.iter_mut().for_each(forget_seconds),
-        _ => {}
-    }
-}
-
 fn assert_same(a: &Path, b: &Path, what: &str) {
-    for ((name, left), (_, right)) in essence(a).into_iter().zip(essence(b)) {
-        assert!(left == right, "{what}: {name} differs");
+    let [a, b] = [a, b].map(|run| essence(run).unwrap());
+    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>(), "{what}");
+    for (name, left) in a {
+        assert!(left == b[&name], "{what}: {name} differs");
     }
 }
 

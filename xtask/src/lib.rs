@@ -3,3 +3,4 @@
 pub mod new_plugin;
 pub mod reproduce;
 pub mod tidy;
+pub mod torture;

@@ -30,6 +30,15 @@ enum Command {
         /// Which
         experiment: xtask::reproduce::Experiment,
     },
+    /// Kill a run at random instants, continue it, and compare the end with that of an uninterrupted run
+    Torture {
+        /// How often to kill
+        #[arg(long, default_value_t = 200)]
+        kills: usize,
+        /// Where the randomness of the instants begins
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -61,5 +70,6 @@ fn run() -> anyhow::Result<bool> {
             Ok(true)
         }
         Command::Reproduce { experiment } => xtask::reproduce::run(root, experiment),
+        Command::Torture { kills, seed } => xtask::torture::run(root, kills, seed),
     }
 }

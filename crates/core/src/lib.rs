@@ -34,7 +34,9 @@ pub use units::{Field, Fraction, NonNegative, Norm, Pixels, Positive, nonzero};
 pub use victim::{Goal, Network, Pass, Passes, Rows, Score, Victim, cross_entropy};
 
 pub use candle_core::{DType, Device, Tensor, Var};
-pub use temper_data::{Error as DataError, Image, Rng, Source, Split};
+pub use temper_data::{
+    Digest, Error as DataError, Image, Publication, Remote, Rng, Source, Split, Subset, folders, home,
+};
 pub use temper_nn as nn;
 
 /// What `plugin!` expands to needs these; not part of the interface.
@@ -50,9 +52,10 @@ pub mod prelude {
 
     pub use crate::nn::{Conv2d, Pool2d};
     pub use crate::{
-        Attack, Ball, Batch, Chosen, DataError, Dataset, Epsilon, Error, Fraction, Goal, Image, Judge, Loss,
-        Model, NonNegative, Norm, Pixels, Positive, Result, Rng, Rows, Source, Split, Step, Tensor, Victim,
-        Visit, Walk, cross_entropy, nonzero, options, plugin, restarts,
+        Attack, Ball, Batch, Chosen, DataError, Dataset, Digest, Epsilon, Error, Fraction, Goal, Image,
+        Judge, Loss, Model, NonNegative, Norm, Pixels, Positive, Publication, Remote, Result, Rng, Rows,
+        Source, Split, Step, Tensor, Victim, Visit, Walk, cross_entropy, folders, nonzero, options, plugin,
+        restarts,
     };
     /// The layer graph that a model builds.
     pub use temper_nn::Network;

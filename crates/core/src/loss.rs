@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use candle_core::{D, Tensor};
 use temper_data::Rng;
-use temper_nn::{Classifier, RunningStatistics};
+use temper_nn::{BatchNorm, Classifier};
 
 use crate::search::replace;
 use crate::{Attack, Ball, Batch, Chosen, Norm, Result, Score, Victim, cross_entropy, perturb};
@@ -24,6 +24,7 @@ pub struct Step<'a> {
     attack: Option<&'a Chosen<dyn Attack>>,
     norm: Norm,
     rng: Rng,
+    batch_norm: BatchNorm,
     correct: usize,
     seen: usize,
 }
@@ -39,7 +40,13 @@ impl<'a> Step<'a> {
         norm: Norm,
         rng: Rng,
     ) -> Self {
-        Self { classifier, batch, victim, radii, attack, norm, rng, correct: 0, seen: 0 }
+        let batch_norm = BatchNorm::Update;
+        Self { classifier, batch, victim, radii, attack, norm, rng, batch_norm, correct: 0, seen: 0 }
+    }
+
+    /// The same step with another way of batch norm than [`BatchNorm::Update`].
+    pub fn with_batch_norm(self, batch_norm: BatchNorm) -> Self {
+        Self { batch_norm, ..self }
     }
 
     /// The clean batch.
@@ -80,9 +87,10 @@ impl<'a> Step<'a> {
         if run.iter().all(|run| *run) { Ok(perturbed) } else { replace(clean, &perturbed, &run) }
     }
 
-    /// Logits `[n, classes]` in training mode, tracked back to the weights. Batch norm's running statistics follow.
+    /// Logits `[n, classes]` in training mode, tracked back to the weights. Batch norm's running statistics follow, unless
+    /// they are frozen.
     pub fn logits(&mut self, pixels: &Tensor) -> Result<Tensor> {
-        let logits = self.classifier.train(pixels, true, RunningStatistics::Update)?;
+        let logits = self.classifier.train(pixels, true, self.batch_norm)?;
         let right = logits.detach().argmax(D::Minus1)?.eq(&self.batch.labels)?;
         self.correct += right.to_dtype(candle_core::DType::U32)?.sum_all()?.to_scalar::<u32>()? as usize;
         self.seen += self.batch.len();

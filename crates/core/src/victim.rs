@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::{D, DType, Tensor, Var};
-use temper_nn::{Classifier, Frozen, RunningStatistics};
+use temper_nn::{BatchNorm, Classifier, Frozen};
 
 use crate::ball::index_of;
 use crate::{Batch, Error, Result};
@@ -158,9 +158,7 @@ impl<'a> Victim<'a> {
         self.passes.count(self.len(), 0);
         Ok(match self.network {
             Network::Frozen(frozen) => frozen.logits(pixels)?,
-            Network::BatchStatistics(classifier) => {
-                classifier.train(pixels, false, RunningStatistics::Update)?
-            }
+            Network::BatchStatistics(classifier) => classifier.train(pixels, false, BatchNorm::Update)?,
         })
     }
 

@@ -6,7 +6,9 @@ use std::thread::JoinHandle;
 
 use rayon::prelude::*;
 
+use crate::augment::Augment;
 use crate::error::{Error, Result};
+use crate::rng::Rng;
 use crate::source::Source;
 
 /// Batches decoded ahead of use.
@@ -33,12 +35,18 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// The samples `order` of `source` in batches of `size`; the last one may be smaller.
-    pub fn new(source: Arc<dyn Source>, order: Vec<usize>, size: usize) -> Self {
+    /// The samples `order` of `source` in batches of `size`; the last one may be smaller. `augment`, if given, changes
+    /// each image as its stream of that random source says.
+    pub fn new(
+        source: Arc<dyn Source>,
+        order: Vec<usize>,
+        size: usize,
+        augment: Option<(Augment, Rng)>,
+    ) -> Self {
         let (sender, receiver) = sync_channel(AHEAD);
         let reader = std::thread::spawn(move || {
             for indices in order.chunks(size.max(1)) {
-                let batch = read(&*source, indices);
+                let batch = read(&*source, indices, augment);
                 let failed = batch.is_err();
                 // Nobody listens any more: the pass was given up.
                 if sender.send(batch).is_err() || failed {
@@ -77,8 +85,15 @@ impl Drop for Batches {
     }
 }
 
-fn read(source: &dyn Source, indices: &[usize]) -> Result<RawBatch> {
-    let images: Vec<_> = indices.par_iter().map(|i| source.read(*i)).collect::<Result<_>>()?;
+fn read(source: &dyn Source, indices: &[usize], augment: Option<(Augment, Rng)>) -> Result<RawBatch> {
+    let image = |&index: &usize| {
+        let (image, label) = source.read(index)?;
+        Ok(match augment {
+            Some((augment, rng)) => (augment.apply(&image, &mut rng.sample(index as u64)), label),
+            None => (image, label),
+        })
+    };
+    let images: Vec<_> = indices.par_iter().map(image).collect::<Result<_>>()?;
     let classes = source.classes().len();
     let shape = images.first().map_or([0; 3], |(image, _)| image.shape);
     for ((image, label), &index) in images.iter().zip(indices) {
@@ -130,7 +145,7 @@ mod tests {
     #[test]
     fn batches_follow_the_order_and_keep_the_short_last_one() {
         let got: Vec<RawBatch> =
-            Batches::new(source(10), vec![3, 1, 2, 0, 9], 2).map(Result::unwrap).collect();
+            Batches::new(source(10), vec![3, 1, 2, 0, 9], 2, None).map(Result::unwrap).collect();
         assert_eq!(got.len(), 3);
         assert_eq!((got[0].ids.clone(), got[0].labels.clone()), (vec![3, 1], vec![3, 1]));
         assert_eq!(got[2].ids, [9]);
@@ -138,8 +153,38 @@ mod tests {
     }
 
     #[test]
+    fn augmentation_depends_on_the_sample_not_on_its_batch() {
+        let wide: Arc<dyn Source> = Arc::new(Wide);
+        let augment = Some((Augment { pad: 3, ..Augment::default() }, Rng::new(0, "augment")));
+        let all = Batches::new(wide.clone(), vec![5, 2, 7, 1], 4, augment).next().unwrap().unwrap();
+        let parts: Vec<RawBatch> =
+            Batches::new(wide.clone(), vec![7, 5, 1, 2], 1, augment).map(Result::unwrap).collect();
+        for (part, at) in parts.iter().zip([2, 0, 3, 1]) {
+            assert_eq!(part.pixels, all.pixels[at * 16..][..16]);
+        }
+        let plain = Batches::new(wide, vec![5, 2, 7, 1], 4, None).next().unwrap().unwrap();
+        assert_ne!(all.pixels, plain.pixels);
+    }
+
+    struct Wide;
+    impl Source for Wide {
+        fn len(&self) -> usize {
+            10
+        }
+        fn classes(&self) -> &[String] {
+            const { &[String::new()] }
+        }
+        fn read(&self, index: usize) -> Result<(Image, u32)> {
+            Ok((Image { shape: [1, 4, 4], bytes: (0..16).map(|v| v + 16 * index as u8).collect() }, 0))
+        }
+        fn origin(&self) -> String {
+            "wide".into()
+        }
+    }
+
+    #[test]
     fn a_pass_can_be_given_up() {
-        let mut batches = Batches::new(source(10), (0..80).collect(), 1);
+        let mut batches = Batches::new(source(10), (0..80).collect(), 1, None);
         assert!(batches.next().is_some());
         drop(batches);
     }
@@ -147,7 +192,7 @@ mod tests {
     #[test]
     fn odd_shapes_and_labels_are_named() {
         let fault = |order: Vec<usize>, classes| {
-            Batches::new(source(classes), order, 8).find_map(Result::err).unwrap().to_string()
+            Batches::new(source(classes), order, 8, None).find_map(Result::err).unwrap().to_string()
         };
         assert!(fault(vec![0, 90], 10).starts_with("image 90 is 1 x 2 x 1"));
         assert_eq!(fault(vec![4, 7], 7), "image 7 has label 7, but there are 7 classes");

@@ -3,12 +3,18 @@
 //! Everything random is keyed by what it is for (seed, purpose, epoch, sample), never by when it happens, so that
 //! order, augmentation and noise are the same for any number of threads and after any interruption.
 
+mod augment;
 mod batches;
 mod error;
+mod places;
 mod rng;
 mod source;
+mod subset;
 
+pub use augment::{Augment, Fill};
 pub use batches::{Batches, RawBatch};
 pub use error::{Error, Result};
+pub use places::{Digest, Publication, Remote, folders, home};
 pub use rng::Rng;
 pub use source::{Image, Source, Split};
+pub use subset::Subset;

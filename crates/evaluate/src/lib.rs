@@ -3,6 +3,7 @@
 //! Batch norm runs in evaluation mode. Natural errors count as broken, and only samples that are classified correctly
 //! unperturbed are attacked: the same accuracy by definition. Labels are the true ones.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -93,7 +94,8 @@ pub struct Evaluation {
     pub median_distance: Option<f64>,
 }
 
-/// Judges `network` on all of `source`. `seed` keys the attack's randomness; `watch` hears of (samples done, standing).
+/// Judges `network` on all of `source`. `seed` keys the attack's randomness; `watch` hears of (samples done, standing)
+/// after each batch, and may break off: then there is no result.
 pub fn evaluate(
     network: &Frozen,
     source: &Arc<dyn Source>,
@@ -101,13 +103,13 @@ pub fn evaluate(
     batch: usize,
     seed: u64,
     device: &Device,
-    watch: &mut dyn FnMut(usize, usize),
-) -> Result<Evaluation> {
+    watch: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Option<Evaluation>> {
     let started = Instant::now();
     let passes = Passes::default();
     let rng = Rng::new(seed, "evaluate").named(&entry.name);
     let (mut n, mut standing, mut distances) = (0, 0, vec![]);
-    for raw in Batches::new(source.clone(), (0..source.len()).collect(), batch) {
+    for raw in Batches::new(source.clone(), (0..source.len()).collect(), batch, None) {
         let batch = Batch::new(raw?, device)?;
         let victim = Victim::new(Network::Frozen(network), &batch, Goal::Mistake, &passes)?;
         let correct: Vec<bool> = victim.broken(&batch.pixels)?.iter().map(|b| !b).collect();
@@ -120,9 +122,11 @@ pub fn evaluate(
                 left
             }
         };
-        watch(n, standing);
+        if watch(n, standing).is_break() && n < source.len() {
+            return Ok(None);
+        }
     }
-    Ok(Evaluation {
+    Ok(Some(Evaluation {
         name: entry.name.clone(),
         accuracy: standing as f64 / n.max(1) as f64,
         n,
@@ -134,7 +138,7 @@ pub fn evaluate(
         norm: entry.attack.as_ref().map(|_| entry.norm()),
         radius: entry.radius.map(Pixels::get),
         median_distance: median(distances),
-    })
+    }))
 }
 
 /// Attacks the samples of `correct`: how many stand, and, for minimum-norm attacks, the distances at which each fell.

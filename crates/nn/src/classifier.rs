@@ -9,17 +9,20 @@ use crate::error::{Error, Result};
 use crate::network::{Network, Role};
 use crate::ops;
 use crate::plan::{Kind, Step, steps};
+use crate::portable::{self, Weights};
 
 /// Share of the newest batch in batch norm's running statistics, as in torch.
 const MOMENTUM: f64 = 0.1;
 
-/// What a training-mode pass does to batch norm's running statistics.
+/// By which statistics batch norm normalises in [`Classifier::train`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunningStatistics {
-    /// Moves them towards the batch.
+pub enum BatchNorm {
+    /// By the batch's; the running ones move towards them. Torch's training mode.
     Update,
-    /// Leaves them.
+    /// By the batch's; the running ones stay.
     Keep,
+    /// By the running ones, which stay. Its weight and bias are trained all the same.
+    Frozen,
 }
 
 /// A network with weights.
@@ -29,6 +32,8 @@ pub struct Classifier {
     weights: BTreeMap<String, Var>,
     roles: BTreeMap<String, Role>,
     steps: Vec<Step>,
+    /// Run by candle's operations where our kernels could?
+    portable: bool,
 }
 
 impl Classifier {
@@ -73,7 +78,7 @@ impl Classifier {
             return Err(Error::Weights(format!("the network has no `{extra}`")));
         }
         let steps = steps(&network, false);
-        Ok(Self { network, weights: vars, roles, steps })
+        Ok(Self { network, weights: vars, roles, steps, portable: false })
     }
 
     /// The graph.
@@ -108,16 +113,36 @@ impl Classifier {
         }
     }
 
-    /// Logits `[n, classes]` of pixels `[n, c, h, w]` in training mode: batch norm uses the batch's own statistics.
-    /// Gradients reach the weights if `trains`, and the pixels if they are tracked.
-    pub fn train(&self, pixels: &Tensor, trains: bool, statistics: RunningStatistics) -> Result<Tensor> {
+    /// The same network on a device, with weights of its own.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        let moved = |v: &Var| v.as_detached_tensor().to_device(device)?.copy();
+        let weights: BTreeMap<String, Tensor> =
+            self.weights.iter().map(|(name, v)| Ok((name.clone(), moved(v)?))).collect::<Result<_>>()?;
+        let same = Self::new(self.network.clone(), &weights)?;
+        Ok(Self { portable: self.portable, ..same })
+    }
+
+    /// Runs by candle's own operations on the CPU too, as on every other device: to compare the two ways.
+    #[must_use]
+    pub fn portable(self) -> Self {
+        Self { portable: true, ..self }
+    }
+
+    /// Do candle's operations run it, not our kernels?
+    pub(crate) fn is_portable(&self) -> bool {
+        self.portable || self.weights.values().next().is_some_and(|w| !w.device().is_cpu())
+    }
+
+    /// Logits `[n, classes]` of pixels `[n, c, h, w]` in training: what batch norm does, `norm` says. Gradients reach the
+    /// weights if `trains`, and the pixels if they are tracked.
+    pub fn train(&self, pixels: &Tensor, trains: bool, norm: BatchNorm) -> Result<Tensor> {
         Self::check(&self.network, pixels)?;
-        let weight = |layer: &str, part: &str| {
-            let var = self.weight(layer, part);
-            if trains { var.as_tensor().clone() } else { var.as_detached_tensor() }
-        };
-        let mut values: Vec<Option<Tensor>> = vec![None; self.network.nodes().len()];
         let pixels = pixels.contiguous()?;
+        let tracked = Tracked { classifier: self, trains, norm };
+        if self.is_portable() {
+            return Ok(portable::logits(&self.network, &tracked, &pixels)?);
+        }
+        let mut values: Vec<Option<Tensor>> = vec![None; self.network.nodes().len()];
         for step in &self.steps {
             let x = match step.kind {
                 Kind::Normalize { .. } => &pixels,
@@ -125,21 +150,10 @@ impl Classifier {
             };
             let y = match &step.kind {
                 Kind::Conv { name, shape, bias, tail, .. } => {
-                    let bias = bias.then(|| weight(name, "bias"));
-                    ops::conv(x, &weight(name, "weight"), bias.as_ref(), *shape, *tail)?
+                    let bias = bias.then(|| tracked.weight(name, "bias"));
+                    ops::conv(x, &tracked.weight(name, "weight"), bias.as_ref(), *shape, *tail)?
                 }
-                Kind::BatchNorm { name, relu } => {
-                    let rows = x.elem_count() / x.dim(3)?;
-                    let (y, moments) =
-                        ops::batch_norm(x, &weight(name, "weight"), &weight(name, "bias"), *relu)?;
-                    if statistics == RunningStatistics::Update {
-                        // torch keeps the unbiased variance.
-                        let unbias = rows as f64 / (rows as f64 - 1.0).max(1.0);
-                        self.move_statistic(name, "running_mean", &moments.mean, 1.0)?;
-                        self.move_statistic(name, "running_var", &moments.variance, unbias)?;
-                    }
-                    y
-                }
+                Kind::BatchNorm { name, relu } => tracked.batch_norm(x, name, *relu)?,
                 kind => plain(kind, x, step, &values)?,
             };
             values[step.output] = Some(y);
@@ -147,16 +161,67 @@ impl Classifier {
         logits(&self.network, values)
     }
 
-    fn move_statistic(&self, layer: &str, part: &str, batch: &[f64], factor: f64) -> Result<()> {
-        let var = self.weight(layer, part);
-        let old = var.as_detached_tensor().to_dtype(DType::F64)?.to_vec1::<f64>()?;
-        let new: Vec<f64> =
-            old.iter().zip(batch).map(|(o, b)| (1.0 - MOMENTUM) * o + MOMENTUM * factor * b).collect();
-        var.set(&Tensor::from_vec(new, old.len(), &Device::Cpu)?.to_dtype(var.dtype())?)?;
+    /// Moves batch norm's running statistics towards those of a batch with `rows` values a channel, `[c]` each.
+    fn move_statistics(&self, layer: &str, rows: usize, [mean, variance]: [&Tensor; 2]) -> Result<()> {
+        // torch keeps the unbiased variance.
+        let unbias = rows as f64 / (rows as f64 - 1.0).max(1.0);
+        for (part, batch, factor) in [("running_mean", mean, 1.0), ("running_var", variance, unbias)] {
+            let var = self.weight(layer, part);
+            let old = (var.as_detached_tensor().to_dtype(DType::F64)? * (1.0 - MOMENTUM))?;
+            let new = (old + (batch.to_dtype(DType::F64)? * (MOMENTUM * factor))?)?;
+            var.set(&new.to_dtype(var.dtype())?)?;
+        }
         Ok(())
     }
 }
 
+/// A classifier's weights during one training pass.
+struct Tracked<'a> {
+    classifier: &'a Classifier,
+    trains: bool,
+    norm: BatchNorm,
+}
+
+impl Tracked<'_> {
+    fn running(&self, layer: &str) -> [Tensor; 2] {
+        ["running_mean", "running_var"].map(|part| self.classifier.weight(layer, part).as_detached_tensor())
+    }
+
+    /// Batch norm by our kernels, NHWC.
+    fn batch_norm(&self, x: &Tensor, layer: &str, relu: bool) -> Result<Tensor> {
+        let (weight, bias) = (self.weight(layer, "weight"), self.weight(layer, "bias"));
+        if self.norm == BatchNorm::Frozen {
+            return Ok(ops::batch_norm(x, &weight, &bias, relu, Some(self.running(layer)))?.0);
+        }
+        let (y, [mean, variance]) = ops::batch_norm(x, &weight, &bias, relu, None)?;
+        if self.norm == BatchNorm::Update {
+            let rows = x.elem_count() / x.dim(3)?;
+            self.classifier.move_statistics(layer, rows, [&mean, &variance])?;
+        }
+        Ok(y)
+    }
+}
+
+impl Weights for Tracked<'_> {
+    fn weight(&self, layer: &str, part: &str) -> Tensor {
+        let var = self.classifier.weight(layer, part);
+        if self.trains { var.as_tensor().clone() } else { var.as_detached_tensor() }
+    }
+
+    fn moments(&self, layer: &str, x: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
+        if self.norm == BatchNorm::Frozen {
+            let [mean, variance] = self.running(layer);
+            return Ok((mean, variance));
+        }
+        let (mean, variance) = portable::moments(x)?;
+        if self.norm == BatchNorm::Update {
+            let rows = x.elem_count() / x.dim(1)?;
+            let moved = self.classifier.move_statistics(layer, rows, [&mean.detach(), &variance.detach()]);
+            moved.map_err(candle_core::Error::wrap)?;
+        }
+        Ok((mean, variance))
+    }
+}
 /// An input of a step.
 pub(crate) fn input<'a>(values: &'a [Option<Tensor>], step: &Step, i: usize) -> Result<&'a Tensor> {
     let value = step.inputs.get(i).and_then(|id| values[*id].as_ref());

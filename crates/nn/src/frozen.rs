@@ -3,6 +3,7 @@
 //! Seen from candle it is one operation from pixels to logits, so any score written in candle differentiates through
 //! it, and nothing but the kernels runs in between.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor};
@@ -13,6 +14,7 @@ use crate::kernel::{self, Conv, ConvWeights, Panels, Pool, Real, Tail};
 use crate::network::Network;
 use crate::ops::{narrow, slice, with};
 use crate::plan::{Kind, Step, steps};
+use crate::portable::{self, Weights};
 
 /// A snapshot of a classifier in evaluation mode, differentiable with respect to the pixels alone. Clones share it.
 #[derive(Debug, Clone)]
@@ -25,12 +27,34 @@ pub struct Frozen {
 enum Engine {
     F32(Arc<Program<f32>>),
     F64(Arc<Program<f64>>),
+    /// On devices that our kernels do not know.
+    Candle(Arc<Copied>),
+}
+
+/// A copy of a classifier's weights, by name, that no training changes.
+#[derive(Debug)]
+struct Copied(BTreeMap<String, Tensor>);
+
+impl Weights for Copied {
+    fn weight(&self, layer: &str, part: &str) -> Tensor {
+        self.0[&format!("{layer}.{part}")].clone()
+    }
+
+    fn moments(&self, layer: &str, _x: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
+        Ok((self.weight(layer, "running_mean"), self.weight(layer, "running_var")))
+    }
 }
 
 impl Frozen {
     /// Packs the weights that `classifier` has now; later changes of it do not reach the snapshot.
     pub fn new(classifier: &Classifier) -> Result<Self> {
         let engine = match classifier.dtype() {
+            _ if classifier.is_portable() => {
+                let copy = |(name, weight): (String, Tensor)| Ok((name, weight.copy()?));
+                Engine::Candle(Arc::new(Copied(
+                    classifier.weights().into_iter().map(copy).collect::<Result<_>>()?,
+                )))
+            }
             DType::F64 => Engine::F64(Arc::new(Program::new(classifier)?)),
             _ => Engine::F32(Arc::new(Program::new(classifier)?)),
         };
@@ -53,6 +77,7 @@ impl Frozen {
             Engine::F64(program) => {
                 pixels.apply_op1(Pass { program: program.clone(), run: OnceLock::new() })?
             }
+            Engine::Candle(weights) => portable::logits(&self.network, &**weights, &pixels)?,
         })
     }
 }

@@ -10,13 +10,16 @@
 pub mod kernel;
 
 mod classifier;
+mod device;
 mod error;
 mod frozen;
 mod network;
 mod ops;
 mod plan;
+mod portable;
 
-pub use classifier::{Classifier, RunningStatistics};
+pub use classifier::{BatchNorm, Classifier};
+pub use device::cuda;
 pub use error::{Error, Result};
 pub use frozen::Frozen;
 pub use network::{Conv2d, Layer, Network, Node, NodeId, Parameter, Pool2d, Role};

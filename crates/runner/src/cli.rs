@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{BadConfig, Pipeline};
-use crate::{catalogue, run, say};
+use crate::{catalogue, material, run, say};
 
 /// Adversarial training and robustness evaluation of image classifiers.
 #[derive(Debug, Parser)]
@@ -18,7 +18,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a pipeline: train, evaluate, write the results
-    #[command(after_help = "Exit codes: 0 success, 1 failed run, 2 bad configuration or command.")]
+    #[command(
+        after_help = "Exit codes: 0 success, 1 failed run, 2 bad configuration or command, 130 stopped by Ctrl-C."
+    )]
     Run(run::Options),
     /// Check a pipeline without running it
     Check(Check),
@@ -53,7 +55,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Command::Run(options) => run::run(&options),
         Command::Check(check) => {
             let pipeline = Pipeline::load(&check.file, &check.sets)?;
-            say(&format!("{}: a sound pipeline{}\n", check.file.display(), run::check(&pipeline)?))
+            say(&format!("{}: a sound pipeline{}\n", check.file.display(), material::check(&pipeline)?))
         }
         Command::List { kind } => say(&catalogue::list(kind.as_deref()).map_err(BadConfig)?),
         Command::Describe { kind, name } => say(&catalogue::describe(&kind, &name).map_err(BadConfig)?),

@@ -2,46 +2,94 @@
 //! any work.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::Path as FilePath;
 
 use serde::{Deserialize, Serialize};
-use serde_path_to_error::Path;
-use temper_core::{Chosen, Dataset, Model};
+use temper_core::{Chosen, Dataset, Model, Positive};
 use temper_evaluate::Entry;
 use temper_train::Plan;
-use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::device::DeviceName;
-use crate::place::{line_column, offset, set};
+use crate::place::{line_column, offset, path_of, set};
+use crate::reading::Reading;
 
 /// A pipeline.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Serialize)]
 pub struct Pipeline {
     /// Where all randomness begins.
-    #[serde(default)]
     pub seed: u64,
     /// Where tensors live.
-    #[serde(default)]
     pub(crate) device: DeviceName,
+    /// Minutes between two checkpoints within an epoch.
+    pub(crate) checkpoint_minutes: Positive,
     /// Images.
     pub dataset: Chosen<dyn Dataset>,
+    /// How many of them; left out, all.
+    pub subset: Parts,
     /// Network architecture.
     pub model: Chosen<dyn Model>,
     /// How it is trained.
     pub train: Plan,
     /// How it is judged.
-    #[serde(default)]
     pub evaluate: Vec<Entry>,
-    /// Where data set and model stand, for errors that only their use shows.
+    /// Where parts stand that only their use may show to be wrong.
     #[serde(skip)]
-    places: [String; 2],
+    places: Places,
+}
+
+/// How many images of each split; they are spread evenly over it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Parts {
+    /// Images to train on.
+    pub train: Option<NonZeroUsize>,
+    /// Images to judge by.
+    pub test: Option<NonZeroUsize>,
+}
+
+/// A pipeline as it is read: what must not be missing is asked for after all else, so that every mistake is found.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Draft {
+    #[serde(default)]
+    seed: u64,
+    #[serde(default)]
+    device: DeviceName,
+    #[serde(default = "ten")]
+    checkpoint_minutes: Positive,
+    dataset: Option<Chosen<dyn Dataset>>,
+    #[serde(default)]
+    subset: Parts,
+    model: Option<Chosen<dyn Model>>,
+    train: Option<Plan>,
+    #[serde(default)]
+    evaluate: Vec<Entry>,
+}
+
+fn ten() -> Positive {
+    Positive::of(10.0)
+}
+
+/// Places as messages about them, with `\0` where the message goes.
+#[derive(Debug, Default)]
+struct Places {
+    dataset: String,
+    model: String,
+    augment: String,
 }
 
 /// A configuration or a command that cannot be followed, in words for its author.
 #[derive(Debug)]
 pub struct BadConfig(pub(crate) String);
+
+impl BadConfig {
+    /// Several mistakes, told one after the other.
+    fn of(messages: impl IntoIterator<Item = String>) -> Self {
+        Self(messages.into_iter().collect::<Vec<_>>().join("\nerror: "))
+    }
+}
 
 impl fmt::Display for BadConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,75 +141,121 @@ impl Pipeline {
 
     /// Reads a text; `file` is its name for messages.
     fn parse(file: &str, text: &str, sets: &[String]) -> Result<Self, BadConfig> {
-        let mut document = DeTable::parse(text).map_err(|error| {
-            let (line, column) = line_column(text, error.span().map_or(0, |span| span.start));
-            BadConfig(format!("{file}:{line}:{column}: {}", first_line(error.message())))
-        })?;
+        let (mut document, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            let mut faults: Vec<((usize, usize), String)> = vec![];
+            for error in errors {
+                let (line, column) = line_column(text, error.span().map_or(0, |span| span.start));
+                let message = first_line(error.message());
+                // What follows on one line mostly comes of its first mistake, and so do keys that seem to be double.
+                let follows = message == "duplicate key" && !faults.is_empty();
+                if !follows && faults.iter().all(|(at, _)| at.0 != line) {
+                    faults.push(((line, column), format!("{file}:{line}:{column}: {message}")));
+                }
+            }
+            faults.sort();
+            return Err(BadConfig::of(faults.into_iter().map(|(_, message)| message)));
+        }
         let mut changes: Vec<Set> = vec![];
+        let mut bad = vec![];
         for argument in sets {
             let before = changes.last().map_or(text.len(), |last| last.line.len());
-            changes.push(Set::parse(argument, before)?);
+            match Set::parse(argument, before) {
+                Ok(set) => changes.push(set),
+                Err(error) => bad.push(error.0),
+            }
         }
         for change in &changes {
             let table = DeTable::parse(&change.line).map_err(|error| BadConfig(error.to_string()))?;
-            set(document.get_mut(), table.into_inner(), &change.keys)
-                .map_err(|error| BadConfig(format!("--set {}: {error}", change.argument)))?;
+            if let Err(error) = set(document.get_mut(), table.into_inner(), &change.keys) {
+                bad.push(format!("--set {}: {error}", change.argument));
+            }
         }
-        let fault = |path: &Path, message: &str| {
-            let at = offset(&document, path);
-            let place = if let Some(set) = changes.iter().find(|set| at > text.len() && at < set.line.len()) {
-                format!("--set {}", set.argument)
-            } else {
-                let (line, column) = line_column(text, at);
-                format!("{file}:{line}:{column}")
+        if !bad.is_empty() {
+            return Err(BadConfig::of(bad));
+        }
+        let told = |offset: usize, path: &str, message: &str| {
+            let place = match changes.iter().find(|set| offset > text.len() && offset < set.line.len()) {
+                Some(set) => format!("--set {}", set.argument),
+                None => {
+                    let (line, column) = line_column(text, offset);
+                    format!("{file}:{line}:{column}")
+                }
             };
-            let at = path.to_string();
-            let at = if at == "." { String::new() } else { format!("\n  at {at}") };
-            BadConfig(format!("{place}: {}{at}", first_line(message)))
+            let at = if path.is_empty() { String::new() } else { format!("\n  at {path}") };
+            format!("{place}: {message}{at}")
         };
-        let deserializer = toml::de::Deserializer::from(document.clone());
-        let mut pipeline: Pipeline = serde_path_to_error::deserialize(deserializer)
-            .map_err(|error| fault(error.path(), error.inner().message()))?;
-        pipeline.problems(&document, fault)?;
-        pipeline.places = [("dataset", pipeline.dataset.name()), ("model", pipeline.model.name())]
-            .map(|(key, name)| fault(&path_of(&document, &[key, name]), "\u{0}").0);
+        let (draft, mut reading) = Reading::of::<Draft>(&document);
+        let pipeline = draft.and_then(|draft| Self::complete(draft, &mut reading));
+        let faults = reading.into_faults();
+        let Some(mut pipeline) = pipeline.filter(|_| faults.is_empty()) else {
+            return Err(BadConfig::of(faults.iter().map(|f| told(f.offset, &f.path, &f.message))));
+        };
+        let place = |keys: &[&str]| {
+            let path = path_of(&document, keys);
+            told(offset(&document, &path), &path.to_string(), "\u{0}")
+        };
+        pipeline.places = Places {
+            dataset: place(&["dataset", pipeline.dataset.name()]),
+            model: place(&["model", pipeline.model.name()]),
+            augment: place(&["train", "augment", "pad"]),
+        };
         pipeline.tidy();
         Ok(pipeline)
     }
 
-    /// What no single field shows.
-    fn problems(
-        &self,
-        document: &Spanned<DeTable<'_>>,
-        fault: impl Fn(&Path, &str) -> BadConfig,
-    ) -> Result<(), BadConfig> {
-        if i64::try_from(self.seed).is_err() {
-            return Err(fault(&path_of(document, &["seed"]), "a seed has at most 63 bits"));
+    /// Adds what no single field shows to the faults; `None` if a part is missing.
+    fn complete(draft: Draft, reading: &mut Reading) -> Option<Self> {
+        let Draft { seed, device, checkpoint_minutes, dataset, subset, model, train, evaluate } = draft;
+        if i64::try_from(seed).is_err() {
+            reading.add(&["seed"], "a seed has at most 63 bits".into());
         }
-        if let Some((field, message)) = self.train.problem() {
-            return Err(fault(&path_of(document, &["train", field]), &message));
+        for (part, missing) in
+            [("dataset", dataset.is_none()), ("model", model.is_none()), ("train", train.is_none())]
+        {
+            if missing && !reading.spoilt(&[part]) {
+                reading.add(&[], format!("missing field `{part}`"));
+            }
         }
-        for (i, entry) in self.evaluate.iter().enumerate() {
+        if let Some((field, message)) = train.as_ref().and_then(Plan::problem)
+            && !reading.spoilt_within(&["train"])
+        {
+            reading.add(&["train", field], message);
+        }
+        for (i, entry) in evaluate.iter().enumerate() {
             let index = i.to_string();
-            if let Some((field, message)) = entry.problem() {
-                return Err(fault(&path_of(document, &["evaluate", &index, field]), &message));
+            let at = ["evaluate", index.as_str()];
+            if reading.spoilt(&at) || reading.spoilt_within(&at) {
+                continue;
             }
-            if self.evaluate[..i].iter().any(|other| other.name == entry.name) {
+            if let Some((field, message)) = entry.problem() {
+                reading.add(&["evaluate", &index, field], message);
+            }
+            if evaluate[..i].iter().any(|other| other.name == entry.name) {
                 let message = format!("a second evaluation named `{}`", entry.name);
-                return Err(fault(&path_of(document, &["evaluate", &index, "name"]), &message));
+                reading.add(&["evaluate", &index, "name"], message);
             }
         }
-        Ok(())
+        let (dataset, model, train) = (dataset?, model?, train?);
+        let places = Places::default();
+        Some(Self { seed, device, checkpoint_minutes, dataset, subset, model, train, evaluate, places })
     }
 
     /// What is wrong with the choice of data set, as only opening it shows.
     pub(crate) fn bad_dataset(&self, message: &str) -> BadConfig {
-        BadConfig(self.places[0].replace('\u{0}', &format!("dataset `{}`: {message}", self.dataset.name())))
+        BadConfig(
+            self.places.dataset.replace('\u{0}', &format!("dataset `{}`: {message}", self.dataset.name())),
+        )
     }
 
     /// What is wrong with the choice of model, as only building it shows.
     pub(crate) fn bad_model(&self, message: &str) -> BadConfig {
-        BadConfig(self.places[1].replace('\u{0}', &format!("model `{}`: {message}", self.model.name())))
+        BadConfig(self.places.model.replace('\u{0}', &format!("model `{}`: {message}", self.model.name())))
+    }
+
+    /// What is wrong with the augmentation, as only images show.
+    pub(crate) fn bad_augment(&self, message: &str) -> BadConfig {
+        BadConfig(self.places.augment.replace('\u{0}', message))
     }
 
     fn tidy(&mut self) {
@@ -178,53 +272,14 @@ impl Pipeline {
         let mut table = toml::Table::try_from(self)?;
         table.remove("evaluate");
         table.remove("device");
+        table.remove("checkpoint_minutes");
+        if let Some(subset) = table.get_mut("subset").and_then(toml::Value::as_table_mut) {
+            subset.remove("test");
+        }
         Ok(table)
     }
 }
 
-fn first_line(message: &str) -> &str {
+pub(crate) fn first_line(message: &str) -> &str {
     message.lines().next().unwrap_or(message)
-}
-
-/// The path of these keys, as deserialising the document would have met it.
-fn path_of(document: &Spanned<DeTable<'_>>, keys: &[&str]) -> Path {
-    /// Fails where the path ends, so that the tracker reports that place.
-    struct Walk<'k>(&'k [&'k str]);
-    impl<'de> serde::de::DeserializeSeed<'de> for Walk<'_> {
-        type Value = ();
-        fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-            match self.0 {
-                [] => Err(serde::de::Error::custom("here")),
-                _ => deserializer.deserialize_any(self),
-            }
-        }
-    }
-    impl<'de> serde::de::Visitor<'de> for Walk<'_> {
-        type Value = ();
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a table or an array")
-        }
-        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-            while let Some(key) = map.next_key::<String>()? {
-                if key == self.0[0] {
-                    return map.next_value_seed(Walk(&self.0[1..]));
-                }
-                map.next_value::<serde::de::IgnoredAny>()?;
-            }
-            Err(serde::de::Error::custom("here"))
-        }
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-            let index = self.0[0].parse::<usize>().unwrap_or(0);
-            for _ in 0..index {
-                seq.next_element::<serde::de::IgnoredAny>()?;
-            }
-            seq.next_element_seed(Walk(&self.0[1..]))?;
-            Err(serde::de::Error::custom("here"))
-        }
-    }
-    let mut track = serde_path_to_error::Track::new();
-    let deserializer = toml::de::Deserializer::from(document.clone());
-    let tracked = serde_path_to_error::Deserializer::new(deserializer, &mut track);
-    let _ = serde::de::DeserializeSeed::deserialize(Walk(keys), tracked);
-    track.path()
 }

@@ -3,20 +3,24 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use temper_core::{Device, nn};
 
-/// A device of a pipeline, by name.
+/// A device of a pipeline, by name. A pipeline may name one that this machine lacks: opening it fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum DeviceName {
     /// The processor.
     #[default]
     Cpu,
+    /// A CUDA device, by number.
+    Cuda(usize),
 }
 
 impl DeviceName {
     /// Opens it.
-    pub(crate) fn open(self) -> temper_core::Device {
+    pub(crate) fn open(self) -> anyhow::Result<Device> {
         match self {
-            Self::Cpu => temper_core::Device::Cpu,
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Cuda(ordinal) => Ok(nn::cuda(ordinal)?),
         }
     }
 }
@@ -25,11 +29,12 @@ impl std::str::FromStr for DeviceName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "cpu" => Ok(Self::Cpu),
-            other => {
-                Err(format!("unknown device `{other}`; this build knows `cpu` (CUDA is not supported yet)"))
-            }
+        let ordinal = text.strip_prefix("cuda:").and_then(|n| n.parse().ok());
+        match (text, ordinal) {
+            ("cpu", _) => Ok(Self::Cpu),
+            ("cuda", _) => Ok(Self::Cuda(0)),
+            (_, Some(ordinal)) => Ok(Self::Cuda(ordinal)),
+            _ => Err(format!("unknown device `{text}`; known: `cpu`, `cuda:0`, `cuda:1`, ...")),
         }
     }
 }
@@ -38,6 +43,7 @@ impl fmt::Display for DeviceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
         }
     }
 }

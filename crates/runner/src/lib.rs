@@ -6,9 +6,13 @@ mod catalogue;
 mod cli;
 mod config;
 mod device;
+mod interrupt;
+mod material;
 mod place;
 mod plugins;
 mod progress;
+mod reading;
+mod resume;
 mod run;
 mod run_dir;
 
@@ -22,11 +26,16 @@ pub use config::{BadConfig, Pipeline};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs the command line: 0 for success, 1 for a failed run, 2 for a bad configuration or command.
+/// Runs the command line: 0 for success, 1 for a failed run, 2 for a bad configuration or command, 130 and 143 for a run
+/// that was stopped by Ctrl-C and SIGTERM.
 pub fn main() -> ExitCode {
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(stopped) = error.downcast_ref::<interrupt::Stopped>() {
+                let _ = writeln!(io::stderr(), "{stopped}");
+                return ExitCode::from(stopped.code);
+            }
             let code = if error.is::<BadConfig>() { 2 } else { 1 };
             // The chain of causes. candle writes its backtrace into its messages where RUST_BACKTRACE is set.
             let text = format!("{error:#}");

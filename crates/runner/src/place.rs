@@ -1,5 +1,7 @@
 //! Where in a TOML file a value stands, and changing values from the command line.
 
+use std::fmt;
+
 use serde_path_to_error::{Path, Segment};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -29,6 +31,49 @@ pub(crate) fn offset(document: &Spanned<DeTable<'_>>, path: &Path) -> usize {
         array = value.get_ref().as_array().map(|array| &**array);
     }
     at
+}
+
+/// The path of these keys, as deserialising the document would have met it.
+pub(crate) fn path_of(document: &Spanned<DeTable<'_>>, keys: &[&str]) -> Path {
+    /// Fails where the path ends, so that the tracker reports that place.
+    struct Walk<'k>(&'k [&'k str]);
+    impl<'de> serde::de::DeserializeSeed<'de> for Walk<'_> {
+        type Value = ();
+        fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+            match self.0 {
+                [] => Err(serde::de::Error::custom("here")),
+                _ => deserializer.deserialize_any(self),
+            }
+        }
+    }
+    impl<'de> serde::de::Visitor<'de> for Walk<'_> {
+        type Value = ();
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a table or an array")
+        }
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(key) = map.next_key::<String>()? {
+                if key == self.0[0] {
+                    return map.next_value_seed(Walk(&self.0[1..]));
+                }
+                map.next_value::<serde::de::IgnoredAny>()?;
+            }
+            Err(serde::de::Error::custom("here"))
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+            let index = self.0[0].parse::<usize>().unwrap_or(0);
+            for _ in 0..index {
+                seq.next_element::<serde::de::IgnoredAny>()?;
+            }
+            seq.next_element_seed(Walk(&self.0[1..]))?;
+            Err(serde::de::Error::custom("here"))
+        }
+    }
+    let mut track = serde_path_to_error::Track::new();
+    let deserializer = toml::de::Deserializer::from(document.clone());
+    let tracked = serde_path_to_error::Deserializer::new(deserializer, &mut track);
+    let _ = serde::de::DeserializeSeed::deserialize(Walk(keys), tracked);
+    track.path()
 }
 
 /// Line and column of an offset, from 1.

@@ -1,22 +1,34 @@
 //! What a terminal shows while a run runs. Where there is none, one line an epoch.
 
 use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use temper_report::percent;
 use temper_train::{EpochReport, Glimpse, Percentiles, Watch};
 
+use crate::interrupt::Interrupt;
+
 /// The progress of training.
 pub(crate) struct Training {
     bar: ProgressBar,
     epochs: usize,
+    /// Time between two checkpoints.
+    every: Duration,
+    saved: Instant,
+    interrupt: Interrupt,
 }
 
 impl Training {
-    pub(crate) fn new(epochs: usize, done: usize) -> Self {
+    pub(crate) fn new(epochs: usize, done: usize, every: Duration, interrupt: Interrupt) -> Self {
         let bar = bar("{prefix} [{bar:12}] {msg}  {eta} left");
         bar.set_prefix(format!("epoch {}/{epochs}", done + 1));
-        Self { bar, epochs }
+        Self { bar, epochs, every, saved: Instant::now(), interrupt }
+    }
+
+    /// A checkpoint was written just now.
+    pub(crate) fn saved(&mut self) {
+        self.saved = Instant::now();
     }
 
     /// An epoch has ended.
@@ -51,13 +63,17 @@ impl Watch for Training {
         if self.bar.length() != Some((self.epochs * batches) as u64) {
             self.bar.set_length((self.epochs * batches) as u64);
             // What a resumed run finds done must not look like speed.
-            self.bar.set_position(((epoch - 1) * batches) as u64);
+            self.bar.set_position(((epoch - 1) * batches + batch - 1) as u64);
             self.bar.reset_eta();
         }
         self.bar.set_prefix(format!("epoch {epoch}/{}", self.epochs));
         let radii = radii.map(|radii| format!(" {}", words(&radii))).unwrap_or_default();
         self.bar.set_message(format!("loss {loss:.2} acc {}{radii}", percent(*accuracy)));
         self.bar.set_position(((epoch - 1) * batches + batch) as u64);
+    }
+
+    fn pause(&mut self) -> bool {
+        self.interrupt.heard() || self.saved.elapsed() >= self.every
     }
 }
 

@@ -1,19 +1,30 @@
 //! The folder that a run writes into, and the rules by which it is taken, continued or cleared.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use temper_train::{EpochReport, save_atomically};
+use temper_train::save_atomically;
+
+use crate::say;
 
 /// The resolved pipeline, by which a folder is known to hold a run.
 const CONFIG: &str = "config.toml";
 /// First line of that file: a `config.toml` without it is somebody else's.
 const MARK: &str = "# a run of temper\n";
 /// Everything that runs write, so that `--force` removes nothing else.
-const FILES: [&str; 5] =
-    [CONFIG, "metrics.jsonl", "results.json", "model.safetensors", "checkpoint.safetensors"];
+const FILES: [&str; 7] = [
+    CONFIG,
+    "metrics.jsonl",
+    "results.json",
+    "model.safetensors",
+    "checkpoint.damaged.safetensors",
+    "checkpoint.previous.safetensors",
+    "checkpoint.safetensors",
+];
+/// Held by the process that writes into the folder.
+const LOCK: &str = "lock";
 /// The folder of the epsilon memory after each epoch.
 const EPSILON: &str = "epsilon";
 
@@ -22,6 +33,8 @@ const EPSILON: &str = "epsilon";
 pub(crate) struct RunDir {
     path: PathBuf,
     mode: Mode,
+    /// Held while the run lasts; the system lets go of it however the process ends.
+    lock: Option<File>,
 }
 
 /// What was asked for.
@@ -46,8 +59,11 @@ impl RunDir {
             Err(error) => bail!("{}: {error}", path.display()),
         };
         // What a run leaves that was killed while it took the folder.
-        let traces: Vec<String> =
-            FILES.map(|name| format!("{name}.part")).into_iter().chain([EPSILON.into()]).collect();
+        let traces: Vec<String> = FILES
+            .map(|name| format!("{name}.part"))
+            .into_iter()
+            .chain([EPSILON, LOCK].map(Into::into))
+            .collect();
         let foreign =
             entries.iter().any(|entry| !traces.iter().any(|trace| entry.file_name() == trace.as_str()));
         let at = path.display();
@@ -63,14 +79,48 @@ impl RunDir {
                 bail!("{at} is not empty and holds no run of temper; choose another place with --out DIR")
             }
             Mode::Resume if !holds_run => bail!("{at} holds no run to resume"),
-            _ => Ok(Self { path, mode }),
+            _ => Ok(Self { path, mode, lock: None }),
         }
+    }
+
+    /// Takes the folder for this process: makes it, locks it, and judges it once more, for another run may have come and
+    /// gone in between.
+    pub(crate) fn take(self) -> anyhow::Result<Self> {
+        let at = self.path.display();
+        fs::create_dir_all(&self.path).with_context(|| format!("cannot create {at}"))?;
+        let file = self.path.join(LOCK);
+        let options = || File::options().read(true).write(true).create(true).truncate(false).open(&file);
+        let lock = options().with_context(|| format!("cannot write into {at}"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let holder = fs::read_to_string(&file).unwrap_or_default();
+                bail!(
+                    "another temper is writing into {at} (process {})\n  wait for it, or choose another place with --out DIR",
+                    holder.trim()
+                )
+            }
+            // Some network file systems cannot lock.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                say(&format!("note    {at} cannot be locked: see to it that no second run writes there\n"))?;
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", file.display()));
+            }
+        }
+        Ok(Self { lock: Some(lock), ..Self::choose(self.path, self.mode)? })
     }
 
     /// Makes the folder ready for a run with this configuration: clears a run to be replaced.
     pub(crate) fn prepare(&self, config: &str) -> anyhow::Result<()> {
         fs::create_dir_all(self.path.join(EPSILON))
             .with_context(|| format!("cannot create {}", self.path.display()))?;
+        if let Some(mut lock) = self.lock.as_ref() {
+            // For the message to a second process.
+            lock.set_len(0)
+                .and_then(|()| writeln!(lock, "{}", std::process::id()))
+                .with_context(|| format!("cannot write {}", self.path.join(LOCK).display()))?;
+        }
         if self.mode == Mode::Overwrite {
             // The checkpoint goes first: nothing may be resumed that is half removed. The configuration, by which the
             // folder is known, is replaced.
@@ -126,24 +176,10 @@ impl RunDir {
         self.path.join("metrics.jsonl")
     }
 
-    /// The lines of `metrics.jsonl` for the first `epochs` epochs.
-    pub(crate) fn metrics(&self, epochs: usize) -> anyhow::Result<Vec<String>> {
-        let file = self.metrics_file();
-        let text = match fs::read_to_string(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            other => other.with_context(|| file.display().to_string())?,
-        };
-        let lines: Vec<String> = text.lines().take(epochs).map(ToString::to_string).collect();
-        if lines.len() < epochs {
-            bail!("{} has {} lines, the checkpoint is of epoch {epochs}", file.display(), lines.len());
-        }
-        Ok(lines)
-    }
-
-    /// Adds an epoch to the metrics.
-    pub(crate) fn add_metrics(&self, lines: &mut Vec<String>, report: &EpochReport) -> anyhow::Result<()> {
-        lines.push(serde_json::to_string(report)?);
-        Ok(save_atomically(&self.metrics_file(), (lines.join("\n") + "\n").as_bytes())?)
+    /// Writes the metrics, a line an epoch.
+    pub(crate) fn write_metrics(&self, lines: &[String]) -> anyhow::Result<()> {
+        let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+        Ok(save_atomically(&self.metrics_file(), text.as_bytes())?)
     }
 
     /// Removes the epsilon memories of later epochs: an interrupted epoch may have left its own.

@@ -1,36 +1,45 @@
-//! What training leaves on disk. Every file appears whole or not at all: written beside its place, synced, renamed.
+//! Checkpoints: all that a run is at one moment, sealed by a hash, with the one before kept beside it.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::files::{ABOUT, rename, save_beside, tensor_bytes};
+use crate::progress::Progress;
 
 /// Format of the checkpoint file.
-const FORMAT: &str = "temper-checkpoint-1";
-/// The one entry of a file's metadata: safetensors keeps them in a hash map, and with more than one the bytes of a file
-/// would differ from run to run.
-const ABOUT: &str = "temper";
+const FORMAT: &str = "temper-checkpoint-2";
+/// What stands for the hash while it is taken.
+const UNSEALED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// What a checkpoint says of itself.
 #[derive(Serialize, Deserialize)]
 struct About {
     format: String,
+    /// SHA-256 of the file with [`UNSEALED`] in this place.
+    sha256: String,
     epoch: usize,
+    progress: Progress,
+    metrics: Vec<String>,
     config: String,
 }
 
-/// A run at the end of an epoch.
+/// A run between two batches.
 #[derive(Debug)]
 pub struct Checkpoint {
     /// Epochs done.
     pub epoch: usize,
+    /// What is done of the next one.
+    pub progress: Progress,
+    /// The report of each epoch done, a line of JSON each.
+    pub metrics: Vec<String>,
     /// The part of the configuration that must not change, as TOML.
     pub config: String,
     /// Weights by name.
@@ -42,34 +51,63 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Writes it.
+    /// Writes it; what was there becomes the [`previous`] one.
     pub fn save(&self, file: &Path) -> Result<()> {
+        let part = save_beside(file, &self.bytes(file)?)?;
+        // Killed in between, the next start finds the previous one alone.
+        if file.exists() {
+            rename(file, &previous(file))?;
+        }
+        rename(&part, file)
+    }
+
+    fn bytes(&self, file: &Path) -> Result<Vec<u8>> {
         let memory = Tensor::new(self.memory.as_slice(), &Device::Cpu)?;
         let weights = self.weights.iter().map(|(name, t)| (format!("weight/{name}"), t));
         let velocity = self.velocity.iter().map(|(name, t)| (format!("velocity/{name}"), t));
         let tensors = weights.chain(velocity).chain([("memory".to_string(), &memory)]);
-        let about = About { format: FORMAT.into(), epoch: self.epoch, config: self.config.clone() };
-        let about = serde_json::to_string(&about)
-            .map_err(|e| Error::File { file: file.into(), what: format!("cannot be written: {e}") })?;
-        save_tensors(file, tensors, Some(about))
+        let about = About {
+            format: FORMAT.into(),
+            sha256: UNSEALED.into(),
+            epoch: self.epoch,
+            progress: self.progress,
+            metrics: self.metrics.clone(),
+            config: self.config.clone(),
+        };
+        let fault = |what: String| Error::File { file: file.into(), what };
+        let about = serde_json::to_string(&about).map_err(|e| fault(format!("cannot be written: {e}")))?;
+        let mut bytes = tensor_bytes(file, tensors, Some(about))?;
+        let hash = hex(&Sha256::digest(&bytes));
+        let place =
+            find(&bytes, UNSEALED.as_bytes()).ok_or_else(|| fault("has no place for its hash".into()))?;
+        bytes[place..place + hash.len()].copy_from_slice(hash.as_bytes());
+        Ok(bytes)
     }
 
-    /// Reads it.
+    /// Reads a file; a change of any byte of it is an error.
     pub fn load(file: &Path) -> Result<Self> {
         let fault = |what: String| Error::File { file: file.into(), what };
-        let bytes = fs::read(file).map_err(|source| Error::Io { file: file.into(), source })?;
-        let damaged = |e| fault(format!("damaged checkpoint: {e}"));
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
+        let mut bytes = fs::read(file).map_err(|source| Error::Read { file: file.into(), source })?;
+        let damaged = |e: &dyn std::fmt::Display| fault(format!("damaged checkpoint: {e}"));
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&e))?;
         let about = header.metadata().as_ref().and_then(|about| about.get(ABOUT));
         let about = about.ok_or_else(|| fault("not a checkpoint of temper".into()))?;
-        let About { format, epoch, config } =
-            serde_json::from_str(about).map_err(|e| fault(format!("damaged checkpoint: {e}")))?;
-        if format != FORMAT {
-            return Err(fault(format!("a checkpoint of format `{format}`, expected `{FORMAT}`")));
+        let format: Format = serde_json::from_str(about).map_err(|e| damaged(&e))?;
+        if format.format != FORMAT {
+            let format = format.format;
+            return Err(fault(format!("a checkpoint of format `{format}`, this temper writes `{FORMAT}`")));
         }
-        let mut checkpoint =
-            Self { epoch, config, weights: BTreeMap::new(), velocity: BTreeMap::new(), memory: vec![] };
-        for (name, view) in SafeTensors::deserialize(&bytes).map_err(damaged)?.tensors() {
+        let About { sha256, epoch, progress, metrics, config, .. } =
+            serde_json::from_str(about).map_err(|e| damaged(&e))?;
+        let place = find(&bytes, sha256.as_bytes()).filter(|_| sha256.len() == UNSEALED.len());
+        let place = place.ok_or_else(|| damaged(&"it names no hash"))?;
+        bytes[place..place + UNSEALED.len()].copy_from_slice(UNSEALED.as_bytes());
+        if hex(&Sha256::digest(&bytes)) != sha256 {
+            return Err(damaged(&"its hash is not that of its contents"));
+        }
+        let (weights, velocity) = (BTreeMap::new(), BTreeMap::new());
+        let mut checkpoint = Self { epoch, progress, metrics, config, weights, velocity, memory: vec![] };
+        for (name, view) in SafeTensors::deserialize(&bytes).map_err(|e| damaged(&e))?.tensors() {
             let dtype = match view.dtype() {
                 Dtype::F32 => DType::F32,
                 Dtype::F64 => DType::F64,
@@ -85,84 +123,131 @@ impl Checkpoint {
         }
         Ok(checkpoint)
     }
-}
 
-/// Writes weights by their torch names; `about` becomes the metadata entry `temper`.
-pub fn save_weights(file: &Path, weights: &BTreeMap<String, Tensor>, about: String) -> Result<()> {
-    save_tensors(file, weights.iter().map(|(name, t)| (name.clone(), t)), Some(about))
-}
-
-/// Writes the epsilon memory after an epoch: tensor `memory`, `[n]`, in pixel values of [0, 1], by sample.
-pub fn save_radii(file: &Path, memory: &[f64]) -> Result<()> {
-    let memory = Tensor::new(memory, &Device::Cpu)?;
-    save_tensors(file, [("memory".to_string(), &memory)], None)
-}
-
-fn save_tensors<'t>(
-    file: &Path,
-    tensors: impl IntoIterator<Item = (String, &'t Tensor)>,
-    about: Option<String>,
-) -> Result<()> {
-    let views =
-        tensors.into_iter().map(|(name, t)| Ok((name, Bytes::new(t)?))).collect::<Result<Vec<_>>>()?;
-    let about = about.map(|text| HashMap::from([(ABOUT.to_string(), text)]));
-    let bytes = safetensors::serialize(views, about)
-        .map_err(|e| Error::File { file: file.into(), what: format!("cannot be written: {e}") })?;
-    save_atomically(file, &bytes)
-}
-
-/// A tensor's elements as little-endian bytes.
-struct Bytes {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    data: Vec<u8>,
-}
-
-impl Bytes {
-    fn new(tensor: &Tensor) -> Result<Self> {
-        let flat = tensor.flatten_all()?;
-        let (dtype, data) = if tensor.dtype() == DType::F32 {
-            (Dtype::F32, flat.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect())
-        } else {
-            let values = flat.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-            (Dtype::F64, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    /// Reads the newest checkpoint that is whole: `file`, else the [`previous`] one, with a sentence about `file`.
+    /// `None` where there is neither.
+    pub fn newest(file: &Path) -> Result<Option<(Self, Option<String>)>> {
+        let absent = |error: &Error| match error {
+            Error::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
         };
-        Ok(Self { dtype, shape: tensor.dims().to_vec(), data })
+        let newer = match Self::load(file) {
+            Ok(checkpoint) => return Ok(Some((checkpoint, None))),
+            Err(error) => error,
+        };
+        match Self::load(&previous(file)) {
+            Ok(checkpoint) if absent(&newer) => {
+                // A kill between the two renames of `save`.
+                Ok(Some((checkpoint, Some(format!("{} is missing", file.display())))))
+            }
+            Ok(checkpoint) => Ok(Some((checkpoint, Some(newer.to_string())))),
+            Err(older) if absent(&older) && absent(&newer) => Ok(None),
+            Err(older) if absent(&older) => Err(newer),
+            Err(older) if absent(&newer) => Err(older),
+            Err(older) => Err(Error::NoCheckpoint { newer: Box::new(newer), older: Box::new(older) }),
+        }
     }
 }
 
-impl View for Bytes {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.data)
-    }
-    fn data_len(&self) -> usize {
-        self.data.len()
-    }
+/// The part of [`About`] that every format has.
+#[derive(Deserialize)]
+struct Format {
+    format: String,
 }
 
-/// Writes a file whole or not at all: beside its place, synced, then renamed.
-pub fn save_atomically(file: &Path, bytes: &[u8]) -> Result<()> {
-    let io = |file: &Path| {
-        let file = file.to_path_buf();
-        move |source| Error::Io { file, source }
-    };
-    let mut name = file.file_name().unwrap_or_default().to_os_string();
-    name.push(".part");
-    let part = file.with_file_name(name);
-    let mut out = File::create(&part).map_err(io(&part))?;
-    out.write_all(bytes).and_then(|()| out.sync_all()).map_err(io(&part))?;
-    drop(out);
-    fs::rename(&part, file).map_err(io(file))?;
-    // The rename itself must survive a power cut too; only Unix opens folders for that.
-    #[cfg(unix)]
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io(folder))?;
+/// Where the checkpoint before that of `file` is kept.
+pub fn previous(file: &Path) -> PathBuf {
+    file.with_extension("previous.safetensors")
+}
+
+/// Puts a damaged checkpoint aside, so that it replaces no whole one at the next [`Checkpoint::save`]; returns its new place.
+pub fn put_aside(file: &Path) -> Result<PathBuf> {
+    let aside = file.with_extension("damaged.safetensors");
+    rename(file, &aside)?;
+    Ok(aside)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where `part` first stands in `bytes`.
+fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len().max(1)).position(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkpoint(epoch: usize) -> Checkpoint {
+        let row = |v: f32| Tensor::new(&[v, -v], &Device::Cpu).unwrap();
+        Checkpoint {
+            epoch,
+            progress: Progress { batches: 3, loss: 0.1 + 0.2, ..Progress::default() },
+            metrics: vec!["{\"epoch\":1}".into()],
+            config: "seed = 0".into(),
+            weights: BTreeMap::from([("fc.weight".to_string(), row(1.5))]),
+            velocity: BTreeMap::from([("fc.weight".to_string(), row(0.5))]),
+            memory: vec![0.1, 0.2],
+        }
     }
-    Ok(())
+
+    fn epoch(file: &Path) -> Result<Option<(usize, bool)>> {
+        Ok(Checkpoint::newest(file)?.map(|(c, note)| (c.epoch, note.is_some())))
+    }
+
+    #[test]
+    fn what_is_saved_comes_back_to_the_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("checkpoint.safetensors");
+        checkpoint(4).save(&file).unwrap();
+        let back = Checkpoint::load(&file).unwrap();
+        let (want, got) = (checkpoint(4), &back);
+        assert_eq!((got.epoch, got.progress, &got.metrics), (4, want.progress, &want.metrics));
+        assert_eq!((&got.config, &got.memory), (&want.config, &want.memory));
+        assert_eq!(back.weights["fc.weight"].to_vec1::<f32>().unwrap(), [1.5, -1.5]);
+        assert_eq!(back.velocity["fc.weight"].to_vec1::<f32>().unwrap(), [0.5, -0.5]);
+    }
+
+    #[test]
+    fn no_changed_byte_and_no_cut_goes_unseen() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("checkpoint.safetensors");
+        checkpoint(1).save(&file).unwrap();
+        let whole = fs::read(&file).unwrap();
+        for at in 0..whole.len() {
+            let mut edited = whole.clone();
+            edited[at] ^= 1;
+            fs::write(&file, &edited).unwrap();
+            assert!(Checkpoint::load(&file).is_err(), "byte {at} of {}", whole.len());
+            fs::write(&file, &whole[..at]).unwrap();
+            assert!(Checkpoint::load(&file).is_err(), "cut to {at} of {}", whole.len());
+        }
+        fs::write(&file, &whole).unwrap();
+        Checkpoint::load(&file).unwrap();
+    }
+
+    #[test]
+    fn the_previous_one_serves_where_the_newest_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("checkpoint.safetensors");
+        assert_eq!(epoch(&file).unwrap(), None);
+        checkpoint(1).save(&file).unwrap();
+        checkpoint(2).save(&file).unwrap();
+        assert_eq!(epoch(&file).unwrap(), Some((2, false)));
+        let whole = fs::read(&file).unwrap();
+        fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+        assert_eq!(epoch(&file).unwrap(), Some((1, true)));
+        put_aside(&file).unwrap();
+        assert_eq!(epoch(&file).unwrap(), Some((1, true)));
+        // The whole one survives the next save, the damaged one stays where it was put.
+        checkpoint(3).save(&file).unwrap();
+        assert_eq!(epoch(&file).unwrap(), Some((3, false)));
+        assert_eq!(Checkpoint::load(&previous(&file)).unwrap().epoch, 1);
+        fs::write(&file, "").unwrap();
+        fs::write(previous(&file), "").unwrap();
+        let error = epoch(&file).unwrap_err().to_string();
+        assert!(error.contains("checkpoint.safetensors") && error.contains("previous"), "{error}");
+    }
 }

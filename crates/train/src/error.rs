@@ -66,9 +66,25 @@ pub enum Error {
         /// What is wrong, and what to do.
         what: String,
     },
-    /// A file of a run that cannot be read or written.
-    #[error("{}: {source}", file.display())]
-    Io {
+    /// Neither checkpoint can be used.
+    #[error("{newer}\n  and the one before it: {older}")]
+    NoCheckpoint {
+        /// What is wrong with the newest.
+        newer: Box<Error>,
+        /// What is wrong with the one before.
+        older: Box<Error>,
+    },
+    /// A file of a run that cannot be read.
+    #[error("cannot read {}: {source}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of a run that cannot be written.
+    #[error("cannot write {}: {source}", file.display())]
+    Write {
         /// The file.
         file: PathBuf,
         /// Why.

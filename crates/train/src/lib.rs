@@ -1,17 +1,21 @@
 //! Training: the loop of IAAT's Algorithm 1, of which plain adversarial and clean training are cases.
 //!
-//! Everything that a run is at the end of an epoch lies in one [`State`]: weights, momentum, epsilon memory, number of
-//! epochs done. All randomness is keyed by (seed, purpose, epoch, sample), so a run continued from a checkpoint gives the
+//! Everything that a run is between two batches lies in one [`State`]: weights, momentum, epsilon memory, epochs done and
+//! what is done of the next one. All randomness is keyed by (seed, purpose, epoch, sample), so a run continued from a checkpoint gives the
 //! bits of one that was never interrupted.
 
 mod checkpoint;
 mod error;
+mod files;
 mod optimizer;
 mod plan;
+mod progress;
 mod trainer;
 
-pub use checkpoint::{Checkpoint, save_atomically, save_radii, save_weights};
+pub use checkpoint::{Checkpoint, previous, put_aside};
 pub use error::{Error, Result};
+pub use files::{load_weights, save_atomically, save_radii, save_weights};
 pub use optimizer::{Optimizer, Schedule, Sgd};
-pub use plan::{BatchNormMode, MaybeAttack, Plan};
-pub use trainer::{EpochReport, Glimpse, Percentiles, State, Trainer, Watch};
+pub use plan::{BatchNormMode, MaybeAttack, Plan, StepBatchNorm};
+pub use progress::{EpochReport, Glimpse, Percentiles, Progress, Watch};
+pub use trainer::{State, Trainer};

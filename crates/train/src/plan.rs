@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use temper_core::{Attack, Chosen, Epsilon, Loss, Norm, nonzero};
+
+use temper_data::Augment;
 
 use crate::optimizer::{Optimizer, Schedule};
 
@@ -14,9 +17,13 @@ use crate::optimizer::{Optimizer, Schedule};
 pub struct Plan {
     /// Passes over the training images.
     pub epochs: NonZeroUsize,
+    /// Weights to start from: the `model.safetensors` of a run. Left out, they are random.
+    pub init: Option<PathBuf>,
     /// Images a step.
     #[serde(default = "batch")]
     pub batch: NonZeroUsize,
+    /// How training images are changed at random; left out, not at all.
+    pub augment: Option<Augment>,
     /// What is minimised.
     #[serde(default = "cross_entropy")]
     pub loss: Chosen<dyn Loss>,
@@ -28,6 +35,9 @@ pub struct Plan {
     pub norm: Norm,
     /// Which radius each sample gets; needed with an attack, refused without.
     pub epsilon: Option<Chosen<dyn Epsilon>>,
+    /// Batch norm in the training step.
+    #[serde(default)]
+    pub batch_norm: StepBatchNorm,
     /// Batch norm while the attack runs and Algorithm 2 probes.
     #[serde(default)]
     pub attack_batch_norm: BatchNormMode,
@@ -57,6 +67,16 @@ impl Plan {
                     epsilon.name()
                 ),
             )),
+            (Some(_), Some(_))
+                if self.batch_norm == StepBatchNorm::Frozen
+                    && self.attack_batch_norm == BatchNormMode::Train =>
+            {
+                Some((
+                    "attack_batch_norm",
+                    "the attack would move the statistics that `batch_norm = \"frozen\"` keeps: use \"eval\""
+                        .into(),
+                ))
+            }
             _ => None,
         }
     }
@@ -73,6 +93,18 @@ fn linf() -> Norm {
 fn cross_entropy() -> Chosen<dyn Loss> {
     // Every runner that can train links it; tests of the registry hold that.
     Chosen::by_name("cross-entropy").unwrap_or_else(|e| panic!("the default loss is not linked in: {e}"))
+}
+
+temper_core::options! {
+    /// Statistics that batch norm uses in the training step.
+    #[derive(Default)]
+    pub enum StepBatchNorm {
+        /// Those of the batch; the running ones follow.
+        #[default]
+        Train = "train",
+        /// The running ones, which stay as they are: for networks that start from trained weights.
+        Frozen = "frozen",
+    }
 }
 
 temper_core::options! {

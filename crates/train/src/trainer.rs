@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor};
-use serde::Serialize;
-use temper_core::nn::{Classifier, Frozen};
+use temper_core::nn::{BatchNorm, Classifier, Frozen};
 use temper_core::{Attack, Batch, Chosen, Epsilon, Goal, Network, Passes, Source, Step, Victim, Visit};
 use temper_data::{Batches, Rng};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
+use crate::files::load_weights;
 use crate::optimizer::Sgd;
-use crate::plan::{BatchNormMode, Plan};
+use crate::plan::{BatchNormMode, Plan, StepBatchNorm};
+use crate::progress::{EpochReport, Glimpse, Percentiles, Progress, Watch};
 
 /// Time between two looks at the radii while an epoch runs.
 const GLIMPSES: Duration = Duration::from_millis(200);
@@ -22,84 +23,14 @@ const GLIMPSES: Duration = Duration::from_millis(200);
 pub struct State {
     /// Epochs done.
     pub epoch: usize,
+    /// What is done of the next one.
+    pub progress: Progress,
     /// The network.
     pub classifier: Classifier,
     /// The optimiser.
     pub sgd: Sgd,
     /// Epsilon memory by sample, in pixel values of [0, 1]; empty without a policy.
     pub memory: Vec<f64>,
-}
-
-/// The 5th, 50th and 95th percentile of the epsilon memory, in pixel values of [0, 1].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Percentiles {
-    /// 5 % of the samples have less.
-    pub p5: f64,
-    /// The median.
-    pub p50: f64,
-    /// 5 % have more.
-    pub p95: f64,
-}
-
-impl Percentiles {
-    /// Of some numbers; `None` if there are none.
-    pub fn of(values: &[f64]) -> Option<Self> {
-        let mut sorted = values.to_vec();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let last = sorted.len().checked_sub(1)?;
-        let at = |share: f64| sorted[(share * last as f64).round() as usize];
-        Some(Self { p5: at(0.05), p50: at(0.5), p95: at(0.95) })
-    }
-}
-
-/// A look at a running epoch.
-#[derive(Debug, Clone, Copy)]
-pub struct Glimpse {
-    /// Epoch, from 1.
-    pub epoch: usize,
-    /// Batch, from 1.
-    pub batch: usize,
-    /// Batches of an epoch.
-    pub batches: usize,
-    /// Mean loss of the epoch so far.
-    pub loss: f64,
-    /// Accuracy on what was trained on, so far.
-    pub accuracy: f64,
-    /// Radii, without a policy `None`.
-    pub radii: Option<Percentiles>,
-}
-
-/// One epoch, as `metrics.jsonl` records it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct EpochReport {
-    /// Epoch, from 1.
-    pub epoch: usize,
-    /// Mean training loss.
-    pub loss: f64,
-    /// Accuracy on the images trained on (perturbed where they were).
-    pub accuracy: f64,
-    /// Learning rate.
-    pub lr: f64,
-    /// Epsilon memory at its end; absent without a policy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub radii: Option<Percentiles>,
-    /// Mean of the epsilon memory at its end; absent without a policy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mean_radius: Option<f64>,
-    /// Forward passes a sample, of attack, probes and step.
-    pub forwards: f64,
-    /// Backward passes a sample.
-    pub backwards: f64,
-    /// Wall time.
-    pub seconds: f64,
-    /// Part of it in which the step waited for data.
-    pub waiting_seconds: f64,
-}
-
-/// Who wants to see training run.
-pub trait Watch {
-    /// After some batches.
-    fn glimpse(&mut self, glimpse: &Glimpse);
 }
 
 /// A plan at work on data.
@@ -119,13 +50,31 @@ impl<'a> Trainer<'a> {
 
     /// The state before the first epoch.
     pub fn start(&self, network: temper_core::nn::Network, samples: usize) -> Result<State> {
-        let mut rng = Rng::new(self.seed, "weights").sample(0);
-        let classifier = Classifier::random(network, DType::F32, &mut rng)?;
+        let classifier = match &self.plan.init {
+            Some(file) => {
+                let fault =
+                    |e: temper_core::nn::Error| Error::File { file: file.clone(), what: e.to_string() };
+                let classifier = Classifier::new(network, &load_weights(file)?).map_err(fault)?;
+                for (name, weight) in classifier.weights() {
+                    if !is_finite(&weight)? {
+                        let what = format!("its values of `{name}` are not all finite");
+                        return Err(Error::File { file: file.clone(), what });
+                    }
+                }
+                classifier
+            }
+            None => {
+                let mut rng = Rng::new(self.seed, "weights").sample(0);
+                Classifier::random(network, DType::F32, &mut rng)?
+            }
+        };
+        let classifier = classifier.to_device(&self.device)?;
         let memory = match &self.plan.epsilon {
             Some(epsilon) => vec![epsilon.start(); samples],
             None => vec![],
         };
-        Ok(State { epoch: 0, classifier, sgd: Sgd::new(self.plan.optimizer.clone()), memory })
+        let (progress, sgd) = (Progress::default(), Sgd::new(self.plan.optimizer.clone()));
+        Ok(State { epoch: 0, progress, classifier, sgd, memory })
     }
 
     /// The state of a checkpoint of this plan.
@@ -152,80 +101,87 @@ impl<'a> Trainer<'a> {
                 return Err(format!("its values of `{name}` are not all finite"));
             }
         }
+        let size = self.plan.batch.get();
+        let done = checkpoint.progress;
+        if done.batches > 0 && (done.batches >= samples.div_ceil(size) || done.samples != done.batches * size)
+        {
+            return Err(format!("it counts {} batches of {} samples", done.batches, done.samples));
+        }
         let shapes = |of: &mut dyn Iterator<Item = (String, Vec<usize>)>| of.collect::<Vec<_>>();
         let wanted =
             shapes(&mut classifier.trained().map(|(name, var)| (name.to_string(), var.dims().to_vec())));
         let got = shapes(&mut checkpoint.velocity.iter().map(|(name, t)| (name.clone(), t.dims().to_vec())));
-        if checkpoint.epoch > 0 && wanted != got {
+        if (checkpoint.epoch > 0 || done.batches > 0) && wanted != got {
             return Err("its momentum is not that of these weights".into());
         }
         let mut sgd = Sgd::new(self.plan.optimizer.clone());
-        sgd.restore(checkpoint.velocity);
-        Ok(State { epoch: checkpoint.epoch, classifier, sgd, memory: checkpoint.memory })
+        let moved = |(name, tensor): (String, Tensor)| Ok((name, tensor.to_device(&self.device)?));
+        let velocity = checkpoint.velocity.into_iter().map(moved).collect::<candle_core::Result<_>>();
+        sgd.restore(velocity.map_err(|e| e.to_string())?);
+        let classifier = classifier.to_device(&self.device).map_err(|e| e.to_string())?;
+        Ok(State { epoch: checkpoint.epoch, progress: done, classifier, sgd, memory: checkpoint.memory })
     }
 
-    /// One epoch. On an error the state is that of the failed step and must not be saved.
+    /// Trains to the end of an epoch and reports it; `None` if `watch` asked for a pause before. Called again, it goes on
+    /// from there, to the same bits. On an error the state is that of the failed step and must not be saved.
     pub fn epoch(
         &self,
         state: &mut State,
         source: &Arc<dyn Source>,
         watch: &mut dyn Watch,
-    ) -> Result<EpochReport> {
-        let started = Instant::now();
+    ) -> Result<Option<EpochReport>> {
         let epoch = state.epoch;
-        let (forwards, backwards) = (self.passes.forwards(), self.passes.backwards());
+        let keyed = |purpose| Rng::new(self.seed, purpose).numbered(epoch as u64);
         let rate = self.plan.optimizer.lr.get() * self.plan.schedule.factor(epoch);
-        let order = Rng::new(self.seed, "order").numbered(epoch as u64).permutation(source.len());
+        let mut order = keyed("order").permutation(source.len());
         let size = self.plan.batch.get();
         let batches = order.len().div_ceil(size);
-        let (mut loss_sum, mut right, mut seen, mut waiting) = (0.0, 0.0, 0, Duration::ZERO);
+        order.drain(..(state.progress.batches * size).min(source.len()));
+        let augment = self.plan.augment.map(|augment| (augment, keyed("augment")));
         let mut looked = Instant::now();
-        let mut stream = Batches::new(source.clone(), order, size);
-        for number in 1.. {
+        let mut stream = Batches::new(source.clone(), order, size, augment);
+        loop {
             let asked = Instant::now();
             let Some(raw) = stream.next() else { break };
-            waiting += asked.elapsed();
+            let waiting = asked.elapsed();
+            let number = state.progress.batches + 1;
             let batch = Batch::new(raw?, &self.device)?;
+            let passes = (self.passes.forwards(), self.passes.backwards());
             let (loss, accuracy) = self.batch(state, &batch, rate).map_err(|error| match error {
                 Error::Diverged { loss, ids, rate, .. } => {
                     Error::Diverged { loss, epoch: epoch + 1, batch: number, batches, ids, rate }
                 }
                 other => Error::Step { epoch: epoch + 1, batch: number, batches, error: Box::new(other) },
             })?;
-            loss_sum += loss * batch.len() as f64;
-            right += accuracy * batch.len() as f64;
-            seen += batch.len();
+            let progress = &mut state.progress;
+            progress.batches = number;
+            progress.samples += batch.len();
+            progress.loss += loss * batch.len() as f64;
+            progress.right += accuracy * batch.len() as f64;
+            progress.forwards += self.passes.forwards() - passes.0;
+            progress.backwards += self.passes.backwards() - passes.1;
+            progress.seconds += asked.elapsed().as_secs_f64();
+            progress.waiting += waiting.as_secs_f64();
             if looked.elapsed() > GLIMPSES || number == batches {
                 looked = Instant::now();
                 watch.glimpse(&Glimpse {
                     epoch: epoch + 1,
                     batch: number,
                     batches,
-                    loss: loss_sum / seen as f64,
-                    accuracy: right / seen as f64,
+                    loss: progress.loss / progress.samples as f64,
+                    accuracy: progress.right / progress.samples as f64,
                     radii: Percentiles::of(&state.memory),
                 });
             }
-        }
-        for (name, weight) in state.classifier.weights() {
-            if !is_finite(&weight)? {
-                return Err(Error::NotFinite { weight: name, epoch: epoch + 1, rate });
+            if number < batches && watch.pause() {
+                finite(state, rate)?;
+                return Ok(None);
             }
         }
+        finite(state, rate)?;
+        let progress = std::mem::take(&mut state.progress);
         state.epoch += 1;
-        let n = seen.max(1) as f64;
-        Ok(EpochReport {
-            epoch: epoch + 1,
-            loss: loss_sum / n,
-            accuracy: right / n,
-            lr: rate,
-            radii: Percentiles::of(&state.memory),
-            mean_radius: (!state.memory.is_empty()).then(|| state.memory.iter().sum::<f64>() / n),
-            forwards: (self.passes.forwards() - forwards) as f64 / n,
-            backwards: (self.passes.backwards() - backwards) as f64 / n,
-            seconds: started.elapsed().as_secs_f64(),
-            waiting_seconds: waiting.as_secs_f64(),
-        })
+        Ok(Some(EpochReport::new(state.epoch, &progress, rate, &state.memory)))
     }
 
     /// One step: radii, attack, loss, optimiser. Returns loss and accuracy.
@@ -248,8 +204,12 @@ impl<'a> Trainer<'a> {
             }
             _ => vec![0.0; batch.len()],
         };
-        let mut step =
+        let step =
             Step::new(&state.classifier, batch, &victim, &radii, attack, self.plan.norm, rng("attack"));
+        let mut step = step.with_batch_norm(match self.plan.batch_norm {
+            StepBatchNorm::Train => BatchNorm::Update,
+            StepBatchNorm::Frozen => BatchNorm::Frozen,
+        });
         let loss = self.plan.loss.loss(&mut step)?;
         let (accuracy, trained) = (step.accuracy(), step.passes());
         let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
@@ -262,6 +222,16 @@ impl<'a> Trainer<'a> {
         state.sgd.step(&state.classifier, &loss.backward()?, rate)?;
         Ok((value, accuracy))
     }
+}
+
+/// Refuses weights that are not finite.
+fn finite(state: &State, rate: f64) -> Result<()> {
+    for (weight, tensor) in state.classifier.weights() {
+        if !is_finite(&tensor)? {
+            return Err(Error::NotFinite { weight, epoch: state.epoch + 1, rate });
+        }
+    }
+    Ok(())
 }
 
 /// Is every element? One sum holds every NaN and every infinity.

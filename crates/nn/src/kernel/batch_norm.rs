@@ -91,10 +91,11 @@ fn scale<T: Real>(moments: &Moments<T>, weight: &[T]) -> Vec<T> {
     weight.iter().zip(&moments.variance).map(|(w, v)| *w / root(v)).collect()
 }
 
-/// Gradients of [`batch_norm`], where the moments were those of `x` itself. `result` is its output (for the `ReLU`).
+/// Gradients of [`batch_norm`]; `own`: the moments were those of `x` itself, so that its gradient passes through them.
+/// `result` is its output (for the `ReLU`).
 pub fn batch_norm_gradients<T: Real>(
     x: &[T],
-    moments: &Moments<T>,
+    (moments, own): (&Moments<T>, bool),
     weight: &[T],
     relu: bool,
     result: &[T],
@@ -115,7 +116,8 @@ pub fn batch_norm_gradients<T: Real>(
         let start = chunk * CHUNK * channels;
         for (offset, out) in out.iter_mut().enumerate() {
             let (i, c) = (start + offset, offset % channels);
-            let centred = open(i).to_f64() - (sums[c].0 + normal(i, c) * sums[c].1) / rows as f64;
+            let through = if own { (sums[c].0 + normal(i, c) * sums[c].1) / rows as f64 } else { 0.0 };
+            let centred = open(i).to_f64() - through;
             *out = T::from_f64(weight[c].to_f64() * inverse[c] * centred);
         }
     });

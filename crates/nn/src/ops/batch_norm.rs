@@ -1,23 +1,27 @@
-//! Batch norm in training: on the statistics of the batch.
+//! Batch norm in training: on the statistics of the batch, or on given ones.
 
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::{narrow, slice, tensor, with};
 use crate::kernel::{self, Moments, Real};
 
-/// Batch norm on the moments of its own input, NHWC.
+/// Batch norm by given moments, NHWC.
 struct BatchNorm {
     relu: bool,
     moments: Moments<f64>,
+    /// Are the moments those of the input, so that its gradient passes through them?
+    own: bool,
 }
 
-/// Batch norm on batch statistics; returns the result and the biased moments of each channel.
+/// Batch norm of `x` by `moments` (mean and variance, `[c]`), or by those of `x` itself; returns the result and the
+/// (biased) moments.
 pub(crate) fn batch_norm(
     x: &Tensor,
     weight: &Tensor,
     bias: &Tensor,
     relu: bool,
-) -> Result<(Tensor, Moments<f64>)> {
+    moments: Option<[Tensor; 2]>,
+) -> Result<(Tensor, [Tensor; 2])> {
     fn run<T: Real>(x: &Tensor, channels: usize) -> Result<Moments<f64>> {
         with::<T, _>(x, |x| {
             let Moments { mean, variance } = kernel::moments(x, channels);
@@ -25,9 +29,15 @@ pub(crate) fn batch_norm(
             Ok(Moments { mean: wide(mean), variance: wide(variance) })
         })
     }
-    let channels = weight.elem_count();
-    let moments = by_dtype!(x.dtype(), run::<T>(x, channels))?;
-    Ok((x.apply_op3(weight, bias, BatchNorm { relu, moments: moments.clone() })?, moments))
+    let own = moments.is_none();
+    let numbers = |t: &Tensor| t.to_dtype(DType::F64)?.to_vec1::<f64>();
+    let moments = match moments {
+        Some([mean, variance]) => Moments { mean: numbers(&mean)?, variance: numbers(&variance)? },
+        None => by_dtype!(x.dtype(), run::<T>(x, weight.elem_count()))?,
+    };
+    let column = |v: &Vec<f64>| Tensor::new(v.as_slice(), x.device());
+    let columns = [column(&moments.mean)?, column(&moments.variance)?];
+    Ok((x.apply_op3(weight, bias, BatchNorm { relu, moments, own })?, columns))
 }
 
 impl BatchNorm {
@@ -47,7 +57,14 @@ impl BatchNorm {
                 with::<T, _>(result, |result| {
                     with::<T, _>(gradient, |g| {
                         let moments = self.moments::<T>();
-                        Ok(kernel::batch_norm_gradients(x, &moments, weight, self.relu, result, g))
+                        Ok(kernel::batch_norm_gradients(
+                            x,
+                            (&moments, self.own),
+                            weight,
+                            self.relu,
+                            result,
+                            g,
+                        ))
                     })
                 })
             })

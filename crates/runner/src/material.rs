@@ -1,0 +1,84 @@
+//! What a pipeline works on: images, and the network that fits them.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use anyhow::bail;
+use temper_core::nn::Network;
+use temper_core::{DataError, Source, Split, Subset};
+
+use crate::config::Pipeline;
+
+/// The images of a pipeline, and the network that fits them.
+pub(crate) struct Material {
+    pub(crate) train: Arc<dyn Source>,
+    pub(crate) test: Arc<dyn Source>,
+    pub(crate) network: Network,
+}
+
+impl Material {
+    pub(crate) fn open(pipeline: &Pipeline) -> anyhow::Result<Self> {
+        let name = pipeline.dataset.name();
+        let open = |split| {
+            pipeline.dataset.open(split).map_err(|error| match error {
+                // Parameters that contradict each other: the pipeline's fault, not the data's.
+                temper_core::Error::Refused(message) => anyhow::Error::new(pipeline.bad_dataset(&message)),
+                other => anyhow::Error::new(other).context(format!("dataset `{name}`")),
+            })
+        };
+        let (train, test) = (open(Split::Train)?, open(Split::Test)?);
+        let part = |source: Arc<dyn Source>, n: Option<NonZeroUsize>| match n {
+            Some(n) => Arc::new(Subset::new(source, n.get())),
+            None => source,
+        };
+        let (train, test) = (part(train, pipeline.subset.train), part(test, pipeline.subset.test));
+        if train.is_empty() || test.is_empty() {
+            bail!("dataset `{name}` has {} training and {} test images", train.len(), test.len());
+        }
+        let (first, last) = (train.read(0)?.0.shape, test.read(0)?.0.shape);
+        if first != last || train.classes() != test.classes() {
+            bail!(
+                "dataset `{name}`: training and test images differ in shape or classes: {first:?} and {last:?}"
+            );
+        }
+        if let Some(misfit) = pipeline.train.augment.and_then(|augment| augment.misfit(first)) {
+            return Err(pipeline.bad_augment(&misfit).into());
+        }
+        let network = pipeline.model.build(first, train.classes().len()).map_err(|error| {
+            let [c, h, w] = first;
+            pipeline.bad_model(&format!(
+                "{error}\n  images are {c} x {h} x {w}, with {} classes",
+                train.classes().len()
+            ))
+        })?;
+        Ok(Self { train, test, network })
+    }
+}
+
+/// Opens data and builds the network as a run would; what it says after "a sound pipeline".
+pub(crate) fn check(pipeline: &Pipeline) -> anyhow::Result<String> {
+    match Material::open(pipeline) {
+        Ok(material) => {
+            let parameters = parameters(&material.network);
+            Ok(format!(
+                "\n  {} training and {} test images ({})\n  {parameters} trained parameters",
+                material.train.len(),
+                material.test.len(),
+                material.train.origin()
+            ))
+        }
+        // A pipeline is sound where its data is not; whether the network fits cannot be told then.
+        Err(error) => match error.downcast_ref::<temper_core::Error>() {
+            Some(temper_core::Error::Data(missing @ DataError::Missing { .. })) => {
+                Ok(format!(", but it cannot run here:\n  {missing}"))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// Number of trained parameters.
+pub(crate) fn parameters(network: &Network) -> usize {
+    let trained = network.parameters().into_iter().filter(|p| p.role.is_trained());
+    trained.map(|p| p.shape.iter().product::<usize>()).sum()
+}

@@ -1,0 +1,168 @@
+//! Finds every mistake of a document in one go: where reading fails, the mistake is noted, the document mended, and read
+//! again.
+
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Path;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::config::first_line;
+use crate::place::{offset, path_of};
+
+/// More mistakes than anybody reads at once.
+const MOST: usize = 50;
+
+/// One mistake.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    /// Where it stands.
+    pub(crate) offset: usize,
+    /// The path of keys to it, empty at the top.
+    pub(crate) path: String,
+    /// What it is.
+    pub(crate) message: String,
+}
+
+/// A document and what was found wrong with it.
+#[derive(Debug)]
+pub(crate) struct Reading<'d> {
+    document: &'d Spanned<DeTable<'d>>,
+    faults: Vec<Fault>,
+    /// Keys to parts that are wrong, and therefore were taken out: nothing more is to be said of them.
+    spoilt: Vec<Vec<String>>,
+}
+
+impl<'d> Reading<'d> {
+    /// Reads a `T`, as far as what is right in the document makes one.
+    pub(crate) fn of<T: DeserializeOwned>(document: &'d Spanned<DeTable<'d>>) -> (Option<T>, Self) {
+        let mut reading = Self { document, faults: vec![], spoilt: vec![] };
+        let mut mended = document.clone();
+        for _ in 0..MOST {
+            let deserializer = toml::de::Deserializer::from(mended.clone());
+            let error = match serde_path_to_error::deserialize::<_, T>(deserializer) {
+                Ok(value) => return (Some(value), reading),
+                Err(error) => error,
+            };
+            let message = first_line(error.inner().message()).to_string();
+            if !reading.mend(&mut mended, error.path(), &message) {
+                break;
+            }
+        }
+        (None, reading)
+    }
+
+    /// Adds a mistake at these keys of the document.
+    pub(crate) fn add(&mut self, keys: &[&str], message: String) {
+        let path = path_of(self.document, keys);
+        self.faults.push(Fault { offset: offset(self.document, &path), path: text(&path), message });
+    }
+
+    /// Was this part taken out?
+    pub(crate) fn spoilt(&self, keys: &[&str]) -> bool {
+        self.spoilt.iter().any(|spoilt| spoilt == keys)
+    }
+
+    /// Was an entry of this part taken out?
+    pub(crate) fn spoilt_within(&self, keys: &[&str]) -> bool {
+        self.spoilt.iter().any(|spoilt| spoilt.split_last().is_some_and(|(_, before)| before == keys))
+    }
+
+    /// All mistakes, in the order in which they stand.
+    pub(crate) fn into_faults(mut self) -> Vec<Fault> {
+        self.faults.sort_by_key(|fault| fault.offset);
+        self.faults
+    }
+
+    /// Notes a mistake and mends it in `document`; `false` if that cannot be done.
+    fn mend(&mut self, document: &mut Spanned<DeTable<'d>>, path: &Path, message: &str) -> bool {
+        let at = offset(document, path);
+        let mut keys: Vec<String> =
+            text(path).replace('[', ".").replace(']', "").split('.').map(Into::into).collect();
+        keys.retain(|key| !key.is_empty());
+        let mut note = |message: String| self.faults.push(Fault { offset: at, path: text(path), message });
+        if let Some(field) = quoted(message).next().filter(|_| message.starts_with("missing field")) {
+            let mut whole = keys.clone();
+            whole.push(field.to_string());
+            if !self.spoilt.contains(&whole) {
+                note(message.into());
+            }
+        } else if message.starts_with("unknown field") {
+            let (Some(name), known) = (quoted(message).next(), quoted(message).skip(1)) else { return false };
+            let near = nearest(name, known);
+            let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+            let known: Vec<String> = quoted(message).skip(1).map(|name| format!("`{name}`")).collect();
+            note(format!("unknown field `{name}`; {hint}known: {}", known.join(", ")));
+            // Read on as if the slip had not been made, or without what nobody knows.
+            let within = &keys[..keys.len().saturating_sub(1)];
+            let Some(table) = table_at(document.get_mut(), within) else { return false };
+            let Some((_, value)) = table.remove_entry(name) else { return false };
+            if let Some(near) = near.filter(|near| !table.contains_key(*near)) {
+                table.insert(Spanned::new(value.span(), near.to_string().into()), value);
+            }
+            return true;
+        } else {
+            note(message.into());
+            // A name that no plugin has is the key itself: its table is then empty, and no better.
+            if message.starts_with("unknown ") && quoted(message).next() == keys.last().map(String::as_str) {
+                keys.pop();
+            }
+        }
+        let taken = take_out(document.get_mut(), &keys);
+        let done = taken.is_some();
+        self.spoilt.extend(taken);
+        done
+    }
+}
+
+/// The path as people write it; nothing at the top.
+fn text(path: &Path) -> String {
+    let text = path.to_string();
+    if text == "." { String::new() } else { text }
+}
+
+/// What stands between backticks.
+fn quoted(message: &str) -> impl Iterator<Item = &str> {
+    message.split('`').skip(1).step_by(2)
+}
+
+/// The name that `name` is a slip of the keyboard away from.
+fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let distance = |other: &str| strsim::damerau_levenshtein(other, name);
+    known.min_by_key(|other| distance(other)).filter(|other| distance(other) <= 1 + name.len() / 3)
+}
+
+/// The table at the end of these keys.
+fn table_at<'t, 'd>(table: &'t mut DeTable<'d>, keys: &[String]) -> Option<&'t mut DeTable<'d>> {
+    let Some((first, mut rest)) = keys.split_first() else { return Some(table) };
+    let mut value = table.get_mut(first.as_str())?.get_mut();
+    loop {
+        value = match (value, rest) {
+            (DeValue::Table(table), rest) => return table_at(table, rest),
+            (DeValue::Array(array), [index, after @ ..]) => {
+                rest = after;
+                array.get_mut(index.parse::<usize>().ok()?)?.get_mut()
+            }
+            _ => return None,
+        };
+    }
+}
+
+/// Takes out the value at the end of these keys; returns the keys to what was taken: for an entry of an array all of it,
+/// but of evaluations only the one, which an empty one replaces, so that the others keep their numbers.
+fn take_out(table: &mut DeTable<'_>, keys: &[String]) -> Option<Vec<String>> {
+    let (last, within) = keys.split_last()?;
+    if let Some(table) = table_at(table, within) {
+        return table.remove_entry(last.as_str()).map(|_| keys.to_vec());
+    }
+    if within != ["evaluate"] {
+        return take_out(table, within);
+    }
+    let DeValue::Array(entries) = table.get_mut("evaluate")?.get_mut() else { return None };
+    let entry = entries.get_mut(last.parse::<usize>().ok()?)?;
+    let span = entry.span();
+    let name = DeValue::String(format!("\u{0}{last}").into());
+    let mut empty = DeTable::new();
+    empty.insert(Spanned::new(span.clone(), "name".into()), Spanned::new(span, name));
+    *entry.get_mut() = DeValue::Table(empty);
+    Some(keys.to_vec())
+}
