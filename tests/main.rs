@@ -8,6 +8,7 @@ mod conformance;
 mod layers;
 mod new_plugin;
 mod pgd;
+mod resnet;
 mod resume;
 mod support;
 mod training;

@@ -8,3 +8,4 @@ use temper_epsilon_fixed as _;
 use temper_epsilon_instance_adaptive as _;
 use temper_loss_cross_entropy as _;
 use temper_model_convnet as _;
+use temper_model_resnet as _;
