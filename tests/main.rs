@@ -11,6 +11,7 @@ mod pgd;
 mod resnet;
 mod resume;
 mod support;
+mod survive;
 mod training;
 mod twin;
 

@@ -72,6 +72,8 @@ def count(blocks):
     return sum(p.numel() for p in ResNet(blocks, 64).parameters())
 
 
+# The published size; plugins/model-resnet tests both.
+assert count([2, 2, 2, 2]) == 11_173_962
 print("depth 18:", count([2, 2, 2, 2]), "depth 34:", count([3, 4, 6, 3]))
 torch.manual_seed(0)
 torch.set_default_dtype(torch.float64)

@@ -38,12 +38,21 @@ pub fn main() -> ExitCode {
             }
             let code = if error.is::<BadConfig>() { 2 } else { 1 };
             // The chain of causes. candle writes its backtrace into its messages where RUST_BACKTRACE is set.
-            let text = format!("{error:#}");
+            let text = chain(&error);
             let lines = text.lines().take_while(|line| !line.trim_start().starts_with("0: "));
             let _ = writeln!(io::stderr(), "error: {}", lines.collect::<Vec<_>>().join("\n"));
             ExitCode::from(code)
         }
     }
+}
+
+/// An error and its causes; some errors repeat their cause in their own words.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.ends_with(&cause) {
+        _ if text.is_empty() => cause,
+        true => text,
+        false => format!("{text}: {cause}"),
+    })
 }
 
 /// Prints to standard output. Whoever reads it may stop early (`temper list | head`): that is no failure.

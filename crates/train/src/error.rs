@@ -67,7 +67,7 @@ pub enum Error {
         what: String,
     },
     /// Neither checkpoint can be used.
-    #[error("{newer}\n  and the one before it: {older}")]
+    #[error("{newer}\n  and the one before it: {older}\n  start anew with --force or --out DIR")]
     NoCheckpoint {
         /// What is wrong with the newest.
         newer: Box<Error>,

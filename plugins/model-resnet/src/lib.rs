@@ -1,6 +1,6 @@
-//! Residual networks (He, Zhang, Ren & Sun 2016, <https://arxiv.org/abs/1512.03385>) in the form that the robustness
-//! literature trains on CIFAR: for images of about 32 x 32, with the layout and the parameter names of the widespread
-//! PyTorch implementation by Kuang Liu, so that its state dictionaries fit.
+//! Residual networks (He, Zhang, Ren & Sun, CVPR 2016, <https://arxiv.org/abs/1512.03385>) in the CIFAR variant that the
+//! robustness literature trains: for images of about 32 x 32, with the layout and the parameter names of the widespread
+//! `PyTorch` implementation by Kuang Liu, so that its state dictionaries fit.
 
 use temper_core::nn::NodeId;
 use temper_core::prelude::*;
@@ -99,6 +99,46 @@ mod tests {
         // tests/golden/resnet.py counts the same in torch.
         assert_eq!(trained(&build(18, 64).unwrap()), 11_173_962);
         assert_eq!(trained(&build(34, 64).unwrap()), 21_282_122);
+    }
+
+    #[test]
+    fn names_stand_in_the_order_of_torch() {
+        // The modules that have weights, as torch's state dictionary orders them.
+        let modules = "conv1 bn1 \
+            layer1.0.conv1 layer1.0.bn1 layer1.0.conv2 layer1.0.bn2 \
+            layer1.1.conv1 layer1.1.bn1 layer1.1.conv2 layer1.1.bn2 \
+            layer2.0.conv1 layer2.0.bn1 layer2.0.conv2 layer2.0.bn2 layer2.0.shortcut.0 layer2.0.shortcut.1 \
+            layer2.1.conv1 layer2.1.bn1 layer2.1.conv2 layer2.1.bn2 \
+            layer3.0.conv1 layer3.0.bn1 layer3.0.conv2 layer3.0.bn2 layer3.0.shortcut.0 layer3.0.shortcut.1 \
+            layer3.1.conv1 layer3.1.bn1 layer3.1.conv2 layer3.1.bn2 \
+            layer4.0.conv1 layer4.0.bn1 layer4.0.conv2 layer4.0.bn2 layer4.0.shortcut.0 layer4.0.shortcut.1 \
+            layer4.1.conv1 layer4.1.bn1 layer4.1.conv2 layer4.1.bn2 \
+            linear";
+        let mut torch = vec![];
+        for module in modules.split_whitespace() {
+            let parts: &[&str] = match module {
+                "linear" => &["weight", "bias"],
+                norm if norm.contains("bn") || norm.ends_with("shortcut.1") => {
+                    &["weight", "bias", "running_mean", "running_var"]
+                }
+                _ => &["weight"],
+            };
+            torch.extend(parts.iter().map(|part| format!("{module}.{part}")));
+        }
+        let ours: Vec<String> = build(18, 2).unwrap().parameters().into_iter().map(|p| p.name).collect();
+        assert_eq!(ours, torch);
+    }
+
+    #[test]
+    fn other_sizes_and_channels_fit() {
+        // One pixel, odd sides, and sides that differ: the average is over what the strides leave.
+        for (input, left) in [([1, 1, 1], [1, 1]), ([1, 28, 28], [4, 4]), ([4, 33, 64], [5, 8])] {
+            let resnet = ResNet { width: nonzero(2), ..ResNet::default() };
+            let network = resnet.build(input, 7).unwrap();
+            assert_eq!(network.classes(), 7);
+            let averaged = network.nodes().iter().rev().nth(2).unwrap();
+            assert_eq!(averaged.shape, [16, left[0], left[1]]);
+        }
     }
 
     #[test]
