@@ -7,14 +7,18 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 /// Which crates of the workspace each crate may name. Plugins: only core.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("temper-nn", &[]),
     ("temper-data", &[]),
     ("temper-report", &[]),
     ("temper-core", &["temper-nn", "temper-data"]),
+    ("temper-fetch", &["temper-data"]),
     ("temper-train", &["temper-core", "temper-data"]),
     ("temper-evaluate", &["temper-core", "temper-data"]),
-    ("temper-runner", &["temper-core", "temper-evaluate", "temper-report", "temper-train", "plugins"]),
+    (
+        "temper-runner",
+        &["temper-core", "temper-evaluate", "temper-fetch", "temper-report", "temper-train", "plugins"],
+    ),
     ("xtask", &["temper-report"]),
     (
         "temper-tests",

@@ -244,10 +244,7 @@ impl<T: Real> Program<T> {
                     kernel::max_pool(pool, *shape, input, &mut out, &mut tape);
                 }
                 Unit::GlobalAverage { shape } => kernel::global_average(*shape, input, &mut out),
-                Unit::Add => {
-                    out.copy_from_slice(input);
-                    add(&mut out, &values[step.inputs[1]]);
-                }
+                Unit::Add => kernel::sum(input, &values[step.inputs[1]], &mut out),
             }
             tapes.push(tape);
             values[step.output] = out;
@@ -290,7 +287,7 @@ impl<T: Real> Program<T> {
             self.spare.give([g]);
             match first {
                 true if pixels.is_empty() => pixels = dx,
-                true => add(&mut pixels, &dx),
+                true => kernel::add(&mut pixels, &dx),
                 false => self.collect(&mut gradients[step.inputs[0]], dx),
             }
         }
@@ -309,16 +306,10 @@ impl<T: Real> Program<T> {
         match sum {
             None => *sum = Some(gradient),
             Some(sum) => {
-                add(sum, &gradient);
+                kernel::add(sum, &gradient);
                 self.spare.give([gradient]);
             }
         }
-    }
-}
-
-fn add<T: Real>(sum: &mut [T], other: &[T]) {
-    for (sum, other) in sum.iter_mut().zip(other) {
-        *sum += *other;
     }
 }
 

@@ -3,6 +3,7 @@
 
 use temper_attack_fgsm as _;
 use temper_attack_pgd as _;
+use temper_dataset_cifar as _;
 use temper_dataset_idx as _;
 use temper_epsilon_fixed as _;
 use temper_epsilon_instance_adaptive as _;

@@ -95,6 +95,22 @@ fn train(
 ) -> anyhow::Result<Vec<String>> {
     let epochs = pipeline.train.epochs.get();
     let config = toml::to_string(&trained_by(pipeline, material)?)?;
+    let save = |state: &State, metrics: &[String]| {
+        let checkpoint = Checkpoint {
+            epoch: state.epoch,
+            progress: state.progress,
+            metrics: metrics.to_vec(),
+            config: config.clone(),
+            weights: state.classifier.weights(),
+            velocity: state.sgd.velocity().clone(),
+            memory: state.memory.clone(),
+        };
+        checkpoint.save(&dir.checkpoint())
+    };
+    // Before anything else is there: where there is more than a checkpoint, there is one.
+    if !dir.checkpoint().exists() {
+        save(state, &metrics)?;
+    }
     dir.write_metrics(&metrics)?;
     dir.forget_epochs_after(state.epoch)?;
     let every = Duration::from_secs_f64(60.0 * pipeline.checkpoint_minutes.get().min(1e9));
@@ -112,16 +128,7 @@ fn train(
             }
         }
         // The checkpoint comes last: whatever it counts as done is already on disk.
-        let checkpoint = Checkpoint {
-            epoch: state.epoch,
-            progress: state.progress,
-            metrics: metrics.clone(),
-            config: config.clone(),
-            weights: state.classifier.weights(),
-            velocity: state.sgd.velocity().clone(),
-            memory: state.memory.clone(),
-        };
-        checkpoint.save(&dir.checkpoint())?;
+        save(state, &metrics)?;
         watch.saved();
         if interrupt.heard() && state.epoch < epochs {
             watch.finish();

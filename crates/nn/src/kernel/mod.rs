@@ -19,8 +19,8 @@ pub use batch_norm::{BatchNormGradients, Moments, batch_norm, batch_norm_gradien
 pub use conv::{Conv, ConvTape, ConvWeights, Tail, conv, conv_input_gradient, conv_weight_gradient};
 pub use gemm::{Panels, multiply};
 pub use pointwise::{
-    affine, affine_gradient, global_average, global_average_gradient, normalize, normalize_gradient, relu,
-    relu_gradient,
+    add, affine, affine_gradient, global_average, global_average_gradient, normalize, normalize_gradient,
+    relu, relu_gradient, sum,
 };
 pub use pool::{NO_GRADIENT, Pool, max_pool, max_pool_gradient};
 pub use real::Real;

@@ -29,6 +29,26 @@ pub fn normalize_gradient<T: Real>([c, h, w]: [usize; 3], std: &[T], gradient: &
     });
 }
 
+/// `a + b`.
+pub fn sum<T: Real>(a: &[T], b: &[T], out: &mut [T]) {
+    (out.par_chunks_mut(CHUNK), a.par_chunks(CHUNK), b.par_chunks(CHUNK)).into_par_iter().for_each(
+        |(out, a, b)| {
+            for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+                *out = *a + *b;
+            }
+        },
+    );
+}
+
+/// `to + x`, in place.
+pub fn add<T: Real>(to: &mut [T], x: &[T]) {
+    to.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(to, x)| {
+        for (to, x) in to.iter_mut().zip(x) {
+            *to += *x;
+        }
+    });
+}
+
 /// `max(x, 0)`; a NaN stays.
 pub fn relu<T: Real>(x: &[T], out: &mut [T]) {
     out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(out, x)| {
