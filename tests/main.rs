@@ -3,8 +3,10 @@
 mod algorithm2;
 mod bad_input;
 mod catalogue;
+mod cifar;
 mod closed_form;
 mod conformance;
+mod fetch;
 mod layers;
 mod new_plugin;
 mod pgd;

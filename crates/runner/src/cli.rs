@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{BadConfig, Pipeline};
-use crate::{catalogue, material, run, say};
+use crate::{catalogue, fetch, material, run, say};
 
 /// Adversarial training and robustness evaluation of image classifiers.
 #[derive(Debug, Parser)]
@@ -36,6 +36,9 @@ enum Command {
         /// Name of the plugin
         name: String,
     },
+    /// Data sets on this machine
+    #[command(subcommand)]
+    Data(fetch::Data),
 }
 
 #[derive(Debug, Args)]
@@ -58,6 +61,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
             say(&format!("{}: a sound pipeline{}\n", check.file.display(), material::check(&pipeline)?))
         }
         Command::List { kind } => say(&catalogue::list(kind.as_deref()).map_err(BadConfig)?),
+        Command::Data(data) => fetch::run(&data),
         Command::Describe { kind, name } => say(&catalogue::describe(&kind, &name).map_err(BadConfig)?),
     }
 }

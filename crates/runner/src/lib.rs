@@ -6,6 +6,7 @@ mod catalogue;
 mod cli;
 mod config;
 mod device;
+mod fetch;
 mod interrupt;
 mod material;
 mod place;

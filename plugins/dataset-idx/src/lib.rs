@@ -1,7 +1,7 @@
 //! Fashion-MNIST (Xiao, Rasul & Vollgraf 2017, <https://arxiv.org/abs/1708.07747>) and MNIST (`LeCun` et al. 1998) in their
 //! publishers' IDX files, packed or not.
 //!
-//! Both look in `root`, then in `$TEMPER_DATA/NAME`, then where Debian's packages put them. Fashion-MNIST falls back to an
+//! Both look in `root`, or else below `$TEMPER_DATA` or `data`, then where Debian's packages put them. Fashion-MNIST falls back to an
 //! embedded part of itself, drawn evenly over the classes (`embedded/draw.py`; licence in `embedded/NOTICE.md`).
 
 mod embedded;
@@ -28,7 +28,7 @@ options! {
 plugin! { Dataset "fashion-mnist";
     /// Fashion-MNIST: 60,000 + 10,000 grey images of clothes, 28 x 28, 10 classes; embedded: 10,000 + 2,000 of them.
     pub struct FashionMnist {
-        /// Folder of the IDX files; left out, `$TEMPER_DATA/fashion-mnist` and Debian's folder are tried.
+        /// Folder of the IDX files; left out, `$TEMPER_DATA` (or `data`) and Debian's folder are tried.
         pub root: Option<PathBuf> = None,
         /// `auto` (official files where found, else embedded), `official`, or `embedded`.
         pub images: Images = Images::Auto,
@@ -38,7 +38,7 @@ plugin! { Dataset "fashion-mnist";
 plugin! { Dataset "mnist";
     /// MNIST: 60,000 + 10,000 grey images of digits, 28 x 28, 10 classes.
     pub struct Mnist {
-        /// Folder of the IDX files; left out, `$TEMPER_DATA/mnist` and Debian's folder are tried.
+        /// Folder of the IDX files; left out, `$TEMPER_DATA` (or `data`) and Debian's folder are tried.
         pub root: Option<PathBuf> = None,
     }
 }
@@ -57,10 +57,40 @@ const CLOTHES: [&str; 10] = [
 ];
 const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
+/// The four packed files below `base`, each with its size and checksum.
+fn published(
+    base: &str,
+    folder: &'static str,
+    files: [(u64, Digest); 4],
+    terms: &'static str,
+) -> Publication {
+    let names = ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"];
+    let remote = |(name, (size, digest))| Remote {
+        url: format!("{base}/{name}-ubyte.gz"),
+        size,
+        digest,
+        archive: false,
+    };
+    Publication { files: names.into_iter().zip(files).map(remote).collect(), folder, terms }
+}
+
 impl Dataset for FashionMnist {
+    fn publication(&self) -> Option<Publication> {
+        Some(published(
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+            "fashion-mnist",
+            [
+                (26_421_880, Digest::Md5("8d4fb7e6c68d591d4c3dfef9ec88bf0d")),
+                (29_515, Digest::Md5("25c81989df183df01b3e8a0aad5dffbe")),
+                (4_422_102, Digest::Md5("bef4ecab320f06d8554ea6380940ec79")),
+                (5_148, Digest::Md5("bb300cfdad3c16e7a12a480ee83cd310")),
+            ],
+            "Fashion-MNIST: Zalando SE, MIT licence",
+        ))
+    }
+
     fn open(&self, split: Split) -> Result<Arc<dyn Source>> {
-        let how = "get it with `apt-get install dataset-fashion-mnist` (Debian), or put its four IDX files into one of \
-                   these folders";
+        let how = "get it with `temper data fetch fashion-mnist`, or put its four IDX files into one of these folders";
         if self.root.is_some() && self.images == Images::Embedded {
             return Err(Error::refused("`root` and `images = \"embedded\"` contradict each other"));
         }
@@ -78,9 +108,30 @@ impl Dataset for FashionMnist {
 }
 
 impl Dataset for Mnist {
+    fn publication(&self) -> Option<Publication> {
+        // The first publisher's site is gone; this is the copy that torchvision uses.
+        Some(published(
+            "https://ossci-datasets.s3.amazonaws.com/mnist",
+            "mnist",
+            [
+                (
+                    9_912_422,
+                    Digest::Sha256("440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+                ),
+                (28_881, Digest::Sha256("3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c")),
+                (
+                    1_648_877,
+                    Digest::Sha256("8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+                ),
+                (4_542, Digest::Sha256("f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6")),
+            ],
+            "MNIST: Yann LeCun, Corinna Cortes and Christopher Burges, CC BY-SA 3.0",
+        ))
+    }
+
     fn open(&self, split: Split) -> Result<Arc<dyn Source>> {
-        let how =
-            "put its four IDX files (train-images-idx3-ubyte, ...), packed or not, into one of these folders";
+        let how = "get it with `temper data fetch mnist`, or put its four IDX files (train-images-idx3-ubyte, ...), packed or \
+             not, into one of these folders";
         let files = find("mnist", self.root.as_deref(), split, how).map_err(|absent| absent.error)?;
         Ok(Arc::new(open_files(&files, &DIGITS)?))
     }
@@ -101,14 +152,6 @@ struct Files {
 
 /// The files of a split in the first folder that holds all four.
 fn find(name: &str, root: Option<&Path>, split: Split, how: &str) -> Result<Files, Absent> {
-    let folders = match root {
-        Some(root) => vec![root.to_path_buf()],
-        None => std::env::var_os("TEMPER_DATA")
-            .map(|data| PathBuf::from(data).join(name))
-            .into_iter()
-            .chain([Path::new("/usr/share/datasets").join(name)])
-            .collect(),
-    };
     let file = |folder: &Path, part: &str, what: &str| {
         // MNIST is also spread with a dot before `idx`.
         let names = ["-", "."]
@@ -117,7 +160,7 @@ fn find(name: &str, root: Option<&Path>, split: Split, how: &str) -> Result<File
         names.into_iter().chain(packed).map(|name| folder.join(name)).find(|path| path.is_file())
     };
     let (mut looked, mut in_part) = (vec![], false);
-    for folder in &folders {
+    for folder in &folders(name, root) {
         // All four or none: training and test images must not come from different places unseen.
         let [train, test] = ["train", "t10k"].map(|p| ["images", "labels"].map(|what| file(folder, p, what)));
         let some = train.iter().chain(&test).any(Option::is_some);
@@ -130,7 +173,7 @@ fn find(name: &str, root: Option<&Path>, split: Split, how: &str) -> Result<File
         looked.push(format!("{}{note}", folder.display()));
     }
     if root.is_none() && std::env::var_os("TEMPER_DATA").is_none() {
-        looked.insert(0, format!("$TEMPER_DATA/{name} (TEMPER_DATA is not set)"));
+        looked.insert(0, "$TEMPER_DATA (not set: `data` stands for it)".into());
     }
     let what = format!("{name} (training and test images with their labels)");
     Err(Absent { in_part, error: DataError::Missing { what, looked, how: how.into() } })
