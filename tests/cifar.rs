@@ -140,32 +140,56 @@ fn faults_of_the_binary_version_name_file_and_byte() {
     let bad = |file: &str, damage: fn(Vec<u8>) -> Option<Vec<u8>>, expected: &Expect| {
         damaged(binary, "cifar-10-batches-bin", file, damage, expected);
     };
-    bad("data_batch_3.bin", |bytes| Some(bytes[..7000].to_vec()), &expect![[r#"
+    bad(
+        "data_batch_3.bin",
+        |bytes| Some(bytes[..7000].to_vec()),
+        &expect![[r#"
         error: dataset `cifar10`: sets/cifar-10-batches-bin/data_batch_3.bin: the last record has 854 bytes, expected 3073 (at byte 6146)
-    "#]]);
-    bad("test_batch.bin", |_| Some(vec![]), &expect![[r#"
+    "#]],
+    );
+    bad(
+        "test_batch.bin",
+        |_| Some(vec![]),
+        &expect![[r#"
         error: dataset `cifar10`: sets/cifar-10-batches-bin/test_batch.bin: an empty file, expected records of 3073 bytes (at byte 0)
-    "#]]);
+    "#]],
+    );
     let label = |mut bytes: Vec<u8>| {
         bytes[3073] = 10;
         Some(bytes)
     };
-    bad("data_batch_5.bin", label, &expect![[r#"
+    bad(
+        "data_batch_5.bin",
+        label,
+        &expect![[r#"
         error: dataset `cifar10`: sets/cifar-10-batches-bin/data_batch_5.bin: label 10 of image 1, expected 0 to 9 (at byte 3073)
-    "#]]);
-    bad("data_batch_2.bin", |_| None, &expect![[r#"
+    "#]],
+    );
+    bad(
+        "data_batch_2.bin",
+        |_| None,
+        &expect![[r#"
         error: dataset `cifar10`: no cifar10 (training and test images with their class names) found
           looked in: sets/cifar-10-batches-bin lacks data_batch_2.bin
           get it whole with `temper data fetch cifar10`
-    "#]]);
-    bad("batches.meta.txt", |_| None, &expect![[r#"
+    "#]],
+    );
+    bad(
+        "batches.meta.txt",
+        |_| None,
+        &expect![[r#"
         error: dataset `cifar10`: no cifar10 (training and test images with their class names) found
           looked in: sets/cifar-10-batches-bin lacks batches.meta.txt
           get it whole with `temper data fetch cifar10`
-    "#]]);
-    bad("batches.meta.txt", |_| Some(b"cat\ndog\n".to_vec()), &expect![[r#"
+    "#]],
+    );
+    bad(
+        "batches.meta.txt",
+        |_| Some(b"cat\ndog\n".to_vec()),
+        &expect![[r#"
         error: dataset `cifar10`: sets/cifar-10-batches-bin/batches.meta.txt: 2 class names, expected 10
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -173,24 +197,44 @@ fn faults_of_the_python_version_name_file_and_byte() {
     let bad = |file: &str, damage: fn(Vec<u8>) -> Option<Vec<u8>>, expected: &Expect| {
         damaged(python, "cifar-10-batches-py", file, damage, expected);
     };
-    bad("data_batch_3", |bytes| Some(bytes[..7000].to_vec()), &expect![[r#"
+    bad(
+        "data_batch_3",
+        |bytes| Some(bytes[..7000].to_vec()),
+        &expect![[r#"
         error: dataset `cifar10`: sets/cifar-10-batches-py/data_batch_3: pickle: the file ends early: 9216 bytes were announced, 6853 are left (at byte 142)
-    "#]]);
+    "#]],
+    );
     let foreign = |_| Some(b"\x80\x02cos\nsystem\nU\x04true\x85R.".to_vec());
-    bad("data_batch_1", foreign, &expect![[r#"
+    bad(
+        "data_batch_1",
+        foreign,
+        &expect![[r#"
         error: dataset `cifar10`: sets/cifar-10-batches-py/data_batch_1: pickle: `os.system` is refused: only arrays of numpy are read (at byte 2)
-    "#]]);
-    bad("test_batch", |_| Some(b"\x80\x02i".to_vec()), &expect![[r#"
+    "#]],
+    );
+    bad(
+        "test_batch",
+        |_| Some(b"\x80\x02i".to_vec()),
+        &expect![[r#"
         error: dataset `cifar10`: sets/cifar-10-batches-py/test_batch: pickle: opcode 0x69 is refused: no file of CIFAR needs it (at byte 2)
-    "#]]);
-    bad("batches.meta", |_| Some(b"cat\ndog\n".to_vec()), &expect![[r#"
+    "#]],
+    );
+    bad(
+        "batches.meta",
+        |_| Some(b"cat\ndog\n".to_vec()),
+        &expect![[r#"
         error: dataset `cifar10`: sets/cifar-10-batches-py/batches.meta: pickle: not a pickle of protocol 2 or later: it does not begin with 0x80 (at byte 0)
-    "#]]);
-    bad("data_batch_2", |_| None, &expect![[r#"
+    "#]],
+    );
+    bad(
+        "data_batch_2",
+        |_| None,
+        &expect![[r#"
         error: dataset `cifar10`: no cifar10 (training and test images with their class names) found
           looked in: sets/cifar-10-batches-py lacks data_batch_2
           get it whole with `temper data fetch cifar10`
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use candle_core::{DType, Device, Tensor};
+use expect_test::Expect;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use temper_core::{Attack, Batch, Chosen, Rng};
@@ -132,4 +133,11 @@ pub(crate) fn playground(pipeline: &str) -> tempfile::TempDir {
     stripes(&folder.path().join("data"), 320, 80);
     fs::write(folder.path().join("run.toml"), pipeline).unwrap();
     folder
+}
+
+/// Runs the binary and asserts that it fails with exit code 1 and this message.
+pub(crate) fn fails(folder: &Path, args: &[&str], expected: &Expect) {
+    let output = temper(folder, args);
+    assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
+    expected.assert_eq(&stderr(&output).replace(folder.to_str().unwrap(), "FOLDER"));
 }

@@ -5,6 +5,7 @@
 
 mod augment;
 mod batches;
+mod disk;
 mod error;
 mod places;
 mod rng;
@@ -13,6 +14,7 @@ mod subset;
 
 pub use augment::{Augment, Fill};
 pub use batches::{Batches, RawBatch};
+pub use disk::{hex, rename_synced};
 pub use error::{Error, Result};
 pub use places::{Digest, Publication, Remote, folders, home};
 pub use rng::Rng;

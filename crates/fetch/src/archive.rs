@@ -7,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType};
+use temper_data::rename_synced;
 
-use crate::download::rename;
 use crate::error::{Error, Result, io};
 
 /// Unpacked bytes beyond which an archive is none of a data set.
@@ -22,7 +22,7 @@ pub(crate) fn unpack(archive: &Path, to: &Path, folder: &str) -> Result<()> {
     let unpacked = entries(archive, &beside, folder).and_then(|()| {
         let whole = beside.join(folder);
         match whole.is_dir() {
-            true => rename(&whole, &to.join(folder)),
+            true => rename_synced(&whole, &to.join(folder)).map_err(io(&to.join(folder))),
             false => {
                 Err(Error::Archive { file: archive.into(), what: format!("it brings no folder {folder}") })
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use md5::Md5;
 use sha2::Sha256;
-use temper_data::{Digest, Remote};
+use temper_data::{Digest, Remote, hex, rename_synced};
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 
@@ -106,7 +106,7 @@ impl<'a> Download<'a> {
             return Err(Error::Digest { url: self.url.into(), got, want: want.into() });
         }
         File::open(&self.part).and_then(|part| part.sync_all()).map_err(io(&self.part))?;
-        rename(&self.part, self.file)
+        rename_synced(&self.part, self.file).map_err(io(self.file))
     }
 
     /// One connection, from byte `from` on if the server can.
@@ -207,19 +207,8 @@ fn hash<H: sha2::Digest>(file: &Path) -> Result<String> {
     let (mut hash, mut buffer) = (H::new(), vec![0; 1 << 16]);
     loop {
         match bytes.read(&mut buffer).map_err(io(file))? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            0 => return Ok(hex(&hash.finalize())),
             n => hash.update(&buffer[..n]),
         }
     }
-}
-
-/// Renames within a folder, so that a power cut does not undo it.
-pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(io(to))?;
-    // Only Unix opens folders to sync them.
-    #[cfg(unix)]
-    if let Some(folder) = to.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io(folder))?;
-    }
-    Ok(())
 }

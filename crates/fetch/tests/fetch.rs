@@ -114,7 +114,7 @@ fn serve(
 
 /// A publication of one file with this content, as `DIR/set/file.bin` or as an archive that brings the folder `set`.
 fn publication(content: &[u8], archive: bool) -> Publication {
-    let hash: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = temper_data::hex(&Sha256::digest(content));
     let name = if archive { "set.tar.gz" } else { "file.bin" };
     let remote = Remote {
         url: format!("http://publisher.invalid/{name}"),
@@ -230,7 +230,7 @@ fn what_is_not_the_published_file_is_refused() {
         refused(Answer::Other(content[1..].to_vec())),
         "URL/file.bin: the server has 299999 bytes, the published file 300000; nothing was kept"
     );
-    let endless = refused(Answer::Unsized([&content[..], &[0; 100_000]].concat()));
+    let endless = refused(Answer::Unsized([&content[..], &vec![0; 100_000]].concat()));
     assert!(endless.contains(" bytes, the published file 300000; nothing was kept"), "{endless}");
     assert_eq!(refused(Answer::Status(404)), "URL/file.bin: the server answers 404");
 }

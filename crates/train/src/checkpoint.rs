@@ -9,6 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use temper_data::hex;
 
 use crate::error::{Error, Result};
 use crate::files::{ABOUT, rename, save_beside, tensor_bytes};
@@ -165,10 +166,6 @@ pub fn put_aside(file: &Path) -> Result<PathBuf> {
     let aside = file.with_extension("damaged.safetensors");
     rename(file, &aside)?;
     Ok(aside)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Where `part` first stands in `bytes`.

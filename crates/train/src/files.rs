@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
+use temper_data::rename_synced;
 
 use crate::error::{Error, Result};
 
@@ -121,12 +122,5 @@ pub(crate) fn save_beside(file: &Path, bytes: &[u8]) -> Result<PathBuf> {
 
 /// Renames a file within its folder, so that a power cut does not undo it.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
-    let failed = |source| Error::Write { file: to.into(), source };
-    fs::rename(from, to).map_err(failed)?;
-    // Only Unix opens folders to sync them.
-    #[cfg(unix)]
-    if let Some(folder) = to.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    }
-    Ok(())
+    rename_synced(from, to).map_err(|source| Error::Write { file: to.into(), source })
 }

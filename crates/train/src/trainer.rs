@@ -1,5 +1,6 @@
 //! The loop of Algorithm 1.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,23 +51,10 @@ impl<'a> Trainer<'a> {
 
     /// The state before the first epoch.
     pub fn start(&self, network: temper_core::nn::Network, samples: usize) -> Result<State> {
-        let classifier = match &self.plan.init {
-            Some(file) => {
-                let fault =
-                    |e: temper_core::nn::Error| Error::File { file: file.clone(), what: e.to_string() };
-                let classifier = Classifier::new(network, &load_weights(file)?).map_err(fault)?;
-                for (name, weight) in classifier.weights() {
-                    if !is_finite(&weight)? {
-                        let what = format!("its values of `{name}` are not all finite");
-                        return Err(Error::File { file: file.clone(), what });
-                    }
-                }
-                classifier
-            }
-            None => {
-                let mut rng = Rng::new(self.seed, "weights").sample(0);
-                Classifier::random(network, DType::F32, &mut rng)?
-            }
+        let classifier = if let Some(file) = &self.plan.init {
+            initial(network, file)?
+        } else {
+            Classifier::random(network, DType::F32, &mut Rng::new(self.seed, "weights").sample(0))?
         };
         let classifier = classifier.to_device(&self.device)?;
         let memory = match &self.plan.epsilon {
@@ -143,25 +131,17 @@ impl<'a> Trainer<'a> {
         loop {
             let asked = Instant::now();
             let Some(raw) = stream.next() else { break };
-            let waiting = asked.elapsed();
+            let waiting = asked.elapsed().as_secs_f64();
             let number = state.progress.batches + 1;
-            let batch = Batch::new(raw?, &self.device)?;
-            let passes = (self.passes.forwards(), self.passes.backwards());
-            let (loss, accuracy) = self.batch(state, &batch, rate).map_err(|error| match error {
+            self.counted(state, &Batch::new(raw?, &self.device)?, rate).map_err(|error| match error {
                 Error::Diverged { loss, ids, rate, .. } => {
                     Error::Diverged { loss, epoch: epoch + 1, batch: number, batches, ids, rate }
                 }
                 other => Error::Step { epoch: epoch + 1, batch: number, batches, error: Box::new(other) },
             })?;
             let progress = &mut state.progress;
-            progress.batches = number;
-            progress.samples += batch.len();
-            progress.loss += loss * batch.len() as f64;
-            progress.right += accuracy * batch.len() as f64;
-            progress.forwards += self.passes.forwards() - passes.0;
-            progress.backwards += self.passes.backwards() - passes.1;
+            progress.waiting += waiting;
             progress.seconds += asked.elapsed().as_secs_f64();
-            progress.waiting += waiting.as_secs_f64();
             if looked.elapsed() > GLIMPSES || number == batches {
                 looked = Instant::now();
                 watch.glimpse(&Glimpse {
@@ -182,6 +162,20 @@ impl<'a> Trainer<'a> {
         let progress = std::mem::take(&mut state.progress);
         state.epoch += 1;
         Ok(Some(EpochReport::new(state.epoch, &progress, rate, &state.memory)))
+    }
+
+    /// One step, which the epoch's progress then counts, but for its time.
+    fn counted(&self, state: &mut State, batch: &Batch, rate: f64) -> Result<()> {
+        let passes = (self.passes.forwards(), self.passes.backwards());
+        let (loss, accuracy) = self.batch(state, batch, rate)?;
+        let progress = &mut state.progress;
+        progress.batches += 1;
+        progress.samples += batch.len();
+        progress.loss += loss * batch.len() as f64;
+        progress.right += accuracy * batch.len() as f64;
+        progress.forwards += self.passes.forwards() - passes.0;
+        progress.backwards += self.passes.backwards() - passes.1;
+        Ok(())
     }
 
     /// One step: radii, attack, loss, optimiser. Returns loss and accuracy.
@@ -222,6 +216,18 @@ impl<'a> Trainer<'a> {
         state.sgd.step(&state.classifier, &loss.backward()?, rate)?;
         Ok((value, accuracy))
     }
+}
+
+/// A network with the weights of a file.
+fn initial(network: temper_core::nn::Network, file: &Path) -> Result<Classifier> {
+    let fault = |what: String| Error::File { file: file.into(), what };
+    let classifier = Classifier::new(network, &load_weights(file)?).map_err(|e| fault(e.to_string()))?;
+    for (name, weight) in classifier.weights() {
+        if !is_finite(&weight)? {
+            return Err(fault(format!("its values of `{name}` are not all finite")));
+        }
+    }
+    Ok(classifier)
 }
 
 /// Refuses weights that are not finite.
