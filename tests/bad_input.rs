@@ -45,26 +45,26 @@ fn unknown_field_at_any_depth() {
     bad(
         "epochs = 3",
         "epoch = 3",
-        &expect![[r#"
+        &expect![[r"
             error: run.toml:6:1: unknown field `epoch`; did you mean `epochs`? known: `epochs`, `init`, `batch`, `augment`, `loss`, `attack`, `norm`, `epsilon`, `batch_norm`, `attack_batch_norm`, `optimizer`, `schedule`
               at train.epoch
-        "#]],
+        "]],
     );
     bad(
         "attack.pgd = { steps = 5, step",
         "attack.pgd = { stpe = 5, step",
-        &expect![[r#"
+        &expect![[r"
             error: run.toml:18:16: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `restarts`, `judge`, `target`
               at evaluate[1].attack.pgd.stpe
-        "#]],
+        "]],
     );
     bad(
         "beta = 0.4 }",
         "probe.pgd = { stesp = 1 } }",
-        &expect![[r#"
+        &expect![[r"
             error: run.toml:9:84: unknown field `stesp`; did you mean `steps`? known: `steps`, `step`, `relative_step`, `start`, `restarts`, `judge`, `target`
               at train.epsilon.instance-adaptive.probe.pgd.stesp
-        "#]],
+        "]],
     );
 }
 
@@ -251,19 +251,19 @@ name = "pgd"
 
     // Broken syntax too, and settings.
     fs::write(folder.path().join("run.toml"), "seed = = 1\n[train\nepochs = 3\nx = 'a\n").unwrap();
-    expect![[r#"
+    expect![[r"
         error: run.toml:1:8: extra `=`, expected nothing
         error: run.toml:2:7: unclosed table, expected `]`
-    "#]]
+    "]]
     .assert_eq(&stderr(&temper(folder.path(), &["run", "run.toml"])));
     fs::write(folder.path().join("run.toml"), STRIPES).unwrap();
     let sets = ["--set", "train.epochs", "--set", "evaluate.9.radius=1", "--set", "seed"];
     let output = temper(folder.path(), &[&["run", "run.toml"], &sets[..]].concat());
-    expect![[r#"
+    expect![[r"
         error: --set train.epochs: expected KEY=VALUE
         error: --set seed: expected KEY=VALUE
         error: --set evaluate.9.radius=1: evaluate: no entry `9`; it has 2, counted from 0
-    "#]]
+    "]]
     .assert_eq(&stderr(&output));
 }
 
@@ -357,11 +357,11 @@ fn missing_or_damaged_data() {
     fails(
         folder.path(),
         &run,
-        &expect![[r#"
+        &expect![[r"
             error: dataset `fashion-mnist`: no fashion-mnist (training and test images with their labels) found
               looked in: data (only some of the four files are there)
               get it with `temper data fetch fashion-mnist`, or put its four IDX files into one of these folders
-        "#]],
+        "]],
     );
     assert!(!folder.path().join("runs").exists(), "bad data left something behind");
     // A pipeline is sound where its data is not.

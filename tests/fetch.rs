@@ -37,9 +37,9 @@ fn an_unknown_data_set_is_refused_with_those_known() {
     let folder = tempfile::tempdir().unwrap();
     let output = temper(folder.path(), &["data", "fetch", "cifar-10"]);
     assert_eq!(output.status.code(), Some(2));
-    expect![[r#"
+    expect![[r"
         error: unknown dataset `cifar-10`; did you mean `cifar10`? known: `cifar10`, `cifar100`, `fashion-mnist`, `mnist`
-    "#]].assert_eq(&stderr(&output));
+    "]].assert_eq(&stderr(&output));
 }
 
 /// A server that gives this answer to every request.

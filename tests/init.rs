@@ -38,17 +38,17 @@ fn weights_that_do_not_fit_are_refused() {
     fails(
         folder.path(),
         &["run", "run.toml"],
-        &expect![[r#"
+        &expect![[r"
         error: cannot read weights.safetensors: No such file or directory (os error 2)
-    "#]],
+    "]],
     );
     fs::write(folder.path().join("weights.safetensors"), "no").unwrap();
     fails(
         folder.path(),
         &["run", "run.toml"],
-        &expect![[r#"
+        &expect![[r"
         error: weights.safetensors: not safetensors: header too small
-    "#]],
+    "]],
     );
     let other = STRIPES.replace("channels = [4, 8]", "channels = [4, 9]");
     fs::write(folder.path().join("other.toml"), other).unwrap();
@@ -58,9 +58,9 @@ fn weights_that_do_not_fit_are_refused() {
     fails(
         folder.path(),
         &["run", "run.toml"],
-        &expect![[r#"
+        &expect![[r"
         error: weights.safetensors: weights do not belong to this network: `conv2.weight` has shape [9, 4, 3, 3], expected [8, 4, 3, 3]
-    "#]],
+    "]],
     );
     let both = ["--set", "train.batch_norm=frozen", "--set", "train.attack_batch_norm=train"];
     let output = temper(folder.path(), &[&["check", "run.toml"], &both[..]].concat());

@@ -1,4 +1,4 @@
-//! ResNet against `PyTorch` (`golden/resnet.py` made the values): the same state dictionary gives the same logits and
+//! `ResNet` against `PyTorch` (`golden/resnet.py` made the values): the same state dictionary gives the same logits and
 //! gradients in all three modes of batch norm, by our kernels and by candle's operations.
 
 use std::collections::{BTreeMap, BTreeSet};

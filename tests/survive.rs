@@ -185,11 +185,11 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
     }
     let output = temper(folder, &["run", "run.toml", "--resume"]);
     assert_eq!(output.status.code(), Some(1));
-    expect![[r#"
+    expect![[r"
         error: runs/run/checkpoint.safetensors: damaged checkpoint: header too small
           and the one before it: runs/run/checkpoint.previous.safetensors: damaged checkpoint: header too small
           start anew with --force or --out DIR
-    "#]].assert_eq(&stderr(&output));
+    "]].assert_eq(&stderr(&output));
 }
 
 #[cfg(unix)]

@@ -117,6 +117,7 @@ impl<'a> Download<'a> {
         }
         let response = match request.call() {
             Ok(response) => response,
+            Err(ureq::Error::BadUri(why)) => return Err(Error::Address { url: self.url.into(), why }),
             Err(error) => return Ok(End::Broken(error.to_string())),
         };
         let start = match response.status() {

@@ -8,6 +8,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What can go wrong with a download.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// An address that names no server.
+    #[error("{url}: {why}; an address begins with http:// or https://")]
+    Address {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The server refused.
     #[error("{url}: the server answers {status}")]
     Status {

@@ -175,12 +175,12 @@ impl Pipeline {
             return Err(BadConfig::of(bad));
         }
         let told = |offset: usize, path: &str, message: &str| {
-            let place = match changes.iter().find(|set| offset > text.len() && offset < set.line.len()) {
-                Some(set) => format!("--set {}", set.argument),
-                None => {
-                    let (line, column) = line_column(text, offset);
-                    format!("{file}:{line}:{column}")
-                }
+            let mut sets = changes.iter();
+            let place = if let Some(set) = sets.find(|set| offset > text.len() && offset < set.line.len()) {
+                format!("--set {}", set.argument)
+            } else {
+                let (line, column) = line_column(text, offset);
+                format!("{file}:{line}:{column}")
             };
             let at = if path.is_empty() { String::new() } else { format!("\n  at {path}") };
             format!("{place}: {message}{at}")

@@ -27,7 +27,7 @@ pub(crate) enum Data {
 pub(crate) struct Options {
     /// Its name, as pipelines use it
     name: String,
-    /// Folder of all data sets, instead of $TEMPER_DATA or `data`
+    /// Folder of all data sets, instead of `$TEMPER_DATA` or `data`
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     /// Address of a folder with the same files, instead of the publisher's

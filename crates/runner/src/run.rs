@@ -159,13 +159,11 @@ fn judge(
         };
         let evaluation = evaluate(&frozen, &material.test, entry, batch, pipeline.seed, device, &mut watch);
         bar.finish_and_clear();
-        match evaluation.with_context(|| format!("evaluation `{}`", entry.name))? {
-            Some(evaluation) => done.push(evaluation),
-            None => {
-                let what = format!("in the evaluation `{}`; training is done and kept", entry.name);
-                return Err(interrupt.stopped(&what));
-            }
-        }
+        let Some(evaluation) = evaluation.with_context(|| format!("evaluation `{}`", entry.name))? else {
+            let what = format!("in the evaluation `{}`; training is done and kept", entry.name);
+            return Err(interrupt.stopped(&what));
+        };
+        done.push(evaluation);
     }
     Ok(done)
 }

@@ -94,10 +94,14 @@ impl RunDir {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
+                // A run that has just begun has not written its number yet.
                 let holder = fs::read_to_string(&file).unwrap_or_default();
+                let holder = match holder.trim() {
+                    "" => String::new(),
+                    process => format!(" (process {process})"),
+                };
                 bail!(
-                    "another temper is writing into {at} (process {})\n  wait for it, or choose another place with --out DIR",
-                    holder.trim()
+                    "another temper is writing into {at}{holder}\n  wait for it, or choose another place with --out DIR"
                 )
             }
             // Some network file systems cannot lock.

@@ -1,38 +1,55 @@
 //! The binary version: records of one or two label bytes and 3,072 pixel bytes; class names in a text file.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use temper_core::DataError;
 
-use crate::{PIXELS, Part, check_labels};
+use crate::images::{PIXELS, Part, load, wrong_count, wrong_label};
 
 /// Reads a file of records with `labels` label bytes each, of which the last counts.
 pub(crate) fn read(file: PathBuf, labels: usize, classes: usize) -> Result<Part, DataError> {
-    let bytes = fs::read(&file).map_err(|source| DataError::Io { file: file.clone(), source })?;
-    parse(file, bytes, labels, classes)
-}
-
-fn parse(file: PathBuf, bytes: Vec<u8>, labels: usize, classes: usize) -> Result<Part, DataError> {
-    let record = labels + PIXELS;
-    let over = bytes.len() % record;
-    if bytes.is_empty() || over != 0 {
-        let at = Some((bytes.len() - over) as u64);
-        let what = match bytes.is_empty() {
-            true => format!("an empty file, expected records of {record} bytes"),
-            false => format!("the last record has {over} bytes, expected {record}"),
-        };
-        return Err(DataError::Malformed { file, at, what });
-    }
-    let found: Vec<u8> = bytes.chunks_exact(record).map(|record| record[labels - 1]).collect();
-    check_labels(&file, &found, classes, |i| Some((i * record + labels - 1) as u64))?;
-    Ok(Part { file, bytes, stride: record, offset: labels, labels: found })
+    let bytes = load(&file)?;
+    part(bytes, labels, classes).map_err(|(at, what)| malformed(file, at, what))
 }
 
 /// The names of the classes, a line each.
-pub(crate) fn class_names(file: &Path) -> Result<Vec<String>, DataError> {
-    let text = fs::read_to_string(file).map_err(|source| DataError::Io { file: file.into(), source })?;
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(Into::into).collect())
+pub(crate) fn class_names(file: &Path, classes: usize) -> Result<Vec<String>, DataError> {
+    names(&load(file)?, classes).map_err(|(at, what)| malformed(file.into(), at, what))
+}
+
+fn malformed(file: PathBuf, at: usize, what: String) -> DataError {
+    DataError::Malformed { file, at: Some(at as u64), what }
+}
+
+fn part(bytes: Vec<u8>, labels: usize, classes: usize) -> Result<Part, (usize, String)> {
+    let record = labels + PIXELS;
+    if bytes.is_empty() {
+        return Err((0, format!("an empty file, expected records of {record} bytes")));
+    }
+    let over = bytes.len() % record;
+    if over != 0 {
+        let at = bytes.len() - over;
+        return Err((at, format!("the last record has {over} bytes, expected {record}")));
+    }
+    let found: Vec<u8> = bytes.chunks_exact(record).map(|record| record[labels - 1]).collect();
+    match found.iter().position(|label| usize::from(*label) >= classes) {
+        Some(image) => Err((image * record + labels - 1, wrong_label(found[image], image, classes))),
+        None => Ok(Part { bytes, offset: labels, stride: record, labels: found }),
+    }
+}
+
+fn names(bytes: &[u8], classes: usize) -> Result<Vec<String>, (usize, String)> {
+    let text = str::from_utf8(bytes)
+        .map_err(|fault| (fault.valid_up_to(), "class names that are not UTF-8".to_string()))?;
+    let names: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_string()).collect();
+    if let Some(line) = names.iter().position(String::is_empty) {
+        let at = text.split_inclusive('\n').take(line).map(str::len).sum();
+        return Err((at, format!("no class name in line {}", line + 1)));
+    }
+    match names.len() == classes {
+        true => Ok(names),
+        false => Err((bytes.len(), wrong_count(names.len(), classes))),
+    }
 }
 
 #[cfg(test)]
@@ -44,31 +61,42 @@ mod tests {
         labels.iter().enumerate().flat_map(record).collect()
     }
 
-    fn read(bytes: Vec<u8>, labels: usize, classes: usize) -> Result<Part, String> {
-        parse("f".into(), bytes, labels, classes).map_err(|e| e.to_string())
-    }
-
     #[test]
     fn records_of_both_kinds_give_their_last_label() {
-        assert_eq!(read(records(&[&[3], &[9]]), 1, 10).unwrap().labels, [3, 9]);
-        assert_eq!(read(records(&[&[19, 99], &[0, 7]]), 2, 100).unwrap().labels, [99, 7]);
+        assert_eq!(part(records(&[&[3], &[9]]), 1, 10).unwrap().labels, [3, 9]);
+        let part = part(records(&[&[19, 99], &[0, 7]]), 2, 100).unwrap();
+        assert_eq!(part.labels, [99, 7]);
+        assert_eq!(part.bytes[part.offset + part.stride..], [1; PIXELS]);
     }
 
     #[test]
     fn faults_name_the_byte() {
         let mut cut = records(&[&[3], &[9]]);
         cut.truncate(4000);
-        let faults = [
-            (read(cut, 1, 10), "f: the last record has 927 bytes, expected 3073 (at byte 3073)"),
-            (read(vec![], 1, 10), "f: an empty file, expected records of 3073 bytes (at byte 0)"),
-            (read(records(&[&[3], &[10]]), 1, 10), "f: label 10 of image 1, expected 0 to 9 (at byte 3073)"),
-            (
-                read(records(&[&[0, 3], &[0, 100]]), 2, 100),
-                "f: label 100 of image 1, expected 0 to 99 (at byte 3075)",
-            ),
-        ];
-        for (got, want) in faults {
-            assert_eq!(got.unwrap_err(), want);
+        for (bytes, labels, classes, at, what) in [
+            (cut, 1, 10, 3073, "the last record has 927 bytes, expected 3073"),
+            (vec![5], 2, 100, 0, "the last record has 1 bytes, expected 3074"),
+            (vec![], 1, 10, 0, "an empty file, expected records of 3073 bytes"),
+            (records(&[&[3], &[10]]), 1, 10, 3073, "label 10 of image 1, expected 0 to 9"),
+            (records(&[&[255, 3], &[0, 100]]), 2, 100, 3075, "label 100 of image 1, expected 0 to 99"),
+        ] {
+            assert_eq!(part(bytes, labels, classes).unwrap_err(), (at, what.to_string()));
+        }
+    }
+
+    #[test]
+    fn class_names_are_lines() {
+        for good in ["a\nb\n", "a\nb", "a\r\nb\r\n", "a\nb\n\n \n"] {
+            assert_eq!(names(good.as_bytes(), 2).unwrap(), ["a", "b"], "{good:?}");
+        }
+        for (bytes, at, what) in [
+            (&b"a\n"[..], 2, "1 class names, expected 2"),
+            (b"", 0, "0 class names, expected 2"),
+            (b"a\n\nb\n", 2, "no class name in line 2"),
+            (b"\na\n", 0, "no class name in line 1"),
+            (b"a\n\xff\n", 2, "class names that are not UTF-8"),
+        ] {
+            assert_eq!(names(bytes, 2).unwrap_err(), (at, what.to_string()));
         }
     }
 }

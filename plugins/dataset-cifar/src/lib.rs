@@ -1,14 +1,18 @@
 //! CIFAR-10 and CIFAR-100 (Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images",
 //! <https://www.cs.toronto.edu/~kriz/cifar.html>): 50,000 + 10,000 colour images, 32 x 32, in their publisher's binary or
 //! Python version.
+//!
+//! Both look in `root`, then for the published folders below `$TEMPER_DATA` (or `data`) and `/usr/share/datasets`.
 
 mod binary;
+mod folder;
+mod images;
 mod pickle;
 mod python;
 
-use std::path::Path;
 use std::sync::Arc;
 
+use folder::{CIFAR10, CIFAR100, Cifar};
 use temper_core::prelude::*;
 
 plugin! { Dataset "cifar10";
@@ -26,93 +30,6 @@ plugin! { Dataset "cifar100";
         pub root: Option<PathBuf> = None,
     }
 }
-
-/// Pixel bytes of an image: three planes, then rows.
-const PIXELS: usize = 3 * 32 * 32;
-
-/// How a version's files are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Binary,
-    Python,
-}
-
-/// One of the two data sets.
-#[derive(Debug)]
-struct Cifar {
-    /// Name in TOML.
-    name: &'static str,
-    classes: usize,
-    /// Bytes of a binary record before its pixels; the last of them is the label.
-    labels: usize,
-    /// Keys of the labels and of the class names in the Python version.
-    keys: [&'static str; 2],
-    versions: [Version; 2],
-}
-
-/// The files of one version.
-#[derive(Debug)]
-struct Version {
-    format: Format,
-    /// The published folder.
-    folder: &'static str,
-    train: &'static [&'static str],
-    test: &'static [&'static str],
-    /// The file of class names.
-    meta: &'static str,
-}
-
-const CIFAR10: Cifar = Cifar {
-    name: "cifar10",
-    classes: 10,
-    labels: 1,
-    keys: ["labels", "label_names"],
-    versions: [
-        Version {
-            format: Format::Binary,
-            folder: "cifar-10-batches-bin",
-            train: &[
-                "data_batch_1.bin",
-                "data_batch_2.bin",
-                "data_batch_3.bin",
-                "data_batch_4.bin",
-                "data_batch_5.bin",
-            ],
-            test: &["test_batch.bin"],
-            meta: "batches.meta.txt",
-        },
-        Version {
-            format: Format::Python,
-            folder: "cifar-10-batches-py",
-            train: &["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"],
-            test: &["test_batch"],
-            meta: "batches.meta",
-        },
-    ],
-};
-
-const CIFAR100: Cifar = Cifar {
-    name: "cifar100",
-    classes: 100,
-    labels: 2,
-    keys: ["fine_labels", "fine_label_names"],
-    versions: [
-        Version {
-            format: Format::Binary,
-            folder: "cifar-100-binary",
-            train: &["train.bin"],
-            test: &["test.bin"],
-            meta: "fine_label_names.txt",
-        },
-        Version {
-            format: Format::Python,
-            folder: "cifar-100-python",
-            train: &["train"],
-            test: &["test"],
-            meta: "meta",
-        },
-    ],
-};
 
 impl Dataset for Cifar10 {
     fn open(&self, split: Split) -> Result<Arc<dyn Source>> {
@@ -134,143 +51,143 @@ impl Dataset for Cifar100 {
     }
 }
 
-/// The binary version, as its page publishes it, with MD5 sums.
+/// The binary version; the publisher's page gives MD5 sums.
 fn published(archive: &str, size: u64, md5: &'static str, cifar: &Cifar) -> Publication {
+    let url = format!("https://www.cs.toronto.edu/~kriz/{archive}");
     Publication {
-        files: vec![Remote {
-            url: format!("https://www.cs.toronto.edu/~kriz/{archive}"),
-            size,
-            digest: Digest::Md5(md5),
-            archive: true,
-        }],
-        folder: cifar.versions[0].folder,
-        terms: "Alex Krizhevsky, Vinod Nair and Geoffrey Hinton; no licence is stated, the page asks to cite the \
-                technical report (Krizhevsky 2009)",
+        files: vec![Remote { url, size, digest: Digest::Md5(md5), archive: true }],
+        folder: cifar.binary_folder(),
+        terms: "Alex Krizhevsky, Vinod Nair and Geoffrey Hinton; they state no licence and ask that the technical \
+                report (Krizhevsky 2009) be cited",
     }
 }
 
-/// Images of one file.
-#[derive(Debug)]
-struct Part {
-    file: PathBuf,
-    /// Contents of the file, or the pixels alone.
-    bytes: Vec<u8>,
-    /// Bytes from one image's pixels to the next one's, and before the first.
-    stride: usize,
-    offset: usize,
-    labels: Vec<u8>,
-}
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
 
-/// Images in memory, in the order of their files.
-#[derive(Debug)]
-struct Images {
-    parts: Vec<Part>,
-    classes: Vec<String>,
-    origin: String,
-}
+    use super::*;
 
-impl Cifar {
-    fn open(&self, root: Option<&Path>, split: Split) -> Result<Images, DataError> {
-        let (folder, version) = self.find(root)?;
-        let meta = folder.join(version.meta);
-        let classes = match version.format {
-            Format::Binary => binary::class_names(&meta)?,
-            Format::Python => python::class_names(&meta, self.keys[1])?,
-        };
-        if classes.len() != self.classes {
-            let what = format!("{} class names, expected {}", classes.len(), self.classes);
-            return Err(DataError::Malformed { file: meta, at: None, what });
+    const BATCH: usize = 2 * 3073;
+
+    /// A folder of small files: batch `i` has two images of the label `i`, the test batch two of label 9.
+    fn cifar10(folder: &Path) {
+        fs::create_dir_all(folder).unwrap();
+        for i in 1..=5u8 {
+            fs::write(folder.join(format!("data_batch_{i}.bin")), [i; BATCH]).unwrap();
         }
-        let files = if split == Split::Train { version.train } else { version.test };
-        let read = |name: &&str| match version.format {
-            Format::Binary => binary::read(folder.join(name), self.labels, self.classes),
-            Format::Python => python::read(folder.join(name), self.keys[0], self.classes),
-        };
-        let parts = files.iter().map(read).collect::<Result<_, _>>()?;
-        let format = if version.format == Format::Binary { "binary" } else { "Python" };
-        Ok(Images { parts, classes, origin: format!("{} ({format} version)", folder.display()) })
+        fs::write(folder.join("test_batch.bin"), [9; BATCH]).unwrap();
+        fs::write(folder.join("batches.meta.txt"), "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n").unwrap();
     }
 
-    /// The first folder that holds a version whole; one that holds only a part of one is an error that names what lacks.
-    fn find(&self, root: Option<&Path>) -> Result<(PathBuf, &Version), DataError> {
-        let mut looked = vec![];
-        let candidates = self.versions.iter().flat_map(|version| {
-            let places = match root {
-                // The published folder itself, or one that holds it.
-                Some(root) => vec![root.to_path_buf(), root.join(version.folder)],
-                None => folders(version.folder, None),
-            };
-            places.into_iter().map(move |place| (place, version))
-        });
-        for (folder, version) in candidates {
-            let images = || version.train.iter().chain(version.test);
-            let lacking: Vec<&str> =
-                images().chain([&version.meta]).copied().filter(|f| !folder.join(f).is_file()).collect();
-            if lacking.is_empty() {
-                return Ok((folder, version));
-            }
-            if images().any(|file| folder.join(file).is_file()) {
-                let what = format!("{} lacks {}", folder.display(), lacking.join(", "));
-                let how = format!("get it whole with `temper data fetch {}`", self.name);
-                return Err(DataError::Missing { what: self.what(), looked: vec![what], how });
-            }
-            looked.push(folder.display().to_string());
+    /// The same in the Python version, but all batches are the fixture's three images.
+    fn cifar10_python(folder: &Path) {
+        fs::create_dir_all(folder).unwrap();
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        for name in
+            ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"]
+        {
+            fs::copy(fixtures.join("py2-batch.pickle"), folder.join(name)).unwrap();
         }
-        if root.is_none() && std::env::var_os("TEMPER_DATA").is_none() {
-            looked.insert(0, "$TEMPER_DATA (not set: `data` stands for it)".into());
+        fs::copy(fixtures.join("py2-meta.pickle"), folder.join("batches.meta")).unwrap();
+    }
+
+    fn open(root: &Path, split: Split) -> Result<Arc<dyn Source>, String> {
+        let said = |e: Error| e.to_string().replace(root.to_str().unwrap(), "ROOT");
+        Cifar10 { root: Some(root.into()) }.open(split).map_err(said)
+    }
+
+    #[test]
+    fn batches_follow_each_other() {
+        let root = tempfile::tempdir().unwrap();
+        cifar10(root.path());
+        let train = open(root.path(), Split::Train).unwrap();
+        assert_eq!((train.len(), train.classes().join("")), (10, "abcdefghij".into()));
+        for i in 0..10 {
+            let value = i as u8 / 2 + 1;
+            let image = Image { shape: [3, 32, 32], bytes: vec![value; 3072] };
+            assert_eq!(train.read(i).unwrap(), (image, u32::from(value)));
         }
-        let how = format!(
-            "get it with `temper data fetch {}`, or put the folder {} or {} there",
-            self.name, self.versions[0].folder, self.versions[1].folder
+        let past = train.read(10).unwrap_err().to_string();
+        assert!(past.ends_with("(binary version): image 10 was asked for, there are 10"), "{past}");
+        let test = open(root.path(), Split::Test).unwrap();
+        assert_eq!((test.len(), test.read(1).unwrap().1), (2, 9));
+    }
+
+    #[test]
+    fn both_versions_are_found_in_a_folder_or_below_it() {
+        let root = tempfile::tempdir().unwrap();
+        let origin = || {
+            let origin = open(root.path(), Split::Test).unwrap().origin();
+            origin.replace(root.path().to_str().unwrap(), "ROOT")
+        };
+        cifar10_python(&root.path().join("cifar-10-batches-py"));
+        assert_eq!(origin(), "ROOT/cifar-10-batches-py (Python version)");
+        cifar10(&root.path().join("cifar-10-batches-bin"));
+        assert_eq!(origin(), "ROOT/cifar-10-batches-bin (binary version)");
+        cifar10_python(root.path());
+        fs::remove_dir_all(root.path().join("cifar-10-batches-bin")).unwrap();
+        assert_eq!(origin(), "ROOT (Python version)");
+        cifar10(root.path());
+        assert_eq!(origin(), "ROOT (binary version)");
+    }
+
+    #[test]
+    fn what_lacks_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let said = || open(root.path(), Split::Test).map(|source| source.origin()).unwrap_err();
+        assert_eq!(
+            said(),
+            "no cifar10 (training and test images with their class names) found\n  \
+             looked in: ROOT\n             ROOT/cifar-10-batches-bin\n             ROOT/cifar-10-batches-py\n  \
+             get it with `temper data fetch cifar10`, or put the folder cifar-10-batches-bin or \
+             cifar-10-batches-py there"
         );
-        Err(DataError::Missing { what: self.what(), looked, how })
-    }
-
-    fn what(&self) -> String {
-        format!("{} (training and test images with their class names)", self.name)
-    }
-}
-
-impl Source for Images {
-    fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.labels.len()).sum()
-    }
-
-    fn classes(&self) -> &[String] {
-        &self.classes
-    }
-
-    fn read(&self, index: usize) -> Result<(Image, u32), DataError> {
-        let mut at = index;
-        for part in &self.parts {
-            if let Some(label) = part.labels.get(at) {
-                let bytes = part.bytes[part.offset + at * part.stride..][..PIXELS].to_vec();
-                return Ok((Image { shape: [3, 32, 32], bytes }, u32::from(*label)));
-            }
-            at -= part.labels.len();
+        let folder = root.path().join("cifar-10-batches-bin");
+        // A whole version elsewhere does not stand in for a part of one.
+        cifar10_python(root.path());
+        cifar10(&folder);
+        for missing in ["data_batch_3.bin", "batches.meta.txt"] {
+            let kept = fs::read(folder.join(missing)).unwrap();
+            fs::remove_file(folder.join(missing)).unwrap();
+            let said = said();
+            let place = format!("looked in: ROOT/cifar-10-batches-bin lacks {missing}\n");
+            assert!(said.contains(&place) && said.ends_with("with `temper data fetch cifar10`"), "{said}");
+            fs::write(folder.join(missing), kept).unwrap();
         }
-        let what = format!("image {index} was asked for, there are {}", self.len());
-        let file = self.parts.first().map(|part| part.file.clone()).unwrap_or_default();
-        Err(DataError::Malformed { file, at: None, what })
     }
 
-    fn origin(&self) -> String {
-        self.origin.clone()
-    }
-}
+    #[test]
+    fn fine_labels_count() {
+        let root = tempfile::tempdir().unwrap();
+        let record = |fine: u8| [&[19, fine][..], &[fine; 3072]].concat();
+        fs::write(root.path().join("train.bin"), [record(99), record(3)].concat()).unwrap();
+        fs::write(root.path().join("test.bin"), record(5)).unwrap();
+        let names: Vec<String> = (0..100).map(|i| format!("name {i}")).collect();
+        fs::write(root.path().join("fine_label_names.txt"), names.join("\n") + "\n\n").unwrap();
+        let train = Cifar100 { root: Some(root.path().into()) }.open(Split::Train).unwrap();
+        assert_eq!((train.read(0).unwrap().1, train.read(1).unwrap().1), (99, 3));
+        assert_eq!(train.classes()[99], "name 99");
 
-/// Refuses a label that no class has; `place` gives its byte in the file, where that is known.
-fn check_labels(
-    file: &Path,
-    labels: &[u8],
-    classes: usize,
-    place: impl Fn(usize) -> Option<u64>,
-) -> Result<(), DataError> {
-    match labels.iter().position(|label| usize::from(*label) >= classes) {
-        None => Ok(()),
-        Some(i) => {
-            let what = format!("label {} of image {i}, expected 0 to {}", labels[i], classes - 1);
-            Err(DataError::Malformed { file: file.into(), at: place(i), what })
+        let python = tempfile::tempdir().unwrap();
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        for (from, to) in [("py2-batch100", "train"), ("py2-batch100", "test"), ("py2-meta100", "meta")] {
+            fs::copy(fixtures.join(from).with_extension("pickle"), python.path().join(to)).unwrap();
+        }
+        let train = Cifar100 { root: Some(python.path().into()) }.open(Split::Train).unwrap();
+        assert_eq!([0, 1, 2].map(|i| train.read(i).unwrap().1), [19, 99, 0]);
+        assert_eq!((train.classes().len(), &*train.classes()[42]), (100, "fine 42"));
+    }
+
+    #[test]
+    fn publications_name_the_folders_that_are_looked_for() {
+        for (plugin, folder) in [
+            (Cifar10::default().publication(), "cifar-10-batches-bin"),
+            (Cifar100::default().publication(), "cifar-100-binary"),
+        ] {
+            let publication = plugin.unwrap();
+            assert!(publication.folder == folder && publication.files.iter().all(|file| file.archive));
         }
     }
 }

@@ -1,88 +1,145 @@
 //! The Python version: pickled dictionaries of a numpy array of bytes, `[n, 3072]`, and a list of labels.
 
-use std::fs;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use temper_core::DataError;
 
-use crate::pickle::{Bytes, Fault, Value, parse, word};
-use crate::{PIXELS, Part, check_labels};
+use crate::images::{PIXELS, Part, load, wrong_count, wrong_label};
+use crate::pickle::{Fault, Kind, Pickle, Value, parse, shown};
+
+/// Bytes that the name of a class has at most; that of a real one has fewer than 20.
+const NAME: usize = 200;
+
+type Result<T, E = Fault> = std::result::Result<T, E>;
 
 /// Reads a file of images whose labels are the list under `key`.
 pub(crate) fn read(file: PathBuf, key: &str, classes: usize) -> Result<Part, DataError> {
-    let bytes = fs::read(&file).map_err(|source| DataError::Io { file: file.clone(), source })?;
-    part(file, bytes, key, classes)
-}
-
-fn part(file: PathBuf, bytes: Vec<u8>, key: &str, classes: usize) -> Result<Part, DataError> {
-    let fault = |what: String| DataError::Malformed { file: file.clone(), at: None, what };
-    let whole = parse(&bytes).map_err(|fault| malformed(&file, fault))?;
-    let Some(Value::Array(array)) = entry(&whole, "data", &bytes) else {
-        return Err(fault("no array under the key `data`".into()));
-    };
-    let array = array.borrow();
-    let rows = match array.shape[..] {
-        [rows, width] if width == PIXELS as i64 && rows > 0 => rows as usize,
-        _ => return Err(fault(format!("`data` has shape {:?}, expected [n, {PIXELS}]", array.shape))),
-    };
-    if !matches!(array.dtype.as_str(), "u1" | "|u1" | "uint8") {
-        return Err(fault(format!("`data` is of numpy's type `{}`, expected `u1` (bytes)", array.dtype)));
-    }
-    if array.fortran {
-        return Err(fault("`data` is stored by columns, expected rows".into()));
-    }
-    let data = array.data.clone().unwrap_or(Bytes::InFile(0..0));
-    let held = data.get(&bytes).len();
-    if rows.checked_mul(PIXELS) != Some(held) {
-        return Err(fault(format!("`data` has shape {:?}, but holds {held} bytes", array.shape)));
-    }
-    let Some(Value::List(labels)) = entry(&whole, key, &bytes) else {
-        return Err(fault(format!("no list under the key `{key}`")));
-    };
-    let labels = labels.borrow();
-    if labels.len() != rows {
-        return Err(fault(format!("{} labels for {rows} images", labels.len())));
-    }
-    let label = |(i, value): (usize, &Value)| match value {
-        Value::Int(label) => u8::try_from(*label)
-            .map_err(|_| fault(format!("label {label} of image {i}, expected 0 to {}", classes - 1))),
-        _ => Err(fault(format!("label {i} under `{key}` is not a number"))),
-    };
-    let labels: Vec<u8> = labels.iter().enumerate().map(label).collect::<Result<_, _>>()?;
-    check_labels(&file, &labels, classes, |_| None)?;
-    // Where the pixels stand in the file as they are, the file's bytes serve.
-    let (offset, decoded) = match data {
-        Bytes::InFile(range) => (range.start, None),
-        Bytes::Decoded(pixels) => (0, Some(pixels.to_vec())),
-    };
-    drop(array);
-    drop(whole);
-    Ok(Part { file, bytes: decoded.unwrap_or(bytes), stride: PIXELS, offset, labels })
+    let bytes = load(&file)?;
+    part(bytes, key, classes).map_err(|fault| malformed(file, fault))
 }
 
 /// The names of the classes, the list under `key`.
-pub(crate) fn class_names(file: &Path, key: &str) -> Result<Vec<String>, DataError> {
-    let bytes = fs::read(file).map_err(|source| DataError::Io { file: file.into(), source })?;
-    let whole = parse(&bytes).map_err(|fault| malformed(file, fault))?;
-    let fault = |what: String| DataError::Malformed { file: file.into(), at: None, what };
-    let Some(Value::List(names)) = entry(&whole, key, &bytes) else {
-        return Err(fault(format!("no list under the key `{key}`")));
+pub(crate) fn class_names(file: &Path, key: &str, classes: usize) -> Result<Vec<String>, DataError> {
+    names(&load(file)?, key, classes).map_err(|fault| malformed(file.into(), fault))
+}
+
+fn malformed(file: PathBuf, Fault { at, what }: Fault) -> DataError {
+    DataError::Malformed { file, at: Some(at as u64), what }
+}
+
+fn part(bytes: Vec<u8>, key: &str, classes: usize) -> Result<Part> {
+    let pickle = parse(&bytes)?;
+    let Pixels { rows, offset, decoded } = pixels(&pickle)?;
+    let labels = labels(&pickle, key, rows, classes)?;
+    Ok(Part { bytes: decoded.unwrap_or(bytes), offset, stride: PIXELS, labels })
+}
+
+/// Where the images lie.
+struct Pixels {
+    rows: usize,
+    /// In the file, where they stand there as they are.
+    offset: usize,
+    decoded: Option<Vec<u8>>,
+}
+
+fn pixels(pickle: &Pickle) -> Result<Pixels> {
+    let value = entry(pickle, "data")?;
+    let fault = |what: String| Err(Fault { at: value.at, what: format!("`data` {what}") });
+    let Kind::Array(array) = value.kind else { return fault("is no array of numpy".into()) };
+    let Some(array) = pickle.arena.arrays[array] else {
+        return fault("is an array that holds nothing".into());
     };
-    let names = names.borrow();
-    let name = |value| word(value, &bytes).ok_or_else(|| fault(format!("a name under `{key}` is not text")));
-    names.iter().map(name).collect()
+    let dtype = &pickle.bytes[array.dtype.start..array.dtype.end];
+    if dtype != b"u1" {
+        return fault(format!("is of numpy's type `{}`, expected `u1` (bytes)", shown(dtype)));
+    }
+    let shape = &pickle.arena.sequences[array.shape];
+    let sizes: Vec<String> = shape.iter().take(4).map(|size| number(size.kind)).collect();
+    let sizes = format!("[{}{}]", sizes.join(", "), if shape.len() > 4 { ", ..." } else { "" });
+    let rows = match shape[..] {
+        [Value { kind: Kind::Int(n @ 1..), .. }, Value { kind: Kind::Int(width), .. }]
+            if width == PIXELS as i64 =>
+        {
+            n as usize
+        }
+        _ => return fault(format!("has shape {sizes}, expected [n, {PIXELS}] with n of at least 1")),
+    };
+    if !array.by_rows {
+        return fault("is stored by columns (Fortran's order), expected by rows (C's)".into());
+    }
+    let (offset, octets) = match (array.data, pickle.octets(array.data)) {
+        (Kind::Bytes(span), Some(octets)) => (span.start, octets),
+        (_, Some(octets)) => (0, octets),
+        (_, None) => return fault("is a text that does not stand for bytes".into()),
+    };
+    if rows.checked_mul(PIXELS) != Some(octets.len()) {
+        return fault(format!("has shape {sizes}, but holds {} bytes", octets.len()));
+    }
+    let decoded = match octets {
+        Cow::Owned(octets) => Some(octets),
+        Cow::Borrowed(_) => None,
+    };
+    Ok(Pixels { rows, offset, decoded })
 }
 
-fn malformed(file: &Path, Fault { at, what }: Fault) -> DataError {
-    DataError::Malformed { file: file.into(), at: Some(at as u64), what: format!("pickle: {what}") }
+/// The labels of `rows` images.
+fn labels(pickle: &Pickle, key: &str, rows: usize, classes: usize) -> Result<Vec<u8>> {
+    let (at, list) = list(pickle, key)?;
+    if list.len() != rows {
+        return Err(Fault { at, what: format!("{} labels under `{key}` for {rows} images", list.len()) });
+    }
+    let label = |(image, value): (usize, &Value)| match value.kind {
+        Kind::Int(label @ 0..=255) if (label as usize) < classes => Ok(label as u8),
+        other => Err(Fault { at: value.at, what: wrong_label(number(other), image, classes) }),
+    };
+    list.iter().enumerate().map(label).collect()
 }
 
-/// The value of a dictionary under a key, which Python 2 wrote as bytes and Python 3 as text.
-fn entry(whole: &Value, key: &str, bytes: &[u8]) -> Option<Value> {
-    let Value::Dict(dict) = whole else { return None };
-    let dict = dict.borrow();
-    dict.iter().find(|(k, _)| word(k, bytes).as_deref() == Some(key)).map(|(_, value)| value.clone())
+fn names(bytes: &[u8], key: &str, classes: usize) -> Result<Vec<String>> {
+    let pickle = parse(bytes)?;
+    let (at, list) = list(&pickle, key)?;
+    if list.len() != classes {
+        return Err(Fault { at, what: wrong_count(list.len(), classes) });
+    }
+    let name = |value: &Value| {
+        // A pickle may hold one long text and name it many times.
+        let short = matches!(value.kind, Kind::Text(span) | Kind::Bytes(span) | Kind::Latin1(span)
+            if (1..=NAME).contains(&(span.end - span.start)));
+        let octets = if short { pickle.octets(value.kind) } else { None };
+        octets.and_then(|octets| String::from_utf8(octets.into_owned()).ok()).ok_or_else(|| {
+            let what = format!("an entry of `{key}` is no text of 1 to {NAME} bytes");
+            Fault { at: value.at, what }
+        })
+    };
+    list.iter().map(name).collect()
 }
 
-#[cfg(test)]
-mod tests;
+/// The list under a key, and its byte.
+fn list<'p>(pickle: &'p Pickle, key: &str) -> Result<(usize, &'p [Value])> {
+    let Value { at, kind } = entry(pickle, key)?;
+    match kind {
+        Kind::List(list) => Ok((at, &pickle.arena.sequences[list])),
+        _ => Err(Fault { at, what: format!("`{key}` is no list") }),
+    }
+}
+
+/// The value under a key of the dictionary that the pickle is.
+fn entry(pickle: &Pickle, key: &str) -> Result<Value> {
+    let fault = |what: String| Fault { at: pickle.root.at, what };
+    let Kind::Dict(dict) = pickle.root.kind else {
+        return Err(fault("the pickle holds no dictionary".into()));
+    };
+    pickle.entry(dict, key).ok_or_else(|| fault(format!("the dictionary has no key `{key}`")))
+}
+
+/// A number as it is, anything else as what it is not.
+fn number(kind: Kind) -> String {
+    match kind {
+        Kind::Int(number) => number.to_string(),
+        _ => "(no whole number)".into(),
+    }
+}

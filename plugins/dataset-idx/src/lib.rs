@@ -76,14 +76,21 @@ fn published(
 
 impl Dataset for FashionMnist {
     fn publication(&self) -> Option<Publication> {
+        // The publisher gives MD5 sums, and plain HTTP; these are of the files that have those sums.
         Some(published(
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
             "fashion-mnist",
             [
-                (26_421_880, Digest::Md5("8d4fb7e6c68d591d4c3dfef9ec88bf0d")),
-                (29_515, Digest::Md5("25c81989df183df01b3e8a0aad5dffbe")),
-                (4_422_102, Digest::Md5("bef4ecab320f06d8554ea6380940ec79")),
-                (5_148, Digest::Md5("bb300cfdad3c16e7a12a480ee83cd310")),
+                (
+                    26_421_880,
+                    Digest::Sha256("3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+                ),
+                (29_515, Digest::Sha256("a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845")),
+                (
+                    4_422_102,
+                    Digest::Sha256("346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+                ),
+                (5_148, Digest::Sha256("67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5")),
             ],
             "Fashion-MNIST: Zalando SE, MIT licence",
         ))
@@ -172,7 +179,7 @@ fn find(name: &str, root: Option<&Path>, split: Split, how: &str) -> Result<File
         let note = if some { " (only some of the four files are there)" } else { "" };
         looked.push(format!("{}{note}", folder.display()));
     }
-    if root.is_none() && std::env::var_os("TEMPER_DATA").is_none() {
+    if root.is_none() && std::env::var_os("TEMPER_DATA").is_none_or(|home| home.is_empty()) {
         looked.insert(0, "$TEMPER_DATA (not set: `data` stands for it)".into());
     }
     let what = format!("{name} (training and test images with their labels)");
