@@ -403,6 +403,33 @@ fn a_network_that_does_not_fit_the_images() {
 }
 
 #[test]
+fn augmentation_that_does_not_fit_the_images() {
+    bad("batch = 64", "batch = 64\naugment = { pad = 12, flip = false }", &expect![[r#"
+        error: run.toml:8:13: `pad` is 12, but images are 12 x 12: at most 11
+          at train.augment.pad
+    "#]]);
+}
+
+#[test]
+fn a_device_that_is_not_there() {
+    let folder = playground(&format!("device = \"cuda:1\"\n{STRIPES}"));
+    // The pipeline is sound; this build, or this machine, lacks the device.
+    succeed(folder.path(), &["check", "run.toml"]);
+    for (args, name) in [(&["run", "run.toml"][..], "1"), (&["run", "run.toml", "--device", "cuda"], "0")] {
+        let output = temper(folder.path(), args);
+        assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+        assert!(
+            stderr(&output)
+                .starts_with(&format!("error: no CUDA device {name}: this program was built without CUDA;")),
+            "{}",
+            stderr(&output)
+        );
+    }
+    assert!(!folder.path().join("runs").exists());
+    succeed(folder.path(), &["run", "run.toml", "--device", "cpu"]);
+}
+
+#[test]
 fn lengths_that_cannot_be_meant() {
     bad(
         "radius = 0.1",

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use expect_test::{Expect, expect};
 
-use crate::support::{stderr, stdout, succeed, temper};
+use crate::support::{fails, stderr, stdout, succeed, temper};
 
 const PIPELINE: &str = r#"dataset.cifar10 = { root = "sets" }
 model.resnet = { width = 1 }
@@ -89,6 +89,12 @@ fn both_versions_train_to_the_same_bits() {
     assert!(said[1].contains("        sets/cifar-10-batches-py (Python version)\n"), "{}", said[1]);
     let weights = runs.each_ref().map(|run| fs::read(run.path().join("runs/run/model.safetensors")).unwrap());
     assert!(weights[0] == weights[1]);
+    let [one, other] = runs.each_ref().map(|run| {
+        let results = fs::read_to_string(run.path().join("runs/run/results.json")).unwrap();
+        let same = |line: &&str| !line.contains("\"seconds\":") && !line.contains("\"origin\":");
+        results.lines().filter(same).collect::<Vec<_>>().join("\n")
+    });
+    assert_eq!(one, other);
     let text = String::from_utf8_lossy(&weights[0]).into_owned();
     assert!(text.contains("airplane") && text.contains("truck"), "the class names are kept with the weights");
 }
@@ -115,7 +121,7 @@ fn the_environment_and_the_current_folder_are_searched() {
     succeed(run.path(), &["check", "run.toml", "--set", itself]);
 }
 
-/// Damages one file and runs.
+/// Damages one file, runs and checks.
 fn damaged(
     make: fn(&Path),
     published: &str,
@@ -129,10 +135,15 @@ fn damaged(
         Some(bytes) => fs::write(&path, bytes).unwrap(),
         None => fs::remove_file(&path).unwrap(),
     }
-    let output = temper(run.path(), &["run", "run.toml"]);
-    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
-    expected.assert_eq(&stderr(&output));
+    fails(run.path(), &["run", "run.toml"], expected);
     assert!(!run.path().join("runs").exists());
+    // A pipeline is sound where data only lacks.
+    match path.exists() {
+        true => fails(run.path(), &["check", "run.toml"], expected),
+        false => {
+            assert!(succeed(run.path(), &["check", "run.toml"]).contains("it cannot run here:\n  no cifar10"))
+        }
+    }
 }
 
 #[test]
@@ -217,6 +228,31 @@ fn faults_of_the_python_version_name_file_and_byte() {
         |_| Some(b"\x80\x02i".to_vec()),
         &expect![[r"
             error: dataset `cifar10`: sets/cifar-10-batches-py/test_batch: opcode INST (0x69): refused, since no file of CIFAR needs it (at byte 2)
+        "]],
+    );
+    let label = |mut bytes: Vec<u8>| {
+        // Of three labels the second.
+        let at = bytes.windows(2).position(|w| w == b"](").unwrap() + 5;
+        bytes[at] = 10;
+        Some(bytes)
+    };
+    bad(
+        "data_batch_4",
+        label,
+        &expect![[r"
+            error: dataset `cifar10`: sets/cifar-10-batches-py/data_batch_4: label 10 of image 1, expected 0 to 9 (at byte 16)
+        "]],
+    );
+    let wide = |mut bytes: Vec<u8>| {
+        let at = bytes.windows(3).position(|w| w == b"M\x00\x0c").unwrap();
+        bytes[at + 1] = 1;
+        Some(bytes)
+    };
+    bad(
+        "data_batch_4",
+        wide,
+        &expect![[r"
+            error: dataset `cifar10`: sets/cifar-10-batches-py/data_batch_4: `data` has shape [3, 3073], expected [n, 3072] with n of at least 1 (at byte 83)
         "]],
     );
     bad(

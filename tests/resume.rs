@@ -25,7 +25,8 @@ fn a_killed_and_resumed_run_gives_the_same_bits() {
     succeed(folder, &["run", "run.toml", "--out", "whole"]);
 
     let mut child = command(folder).args(["run", "run.toml", "--out", "cut"]).spawn().unwrap();
-    let checkpoint = folder.join("cut/checkpoint.safetensors");
+    // The second checkpoint is that of the first epoch's end.
+    let checkpoint = folder.join("cut/checkpoint.previous.safetensors");
     let patience = Instant::now();
     while !checkpoint.exists() && patience.elapsed() < Duration::from_secs(120) {
         std::thread::sleep(Duration::from_millis(5));

@@ -173,7 +173,7 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
         said.starts_with(
             "note    runs/run/checkpoint.safetensors: damaged checkpoint: its hash is not that of its contents; \
              it is kept as runs/run/checkpoint.damaged.safetensors\n        the checkpoint before it is whole and \
-             serves instead\nresume  after "
+             serves instead\nresume  "
         ),
         "{said}"
     );
