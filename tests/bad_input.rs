@@ -404,10 +404,14 @@ fn a_network_that_does_not_fit_the_images() {
 
 #[test]
 fn augmentation_that_does_not_fit_the_images() {
-    bad("batch = 64", "batch = 64\naugment = { pad = 12, flip = false }", &expect![[r#"
+    bad(
+        "batch = 64",
+        "batch = 64\naugment = { pad = 12, flip = false }",
+        &expect![[r"
         error: run.toml:8:13: `pad` is 12, but images are 12 x 12: at most 11
           at train.augment.pad
-    "#]]);
+    "]],
+    );
 }
 
 #[test]
