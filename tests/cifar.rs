@@ -252,7 +252,7 @@ fn faults_of_the_python_version_name_file_and_byte() {
         "data_batch_4",
         wide,
         &expect![[r"
-            error: dataset `cifar10`: sets/cifar-10-batches-py/data_batch_4: `data` has shape [3, 3073], expected [n, 3072] with n of at least 1 (at byte 83)
+            error: dataset `cifar10`: sets/cifar-10-batches-py/data_batch_4: `data` has shape [3, 3073], expected [n, 3072] with n of at least 1 (at byte 85)
         "]],
     );
     bad(

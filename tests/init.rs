@@ -50,6 +50,8 @@ fn weights_that_do_not_fit_are_refused() {
         error: weights.safetensors: not safetensors: header too small
     "]],
     );
+    assert!(!folder.path().join("runs").exists(), "it was found before the folder was taken");
+    assert_eq!(temper(folder.path(), &["check", "run.toml"]).status.code(), Some(1));
     let other = STRIPES.replace("channels = [4, 8]", "channels = [4, 9]");
     fs::write(folder.path().join("other.toml"), other).unwrap();
     succeed(folder.path(), &["run", "other.toml", "--out", "other"]);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use temper_core::nn::Network;
-use temper_core::{DataError, Source, Split, Subset};
+use temper_core::{DataError, Device, Source, Split, Subset};
+use temper_train::Trainer;
 
 use crate::config::Pipeline;
 
@@ -59,6 +60,10 @@ impl Material {
 pub(crate) fn check(pipeline: &Pipeline) -> anyhow::Result<String> {
     match Material::open(pipeline) {
         Ok(material) => {
+            if pipeline.train.init.is_some() {
+                let trainer = Trainer::new(&pipeline.train, pipeline.seed, &Device::Cpu);
+                trainer.start(material.network.clone(), material.train.len())?;
+            }
             let parameters = parameters(&material.network);
             Ok(format!(
                 "\n  {} training and {} test images ({})\n  {parameters} trained parameters",

@@ -1,15 +1,15 @@
-//! Where a run begins: anew, or where its last checkpoint says.
+//! Where a resumed run begins: where its last checkpoint says, or anew if it was killed before the first.
 
 use anyhow::{Context, bail};
 use temper_train::{Checkpoint, Progress, State, Trainer, put_aside};
 
 use crate::config::Pipeline;
 use crate::material::Material;
-use crate::run_dir::{Mode, RunDir};
+use crate::run_dir::RunDir;
 use crate::say;
 
 /// The state to start from, and the metrics of the epochs done, a line each.
-pub(crate) fn begin(
+pub(crate) fn resumed(
     pipeline: &Pipeline,
     trainer: &Trainer,
     material: &Material,
@@ -17,11 +17,8 @@ pub(crate) fn begin(
 ) -> anyhow::Result<(State, Vec<String>)> {
     let samples = material.train.len();
     let file = dir.checkpoint();
-    let found = if dir.mode() == Mode::Resume { Checkpoint::newest(&file)? } else { None };
-    let Some((checkpoint, doubt)) = found else {
-        if dir.mode() == Mode::Resume {
-            dir.must_be_fresh()?;
-        }
+    let Some((checkpoint, doubt)) = Checkpoint::newest(&file)? else {
+        dir.must_be_fresh()?;
         return Ok((trainer.start(material.network.clone(), samples)?, vec![]));
     };
     let theirs: toml::Table =

@@ -18,7 +18,7 @@ use crate::config::Pipeline;
 use crate::device::DeviceName;
 use crate::interrupt::Interrupt;
 use crate::material::{Material, parameters};
-use crate::resume::{begin, reached, trained_by};
+use crate::resume::{reached, resumed, trained_by};
 use crate::run_dir::{Mode, RunDir};
 use crate::{progress, say};
 
@@ -57,9 +57,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let default = || PathBuf::from("runs").join(options.file.file_stem().unwrap_or_default());
     let dir = RunDir::choose(options.out.clone().unwrap_or_else(default), mode)?;
     let material = Material::open(&pipeline)?;
-    let dir = dir.take()?;
     let trainer = Trainer::new(&pipeline.train, pipeline.seed, &device);
-    let (mut state, metrics) = begin(&pipeline, &trainer, &material, &dir)?;
+    let fresh = match mode {
+        Mode::Resume => None,
+        _ => Some(trainer.start(material.network.clone(), material.train.len())?),
+    };
+    let dir = dir.take()?;
+    let (mut state, metrics) = match fresh {
+        Some(state) => (state, vec![]),
+        None => resumed(&pipeline, &trainer, &material, &dir)?,
+    };
     dir.prepare(&pipeline.resolved()?)?;
     say(&format!(
         "data    {} training, {} test images\n        {}\nmodel   {}, {} trained parameters\nrun     {}\n",

@@ -155,10 +155,6 @@ impl RunDir {
         &self.path
     }
 
-    pub(crate) fn mode(&self) -> Mode {
-        self.mode
-    }
-
     pub(crate) fn checkpoint(&self) -> PathBuf {
         self.path.join("checkpoint.safetensors")
     }
