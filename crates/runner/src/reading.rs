@@ -2,7 +2,7 @@
 //! again.
 
 use serde::de::DeserializeOwned;
-use serde_path_to_error::Path;
+use serde_path_to_error::{Path, Segment};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -76,9 +76,7 @@ impl<'d> Reading<'d> {
     /// Notes a mistake and mends it in `document`; `false` if that cannot be done.
     fn mend(&mut self, document: &mut Spanned<DeTable<'d>>, path: &Path, message: &str) -> bool {
         let at = offset(document, path);
-        let mut keys: Vec<String> =
-            text(path).replace('[', ".").replace(']', "").split('.').map(Into::into).collect();
-        keys.retain(|key| !key.is_empty());
+        let mut keys: Vec<String> = path.iter().map(key).collect();
         let mut note = |message: String| self.faults.push(Fault { offset: at, path: text(path), message });
         if let Some(field) = quoted(message).next().filter(|_| message.starts_with("missing field")) {
             let mut whole = keys.clone();
@@ -111,6 +109,15 @@ impl<'d> Reading<'d> {
         let done = taken.is_some();
         self.spoilt.extend(taken);
         done
+    }
+}
+
+/// A key, or the place in an array, as [`table_at`] looks for it; a key may have dots and brackets of its own.
+fn key(segment: &Segment) -> String {
+    match segment {
+        Segment::Seq { index } => index.to_string(),
+        Segment::Map { key } => key.clone(),
+        other => other.to_string(),
     }
 }
 
