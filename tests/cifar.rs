@@ -141,7 +141,9 @@ fn damaged(
     match path.exists() {
         true => fails(run.path(), &["check", "run.toml"], expected),
         false => {
-            assert!(succeed(run.path(), &["check", "run.toml"]).contains("it cannot run here:\n  no cifar10"));
+            assert!(
+                succeed(run.path(), &["check", "run.toml"]).contains("it cannot run here:\n  no cifar10")
+            );
         }
     }
 }
