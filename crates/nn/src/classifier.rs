@@ -6,9 +6,10 @@ use candle_core::{DType, Device, Tensor, Var};
 use rand::Rng;
 
 use crate::error::{Error, Result};
+use crate::kernel::Numerics;
 use crate::network::{Network, Role};
 use crate::ops;
-use crate::plan::{Kind, Step, steps};
+use crate::plan::{Kind, Plan, plan};
 use crate::portable::{self, Weights};
 
 /// Share of the newest batch in batch norm's running statistics, as in torch.
@@ -31,7 +32,8 @@ pub struct Classifier {
     network: Network,
     weights: BTreeMap<String, Var>,
     roles: BTreeMap<String, Role>,
-    steps: Vec<Step>,
+    plan: Plan,
+    numerics: Numerics,
     /// Run by candle's operations where our kernels could?
     portable: bool,
 }
@@ -77,8 +79,8 @@ impl Classifier {
         if let Some(extra) = weights.keys().find(|name| !vars.contains_key(*name)) {
             return Err(Error::Weights(format!("the network has no `{extra}`")));
         }
-        let steps = steps(&network, false);
-        Ok(Self { network, weights: vars, roles, steps, portable: false })
+        let plan = plan(&network, false);
+        Ok(Self { network, weights: vars, roles, plan, numerics: Numerics::default(), portable: false })
     }
 
     /// The graph.
@@ -119,13 +121,24 @@ impl Classifier {
         let weights: BTreeMap<String, Tensor> =
             self.weights.iter().map(|(name, v)| Ok((name.clone(), moved(v)?))).collect::<Result<_>>()?;
         let same = Self::new(self.network.clone(), &weights)?;
-        Ok(Self { portable: self.portable, ..same })
+        Ok(Self { portable: self.portable, numerics: self.numerics, ..same })
     }
 
     /// Runs by candle's own operations on the CPU too, as on every other device: to compare the two ways.
     #[must_use]
     pub fn portable(self) -> Self {
         Self { portable: true, ..self }
+    }
+
+    /// How its convolutions take their sums, here and in every [`crate::Frozen`] made of it. Candle's operations do as they do.
+    #[must_use]
+    pub fn with_numerics(self, numerics: Numerics) -> Self {
+        Self { numerics, ..self }
+    }
+
+    /// How its convolutions take their sums.
+    pub fn numerics(&self) -> Numerics {
+        self.numerics
     }
 
     /// Do candle's operations run it, not our kernels?
@@ -143,18 +156,31 @@ impl Classifier {
             return Ok(portable::logits(&self.network, &tracked, &pixels)?);
         }
         let mut values: Vec<Option<Tensor>> = vec![None; self.network.nodes().len()];
-        for step in &self.steps {
+        for step in &self.plan.steps {
             let x = match step.kind {
                 Kind::Normalize { .. } => &pixels,
-                _ => input(&values, step, 0)?,
+                _ => value(&values, step.input)?,
             };
             let y = match &step.kind {
-                Kind::Conv { name, shape, bias, tail, .. } => {
+                Kind::Conv { name, shape, bias, pool, .. } => {
                     let bias = bias.then(|| tracked.weight(name, "bias"));
-                    ops::conv(x, &tracked.weight(name, "weight"), bias.as_ref(), *shape, *tail)?
+                    let how = (*shape, self.numerics);
+                    ops::conv(x, &tracked.weight(name, "weight"), bias.as_ref(), how, (step.relu, *pool))?
                 }
-                Kind::BatchNorm { name, relu } => tracked.batch_norm(x, name, *relu)?,
-                kind => plain(kind, x, step, &values)?,
+                Kind::BatchNorm { name } => tracked.batch_norm(x, name, step.relu)?,
+                Kind::Normalize { mean, std } => {
+                    let stored = self.plan.shapes[step.output][0];
+                    x.apply_op1(ops::Normalize { mean: mean.clone(), std: std.clone(), stored })?
+                }
+                Kind::MaxPool(pool) => ops::max_pool(x, *pool)?,
+                Kind::GlobalAveragePool => {
+                    let (n, h, w, c) = x.dims4()?;
+                    x.reshape((n, h * w, c))?.mean(1)?.reshape((n, 1, 1, c))?
+                }
+                Kind::Add => match step.addend {
+                    Some(addend) => ops::add(x, value(&values, addend)?, step.relu)?,
+                    None => x.apply_op1(ops::Relu)?,
+                },
             };
             values[step.output] = Some(y);
         }
@@ -222,37 +248,18 @@ impl Weights for Tracked<'_> {
         Ok((mean, variance))
     }
 }
-/// An input of a step.
-pub(crate) fn input<'a>(values: &'a [Option<Tensor>], step: &Step, i: usize) -> Result<&'a Tensor> {
-    let value = step.inputs.get(i).and_then(|id| values[*id].as_ref());
-    value.ok_or_else(|| {
+/// A value that a step reads.
+fn value(values: &[Option<Tensor>], id: usize) -> Result<&Tensor> {
+    values[id].as_ref().ok_or_else(|| {
         Error::Tensor(candle_core::Error::Msg("a layer reads a value that was fused away".into()))
     })
 }
 
-/// The steps that are the same in training and frozen: they have no weights.
-pub(crate) fn plain(kind: &Kind, x: &Tensor, step: &Step, values: &[Option<Tensor>]) -> Result<Tensor> {
-    Ok(match kind {
-        Kind::Normalize { mean, std } => {
-            x.apply_op1(ops::Normalize { mean: mean.clone(), std: std.clone() })?
-        }
-        Kind::Relu => x.apply_op1(ops::Relu)?,
-        Kind::MaxPool(pool) => ops::max_pool(x, *pool)?,
-        Kind::GlobalAveragePool => {
-            let (n, h, w, c) = x.dims4()?;
-            x.reshape((n, h * w, c))?.mean(1)?.reshape((n, 1, 1, c))?
-        }
-        Kind::Add => (x + input(values, step, 1)?)?,
-        Kind::Conv { .. } | Kind::BatchNorm { .. } => {
-            unreachable!("layers with weights are handled by the caller")
-        }
-    })
-}
-
-/// The last value as `[n, classes]`.
-pub(crate) fn logits(network: &Network, values: Vec<Option<Tensor>>) -> Result<Tensor> {
-    match values.into_iter().next_back().flatten() {
-        Some(last) => Ok(last.reshape((last.dim(0)?, network.classes()))?),
-        None => Err(Error::Weights("the network has no output".into())),
-    }
+/// The last value as `[n, classes]`: of the stored channels, only the true ones.
+fn logits(network: &Network, values: Vec<Option<Tensor>>) -> Result<Tensor> {
+    let Some(last) = values.into_iter().next_back().flatten() else {
+        return Err(Error::Weights("the network has no output".into()));
+    };
+    let n = last.dim(0)?;
+    Ok(last.reshape((n, last.elem_count() / n.max(1)))?.narrow(1, 0, network.classes())?.contiguous()?)
 }

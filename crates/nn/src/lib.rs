@@ -13,13 +13,16 @@ mod classifier;
 mod device;
 mod error;
 mod frozen;
+mod memory;
 mod network;
 mod ops;
 mod plan;
 mod portable;
+mod program;
 
 pub use classifier::{BatchNorm, Classifier};
 pub use device::cuda;
 pub use error::{Error, Result};
 pub use frozen::Frozen;
+pub use kernel::Numerics;
 pub use network::{Conv2d, Layer, Network, Node, NodeId, Parameter, Pool2d, Role};

@@ -203,10 +203,19 @@ impl Network {
 
     /// Convolution.
     pub fn conv(&mut self, x: NodeId, name: &str, options: Conv2d) -> Result<NodeId> {
+        self.grouped_conv(x, name, options, 1)
+    }
+
+    /// Convolution whose input and output channels are cut into `groups`; each output reads its own part alone.
+    pub fn grouped_conv(&mut self, x: NodeId, name: &str, options: Conv2d, groups: usize) -> Result<NodeId> {
         let Conv2d { channels, kernel, stride, padding, bias } = options;
         let input = self.shape(x);
         if channels == 0 || kernel == 0 || stride == 0 {
             return Err(self.misfit(name, x, "channels, kernel and stride must be at least 1".into()));
+        }
+        if groups == 0 || !input[0].is_multiple_of(groups) || !channels.is_multiple_of(groups) {
+            let why = format!("{groups} groups do not divide {} and {channels} channels", input[0]);
+            return Err(self.misfit(name, x, why));
         }
         if kernel.max(padding).max(stride) > LONGEST {
             return Err(self.misfit(
@@ -219,7 +228,8 @@ impl Network {
             let why = format!("a {kernel} x {kernel} kernel with padding {padding} is larger than that");
             return Err(self.misfit(name, x, why));
         }
-        let shape = kernel::Conv { input, channels, kernel: [kernel; 2], stride, padding };
+        let shape =
+            kernel::Conv { input, channels, kernel: [kernel; 2], stride, padding, groups, pixels: false };
         self.affordable(name, x, &shape)?;
         Ok(self.push(Layer::Conv { name: name.into(), shape, bias, linear: false }, &[x], shape.output()))
     }
@@ -230,8 +240,15 @@ impl Network {
         if features == 0 || input.contains(&0) {
             return Err(self.misfit(name, x, "a linear layer needs inputs and outputs".into()));
         }
-        let shape =
-            kernel::Conv { input, channels: features, kernel: [input[1], input[2]], stride: 1, padding: 0 };
+        let shape = kernel::Conv {
+            input,
+            channels: features,
+            kernel: [input[1], input[2]],
+            stride: 1,
+            padding: 0,
+            groups: 1,
+            pixels: false,
+        };
         self.affordable(name, x, &shape)?;
         Ok(self.push(
             Layer::Conv { name: name.into(), shape, bias: true, linear: true },
@@ -290,10 +307,10 @@ impl Network {
         for node in &self.nodes {
             match &node.layer {
                 Layer::Conv { name, shape, bias, linear } => {
-                    let (out, fan_in) = (shape.channels, shape.patch());
+                    let (out, fan_in) = (shape.channels, shape.fan_in());
                     let dims = match linear {
                         true => vec![out, fan_in],
-                        false => vec![out, shape.input[0], shape.kernel[0], shape.kernel[1]],
+                        false => vec![out, shape.input[0] / shape.groups, shape.kernel[0], shape.kernel[1]],
                     };
                     push(name, "weight", dims, Role::Weight { fan_in });
                     if *bias {

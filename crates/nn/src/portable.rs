@@ -89,14 +89,14 @@ fn conv(x: &Tensor, weight: &Tensor, shape: &Conv) -> Result<Tensor> {
     let unread = [(h, rows, kernel[0]), (w, columns, kernel[1])]
         .map(|(length, outputs, kernel)| length + 2 * padding - ((outputs - 1) * stride + kernel));
     if unread[0] == unread[1] {
-        return x.conv2d(weight, padding, stride, 1, 1);
+        return x.conv2d(weight, padding, stride, 1, shape.groups);
     }
     let mut x = x.clone();
     for (dim, unread) in [2, 3].into_iter().zip(unread) {
         x = x.pad_with_zeros(dim, padding, padding)?;
         x = x.narrow(dim, 0, x.dim(dim)? - unread)?;
     }
-    x.contiguous()?.conv2d(weight, 0, stride, 1, 1)
+    x.contiguous()?.conv2d(weight, 0, stride, 1, shape.groups)
 }
 
 /// Max pooling whose gradient goes to the first winner of each window alone.

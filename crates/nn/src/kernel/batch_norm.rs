@@ -1,21 +1,22 @@
-//! Batch norm on batch statistics (Ioffe & Szegedy 2015), over rows of channels, and its gradients.
+//! Batch norm on batch statistics (Ioffe & Szegedy 2015), over rows of stored channels, and its gradients.
 
 use rayon::prelude::*;
 
-use super::Real;
+use super::vector::{Kernel, PANEL, Vector, dispatch};
+use super::{Finish, Real, affine};
 
 /// Added to the variance, as in torch.
 pub(crate) const EPSILON: f64 = 1e-5;
 /// Rows summed together: part of the result's definition, so that it does not depend on the threads.
-const CHUNK: usize = 512;
+const CHUNK: usize = 256;
 
-/// Mean and biased variance of each channel.
+/// Mean and biased variance of each stored channel.
 #[derive(Debug, Clone, Default)]
-pub struct Moments<T> {
+pub struct Moments {
     /// Means.
-    pub mean: Vec<T>,
+    pub mean: Vec<f64>,
     /// Biased variances.
-    pub variance: Vec<T>,
+    pub variance: Vec<f64>,
 }
 
 /// Gradients of [`batch_norm`].
@@ -29,101 +30,218 @@ pub struct BatchNormGradients<T> {
     pub bias: Vec<T>,
 }
 
-/// Per channel, the sums over all rows of the two numbers that `f(row index, channel)` gives, taken in double precision.
-fn sums(rows: usize, channels: usize, f: impl Fn(usize, usize) -> (f64, f64) + Sync) -> Vec<(f64, f64)> {
-    let parts: Vec<Vec<(f64, f64)>> = (0..rows.div_ceil(CHUNK))
-        .into_par_iter()
-        .map(|chunk| {
-            let mut sums = vec![(0.0, 0.0); channels];
-            for row in chunk * CHUNK..rows.min((chunk + 1) * CHUNK) {
-                for (channel, sum) in sums.iter_mut().enumerate() {
-                    let (a, b) = f(row, channel);
-                    sum.0 += a;
-                    sum.1 += b;
-                }
-            }
-            sums
+/// Moments of rows `[n, channels]`.
+///
+/// Each chunk's mean is taken first and its squares around that; the chunks then join in double precision (Chan, Golub &
+/// `LeVeque` 1983). The difference of two large sums would lose what a small variance needs.
+pub fn moments<T: Real>(x: &[T], channels: usize) -> Moments {
+    let chunks: Vec<(usize, Vec<T>)> = x
+        .par_chunks(CHUNK * channels)
+        .map(|rows| {
+            let mut sums = vec![T::ZERO; 2 * channels];
+            dispatch(ChunkMoments { rows, sums: &mut sums });
+            (rows.len() / channels, sums)
         })
         .collect();
-    let mut total = vec![(0.0, 0.0); channels];
-    for part in parts {
-        for (total, part) in total.iter_mut().zip(part) {
-            total.0 += part.0;
-            total.1 += part.1;
+    let mut joint = Moments { mean: vec![0.0; channels], variance: vec![0.0; channels] };
+    let mut before = 0.0;
+    for (rows, sums) in chunks {
+        let rows = rows as f64;
+        let (means, squares) = sums.split_at(channels);
+        for c in 0..channels {
+            let apart = means[c].to_f64() - joint.mean[c];
+            joint.mean[c] += apart * rows / (before + rows);
+            joint.variance[c] += squares[c].to_f64() + apart * apart * before * rows / (before + rows);
         }
+        before += rows;
     }
-    total
+    for variance in &mut joint.variance {
+        *variance /= before;
+    }
+    joint
 }
 
-/// Moments of rows `[n, channels]`.
-pub fn moments<T: Real>(x: &[T], channels: usize) -> Moments<T> {
-    let rows = x.len() / channels;
-    let mean: Vec<f64> = sums(rows, channels, |r, c| (x[r * channels + c].to_f64(), 0.0))
-        .iter()
-        .map(|s| s.0 / rows as f64)
-        .collect();
-    // A second pass: the difference of two large sums would lose what a small variance needs.
-    let variance = sums(rows, channels, |r, c| ((x[r * channels + c].to_f64() - mean[c]).powi(2), 0.0));
-    Moments {
-        mean: mean.iter().map(|m| T::from_f64(*m)).collect(),
-        variance: variance.iter().map(|s| T::from_f64(s.0 / rows as f64)).collect(),
-    }
+/// Means of some rows, and sums of squares around them: `sums` is `[2][channels]`.
+struct ChunkMoments<'a, T> {
+    rows: &'a [T],
+    sums: &'a mut [T],
 }
 
-/// `(x - mean) / sqrt(variance + 1e-5) * weight + bias`, then `ReLU` if asked.
-pub fn batch_norm<T: Real>(x: &[T], moments: &Moments<T>, weight: &[T], bias: &[T], relu: bool) -> Vec<T> {
-    let scale = scale(moments, weight);
-    let channels = weight.len();
-    let mut out = vec![T::ZERO; x.len()];
-    out.par_chunks_mut(CHUNK * channels).zip(x.par_chunks(CHUNK * channels)).for_each(|(out, x)| {
-        for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-            for c in 0..channels {
-                let value = (x[c] - moments.mean[c]) * scale[c] + bias[c];
-                out[c] = if relu && value < T::ZERO { T::ZERO } else { value };
+impl<T: Real> Kernel<T> for ChunkMoments<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Lane = T>>(self) {
+        let Self { rows, sums } = self;
+        let channels = sums.len() / 2;
+        assert!(channels.is_multiple_of(PANEL) && rows.len().is_multiple_of(channels));
+        let count = rows.len() / channels;
+        let by = V::splat(T::from_f64(1.0 / count as f64));
+        for channel in (0..channels).step_by(V::LANES) {
+            // SAFETY: `row` is below the number of rows, each of which has the lanes from `channel` on.
+            let at = |row: usize| unsafe { V::load(rows.as_ptr().add(row * channels + channel)) };
+            let mut sum = [V::splat(T::ZERO); 4];
+            for row in 0..count {
+                sum[row % 4] = sum[row % 4].add(at(row));
+            }
+            let mean = sum[0].add(sum[1]).add(sum[2].add(sum[3])).mul(by);
+            let mut squares = [V::splat(T::ZERO); 4];
+            for row in 0..count {
+                let apart = at(row).sub(mean);
+                squares[row % 4] = apart.fma(apart, squares[row % 4]);
+            }
+            let squares = squares[0].add(squares[1]).add(squares[2].add(squares[3]));
+            // SAFETY: `sums` has twice the channels.
+            unsafe {
+                mean.store(sums.as_mut_ptr().add(channel));
+                squares.store(sums.as_mut_ptr().add(channels + channel));
             }
         }
-    });
-    out
+    }
 }
 
-fn scale<T: Real>(moments: &Moments<T>, weight: &[T]) -> Vec<T> {
-    let root = |v: &T| (*v + T::from_f64(EPSILON)).root();
-    weight.iter().zip(&moments.variance).map(|(w, v)| *w / root(v)).collect()
+/// What batch norm does to a channel: `x * scale + shift`.
+fn line<T: Real>(moments: &Moments, weight: &[T], bias: &[T]) -> (Vec<T>, Vec<T>) {
+    let scale = |c: usize| weight[c].to_f64() / (moments.variance[c] + EPSILON).sqrt();
+    let shift = |c: usize| bias[c].to_f64() - moments.mean[c] * scale(c);
+    let all = 0..weight.len();
+    (all.clone().map(|c| T::from_f64(scale(c))).collect(), all.map(|c| T::from_f64(shift(c))).collect())
+}
+
+/// `(x - mean) / sqrt(variance + 1e-5) * weight + bias`, then `ReLU` if asked. All have the stored channels.
+pub fn batch_norm<T: Real>(x: &[T], moments: &Moments, weight: &[T], bias: &[T], relu: bool, out: &mut [T]) {
+    let (scale, shift) = line(moments, weight, bias);
+    affine(&scale, x, Finish { bias: Some(&shift), relu, ..Finish::plain(out) });
 }
 
 /// Gradients of [`batch_norm`]; `own`: the moments were those of `x` itself, so that its gradient passes through them.
-/// `result` is its output (for the `ReLU`).
+/// `relu`: its output, where a `ReLU` followed.
 pub fn batch_norm_gradients<T: Real>(
     x: &[T],
-    (moments, own): (&Moments<T>, bool),
+    (moments, own): (&Moments, bool),
     weight: &[T],
-    relu: bool,
-    result: &[T],
+    relu: Option<&[T]>,
     gradient: &[T],
 ) -> BatchNormGradients<T> {
     let channels = weight.len();
     let rows = x.len() / channels;
-    let inverse: Vec<f64> = moments.variance.iter().map(|v| 1.0 / (v.to_f64() + EPSILON).sqrt()).collect();
-    let open = |i: usize| if relu && result[i] <= T::ZERO { T::ZERO } else { gradient[i] };
-    let normal = |i: usize, c: usize| (x[i].to_f64() - moments.mean[c].to_f64()) * inverse[c];
-    let sums = sums(rows, channels, |r, c| {
-        let i = r * channels + c;
-        let g = open(i).to_f64();
-        (g, g * normal(i, c))
-    });
-    let mut input = vec![T::ZERO; x.len()];
-    input.par_chunks_mut(CHUNK * channels).enumerate().for_each(|(chunk, out)| {
-        let start = chunk * CHUNK * channels;
-        for (offset, out) in out.iter_mut().enumerate() {
-            let (i, c) = (start + offset, offset % channels);
-            let through = if own { (sums[c].0 + normal(i, c) * sums[c].1) / rows as f64 } else { 0.0 };
-            let centred = open(i).to_f64() - through;
-            *out = T::from_f64(weight[c].to_f64() * inverse[c] * centred);
+    let mean: Vec<T> = moments.mean.iter().map(|m| T::from_f64(*m)).collect();
+    let size = CHUNK * channels;
+    let part = |i: usize, of: &[T]| i * size..of.len().min((i + 1) * size);
+    let parts: Vec<Vec<T>> = (0..x.len().div_ceil(size))
+        .into_par_iter()
+        .map(|i| {
+            let mut sums = vec![T::ZERO; 2 * channels];
+            let (x, gradient) = (&x[part(i, x)], &gradient[part(i, gradient)]);
+            let result = relu.map(|result| &result[part(i, result)]);
+            dispatch(GradientSums { x, result, gradient, mean: &mean, sums: &mut sums });
+            sums
+        })
+        .collect();
+    let mut sums = vec![0.0; 2 * channels];
+    for part in parts {
+        for (sum, part) in sums.iter_mut().zip(part) {
+            *sum += part.to_f64();
         }
+    }
+    let inverse: Vec<f64> = moments.variance.iter().map(|v| 1.0 / (v + EPSILON).sqrt()).collect();
+    let (of_bias, centred) = sums.split_at(channels);
+    let of_weight: Vec<f64> = centred.iter().zip(&inverse).map(|(s, i)| s * i).collect();
+    // dx = a * g + b * (x - mean) + c
+    let a: Vec<f64> = weight.iter().zip(&inverse).map(|(w, i)| w.to_f64() * i).collect();
+    let through = if own { -1.0 / rows as f64 } else { 0.0 };
+    let b =
+        (0..channels).map(|c| T::from_f64(a[c] * inverse[c] * of_weight[c] * through)).collect::<Vec<_>>();
+    let c = (0..channels).map(|c| T::from_f64(a[c] * of_bias[c] * through)).collect::<Vec<_>>();
+    let a: Vec<T> = a.into_iter().map(T::from_f64).collect();
+    let mut input = vec![T::ZERO; x.len()];
+    input.par_chunks_mut(size).enumerate().for_each(|(i, out)| {
+        let (x, gradient) = (&x[part(i, x)], &gradient[part(i, gradient)]);
+        let result = relu.map(|result| &result[part(i, result)]);
+        dispatch(InputGradient { x, result, gradient, mean: &mean, factors: [&a, &b, &c], out });
     });
-    BatchNormGradients {
-        input,
-        weight: sums.iter().map(|s| T::from_f64(s.1)).collect(),
-        bias: sums.iter().map(|s| T::from_f64(s.0)).collect(),
+    let narrow = |v: &[f64]| v.iter().map(|v| T::from_f64(*v)).collect();
+    BatchNormGradients { input, weight: narrow(&of_weight), bias: narrow(of_bias) }
+}
+
+/// The gradient where a `ReLU` let it through.
+#[inline(always)]
+unsafe fn open<V: Vector>(gradient: &[V::Lane], result: Option<&[V::Lane]>, at: usize) -> V {
+    // SAFETY: the caller promises the lanes from `at` on, in both.
+    unsafe {
+        let g = V::load(gradient.as_ptr().add(at));
+        match result {
+            Some(result) => g.keep(V::load(result.as_ptr().add(at)).signs()),
+            None => g,
+        }
+    }
+}
+
+/// Sums over some rows of g and of g (x - mean): `sums` is `[2][channels]`.
+struct GradientSums<'a, T> {
+    x: &'a [T],
+    result: Option<&'a [T]>,
+    gradient: &'a [T],
+    mean: &'a [T],
+    sums: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for GradientSums<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Lane = T>>(self) {
+        let Self { x, result, gradient, mean, sums } = self;
+        let channels = mean.len();
+        assert!(channels.is_multiple_of(PANEL) && sums.len() == 2 * channels && gradient.len() == x.len());
+        assert!(result.is_none_or(|result| result.len() == x.len()));
+        for channel in (0..channels).step_by(V::LANES) {
+            // SAFETY: the lanes from `channel` on are in every row of the three, in `mean`, and twice in `sums`.
+            unsafe {
+                let mean = V::load(mean.as_ptr().add(channel));
+                let (mut plain, mut centred) = ([V::splat(T::ZERO); 2], [V::splat(T::ZERO); 2]);
+                for (row, at) in (channel..x.len()).step_by(channels).enumerate() {
+                    let g = open::<V>(gradient, result, at);
+                    let apart = V::load(x.as_ptr().add(at)).sub(mean);
+                    plain[row % 2] = plain[row % 2].add(g);
+                    centred[row % 2] = g.fma(apart, centred[row % 2]);
+                }
+                plain[0].add(plain[1]).store(sums.as_mut_ptr().add(channel));
+                centred[0].add(centred[1]).store(sums.as_mut_ptr().add(channels + channel));
+            }
+        }
+    }
+}
+
+/// `out = a g + b (x - mean) + c`.
+struct InputGradient<'a, T> {
+    x: &'a [T],
+    result: Option<&'a [T]>,
+    gradient: &'a [T],
+    mean: &'a [T],
+    factors: [&'a [T]; 3],
+    out: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for InputGradient<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Lane = T>>(self) {
+        let Self { x, result, gradient, mean, factors, out } = self;
+        let channels = mean.len();
+        assert!(channels.is_multiple_of(PANEL) && factors.iter().all(|factor| factor.len() == channels));
+        assert!(gradient.len() == x.len() && out.len() == x.len() && x.len().is_multiple_of(channels));
+        assert!(result.is_none_or(|result| result.len() == x.len()));
+        for row in (0..x.len()).step_by(channels) {
+            for channel in (0..channels).step_by(V::LANES) {
+                let at = row + channel;
+                // SAFETY: the lanes are in every row of the four, and in each factor.
+                unsafe {
+                    let [mean, a, b, c] = [mean, factors[0], factors[1], factors[2]]
+                        .map(|factor| V::load(factor.as_ptr().add(channel)));
+                    let apart = V::load(x.as_ptr().add(at)).sub(mean);
+                    let g = open::<V>(gradient, result, at);
+                    a.fma(g, b.fma(apart, c)).store(out.as_mut_ptr().add(at));
+                }
+            }
+        }
     }
 }

@@ -1,14 +1,18 @@
 //! Convolution with what follows it, and its gradients.
 //!
-//! Patches of a few samples are gathered into a small matrix that stays in cache, multiplied, and pooled before
-//! anything is written out. A linear layer is a convolution whose kernel covers its input: its weight `[out, c h w]`
-//! read as `[out, c, h, w]` means the same, and no flattening happens anywhere.
+//! Channels are stored in whole panels of 16 ([`stored`]), filled up with zeros. Where Winograd's convolution fits, and
+//! numerics allow it, it runs; everything else gathers patches of some image rows into a small matrix that stays in cache,
+//! and multiplies. A linear layer is a convolution whose kernel covers its input: its weight `[out, c h w]` read as
+//! `[out, c, h, w]` means the same, and no flattening happens anywhere.
 
 use rayon::prelude::*;
 
-use super::Real;
-use super::gemm::{Panels, accumulate, multiply};
+use super::gemm::{Panels, Rows, multiply};
+use super::pointwise::finish_all;
 use super::pool::{Pool, pool_sample, pool_sample_gradient};
+use super::vector::PANEL;
+use super::winograd::{self, Filters, Kind, Shapes, Weight};
+use super::{Addend, Buffer, Finish, Real};
 
 /// Shape of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,303 +27,400 @@ pub struct Conv {
     pub stride: usize,
     /// Zeros added on each side.
     pub padding: usize,
+    /// Parts into which input and output channels are cut; each output reads its own part alone.
+    pub groups: usize,
+    /// Is its input pixels, which are stored without filling?
+    pub pixels: bool,
 }
 
-/// What happens to a convolution's output before it is stored.
+/// How sums of a convolution are taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tail {
-    /// `ReLU`.
-    pub relu: bool,
-    /// Max pooling, after the `ReLU`.
-    pub pool: Option<Pool>,
+pub enum Numerics {
+    /// In the fastest way: Winograd's convolution where it fits.
+    #[default]
+    Fast,
+    /// By the definition: one chain of multiply-adds an output.
+    Exact,
 }
 
-/// The winning taps of a pooled tail, one byte an output; empty without pooling.
-pub type ConvTape = Vec<u8>;
+/// Numbers that a position's channels take in memory: whole panels. Pixels alone are stored as they are.
+pub fn stored(channels: usize) -> usize {
+    channels.next_multiple_of(PANEL)
+}
 
-/// Samples whose weight gradients are summed together: part of the result's definition, so never a tuning knob of threads.
-const GROUP: usize = 16;
-/// Rows of a block's patch matrix to aim for, so that small outputs fill the tiles.
-const BLOCK_ROWS: usize = 96;
+/// Bytes of gathered patches that stay in a core's own cache.
+const PATCHES: usize = 256 << 10;
 
 impl Conv {
-    /// Output channels, height, width before the tail.
+    /// Output channels, height, width.
     pub fn output(&self) -> [usize; 3] {
         let axis = |i: usize| (self.input[i + 1] + 2 * self.padding - self.kernel[i]) / self.stride + 1;
         [self.channels, axis(0), axis(1)]
     }
 
-    /// Output channels, height, width after the tail.
-    pub fn tailed(&self, tail: &Tail) -> [usize; 3] {
-        let [c, h, w] = self.output();
-        match tail.pool {
-            None => [c, h, w],
-            Some(pool) => [c, pool.output(h).unwrap_or(0), pool.output(w).unwrap_or(0)],
+    /// Inputs that an output sums.
+    pub fn fan_in(&self) -> usize {
+        self.kernel[0] * self.kernel[1] * self.input[0] / self.groups
+    }
+
+    /// Stored input and output.
+    pub(super) fn shapes(&self) -> Shapes {
+        let [c, h, w] = self.input;
+        let [n, rows, columns] = self.output();
+        let c = if self.pixels { c } else { stored(c) };
+        Shapes { input: [c, h, w], output: [stored(n), rows, columns] }
+    }
+
+    /// Input and output channels of a group in memory.
+    pub(super) fn group(&self) -> [usize; 2] {
+        match self.groups {
+            1 => [self.shapes().input[0], stored(self.channels)],
+            groups => [self.input[0] / groups, self.channels / groups],
         }
     }
 
-    /// Length of a patch, ordered (kernel row, kernel column, channel).
-    pub fn patch(&self) -> usize {
-        self.kernel[0] * self.kernel[1] * self.input[0]
+    /// Length of a group's patch, ordered (kernel row, kernel column, channel).
+    pub(super) fn patch(&self) -> usize {
+        self.kernel[0] * self.kernel[1] * self.group()[0]
     }
 
-    fn positions(&self) -> usize {
-        let [_, h, w] = self.output();
-        h * w
-    }
-
-    fn input_len(&self) -> usize {
-        self.input.iter().product()
-    }
-
-    /// Does the NHWC input already lie in memory as the patch matrix?
+    /// Does the input already lie in memory as the patch matrix?
     fn is_its_own_patches(&self) -> bool {
         let whole = self.kernel[0] == self.input[1] && self.kernel[1] == self.input[2];
         let point = self.kernel == [1, 1] && self.stride == 1;
-        self.padding == 0 && (whole || point)
+        self.groups == 1 && self.padding == 0 && (whole || point)
     }
 
-    fn block(&self) -> usize {
-        (BLOCK_ROWS / self.positions()).max(1)
-    }
-
-    /// Calls `f(start in the patch matrix, start in the sample, length)` for each run that both share.
-    #[inline(always)]
-    fn runs(&self, mut f: impl FnMut(usize, usize, usize)) {
-        let ([c, h, w], [kh, kw]) = (self.input, self.kernel);
+    /// The tilings of the forward pass and of the input gradient, where they fit and save products.
+    pub(super) fn winograd(&self, numerics: Numerics) -> Option<[Kind; 2]> {
+        let [_, h, w] = self.input;
         let [_, rows, columns] = self.output();
-        for y in 0..rows {
-            for x in 0..columns {
-                let patch = (y * columns + x) * self.patch();
-                // Kernel columns that fall on the image.
-                let from = self.padding.saturating_sub(x * self.stride).min(kw);
-                let to = kw.min((w + self.padding).saturating_sub(x * self.stride)).max(from);
-                for ky in 0..kh {
-                    let iy = y * self.stride + ky;
-                    if iy >= self.padding && iy - self.padding < h && to > from {
-                        let ix = x * self.stride + from - self.padding;
-                        let start = ((iy - self.padding) * w + ix) * c;
-                        f(patch + (ky * kw + from) * c, start, (to - from) * c);
+        let fits = self.kernel == [3, 3] && self.padding == 1 && self.groups == 1 && !self.pixels;
+        if numerics == Numerics::Exact || !fits {
+            return None;
+        }
+        let tiles = rows.div_ceil(4) * columns.div_ceil(4);
+        // Four fifths of the products, or it does not pay for its transforms.
+        let saves = |points: usize| tiles * points * 5 <= rows * columns * 9 * 4;
+        match self.stride {
+            1 if saves(36) => Some([Kind::Same, Kind::Same]),
+            2 if saves(81) && h.is_multiple_of(2) && w.is_multiple_of(2) => Some([Kind::Down, Kind::Up]),
+            _ => None,
+        }
+    }
+
+    /// Does the forward pass take large filters through all threads together, so that a task cannot pool what it made?
+    pub(crate) fn pools_at_once(&self) -> bool {
+        self.groups == 1 && stored(self.input[0]) * stored(self.channels) <= 128 * 128
+    }
+
+    /// Output rows whose patches fill a block.
+    fn block_rows(&self, size: usize) -> usize {
+        let [_, _, columns] = self.output();
+        (PATCHES / (columns * self.patch() * size).max(1)).max(1)
+    }
+
+    /// The patch matrix of a group, for output rows from `first` on (of one sample).
+    pub(super) fn gather<T: Real>(&self, group: usize, x: &[T], first: usize, patches: &mut [T]) {
+        let ([c, h, w], [_, kw]) = (self.shapes().input, self.kernel);
+        let [gc, _] = self.group();
+        let columns = self.output()[2];
+        let patch = self.patch();
+        for (i, patch) in patches.chunks_exact_mut(patch).enumerate() {
+            let (y, x0) = ((first + i / columns) * self.stride, i % columns * self.stride);
+            // Kernel columns that fall on the image.
+            let from = self.padding.saturating_sub(x0).min(kw);
+            let to = kw.min((w + self.padding).saturating_sub(x0)).max(from);
+            for (ky, line) in patch.chunks_exact_mut(kw * gc).enumerate() {
+                // Above the image the difference wraps, and is too large as well.
+                let iy = (y + ky).wrapping_sub(self.padding);
+                if iy >= h || from == to {
+                    line.fill(T::ZERO);
+                    continue;
+                }
+                line[..from * gc].fill(T::ZERO);
+                line[to * gc..].fill(T::ZERO);
+                let start = (iy * w + x0 + from - self.padding) * c;
+                if gc == c {
+                    line[from * gc..to * gc].copy_from_slice(&x[start..][..(to - from) * c]);
+                } else {
+                    for (k, line) in line[from * gc..to * gc].chunks_exact_mut(gc).enumerate() {
+                        line.copy_from_slice(&x[start + k * c + group * gc..][..gc]);
                     }
                 }
             }
         }
-    }
-
-    /// The patch matrix of one sample.
-    fn gather<T: Real>(&self, x: &[T], patches: &mut [T]) {
-        if self.padding > 0 {
-            patches.fill(T::ZERO);
-        }
-        self.runs(|p, i, n| patches[p..p + n].copy_from_slice(&x[i..i + n]));
     }
 
     /// The transpose of [`Self::gather`], added.
-    fn scatter<T: Real>(&self, patches: &[T], dx: &mut [T]) {
-        self.runs(|p, i, n| {
-            for (d, v) in dx[i..i + n].iter_mut().zip(&patches[p..p + n]) {
-                *d += *v;
+    fn scatter<T: Real>(&self, group: usize, patches: &[T], first: usize, dx: &mut [T]) {
+        let ([c, h, w], [_, kw]) = (self.shapes().input, self.kernel);
+        let [gc, _] = self.group();
+        let columns = self.output()[2];
+        for (i, patch) in patches.chunks_exact(self.patch()).enumerate() {
+            let (y, x0) = ((first + i / columns) * self.stride, i % columns * self.stride);
+            let from = self.padding.saturating_sub(x0).min(kw);
+            let to = kw.min((w + self.padding).saturating_sub(x0)).max(from);
+            for (ky, line) in patch.chunks_exact(kw * gc).enumerate() {
+                let iy = (y + ky).wrapping_sub(self.padding);
+                if iy >= h || from == to {
+                    continue;
+                }
+                let start = (iy * w + x0 + from - self.padding) * c;
+                for (k, line) in line[from * gc..to * gc].chunks_exact(gc).enumerate() {
+                    for (d, v) in dx[start + k * c + group * gc..][..gc].iter_mut().zip(line) {
+                        *d += *v;
+                    }
+                }
             }
-        });
+        }
     }
 
-    /// Index into a torch weight `[out, c, kh, kw]` of output `o` and position `p` of the patch.
-    fn weight_index(&self, o: usize, p: usize) -> usize {
-        let (c, taps) = (self.input[0], self.kernel[0] * self.kernel[1]);
-        (o * c + p % c) * taps + p / c
+    /// Index into torch's weight `[out, in / groups, kh, kw]` of a group's output and of position `p` of its patch; `None`
+    /// where either is there only to fill a panel.
+    pub(super) fn weight_index(&self, group: usize, output: usize, p: usize) -> Option<usize> {
+        let ([gc, _], taps) = (self.group(), self.kernel[0] * self.kernel[1]);
+        let [true_in, true_out] = [self.input[0], self.channels].map(|c| c / self.groups);
+        let (channel, tap) = (p % gc, p / gc);
+        (channel < true_in && output < true_out)
+            .then(|| ((group * true_out + output) * true_in + channel) * taps + tap)
     }
 }
 
-/// Weights packed for [`conv`] and [`conv_input_gradient`].
-#[derive(Debug, Clone)]
-pub struct ConvWeights<T> {
-    forward: Panels<T>,
+/// A packed weight for one pass.
+#[derive(Debug)]
+enum Packed<T: Real> {
+    /// One a group.
+    Patches(Vec<Panels<T>>),
+    Winograd(Filters<T>),
+}
+
+/// A weight packed for the forward pass.
+#[derive(Debug)]
+pub struct ConvForward<T: Real> {
+    shape: Conv,
+    packed: Packed<T>,
     bias: Option<Vec<T>>,
 }
 
-impl<T: Real> ConvWeights<T> {
-    /// Packs a torch weight `[out, c, kh, kw]`, each output channel times `scale`.
-    pub fn pack(conv: &Conv, weight: &[T], bias: Option<&[T]>, scale: Option<&[T]>) -> Self {
-        let at =
-            |p: usize, o: usize| weight[conv.weight_index(o, p)] * scale.map_or(T::from_f64(1.0), |s| s[o]);
-        Self { forward: Panels::pack(conv.patch(), conv.channels, at), bias: bias.map(<[T]>::to_vec) }
+impl<T: Real> ConvForward<T> {
+    /// Packs a torch weight `[out, in / groups, kh, kw]`, each output channel times `scale`, and a bias.
+    pub fn pack(
+        shape: &Conv,
+        numerics: Numerics,
+        weight: &[T],
+        bias: Option<&[T]>,
+        scale: Option<&[T]>,
+    ) -> Self {
+        let packed = match shape.winograd(numerics) {
+            Some([kind, _]) => {
+                let weight = Weight { values: weight, channels: [shape.channels, shape.input[0]], scale };
+                Packed::Winograd(Filters::pack(kind, weight, false))
+            }
+            None => Packed::Patches(pack_groups(shape, weight, scale, false)),
+        };
+        let bias = bias.map(|bias| {
+            let mut all = bias.to_vec();
+            all.resize(stored(shape.channels), T::ZERO);
+            all
+        });
+        Self { shape: *shape, packed, bias }
     }
 
-    /// The right-hand side of [`conv_input_gradient`].
-    pub fn pack_backward(conv: &Conv, weight: &[T], scale: Option<&[T]>) -> Panels<T> {
-        let at =
-            |o: usize, p: usize| weight[conv.weight_index(o, p)] * scale.map_or(T::from_f64(1.0), |s| s[o]);
-        Panels::pack(conv.channels, conv.patch(), at)
+    /// `finish(conv(x) + bias)`; `finish` itself must not have a bias.
+    pub fn run(&self, x: &[T], finish: Finish<'_, T>) {
+        let finish = Finish { bias: self.bias.as_deref(), ..finish };
+        let Shapes { input, output: [n, rows, columns] } = self.shape.shapes();
+        let samples = x.len() / input.iter().product::<usize>();
+        assert_eq!(finish.out.len(), samples * n * rows * columns);
+        match &self.packed {
+            Packed::Winograd(filters) => winograd::conv(filters, self.shape.shapes(), x, finish),
+            Packed::Patches(panels) => {
+                let block = self.shape.block_rows(size_of::<T>());
+                let starts: Vec<usize> = (0..samples * rows).step_by(block).collect();
+                let lengths = starts.iter().map(|s| (samples * rows).min(s + block) - s);
+                let parts = finish.parts(lengths.map(|rows| rows * columns * n));
+                starts.into_par_iter().zip(parts).for_each(|(row, finish)| self.rows(panels, x, row, finish));
+            }
+        }
     }
-}
 
-/// `out = tail(conv(x) + bias)`, NHWC. `tape` must have one byte an output if the tail pools, else be empty.
-pub fn conv<T: Real>(
-    shape: &Conv,
-    weights: &ConvWeights<T>,
-    tail: &Tail,
-    x: &[T],
-    out: &mut [T],
-    tape: &mut [u8],
-) {
-    let (block, positions, patch) = (shape.block(), shape.positions(), shape.patch());
-    let stored = shape.tailed(tail).iter().product::<usize>();
-    let output = shape.output();
-    let tapes = if tail.pool.is_some() { stored } else { 0 };
-    let jobs = x.chunks(block * shape.input_len()).zip(blocks(out, block * stored, tape, block * tapes));
-    jobs.collect::<Vec<_>>().into_par_iter().for_each_init(
-        Vec::new,
-        |scratch: &mut Vec<T>, (x, (out, tape))| {
-            let samples = out.len() / stored;
-            let gathered = if shape.is_its_own_patches() { 0 } else { samples * positions * patch };
-            scratch.resize(gathered + samples * positions * shape.channels, T::ZERO);
-            let (patches, sums) = scratch.split_at_mut(gathered);
-            let patches = patches_of(shape, x, patches);
-            match tail.pool {
-                None => multiply(patches, &weights.forward, weights.bias.as_deref(), tail.relu, out),
-                Some(pool) => {
-                    multiply(patches, &weights.forward, weights.bias.as_deref(), tail.relu, sums);
-                    let sums = sums.chunks(positions * shape.channels);
-                    for ((sums, out), tape) in sums.zip(out.chunks_mut(stored)).zip(tape.chunks_mut(stored)) {
-                        pool_sample(&pool, output, tail.relu, sums, out, tape);
+    /// Output rows from `row` on, counted through the batch.
+    fn rows(&self, panels: &[Panels<T>], x: &[T], row: usize, finish: Finish<'_, T>) {
+        let Shapes { input, output: [n, rows, columns] } = self.shape.shapes();
+        let (size, patch) = (input.iter().product::<usize>(), self.shape.patch());
+        let positions = finish.out.len() / n;
+        if self.shape.is_its_own_patches() {
+            let x = Rows { values: &x[row * columns * patch..], stride: patch };
+            return multiply(x, positions, &panels[0], finish, (n, 0));
+        }
+        let patches = &mut Buffer::take(positions * patch)[..];
+        let gather = |group: usize, patches: &mut [T]| {
+            for (i, patches) in patches.chunks_exact_mut(columns * patch).enumerate() {
+                let row = row + i;
+                let x = &x[row / rows * size..][..size];
+                self.shape.gather(group, x, row % rows, patches);
+            }
+        };
+        if let [panels] = &panels[..] {
+            gather(0, patches);
+            let patches = Rows { values: patches, stride: patch };
+            return multiply(patches, positions, panels, finish, (n, 0));
+        }
+        assert!(finish.signs.is_none() && finish.open.is_none(), "groups give no bits");
+        if !matches!(finish.addend, Addend::Output) {
+            // What fills up the last panel.
+            finish.out.fill(T::ZERO);
+        }
+        for (group, panels) in panels.iter().enumerate() {
+            gather(group, patches);
+            let patches = Rows { values: patches, stride: patch };
+            let finish = Finish { out: finish.out, signs: None, ..finish };
+            multiply(patches, positions, panels, finish, (n, group * panels.n()));
+        }
+    }
+
+    /// As [`Self::run`], then `ReLU` if asked and pooling. `tape` receives the winning tap of every output.
+    pub fn run_pooled(&self, pool: &Pool, relu: bool, x: &[T], out: &mut [T], tape: &mut [u8]) {
+        let shapes = self.shape.shapes();
+        let size = shapes.input.iter().product::<usize>();
+        let unpooled = shapes.output.iter().product::<usize>();
+        let pooled = out.len() / (x.len() / size);
+        let parts = (x.par_chunks(size), out.par_chunks_mut(pooled), tape.par_chunks_mut(pooled));
+        parts.into_par_iter().for_each(|(x, out, tape)| {
+            let sums = &mut Buffer::take(unpooled)[..];
+            let finish = Finish { relu, bias: self.bias.as_deref(), ..Finish::plain(sums) };
+            match &self.packed {
+                Packed::Winograd(filters) => winograd::conv_here(filters, shapes, x, finish),
+                Packed::Patches(panels) => {
+                    let block = self.shape.block_rows(size_of::<T>());
+                    let line = shapes.output[0] * shapes.output[2];
+                    let lengths = sums_of(shapes.output[1], block).map(|rows| rows * line);
+                    for (i, finish) in finish.parts(lengths).into_iter().enumerate() {
+                        self.rows(panels, x, i * block, finish);
                     }
                 }
             }
-        },
-    );
+            pool_sample(pool, shapes.output, relu, sums, out, tape);
+        });
+    }
 }
 
-/// Gradient of [`conv`] with respect to `x`. `result` is its output and `gradient` the gradient of that.
-pub fn conv_input_gradient<T: Real>(
-    shape: &Conv,
-    backward: &Panels<T>,
-    tail: &Tail,
-    (result, tape): (&[T], &[u8]),
-    gradient: &[T],
-    dx: &mut [T],
-) {
-    let (block, positions, patch) = (shape.block(), shape.positions(), shape.patch());
-    let (input, stored) = (shape.input_len(), shape.tailed(tail).iter().product::<usize>());
-    dx.par_chunks_mut(block * input).enumerate().for_each_init(Vec::new, |scratch: &mut Vec<T>, (i, dx)| {
-        let samples = dx.len() / input;
-        let inner = samples * positions * shape.channels;
-        scratch.resize(inner + samples * positions * patch, T::ZERO);
-        let (sums, patches) = scratch.split_at_mut(inner);
-        let first = i * block;
-        through_tail(shape, tail, stored, (result, tape), gradient, first, sums);
-        if shape.is_its_own_patches() {
-            multiply(sums, backward, None, false, dx);
-        } else {
-            multiply(sums, backward, None, false, patches);
-            dx.fill(T::ZERO);
-            for (patches, dx) in patches.chunks(positions * patch).zip(dx.chunks_mut(input)) {
-                shape.scatter(patches, dx);
+/// Lengths of blocks of `block` that make up `all`.
+fn sums_of(all: usize, block: usize) -> impl Iterator<Item = usize> {
+    (0..all).step_by(block).map(move |start| block.min(all - start))
+}
+
+/// Panels of each group's patch matrix, or of its transpose.
+fn pack_groups<T: Real>(shape: &Conv, weight: &[T], scale: Option<&[T]>, transposed: bool) -> Vec<Panels<T>> {
+    let ([_, outputs], patch) = (shape.group(), shape.patch());
+    let pack = |group: usize| {
+        let at = |p: usize, o: usize| match shape.weight_index(group, o, p) {
+            None => T::ZERO,
+            Some(i) => weight[i] * scale.map_or(T::from_f64(1.0), |s| s[group * outputs + o]),
+        };
+        match transposed {
+            false => Panels::pack(patch, outputs, at),
+            true => Panels::pack(outputs, patch, |o, p| at(p, o)),
+        }
+    };
+    (0..shape.groups).map(pack).collect()
+}
+
+/// A weight packed for the input gradient.
+#[derive(Debug)]
+pub struct ConvBackward<T: Real> {
+    shape: Conv,
+    packed: Packed<T>,
+}
+
+impl<T: Real> ConvBackward<T> {
+    /// Packs a torch weight `[out, in / groups, kh, kw]`, each output channel times `scale`.
+    pub fn pack(shape: &Conv, numerics: Numerics, weight: &[T], scale: Option<&[T]>) -> Self {
+        let packed = match shape.winograd(numerics) {
+            Some([_, kind]) => {
+                let weight = Weight { values: weight, channels: [shape.channels, shape.input[0]], scale };
+                Packed::Winograd(Filters::pack(kind, weight, true))
+            }
+            None => Packed::Patches(pack_groups(shape, weight, scale, true)),
+        };
+        Self { shape: *shape, packed }
+    }
+
+    /// Stored shapes of this pass: from the output to the input.
+    fn shapes(&self) -> Shapes {
+        let Shapes { input, output } = self.shape.shapes();
+        Shapes { input: output, output: input }
+    }
+
+    /// `finish(dx)` from the gradient of the convolution's output.
+    pub fn run(&self, dy: &[T], finish: Finish<'_, T>) {
+        let Shapes { input, output } = self.shapes();
+        let samples = dy.len() / input.iter().product::<usize>();
+        let size = output.iter().product::<usize>();
+        assert_eq!(finish.out.len(), samples * size);
+        match &self.packed {
+            Packed::Winograd(filters) => winograd::conv(filters, self.shapes(), dy, finish),
+            Packed::Patches(panels) if self.shape.is_its_own_patches() => {
+                // Rows of the patch matrix, some at a time.
+                let (patch, n) = (self.shape.patch(), input[0]);
+                let block = (PATCHES / (n * size_of::<T>())).max(1);
+                let parts = finish.parts(sums_of(dy.len() / n, block).map(|rows| rows * patch));
+                dy.par_chunks(block * n).zip(parts).for_each(|(dy, finish)| {
+                    multiply(Rows { values: dy, stride: n }, dy.len() / n, &panels[0], finish, (patch, 0));
+                });
+            }
+            Packed::Patches(panels) => {
+                let parts = finish.parts((0..samples).map(|_| size));
+                let dys = dy.par_chunks(input.iter().product());
+                dys.zip(parts).for_each(|(dy, finish)| self.sample(panels, dy, finish));
             }
         }
-    });
-}
+    }
 
-/// Gradients of [`conv`] with respect to its weight `[out, c, kh, kw]` and its bias `[out]`, summed over the batch.
-pub fn conv_weight_gradient<T: Real>(
-    shape: &Conv,
-    tail: &Tail,
-    x: &[T],
-    (result, tape): (&[T], &[u8]),
-    gradient: &[T],
-) -> (Vec<T>, Vec<T>) {
-    let (positions, patch, channels) = (shape.positions(), shape.patch(), shape.channels);
-    let (input, stored) = (shape.input_len(), shape.tailed(tail).iter().product::<usize>());
-    let groups: Vec<(Vec<T>, Vec<T>)> = x
-        .par_chunks(GROUP * input)
-        .enumerate()
-        .map(|(group, x)| {
-            let (mut sums, mut bias) = (vec![T::ZERO; patch * channels], vec![T::ZERO; channels]);
-            let block = shape.block().min(GROUP);
-            let mut scratch = Vec::new();
-            for (i, x) in x.chunks(block * input).enumerate() {
-                let samples = x.len() / input;
-                let gathered = if shape.is_its_own_patches() { 0 } else { samples * positions * patch };
-                scratch.resize(gathered + samples * positions * channels, T::ZERO);
-                let (patches, inner) = scratch.split_at_mut(gathered);
-                let patches = patches_of(shape, x, patches);
-                let first = group * GROUP + i * block;
-                through_tail(shape, tail, stored, (result, tape), gradient, first, inner);
-                accumulate(patches, patch, inner, channels, &mut sums);
-                for row in inner.chunks(channels) {
-                    for (b, v) in bias.iter_mut().zip(row) {
-                        *b += *v;
+    /// One sample, by scattered patches.
+    fn sample(&self, panels: &[Panels<T>], dy: &[T], finish: Finish<'_, T>) {
+        let Shapes { input: [n, rows, columns], .. } = self.shapes();
+        let (patch, [_, group_n]) = (self.shape.patch(), self.shape.group());
+        let block = self.shape.block_rows(size_of::<T>()).min(rows);
+        let size = finish.out.len();
+        let mut scratch = Buffer::take(size + block * columns * patch);
+        let (dx, patches) = scratch.split_at_mut(size);
+        dx.fill(T::ZERO);
+        for (group, panels) in panels.iter().enumerate() {
+            for (i, dy) in dy.chunks(block * columns * n).enumerate() {
+                let positions = dy.len() / n;
+                let patches = &mut patches[..positions * patch];
+                let dy = Rows { values: &dy[group * group_n..], stride: n };
+                multiply(dy, positions, panels, Finish::plain(patches), (patch, 0));
+                self.shape.scatter(group, patches, i * block, dx);
+            }
+        }
+        finish_all(dx, finish);
+    }
+
+    /// As [`Self::run`] for a convolution that was pooled: `dy` is the gradient of the pooling's output.
+    pub fn run_pooled(&self, pool: &Pool, tape: &[u8], dy: &[T], finish: Finish<'_, T>) {
+        let shapes = self.shapes();
+        let (unpooled, size) =
+            (shapes.input.iter().product::<usize>(), shapes.output.iter().product::<usize>());
+        let samples = finish.out.len() / size;
+        let pooled = dy.len() / samples;
+        let parts = finish.parts((0..samples).map(|_| size));
+        (dy.par_chunks(pooled), tape.par_chunks(pooled), parts).into_par_iter().for_each(
+            |(dy, tape, finish)| {
+                let sums = &mut Buffer::take(unpooled)[..];
+                pool_sample_gradient(pool, shapes.input, tape, dy, sums);
+                match &self.packed {
+                    Packed::Winograd(filters) => winograd::conv_here(filters, shapes, sums, finish),
+                    Packed::Patches(panels) if self.shape.is_its_own_patches() => {
+                        let (patch, n) = (self.shape.patch(), shapes.input[0]);
+                        let sums = Rows { values: sums, stride: n };
+                        multiply(sums, unpooled / n, &panels[0], finish, (patch, 0));
                     }
+                    Packed::Patches(panels) => self.sample(panels, sums, finish),
                 }
-            }
-            (sums, bias)
-        })
-        .collect();
-    let (mut weight, mut bias) = (vec![T::ZERO; patch * channels], vec![T::ZERO; channels]);
-    for (sums, b) in &groups {
-        for p in 0..patch {
-            for o in 0..channels {
-                weight[shape.weight_index(o, p)] += sums[p * channels + o];
-            }
-        }
-        for (total, b) in bias.iter_mut().zip(b) {
-            *total += *b;
-        }
+            },
+        );
     }
-    (weight, bias)
-}
-
-/// The patch matrix of the samples `x`: gathered into `space`, or `x` itself.
-fn patches_of<'a, T: Real>(shape: &Conv, x: &'a [T], space: &'a mut [T]) -> &'a [T] {
-    if shape.is_its_own_patches() {
-        return x;
-    }
-    for (x, patches) in x.chunks(shape.input_len()).zip(space.chunks_mut(shape.positions() * shape.patch())) {
-        shape.gather(x, patches);
-    }
-    space
-}
-
-/// Gradient of the tail: `sums` receives the gradient of the convolution's own output, for samples from `first` on.
-fn through_tail<T: Real>(
-    shape: &Conv,
-    tail: &Tail,
-    stored: usize,
-    (result, tape): (&[T], &[u8]),
-    gradient: &[T],
-    first: usize,
-    sums: &mut [T],
-) {
-    let len = shape.positions() * shape.channels;
-    let range = first * stored..(first + sums.len() / len) * stored;
-    let gradient = &gradient[range.clone()];
-    match (tail.pool, tail.relu) {
-        (None, false) => sums.copy_from_slice(gradient),
-        (None, true) => {
-            for ((sum, g), r) in sums.iter_mut().zip(gradient).zip(&result[range]) {
-                *sum = if *r > T::ZERO { *g } else { T::ZERO };
-            }
-        }
-        (Some(pool), _) => {
-            let tape = tape[range].chunks(stored);
-            for ((sums, g), tape) in sums.chunks_mut(len).zip(gradient.chunks(stored)).zip(tape) {
-                pool_sample_gradient(&pool, shape.output(), tape, g, sums);
-            }
-        }
-    }
-}
-
-/// Chunks of two buffers side by side; the second may be unused (`tape_size` 0).
-fn blocks<'a, T>(
-    out: &'a mut [T],
-    size: usize,
-    tape: &'a mut [u8],
-    tape_size: usize,
-) -> impl Iterator<Item = (&'a mut [T], &'a mut [u8])> {
-    let mut tape = tape;
-    out.chunks_mut(size).map(move |out| {
-        let take = tape_size.min(tape.len());
-        let (head, rest) = std::mem::take(&mut tape).split_at_mut(take);
-        tape = rest;
-        (out, head)
-    })
 }

@@ -1,30 +1,26 @@
-//! Matrix products on 6 x 16 tiles.
+//! Matrix products on tiles of a few rows by one panel of columns.
 //!
-//! One safe, generic body is compiled twice: for AVX2 with FMA, chosen when the processor has them, and portably.
-//! The tile is written so that the compiler keeps its 96 sums in registers.
+//! Every sum is one chain of multiply-adds in the order of the inner dimension, whatever the tile: a row has the same bits
+//! wherever it stands, and in registers of any length.
 
-use super::Real;
-
-/// Rows of a tile.
-const ROWS: usize = 6;
-/// Columns of a tile: two AVX2 registers of `f32`.
-const COLS: usize = 16;
+use super::vector::{Kernel, PANEL, Row, Vector, dispatch};
+use super::{Buffer, Finish, Real};
 
 /// A matrix `[k, n]` packed for the right-hand side of [`multiply`]: panels of 16 columns, each `[k][16]`.
-#[derive(Debug, Clone)]
-pub struct Panels<T> {
-    data: Vec<T>,
+#[derive(Debug)]
+pub(super) struct Panels<T: Real> {
+    data: Buffer<T>,
     k: usize,
     n: usize,
 }
 
 impl<T: Real> Panels<T> {
     /// Packs the matrix whose element in row `k`, column `n` is `at(k, n)`.
-    pub fn pack(k: usize, n: usize, at: impl Fn(usize, usize) -> T) -> Self {
-        let mut data = vec![T::ZERO; n.div_ceil(COLS) * k * COLS];
-        for (p, panel) in data.chunks_exact_mut((k * COLS).max(1)).enumerate() {
-            let first = p * COLS;
-            for (row, line) in panel.chunks_exact_mut(COLS).enumerate() {
+    pub(super) fn pack(k: usize, n: usize, at: impl Fn(usize, usize) -> T) -> Self {
+        let mut data = Buffer::zeros(n.div_ceil(PANEL) * k * PANEL);
+        for (p, panel) in data.chunks_exact_mut((k * PANEL).max(1)).enumerate() {
+            let first = p * PANEL;
+            for (row, line) in panel.chunks_exact_mut(PANEL).enumerate() {
                 for (j, value) in line.iter_mut().take(n - first).enumerate() {
                     *value = at(row, first + j);
                 }
@@ -33,163 +29,214 @@ impl<T: Real> Panels<T> {
         Self { data, k, n }
     }
 
-    /// Rows.
-    pub fn k(&self) -> usize {
-        self.k
-    }
-
     /// Columns.
-    pub fn n(&self) -> usize {
+    pub(super) fn n(&self) -> usize {
         self.n
     }
 }
 
-/// `out = rows * right + bias`, then `ReLU` if asked. `rows` is `[m, k]`, `out` is `[m, n]`, both row-major.
+/// A matrix in memory whose rows stand `stride` numbers apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows<'a, T> {
+    pub(super) values: &'a [T],
+    pub(super) stride: usize,
+}
+
+impl<'a, T> Rows<'a, T> {
+    #[inline(always)]
+    fn row(&self, row: usize, length: usize) -> &'a [T] {
+        &self.values[row * self.stride..][..length]
+    }
+}
+
+/// `finish(rows * right)`, for `m` rows. The result's rows stand `stride` numbers apart and begin with column `first`.
 ///
 /// # Panics
 /// If a length does not match.
-pub fn multiply<T: Real>(rows: &[T], right: &Panels<T>, bias: Option<&[T]>, relu: bool, out: &mut [T]) {
-    let m = out.len() / right.n;
-    assert_eq!(rows.len(), m * right.k);
-    assert_eq!(out.len(), m * right.n);
-    assert!(bias.is_none_or(|b| b.len() == right.n));
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the processor has the features that the function is compiled for, as just asked.
-        return unsafe { multiply_avx2(rows, right, bias, relu, out) };
-    }
-    multiply_tiles::<T, false>(rows, right, bias, relu, out);
-}
-
-/// `sums += left^T * right` over `m` rows: `left` is `[m, k]`, `right` is `[m, n]`, `sums` is `[k, n]`, all row-major.
-///
-/// # Panics
-/// If a length does not match.
-pub(super) fn accumulate<T: Real>(left: &[T], k: usize, right: &[T], n: usize, sums: &mut [T]) {
-    assert_eq!(left.len() / k, right.len() / n);
-    assert_eq!(sums.len(), k * n);
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the processor has the features that the function is compiled for, as just asked.
-        return unsafe { accumulate_avx2(left, k, right, n, sums) };
-    }
-    accumulate_tiles::<T, false>(left, k, right, n, sums);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn multiply_avx2<T: Real>(rows: &[T], right: &Panels<T>, bias: Option<&[T]>, relu: bool, out: &mut [T]) {
-    multiply_tiles::<T, true>(rows, right, bias, relu, out);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn accumulate_avx2<T: Real>(left: &[T], k: usize, right: &[T], n: usize, sums: &mut [T]) {
-    accumulate_tiles::<T, true>(left, k, right, n, sums);
-}
-
-#[inline(always)]
-fn madd<T: Real, const FMA: bool>(a: T, b: T, c: T) -> T {
-    if FMA { a.fused(b, c) } else { a * b + c }
-}
-
-#[inline(always)]
-fn multiply_tiles<T: Real, const FMA: bool>(
-    rows: &[T],
+pub(super) fn multiply<T: Real>(
+    rows: Rows<'_, T>,
+    m: usize,
     right: &Panels<T>,
-    bias: Option<&[T]>,
-    relu: bool,
-    out: &mut [T],
+    finish: Finish<'_, T>,
+    (stride, first): (usize, usize),
 ) {
-    let (k, n) = (right.k, right.n);
-    let m = out.len() / n;
-    for (p, panel) in right.data.chunks_exact((k * COLS).max(1)).enumerate() {
-        let first = p * COLS;
-        let width = COLS.min(n - first);
-        let mut start = [T::ZERO; COLS];
-        if let Some(bias) = bias {
-            start[..width].copy_from_slice(&bias[first..first + width]);
+    struct Multiply<'a, T: Real> {
+        rows: Rows<'a, T>,
+        m: usize,
+        right: &'a Panels<T>,
+        finish: Finish<'a, T>,
+        place: (usize, usize),
+    }
+    impl<T: Real> Kernel<T> for Multiply<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run<V: Vector<Lane = T>>(self) {
+            let Self { rows, m, right, mut finish, place } = self;
+            multiply_with::<V>(rows, m, right, &mut finish, place);
         }
-        let floor = if relu { T::ZERO } else { T::LOWEST };
-        for row in (0..m).step_by(ROWS) {
-            // A tile that reaches below the matrix repeats its last row and does not store it.
-            let line = |r: usize| &rows[(row + r).min(m - 1) * k..][..k];
-            let sums = tile::<T, FMA>(std::array::from_fn(line), panel);
-            for (r, line) in sums.iter().enumerate().take(m - row) {
-                let mut line = *line;
-                for (value, b) in line.iter_mut().zip(start) {
-                    let sum = *value + b;
-                    // Written so that a NaN survives.
-                    *value = if sum < floor { floor } else { sum };
-                }
-                let out = &mut out[(row + r) * n + first..];
-                match out.first_chunk_mut::<COLS>().filter(|_| width == COLS) {
-                    Some(out) => *out = line,
-                    None => out[..width].copy_from_slice(&line[..width]),
-                }
-            }
+    }
+    dispatch(Multiply { rows, m, right, finish, place: (stride, first) });
+}
+
+#[inline(always)]
+pub(super) fn multiply_with<V: Vector>(
+    rows: Rows<'_, V::Lane>,
+    m: usize,
+    right: &Panels<V::Lane>,
+    finish: &mut Finish<'_, V::Lane>,
+    (stride, first): (usize, usize),
+) {
+    let k = right.k;
+    for (p, panel) in right.data.chunks_exact((k * PANEL).max(1)).enumerate() {
+        let place = Place { stride, column: first + p * PANEL, width: PANEL.min(right.n - p * PANEL) };
+        let mut row = 0;
+        while row < m {
+            let left = m - row;
+            row += match height::<V>(left) {
+                14 => multiply_tile::<V, 14>(rows, row, left, panel, finish, place),
+                8 => multiply_tile::<V, 8>(rows, row, left, panel, finish, place),
+                6 => multiply_tile::<V, 6>(rows, row, left, panel, finish, place),
+                4 => multiply_tile::<V, 4>(rows, row, left, panel, finish, place),
+                _ => multiply_tile::<V, 1>(rows, row, left, panel, finish, place),
+            };
         }
     }
 }
 
-/// Sums of six rows times one panel.
+/// Rows of the next tile where `left` are left: as many as registers hold, or a lower tile that wastes less.
 #[inline(always)]
-fn tile<T: Real, const FMA: bool>(rows: [&[T]; ROWS], panel: &[T]) -> [[T; COLS]; ROWS] {
-    let mut sums = [[T::ZERO; COLS]; ROWS];
-    let k = panel.len() / COLS;
-    let [a, b, c, d, e, f] = rows.map(|row| &row[..k]);
+fn height<V: Vector>(left: usize) -> usize {
+    match (V::ROWS, left) {
+        (14, 9..) => 14,
+        (14, 5..) => 8,
+        (6, 5..) => 6,
+        (_, 2..) => 4,
+        _ => 1,
+    }
+}
+
+/// Where a tile's sums go.
+#[derive(Clone, Copy)]
+struct Place {
+    stride: usize,
+    column: usize,
+    width: usize,
+}
+
+#[inline(always)]
+fn multiply_tile<V: Vector, const R: usize>(
+    rows: Rows<'_, V::Lane>,
+    row: usize,
+    left: usize,
+    panel: &[V::Lane],
+    finish: &mut Finish<'_, V::Lane>,
+    place: Place,
+) -> usize {
+    let k = panel.len() / PANEL;
+    // A tile that reaches below the matrix repeats its last row and does not store it.
+    let mut lines: [&[V::Lane]; R] = [&[]; R];
+    for (r, line) in lines.iter_mut().enumerate() {
+        *line = rows.row(row + r.min(left - 1), k);
+    }
+    let sums = tile::<V, R>(lines, panel);
+    for (r, sums) in sums.into_iter().enumerate() {
+        if r < left {
+            finish.row::<V>((row + r) * place.stride + place.column, place.column, place.width, sums);
+        }
+    }
+    R
+}
+
+/// Sums of some rows times one panel.
+#[inline(always)]
+fn tile<V: Vector, const R: usize>(rows: [&[V::Lane]; R], panel: &[V::Lane]) -> [V::Row; R] {
+    let k = panel.len() / PANEL;
+    assert!(rows.iter().all(|row| row.len() >= k));
+    let mut sums = [V::Row::zero(); R];
     for i in 0..k {
-        let line = &panel[i * COLS..i * COLS + COLS];
-        let lanes = [a[i], b[i], c[i], d[i], e[i], f[i]];
-        for (sums, x) in sums.iter_mut().zip(lanes) {
-            for (sum, y) in sums.iter_mut().zip(line) {
-                *sum = madd::<T, FMA>(x, *y, *sum);
-            }
+        // SAFETY: the panel has `k` lines.
+        let line = unsafe { V::Row::load(panel.as_ptr().add(i * PANEL)) };
+        for r in 0..R {
+            // SAFETY: every row has `k` numbers, as just checked.
+            sums[r] = sums[r].grow(unsafe { *rows[r].get_unchecked(i) }, line);
         }
     }
     sums
 }
 
+/// `out = left * panels`, `[m, n]` with all its rows side by side: `left` is `[m, k]`, `panels` `[n / 16][k][16]`.
 #[inline(always)]
-fn accumulate_tiles<T: Real, const FMA: bool>(left: &[T], k: usize, right: &[T], n: usize, sums: &mut [T]) {
+pub(super) fn product<V: Vector>(left: &[V::Lane], k: usize, panels: &[V::Lane], out: &mut [V::Lane]) {
     let m = left.len() / k;
-    for column in (0..n).step_by(COLS) {
-        let width = COLS.min(n - column);
-        for row in (0..k).step_by(ROWS) {
-            let height = ROWS.min(k - row);
-            let mut tile = [[T::ZERO; COLS]; ROWS];
-            if width == COLS && height == ROWS {
-                for i in 0..m {
-                    let x = &left[i * k + row..][..ROWS];
-                    let y = &right[i * n + column..][..COLS];
-                    for (sums, x) in tile.iter_mut().zip(x) {
-                        for (sum, y) in sums.iter_mut().zip(y) {
-                            *sum = madd::<T, FMA>(*x, *y, *sum);
-                        }
-                    }
-                }
-            } else {
-                for i in 0..m {
-                    let x = &left[i * k + row..][..height];
-                    let y = &right[i * n + column..][..width];
-                    for (sums, x) in tile.iter_mut().zip(x) {
-                        for (sum, y) in sums.iter_mut().zip(y) {
-                            *sum = madd::<T, FMA>(*x, *y, *sum);
-                        }
-                    }
-                }
-            }
-            for (r, line) in tile.iter().enumerate().take(height) {
-                for (sum, value) in sums[(row + r) * n + column..][..width].iter_mut().zip(line) {
-                    *sum += *value;
-                }
-            }
+    let n = panels.len() / k;
+    assert!(n.is_multiple_of(PANEL) && out.len() >= m * n);
+    for (p, panel) in panels.chunks_exact(k * PANEL).enumerate() {
+        let mut row = 0;
+        while row < m {
+            let rest = m - row;
+            row += match height::<V>(rest) {
+                14 => product_tile::<V, 14>(left, row, rest, panel, out, (n, p)),
+                8 => product_tile::<V, 8>(left, row, rest, panel, out, (n, p)),
+                6 => product_tile::<V, 6>(left, row, rest, panel, out, (n, p)),
+                4 => product_tile::<V, 4>(left, row, rest, panel, out, (n, p)),
+                _ => product_tile::<V, 1>(left, row, rest, panel, out, (n, p)),
+            };
         }
     }
 }
 
+#[inline(always)]
+fn product_tile<V: Vector, const R: usize>(
+    left: &[V::Lane],
+    row: usize,
+    rest: usize,
+    panel: &[V::Lane],
+    out: &mut [V::Lane],
+    (n, p): (usize, usize),
+) -> usize {
+    let k = panel.len() / PANEL;
+    let mut lines: [&[V::Lane]; R] = [&[]; R];
+    for (r, line) in lines.iter_mut().enumerate() {
+        *line = &left[(row + r.min(rest - 1)) * k..][..k];
+    }
+    let sums = tile::<V, R>(lines, panel);
+    for (r, sums) in sums.into_iter().enumerate() {
+        if r < rest {
+            let out = &mut out[(row + r) * n + p * PANEL..][..PANEL];
+            // SAFETY: there are `PANEL` numbers.
+            unsafe { sums.store(out.as_mut_ptr()) };
+        }
+    }
+    R
+}
+
+/// The outer products of `R` columns of `left`, from `row` on, and a panel of `right`, from `column` on, summed over `m`
+/// rows.
+#[inline(always)]
+pub(super) fn outer<V: Vector, const R: usize>(
+    (left, row): (Rows<'_, V::Lane>, usize),
+    (right, column): (Rows<'_, V::Lane>, usize),
+    m: usize,
+) -> [V::Row; R] {
+    assert!(m == 0 || left.values.len() >= (m - 1) * left.stride + row + R);
+    assert!(m == 0 || right.values.len() >= (m - 1) * right.stride + column + PANEL);
+    let mut tile = [V::Row::zero(); R];
+    for i in 0..m {
+        // SAFETY: the last row of each reaches as far as just checked, and the others less.
+        unsafe {
+            let line = V::Row::load(right.values.as_ptr().add(i * right.stride + column));
+            let x = left.values.as_ptr().add(i * left.stride + row);
+            for r in 0..R {
+                tile[r] = tile[r].grow(*x.add(r), line);
+            }
+        }
+    }
+    tile
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::vector::each;
     use super::*;
 
     fn plain(left: &[f64], k: usize, right: &[f64], n: usize) -> Vec<f64> {
@@ -202,51 +249,62 @@ mod tests {
         (0..n as u64).map(|i| ((i * 2_654_435_761 + seed * 97) % 1000) as f64 / 500.0 - 1.0).collect()
     }
 
+    fn rows<T>(values: &[T], stride: usize) -> Rows<'_, T> {
+        Rows { values, stride }
+    }
+
     #[test]
-    fn both_products_agree_with_the_plain_one_for_every_edge() {
-        for (m, k, n) in [(1, 1, 1), (6, 9, 16), (7, 5, 17), (13, 40, 33), (24, 3, 15), (5, 64, 48)] {
+    fn products_agree_with_the_plain_one_for_every_edge() {
+        for (m, k, n) in [(1, 1, 1), (6, 9, 16), (7, 5, 17), (13, 40, 33), (29, 3, 15), (5, 64, 48)] {
             let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
             let want = plain(&a, k, &b, n);
             let panels = Panels::pack(k, n, |r, c| b[r * n + c]);
             let mut got = vec![0.0; m * n];
-            multiply(&a, &panels, None, false, &mut got);
+            multiply(rows(&a, k), m, &panels, Finish::plain(&mut got), (n, 0));
             assert!(got.iter().zip(&want).all(|(x, y)| (x - y).abs() < 1e-12), "multiply {m} {k} {n}");
-            multiply_tiles::<f64, false>(&a, &panels, None, false, &mut got);
-            assert!(got.iter().zip(&want).all(|(x, y)| (x - y).abs() < 1e-12), "portable {m} {k} {n}");
+        }
+    }
 
-            // left^T right, with left [m, k] and right [m, n]
-            let c = numbers(m * n, 3);
-            let transposed: Vec<f64> = (0..k * m).map(|i| a[i % m * k + i / m]).collect();
-            let want = plain(&transposed, m, &c, n);
-            let mut got = vec![0.0; k * n];
-            accumulate(&a, k, &c, n, &mut got);
-            assert!(got.iter().zip(&want).all(|(x, y)| (x - y).abs() < 1e-12), "accumulate {m} {k} {n}");
-            let mut got = vec![0.0; k * n];
-            accumulate_tiles::<f64, false>(&a, k, &c, n, &mut got);
-            assert!(got.iter().zip(&want).all(|(x, y)| (x - y).abs() < 1e-12), "portable {m} {k} {n}");
+    struct Small<'a>(&'a [f32], &'a Panels<f32>, Vec<f32>);
+    impl Kernel<f32> for Small<'_> {
+        type Output = Vec<f32>;
+        #[inline(always)]
+        fn run<V: Vector<Lane = f32>>(mut self) -> Vec<f32> {
+            let m = self.2.len() / self.1.n;
+            let place = (self.1.n, 0);
+            multiply_with::<V>(rows(self.0, self.1.k), m, self.1, &mut Finish::plain(&mut self.2), place);
+            self.2
         }
     }
 
     #[test]
-    fn a_row_has_the_same_bits_wherever_it_stands() {
+    fn a_row_has_the_same_bits_wherever_it_stands_and_in_all_fused_registers() {
         let (k, n) = (50, 20);
-        let a: Vec<f32> = numbers(13 * k, 4).iter().map(|v| *v as f32).collect();
+        let a: Vec<f32> = numbers(31 * k, 4).iter().map(|v| *v as f32).collect();
         let b: Vec<f32> = numbers(k * n, 5).iter().map(|v| *v as f32).collect();
         let panels = Panels::pack(k, n, |r, c| b[r * n + c]);
-        let mut all = vec![0f32; 13 * n];
-        multiply(&a, &panels, Some(&b[..n]), true, &mut all);
-        for row in 0..13 {
+        let mut all = vec![0f32; 31 * n];
+        multiply(rows(&a, k), 31, &panels, Finish::plain(&mut all), (n, 0));
+        for row in 0..31 {
             let mut one = vec![0f32; n];
-            multiply(&a[row * k..][..k], &panels, Some(&b[..n]), true, &mut one);
+            multiply(rows(&a[row * k..], k), 1, &panels, Finish::plain(&mut one), (n, 0));
             assert_eq!(one, all[row * n..][..n]);
         }
+        each(
+            || Small(&a, &panels, vec![0.0; 31 * n]),
+            |name, got| {
+                let near = got.iter().zip(&all).all(|(x, y)| (x - y).abs() < 1e-4);
+                assert!(near && (name == "plain" || got == all), "{name}");
+            },
+        );
     }
 
     #[test]
     fn relu_keeps_nan() {
         let panels = Panels::pack(1, 1, |_, _| f32::NAN);
         let mut out = [0.0];
-        multiply(&[1.0], &panels, None, true, &mut out);
+        let finish = Finish { relu: true, ..Finish::plain(&mut out) };
+        multiply(rows(&[1.0], 1), 1, &panels, finish, (1, 0));
         assert!(out[0].is_nan());
     }
 }

@@ -1,26 +1,36 @@
-//! Kernels on plain slices: activations are NHWC, `f32` or `f64`, and no kernel allocates per sample.
+//! Kernels on plain slices: activations are NHWC, `f32` or `f64`, their channels in whole panels of 16 ([`stored`]).
 //!
-//! Every output element is one chain of multiply-adds in an order that depends on the layer alone: not on the batch,
-//! nor on the threads. A sample therefore gets the same bits in any batch, which the attacks rely on when they drop
-//! the samples that are already broken. Weight gradients are summed over fixed groups of samples for the same reason.
+//! Every output element is one chain of operations in an order that depends on the layer alone: not on the batch, nor on
+//! the threads. A sample therefore gets the same bits in any batch, which the attacks rely on when they drop the samples
+//! that are already broken. Weight gradients are summed over fixed groups of rows for the same reason.
 
-// Bodies must be inlined into the functions that are compiled for a processor feature.
+// Bodies must be inlined into the functions that are compiled for a processor's registers.
 #![allow(clippy::inline_always)]
+// Loops over the registers of a tile: an index names the same row or point in several arrays.
+#![allow(clippy::needless_range_loop)]
 
 mod batch_norm;
+mod buffer;
 mod conv;
+mod conv_gradient;
+mod finish;
 mod gemm;
 mod pointwise;
 mod pool;
 mod real;
+#[cfg(test)]
+mod tests;
+pub mod vector;
+mod winograd;
 
 pub(crate) use batch_norm::EPSILON;
 pub use batch_norm::{BatchNormGradients, Moments, batch_norm, batch_norm_gradients, moments};
-pub use conv::{Conv, ConvTape, ConvWeights, Tail, conv, conv_input_gradient, conv_weight_gradient};
-pub use gemm::{Panels, multiply};
+pub use buffer::Buffer;
+pub use conv::{Conv, ConvBackward, ConvForward, Numerics, stored};
+pub use conv_gradient::{column_sums, conv_weight_gradient};
+pub use finish::{Addend, Finish};
 pub use pointwise::{
-    add, affine, affine_gradient, global_average, global_average_gradient, normalize, normalize_gradient,
-    relu, relu_gradient, sum,
+    affine, global_average, global_average_gradient, normalize, normalize_gradient, pass, relu_gradient, sum,
 };
 pub use pool::{NO_GRADIENT, Pool, max_pool, max_pool_gradient};
 pub use real::Real;

@@ -2,31 +2,114 @@
 
 use rayon::prelude::*;
 
-use super::Real;
+use super::vector::{Kernel, PANEL, Vector, dispatch};
+use super::{Finish, Real};
 
 /// Values that one task handles.
 const CHUNK: usize = 1 << 14;
 
-/// `(x - mean) / std` from NCHW pixels of shape `[c, h, w]` to NHWC activations.
-pub fn normalize<T: Real>([c, h, w]: [usize; 3], mean: &[T], std: &[T], x: &[T], out: &mut [T]) {
-    out.par_chunks_mut(c * h * w).zip(x.par_chunks(c * h * w)).for_each(|(out, x)| {
+/// `(x - mean) / std` from NCHW pixels of shape `[c, h, w]` to NHWC activations, each position `stored` numbers long.
+pub fn normalize<T: Real>(
+    [c, h, w]: [usize; 3],
+    stored: usize,
+    mean: &[T],
+    std: &[T],
+    x: &[T],
+    out: &mut [T],
+) {
+    out.par_chunks_mut(stored * h * w).zip(x.par_chunks(c * h * w)).for_each(|(out, x)| {
+        if stored > c {
+            out.fill(T::ZERO);
+        }
         for (channel, x) in x.chunks(h * w).enumerate() {
             for (i, x) in x.iter().enumerate() {
-                out[i * c + channel] = (*x - mean[channel]) / std[channel];
+                out[i * stored + channel] = (*x - mean[channel]) / std[channel];
             }
         }
     });
 }
 
-/// Gradient of [`normalize`]: from NHWC to NCHW.
-pub fn normalize_gradient<T: Real>([c, h, w]: [usize; 3], std: &[T], gradient: &[T], dx: &mut [T]) {
-    dx.par_chunks_mut(c * h * w).zip(gradient.par_chunks(c * h * w)).for_each(|(dx, gradient)| {
+/// Gradient of [`normalize`]: from NHWC to NCHW; `add`: to what is there.
+pub fn normalize_gradient<T: Real>(
+    [c, h, w]: [usize; 3],
+    stored: usize,
+    std: &[T],
+    gradient: &[T],
+    add: bool,
+    dx: &mut [T],
+) {
+    dx.par_chunks_mut(c * h * w).zip(gradient.par_chunks(stored * h * w)).for_each(|(dx, gradient)| {
         for (channel, dx) in dx.chunks_mut(h * w).enumerate() {
             for (i, dx) in dx.iter_mut().enumerate() {
-                *dx = gradient[i * c + channel] / std[channel];
+                let old = if add { *dx } else { T::ZERO };
+                *dx = old + gradient[i * stored + channel] / std[channel];
             }
         }
     });
+}
+
+/// `finish(x)`, on this thread.
+pub(super) fn finish_all<T: Real>(x: &[T], finish: Finish<'_, T>) {
+    dispatch(Scaled { x, scale: None, finish });
+}
+
+/// `finish(x)`: a sum of values, a `ReLU`, or its gradient.
+pub fn pass<T: Real>(x: &[T], finish: Finish<'_, T>) {
+    scaled(x, None, finish);
+}
+
+/// `finish(x * scale)`, with one scale a stored channel; `finish` adds the shift as its bias. A batch norm by given moments,
+/// and its gradient.
+pub fn affine<T: Real>(scale: &[T], x: &[T], finish: Finish<'_, T>) {
+    scaled(x, Some(scale), finish);
+}
+
+fn scaled<T: Real>(x: &[T], scale: Option<&[T]>, finish: Finish<'_, T>) {
+    assert_eq!(x.len(), finish.out.len());
+    let channels = scale.map_or(PANEL, <[T]>::len);
+    assert!(channels.is_multiple_of(PANEL) && finish.bias.is_none_or(|bias| bias.len() == channels));
+    let chunk = (CHUNK / channels).max(1) * channels;
+    let lengths = (0..x.len()).step_by(chunk).map(|start| chunk.min(x.len() - start));
+    let parts = finish.parts(lengths);
+    x.par_chunks(chunk).zip(parts).for_each(|(x, finish)| dispatch(Scaled { x, scale, finish }));
+}
+
+struct Scaled<'a, 'f, T> {
+    x: &'a [T],
+    scale: Option<&'a [T]>,
+    finish: Finish<'f, T>,
+}
+
+impl<T: Real> Kernel<T> for Scaled<'_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Lane = T>>(self) {
+        let Self { x, scale, mut finish } = self;
+        assert!(x.len() == finish.out.len());
+        let channels = scale.map_or(PANEL, <[T]>::len);
+        assert!(finish.bias.is_none_or(|bias| bias.len() >= channels));
+        for (row, line) in x.chunks(channels).enumerate() {
+            if line.len() < channels {
+                // Pixels, which are not stored in panels.
+                let mut last = [T::ZERO; PANEL];
+                last[..line.len()].copy_from_slice(line);
+                // SAFETY: a line is `PANEL` numbers.
+                let last = unsafe { super::vector::Row::load(last.as_ptr()) };
+                finish.row::<V>(row * channels, 0, line.len(), last);
+                continue;
+            }
+            for channel in (0..channels).step_by(V::LANES) {
+                // SAFETY: the line has so many channels, the scale and the bias too, and the output as many numbers as `x`.
+                unsafe {
+                    let mut v = V::load(line.as_ptr().add(channel));
+                    if let Some(scale) = scale {
+                        v = v.mul(V::load(scale.as_ptr().add(channel)));
+                    }
+                    finish.put(row * channels + channel, channel, v);
+                }
+            }
+        }
+    }
 }
 
 /// `a + b`.
@@ -40,25 +123,7 @@ pub fn sum<T: Real>(a: &[T], b: &[T], out: &mut [T]) {
     );
 }
 
-/// `to + x`, in place.
-pub fn add<T: Real>(to: &mut [T], x: &[T]) {
-    to.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(to, x)| {
-        for (to, x) in to.iter_mut().zip(x) {
-            *to += *x;
-        }
-    });
-}
-
-/// `max(x, 0)`; a NaN stays.
-pub fn relu<T: Real>(x: &[T], out: &mut [T]) {
-    out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(out, x)| {
-        for (out, x) in out.iter_mut().zip(x) {
-            *out = if *x < T::ZERO { T::ZERO } else { *x };
-        }
-    });
-}
-
-/// Gradient of [`relu`], 0 at 0 as in torch. `result` is its output.
+/// Gradient of a `ReLU` whose output is `result`, 0 at 0 as in torch.
 pub fn relu_gradient<T: Real>(result: &[T], gradient: &[T], dx: &mut [T]) {
     (dx.par_chunks_mut(CHUNK), result.par_chunks(CHUNK), gradient.par_chunks(CHUNK))
         .into_par_iter()
@@ -69,31 +134,7 @@ pub fn relu_gradient<T: Real>(result: &[T], gradient: &[T], dx: &mut [T]) {
         });
 }
 
-/// `x * scale + shift` per channel, then `ReLU` if asked.
-pub fn affine<T: Real>(scale: &[T], shift: &[T], relu: bool, x: &[T], out: &mut [T]) {
-    let c = scale.len();
-    out.par_chunks_mut(c).zip(x.par_chunks(c)).with_min_len(256).for_each(|(out, x)| {
-        for j in 0..c {
-            let value = x[j] * scale[j] + shift[j];
-            out[j] = if relu && value < T::ZERO { T::ZERO } else { value };
-        }
-    });
-}
-
-/// Gradient of [`affine`] with respect to `x`. `result` is its output.
-pub fn affine_gradient<T: Real>(scale: &[T], relu: bool, result: &[T], gradient: &[T], dx: &mut [T]) {
-    let c = scale.len();
-    (dx.par_chunks_mut(c), result.par_chunks(c), gradient.par_chunks(c))
-        .into_par_iter()
-        .with_min_len(256)
-        .for_each(|(dx, result, gradient)| {
-            for j in 0..c {
-                dx[j] = if relu && result[j] <= T::ZERO { T::ZERO } else { gradient[j] * scale[j] };
-            }
-        });
-}
-
-/// Mean over the positions of each NHWC sample.
+/// Mean over the positions of each NHWC sample of stored shape `[c, h, w]`.
 pub fn global_average<T: Real>([c, h, w]: [usize; 3], x: &[T], out: &mut [T]) {
     let by = T::from_f64(1.0 / (h * w) as f64);
     out.par_chunks_mut(c).zip(x.par_chunks(c * h * w)).for_each(|(out, x)| {
@@ -109,14 +150,38 @@ pub fn global_average<T: Real>([c, h, w]: [usize; 3], x: &[T], out: &mut [T]) {
     });
 }
 
-/// Gradient of [`global_average`].
-pub fn global_average_gradient<T: Real>([c, h, w]: [usize; 3], gradient: &[T], dx: &mut [T]) {
+/// `finish` of the gradient of [`global_average`].
+pub fn global_average_gradient<T: Real>([c, h, w]: [usize; 3], gradient: &[T], finish: Finish<'_, T>) {
     let by = T::from_f64(1.0 / (h * w) as f64);
-    dx.par_chunks_mut(c * h * w).zip(gradient.par_chunks(c)).for_each(|(dx, gradient)| {
-        for dx in dx.chunks_mut(c) {
-            for (dx, g) in dx.iter_mut().zip(gradient) {
-                *dx = *g * by;
+    let parts = finish.parts((0..gradient.len() / c).map(|_| c * h * w));
+    gradient.par_chunks(c).zip(parts).for_each(|(gradient, finish)| {
+        dispatch(Spread { gradient, by, finish });
+    });
+}
+
+/// The same numbers to every position of a sample.
+struct Spread<'a, 'f, T> {
+    gradient: &'a [T],
+    by: T,
+    finish: Finish<'f, T>,
+}
+
+impl<T: Real> Kernel<T> for Spread<'_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Lane = T>>(self) {
+        let Self { gradient, by, mut finish } = self;
+        let channels = gradient.len();
+        assert!(finish.bias.is_none() && channels.is_multiple_of(PANEL));
+        let by = V::splat(by);
+        for position in 0..finish.out.len() / channels {
+            for channel in (0..channels).step_by(V::LANES) {
+                // SAFETY: there are so many channels, and so many of them at every position of the output.
+                unsafe {
+                    let v = V::load(gradient.as_ptr().add(channel)).mul(by);
+                    finish.put(position * channels + channel, channel, v);
+                }
             }
         }
-    });
+    }
 }

@@ -4,7 +4,8 @@
 
 use rayon::prelude::*;
 
-use super::Real;
+use super::pointwise::finish_all;
+use super::{Buffer, Finish, Real};
 
 /// A square max-pooling window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,13 +233,23 @@ pub fn max_pool<T: Real>(pool: &Pool, input: [usize; 3], x: &[T], out: &mut [T],
         .for_each(|(x, out, tape)| pool_sample(pool, input, false, x, out, tape));
 }
 
-/// Gradient of [`max_pool`] with respect to its input.
-pub fn max_pool_gradient<T: Real>(pool: &Pool, input: [usize; 3], tape: &[u8], gradient: &[T], dx: &mut [T]) {
-    let samples = dx.len() / input.iter().product::<usize>();
-    let (size, pooled) = (dx.len() / samples, gradient.len() / samples);
-    (dx.par_chunks_mut(size), gradient.par_chunks(pooled), tape.par_chunks(pooled)).into_par_iter().for_each(
-        |(dx, gradient, tape)| {
-            pool_sample_gradient(pool, input, tape, gradient, dx);
+/// `finish` of the gradient of [`max_pool`] with respect to its input.
+pub fn max_pool_gradient<T: Real>(
+    pool: &Pool,
+    input: [usize; 3],
+    tape: &[u8],
+    gradient: &[T],
+    finish: Finish<'_, T>,
+) {
+    let size = input.iter().product::<usize>();
+    let samples = finish.out.len() / size;
+    let pooled = gradient.len() / samples;
+    let parts = finish.parts((0..samples).map(|_| size));
+    (gradient.par_chunks(pooled), tape.par_chunks(pooled), parts).into_par_iter().for_each(
+        |(gradient, tape, finish)| {
+            let mut dx = Buffer::take(size);
+            pool_sample_gradient(pool, input, tape, gradient, &mut dx);
+            finish_all(&dx, finish);
         },
     );
 }
@@ -252,7 +263,7 @@ mod tests {
         let pool = Pool { size: 2, stride: 2, padding: 0 };
         let (mut out, mut tape, mut dx) = ([0.0], [0], [9.0; 4]);
         max_pool(&pool, [1, 2, 2], &[1.0, 3.0, 3.0, 2.0], &mut out, &mut tape);
-        max_pool_gradient(&pool, [1, 2, 2], &tape, &[5.0], &mut dx);
+        max_pool_gradient(&pool, [1, 2, 2], &tape, &[5.0], Finish::plain(&mut dx));
         assert_eq!((out, tape, dx), ([3.0], [1], [0.0, 5.0, 0.0, 0.0]));
     }
 

@@ -2,6 +2,9 @@
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Sub};
+use std::sync::Mutex;
+
+use super::vector::{Kernel, dispatch_f32, dispatch_plain};
 
 /// `f32` for work, `f64` for tests against finite differences.
 pub trait Real:
@@ -23,10 +26,14 @@ pub trait Real:
     fn fused(self, a: Self, b: Self) -> Self;
     /// Square root.
     fn root(self) -> Self;
+    /// Runs a kernel with the best registers of this processor.
+    fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output;
+    /// Memory that no [`super::Buffer`] holds at the moment.
+    fn pool() -> &'static Mutex<Vec<Vec<Self>>>;
 }
 
 macro_rules! real {
-    ($t:ty) => {
+    ($t:ty, $dispatch:path) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const LOWEST: Self = <$t>::NEG_INFINITY;
@@ -37,8 +44,16 @@ macro_rules! real {
             fn root(self) -> Self {
                 self.sqrt()
             }
+            #[inline]
+            fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output {
+                $dispatch(kernel)
+            }
+            fn pool() -> &'static Mutex<Vec<Vec<Self>>> {
+                static POOL: Mutex<Vec<Vec<$t>>> = Mutex::new(vec![]);
+                &POOL
+            }
         }
     };
 }
-real!(f32);
-real!(f64);
+real!(f32, dispatch_f32);
+real!(f64, dispatch_plain);

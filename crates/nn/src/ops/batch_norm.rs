@@ -2,13 +2,13 @@
 
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 
-use super::{narrow, slice, tensor, with};
-use crate::kernel::{self, Moments, Real};
+use super::{slice, tensor, with};
+use crate::kernel::{self, Moments, Real, stored};
 
 /// Batch norm by given moments, NHWC.
 struct BatchNorm {
     relu: bool,
-    moments: Moments<f64>,
+    moments: Moments,
     /// Are the moments those of the input, so that its gradient passes through them?
     own: bool,
 }
@@ -22,29 +22,29 @@ pub(crate) fn batch_norm(
     relu: bool,
     moments: Option<[Tensor; 2]>,
 ) -> Result<(Tensor, [Tensor; 2])> {
-    fn run<T: Real>(x: &Tensor, channels: usize) -> Result<Moments<f64>> {
-        with::<T, _>(x, |x| {
-            let Moments { mean, variance } = kernel::moments(x, channels);
-            let wide = |v: Vec<T>| v.into_iter().map(candle_core::WithDType::to_f64).collect();
-            Ok(Moments { mean: wide(mean), variance: wide(variance) })
-        })
+    fn run<T: Real>(x: &Tensor, channels: usize) -> Result<Moments> {
+        with::<T, _>(x, |x| Ok(kernel::moments(x, channels)))
     }
-    let own = moments.is_none();
+    let (own, channels) = (moments.is_none(), weight.elem_count());
     let numbers = |t: &Tensor| t.to_dtype(DType::F64)?.to_vec1::<f64>();
     let moments = match moments {
-        Some([mean, variance]) => Moments { mean: numbers(&mean)?, variance: numbers(&variance)? },
-        None => by_dtype!(x.dtype(), run::<T>(x, weight.elem_count()))?,
+        Some([mean, variance]) => {
+            Moments { mean: filled(numbers(&mean)?, 0.0), variance: filled(numbers(&variance)?, 0.0) }
+        }
+        None => by_dtype!(x.dtype(), run::<T>(x, stored(channels)))?,
     };
-    let column = |v: &Vec<f64>| Tensor::new(v.as_slice(), x.device());
+    let column = |v: &[f64]| Tensor::new(&v[..channels], x.device());
     let columns = [column(&moments.mean)?, column(&moments.variance)?];
     Ok((x.apply_op3(weight, bias, BatchNorm { relu, moments, own })?, columns))
 }
 
-impl BatchNorm {
-    fn moments<T: Real>(&self) -> Moments<T> {
-        Moments { mean: narrow(&self.moments.mean), variance: narrow(&self.moments.variance) }
-    }
+/// One number a stored channel: those beyond the true ones are `rest`.
+fn filled<T: Clone>(mut values: Vec<T>, rest: T) -> Vec<T> {
+    values.resize(stored(values.len()), rest);
+    values
+}
 
+impl BatchNorm {
     fn backward<T: Real>(
         &self,
         x: &Tensor,
@@ -52,27 +52,24 @@ impl BatchNorm {
         result: &Tensor,
         gradient: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
+        let channels = weight.elem_count();
         let gradients = with::<T, _>(x, |x| {
-            with::<T, _>(weight, |weight| {
-                with::<T, _>(result, |result| {
-                    with::<T, _>(gradient, |g| {
-                        let moments = self.moments::<T>();
-                        Ok(kernel::batch_norm_gradients(
-                            x,
-                            (&moments, self.own),
-                            weight,
-                            self.relu,
-                            result,
-                            g,
-                        ))
-                    })
+            let weight = with::<T, _>(weight, |weight| Ok(filled(weight.to_vec(), T::ZERO)))?;
+            with::<T, _>(result, |result| {
+                with::<T, _>(gradient, |g| {
+                    let moments = (&self.moments, self.own);
+                    Ok(kernel::batch_norm_gradients(x, moments, &weight, self.relu.then_some(result), g))
                 })
             })
         })?;
+        let column = |mut values: Vec<T>| {
+            values.truncate(channels);
+            tensor(values, channels)
+        };
         Ok([
             Some(tensor(gradients.input, x.shape().clone())?),
-            Some(tensor(gradients.weight, weight.shape().clone())?),
-            Some(tensor(gradients.bias, weight.shape().clone())?),
+            Some(column(gradients.weight)?),
+            Some(column(gradients.bias)?),
         ])
     }
 }
@@ -97,7 +94,9 @@ impl CustomOp3 for BatchNorm {
             (b, bl): (&CpuStorage, &Layout),
         ) -> Result<(CpuStorage, Shape)> {
             let (x, w, b) = (slice::<T>(x, xl)?, slice::<T>(w, wl)?, slice::<T>(b, bl)?);
-            let out = kernel::batch_norm(x, &op.moments(), w, b, op.relu);
+            let mut out = vec![T::ZERO; x.len()];
+            let (w, b) = (filled(w.to_vec(), T::ZERO), filled(b.to_vec(), T::ZERO));
+            kernel::batch_norm(x, &op.moments, &w, &b, op.relu, &mut out);
             Ok((T::to_cpu_storage_owned(out), xl.shape().clone()))
         }
         let dtype = candle_core::backend::BackendStorage::dtype(x);

@@ -5,67 +5,30 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::{nhwc, slice, tensor, with};
-use crate::kernel::{self, Conv, ConvTape, ConvWeights, Panels, Real, Tail};
+use crate::kernel::{
+    self, Buffer, Conv, ConvBackward, ConvForward, Finish, Numerics, Pool, Real, column_sums, stored,
+};
 
-/// A convolution's shape and tail, and the tape of one forward pass.
-struct Pass {
+/// A convolution and what follows it in one pass, with the tape of that pass.
+struct TrainedConv {
     shape: Conv,
-    tail: Tail,
-    tape: OnceLock<ConvTape>,
+    numerics: Numerics,
+    relu: bool,
+    pool: Option<Pool>,
+    /// Winning taps of the pooling.
+    tape: OnceLock<Vec<u8>>,
 }
 
-impl Pass {
-    fn new(shape: Conv, tail: Tail) -> Self {
-        Self { shape, tail, tape: OnceLock::new() }
-    }
-
-    fn forward<T: Real>(&self, x: &[T], weights: &ConvWeights<T>) -> Result<(CpuStorage, Shape)> {
-        let n = x.len() / self.shape.input.iter().product::<usize>();
-        let stored = self.shape.tailed(&self.tail);
-        let len = n * stored.iter().product::<usize>();
-        let mut out = vec![T::ZERO; len];
-        let mut tape = vec![0; if self.tail.pool.is_some() { len } else { 0 }];
-        kernel::conv(&self.shape, weights, &self.tail, x, &mut out, &mut tape);
-        if self.tape.set(tape).is_err() {
-            bail!("a convolution's tape serves one forward pass");
-        }
-        Ok((T::to_cpu_storage_owned(out), nhwc(n, stored)))
-    }
-
-    fn tape(&self) -> &[u8] {
-        self.tape.get().map_or(&[], Vec::as_slice)
-    }
-
-    fn input_gradient<T: Real>(
-        &self,
-        backward: &Panels<T>,
-        x: &Tensor,
-        result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<Tensor> {
-        let mut dx = vec![T::ZERO; x.elem_count()];
-        with::<T, _>(result, |result| {
-            with::<T, _>(gradient, |gradient| {
-                let result = (result, self.tape());
-                kernel::conv_input_gradient(&self.shape, backward, &self.tail, result, gradient, &mut dx);
-                Ok(())
-            })
-        })?;
-        tensor(dx, x.shape().clone())
-    }
-}
-
-struct TrainedConv(Pass);
-
-/// Applies a convolution with a torch weight and a bias; differentiable with respect to all three.
+/// Applies a convolution with a torch weight and a bias, then `ReLU` and pooling if asked; differentiable with respect to
+/// input, weight and bias.
 pub(crate) fn conv(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
-    shape: Conv,
-    tail: Tail,
+    (shape, numerics): (Conv, Numerics),
+    (relu, pool): (bool, Option<Pool>),
 ) -> Result<Tensor> {
-    let op = TrainedConv(Pass::new(shape, tail));
+    let op = TrainedConv { shape, numerics, relu, pool, tape: OnceLock::new() };
     match bias {
         Some(bias) => x.apply_op3(weight, bias, op),
         None => x.apply_op2(weight, op),
@@ -73,15 +36,36 @@ pub(crate) fn conv(
 }
 
 impl TrainedConv {
+    /// Stored channels, height and width of the convolution's own output.
+    fn unpooled(&self) -> [usize; 3] {
+        let [c, h, w] = self.shape.output();
+        [stored(c), h, w]
+    }
+
     fn forward<T: Real>(
         &self,
-        x: (&CpuStorage, &Layout),
-        weight: (&CpuStorage, &Layout),
+        (x, xl): (&CpuStorage, &Layout),
+        (weight, wl): (&CpuStorage, &Layout),
         bias: Option<(&CpuStorage, &Layout)>,
     ) -> Result<(CpuStorage, Shape)> {
         let bias = bias.map(|(storage, layout)| slice::<T>(storage, layout)).transpose()?;
-        let weights = ConvWeights::pack(&self.0.shape, slice::<T>(weight.0, weight.1)?, bias, None);
-        self.0.forward(slice::<T>(x.0, x.1)?, &weights)
+        let packed = ConvForward::pack(&self.shape, self.numerics, slice::<T>(weight, wl)?, bias, None);
+        let (x, n, [c, h, w]) = (slice::<T>(x, xl)?, xl.dims()[0], self.unpooled());
+        let Some(pool) = &self.pool else {
+            let mut out = vec![T::ZERO; n * c * h * w];
+            packed.run(x, Finish { relu: self.relu, ..Finish::plain(&mut out) });
+            return Ok((T::to_cpu_storage_owned(out), nhwc(n, [c, h, w])));
+        };
+        let (Some(rows), Some(columns)) = (pool.output(h), pool.output(w)) else {
+            bail!("the pooling window is larger than its input");
+        };
+        let mut out = vec![T::ZERO; n * c * rows * columns];
+        let mut tape = vec![0; out.len()];
+        packed.run_pooled(pool, self.relu, x, &mut out, &mut tape);
+        if self.tape.set(tape).is_err() {
+            bail!("a convolution's tape serves one forward pass");
+        }
+        Ok((T::to_cpu_storage_owned(out), nhwc(n, [c, rows, columns])))
     }
 
     /// Gradients of input, weight and bias; those of untracked arguments are not computed.
@@ -89,31 +73,57 @@ impl TrainedConv {
         &self,
         x: &Tensor,
         weight: &Tensor,
-        trains: bool,
+        trains: [bool; 2],
         result: &Tensor,
         gradient: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
-        let Pass { shape, tail, .. } = &self.0;
-        let dx = match x.track_op() {
-            true => {
-                let pack = |w: &[T]| Ok(ConvWeights::pack_backward(shape, w, None));
-                let backward = with::<T, _>(weight, pack)?;
-                Some(self.0.input_gradient::<T>(&backward, x, result, gradient)?)
+        with::<T, _>(gradient, |gradient| {
+            if self.pool.is_none() && !self.relu {
+                return self.gradients::<T>(x, weight, trains, gradient);
             }
-            false => None,
-        };
-        if !trains {
-            return Ok([dx, None, None]);
+            // The gradient of the convolution's own output.
+            let mut sums = Buffer::take(x.dim(0)? * self.unpooled().iter().product::<usize>());
+            match (&self.pool, self.tape.get()) {
+                (Some(pool), Some(tape)) => {
+                    let finish = Finish::plain(&mut sums);
+                    kernel::max_pool_gradient(pool, self.unpooled(), tape, gradient, finish);
+                }
+                (Some(_), None) => bail!("backward of a convolution that never ran"),
+                (None, _) => with::<T, _>(result, |result| {
+                    kernel::relu_gradient(result, gradient, &mut sums);
+                    Ok(())
+                })?,
+            }
+            self.gradients::<T>(x, weight, trains, &sums)
+        })
+    }
+
+    fn gradients<T: Real>(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        [weight_trains, bias_trains]: [bool; 2],
+        dy: &[T],
+    ) -> Result<[Option<Tensor>; 3]> {
+        let (shape, numerics) = (&self.shape, self.numerics);
+        let mut gradients = [None, None, None];
+        if x.track_op() {
+            let pack = |w: &[T]| Ok(ConvBackward::pack(shape, numerics, w, None));
+            let backward = with::<T, _>(weight, pack)?;
+            let mut dx = vec![T::ZERO; x.elem_count()];
+            backward.run(dy, Finish::plain(&mut dx));
+            gradients[0] = Some(tensor(dx, x.shape().clone())?);
         }
-        let tape = self.0.tape();
-        let (dw, db) = with::<T, _>(x, |x| {
-            with::<T, _>(result, |result| {
-                with::<T, _>(gradient, |g| {
-                    Ok(kernel::conv_weight_gradient(shape, tail, x, (result, tape), g))
-                })
-            })
-        })?;
-        Ok([dx, Some(tensor(dw, weight.shape().clone())?), Some(tensor(db, shape.channels)?)])
+        if weight_trains {
+            let dw = with::<T, _>(x, |x| Ok(kernel::conv_weight_gradient(shape, numerics, x, dy)))?;
+            gradients[1] = Some(tensor(dw, weight.shape().clone())?);
+        }
+        if bias_trains {
+            let mut db = column_sums(dy, stored(shape.channels));
+            db.truncate(shape.channels);
+            gradients[2] = Some(tensor(db, shape.channels)?);
+        }
+        Ok(gradients)
     }
 }
 
@@ -132,7 +142,7 @@ fn conv_backward<T: Real>(
     op: &TrainedConv,
     x: &Tensor,
     weight: &Tensor,
-    trains: bool,
+    trains: [bool; 2],
     result: &Tensor,
     gradient: &Tensor,
 ) -> Result<[Option<Tensor>; 3]> {
@@ -160,7 +170,8 @@ impl CustomOp2 for TrainedConv {
         result: &Tensor,
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, _] = by_dtype!(x.dtype(), conv_backward::<T>(self, x, w, w.track_op(), result, g))?;
+        let [dx, dw, _] =
+            by_dtype!(x.dtype(), conv_backward::<T>(self, x, w, [w.track_op(), false], result, g))?;
         Ok((dx, dw))
     }
 }
@@ -189,7 +200,7 @@ impl CustomOp3 for TrainedConv {
         result: &Tensor,
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let trains = w.track_op() || b.track_op();
+        let trains = [w.track_op(), b.track_op()];
         let [dx, dw, db] = by_dtype!(x.dtype(), conv_backward::<T>(self, x, w, trains, result, g))?;
         Ok((dx, dw, db))
     }

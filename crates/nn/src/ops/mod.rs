@@ -5,9 +5,11 @@
 
 use std::sync::OnceLock;
 
-use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Storage, Tensor, bail,
+};
 
-use crate::kernel::{self, Pool, Real};
+use crate::kernel::{self, Addend, Finish, Pool, Real};
 
 /// Calls `f` with the element type of `dtype`.
 macro_rules! by_dtype {
@@ -61,22 +63,24 @@ fn nhwc(n: usize, [c, h, w]: [usize; 3]) -> Shape {
 pub(crate) struct Normalize {
     pub(crate) mean: Vec<f64>,
     pub(crate) std: Vec<f64>,
+    /// Numbers that the result stores for a position.
+    pub(crate) stored: usize,
 }
 
 impl Normalize {
     fn forward<T: Real>(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (n, c, h, w) = layout.shape().dims4()?;
         let x = slice::<T>(x, layout)?;
-        let mut out = vec![T::ZERO; x.len()];
-        kernel::normalize([c, h, w], &narrow(&self.mean), &narrow(&self.std), x, &mut out);
-        Ok((T::to_cpu_storage_owned(out), nhwc(n, [c, h, w])))
+        let mut out = vec![T::ZERO; n * self.stored * h * w];
+        kernel::normalize([c, h, w], self.stored, &narrow(&self.mean), &narrow(&self.std), x, &mut out);
+        Ok((T::to_cpu_storage_owned(out), nhwc(n, [self.stored, h, w])))
     }
 
     fn backward<T: Real>(&self, shape: &Shape, gradient: &Tensor) -> Result<Option<Tensor>> {
         let (_, c, h, w) = shape.dims4()?;
         with::<T, _>(gradient, |g| {
-            let mut out = vec![T::ZERO; g.len()];
-            kernel::normalize_gradient([c, h, w], &narrow(&self.std), g, &mut out);
+            let mut out = vec![T::ZERO; shape.elem_count()];
+            kernel::normalize_gradient([c, h, w], self.stored, &narrow(&self.std), g, false, &mut out);
             Ok(Some(tensor(out, shape.clone())?))
         })
     }
@@ -111,22 +115,72 @@ impl CustomOp1 for Relu {
         fn run<T: Real>(x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
             let x = slice::<T>(x, layout)?;
             let mut out = vec![T::ZERO; x.len()];
-            kernel::relu(x, &mut out);
+            kernel::pass(x, Finish { relu: true, ..Finish::plain(&mut out) });
             Ok((T::to_cpu_storage_owned(out), layout.shape().clone()))
         }
         by_dtype!(candle_core::backend::BackendStorage::dtype(x), run::<T>(x, layout))
     }
     fn bwd(&self, x: &Tensor, result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        fn run<T: Real>(result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-            with::<T, _>(result, |r| {
-                with::<T, _>(gradient, |g| {
-                    let mut dx = vec![T::ZERO; g.len()];
-                    kernel::relu_gradient(r, g, &mut dx);
-                    Ok(Some(tensor(dx, result.shape().clone())?))
-                })
-            })
+        Ok(Some(by_dtype!(x.dtype(), relu_backward::<T>(result, gradient))?))
+    }
+}
+
+fn relu_backward<T: Real>(result: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+    with::<T, _>(result, |r| {
+        with::<T, _>(gradient, |g| {
+            let mut dx = vec![T::ZERO; g.len()];
+            kernel::relu_gradient(r, g, &mut dx);
+            tensor(dx, result.shape().clone())
+        })
+    })
+}
+
+/// `a + b`, then `ReLU` if asked.
+struct Add {
+    relu: bool,
+}
+
+/// `a + b`, then `ReLU` if asked.
+pub(crate) fn add(a: &Tensor, b: &Tensor, relu: bool) -> Result<Tensor> {
+    a.apply_op2(b, Add { relu })
+}
+
+impl CustomOp2 for Add {
+    fn name(&self) -> &'static str {
+        "add"
+    }
+    fn cpu_fwd(
+        &self,
+        a: &CpuStorage,
+        al: &Layout,
+        b: &CpuStorage,
+        bl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        fn run<T: Real>(
+            op: &Add,
+            (a, al): (&CpuStorage, &Layout),
+            (b, bl): (&CpuStorage, &Layout),
+        ) -> Result<(CpuStorage, Shape)> {
+            let (a, b) = (slice::<T>(a, al)?, slice::<T>(b, bl)?);
+            let mut out = vec![T::ZERO; a.len()];
+            let addend = Addend::Value(b);
+            kernel::pass(a, Finish { addend, relu: op.relu, ..Finish::plain(&mut out) });
+            Ok((T::to_cpu_storage_owned(out), al.shape().clone()))
         }
-        by_dtype!(x.dtype(), run::<T>(result, gradient))
+        by_dtype!(candle_core::backend::BackendStorage::dtype(a), run::<T>(self, (a, al), (b, bl)))
+    }
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        result: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let gradient = match self.relu {
+            true => by_dtype!(a.dtype(), relu_backward::<T>(result, gradient))?,
+            false => gradient.clone(),
+        };
+        Ok((a.track_op().then(|| gradient.clone()), b.track_op().then_some(gradient)))
     }
 }
 
@@ -170,7 +224,7 @@ impl CustomOp1 for MaxPool {
             let Some(tape) = op.tape.get() else { bail!("backward of a pooling that never ran") };
             with::<T, _>(gradient, |g| {
                 let mut dx = vec![T::ZERO; x.elem_count()];
-                kernel::max_pool_gradient(&op.pool, op.input, tape, g, &mut dx);
+                kernel::max_pool_gradient(&op.pool, op.input, tape, g, Finish::plain(&mut dx));
                 Ok(Some(tensor(dx, x.shape().clone())?))
             })
         }

@@ -1,0 +1,224 @@
+//! Convolutions against their definition, in double precision, for every way in which they are computed.
+
+use super::*;
+
+fn numbers(n: usize, seed: u64) -> Vec<f64> {
+    (0..n as u64)
+        .map(|i| ((i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_mul(seed * 2 + 1) >> 40) as f64)
+        .map(|v| v / f64::from(1 << 23) - 1.0)
+        .collect()
+}
+
+/// Every tap of every output: (output index, input index, weight index), with true channels, NHWC and torch's weight.
+fn taps(shape: &Conv, mut f: impl FnMut(usize, usize, usize)) {
+    let ([c, h, w], [n, rows, columns]) = (shape.input, shape.output());
+    let (group_c, group_n) = (c / shape.groups, n / shape.groups);
+    let [kh, kw] = shape.kernel;
+    for (y, x, o) in itertools(rows, columns, n) {
+        for (ky, kx, i) in itertools(kh, kw, group_c) {
+            let iy = (y * shape.stride + ky).wrapping_sub(shape.padding);
+            let ix = (x * shape.stride + kx).wrapping_sub(shape.padding);
+            if iy < h && ix < w {
+                let input = (iy * w + ix) * c + o / group_n * group_c + i;
+                f((y * columns + x) * n + o, input, ((o * group_c + i) * kh + ky) * kw + kx);
+            }
+        }
+    }
+}
+
+fn itertools(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..a * b * c).map(move |i| (i / (b * c), i / c % b, i % c))
+}
+
+/// Rows of `channels` numbers as rows of `width`, filled up with zeros.
+fn filled(values: &[f64], channels: usize, width: usize) -> Vec<f64> {
+    let mut out = vec![0.0; values.len() / channels * width];
+    for (to, from) in out.chunks_mut(width).zip(values.chunks(channels)) {
+        to[..channels].copy_from_slice(from);
+    }
+    out
+}
+
+fn near(got: &[f64], want: &[f64], what: &str) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        assert!((g - w).abs() < 1e-11, "{what}[{i}]: {g} for {w}");
+    }
+}
+
+fn check(shape: Conv, samples: usize, numerics: Numerics) {
+    let what = |part: &str| format!("{part} of {shape:?}, {samples} samples, {numerics:?}");
+    let ([c, h, w], [n, rows, columns]) = (shape.input, shape.output());
+    let (size, result) = (c * h * w, n * rows * columns);
+    let x = numbers(samples * size, 1);
+    let weight = numbers(n * shape.fan_in(), 2);
+    let (bias, scale) = (numbers(n, 3), numbers(n, 4));
+    let dy = numbers(samples * result, 5);
+    let (more, more_x) = (numbers(samples * result, 6), numbers(samples * size, 7));
+    let stored_c = if shape.pixels { c } else { stored(c) };
+    let stored_n = stored(n);
+
+    // The definition.
+    let mut y: Vec<f64> = (0..samples * result).map(|i| bias[i % n] + more[i]).collect();
+    let (mut dx, mut dw) = (more_x.clone(), vec![0.0; weight.len()]);
+    for sample in 0..samples {
+        taps(&shape, |o, i, k| {
+            y[sample * result + o] += x[sample * size + i] * weight[k] * scale[o % n];
+            dx[sample * size + i] += dy[sample * result + o] * weight[k] * scale[o % n];
+            dw[k] += dy[sample * result + o] * x[sample * size + i];
+        });
+    }
+
+    let forward = ConvForward::pack(&shape, numerics, &weight, Some(&bias), Some(&scale));
+    let backward = ConvBackward::pack(&shape, numerics, &weight, Some(&scale));
+    let (x, dy) = (filled(&x, c, stored_c), filled(&dy, n, stored_n));
+    let (more, more_x) = (filled(&more, n, stored_n), filled(&more_x, c, stored_c));
+    let (y, dx) = (filled(&y, n, stored_n), filled(&dx, c, stored_c));
+
+    // The addend is another value, or what the output holds.
+    let mut out = vec![9.0; y.len()];
+    forward.run(&x, Finish { addend: Addend::Value(&more), ..Finish::plain(&mut out) });
+    near(&out, &y, &what("output"));
+    let mut out = more.clone();
+    forward.run(&x, Finish { addend: Addend::Output, ..Finish::plain(&mut out) });
+    near(&out, &y, &what("output, in place"));
+    let mut out = vec![9.0; dx.len()];
+    backward.run(&dy, Finish { addend: Addend::Value(&more_x), ..Finish::plain(&mut out) });
+    near(&out, &dx, &what("input gradient"));
+    let mut out = more_x.clone();
+    backward.run(&dy, Finish { addend: Addend::Output, ..Finish::plain(&mut out) });
+    near(&out, &dx, &what("input gradient, in place"));
+    near(&conv_weight_gradient(&shape, numerics, &x, &dy), &dw, &what("weight gradient"));
+
+    if shape.groups == 1 {
+        // ReLU with its signs, and its gradient by them.
+        let (mut out, mut signs) = (vec![9.0; y.len()], vec![0xAA; y.len() / 8]);
+        let finish = Finish { relu: true, signs: Some(&mut signs), ..Finish::plain(&mut out) };
+        forward.run(&x, Finish { addend: Addend::Value(&more), ..finish });
+        let cut: Vec<f64> = y.iter().map(|v| v.max(0.0)).collect();
+        near(&out, &cut, &what("output with ReLU"));
+        let open = |i: usize| signs[i / 8] >> (i % 8) & 1 == 1;
+        assert!((0..y.len()).all(|i| open(i) == (cut[i] > 0.0)), "{}", what("signs"));
+        if !shape.pixels {
+            let bits: Vec<u8> = (0..dx.len() / 8).map(|i| (i * 37 % 256) as u8).collect();
+            let mut out = vec![9.0; dx.len()];
+            let finish = Finish { addend: Addend::Value(&more_x), ..Finish::plain(&mut out) };
+            backward.run(&dy, Finish { open: Some(&bits), ..finish });
+            let shut: Vec<f64> =
+                (0..dx.len()).map(|i| if bits[i / 8] >> (i % 8) & 1 == 1 { dx[i] } else { 0.0 }).collect();
+            near(&out, &shut, &what("input gradient through ReLU"));
+        }
+    }
+}
+
+/// A convolution of `[c, h, w]` to `n` channels.
+fn conv(input: [usize; 3], n: usize, kernel: [usize; 2], stride: usize, padding: usize) -> Conv {
+    Conv { input, channels: n, kernel, stride, padding, groups: 1, pixels: false }
+}
+
+#[test]
+fn convolutions_are_what_their_definition_says() {
+    for shape in [
+        conv([16, 8, 8], 16, [3, 3], 1, 1),
+        conv([5, 9, 6], 20, [3, 3], 1, 1),
+        conv([33, 3, 13], 7, [3, 3], 1, 1),
+        conv([20, 1, 2], 3, [3, 3], 1, 1),
+        conv([16, 8, 8], 32, [3, 3], 2, 1),
+        conv([3, 10, 20], 17, [3, 3], 2, 1),
+        conv([16, 7, 9], 16, [3, 3], 2, 1),
+        conv([40, 4, 4], 24, [3, 3], 2, 1),
+        conv([18, 6, 5], 9, [1, 1], 1, 0),
+        conv([18, 6, 5], 9, [1, 1], 2, 0),
+        conv([4, 9, 8], 6, [5, 5], 2, 2),
+        conv([2, 11, 11], 4, [7, 7], 2, 3),
+        conv([6, 3, 4], 10, [3, 4], 1, 0),
+        conv([4, 5, 5], 4, [2, 2], 1, 2),
+    ] {
+        for numerics in [Numerics::Fast, Numerics::Exact] {
+            check(shape, 1, numerics);
+            check(shape, 5, numerics);
+        }
+        check(Conv { pixels: true, ..shape }, 3, Numerics::Fast);
+    }
+}
+
+#[test]
+fn groups_read_their_own_part_alone() {
+    for (input, n, groups) in
+        [([6, 7, 5], 9, 3), ([32, 4, 4], 64, 2), ([20, 5, 5], 20, 20), ([4, 3, 3], 40, 2)]
+    {
+        for (kernel, stride, padding) in [(3, 1, 1), (3, 2, 1), (1, 1, 0)] {
+            let shape = Conv { groups, ..conv(input, n, [kernel; 2], stride, padding) };
+            check(shape, 2, Numerics::Fast);
+        }
+    }
+}
+
+/// Filters that all threads go through together, and those that do not fit one sample's tiles into a block.
+#[test]
+fn large_filters_and_large_images_are_no_different() {
+    check(conv([128, 4, 4], 160, [3, 3], 1, 1), 9, Numerics::Fast);
+    check(conv([128, 8, 8], 176, [3, 3], 2, 1), 3, Numerics::Fast);
+    check(conv([16, 70, 90], 16, [3, 3], 1, 1), 1, Numerics::Fast);
+    check(conv([16, 70, 90], 16, [3, 3], 2, 1), 1, Numerics::Exact);
+}
+
+/// The same bits for a sample alone and in a batch.
+#[test]
+fn a_sample_has_the_same_bits_in_any_batch() {
+    for shape in [
+        conv([24, 12, 10], 40, [3, 3], 1, 1),
+        conv([160, 4, 4], 160, [3, 3], 1, 1),
+        conv([24, 12, 10], 40, [3, 3], 2, 1),
+        conv([24, 12, 10], 40, [1, 1], 2, 0),
+    ] {
+        let x: Vec<f32> = numbers(13 * 12 * 16 * 160, 8).iter().map(|v| *v as f32).collect();
+        let weight: Vec<f32> =
+            numbers(shape.channels * shape.fan_in(), 9).iter().map(|v| *v as f32).collect();
+        let forward = ConvForward::pack(&shape, Numerics::Fast, &weight, None, None);
+        let backward = ConvBackward::pack(&shape, Numerics::Fast, &weight, None);
+        let size = |[c, h, w]: [usize; 3]| stored(c) * h * w;
+        let (input, output) = (size(shape.input), size(shape.output()));
+        let n = x.len() / input.max(output);
+        let (mut ys, mut dxs) = (vec![0.0; n * output], vec![0.0; n * input]);
+        forward.run(&x[..n * input], Finish::plain(&mut ys));
+        backward.run(&x[..n * output], Finish::plain(&mut dxs));
+        for i in 0..n {
+            let (mut y, mut dx) = (vec![0.0; output], vec![0.0; input]);
+            forward.run(&x[i * input..][..input], Finish::plain(&mut y));
+            backward.run(&x[i * output..][..output], Finish::plain(&mut dx));
+            assert!(y == ys[i * output..][..output] && dx == dxs[i * input..][..input], "{shape:?}");
+        }
+    }
+}
+
+#[test]
+fn pooling_at_once_is_pooling_afterwards() {
+    let pool = Pool { size: 3, stride: 2, padding: 1 };
+    for (numerics, kernel) in [(Numerics::Fast, 3), (Numerics::Exact, 3), (Numerics::Fast, 5)] {
+        let shape = conv([20, 9, 8], 24, [kernel; 2], 1, kernel / 2);
+        let samples = 3;
+        let x = filled(&numbers(samples * 72 * 20, 1), 20, stored(20));
+        let (weight, bias) = (numbers(24 * shape.fan_in(), 2), numbers(24, 3));
+        let forward = ConvForward::pack(&shape, numerics, &weight, Some(&bias), None);
+        let backward = ConvBackward::pack(&shape, numerics, &weight, None);
+        let (unpooled, pooled) = (samples * 72 * stored(24), samples * 5 * 4 * stored(24));
+
+        let (mut y, mut want, mut tape) = (vec![0.0; unpooled], vec![0.0; pooled], vec![0; pooled]);
+        forward.run(&x, Finish { relu: true, ..Finish::plain(&mut y) });
+        max_pool(&pool, [stored(24), 9, 8], &y, &mut want, &mut tape);
+        let (mut got, mut winners) = (vec![0.0; pooled], vec![0; pooled]);
+        forward.run_pooled(&pool, true, &x, &mut got, &mut winners);
+        near(&got, &want, "pooled output");
+
+        let dy = numbers(pooled, 4);
+        let mut through = vec![0.0; unpooled];
+        max_pool_gradient(&pool, [stored(24), 9, 8], &tape, &dy, Finish::plain(&mut through));
+        let through: Vec<f64> =
+            through.iter().zip(&y).map(|(g, y)| if *y > 0.0 { *g } else { 0.0 }).collect();
+        let (mut want, mut got) = (vec![0.0; x.len()], vec![9.0; x.len()]);
+        backward.run(&through, Finish::plain(&mut want));
+        backward.run_pooled(&pool, &winners, &dy, Finish::plain(&mut got));
+        near(&got, &want, "input gradient through a pooling");
+    }
+}

@@ -1,0 +1,238 @@
+//! Registers of lanes, and the choice between the ones that a processor has.
+//!
+//! A kernel is written once, over [`Vector`], and compiled for each kind of register: AVX-512, AVX2 with FMA, and plain
+//! arrays. [`dispatch`] asks the processor and runs the best. All kinds do the same operations in the same order, and
+//! those with fused multiply-add give the same bits.
+
+use std::marker::PhantomData;
+
+use super::Real;
+
+/// Columns of a panel: what a matrix product computes at once, and what stored channels are a multiple of.
+pub const PANEL: usize = 16;
+
+/// A register of numbers.
+pub trait Vector: Copy {
+    /// Its numbers.
+    type Lane: Real;
+    /// How many there are; divides [`PANEL`].
+    const LANES: usize;
+    /// Rows of a matrix product's tile that leave registers for its operands.
+    const ROWS: usize;
+    /// The columns of a panel.
+    type Row: Row<Lane = Self::Lane>;
+
+    /// One number in every lane.
+    fn splat(x: Self::Lane) -> Self;
+    /// Reads `LANES` numbers.
+    ///
+    /// # Safety
+    /// They must be there.
+    unsafe fn load(from: *const Self::Lane) -> Self;
+    /// Writes `LANES` numbers.
+    ///
+    /// # Safety
+    /// There must be room for them.
+    unsafe fn store(self, to: *mut Self::Lane);
+    /// `self + other`.
+    fn add(self, other: Self) -> Self;
+    /// `self - other`.
+    fn sub(self, other: Self) -> Self;
+    /// `self * other`.
+    fn mul(self, other: Self) -> Self;
+    /// `self * a + b`, rounded once where the processor can.
+    fn fma(self, a: Self, b: Self) -> Self;
+    /// `max(self, 0)`; a NaN stays.
+    fn relu(self) -> Self;
+    /// Bit `i`: is lane `i` above 0?
+    fn signs(self) -> u16;
+    /// 0 in the lanes whose bit is 0.
+    fn keep(self, bits: u16) -> Self;
+}
+
+/// The columns of a panel in registers.
+pub trait Row: Copy {
+    /// Its numbers.
+    type Lane: Real;
+    /// All 0.
+    fn zero() -> Self;
+    /// Reads [`PANEL`] numbers.
+    ///
+    /// # Safety
+    /// They must be there.
+    unsafe fn load(from: *const Self::Lane) -> Self;
+    /// Writes [`PANEL`] numbers.
+    ///
+    /// # Safety
+    /// There must be room for them.
+    unsafe fn store(self, to: *mut Self::Lane);
+    /// `row * x + self`.
+    fn grow(self, x: Self::Lane, row: Self) -> Self;
+}
+
+impl<V: Vector, const N: usize> Row for [V; N] {
+    type Lane = V::Lane;
+    #[inline(always)]
+    fn zero() -> Self {
+        [V::splat(V::Lane::ZERO); N]
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const V::Lane) -> Self {
+        const { assert!(N * V::LANES == PANEL) }
+        // SAFETY: the caller's promise, for each part.
+        std::array::from_fn(|i| unsafe { V::load(from.add(i * V::LANES)) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut V::Lane) {
+        const { assert!(N * V::LANES == PANEL) }
+        for (i, v) in self.into_iter().enumerate() {
+            // SAFETY: the caller's promise, for each part.
+            unsafe { v.store(to.add(i * V::LANES)) }
+        }
+    }
+    #[inline(always)]
+    fn grow(self, x: V::Lane, row: Self) -> Self {
+        let x = V::splat(x);
+        std::array::from_fn(|i| x.fma(row[i], self[i]))
+    }
+}
+
+/// Work that is written over [`Vector`].
+pub trait Kernel<T> {
+    /// What it gives.
+    type Output;
+    /// Does it. Every implementation, and all that it calls, must be `#[inline(always)]`: the registers' instructions
+    /// exist only inside the function that was compiled for them.
+    fn run<V: Vector<Lane = T>>(self) -> Self::Output;
+}
+
+/// Runs `kernel` with the best registers of this processor.
+#[inline]
+pub fn dispatch<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
+    T::dispatch(kernel)
+}
+
+/// Plain arrays. `FMA`: multiply and add are fused, which is slow where the processor cannot.
+#[derive(Clone, Copy)]
+pub(super) struct Plain<T, const FMA: bool>([T; 8]);
+
+impl<T: Real, const FMA: bool> Vector for Plain<T, FMA> {
+    type Lane = T;
+    const LANES: usize = 8;
+    const ROWS: usize = 4;
+    type Row = [Self; 2];
+    #[inline(always)]
+    fn splat(x: T) -> Self {
+        Self([x; 8])
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const T) -> Self {
+        // SAFETY: the caller promises eight numbers, and arrays of them are no more strictly aligned than one.
+        Self(unsafe { *from.cast::<[T; 8]>() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut T) {
+        // SAFETY: as in `load`.
+        unsafe { *to.cast::<[T; 8]>() = self.0 }
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] - other.0[i]))
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] * other.0[i]))
+    }
+    #[inline(always)]
+    fn fma(self, a: Self, b: Self) -> Self {
+        Self(std::array::from_fn(|i| match FMA {
+            true => self.0[i].fused(a.0[i], b.0[i]),
+            false => self.0[i] * a.0[i] + b.0[i],
+        }))
+    }
+    #[inline(always)]
+    fn relu(self) -> Self {
+        Self(self.0.map(|x| if x < T::ZERO { T::ZERO } else { x }))
+    }
+    #[inline(always)]
+    fn signs(self) -> u16 {
+        self.0.iter().enumerate().fold(0, |bits, (i, x)| bits | u16::from(*x > T::ZERO) << i)
+    }
+    #[inline(always)]
+    fn keep(self, bits: u16) -> Self {
+        Self(std::array::from_fn(|i| if bits >> i & 1 == 1 { self.0[i] } else { T::ZERO }))
+    }
+}
+
+/// Runs `kernel` with plain arrays, and with fused operations where the processor has them.
+#[inline]
+pub(super) fn dispatch_plain<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        #[target_feature(enable = "avx2,fma")]
+        fn fused<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
+            kernel.run::<Plain<T, true>>()
+        }
+        // SAFETY: the processor has the features that the function is compiled for, as just asked.
+        return unsafe { fused(kernel) };
+    }
+    kernel.run::<Plain<T, false>>()
+}
+
+/// As [`dispatch`], for `f32`.
+#[inline]
+pub(super) fn dispatch_f32<K: Kernel<f32>>(kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if x86::has_avx512() {
+            // SAFETY: the processor has the features that the function is compiled for, as just asked.
+            return unsafe { x86::avx512(kernel) };
+        }
+        if x86::has_avx2() {
+            // SAFETY: as above.
+            return unsafe { x86::avx2(kernel) };
+        }
+    }
+    kernel.run::<Plain<f32, false>>()
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+/// Runs a kernel by every kind of registers that this processor has, and hands each result to `see`: for tests.
+#[cfg(test)]
+pub(crate) fn each<K: Kernel<f32>>(mut kernel: impl FnMut() -> K, mut see: impl FnMut(&str, K::Output)) {
+    see("plain", kernel().run::<Plain<f32, false>>());
+    #[cfg(target_arch = "x86_64")]
+    {
+        if x86::has_avx2() {
+            // SAFETY: the processor has the features, as just asked.
+            see("avx2", unsafe { x86::avx2(kernel()) });
+        }
+        if x86::has_avx512() {
+            // SAFETY: as above.
+            see("avx512", unsafe { x86::avx512(kernel()) });
+        }
+    }
+}
+
+/// Names the registers that [`dispatch`] takes for `f32`.
+pub fn registers() -> &'static str {
+    struct Name(PhantomData<()>);
+    impl Kernel<f32> for Name {
+        type Output = &'static str;
+        #[inline(always)]
+        fn run<V: Vector<Lane = f32>>(self) -> &'static str {
+            match (V::LANES, V::ROWS) {
+                (16, _) => "AVX-512",
+                (8, 6) => "AVX2 and FMA",
+                _ => "portable",
+            }
+        }
+    }
+    dispatch(Name(PhantomData))
+}

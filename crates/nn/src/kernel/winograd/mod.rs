@@ -1,0 +1,516 @@
+//! Winograd's convolution (Lavin & Gray, CVPR 2016, <https://arxiv.org/abs/1509.09308>) of 3 x 3 kernels with padding 1:
+//! stride 1, stride 2, and the input gradients of both.
+//!
+//! Tiles of the image are transformed so that the convolution becomes one product for each of 36 (stride 2: 81) points:
+//! matrices `[tiles, channels]` times packed filters. Sums are rounded otherwise than by the definition, by about 1e-6 of the
+//! largest; `Numerics::Exact` does without.
+
+mod gradient;
+mod tiling;
+
+use rayon::prelude::*;
+
+use self::tiling::{Down, FILTERS, MOST, Same, Tiling, Up};
+use super::buffer::across;
+use super::gemm::product;
+use super::vector::{Kernel, PANEL, Row, Vector, dispatch};
+use super::{Buffer, Finish, Real};
+
+pub(super) use gradient::weight_gradient;
+
+/// Which of the tilings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Stride 1, and its transpose.
+    Same,
+    /// Stride 2.
+    Down,
+    /// The transpose of stride 2.
+    Up,
+}
+
+impl Kind {
+    /// Points of both axes.
+    fn points(self) -> usize {
+        match self {
+            Kind::Same => Same::POINTS * Same::POINTS,
+            Kind::Down => Down::POINTS * Down::POINTS,
+            Kind::Up => Up::POINTS * Up::POINTS,
+        }
+    }
+
+    /// Outputs of a tile along an axis.
+    fn outputs(self) -> usize {
+        match self {
+            Kind::Same => Same::OUTPUTS,
+            Kind::Down => Down::OUTPUTS,
+            Kind::Up => Up::OUTPUTS,
+        }
+    }
+}
+
+/// Bytes of scratch memory that one task's tiles may fill: they must stay in a core's own cache.
+const BLOCK: usize = 768 << 10;
+/// Bytes of filters above which all tasks go through them together.
+const LARGE: usize = 2 << 20;
+/// Bytes of scratch memory of tiles that all tasks share.
+const SHARED: usize = 12 << 20;
+
+/// Transformed filters, `[36][n / 16][c][16]` for `c` stored input and `n` stored output channels.
+#[derive(Debug)]
+pub(super) struct Filters<T: Real> {
+    data: Buffer<T>,
+    kind: Kind,
+    c: usize,
+    n: usize,
+}
+
+/// Torch's weight `[out, in, 3, 3]`, each output channel times `scale`.
+#[derive(Clone, Copy)]
+pub(super) struct Weight<'a, T> {
+    pub(super) values: &'a [T],
+    pub(super) channels: [usize; 2],
+    pub(super) scale: Option<&'a [T]>,
+}
+
+impl<T: Real> Filters<T> {
+    /// Transforms a weight; `gradient`: for the input gradient, where the roles of in and out are exchanged. `kind` is that
+    /// of the pass at hand.
+    pub(super) fn pack(kind: Kind, weight: Weight<'_, T>, gradient: bool) -> Self {
+        let [out, into] = weight.channels.map(|c| c.next_multiple_of(PANEL));
+        let (c, n) = if gradient { (out, into) } else { (into, out) };
+        let mut data = Buffer::zeros(FILTERS * FILTERS * c * n);
+        let panels = across(&mut data, c * n, c * PANEL);
+        panels.into_par_iter().enumerate().for_each(|(panel, planes)| {
+            dispatch(Pack { kind, weight, gradient, panel, planes });
+        });
+        Self { data, kind, c, n }
+    }
+
+    fn bytes(&self) -> usize {
+        self.data.len() * size_of::<T>()
+    }
+}
+
+struct Pack<'a, T> {
+    kind: Kind,
+    weight: Weight<'a, T>,
+    gradient: bool,
+    panel: usize,
+    planes: Vec<&'a mut [T]>,
+}
+
+impl<T: Real> Kernel<T> for Pack<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Lane = T>>(self) {
+        let Self { kind, weight, gradient, panel, mut planes } = self;
+        let g = match kind {
+            Kind::Same => Same::FILTER,
+            Kind::Down => Down::FILTER,
+            Kind::Up => Up::FILTER,
+        };
+        let g = g.map(|row| row.map(T::from_f64));
+        let [out, into] = weight.channels;
+        let (sums, columns) = if gradient { (out, into) } else { (into, out) };
+        let columns = (panel * PANEL..columns).take(PANEL);
+        for c in 0..sums {
+            // The taps of 16 columns, tap by tap.
+            let mut taps = [[T::ZERO; PANEL]; 9];
+            for (j, column) in columns.clone().enumerate() {
+                let (o, i) = if gradient { (c, column) } else { (column, c) };
+                let scale = weight.scale.map_or(T::from_f64(1.0), |s| s[o]);
+                for (k, value) in weight.values[(o * into + i) * 9..][..9].iter().enumerate() {
+                    let k = if gradient && kind == Kind::Same { 8 - k } else { k };
+                    taps[k][j] = *value * scale;
+                }
+            }
+            // SAFETY: a line of taps is `PANEL` numbers.
+            let taps = taps.map(|line| unsafe { V::Row::load(line.as_ptr()) });
+            let combine = |g: &[T; 3], t: [V::Row; 3]| {
+                V::Row::zero().grow(g[0], t[0]).grow(g[1], t[1]).grow(g[2], t[2])
+            };
+            for a in 0..FILTERS {
+                let rows = [0, 1, 2].map(|x| combine(&g[a], [taps[x], taps[3 + x], taps[6 + x]]));
+                for b in 0..FILTERS {
+                    let line = &mut planes[a * FILTERS + b][c * PANEL..][..PANEL];
+                    // SAFETY: there are `PANEL` numbers.
+                    unsafe { combine(&g[b], rows).store(line.as_mut_ptr()) };
+                }
+            }
+        }
+    }
+}
+
+/// Shapes of a pass, with stored channels: `[c, h, w]` in, `[n, h, w]` out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shapes {
+    pub(super) input: [usize; 3],
+    pub(super) output: [usize; 3],
+}
+
+impl Shapes {
+    /// Tile rows of a sample, and tiles of a row.
+    fn tiles(&self, kind: Kind) -> [usize; 2] {
+        [self.output[1], self.output[2]].map(|length| length.div_ceil(kind.outputs()))
+    }
+
+    /// Numbers of the output that a tile row covers.
+    fn covers(&self, kind: Kind, row: usize) -> usize {
+        let [n, h, w] = self.output;
+        let [rows, _] = self.tiles(kind);
+        kind.outputs().min(h - row % rows * kind.outputs()) * w * n
+    }
+}
+
+/// Scratch numbers of a block of this many tiles.
+fn block_size<T: Real>(filters: &Filters<T>, shapes: &Shapes, tiles: usize) -> usize {
+    filters.kind.points() * (plane(tiles, filters.c) + plane(tiles, filters.n)) + zero_row(shapes)
+}
+
+/// Numbers from one point's matrix to the next: a line more than it has, since all points' numbers of a tile are written
+/// together, and would else fall on the same few lines of the cache.
+fn plane(tiles: usize, channels: usize) -> usize {
+    tiles * channels + PANEL
+}
+
+/// A row of zeros stands for those beside the image.
+fn zero_row(shapes: &Shapes) -> usize {
+    (shapes.input[0] * shapes.input[2]).next_multiple_of(PANEL)
+}
+
+/// `finish(conv(x))` for a batch `x`.
+pub(super) fn conv<T: Real>(filters: &Filters<T>, shapes: Shapes, x: &[T], finish: Finish<'_, T>) {
+    let samples = x.len() / shapes.input.iter().product::<usize>();
+    assert_eq!(finish.out.len(), samples * shapes.output.iter().product::<usize>());
+    assert!(shapes.input[0] == filters.c && shapes.output[0] == filters.n);
+    let [rows, columns] = shapes.tiles(filters.kind);
+    let tile = filters.kind.points() * (filters.c + filters.n) * size_of::<T>();
+    let all = samples * rows;
+    let large = filters.bytes() > LARGE;
+    let most = (if large { SHARED } else { BLOCK } / (tile * columns)).max(1);
+    // Blocks of equal size, so that no task is left alone at the end.
+    let block = all.div_ceil(all.div_ceil(most).max(1)).max(1);
+    let starts: Vec<usize> = (0..all).step_by(block).collect();
+    let covered =
+        |start: &usize| (*start..all.min(start + block)).map(|row| shapes.covers(filters.kind, row)).sum();
+    let parts = finish.parts(starts.iter().map(covered));
+    let work = |(start, finish): (usize, Finish<'_, T>)| {
+        let rows = (start, all.min(start + block));
+        if large {
+            shared_block(filters, shapes, x, rows, finish);
+        } else {
+            let size = block_size(filters, &shapes, (rows.1 - rows.0) * columns);
+            let scratch = &mut Buffer::take(size);
+            dispatch(Block { filters, shapes, x, rows, finish, scratch });
+        }
+    };
+    if large {
+        starts.into_iter().zip(parts).for_each(work);
+    } else {
+        starts.into_par_iter().zip(parts).for_each(work);
+    }
+}
+
+/// As [`conv`], for a few samples on this thread alone.
+pub(super) fn conv_here<T: Real>(filters: &Filters<T>, shapes: Shapes, x: &[T], finish: Finish<'_, T>) {
+    let samples = x.len() / shapes.input.iter().product::<usize>();
+    let [rows, columns] = shapes.tiles(filters.kind);
+    let rows = (0, samples * rows);
+    assert_eq!(finish.out.len(), samples * shapes.output.iter().product::<usize>());
+    let scratch = &mut Buffer::take(block_size(filters, &shapes, rows.1 * columns));
+    dispatch(Block { filters, shapes, x, rows, finish, scratch });
+}
+
+/// Some tile rows from the first step to the last.
+struct Block<'a, 'f, T: Real> {
+    filters: &'a Filters<T>,
+    shapes: Shapes,
+    /// The whole batch.
+    x: &'a [T],
+    /// From the first tile row to before the last, counted through the batch.
+    rows: (usize, usize),
+    /// Of these tile rows alone.
+    finish: Finish<'f, T>,
+    scratch: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Block<'_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Lane = T>>(self) {
+        match self.filters.kind {
+            Kind::Same => self.tiled::<V, Same>(),
+            Kind::Down => self.tiled::<V, Down>(),
+            Kind::Up => self.tiled::<V, Up>(),
+        }
+    }
+}
+
+impl<T: Real> Block<'_, '_, T> {
+    #[inline(always)]
+    fn tiled<V: Vector<Lane = T>, X: Tiling>(self) {
+        let Self { filters, shapes, x, rows, mut finish, scratch } = self;
+        let (c, n) = (filters.c, filters.n);
+        let points = X::POINTS * X::POINTS;
+        let [tile_rows, columns] = shapes.tiles(filters.kind);
+        let tiles = (rows.1 - rows.0) * columns;
+        let (zeros, scratch) = scratch.split_at_mut(zero_row(&shapes));
+        zeros.fill(T::ZERO);
+        let (input_plane, sum_plane) = (plane(tiles, c), plane(tiles, n));
+        let (inputs, sums) = scratch.split_at_mut(points * input_plane);
+        let mut planes: [&mut [T]; MOST * MOST] = std::array::from_fn(|_| Default::default());
+        for (plane, part) in planes.iter_mut().zip(inputs.chunks_exact_mut(input_plane)) {
+            *plane = part;
+        }
+        for row in rows.0..rows.1 {
+            let at = (row - rows.0) * columns * c;
+            input_row::<V, X>(&shapes, tile_rows, x, row, zeros, &mut planes[..points], Layout::Tiles(at));
+        }
+        let points = inputs.chunks_exact(input_plane).zip(sums.chunks_exact_mut(sum_plane));
+        for (p, (inputs, sums)) in points.enumerate() {
+            product::<V>(&inputs[..tiles * c], c, filter_of::<T, X>(filters, p), sums);
+        }
+        let mut out = 0;
+        for row in rows.0..rows.1 {
+            let at = (row - rows.0) * columns * n;
+            output_row::<V, X>(&shapes, tile_rows, sums, (sum_plane, at), row, &mut finish, out);
+            out += shapes.covers(filters.kind, row);
+        }
+    }
+}
+
+/// The filters of a point, packed.
+#[inline(always)]
+fn filter_of<T: Real, X: Tiling>(filters: &Filters<T>, point: usize) -> &[T] {
+    let of = |axis: usize| axis.min(FILTERS - 1);
+    let which = of(point / X::POINTS) * FILTERS + of(point % X::POINTS);
+    let size = filters.c * filters.n;
+    &filters.data[which * size..][..size]
+}
+
+/// Where the channels of a row's tiles stand.
+#[derive(Clone, Copy, PartialEq)]
+enum Layout {
+    /// One plane a point: `[tiles][channels]`, from this number on.
+    Tiles(usize),
+    /// One plane for each panel of each point: `[tiles][16]`.
+    Panels,
+}
+
+/// Transforms the patches of one tile row into the planes.
+#[inline(always)]
+fn input_row<V: Vector, X: Tiling>(
+    shapes: &Shapes,
+    tile_rows: usize,
+    x: &[V::Lane],
+    row: usize,
+    zeros: &[V::Lane],
+    planes: &mut [&mut [V::Lane]],
+    layout: Layout,
+) {
+    let [c, h, w] = shapes.input;
+    let sample = &x[row / tile_rows * c * h * w..][..c * h * w];
+    let top = row % tile_rows * X::STEP;
+    let mut lines: [&[V::Lane]; MOST] = [&zeros[..c * w]; MOST];
+    for (y, line) in lines.iter_mut().enumerate().take(X::PATCH) {
+        // Above the image the difference wraps, and is too large as well.
+        let y = (top + y).wrapping_sub(X::BEFORE);
+        if y < h {
+            *line = &sample[y * w * c..][..w * c];
+        }
+    }
+    let columns = shapes.output[2].div_ceil(X::OUTPUTS);
+    // Planes of a point, the first number in each, and numbers from one tile to the next.
+    let (panels, first, stride) = match layout {
+        Layout::Tiles(first) => (1, first, c),
+        Layout::Panels => (c / PANEL, 0, PANEL),
+    };
+    assert!(planes.len() == X::POINTS * X::POINTS * panels);
+    assert!(planes.iter().all(|plane| plane.len() >= first + columns * stride));
+    for column in 0..columns {
+        for channel in (0..c).step_by(V::LANES) {
+            let mut points = [[V::splat(V::Lane::ZERO); MOST]; MOST];
+            for i in 0..X::PATCH {
+                let at = (column * X::STEP + i).wrapping_sub(X::BEFORE);
+                if at < w {
+                    let mut patch = [V::splat(V::Lane::ZERO); MOST];
+                    for y in 0..X::PATCH {
+                        // SAFETY: a line has `w` positions of `c` channels, and `c` is a multiple of the lanes.
+                        patch[y] = unsafe { V::load(lines[y].as_ptr().add(at * c + channel)) };
+                    }
+                    let transformed = X::input(patch);
+                    for y in 0..X::POINTS {
+                        points[y][i] = transformed[y];
+                    }
+                }
+            }
+            let (panel, within) = match layout {
+                Layout::Tiles(_) => (0, channel),
+                Layout::Panels => (channel / PANEL, channel % PANEL),
+            };
+            let at = first + column * stride + within;
+            for y in 0..X::POINTS {
+                let transformed = X::input(points[y]);
+                for i in 0..X::POINTS {
+                    let plane = &mut planes[(y * X::POINTS + i) * panels + panel];
+                    // SAFETY: every plane reaches beyond the last tile's channels, as checked above.
+                    unsafe { transformed[i].store(plane.as_mut_ptr().add(at)) };
+                }
+            }
+        }
+    }
+}
+
+/// Transforms the sums of one tile row, which begin at `at` of each plane, into the output from `out` on.
+#[inline(always)]
+fn output_row<V: Vector, X: Tiling>(
+    shapes: &Shapes,
+    tile_rows: usize,
+    sums: &[V::Lane],
+    (plane, at): (usize, usize),
+    row: usize,
+    finish: &mut Finish<'_, V::Lane>,
+    out: usize,
+) {
+    let [n, h, w] = shapes.output;
+    let columns = w.div_ceil(X::OUTPUTS);
+    let height = X::OUTPUTS.min(h - row % tile_rows * X::OUTPUTS);
+    assert!(sums.len() >= X::POINTS * X::POINTS * plane && plane >= at + columns * n);
+    assert!(finish.out.len() >= out + height * w * n && finish.bias.is_none_or(|bias| bias.len() >= n));
+    for column in 0..columns {
+        let width = X::OUTPUTS.min(w - column * X::OUTPUTS);
+        for channel in (0..n).step_by(V::LANES) {
+            let mut lines = [[V::splat(V::Lane::ZERO); MOST]; MOST];
+            for i in 0..X::POINTS {
+                let mut points = [V::splat(V::Lane::ZERO); MOST];
+                for y in 0..X::POINTS {
+                    let from = (y * X::POINTS + i) * plane + at + column * n + channel;
+                    // SAFETY: within the plane, as checked above.
+                    points[y] = unsafe { V::load(sums.as_ptr().add(from)) };
+                }
+                let transformed = X::output(points);
+                for y in 0..X::OUTPUTS {
+                    lines[y][i] = transformed[y];
+                }
+            }
+            for y in 0..X::OUTPUTS {
+                if y < height {
+                    let transformed = X::output(lines[y]);
+                    for i in 0..X::OUTPUTS {
+                        if i < width {
+                            let to = out + (y * w + column * X::OUTPUTS + i) * n + channel;
+                            // SAFETY: row `y` and column `i` are inside the output, as checked above.
+                            unsafe { finish.put(to, channel, transformed[i]) };
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Some tile rows by all threads: the filters are too large for one core's cache, so each point's go to one thread.
+fn shared_block<T: Real>(
+    filters: &Filters<T>,
+    shapes: Shapes,
+    x: &[T],
+    rows: (usize, usize),
+    finish: Finish<'_, T>,
+) {
+    let [tile_rows, columns] = shapes.tiles(filters.kind);
+    let (c, n, kind) = (filters.c, filters.n, filters.kind);
+    let tiles = (rows.1 - rows.0) * columns;
+    let mut scratch = Buffer::take(block_size(filters, &shapes, tiles));
+    let (zeros, scratch) = scratch.split_at_mut(zero_row(&shapes));
+    zeros.fill(T::ZERO);
+    let zeros = &*zeros;
+    let (input_plane, sum_plane) = (plane(tiles, c), plane(tiles, n));
+    let (inputs, sums) = scratch.split_at_mut(kind.points() * input_plane);
+    let mut of_rows = across(inputs, input_plane, columns * c);
+    of_rows.truncate(rows.1 - rows.0);
+    of_rows.into_par_iter().enumerate().for_each(|(i, mut planes)| {
+        let planes = &mut planes[..];
+        dispatch(Input { kind, shapes, tile_rows, x, row: rows.0 + i, zeros, planes });
+    });
+    let inputs = &*inputs;
+    sums.par_chunks_exact_mut(sum_plane).enumerate().for_each(|(point, sums)| {
+        let inputs = &inputs[point * input_plane..][..tiles * c];
+        dispatch(Point { filters, point, inputs, sums });
+    });
+    let sums = &*sums;
+    let parts = finish.parts((rows.0..rows.1).map(|row| shapes.covers(kind, row)));
+    parts.into_par_iter().enumerate().for_each(|(i, finish)| {
+        let place = (sum_plane, i * columns * n);
+        dispatch(Output { kind, shapes, tile_rows, sums, place, row: rows.0 + i, finish });
+    });
+}
+
+struct Input<'a, 'p, T> {
+    kind: Kind,
+    shapes: Shapes,
+    tile_rows: usize,
+    x: &'a [T],
+    row: usize,
+    zeros: &'a [T],
+    planes: &'a mut [&'p mut [T]],
+}
+
+impl<T: Real> Kernel<T> for Input<'_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Lane = T>>(self) {
+        let Self { kind, shapes, tile_rows, x, row, zeros, planes } = self;
+        let layout = Layout::Tiles(0);
+        match kind {
+            Kind::Same => input_row::<V, Same>(&shapes, tile_rows, x, row, zeros, planes, layout),
+            Kind::Down => input_row::<V, Down>(&shapes, tile_rows, x, row, zeros, planes, layout),
+            Kind::Up => input_row::<V, Up>(&shapes, tile_rows, x, row, zeros, planes, layout),
+        }
+    }
+}
+
+struct Point<'a, T: Real> {
+    filters: &'a Filters<T>,
+    point: usize,
+    inputs: &'a [T],
+    sums: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Point<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Lane = T>>(self) {
+        let Self { filters, point, inputs, sums } = self;
+        let filter = match filters.kind {
+            Kind::Same => filter_of::<T, Same>(filters, point),
+            Kind::Down => filter_of::<T, Down>(filters, point),
+            Kind::Up => filter_of::<T, Up>(filters, point),
+        };
+        product::<V>(inputs, filters.c, filter, sums);
+    }
+}
+
+struct Output<'a, 'f, T> {
+    kind: Kind,
+    shapes: Shapes,
+    tile_rows: usize,
+    sums: &'a [T],
+    place: (usize, usize),
+    row: usize,
+    finish: Finish<'f, T>,
+}
+
+impl<T: Real> Kernel<T> for Output<'_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Lane = T>>(self) {
+        let Self { kind, shapes, tile_rows, sums, place, row, mut finish } = self;
+        let finish = &mut finish;
+        match kind {
+            Kind::Same => output_row::<V, Same>(&shapes, tile_rows, sums, place, row, finish, 0),
+            Kind::Down => output_row::<V, Down>(&shapes, tile_rows, sums, place, row, finish, 0),
+            Kind::Up => output_row::<V, Up>(&shapes, tile_rows, sums, place, row, finish, 0),
+        }
+    }
+}
