@@ -77,19 +77,17 @@ impl<T: Real> Kernel<T> for ChunkMoments<'_, T> {
         let count = rows.len() / channels;
         let by = V::splat(T::from_f64(1.0 / count as f64));
         for channel in (0..channels).step_by(V::LANES) {
-            // SAFETY: `row` is below the number of rows, each of which has the lanes from `channel` on.
-            let at = |row: usize| unsafe { V::load(rows.as_ptr().add(row * channels + channel)) };
-            let mut sum = [V::splat(T::ZERO); 4];
-            for row in 0..count {
-                sum[row % 4] = sum[row % 4].add(at(row));
+            let (mut sum, mut squares) = (V::splat(T::ZERO), V::splat(T::ZERO));
+            for at in (channel..rows.len()).step_by(channels) {
+                // SAFETY: each row has the lanes from `channel` on.
+                sum = sum.add(unsafe { V::load(rows.as_ptr().add(at)) });
             }
-            let mean = sum[0].add(sum[1]).add(sum[2].add(sum[3])).mul(by);
-            let mut squares = [V::splat(T::ZERO); 4];
-            for row in 0..count {
-                let apart = at(row).sub(mean);
-                squares[row % 4] = apart.fma(apart, squares[row % 4]);
+            let mean = sum.mul(by);
+            for at in (channel..rows.len()).step_by(channels) {
+                // SAFETY: as above.
+                let apart = unsafe { V::load(rows.as_ptr().add(at)) }.sub(mean);
+                squares = apart.fma(apart, squares);
             }
-            let squares = squares[0].add(squares[1]).add(squares[2].add(squares[3]));
             // SAFETY: `sums` has twice the channels.
             unsafe {
                 mean.store(sums.as_mut_ptr().add(channel));
@@ -197,15 +195,15 @@ impl<T: Real> Kernel<T> for GradientSums<'_, T> {
             // SAFETY: the lanes from `channel` on are in every row of the three, in `mean`, and twice in `sums`.
             unsafe {
                 let mean = V::load(mean.as_ptr().add(channel));
-                let (mut plain, mut centred) = ([V::splat(T::ZERO); 2], [V::splat(T::ZERO); 2]);
-                for (row, at) in (channel..x.len()).step_by(channels).enumerate() {
+                let (mut plain, mut centred) = (V::splat(T::ZERO), V::splat(T::ZERO));
+                for at in (channel..x.len()).step_by(channels) {
                     let g = open::<V>(gradient, result, at);
                     let apart = V::load(x.as_ptr().add(at)).sub(mean);
-                    plain[row % 2] = plain[row % 2].add(g);
-                    centred[row % 2] = g.fma(apart, centred[row % 2]);
+                    plain = plain.add(g);
+                    centred = g.fma(apart, centred);
                 }
-                plain[0].add(plain[1]).store(sums.as_mut_ptr().add(channel));
-                centred[0].add(centred[1]).store(sums.as_mut_ptr().add(channels + channel));
+                plain.store(sums.as_mut_ptr().add(channel));
+                centred.store(sums.as_mut_ptr().add(channels + channel));
             }
         }
     }
@@ -235,10 +233,12 @@ impl<T: Real> Kernel<T> for InputGradient<'_, T> {
                 let at = row + channel;
                 // SAFETY: the lanes are in every row of the four, and in each factor.
                 unsafe {
-                    let [mean, a, b, c] = [mean, factors[0], factors[1], factors[2]]
-                        .map(|factor| V::load(factor.as_ptr().add(channel)));
-                    let apart = V::load(x.as_ptr().add(at)).sub(mean);
-                    let g = open::<V>(gradient, result, at);
+                    let apart = V::load(x.as_ptr().add(at)).sub(V::load(mean.as_ptr().add(channel)));
+                    let (b, c) = (
+                        V::load(factors[1].as_ptr().add(channel)),
+                        V::load(factors[2].as_ptr().add(channel)),
+                    );
+                    let (a, g) = (V::load(factors[0].as_ptr().add(channel)), open::<V>(gradient, result, at));
                     a.fma(g, b.fma(apart, c)).store(out.as_mut_ptr().add(at));
                 }
             }

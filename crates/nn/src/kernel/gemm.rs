@@ -94,6 +94,8 @@ pub(super) fn multiply_with<V: Vector>(
             let left = m - row;
             row += match height::<V>(left) {
                 14 => multiply_tile::<V, 14>(rows, row, left, panel, finish, place),
+                12 => multiply_tile::<V, 12>(rows, row, left, panel, finish, place),
+                10 => multiply_tile::<V, 10>(rows, row, left, panel, finish, place),
                 8 => multiply_tile::<V, 8>(rows, row, left, panel, finish, place),
                 6 => multiply_tile::<V, 6>(rows, row, left, panel, finish, place),
                 4 => multiply_tile::<V, 4>(rows, row, left, panel, finish, place),
@@ -103,13 +105,16 @@ pub(super) fn multiply_with<V: Vector>(
     }
 }
 
-/// Rows of the next tile where `left` are left: as many as registers hold, or a lower tile that wastes less.
+/// Rows of the next tile where `left` are left: even shares of them, as high as registers hold.
 #[inline(always)]
 fn height<V: Vector>(left: usize) -> usize {
-    match (V::ROWS, left) {
-        (14, 9..) => 14,
-        (14, 5..) => 8,
-        (6, 5..) => 6,
+    let tiles = left.div_ceil(V::ROWS);
+    match (V::ROWS, left.div_ceil(tiles)) {
+        (14, 13..) => 14,
+        (14, 11..) => 12,
+        (14, 9..) => 10,
+        (14, 7..) => 8,
+        (6 | 14, 5..) => 6,
         (_, 2..) => 4,
         _ => 1,
     }
@@ -176,6 +181,8 @@ pub(super) fn product<V: Vector>(left: &[V::Lane], k: usize, panels: &[V::Lane],
             let rest = m - row;
             row += match height::<V>(rest) {
                 14 => product_tile::<V, 14>(left, row, rest, panel, out, (n, p)),
+                12 => product_tile::<V, 12>(left, row, rest, panel, out, (n, p)),
+                10 => product_tile::<V, 10>(left, row, rest, panel, out, (n, p)),
                 8 => product_tile::<V, 8>(left, row, rest, panel, out, (n, p)),
                 6 => product_tile::<V, 6>(left, row, rest, panel, out, (n, p)),
                 4 => product_tile::<V, 4>(left, row, rest, panel, out, (n, p)),

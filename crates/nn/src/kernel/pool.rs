@@ -5,6 +5,7 @@
 use rayon::prelude::*;
 
 use super::pointwise::finish_all;
+use super::vector::{Kernel, PANEL, Vector, dispatch};
 use super::{Buffer, Finish, Real};
 
 /// A square max-pooling window.
@@ -76,11 +77,8 @@ impl Iterator for Taps {
     }
 }
 
-/// Channels handled at once: the best values and taps of so many stay in registers.
-const LANES: usize = 16;
-
-/// Pools one NHWC sample of shape `input` (channels, height, width). `tape` receives the winning tap of every output:
-/// the first that attains the maximum, as in torch. `shut`: outputs of 0 or less pass no gradient.
+/// Pools one NHWC sample of stored shape `input` (channels, height, width). `tape` receives the winning tap of every
+/// output: the first that attains the maximum, as in torch. `shut`: outputs that are not above 0 pass no gradient.
 pub(super) fn pool_sample<T: Real>(
     pool: &Pool,
     input: [usize; 3],
@@ -89,63 +87,48 @@ pub(super) fn pool_sample<T: Real>(
     out: &mut [T],
     tape: &mut [u8],
 ) {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        #[target_feature(enable = "avx2")]
-        fn fast<T: Real>(p: &Pool, i: [usize; 3], shut: bool, x: &[T], out: &mut [T], tape: &mut [u8]) {
-            pool_channels(p, i, shut, x, out, tape);
-        }
-        // SAFETY: the processor has the feature that the function is compiled for, as just asked.
-        return unsafe { fast(pool, input, shut, x, out, tape) };
-    }
-    pool_channels(pool, input, shut, x, out, tape);
+    dispatch(PoolSample { pool: *pool, input, shut, x, out, tape });
 }
 
-#[inline(always)]
-fn pool_channels<T: Real>(
-    pool: &Pool,
+struct PoolSample<'a, T> {
+    pool: Pool,
     input: [usize; 3],
     shut: bool,
-    x: &[T],
-    out: &mut [T],
-    tape: &mut [u8],
-) {
-    let c = input[0];
-    for (o, (out, tape)) in out.chunks_exact_mut(c).zip(tape.chunks_exact_mut(c)).enumerate() {
-        let taps = pool.taps(input, o);
-        let mut j = 0;
-        while j + LANES <= c {
-            let (best, winner) = best_of::<T, LANES>(taps.clone(), shut, &x[j..], c);
-            out[j..j + LANES].copy_from_slice(&best);
-            tape[j..j + LANES].copy_from_slice(&winner);
-            j += LANES;
-        }
-        for j in j..c {
-            let ([best], [winner]) = best_of::<T, 1>(taps.clone(), shut, &x[j..], c);
-            (out[j], tape[j]) = (best, winner);
-        }
-    }
+    x: &'a [T],
+    out: &'a mut [T],
+    tape: &'a mut [u8],
 }
 
-/// The largest of the taps in each lane, and which tap it is. A position's lanes stand at `position * stride` of `x`.
-#[inline(always)]
-fn best_of<T: Real, const N: usize>(taps: Taps, shut: bool, x: &[T], stride: usize) -> ([T; N], [u8; N]) {
-    let (mut best, mut winner) = ([T::LOWEST; N], [0u32; N]);
-    for (tap, i) in taps {
-        let x = &x[i * stride..][..N];
-        for l in 0..N {
-            // A NaN wins and stays, so that a broken network cannot look healthy.
-            #[allow(clippy::eq_op)]
-            let wins = (x[l] > best[l]) || (x[l] != x[l]);
-            best[l] = if wins { x[l] } else { best[l] };
-            winner[l] = if wins { tap } else { winner[l] };
+impl<T: Real> Kernel<T> for PoolSample<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Lane = T>>(self) {
+        let Self { pool, input: [c, h, w], shut, x, out, tape } = self;
+        let rows = pool.output(h).unwrap_or(0) * pool.output(w).unwrap_or(0);
+        assert!(c.is_multiple_of(PANEL) && x.len() == c * h * w);
+        assert!(out.len() == rows * c && tape.len() == out.len());
+        for o in 0..rows {
+            let taps = pool.taps([c, h, w], o);
+            for channel in (0..c).step_by(V::LANES) {
+                let mut best = (V::splat(T::LOWEST), V::splat(T::ZERO));
+                for (tap, position) in taps.clone() {
+                    // SAFETY: the position is inside the sample, and has the lanes from `channel` on.
+                    let value = unsafe { V::load(x.as_ptr().add(position * c + channel)) };
+                    best = value.larger(V::splat(T::from_f64(f64::from(tap))), best);
+                }
+                let (value, mut winner) = best;
+                if shut {
+                    let open = value.signs();
+                    winner = winner.keep(open).add(V::splat(T::from_f64(f64::from(NO_GRADIENT))).keep(!open));
+                }
+                // SAFETY: output and tape have so many lanes for each of their rows.
+                unsafe {
+                    value.store(out.as_mut_ptr().add(o * c + channel));
+                    winner.store_bytes(tape.as_mut_ptr().add(o * c + channel));
+                }
+            }
         }
     }
-    let mut bytes = [0u8; N];
-    for l in 0..N {
-        bytes[l] = if shut && best[l] <= T::ZERO { NO_GRADIENT } else { winner[l] as u8 };
-    }
-    (best, bytes)
 }
 
 /// The gradient of one sample's pooling; overwrites `dx`.
@@ -156,70 +139,42 @@ pub(super) fn pool_sample_gradient<T: Real>(
     gradient: &[T],
     dx: &mut [T],
 ) {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        #[target_feature(enable = "avx2")]
-        fn fast<T: Real>(p: &Pool, i: [usize; 3], tape: &[u8], gradient: &[T], dx: &mut [T]) {
-            spread(p, i, tape, gradient, dx);
-        }
-        // SAFETY: the processor has the feature that the function is compiled for, as just asked.
-        return unsafe { fast(pool, input, tape, gradient, dx) };
-    }
-    spread(pool, input, tape, gradient, dx);
+    dispatch(Spread { pool: *pool, input, tape, gradient, dx });
 }
 
-#[inline(always)]
-fn spread<T: Real>(pool: &Pool, input: [usize; 3], tape: &[u8], gradient: &[T], dx: &mut [T]) {
-    if pool.tiles(input) {
-        spread_windows::<T, false>(pool, input, tape, gradient, dx);
-    } else {
-        dx.fill(T::ZERO);
-        spread_windows::<T, true>(pool, input, tape, gradient, dx);
-    }
-}
-
-/// `ADD`: windows may overlap, so add to what is there.
-#[inline(always)]
-fn spread_windows<T: Real, const ADD: bool>(
-    pool: &Pool,
+struct Spread<'a, T> {
+    pool: Pool,
     input: [usize; 3],
-    tape: &[u8],
-    gradient: &[T],
-    dx: &mut [T],
-) {
-    let c = input[0];
-    for (o, (gradient, tape)) in gradient.chunks_exact(c).zip(tape.chunks_exact(c)).enumerate() {
-        let taps = pool.taps(input, o);
-        let mut j = 0;
-        while j + LANES <= c {
-            give::<T, LANES, ADD>(taps.clone(), &gradient[j..], &tape[j..], &mut dx[j..], c);
-            j += LANES;
-        }
-        for j in j..c {
-            give::<T, 1, ADD>(taps.clone(), &gradient[j..], &tape[j..], &mut dx[j..], c);
-        }
-    }
+    tape: &'a [u8],
+    gradient: &'a [T],
+    dx: &'a mut [T],
 }
 
-/// Gives each lane's gradient to its winning tap, and 0 to the others.
-#[inline(always)]
-fn give<T: Real, const N: usize, const ADD: bool>(
-    taps: Taps,
-    gradient: &[T],
-    tape: &[u8],
-    dx: &mut [T],
-    stride: usize,
-) {
-    let (mut values, mut winner) = ([T::ZERO; N], [0u32; N]);
-    values.copy_from_slice(&gradient[..N]);
-    for (winner, tape) in winner.iter_mut().zip(&tape[..N]) {
-        *winner = u32::from(*tape);
-    }
-    for (tap, i) in taps {
-        let dx = &mut dx[i * stride..][..N];
-        for l in 0..N {
-            let share = if winner[l] == tap { values[l] } else { T::ZERO };
-            dx[l] = if ADD { dx[l] + share } else { share };
+impl<T: Real> Kernel<T> for Spread<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Lane = T>>(self) {
+        let Self { pool, input: [c, h, w], tape, gradient, dx } = self;
+        let rows = pool.output(h).unwrap_or(0) * pool.output(w).unwrap_or(0);
+        assert!(c.is_multiple_of(PANEL) && dx.len() == c * h * w);
+        assert!(gradient.len() == rows * c && tape.len() == gradient.len());
+        let once = pool.tiles([c, h, w]);
+        if !once {
+            dx.fill(T::ZERO);
+        }
+        for o in 0..rows {
+            let taps = pool.taps([c, h, w], o);
+            for channel in (0..c).step_by(V::LANES) {
+                // SAFETY: gradient and tape have so many lanes for each output, and `dx` for each position.
+                unsafe {
+                    let g = V::load(gradient.as_ptr().add(o * c + channel));
+                    for (tap, position) in taps.clone() {
+                        let to = dx.as_mut_ptr().add(position * c + channel);
+                        let share = g.keep(V::equal(tape.as_ptr().add(o * c + channel), tap as u8));
+                        if once { share.store(to) } else { V::load(to).add(share).store(to) }
+                    }
+                }
+            }
         }
     }
 }
@@ -256,47 +211,78 @@ pub fn max_pool_gradient<T: Real>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::vector::each;
     use super::*;
+
+    /// One channel as a panel of equal ones.
+    fn panel<T: Real>(values: &[T]) -> Vec<T> {
+        values.iter().flat_map(|v| [*v; PANEL]).collect()
+    }
 
     #[test]
     fn the_first_maximum_takes_the_gradient() {
         let pool = Pool { size: 2, stride: 2, padding: 0 };
-        let (mut out, mut tape, mut dx) = ([0.0], [0], [9.0; 4]);
-        max_pool(&pool, [1, 2, 2], &[1.0, 3.0, 3.0, 2.0], &mut out, &mut tape);
-        max_pool_gradient(&pool, [1, 2, 2], &tape, &[5.0], Finish::plain(&mut dx));
-        assert_eq!((out, tape, dx), ([3.0], [1], [0.0, 5.0, 0.0, 0.0]));
+        let (mut out, mut tape, mut dx) = ([0.0; PANEL], [0; PANEL], [9.0; 4 * PANEL]);
+        max_pool(&pool, [PANEL, 2, 2], &panel(&[1.0, 3.0, 3.0, 2.0]), &mut out, &mut tape);
+        max_pool_gradient(&pool, [PANEL, 2, 2], &tape, &[5.0; PANEL], Finish::plain(&mut dx));
+        assert_eq!((out, tape), ([3.0; PANEL], [1; PANEL]));
+        assert_eq!(dx[..], panel(&[0.0, 5.0, 0.0, 0.0]));
     }
 
     #[test]
     fn nan_survives_and_padding_never_wins() {
         let pool = Pool { size: 3, stride: 2, padding: 1 };
-        let (mut out, mut tape) = ([0.0; 4], [0; 4]);
+        let (mut out, mut tape) = ([0.0; 4 * PANEL], [0; 4 * PANEL]);
         let x = [-1.0, -2.0, -3.0, -4.0, f32::NAN, -6.0, -7.0, -8.0, -9.0];
-        max_pool(&pool, [1, 3, 3], &x, &mut out, &mut tape);
+        max_pool(&pool, [PANEL, 3, 3], &panel(&x), &mut out, &mut tape);
         assert!(out.iter().all(|v| v.is_nan()));
-        max_pool(&pool, [1, 3, 3], &[-1.0f32; 9], &mut out, &mut tape);
-        assert_eq!(out, [-1.0; 4]);
+        max_pool(&pool, [PANEL, 3, 3], &[-1.0f32; 9 * PANEL], &mut out, &mut tape);
+        assert_eq!(out, [-1.0; 4 * PANEL]);
     }
 
     #[test]
-    fn the_detected_version_agrees_with_the_portable_one() {
-        for (pool, input) in [
-            (Pool { size: 2, stride: 2, padding: 0 }, [19, 6, 8]),
-            (Pool { size: 3, stride: 2, padding: 1 }, [33, 7, 5]),
-            (Pool { size: 3, stride: 1, padding: 0 }, [5, 6, 6]),
+    fn all_registers_agree_with_the_definition() {
+        for (pool, [h, w]) in [
+            (Pool { size: 2, stride: 2, padding: 0 }, [6, 8]),
+            (Pool { size: 3, stride: 2, padding: 1 }, [7, 5]),
+            (Pool { size: 3, stride: 1, padding: 0 }, [6, 6]),
         ] {
-            let [c, h, w] = input;
-            let x: Vec<f32> = (0..c * h * w).map(|i| ((i * 7919) % 23) as f32 - 11.0).collect();
-            let n = c * pool.output(h).unwrap() * pool.output(w).unwrap();
-            let (mut out, mut tape) = (vec![0.0; n], vec![0; n]);
-            let (mut plain, mut plain_tape) = (vec![0.0; n], vec![0; n]);
-            pool_sample(&pool, input, true, &x, &mut out, &mut tape);
-            pool_channels(&pool, input, true, &x, &mut plain, &mut plain_tape);
-            assert_eq!((&out, &tape), (&plain, &plain_tape));
-            let (mut dx, mut plain_dx) = (vec![7.0; x.len()], vec![8.0; x.len()]);
-            pool_sample_gradient(&pool, input, &tape, &out, &mut dx);
-            spread(&pool, input, &tape, &out, &mut plain_dx);
-            assert_eq!(dx, plain_dx);
+            let input = [2 * PANEL, h, w];
+            let [c, rows] = [input[0], pool.output(h).unwrap() * pool.output(w).unwrap()];
+            let x: Vec<f32> = (0..c * h * w).map(|i| ((i * 7919) % 23) as f32 - 18.0).collect();
+            let (mut want, mut winners, mut dxs) = (vec![], vec![], vec![0.0; x.len()]);
+            for (o, channel) in (0..rows).flat_map(|o| (0..c).map(move |channel| (o, channel))) {
+                let mut best = (f32::NEG_INFINITY, NO_GRADIENT, 0);
+                for (tap, position) in pool.taps(input, o) {
+                    let at = position * c + channel;
+                    if x[at] > best.0 {
+                        best = (x[at], tap as u8, at);
+                    }
+                }
+                want.push(best.0);
+                winners.push(if best.0 > 0.0 { best.1 } else { NO_GRADIENT });
+                dxs[best.2] += if best.0 > 0.0 { best.0 } else { 0.0 };
+            }
+            struct Both<'a>(Pool, [usize; 3], &'a [f32]);
+            impl Kernel<f32> for Both<'_> {
+                type Output = (Vec<f32>, Vec<u8>, Vec<f32>);
+                #[inline(always)]
+                fn run<V: Vector<Lane = f32>>(self) -> Self::Output {
+                    let Self(pool, input, x) = self;
+                    let n = input[0] * pool.output(input[1]).unwrap() * pool.output(input[2]).unwrap();
+                    let (mut out, mut tape, mut dx) = (vec![0.0; n], vec![0; n], vec![7.0; x.len()]);
+                    let sample = PoolSample { pool, input, shut: true, x, out: &mut out, tape: &mut tape };
+                    sample.run::<V>();
+                    Spread { pool, input, tape: &tape, gradient: &out, dx: &mut dx }.run::<V>();
+                    (out, tape, dx)
+                }
+            }
+            each(
+                || Both(pool, input, &x),
+                |name, (out, tape, dx)| {
+                    assert!(out == want && tape == winners && dx == dxs, "{pool:?} by {name}");
+                },
+            );
         }
     }
 }

@@ -48,6 +48,18 @@ pub trait Vector: Copy {
     fn signs(self) -> u16;
     /// 0 in the lanes whose bit is 0.
     fn keep(self, bits: u16) -> Self;
+    /// The larger of `self` and `best` and the mark that belongs to it; of equals `best`, and a NaN stays.
+    fn larger(self, mark: Self, best: (Self, Self)) -> (Self, Self);
+    /// Writes whole numbers from 0 to 255 as bytes.
+    ///
+    /// # Safety
+    /// There must be room for `LANES`.
+    unsafe fn store_bytes(self, to: *mut u8);
+    /// Bit `i`: is byte `i` of `LANES` equal to this?
+    ///
+    /// # Safety
+    /// The bytes must be there.
+    unsafe fn equal(bytes: *const u8, to: u8) -> u16;
 }
 
 /// The columns of a panel in registers.
@@ -79,8 +91,12 @@ impl<V: Vector, const N: usize> Row for [V; N] {
     #[inline(always)]
     unsafe fn load(from: *const V::Lane) -> Self {
         const { assert!(N * V::LANES == PANEL) }
-        // SAFETY: the caller's promise, for each part.
-        std::array::from_fn(|i| unsafe { V::load(from.add(i * V::LANES)) })
+        let mut row = Self::zero();
+        for (i, v) in row.iter_mut().enumerate() {
+            // SAFETY: the caller's promise, for each part.
+            *v = unsafe { V::load(from.add(i * V::LANES)) };
+        }
+        row
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut V::Lane) {
@@ -93,7 +109,11 @@ impl<V: Vector, const N: usize> Row for [V; N] {
     #[inline(always)]
     fn grow(self, x: V::Lane, row: Self) -> Self {
         let x = V::splat(x);
-        std::array::from_fn(|i| x.fma(row[i], self[i]))
+        let mut sums = self;
+        for i in 0..N {
+            sums[i] = x.fma(row[i], self[i]);
+        }
+        sums
     }
 }
 
@@ -165,6 +185,27 @@ impl<T: Real, const FMA: bool> Vector for Plain<T, FMA> {
     #[inline(always)]
     fn keep(self, bits: u16) -> Self {
         Self(std::array::from_fn(|i| if bits >> i & 1 == 1 { self.0[i] } else { T::ZERO }))
+    }
+    #[inline(always)]
+    fn larger(self, mark: Self, mut best: (Self, Self)) -> (Self, Self) {
+        for i in 0..8 {
+            #[allow(clippy::eq_op)]
+            if self.0[i] > best.0.0[i] || self.0[i] != self.0[i] {
+                (best.0.0[i], best.1.0[i]) = (self.0[i], mark.0[i]);
+            }
+        }
+        best
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8) {
+        // SAFETY: the caller promises room for eight.
+        unsafe { *to.cast::<[u8; 8]>() = self.0.map(|x| x.to_f64() as u8) }
+    }
+    #[inline(always)]
+    unsafe fn equal(bytes: *const u8, to: u8) -> u16 {
+        // SAFETY: the caller promises eight.
+        let bytes = unsafe { *bytes.cast::<[u8; 8]>() };
+        bytes.iter().enumerate().fold(0, |bits, (i, byte)| bits | u16::from(*byte == to) << i)
     }
 }
 

@@ -4,11 +4,15 @@
 //! inside [`avx2`] and [`avx512`], which ask for the features.
 
 use std::arch::x86_64::{
-    __m256, __m512, _CMP_GT_OQ, _mm256_add_ps, _mm256_and_ps, _mm256_and_si256, _mm256_castsi256_ps,
-    _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_movemask_ps,
-    _mm256_mul_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_ps, _mm256_storeu_ps,
-    _mm256_sub_ps, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_mov_ps,
-    _mm512_max_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_sub_ps,
+    __m256, __m512, _CMP_GT_OQ, _CMP_UNORD_Q, _mm_cmpeq_epi8, _mm_loadl_epi64, _mm_loadu_si128,
+    _mm_movemask_epi8, _mm_packus_epi16, _mm_packus_epi32, _mm_set1_epi8, _mm_storel_epi64, _mm_storeu_si128,
+    _mm256_add_ps, _mm256_and_ps, _mm256_and_si256, _mm256_blendv_ps, _mm256_castsi256_ps,
+    _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_cvtps_epi32, _mm256_extracti128_si256,
+    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_movemask_ps, _mm256_mul_ps, _mm256_or_ps,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps,
+    _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8, _mm512_cvtps_epi32, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_set1_ps,
+    _mm512_setzero_ps, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
 use super::{Kernel, Vector};
@@ -91,6 +95,30 @@ impl Vector for Avx2 {
             Self(_mm256_and_ps(self.0, _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lanes))))
         }
     }
+    #[inline(always)]
+    fn larger(self, mark: Self, best: (Self, Self)) -> (Self, Self) {
+        unsafe {
+            let above = _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, best.0.0);
+            let wins = _mm256_or_ps(above, _mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0));
+            (Self(_mm256_blendv_ps(best.0.0, self.0, wins)), Self(_mm256_blendv_ps(best.1.0, mark.0, wins)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8) {
+        unsafe {
+            let whole = _mm256_cvtps_epi32(self.0);
+            let (low, high) = (_mm256_castsi256_si128(whole), _mm256_extracti128_si256::<1>(whole));
+            let words = _mm_packus_epi32(low, high);
+            _mm_storel_epi64(to.cast(), _mm_packus_epi16(words, words));
+        }
+    }
+    #[inline(always)]
+    unsafe fn equal(bytes: *const u8, to: u8) -> u16 {
+        unsafe {
+            let equal = _mm_cmpeq_epi8(_mm_loadl_epi64(bytes.cast()), _mm_set1_epi8(to.cast_signed()));
+            (_mm_movemask_epi8(equal) & 0xFF) as u16
+        }
+    }
 }
 
 impl Vector for Avx512 {
@@ -138,5 +166,27 @@ impl Vector for Avx512 {
     #[inline(always)]
     fn keep(self, bits: u16) -> Self {
         Self(unsafe { _mm512_maskz_mov_ps(bits, self.0) })
+    }
+    #[inline(always)]
+    fn larger(self, mark: Self, best: (Self, Self)) -> (Self, Self) {
+        unsafe {
+            let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, best.0.0);
+            let wins = above | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
+            (
+                Self(_mm512_mask_blend_ps(wins, best.0.0, self.0)),
+                Self(_mm512_mask_blend_ps(wins, best.1.0, mark.0)),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8) {
+        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(self.0))) }
+    }
+    #[inline(always)]
+    unsafe fn equal(bytes: *const u8, to: u8) -> u16 {
+        unsafe {
+            let equal = _mm_cmpeq_epi8(_mm_loadu_si128(bytes.cast()), _mm_set1_epi8(to.cast_signed()));
+            _mm_movemask_epi8(equal) as u16
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::super::buffer::across;
 use super::super::gemm::{Rows, outer};
 use super::super::vector::{Kernel, PANEL, Row, Vector, dispatch};
 use super::super::{Buffer, Real};
-use super::tiling::{FILTERS, Same, Tiling, same_gradient, taps};
+use super::tiling::{FILTERS, Same, same_gradient, taps};
 use super::{Kind, Layout, Shapes, input_row, zero_row};
 
 /// Points of both axes.
@@ -81,7 +81,7 @@ impl<T: Real> Kernel<T> for Transform<'_, '_, T> {
     #[inline(always)]
     fn run<V: Vector<Lane = T>>(self) {
         let Self { shapes, tile_rows, x, dy, row, zeros, x_planes, y_planes } = self;
-        input_row::<V, Same>(&shapes, tile_rows, x, row, zeros, x_planes, Layout::Panels);
+        input_row::<V, Same, 6, 6, 4>(&shapes, tile_rows, x, row, zeros, x_planes, Layout::Panels);
         gradient_row::<V>(&shapes, tile_rows, dy, row, y_planes);
     }
 }
@@ -97,15 +97,15 @@ fn gradient_row<V: Vector>(
 ) {
     let [n, h, w] = shapes.output;
     let sample = &dy[row / tile_rows * n * h * w..][..n * h * w];
-    let first = row % tile_rows * Same::OUTPUTS;
-    let columns = w.div_ceil(Same::OUTPUTS);
+    let first = row % tile_rows * 4;
+    let columns = w.div_ceil(4);
     let panels = n / PANEL;
     assert!(planes.len() == POINTS * panels && planes.iter().all(|plane| plane.len() >= columns * PANEL));
     for column in 0..columns {
         for channel in (0..n).step_by(V::LANES) {
             let mut points = [[V::splat(V::Lane::ZERO); 4]; FILTERS];
             for i in 0..4 {
-                let at = column * Same::OUTPUTS + i;
+                let at = column * 4 + i;
                 if at < w {
                     let mut patch = [V::splat(V::Lane::ZERO); 4];
                     for y in 0..4 {
@@ -171,7 +171,10 @@ impl<T: Real> Pair<'_, T> {
                 for part in (0..PANEL).step_by(V::LANES) {
                     let mut lines = [[V::splat(T::ZERO); FILTERS]; 3];
                     for i in 0..FILTERS {
-                        let column = std::array::from_fn(|y| lanes::<V>(&points[y * FILTERS + i][r], part));
+                        let mut column = [V::splat(T::ZERO); FILTERS];
+                        for y in 0..FILTERS {
+                            column[y] = lanes::<V>(&points[y * FILTERS + i][r], part);
+                        }
                         let transformed = taps::<V>(column);
                         for y in 0..3 {
                             lines[y][i] = transformed[y];

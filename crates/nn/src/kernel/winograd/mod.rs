@@ -8,15 +8,20 @@
 mod gradient;
 mod tiling;
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
-use self::tiling::{Down, FILTERS, MOST, Same, Tiling, Up};
+use self::tiling::{Down, FILTERS, Same, Tiling, Up};
 use super::buffer::across;
 use super::gemm::product;
 use super::vector::{Kernel, PANEL, Row, Vector, dispatch};
 use super::{Buffer, Finish, Real};
 
 pub(super) use gradient::weight_gradient;
+
+/// Points of both axes, at most.
+const MOST: usize = 81;
 
 /// Which of the tilings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,26 +38,26 @@ impl Kind {
     /// Points of both axes.
     fn points(self) -> usize {
         match self {
-            Kind::Same => Same::POINTS * Same::POINTS,
-            Kind::Down => Down::POINTS * Down::POINTS,
-            Kind::Up => Up::POINTS * Up::POINTS,
+            Kind::Same => 6 * 6,
+            Kind::Down | Kind::Up => 9 * 9,
         }
     }
 
     /// Outputs of a tile along an axis.
     fn outputs(self) -> usize {
         match self {
-            Kind::Same => Same::OUTPUTS,
-            Kind::Down => Down::OUTPUTS,
-            Kind::Up => Up::OUTPUTS,
+            Kind::Same | Kind::Down => 4,
+            Kind::Up => 8,
         }
     }
 }
 
-/// Bytes of scratch memory that one task's tiles may fill: they must stay in a core's own cache.
-const BLOCK: usize = 768 << 10;
+/// Bytes of scratch memory that one task's tiles may fill: with some of the filters they must stay in a core's own cache.
+const BLOCK: usize = 384 << 10;
+/// Tiles of a task at least, so that it does not read its filters too often.
+const TILES: usize = 6;
 /// Bytes of filters above which all tasks go through them together.
-const LARGE: usize = 2 << 20;
+const LARGE: usize = 12 << 20;
 /// Bytes of scratch memory of tiles that all tasks share.
 const SHARED: usize = 12 << 20;
 
@@ -125,17 +130,22 @@ impl<T: Real> Kernel<T> for Pack<'_, T> {
                     taps[k][j] = *value * scale;
                 }
             }
-            // SAFETY: a line of taps is `PANEL` numbers.
-            let taps = taps.map(|line| unsafe { V::Row::load(line.as_ptr()) });
-            let combine = |g: &[T; 3], t: [V::Row; 3]| {
-                V::Row::zero().grow(g[0], t[0]).grow(g[1], t[1]).grow(g[2], t[2])
-            };
             for a in 0..FILTERS {
-                let rows = [0, 1, 2].map(|x| combine(&g[a], [taps[x], taps[3 + x], taps[6 + x]]));
+                let mut rows = [V::Row::zero(); 3];
+                for (x, row) in rows.iter_mut().enumerate() {
+                    for y in 0..3 {
+                        // SAFETY: a line of taps is `PANEL` numbers.
+                        *row = row.grow(g[a][y], unsafe { V::Row::load(taps[3 * y + x].as_ptr()) });
+                    }
+                }
                 for b in 0..FILTERS {
-                    let line = &mut planes[a * FILTERS + b][c * PANEL..][..PANEL];
+                    let mut line = V::Row::zero();
+                    for (x, row) in rows.iter().enumerate() {
+                        line = line.grow(g[b][x], *row);
+                    }
+                    let to = &mut planes[a * FILTERS + b][c * PANEL..][..PANEL];
                     // SAFETY: there are `PANEL` numbers.
-                    unsafe { combine(&g[b], rows).store(line.as_mut_ptr()) };
+                    unsafe { line.store(to.as_mut_ptr()) };
                 }
             }
         }
@@ -188,7 +198,8 @@ pub(super) fn conv<T: Real>(filters: &Filters<T>, shapes: Shapes, x: &[T], finis
     let tile = filters.kind.points() * (filters.c + filters.n) * size_of::<T>();
     let all = samples * rows;
     let large = filters.bytes() > LARGE;
-    let most = (if large { SHARED } else { BLOCK } / (tile * columns)).max(1);
+    let tiles = if large { SHARED / tile } else { (BLOCK / tile).max(TILES) };
+    let most = (tiles / columns).max(1);
     // Blocks of equal size, so that no task is left alone at the end.
     let block = all.div_ceil(all.div_ceil(most).max(1)).max(1);
     let starts: Vec<usize> = (0..all).step_by(block).collect();
@@ -240,41 +251,49 @@ impl<T: Real> Kernel<T> for Block<'_, '_, T> {
     #[inline(always)]
     fn run<V: Vector<Lane = T>>(self) {
         match self.filters.kind {
-            Kind::Same => self.tiled::<V, Same>(),
-            Kind::Down => self.tiled::<V, Down>(),
-            Kind::Up => self.tiled::<V, Up>(),
+            Kind::Same => self.tiled::<V, Same, 6, 6, 4>(),
+            Kind::Down => self.tiled::<V, Down, 9, 9, 4>(),
+            Kind::Up => self.tiled::<V, Up, 9, 5, 8>(),
         }
     }
 }
 
 impl<T: Real> Block<'_, '_, T> {
     #[inline(always)]
-    fn tiled<V: Vector<Lane = T>, X: Tiling>(self) {
+    fn tiled<V: Vector<Lane = T>, X: Tiling<P, D, O>, const P: usize, const D: usize, const O: usize>(self) {
         let Self { filters, shapes, x, rows, mut finish, scratch } = self;
         let (c, n) = (filters.c, filters.n);
-        let points = X::POINTS * X::POINTS;
+        let points = P * P;
         let [tile_rows, columns] = shapes.tiles(filters.kind);
         let tiles = (rows.1 - rows.0) * columns;
         let (zeros, scratch) = scratch.split_at_mut(zero_row(&shapes));
         zeros.fill(T::ZERO);
         let (input_plane, sum_plane) = (plane(tiles, c), plane(tiles, n));
         let (inputs, sums) = scratch.split_at_mut(points * input_plane);
-        let mut planes: [&mut [T]; MOST * MOST] = std::array::from_fn(|_| Default::default());
+        let mut planes: [&mut [T]; MOST] = std::array::from_fn(|_| Default::default());
         for (plane, part) in planes.iter_mut().zip(inputs.chunks_exact_mut(input_plane)) {
             *plane = part;
         }
         for row in rows.0..rows.1 {
             let at = (row - rows.0) * columns * c;
-            input_row::<V, X>(&shapes, tile_rows, x, row, zeros, &mut planes[..points], Layout::Tiles(at));
+            input_row::<V, X, P, D, O>(
+                &shapes,
+                tile_rows,
+                x,
+                row,
+                zeros,
+                &mut planes[..points],
+                Layout::Tiles(at),
+            );
         }
         let points = inputs.chunks_exact(input_plane).zip(sums.chunks_exact_mut(sum_plane));
         for (p, (inputs, sums)) in points.enumerate() {
-            product::<V>(&inputs[..tiles * c], c, filter_of::<T, X>(filters, p), sums);
+            product::<V>(&inputs[..tiles * c], c, filter_of::<T, P>(filters, p), sums);
         }
         let mut out = 0;
         for row in rows.0..rows.1 {
             let at = (row - rows.0) * columns * n;
-            output_row::<V, X>(&shapes, tile_rows, sums, (sum_plane, at), row, &mut finish, out);
+            output_row::<V, X, P, D, O>(&shapes, tile_rows, sums, (sum_plane, at), row, &mut finish, out);
             out += shapes.covers(filters.kind, row);
         }
     }
@@ -282,9 +301,9 @@ impl<T: Real> Block<'_, '_, T> {
 
 /// The filters of a point, packed.
 #[inline(always)]
-fn filter_of<T: Real, X: Tiling>(filters: &Filters<T>, point: usize) -> &[T] {
+fn filter_of<T: Real, const P: usize>(filters: &Filters<T>, point: usize) -> &[T] {
     let of = |axis: usize| axis.min(FILTERS - 1);
-    let which = of(point / X::POINTS) * FILTERS + of(point % X::POINTS);
+    let which = of(point / P) * FILTERS + of(point % P);
     let size = filters.c * filters.n;
     &filters.data[which * size..][..size]
 }
@@ -300,7 +319,7 @@ enum Layout {
 
 /// Transforms the patches of one tile row into the planes.
 #[inline(always)]
-fn input_row<V: Vector, X: Tiling>(
+fn input_row<V: Vector, X: Tiling<P, D, O>, const P: usize, const D: usize, const O: usize>(
     shapes: &Shapes,
     tile_rows: usize,
     x: &[V::Lane],
@@ -312,48 +331,51 @@ fn input_row<V: Vector, X: Tiling>(
     let [c, h, w] = shapes.input;
     let sample = &x[row / tile_rows * c * h * w..][..c * h * w];
     let top = row % tile_rows * X::STEP;
-    let mut lines: [&[V::Lane]; MOST] = [&zeros[..c * w]; MOST];
-    for (y, line) in lines.iter_mut().enumerate().take(X::PATCH) {
+    let mut lines: [&[V::Lane]; D] = [&zeros[..c * w]; D];
+    for (y, line) in lines.iter_mut().enumerate() {
         // Above the image the difference wraps, and is too large as well.
         let y = (top + y).wrapping_sub(X::BEFORE);
         if y < h {
             *line = &sample[y * w * c..][..w * c];
         }
     }
-    let columns = shapes.output[2].div_ceil(X::OUTPUTS);
+    let columns = shapes.output[2].div_ceil(O);
     // Planes of a point, the first number in each, and numbers from one tile to the next.
     let (panels, first, stride) = match layout {
         Layout::Tiles(first) => (1, first, c),
         Layout::Panels => (c / PANEL, 0, PANEL),
     };
-    assert!(planes.len() == X::POINTS * X::POINTS * panels);
+    assert!(planes.len() == P * P * panels);
     assert!(planes.iter().all(|plane| plane.len() >= first + columns * stride));
     for column in 0..columns {
         for channel in (0..c).step_by(V::LANES) {
-            let mut points = [[V::splat(V::Lane::ZERO); MOST]; MOST];
-            for i in 0..X::PATCH {
+            // Points of the vertical axis, by column of the patch.
+            let mut points = [const { MaybeUninit::<[V; P]>::uninit() }; D];
+            for (i, points) in points.iter_mut().enumerate() {
                 let at = (column * X::STEP + i).wrapping_sub(X::BEFORE);
+                let mut patch = [V::splat(V::Lane::ZERO); D];
                 if at < w {
-                    let mut patch = [V::splat(V::Lane::ZERO); MOST];
-                    for y in 0..X::PATCH {
+                    for y in 0..D {
                         // SAFETY: a line has `w` positions of `c` channels, and `c` is a multiple of the lanes.
                         patch[y] = unsafe { V::load(lines[y].as_ptr().add(at * c + channel)) };
                     }
-                    let transformed = X::input(patch);
-                    for y in 0..X::POINTS {
-                        points[y][i] = transformed[y];
-                    }
                 }
+                points.write(X::input(patch));
             }
             let (panel, within) = match layout {
                 Layout::Tiles(_) => (0, channel),
                 Layout::Panels => (channel / PANEL, channel % PANEL),
             };
             let at = first + column * stride + within;
-            for y in 0..X::POINTS {
-                let transformed = X::input(points[y]);
-                for i in 0..X::POINTS {
-                    let plane = &mut planes[(y * X::POINTS + i) * panels + panel];
+            for y in 0..P {
+                let mut patch = [V::splat(V::Lane::ZERO); D];
+                for i in 0..D {
+                    // SAFETY: written above.
+                    patch[i] = unsafe { points[i].assume_init_ref()[y] };
+                }
+                let transformed = X::input(patch);
+                for i in 0..P {
+                    let plane = &mut planes[(y * P + i) * panels + panel];
                     // SAFETY: every plane reaches beyond the last tile's channels, as checked above.
                     unsafe { transformed[i].store(plane.as_mut_ptr().add(at)) };
                 }
@@ -364,7 +386,7 @@ fn input_row<V: Vector, X: Tiling>(
 
 /// Transforms the sums of one tile row, which begin at `at` of each plane, into the output from `out` on.
 #[inline(always)]
-fn output_row<V: Vector, X: Tiling>(
+fn output_row<V: Vector, X: Tiling<P, D, O>, const P: usize, const D: usize, const O: usize>(
     shapes: &Shapes,
     tile_rows: usize,
     sums: &[V::Lane],
@@ -374,32 +396,35 @@ fn output_row<V: Vector, X: Tiling>(
     out: usize,
 ) {
     let [n, h, w] = shapes.output;
-    let columns = w.div_ceil(X::OUTPUTS);
-    let height = X::OUTPUTS.min(h - row % tile_rows * X::OUTPUTS);
-    assert!(sums.len() >= X::POINTS * X::POINTS * plane && plane >= at + columns * n);
+    let columns = w.div_ceil(O);
+    let height = O.min(h - row % tile_rows * O);
+    assert!(sums.len() >= P * P * plane && plane >= at + columns * n);
     assert!(finish.out.len() >= out + height * w * n && finish.bias.is_none_or(|bias| bias.len() >= n));
     for column in 0..columns {
-        let width = X::OUTPUTS.min(w - column * X::OUTPUTS);
+        let width = O.min(w - column * O);
         for channel in (0..n).step_by(V::LANES) {
-            let mut lines = [[V::splat(V::Lane::ZERO); MOST]; MOST];
-            for i in 0..X::POINTS {
-                let mut points = [V::splat(V::Lane::ZERO); MOST];
-                for y in 0..X::POINTS {
-                    let from = (y * X::POINTS + i) * plane + at + column * n + channel;
+            // Outputs of the vertical axis, by point of the horizontal one.
+            let mut lines = [const { MaybeUninit::<[V; O]>::uninit() }; P];
+            for (i, lines) in lines.iter_mut().enumerate() {
+                let mut points = [V::splat(V::Lane::ZERO); P];
+                for y in 0..P {
+                    let from = (y * P + i) * plane + at + column * n + channel;
                     // SAFETY: within the plane, as checked above.
                     points[y] = unsafe { V::load(sums.as_ptr().add(from)) };
                 }
-                let transformed = X::output(points);
-                for y in 0..X::OUTPUTS {
-                    lines[y][i] = transformed[y];
-                }
+                lines.write(X::output(points));
             }
-            for y in 0..X::OUTPUTS {
+            for y in 0..O {
                 if y < height {
-                    let transformed = X::output(lines[y]);
-                    for i in 0..X::OUTPUTS {
+                    let mut points = [V::splat(V::Lane::ZERO); P];
+                    for i in 0..P {
+                        // SAFETY: written above.
+                        points[i] = unsafe { lines[i].assume_init_ref()[y] };
+                    }
+                    let transformed = X::output(points);
+                    for i in 0..O {
                         if i < width {
-                            let to = out + (y * w + column * X::OUTPUTS + i) * n + channel;
+                            let to = out + (y * w + column * O + i) * n + channel;
                             // SAFETY: row `y` and column `i` are inside the output, as checked above.
                             unsafe { finish.put(to, channel, transformed[i]) };
                         }
@@ -463,9 +488,9 @@ impl<T: Real> Kernel<T> for Input<'_, '_, T> {
         let Self { kind, shapes, tile_rows, x, row, zeros, planes } = self;
         let layout = Layout::Tiles(0);
         match kind {
-            Kind::Same => input_row::<V, Same>(&shapes, tile_rows, x, row, zeros, planes, layout),
-            Kind::Down => input_row::<V, Down>(&shapes, tile_rows, x, row, zeros, planes, layout),
-            Kind::Up => input_row::<V, Up>(&shapes, tile_rows, x, row, zeros, planes, layout),
+            Kind::Same => input_row::<V, Same, 6, 6, 4>(&shapes, tile_rows, x, row, zeros, planes, layout),
+            Kind::Down => input_row::<V, Down, 9, 9, 4>(&shapes, tile_rows, x, row, zeros, planes, layout),
+            Kind::Up => input_row::<V, Up, 9, 5, 8>(&shapes, tile_rows, x, row, zeros, planes, layout),
         }
     }
 }
@@ -483,9 +508,9 @@ impl<T: Real> Kernel<T> for Point<'_, T> {
     fn run<V: Vector<Lane = T>>(self) {
         let Self { filters, point, inputs, sums } = self;
         let filter = match filters.kind {
-            Kind::Same => filter_of::<T, Same>(filters, point),
-            Kind::Down => filter_of::<T, Down>(filters, point),
-            Kind::Up => filter_of::<T, Up>(filters, point),
+            Kind::Same => filter_of::<T, 6>(filters, point),
+            Kind::Down => filter_of::<T, 9>(filters, point),
+            Kind::Up => filter_of::<T, 9>(filters, point),
         };
         product::<V>(inputs, filters.c, filter, sums);
     }
@@ -508,9 +533,9 @@ impl<T: Real> Kernel<T> for Output<'_, '_, T> {
         let Self { kind, shapes, tile_rows, sums, place, row, mut finish } = self;
         let finish = &mut finish;
         match kind {
-            Kind::Same => output_row::<V, Same>(&shapes, tile_rows, sums, place, row, finish, 0),
-            Kind::Down => output_row::<V, Down>(&shapes, tile_rows, sums, place, row, finish, 0),
-            Kind::Up => output_row::<V, Up>(&shapes, tile_rows, sums, place, row, finish, 0),
+            Kind::Same => output_row::<V, Same, 6, 6, 4>(&shapes, tile_rows, sums, place, row, finish, 0),
+            Kind::Down => output_row::<V, Down, 9, 9, 4>(&shapes, tile_rows, sums, place, row, finish, 0),
+            Kind::Up => output_row::<V, Up, 9, 5, 8>(&shapes, tile_rows, sums, place, row, finish, 0),
         }
     }
 }

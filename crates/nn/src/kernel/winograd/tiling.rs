@@ -2,31 +2,25 @@
 
 use super::super::vector::Vector;
 
-/// Positions of the longest patch, and points of the finest tiling.
-pub(super) const MOST: usize = 9;
 /// Distinct filters of an axis, in every tiling.
 pub(super) const FILTERS: usize = 6;
 
 /// How one axis of a convolution with three taps and padding 1 is cut into tiles, and the linear maps that make a tile a
 /// product a point: `output(filter * input)`, point by point. In two dimensions each map is applied to both axes.
-pub(super) trait Tiling {
-    /// Products of a tile.
-    const POINTS: usize;
-    /// Input positions that a tile reads.
-    const PATCH: usize;
+///
+/// `P` points, `D` input positions of a patch, `O` outputs.
+pub(super) trait Tiling<const P: usize, const D: usize, const O: usize> {
     /// Input positions from one tile to the next.
     const STEP: usize;
     /// Of the patch's positions, those before the tile's own first one.
     const BEFORE: usize;
-    /// Outputs of a tile.
-    const OUTPUTS: usize;
     /// The filter of each point as a combination of the taps; points beyond the last share its filter.
     const FILTER: [[f64; 3]; FILTERS];
 
     /// Patch to points.
-    fn input<V: Vector>(d: [V; MOST]) -> [V; MOST];
+    fn input<V: Vector>(d: [V; D]) -> [V; P];
     /// Points to outputs.
-    fn output<V: Vector>(m: [V; MOST]) -> [V; MOST];
+    fn output<V: Vector>(m: [V; P]) -> [V; O];
 }
 
 #[inline(always)]
@@ -40,12 +34,9 @@ const SIXTH: f64 = 1.0 / 6.0;
 /// with the taps reversed.
 pub(super) struct Same;
 
-impl Tiling for Same {
-    const POINTS: usize = 6;
-    const PATCH: usize = 6;
+impl Tiling<6, 6, 4> for Same {
     const STEP: usize = 4;
     const BEFORE: usize = 1;
-    const OUTPUTS: usize = 4;
     const FILTER: [[f64; 3]; FILTERS] = [
         [0.25, 0.0, 0.0],
         [-SIXTH, -SIXTH, -SIXTH],
@@ -56,19 +47,19 @@ impl Tiling for Same {
     ];
 
     #[inline(always)]
-    fn input<V: Vector>(d: [V; MOST]) -> [V; MOST] {
-        let [two, four, five] = [2.0, 4.0, 5.0].map(number::<V>);
+    fn input<V: Vector>(d: [V; 6]) -> [V; 6] {
+        let (two, four, five) = (number::<V>(2.0), number::<V>(4.0), number::<V>(5.0));
         // 4 d0 - 5 d2 + d4 and 4 d1 - 5 d3 + d5
         let first = four.fma(d[0], d[4].sub(five.mul(d[2])));
         let last = four.fma(d[1], d[5].sub(five.mul(d[3])));
         let (a, b) = (d[4].sub(four.mul(d[2])), d[3].sub(four.mul(d[1])));
         let (e, f) = (d[4].sub(d[2]), two.mul(d[3].sub(d[1])));
-        [first, a.add(b), a.sub(b), e.add(f), e.sub(f), last, d[6], d[7], d[8]]
+        [first, a.add(b), a.sub(b), e.add(f), e.sub(f), last]
     }
 
     #[inline(always)]
-    fn output<V: Vector>(m: [V; MOST]) -> [V; MOST] {
-        let [two, four, eight] = [2.0, 4.0, 8.0].map(number::<V>);
+    fn output<V: Vector>(m: [V; 6]) -> [V; 4] {
+        let (two, four, eight) = (number::<V>(2.0), number::<V>(4.0), number::<V>(8.0));
         let (sum, difference) = (m[1].add(m[2]), m[1].sub(m[2]));
         let (far_sum, far_difference) = (m[3].add(m[4]), m[3].sub(m[4]));
         [
@@ -76,11 +67,6 @@ impl Tiling for Same {
             two.fma(far_difference, difference),
             four.fma(far_sum, sum),
             eight.fma(far_difference, difference).add(m[5]),
-            m[4],
-            m[5],
-            m[6],
-            m[7],
-            m[8],
         ]
     }
 }
@@ -88,7 +74,7 @@ impl Tiling for Same {
 /// Patch to points of F(4, 2) at 0, 1, -1, 2 and infinity.
 #[inline(always)]
 fn two_taps_input<V: Vector>([a, b, c, d, e]: [V; 5]) -> [V; 5] {
-    let [two, three] = [2.0, 3.0].map(number::<V>);
+    let (two, three) = (number::<V>(2.0), number::<V>(3.0));
     let inner = d.sub(b);
     [
         two.mul(a.sub(c)).add(inner),
@@ -102,7 +88,7 @@ fn two_taps_input<V: Vector>([a, b, c, d, e]: [V; 5]) -> [V; 5] {
 /// Points to outputs of F(4, 2).
 #[inline(always)]
 fn two_taps_output<V: Vector>([a, b, c, d, e]: [V; 5]) -> [V; 4] {
-    let [two, four, eight] = [2.0, 4.0, 8.0].map(number::<V>);
+    let (two, four, eight) = (number::<V>(2.0), number::<V>(4.0), number::<V>(8.0));
     let (sum, difference) = (b.add(c), b.sub(c));
     [a.add(sum).add(d), two.fma(d, difference), four.fma(d, sum), eight.fma(d, difference).add(e)]
 }
@@ -111,12 +97,9 @@ fn two_taps_output<V: Vector>([a, b, c, d, e]: [V; 5]) -> [V; 4] {
 /// products: 9 for 4 outputs instead of 12.
 pub(super) struct Down;
 
-impl Tiling for Down {
-    const POINTS: usize = 9;
-    const PATCH: usize = 9;
+impl Tiling<9, 9, 4> for Down {
     const STEP: usize = 8;
     const BEFORE: usize = 1;
-    const OUTPUTS: usize = 4;
     const FILTER: [[f64; 3]; FILTERS] = [
         [0.5, 0.0, 0.0],
         [-0.5, 0.0, -0.5],
@@ -127,27 +110,24 @@ impl Tiling for Down {
     ];
 
     #[inline(always)]
-    fn input<V: Vector>(d: [V; MOST]) -> [V; MOST] {
+    fn input<V: Vector>(d: [V; 9]) -> [V; 9] {
         let [a, b, c, e, f] = two_taps_input([d[0], d[2], d[4], d[6], d[8]]);
         [a, b, c, e, f, d[1], d[3], d[5], d[7]]
     }
 
     #[inline(always)]
-    fn output<V: Vector>(m: [V; MOST]) -> [V; MOST] {
+    fn output<V: Vector>(m: [V; 9]) -> [V; 4] {
         let [a, b, c, d] = two_taps_output([m[0], m[1], m[2], m[3], m[4]]);
-        [a.add(m[5]), b.add(m[6]), c.add(m[7]), d.add(m[8]), m[4], m[5], m[6], m[7], m[8]]
+        [a.add(m[5]), b.add(m[6]), c.add(m[7]), d.add(m[8])]
     }
 }
 
 /// The transpose of [`Down`]: gradients at half the length give those of the input, 8 of 5.
 pub(super) struct Up;
 
-impl Tiling for Up {
-    const POINTS: usize = 9;
-    const PATCH: usize = 5;
+impl Tiling<9, 5, 8> for Up {
     const STEP: usize = 4;
     const BEFORE: usize = 0;
-    const OUTPUTS: usize = 8;
     const FILTER: [[f64; 3]; FILTERS] = [
         [0.0, 0.0, 0.5],
         [-0.5, 0.0, -0.5],
@@ -158,22 +138,22 @@ impl Tiling for Up {
     ];
 
     #[inline(always)]
-    fn input<V: Vector>(d: [V; MOST]) -> [V; MOST] {
+    fn input<V: Vector>(d: [V; 5]) -> [V; 9] {
         let [a, b, c, e, f] = two_taps_input([d[0], d[1], d[2], d[3], d[4]]);
         [a, b, c, e, f, d[0], d[1], d[2], d[3]]
     }
 
     #[inline(always)]
-    fn output<V: Vector>(m: [V; MOST]) -> [V; MOST] {
+    fn output<V: Vector>(m: [V; 9]) -> [V; 8] {
         let [a, b, c, d] = two_taps_output([m[0], m[1], m[2], m[3], m[4]]);
-        [m[5], a, m[6], b, m[7], c, m[8], d, m[8]]
+        [m[5], a, m[6], b, m[7], c, m[8], d]
     }
 }
 
 /// The transpose of [`Same::output`]: four gradients to six points, for the gradient of the filter.
 #[inline(always)]
 pub(super) fn same_gradient<V: Vector>(y: [V; 4]) -> [V; 6] {
-    let [two, four, eight] = [2.0, 4.0, 8.0].map(number::<V>);
+    let (two, four, eight) = (number::<V>(2.0), number::<V>(4.0), number::<V>(8.0));
     let (even, odd) = (y[0].add(y[2]), y[1].add(y[3]));
     let (far_even, far_odd) = (four.fma(y[2], y[0]), eight.fma(y[3], two.mul(y[1])));
     [y[0], even.add(odd), even.sub(odd), far_even.add(far_odd), far_even.sub(far_odd), y[3]]
@@ -183,11 +163,13 @@ pub(super) fn same_gradient<V: Vector>(y: [V; 4]) -> [V; 6] {
 #[inline(always)]
 pub(super) fn taps<V: Vector>(m: [V; FILTERS]) -> [V; 3] {
     let g = Same::FILTER;
-    std::array::from_fn(|tap| {
+    let mut taps = [m[0]; 3];
+    for tap in 0..3 {
         let mut sum = number::<V>(g[0][tap]).mul(m[0]);
         for a in 1..FILTERS {
             sum = number::<V>(g[a][tap]).fma(m[a], sum);
         }
-        sum
-    })
+        taps[tap] = sum;
+    }
+    taps
 }
