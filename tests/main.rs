@@ -10,6 +10,7 @@ mod fetch;
 mod init;
 mod layers;
 mod new_plugin;
+mod numerics;
 mod pgd;
 mod resnet;
 mod resume;

@@ -30,6 +30,13 @@ enum Command {
         /// Which
         experiment: xtask::reproduce::Experiment,
     },
+    /// Measure the engine, alone or in alternation with PyTorch; `cargo xtask bench --help` for more
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments of the bench
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Kill a run at random instants, continue it, and compare the end with that of an uninterrupted run
     Torture {
         /// How often to kill
@@ -70,6 +77,19 @@ fn run() -> anyhow::Result<bool> {
             Ok(true)
         }
         Command::Reproduce { experiment } => xtask::reproduce::run(root, experiment),
+        Command::Bench { arguments } => bench(root, &arguments),
         Command::Torture { kills, seed } => xtask::torture::run(root, kills, seed),
     }
+}
+
+/// Builds the bench as users build temper, and runs it where the command was given.
+fn bench(root: &Path, arguments: &[String]) -> anyhow::Result<bool> {
+    let status = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["run", "--release", "--quiet", "--package", "temper-bench", "--manifest-path"])
+        .arg(root.join("Cargo.toml"))
+        .arg("--")
+        .args(arguments)
+        .status()
+        .context("cannot start cargo")?;
+    Ok(status.success())
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 /// Which crates of the workspace each crate may name. Plugins: only core.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("temper-nn", &[]),
     ("temper-data", &[]),
     ("temper-report", &[]),
@@ -19,6 +19,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
         "temper-runner",
         &["temper-core", "temper-evaluate", "temper-fetch", "temper-report", "temper-train", "plugins"],
     ),
+    ("temper-bench", &["temper-core", "temper-data", "temper-evaluate", "temper-runner", "temper-train"]),
     ("xtask", &["temper-report"]),
     (
         "temper-tests",

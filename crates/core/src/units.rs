@@ -47,7 +47,7 @@ macro_rules! options {
         #[derive(Debug, Clone, Copy, PartialEq, Eq,
             $crate::__private::serde::Serialize, $crate::__private::serde::Deserialize)]
         #[serde(crate = "temper_core::__private::serde")]
-        $vis enum $name { $($(#[$option_doc])* #[serde(rename = $text)] $option,)+ }
+        $vis enum $name { $(#[serde(rename = $text)] $(#[$option_doc])* $option,)+ }
         impl $crate::Field for $name {
             fn expects() -> String { [$(concat!("\"", $text, "\"")),+].join(" or ") }
         }

@@ -6,7 +6,6 @@ use candle_core::{DType, Device, Tensor, Var};
 use rand::Rng;
 
 use crate::error::{Error, Result};
-use crate::kernel::Numerics;
 use crate::network::{Network, Role};
 use crate::ops;
 use crate::plan::{Kind, Plan, plan};
@@ -33,7 +32,6 @@ pub struct Classifier {
     weights: BTreeMap<String, Var>,
     roles: BTreeMap<String, Role>,
     plan: Plan,
-    numerics: Numerics,
     /// Run by candle's operations where our kernels could?
     portable: bool,
 }
@@ -80,7 +78,7 @@ impl Classifier {
             return Err(Error::Weights(format!("the network has no `{extra}`")));
         }
         let plan = plan(&network, false);
-        Ok(Self { network, weights: vars, roles, plan, numerics: Numerics::default(), portable: false })
+        Ok(Self { network, weights: vars, roles, plan, portable: false })
     }
 
     /// The graph.
@@ -121,24 +119,13 @@ impl Classifier {
         let weights: BTreeMap<String, Tensor> =
             self.weights.iter().map(|(name, v)| Ok((name.clone(), moved(v)?))).collect::<Result<_>>()?;
         let same = Self::new(self.network.clone(), &weights)?;
-        Ok(Self { portable: self.portable, numerics: self.numerics, ..same })
+        Ok(Self { portable: self.portable, ..same })
     }
 
     /// Runs by candle's own operations on the CPU too, as on every other device: to compare the two ways.
     #[must_use]
     pub fn portable(self) -> Self {
         Self { portable: true, ..self }
-    }
-
-    /// How its convolutions take their sums, here and in every [`crate::Frozen`] made of it. Candle's operations do as they do.
-    #[must_use]
-    pub fn with_numerics(self, numerics: Numerics) -> Self {
-        Self { numerics, ..self }
-    }
-
-    /// How its convolutions take their sums.
-    pub fn numerics(&self) -> Numerics {
-        self.numerics
     }
 
     /// Do candle's operations run it, not our kernels?
@@ -164,7 +151,7 @@ impl Classifier {
             let y = match &step.kind {
                 Kind::Conv { name, shape, bias, pool, .. } => {
                     let bias = bias.then(|| tracked.weight(name, "bias"));
-                    let how = (*shape, self.numerics);
+                    let how = (*shape, self.network.numerics());
                     ops::conv(x, &tracked.weight(name, "weight"), bias.as_ref(), how, (step.relu, *pool))?
                 }
                 Kind::BatchNorm { name } => tracked.batch_norm(x, name, step.relu)?,

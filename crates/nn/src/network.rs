@@ -1,7 +1,7 @@
 //! Networks as data: a graph of layers that a model plugin builds once.
 
 use crate::error::{Error, Result, dims};
-use crate::kernel;
+use crate::kernel::{self, Numerics};
 
 /// Weights or outputs (of one sample) that a layer may have.
 const LARGEST: usize = 1 << 31;
@@ -124,12 +124,26 @@ pub type Pool2d = kernel::Pool;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     nodes: Vec<Node>,
+    numerics: Numerics,
 }
 
 impl Network {
     /// A network whose input has this many channels, rows and columns.
     pub fn new(input: [usize; 3]) -> Self {
-        Self { nodes: vec![Node { layer: Layer::Input, inputs: vec![], shape: input }] }
+        let nodes = vec![Node { layer: Layer::Input, inputs: vec![], shape: input }];
+        Self { nodes, numerics: Numerics::default() }
+    }
+
+    /// The same network with another way of taking the sums of convolutions, in training and frozen. Candle's operations,
+    /// on other devices, have their own.
+    #[must_use]
+    pub fn with_numerics(self, numerics: Numerics) -> Self {
+        Self { numerics, ..self }
+    }
+
+    /// How convolutions take their sums.
+    pub fn numerics(&self) -> Numerics {
+        self.numerics
     }
 
     /// The pixels.

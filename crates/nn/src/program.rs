@@ -271,7 +271,7 @@ fn unit<T: Real>(classifier: &Classifier, step: &Step) -> Result<Unit<T>> {
     Ok(match &step.kind {
         Kind::Normalize { mean, std } => Unit::Normalize { mean: narrow(mean), std: narrow(std) },
         Kind::Conv { name, shape, bias, norm, pool } => {
-            let numerics = classifier.numerics();
+            let numerics = classifier.network().numerics();
             let (forward, backward) = conv(classifier, name, (shape, *bias), norm.as_deref(), numerics)?;
             Unit::Conv { forward, backward, pool: *pool }
         }

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::Path as FilePath;
 
 use serde::{Deserialize, Serialize};
-use temper_core::{Chosen, Dataset, Model, Positive};
+use temper_core::{Chosen, Dataset, Model, Positive, nn};
 use temper_evaluate::Entry;
 use temper_train::Plan;
 use toml::de::DeTable;
@@ -22,6 +22,8 @@ pub struct Pipeline {
     pub seed: u64,
     /// Where tensors live.
     pub(crate) device: DeviceName,
+    /// How convolutions take their sums.
+    pub(crate) numerics: Numerics,
     /// Minutes between two checkpoints within an epoch.
     pub(crate) checkpoint_minutes: Positive,
     /// Images.
@@ -37,6 +39,27 @@ pub struct Pipeline {
     /// Where parts stand that only their use may show to be wrong.
     #[serde(skip)]
     places: Places,
+}
+
+temper_core::options! {
+    /// How convolutions take their sums on a CPU.
+    #[derive(Default)]
+    pub enum Numerics {
+        /// In the fastest way: by Winograd's method where it fits.
+        #[default]
+        Fast = "fast",
+        /// By the definition.
+        Exact = "exact",
+    }
+}
+
+impl From<Numerics> for nn::Numerics {
+    fn from(numerics: Numerics) -> Self {
+        match numerics {
+            Numerics::Fast => Self::Fast,
+            Numerics::Exact => Self::Exact,
+        }
+    }
 }
 
 /// How many images of each split; they are spread evenly over it.
@@ -57,6 +80,8 @@ struct Draft {
     seed: u64,
     #[serde(default)]
     device: DeviceName,
+    #[serde(default)]
+    numerics: Numerics,
     #[serde(default = "ten")]
     checkpoint_minutes: Positive,
     dataset: Option<Chosen<dyn Dataset>>,
@@ -206,7 +231,8 @@ impl Pipeline {
 
     /// Adds what no single field shows to the faults; `None` if a part is missing.
     fn complete(draft: Draft, reading: &mut Reading) -> Option<Self> {
-        let Draft { seed, device, checkpoint_minutes, dataset, subset, model, train, evaluate } = draft;
+        let Draft { seed, device, numerics, checkpoint_minutes, dataset, subset, model, train, evaluate } =
+            draft;
         if i64::try_from(seed).is_err() {
             reading.add(&["seed"], "a seed has at most 63 bits".into());
         }
@@ -238,7 +264,18 @@ impl Pipeline {
         }
         let (dataset, model, train) = (dataset?, model?, train?);
         let places = Places::default();
-        Some(Self { seed, device, checkpoint_minutes, dataset, subset, model, train, evaluate, places })
+        Some(Self {
+            seed,
+            device,
+            numerics,
+            checkpoint_minutes,
+            dataset,
+            subset,
+            model,
+            train,
+            evaluate,
+            places,
+        })
     }
 
     /// What is wrong with the choice of data set, as only opening it shows.

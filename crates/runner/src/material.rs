@@ -52,7 +52,7 @@ impl Material {
                 train.classes().len()
             ))
         })?;
-        Ok(Self { train, test, network })
+        Ok(Self { train, test, network: network.with_numerics(pipeline.numerics.into()) })
     }
 }
 

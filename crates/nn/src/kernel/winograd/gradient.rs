@@ -6,8 +6,9 @@ use super::super::buffer::across;
 use super::super::gemm::{Rows, outer};
 use super::super::vector::{Kernel, PANEL, Row, Vector, dispatch};
 use super::super::{Buffer, Real};
+use super::rows::{Layout, input_row};
 use super::tiling::{FILTERS, Same, same_gradient, taps};
-use super::{Kind, Layout, Shapes, input_row, zero_row};
+use super::{Kind, Shapes, zero_row};
 
 /// Points of both axes.
 const POINTS: usize = FILTERS * FILTERS;

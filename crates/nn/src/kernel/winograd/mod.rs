@@ -5,19 +5,22 @@
 //! matrices `[tiles, channels]` times packed filters. Sums are rounded otherwise than by the definition, by about 1e-6 of the
 //! largest; `Numerics::Exact` does without.
 
+mod filters;
 mod gradient;
+mod rows;
 mod tiling;
-
-use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-use self::tiling::{Down, FILTERS, Same, Tiling, Up};
+use self::filters::filter_of;
+use self::rows::{Layout, input_row, output_row};
+use self::tiling::{Down, Same, Tiling, Up};
 use super::buffer::across;
 use super::gemm::product;
-use super::vector::{Kernel, PANEL, Row, Vector, dispatch};
+use super::vector::{Kernel, PANEL, Vector, dispatch};
 use super::{Buffer, Finish, Real};
 
+pub(super) use filters::{Filters, Weight};
 pub(super) use gradient::weight_gradient;
 
 /// Points of both axes, at most.
@@ -60,97 +63,6 @@ const TILES: usize = 6;
 const LARGE: usize = 12 << 20;
 /// Bytes of scratch memory of tiles that all tasks share.
 const SHARED: usize = 12 << 20;
-
-/// Transformed filters, `[36][n / 16][c][16]` for `c` stored input and `n` stored output channels.
-#[derive(Debug)]
-pub(super) struct Filters<T: Real> {
-    data: Buffer<T>,
-    kind: Kind,
-    c: usize,
-    n: usize,
-}
-
-/// Torch's weight `[out, in, 3, 3]`, each output channel times `scale`.
-#[derive(Clone, Copy)]
-pub(super) struct Weight<'a, T> {
-    pub(super) values: &'a [T],
-    pub(super) channels: [usize; 2],
-    pub(super) scale: Option<&'a [T]>,
-}
-
-impl<T: Real> Filters<T> {
-    /// Transforms a weight; `gradient`: for the input gradient, where the roles of in and out are exchanged. `kind` is that
-    /// of the pass at hand.
-    pub(super) fn pack(kind: Kind, weight: Weight<'_, T>, gradient: bool) -> Self {
-        let [out, into] = weight.channels.map(|c| c.next_multiple_of(PANEL));
-        let (c, n) = if gradient { (out, into) } else { (into, out) };
-        let mut data = Buffer::zeros(FILTERS * FILTERS * c * n);
-        let panels = across(&mut data, c * n, c * PANEL);
-        panels.into_par_iter().enumerate().for_each(|(panel, planes)| {
-            dispatch(Pack { kind, weight, gradient, panel, planes });
-        });
-        Self { data, kind, c, n }
-    }
-
-    fn bytes(&self) -> usize {
-        self.data.len() * size_of::<T>()
-    }
-}
-
-struct Pack<'a, T> {
-    kind: Kind,
-    weight: Weight<'a, T>,
-    gradient: bool,
-    panel: usize,
-    planes: Vec<&'a mut [T]>,
-}
-
-impl<T: Real> Kernel<T> for Pack<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<V: Vector<Lane = T>>(self) {
-        let Self { kind, weight, gradient, panel, mut planes } = self;
-        let g = match kind {
-            Kind::Same => Same::FILTER,
-            Kind::Down => Down::FILTER,
-            Kind::Up => Up::FILTER,
-        };
-        let g = g.map(|row| row.map(T::from_f64));
-        let [out, into] = weight.channels;
-        let (sums, columns) = if gradient { (out, into) } else { (into, out) };
-        let columns = (panel * PANEL..columns).take(PANEL);
-        for c in 0..sums {
-            // The taps of 16 columns, tap by tap.
-            let mut taps = [[T::ZERO; PANEL]; 9];
-            for (j, column) in columns.clone().enumerate() {
-                let (o, i) = if gradient { (c, column) } else { (column, c) };
-                let scale = weight.scale.map_or(T::from_f64(1.0), |s| s[o]);
-                for (k, value) in weight.values[(o * into + i) * 9..][..9].iter().enumerate() {
-                    let k = if gradient && kind == Kind::Same { 8 - k } else { k };
-                    taps[k][j] = *value * scale;
-                }
-            }
-            for a in 0..FILTERS {
-                let mut rows = [V::Row::zero(); 3];
-                for (x, row) in rows.iter_mut().enumerate() {
-                    for y in 0..3 {
-                        // SAFETY: a line of taps is `PANEL` numbers.
-                        *row = row.grow(g[a][y], unsafe { V::Row::load(taps[3 * y + x].as_ptr()) });
-                    }
-                }
-                for b in 0..FILTERS {
-                    let mut line = V::Row::zero();
-                    for (x, row) in rows.iter().enumerate() {
-                        line = line.grow(g[b][x], *row);
-                    }
-                    let to = &mut planes[a * FILTERS + b][c * PANEL..][..PANEL];
-                    // SAFETY: there are `PANEL` numbers.
-                    unsafe { line.store(to.as_mut_ptr()) };
-                }
-            }
-        }
-    }
-}
 
 /// Shapes of a pass, with stored channels: `[c, h, w]` in, `[n, h, w]` out.
 #[derive(Debug, Clone, Copy)]
@@ -295,142 +207,6 @@ impl<T: Real> Block<'_, '_, T> {
             let at = (row - rows.0) * columns * n;
             output_row::<V, X, P, D, O>(&shapes, tile_rows, sums, (sum_plane, at), row, &mut finish, out);
             out += shapes.covers(filters.kind, row);
-        }
-    }
-}
-
-/// The filters of a point, packed.
-#[inline(always)]
-fn filter_of<T: Real, const P: usize>(filters: &Filters<T>, point: usize) -> &[T] {
-    let of = |axis: usize| axis.min(FILTERS - 1);
-    let which = of(point / P) * FILTERS + of(point % P);
-    let size = filters.c * filters.n;
-    &filters.data[which * size..][..size]
-}
-
-/// Where the channels of a row's tiles stand.
-#[derive(Clone, Copy, PartialEq)]
-enum Layout {
-    /// One plane a point: `[tiles][channels]`, from this number on.
-    Tiles(usize),
-    /// One plane for each panel of each point: `[tiles][16]`.
-    Panels,
-}
-
-/// Transforms the patches of one tile row into the planes.
-#[inline(always)]
-fn input_row<V: Vector, X: Tiling<P, D, O>, const P: usize, const D: usize, const O: usize>(
-    shapes: &Shapes,
-    tile_rows: usize,
-    x: &[V::Lane],
-    row: usize,
-    zeros: &[V::Lane],
-    planes: &mut [&mut [V::Lane]],
-    layout: Layout,
-) {
-    let [c, h, w] = shapes.input;
-    let sample = &x[row / tile_rows * c * h * w..][..c * h * w];
-    let top = row % tile_rows * X::STEP;
-    let mut lines: [&[V::Lane]; D] = [&zeros[..c * w]; D];
-    for (y, line) in lines.iter_mut().enumerate() {
-        // Above the image the difference wraps, and is too large as well.
-        let y = (top + y).wrapping_sub(X::BEFORE);
-        if y < h {
-            *line = &sample[y * w * c..][..w * c];
-        }
-    }
-    let columns = shapes.output[2].div_ceil(O);
-    // Planes of a point, the first number in each, and numbers from one tile to the next.
-    let (panels, first, stride) = match layout {
-        Layout::Tiles(first) => (1, first, c),
-        Layout::Panels => (c / PANEL, 0, PANEL),
-    };
-    assert!(planes.len() == P * P * panels);
-    assert!(planes.iter().all(|plane| plane.len() >= first + columns * stride));
-    for column in 0..columns {
-        for channel in (0..c).step_by(V::LANES) {
-            // Points of the vertical axis, by column of the patch.
-            let mut points = [const { MaybeUninit::<[V; P]>::uninit() }; D];
-            for (i, points) in points.iter_mut().enumerate() {
-                let at = (column * X::STEP + i).wrapping_sub(X::BEFORE);
-                let mut patch = [V::splat(V::Lane::ZERO); D];
-                if at < w {
-                    for y in 0..D {
-                        // SAFETY: a line has `w` positions of `c` channels, and `c` is a multiple of the lanes.
-                        patch[y] = unsafe { V::load(lines[y].as_ptr().add(at * c + channel)) };
-                    }
-                }
-                points.write(X::input(patch));
-            }
-            let (panel, within) = match layout {
-                Layout::Tiles(_) => (0, channel),
-                Layout::Panels => (channel / PANEL, channel % PANEL),
-            };
-            let at = first + column * stride + within;
-            for y in 0..P {
-                let mut patch = [V::splat(V::Lane::ZERO); D];
-                for i in 0..D {
-                    // SAFETY: written above.
-                    patch[i] = unsafe { points[i].assume_init_ref()[y] };
-                }
-                let transformed = X::input(patch);
-                for i in 0..P {
-                    let plane = &mut planes[(y * P + i) * panels + panel];
-                    // SAFETY: every plane reaches beyond the last tile's channels, as checked above.
-                    unsafe { transformed[i].store(plane.as_mut_ptr().add(at)) };
-                }
-            }
-        }
-    }
-}
-
-/// Transforms the sums of one tile row, which begin at `at` of each plane, into the output from `out` on.
-#[inline(always)]
-fn output_row<V: Vector, X: Tiling<P, D, O>, const P: usize, const D: usize, const O: usize>(
-    shapes: &Shapes,
-    tile_rows: usize,
-    sums: &[V::Lane],
-    (plane, at): (usize, usize),
-    row: usize,
-    finish: &mut Finish<'_, V::Lane>,
-    out: usize,
-) {
-    let [n, h, w] = shapes.output;
-    let columns = w.div_ceil(O);
-    let height = O.min(h - row % tile_rows * O);
-    assert!(sums.len() >= P * P * plane && plane >= at + columns * n);
-    assert!(finish.out.len() >= out + height * w * n && finish.bias.is_none_or(|bias| bias.len() >= n));
-    for column in 0..columns {
-        let width = O.min(w - column * O);
-        for channel in (0..n).step_by(V::LANES) {
-            // Outputs of the vertical axis, by point of the horizontal one.
-            let mut lines = [const { MaybeUninit::<[V; O]>::uninit() }; P];
-            for (i, lines) in lines.iter_mut().enumerate() {
-                let mut points = [V::splat(V::Lane::ZERO); P];
-                for y in 0..P {
-                    let from = (y * P + i) * plane + at + column * n + channel;
-                    // SAFETY: within the plane, as checked above.
-                    points[y] = unsafe { V::load(sums.as_ptr().add(from)) };
-                }
-                lines.write(X::output(points));
-            }
-            for y in 0..O {
-                if y < height {
-                    let mut points = [V::splat(V::Lane::ZERO); P];
-                    for i in 0..P {
-                        // SAFETY: written above.
-                        points[i] = unsafe { lines[i].assume_init_ref()[y] };
-                    }
-                    let transformed = X::output(points);
-                    for i in 0..O {
-                        if i < width {
-                            let to = out + (y * w + column * O + i) * n + channel;
-                            // SAFETY: row `y` and column `i` are inside the output, as checked above.
-                            unsafe { finish.put(to, channel, transformed[i]) };
-                        }
-                    }
-                }
-            }
         }
     }
 }

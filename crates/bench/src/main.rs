@@ -1,0 +1,104 @@
+//! Measures the engine: `cargo xtask bench`, and with `--against-torch PYTHON` in alternation with `PyTorch`.
+//!
+//! Every contender is a process of its own, so that peak memory is its own, and does one round whenever it is told to. Rounds
+//! alternate, so that a noisy machine is noisy for all.
+
+mod child;
+mod networks;
+mod table;
+mod works;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::child::{Child, serve};
+use crate::table::{Measured, Row};
+use crate::works::{Part, Work};
+
+/// Measure the engine, alone or in alternation with `PyTorch`.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+struct Cli {
+    /// Works to measure; left out, all
+    #[arg(value_enum)]
+    works: Vec<Part>,
+    /// Rounds of each contender
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Threads of each contender
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// Measure `PyTorch` too, by this Python (which needs torch, and torchattacks for the restarts)
+    #[arg(long, value_name = "PYTHON")]
+    against_torch: Option<PathBuf>,
+    /// Take convolutions' sums by the definition
+    #[arg(long)]
+    exact: bool,
+    /// Write the measurements as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Be a contender: for the command itself
+    #[arg(long, hide = true, value_name = "FOLDER")]
+    serve: Option<PathBuf>,
+    /// Batch of the work that a contender does
+    #[arg(long, hide = true, default_value_t = 0)]
+    batch: usize,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
+    anyhow::ensure!(cli.rounds > 0 && cli.threads > 0, "rounds and threads must be at least 1");
+    if let (Some(folder), [part]) = (&cli.serve, &cli.works[..]) {
+        return serve(Work { part: *part, batch: cli.batch }, cli.exact, folder);
+    }
+    println!("{}", table::heading(cli.threads));
+    let mut rows = vec![];
+    for work in Work::all().into_iter().filter(|w| cli.works.is_empty() || cli.works.contains(&w.part)) {
+        match measure(cli, work) {
+            Ok(row) => {
+                println!("{row}");
+                rows.push(row);
+            }
+            Err(error) => println!("{}: not measured: {error:#}", work.name()),
+        }
+    }
+    if let Some(file) = &cli.json {
+        let all: Vec<_> = rows.iter().flat_map(Row::json).collect();
+        let text = serde_json::to_string_pretty(&all)? + "\n";
+        std::fs::write(file, text).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Measures one work in alternating rounds.
+fn measure(cli: &Cli, work: Work) -> anyhow::Result<Row> {
+    let folder = tempfile::tempdir()?;
+    let mut ours = Child::temper(work, cli.threads, cli.exact, folder.path())?;
+    let mut peers = match &cli.against_torch {
+        Some(python) => vec![
+            Child::torch(python, work, cli.threads, "contiguous", folder.path())?,
+            Child::torch(python, work, cli.threads, "channels_last", folder.path())?,
+        ],
+        None => vec![],
+    };
+    // One round to warm up.
+    for round in 0..=cli.rounds {
+        for child in std::iter::once(&mut ours).chain(&mut peers) {
+            child.round(round > 0)?;
+        }
+    }
+    let peers = peers.into_iter().map(Child::end).collect::<anyhow::Result<Vec<Measured>>>()?;
+    Ok(Row { work, ours: ours.end()?, peers })
+}

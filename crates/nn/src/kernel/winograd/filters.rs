@@ -1,0 +1,109 @@
+//! Filters, transformed and packed.
+
+use rayon::prelude::*;
+
+use super::super::buffer::across;
+use super::super::vector::{Kernel, PANEL, Row, Vector, dispatch};
+use super::super::{Buffer, Real};
+use super::Kind;
+use super::tiling::{Down, FILTERS, Same, Tiling, Up};
+
+/// Transformed filters, `[36][n / 16][c][16]` for `c` stored input and `n` stored output channels.
+#[derive(Debug)]
+pub(in super::super) struct Filters<T: Real> {
+    data: Buffer<T>,
+    pub(super) kind: Kind,
+    pub(super) c: usize,
+    pub(super) n: usize,
+}
+
+/// Torch's weight `[out, in, 3, 3]`, each output channel times `scale`.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Weight<'a, T> {
+    pub(in super::super) values: &'a [T],
+    pub(in super::super) channels: [usize; 2],
+    pub(in super::super) scale: Option<&'a [T]>,
+}
+
+impl<T: Real> Filters<T> {
+    /// Transforms a weight; `gradient`: for the input gradient, where the roles of in and out are exchanged. `kind` is that
+    /// of the pass at hand.
+    pub(in super::super) fn pack(kind: Kind, weight: Weight<'_, T>, gradient: bool) -> Self {
+        let [out, into] = weight.channels.map(|c| c.next_multiple_of(PANEL));
+        let (c, n) = if gradient { (out, into) } else { (into, out) };
+        let mut data = Buffer::zeros(FILTERS * FILTERS * c * n);
+        let panels = across(&mut data, c * n, c * PANEL);
+        panels.into_par_iter().enumerate().for_each(|(panel, planes)| {
+            dispatch(Pack { kind, weight, gradient, panel, planes });
+        });
+        Self { data, kind, c, n }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.data.len() * size_of::<T>()
+    }
+}
+
+struct Pack<'a, T> {
+    kind: Kind,
+    weight: Weight<'a, T>,
+    gradient: bool,
+    panel: usize,
+    planes: Vec<&'a mut [T]>,
+}
+
+impl<T: Real> Kernel<T> for Pack<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Lane = T>>(self) {
+        let Self { kind, weight, gradient, panel, mut planes } = self;
+        let g = match kind {
+            Kind::Same => Same::FILTER,
+            Kind::Down => Down::FILTER,
+            Kind::Up => Up::FILTER,
+        };
+        let g = g.map(|row| row.map(T::from_f64));
+        let [out, into] = weight.channels;
+        let (sums, columns) = if gradient { (out, into) } else { (into, out) };
+        let columns = (panel * PANEL..columns).take(PANEL);
+        for c in 0..sums {
+            // The taps of 16 columns, tap by tap.
+            let mut taps = [[T::ZERO; PANEL]; 9];
+            for (j, column) in columns.clone().enumerate() {
+                let (o, i) = if gradient { (c, column) } else { (column, c) };
+                let scale = weight.scale.map_or(T::from_f64(1.0), |s| s[o]);
+                for (k, value) in weight.values[(o * into + i) * 9..][..9].iter().enumerate() {
+                    let k = if gradient && kind == Kind::Same { 8 - k } else { k };
+                    taps[k][j] = *value * scale;
+                }
+            }
+            for a in 0..FILTERS {
+                let mut rows = [V::Row::zero(); 3];
+                for (x, row) in rows.iter_mut().enumerate() {
+                    for y in 0..3 {
+                        // SAFETY: a line of taps is `PANEL` numbers.
+                        *row = row.grow(g[a][y], unsafe { V::Row::load(taps[3 * y + x].as_ptr()) });
+                    }
+                }
+                for b in 0..FILTERS {
+                    let mut line = V::Row::zero();
+                    for (x, row) in rows.iter().enumerate() {
+                        line = line.grow(g[b][x], *row);
+                    }
+                    let to = &mut planes[a * FILTERS + b][c * PANEL..][..PANEL];
+                    // SAFETY: there are `PANEL` numbers.
+                    unsafe { line.store(to.as_mut_ptr()) };
+                }
+            }
+        }
+    }
+}
+
+/// The filters of a point, packed.
+#[inline(always)]
+pub(super) fn filter_of<T: Real, const P: usize>(filters: &Filters<T>, point: usize) -> &[T] {
+    let of = |axis: usize| axis.min(FILTERS - 1);
+    let which = of(point / P) * FILTERS + of(point % P);
+    let size = filters.c * filters.n;
+    &filters.data[which * size..][..size]
+}
