@@ -159,6 +159,13 @@ fn odd_network() -> Network {
     let b = conv(&mut net, x, 2, (6, 1, 1, 0));
     let x = net.add(a, b).unwrap();
     let x = net.relu(x);
+    // Grouped convolution, average pooling with padding and overlap, and values side by side.
+    let options = Conv2d { channels: 8, kernel: 3, stride: 1, padding: 1, bias: true };
+    let c = net.grouped_conv(x, "conv3", options, 2).unwrap();
+    let c = net.relu(c);
+    let d = net.average_pool(x, Pool2d { size: 3, stride: 1, padding: 1 }).unwrap();
+    let x = net.concat(&[c, d, x]).unwrap();
+    let x = conv(&mut net, x, 4, (6, 3, 1, 1));
     let x = net.max_pool(x, Pool2d { size: 3, stride: 2, padding: 1 }).unwrap();
     let y = net.batch_norm(x, "bn1");
     let x = net.add(x, y).unwrap();

@@ -7,6 +7,7 @@ mod cifar;
 mod closed_form;
 mod conformance;
 mod fetch;
+mod fewer_passes;
 mod init;
 mod layers;
 mod new_plugin;

@@ -142,7 +142,7 @@ impl Classifier {
         if self.is_portable() {
             return Ok(portable::logits(&self.network, &tracked, &pixels)?);
         }
-        let mut values: Vec<Option<Tensor>> = vec![None; self.network.nodes().len()];
+        let mut values: Vec<Option<Tensor>> = vec![None; self.plan.shapes.len()];
         for step in &self.plan.steps {
             let x = match step.kind {
                 Kind::Normalize { .. } => &pixels,
@@ -160,6 +160,15 @@ impl Classifier {
                     x.apply_op1(ops::Normalize { mean: mean.clone(), std: std.clone(), stored })?
                 }
                 Kind::MaxPool(pool) => ops::max_pool(x, *pool)?,
+                Kind::AveragePool(pool) => ops::average_pool(x, *pool)?,
+                Kind::Place { channels, first } => {
+                    let rest = self.plan.shapes[step.output][0] - first - channels;
+                    let placed = x.narrow(3, 0, *channels)?.pad_with_zeros(3, *first, rest)?.contiguous()?;
+                    match step.addend {
+                        Some(addend) => ops::add(&placed, value(&values, addend)?, false)?,
+                        None => placed,
+                    }
+                }
                 Kind::GlobalAveragePool => {
                     let (n, h, w, c) = x.dims4()?;
                     x.reshape((n, h * w, c))?.mean(1)?.reshape((n, 1, 1, c))?
@@ -171,7 +180,8 @@ impl Classifier {
             };
             values[step.output] = Some(y);
         }
-        logits(&self.network, values)
+        let last = self.plan.steps.last().and_then(|step| values[step.output].take());
+        logits(&self.network, last)
     }
 
     /// Moves batch norm's running statistics towards those of a batch with `rows` values a channel, `[c]` each.
@@ -243,8 +253,8 @@ fn value(values: &[Option<Tensor>], id: usize) -> Result<&Tensor> {
 }
 
 /// The last value as `[n, classes]`: of the stored channels, only the true ones.
-fn logits(network: &Network, values: Vec<Option<Tensor>>) -> Result<Tensor> {
-    let Some(last) = values.into_iter().next_back().flatten() else {
+fn logits(network: &Network, last: Option<Tensor>) -> Result<Tensor> {
+    let Some(last) = last else {
         return Err(Error::Weights("the network has no output".into()));
     };
     let n = last.dim(0)?;

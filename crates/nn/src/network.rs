@@ -44,8 +44,12 @@ pub enum Layer {
     Relu,
     /// Max pooling.
     MaxPool(kernel::Pool),
+    /// Mean over windows; what padding adds counts as zeros.
+    AveragePool(kernel::Pool),
     /// Mean over height and width.
     GlobalAveragePool,
+    /// The channels of all inputs, one after the other.
+    Concat,
     /// Sum of two values of one shape.
     Add,
 }
@@ -283,19 +287,40 @@ impl Network {
 
     /// Max pooling.
     pub fn max_pool(&mut self, x: NodeId, pool: Pool2d) -> Result<NodeId> {
+        let shape = self.pooled("max_pool", x, pool)?;
+        Ok(self.push(Layer::MaxPool(pool), &[x], shape))
+    }
+
+    /// Mean over windows; what padding adds counts as zeros, as torch does.
+    pub fn average_pool(&mut self, x: NodeId, pool: Pool2d) -> Result<NodeId> {
+        let shape = self.pooled("average_pool", x, pool)?;
+        Ok(self.push(Layer::AveragePool(pool), &[x], shape))
+    }
+
+    fn pooled(&self, name: &str, x: NodeId, pool: Pool2d) -> Result<[usize; 3]> {
         let [c, h, w] = self.shape(x);
         if pool.size == 0 || pool.size > 15 || pool.stride == 0 || pool.padding * 2 > pool.size {
             let why = format!("{pool:?}: size is 1 to 15, stride at least 1, padding at most half the size");
-            return Err(self.misfit("max_pool", x, why));
+            return Err(self.misfit(name, x, why));
         }
         let (Some(rows), Some(columns)) = (pool.output(h), pool.output(w)) else {
-            return Err(self.misfit(
-                "max_pool",
-                x,
-                format!("a {0} x {0} window is larger than that", pool.size),
-            ));
+            return Err(self.misfit(name, x, format!("a {0} x {0} window is larger than that", pool.size)));
         };
-        Ok(self.push(Layer::MaxPool(pool), &[x], [c, rows, columns]))
+        Ok([c, rows, columns])
+    }
+
+    /// The channels of several values of one height and width, one after the other.
+    pub fn concat(&mut self, values: &[NodeId]) -> Result<NodeId> {
+        let Some(first) = values.first() else {
+            return Err(self.misfit("concat", self.input(), "it needs at least one value".into()));
+        };
+        let [_, h, w] = self.shape(*first);
+        if let Some(other) = values.iter().find(|id| self.shape(**id)[1..] != [h, w]) {
+            let why = format!("another value is {}", dims(self.shape(*other)));
+            return Err(self.misfit("concat", *first, why));
+        }
+        let channels = values.iter().map(|id| self.shape(*id)[0]).sum();
+        Ok(self.push(Layer::Concat, values, [channels, h, w]))
     }
 
     /// Mean over height and width.

@@ -34,7 +34,13 @@ pub(crate) enum Kind {
         name: String,
     },
     MaxPool(Pool),
+    AveragePool(Pool),
     GlobalAveragePool,
+    /// The true channels of the input, `channels` of them, from channel `first` of the result on; zero elsewhere.
+    Place {
+        channels: usize,
+        first: usize,
+    },
     /// The sum, or what there is, as it is.
     Add,
 }
@@ -43,7 +49,7 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
-    /// Stored channels, height and width of each node's value.
+    /// Stored channels, height and width of each node's value, and of what stands between two steps of one node.
     pub(crate) shapes: Vec<[usize; 3]>,
 }
 
@@ -158,7 +164,25 @@ pub(crate) fn plan(network: &Network, fold: bool) -> Plan {
                 Kind::Add
             }
             Layer::MaxPool(pool) => Kind::MaxPool(*pool),
+            Layer::AveragePool(pool) => Kind::AveragePool(*pool),
             Layer::GlobalAveragePool => Kind::GlobalAveragePool,
+            Layer::Concat => {
+                // One step an input, each added to what the ones before made.
+                let mut first = 0;
+                for (i, input) in node.inputs.iter().enumerate() {
+                    let channels = nodes[input.0].shape[0];
+                    let output = if i + 1 == node.inputs.len() { id } else { shapes.len() };
+                    if output != id {
+                        shapes.push(shapes[id]);
+                    }
+                    let kind = Kind::Place { channels, first };
+                    steps.push(Step { kind, input: input.0, addend, relu: false, output });
+                    addend = Some(output);
+                    first += channels;
+                }
+                done[id] = true;
+                continue;
+            }
             Layer::Add => {
                 addend = Some(node.inputs[1].0);
                 relu = graph.follow(&mut last, is_relu).is_some();

@@ -52,6 +52,18 @@ pub(crate) fn logits(network: &Network, weights: &dyn Weights, pixels: &Tensor) 
             // A NaN is not below 0, so it stays.
             Layer::Relu => value(0).le(0.0)?.where_cond(&value(0).zeros_like()?, value(0))?,
             Layer::MaxPool(pool) => max_pool(value(0), pool)?,
+            Layer::AveragePool(pool) => {
+                // Zeros beside the image count.
+                windows(value(0), pool, 0.0)?.mean(3)?.reshape((
+                    pixels.dim(0)?,
+                    node.shape[0],
+                    node.shape[1],
+                    node.shape[2],
+                ))?
+            }
+            Layer::Concat => {
+                Tensor::cat(&node.inputs.iter().map(|input| &values[input.0]).collect::<Vec<_>>(), 1)?
+            }
             Layer::GlobalAveragePool => value(0).mean_keepdim(D::Minus1)?.mean_keepdim(D::Minus2)?,
             Layer::Add => (value(0) + value(1))?,
         };
@@ -102,6 +114,15 @@ fn conv(x: &Tensor, weight: &Tensor, shape: &Conv) -> Result<Tensor> {
 /// Max pooling whose gradient goes to the first winner of each window alone.
 fn max_pool(x: &Tensor, pool: &Pool) -> Result<Tensor> {
     let (n, c, h, w) = x.dims4()?;
+    let windows = windows(x, pool, NEVER)?;
+    let winner = windows.detach().argmax_keepdim(3)?;
+    let (rows, columns) = (pool.output(h).unwrap_or(0), pool.output(w).unwrap_or(0));
+    windows.contiguous()?.gather(&winner.contiguous()?, 3)?.reshape((n, c, rows, columns))
+}
+
+/// The taps of every pooling window, `[n, c, windows, taps]`; those beside the image are `beside`.
+fn windows(x: &Tensor, pool: &Pool, beside: f64) -> Result<Tensor> {
+    let (n, c, h, w) = x.dims4()?;
     let (Some(rows), Some(columns)) = (pool.output(h), pool.output(w)) else {
         candle_core::bail!("the pooling window is larger than its input");
     };
@@ -118,9 +139,7 @@ fn max_pool(x: &Tensor, pool: &Pool) -> Result<Tensor> {
     };
     let index: Vec<u32> = (0..rows * columns * taps).map(position).collect();
     let index = Tensor::from_vec(index, rows * columns * taps, x.device())?;
-    let beside = Tensor::full(NEVER as f32, (n, c, 1), x.device())?.to_dtype(x.dtype())?;
+    let beside = Tensor::full(beside as f32, (n, c, 1), x.device())?.to_dtype(x.dtype())?;
     let flat = Tensor::cat(&[&x.flatten_from(2)?, &beside], 2)?;
-    let windows = flat.contiguous()?.index_select(&index, 2)?.reshape((n, c, rows * columns, taps))?;
-    let winner = windows.detach().argmax_keepdim(3)?;
-    windows.contiguous()?.gather(&winner.contiguous()?, 3)?.reshape((n, c, rows, columns))
+    flat.contiguous()?.index_select(&index, 2)?.reshape((n, c, rows * columns, taps))
 }

@@ -32,7 +32,10 @@ enum Unit<T: Real> {
         shift: Vec<T>,
     },
     MaxPool(Pool),
+    AveragePool(Pool),
     GlobalAverage,
+    /// So many channels, from this one of the result on.
+    Place(usize, usize),
     /// What it reads, as it is.
     Pass,
 }
@@ -142,7 +145,11 @@ impl<T: Real> Program<T> {
                     let winners = &mut tape[winners.unwrap_or_default()];
                     kernel::max_pool(pool, input, src, finish.out, winners);
                 }
+                Unit::AveragePool(pool) => kernel::average_pool(pool, input, src, finish.out),
                 Unit::GlobalAverage => kernel::global_average(input, src, finish.out),
+                Unit::Place(channels, first) => {
+                    kernel::place(src, (input[0], 0), *channels, (output[0], *first), finish);
+                }
                 Unit::Conv { forward, .. } => {
                     forward.run(src, Finish { signs: signs.map(|range| &mut tape[range]), ..finish });
                 }
@@ -199,7 +206,11 @@ impl<T: Real> Program<T> {
                 Unit::Conv { backward, .. } => backward.run(src, finish),
                 Unit::Affine { scale, .. } => kernel::affine(scale, src, finish),
                 Unit::MaxPool(pool) => kernel::max_pool_gradient(pool, input, winners, src, finish),
+                Unit::AveragePool(pool) => kernel::average_pool_gradient(pool, input, src, finish),
                 Unit::GlobalAverage => kernel::global_average_gradient(input, src, finish),
+                Unit::Place(channels, first) => {
+                    kernel::place(src, (output[0], *first), *channels, (input[0], 0), finish);
+                }
                 Unit::Pass => kernel::pass(src, finish),
             }
         }
@@ -283,7 +294,9 @@ fn unit<T: Real>(classifier: &Classifier, step: &Step) -> Result<Unit<T>> {
             Unit::Affine { scale: narrow(&scale), shift: narrow(&shift) }
         }
         Kind::MaxPool(pool) => Unit::MaxPool(*pool),
+        Kind::AveragePool(pool) => Unit::AveragePool(*pool),
         Kind::GlobalAveragePool => Unit::GlobalAverage,
+        Kind::Place { channels, first } => Unit::Place(*channels, *first),
         Kind::Add => Unit::Pass,
     })
 }

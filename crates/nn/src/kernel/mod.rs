@@ -9,6 +9,7 @@
 // Loops over the registers of a tile: an index names the same row or point in several arrays.
 #![allow(clippy::needless_range_loop)]
 
+mod average;
 mod batch_norm;
 mod buffer;
 mod conv;
@@ -23,14 +24,13 @@ mod tests;
 pub mod vector;
 mod winograd;
 
+pub use average::{average_pool, average_pool_gradient, global_average, global_average_gradient, place};
 pub(crate) use batch_norm::EPSILON;
 pub use batch_norm::{BatchNormGradients, Moments, batch_norm, batch_norm_gradients, moments};
 pub use buffer::Buffer;
 pub use conv::{Conv, ConvBackward, ConvForward, Numerics, stored};
 pub use conv_gradient::{column_sums, conv_weight_gradient};
 pub use finish::{Addend, Finish};
-pub use pointwise::{
-    affine, global_average, global_average_gradient, normalize, normalize_gradient, pass, relu_gradient, sum,
-};
+pub use pointwise::{affine, normalize, normalize_gradient, pass, relu_gradient, sum};
 pub use pool::{NO_GRADIENT, Pool, max_pool, max_pool_gradient};
 pub use real::Real;

@@ -38,7 +38,7 @@ impl Pool {
 
     /// The taps of output number `o` in a sample of this shape.
     #[inline(always)]
-    fn taps(&self, [_, h, w]: [usize; 3], o: usize) -> Taps {
+    pub(super) fn taps(&self, [_, h, w]: [usize; 3], o: usize) -> Taps {
         let columns = self.output(w).unwrap_or(1);
         let (y, x) = (o / columns * self.stride, o % columns * self.stride);
         Taps { size: self.size, padding: self.padding, h, w, y, x, tap: 0 }
@@ -48,7 +48,7 @@ impl Pool {
 /// The taps of one output that fall on the input, each with its position there, in order. Plain loops over it compile
 /// for the features of the function around them, which closures did not.
 #[derive(Clone)]
-struct Taps {
+pub(super) struct Taps {
     size: usize,
     padding: usize,
     h: usize,

@@ -231,3 +231,40 @@ impl CustomOp1 for MaxPool {
         by_dtype!(x.dtype(), run::<T>(self, x, gradient))
     }
 }
+
+/// Average pooling of NHWC activations.
+struct AveragePool(Pool);
+
+/// Average pooling of NHWC activations.
+pub(crate) fn average_pool(x: &Tensor, pool: Pool) -> Result<Tensor> {
+    x.apply_op1(AveragePool(pool))
+}
+
+impl CustomOp1 for AveragePool {
+    fn name(&self) -> &'static str {
+        "average-pool"
+    }
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        fn run<T: Real>(pool: &Pool, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+            let (n, h, w, c) = layout.shape().dims4()?;
+            let (Some(rows), Some(columns)) = (pool.output(h), pool.output(w)) else {
+                bail!("the pooling window is larger than its input");
+            };
+            let mut out = vec![T::ZERO; n * rows * columns * c];
+            kernel::average_pool(pool, [c, h, w], slice::<T>(x, layout)?, &mut out);
+            Ok((T::to_cpu_storage_owned(out), nhwc(n, [c, rows, columns])))
+        }
+        by_dtype!(candle_core::backend::BackendStorage::dtype(x), run::<T>(&self.0, x, layout))
+    }
+    fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        fn run<T: Real>(pool: &Pool, x: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+            let (_, h, w, c) = x.dims4()?;
+            with::<T, _>(gradient, |g| {
+                let mut dx = vec![T::ZERO; x.elem_count()];
+                kernel::average_pool_gradient(pool, [c, h, w], g, Finish::plain(&mut dx));
+                Ok(Some(tensor(dx, x.shape().clone())?))
+            })
+        }
+        by_dtype!(x.dtype(), run::<T>(&self.0, x, gradient))
+    }
+}
