@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use rand::Rng;
 
 use crate::error::{Error, Result};
+use crate::kernel::Conv;
 use crate::network::{Network, Role};
 use crate::ops;
 use crate::plan::{Kind, Plan, plan};
@@ -149,6 +150,9 @@ impl Classifier {
                 _ => value(&values, step.input)?,
             };
             let y = match &step.kind {
+                Kind::Conv { name, shape, norm: Some(norm), .. } => {
+                    tracked.conv_norm(x, name, norm, *shape, step.relu)?
+                }
                 Kind::Conv { name, shape, bias, pool, .. } => {
                     let bias = bias.then(|| tracked.weight(name, "bias"));
                     let how = (*shape, self.network.numerics());
@@ -208,6 +212,20 @@ struct Tracked<'a> {
 impl Tracked<'_> {
     fn running(&self, layer: &str) -> [Tensor; 2] {
         ["running_mean", "running_var"].map(|part| self.classifier.weight(layer, part).as_detached_tensor())
+    }
+
+    /// A convolution without bias and its batch norm by our kernels, NHWC.
+    fn conv_norm(&self, x: &Tensor, layer: &str, norm: &str, shape: Conv, relu: bool) -> Result<Tensor> {
+        let line = Tensor::cat(&[self.weight(norm, "weight"), self.weight(norm, "bias")], 0)?;
+        let moments = (self.norm == BatchNorm::Frozen).then(|| self.running(norm));
+        let how = (shape, self.classifier.network.numerics());
+        let (y, [mean, variance]) =
+            ops::conv_norm(x, &self.weight(layer, "weight"), &line, how, relu, moments)?;
+        if self.norm == BatchNorm::Update {
+            let [_, h, w] = shape.output();
+            self.classifier.move_statistics(norm, x.dim(0)? * h * w, [&mean, &variance])?;
+        }
+        Ok(y)
     }
 
     /// Batch norm by our kernels, NHWC.

@@ -19,6 +19,7 @@ mod ops;
 mod plan;
 mod portable;
 mod program;
+mod sgd;
 
 pub use classifier::{BatchNorm, Classifier};
 pub use device::cuda;
@@ -26,3 +27,4 @@ pub use error::{Error, Result};
 pub use frozen::Frozen;
 pub use kernel::Numerics;
 pub use network::{Conv2d, Layer, Network, Node, NodeId, Parameter, Pool2d, Role};
+pub use sgd::Sgd;

@@ -87,8 +87,8 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// Plans a network. `fold`: batch norm in evaluation mode becomes part of the convolution before it, and sums part of
-/// either summand's last step.
+/// Plans a network. A batch norm becomes part of the convolution before it (in training, of one without bias); `fold`, in
+/// evaluation mode, and sums part of either summand's last step.
 pub(crate) fn plan(network: &Network, fold: bool) -> Plan {
     let nodes = network.nodes();
     let mut graph = Graph { nodes, absorbed: vec![false; nodes.len()] };
@@ -135,16 +135,18 @@ pub(crate) fn plan(network: &Network, fold: bool) -> Plan {
                 let (mut norm, mut pool) = (None, None);
                 // The kernels give no bits for a part of a panel, where a group may end.
                 let whole = shape.groups == 1;
-                if fold {
+                if fold || !bias {
                     let follower = graph.follow(&mut last, |layer| matches!(layer, Layer::BatchNorm { .. }));
                     norm = match follower {
                         Some(Layer::BatchNorm { name }) => Some(name.clone()),
                         _ => None,
                     };
-                    addend = if whole { graph.follow_sum(&mut last, &done) } else { None };
+                }
+                if fold && whole {
+                    addend = graph.follow_sum(&mut last, &done);
                 }
                 relu = whole && graph.follow(&mut last, is_relu).is_some();
-                if addend.is_none() && shape.pools_at_once() {
+                if addend.is_none() && (fold || norm.is_none()) && shape.pools_at_once() {
                     pool = match graph.follow(&mut last, |layer| matches!(layer, Layer::MaxPool(_))) {
                         Some(Layer::MaxPool(pool)) => Some(*pool),
                         _ => None,

@@ -86,17 +86,11 @@ impl Sgd {
     pub fn step(&mut self, classifier: &Classifier, gradients: &GradStore, rate: f64) -> Result<()> {
         let Optimizer { momentum, weight_decay, nesterov, .. } = &self.options;
         let (momentum, decay) = (momentum.get(), weight_decay.get());
+        let step = temper_core::nn::Sgd { rate, momentum, decay, nesterov: *nesterov };
         for (name, var) in classifier.trained() {
-            let weight = var.as_detached_tensor();
             let Some(gradient) = gradients.get(var) else { continue };
-            let decayed = if decay > 0.0 { (gradient + (&weight * decay)?)? } else { gradient.clone() };
-            let velocity = match self.velocity.get(name) {
-                Some(old) => ((old * momentum)? + &decayed)?,
-                None => decayed.clone(),
-            };
-            let direction = if *nesterov { (decayed + (&velocity * momentum)?)? } else { velocity.clone() };
-            var.set(&(weight - (direction * rate)?)?)?;
-            self.velocity.insert(name.to_owned(), velocity.detach());
+            let velocity = step.step(var, gradient, self.velocity.get(name))?;
+            self.velocity.insert(name.to_owned(), velocity);
         }
         Ok(())
     }

@@ -19,17 +19,6 @@ pub struct Moments {
     pub variance: Vec<f64>,
 }
 
-/// Gradients of [`batch_norm`].
-#[derive(Debug)]
-pub struct BatchNormGradients<T> {
-    /// Of the input.
-    pub input: Vec<T>,
-    /// Of the weight.
-    pub weight: Vec<T>,
-    /// Of the bias.
-    pub bias: Vec<T>,
-}
-
 /// Moments of rows `[n, channels]`.
 ///
 /// Each chunk's mean is taken first and its squares around that; the chunks then join in double precision (Chan, Golub &
@@ -111,15 +100,16 @@ pub fn batch_norm<T: Real>(x: &[T], moments: &Moments, weight: &[T], bias: &[T],
     affine(&scale, x, Finish { bias: Some(&shift), relu, ..Finish::plain(out) });
 }
 
-/// Gradients of [`batch_norm`]; `own`: the moments were those of `x` itself, so that its gradient passes through them.
-/// `relu`: its output, where a `ReLU` followed.
+/// Gradients of [`batch_norm`]: that of the input goes into `dx`, those of weight and bias are returned. `own`: the moments were
+/// those of `x` itself, so that its gradient passes through them. `relu`: its output, where a `ReLU` followed.
 pub fn batch_norm_gradients<T: Real>(
     x: &[T],
     (moments, own): (&Moments, bool),
     weight: &[T],
     relu: Option<&[T]>,
     gradient: &[T],
-) -> BatchNormGradients<T> {
+    dx: &mut [T],
+) -> [Vec<T>; 2] {
     let channels = weight.len();
     let rows = x.len() / channels;
     let mean: Vec<T> = moments.mean.iter().map(|m| T::from_f64(*m)).collect();
@@ -151,14 +141,12 @@ pub fn batch_norm_gradients<T: Real>(
         (0..channels).map(|c| T::from_f64(a[c] * inverse[c] * of_weight[c] * through)).collect::<Vec<_>>();
     let c = (0..channels).map(|c| T::from_f64(a[c] * of_bias[c] * through)).collect::<Vec<_>>();
     let a: Vec<T> = a.into_iter().map(T::from_f64).collect();
-    let mut input = vec![T::ZERO; x.len()];
-    input.par_chunks_mut(size).enumerate().for_each(|(i, out)| {
+    dx.par_chunks_mut(size).enumerate().for_each(|(i, out)| {
         let (x, gradient) = (&x[part(i, x)], &gradient[part(i, gradient)]);
         let result = relu.map(|result| &result[part(i, result)]);
         dispatch(InputGradient { x, result, gradient, mean: &mean, factors: [&a, &b, &c], out });
     });
-    let narrow = |v: &[f64]| v.iter().map(|v| T::from_f64(*v)).collect();
-    BatchNormGradients { input, weight: narrow(&of_weight), bias: narrow(of_bias) }
+    [&of_weight[..], of_bias].map(|values| values.iter().map(|v| T::from_f64(*v)).collect())
 }
 
 /// The gradient where a `ReLU` let it through.

@@ -26,7 +26,7 @@ mod winograd;
 
 pub use average::{average_pool, average_pool_gradient, global_average, global_average_gradient, place};
 pub(crate) use batch_norm::EPSILON;
-pub use batch_norm::{BatchNormGradients, Moments, batch_norm, batch_norm_gradients, moments};
+pub use batch_norm::{Moments, batch_norm, batch_norm_gradients, moments};
 pub use buffer::Buffer;
 pub use conv::{Conv, ConvBackward, ConvForward, Numerics, stored};
 pub use conv_gradient::{column_sums, conv_weight_gradient};

@@ -1,6 +1,6 @@
 //! Batch norm in training: on the statistics of the batch, or on given ones.
 
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
 
 use super::{slice, tensor, with};
 use crate::kernel::{self, Moments, Real, stored};
@@ -26,20 +26,29 @@ pub(crate) fn batch_norm(
         with::<T, _>(x, |x| Ok(kernel::moments(x, channels)))
     }
     let (own, channels) = (moments.is_none(), weight.elem_count());
-    let numbers = |t: &Tensor| t.to_dtype(DType::F64)?.to_vec1::<f64>();
     let moments = match moments {
-        Some([mean, variance]) => {
-            Moments { mean: filled(numbers(&mean)?, 0.0), variance: filled(numbers(&variance)?, 0.0) }
-        }
+        Some(given) => given_moments(&given)?,
         None => by_dtype!(x.dtype(), run::<T>(x, stored(channels)))?,
     };
-    let column = |v: &[f64]| Tensor::new(&v[..channels], x.device());
-    let columns = [column(&moments.mean)?, column(&moments.variance)?];
+    let columns = moment_tensors(&moments, channels)?;
     Ok((x.apply_op3(weight, bias, BatchNorm { relu, moments, own })?, columns))
 }
 
+/// Moments from tensors `[c]`.
+pub(super) fn given_moments([mean, variance]: &[Tensor; 2]) -> Result<Moments> {
+    let numbers =
+        |t: &Tensor| Ok::<_, candle_core::Error>(filled(t.to_dtype(DType::F64)?.to_vec1::<f64>()?, 0.0));
+    Ok(Moments { mean: numbers(mean)?, variance: numbers(variance)? })
+}
+
+/// Moments as tensors `[c]`.
+pub(super) fn moment_tensors(moments: &Moments, channels: usize) -> Result<[Tensor; 2]> {
+    let column = |v: &[f64]| Tensor::new(&v[..channels], &Device::Cpu);
+    Ok([column(&moments.mean)?, column(&moments.variance)?])
+}
+
 /// One number a stored channel: those beyond the true ones are `rest`.
-fn filled<T: Clone>(mut values: Vec<T>, rest: T) -> Vec<T> {
+pub(super) fn filled<T: Clone>(mut values: Vec<T>, rest: T) -> Vec<T> {
     values.resize(stored(values.len()), rest);
     values
 }
@@ -53,12 +62,14 @@ impl BatchNorm {
         gradient: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
         let channels = weight.elem_count();
-        let gradients = with::<T, _>(x, |x| {
+        let mut dx = vec![T::ZERO; x.elem_count()];
+        let [dw, db] = with::<T, _>(x, |x| {
             let weight = with::<T, _>(weight, |weight| Ok(filled(weight.to_vec(), T::ZERO)))?;
             with::<T, _>(result, |result| {
                 with::<T, _>(gradient, |g| {
                     let moments = (&self.moments, self.own);
-                    Ok(kernel::batch_norm_gradients(x, moments, &weight, self.relu.then_some(result), g))
+                    let relu = self.relu.then_some(result);
+                    Ok(kernel::batch_norm_gradients(x, moments, &weight, relu, g, &mut dx))
                 })
             })
         })?;
@@ -66,11 +77,7 @@ impl BatchNorm {
             values.truncate(channels);
             tensor(values, channels)
         };
-        Ok([
-            Some(tensor(gradients.input, x.shape().clone())?),
-            Some(column(gradients.weight)?),
-            Some(column(gradients.bias)?),
-        ])
+        Ok([Some(tensor(dx, x.shape().clone())?), Some(column(dw)?), Some(column(db)?)])
     }
 }
 

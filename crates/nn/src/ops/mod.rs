@@ -25,9 +25,11 @@ macro_rules! by_dtype {
 // After the macro that they use.
 mod batch_norm;
 mod conv;
+mod conv_norm;
 
 pub(crate) use batch_norm::batch_norm;
 pub(crate) use conv::conv;
+pub(crate) use conv_norm::conv_norm;
 
 /// The elements of a contiguous tensor's storage.
 pub(crate) fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
