@@ -77,7 +77,7 @@ fn probes_on_some_samples_are_probes_on_all() {
     let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
     let (pgd, rng) = (attack(PGD), Rng::new(4, "probes"));
     let memory: Vec<f64> = (0..30).map(|i| 0.004 * f64::from(i)).collect();
-    let visit = || Visit::new(9, memory.clone(), &victim, &pgd, Norm::Linf, rng.clone());
+    let visit = || Visit::new(9, memory.clone(), &victim, &pgd, Norm::Linf, rng);
     let text = "instance-adaptive = { start = 0.05, warmup = 0, gamma = 0.01, beta = 0.5 }";
     let table: toml::Table = format!("epsilon.{text}").parse().unwrap();
     let epsilon: Chosen<dyn Epsilon> = table["epsilon"].clone().try_into().unwrap();
@@ -117,7 +117,7 @@ fn a_radius_of_zero_is_the_clean_image_without_an_attack() {
     let radii: Vec<f64> = (0..20).map(|i| if i % 3 == 0 { 0.0 } else { 0.03 }).collect();
     let passes = Passes::default();
     let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
-    let mut step = Step::new(&classifier, &batch, &victim, &radii, Some(&pgd), Norm::Linf, rng.clone());
+    let mut step = Step::new(&classifier, &batch, &victim, &radii, Some(&pgd), Norm::Linf, rng);
     let some = Nothing.loss(&mut step).unwrap();
     let spent = passes.backwards();
     let ball = Ball::new(&batch.pixels, &radii, Norm::Linf, &batch.ids).unwrap();

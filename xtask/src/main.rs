@@ -30,7 +30,7 @@ enum Command {
         /// Which
         experiment: xtask::reproduce::Experiment,
     },
-    /// Measure the engine, alone or in alternation with PyTorch; `cargo xtask bench --help` for more
+    /// Measure the engine, alone or in alternation with a peer; `cargo xtask bench --help` says how
     #[command(disable_help_flag = true)]
     Bench {
         /// Arguments of the bench

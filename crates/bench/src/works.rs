@@ -111,7 +111,7 @@ impl Work {
 
     /// Forward and backward passes of a round, counted a sample.
     pub(crate) fn passes(self) -> Option<f64> {
-        (!matches!(self.part, Part::IaatEpoch | Part::Restarts)).then(|| 2.0 * self.batch as f64)
+        (!matches!(self.part, Part::IaatEpoch | Part::Restarts)).then_some(2.0 * self.batch as f64)
     }
 
     /// Arithmetic of a round as the definition of its convolutions counts it, in 1e9 operations.

@@ -220,7 +220,7 @@ impl Tracked<'_> {
         let moments = (self.norm == BatchNorm::Frozen).then(|| self.running(norm));
         let how = (shape, self.classifier.network.numerics());
         let (y, [mean, variance]) =
-            ops::conv_norm(x, &self.weight(layer, "weight"), &line, how, relu, moments)?;
+            ops::conv_norm(x, &self.weight(layer, "weight"), &line, how, relu, moments.as_ref())?;
         if self.norm == BatchNorm::Update {
             let [_, h, w] = shape.output();
             self.classifier.move_statistics(norm, x.dim(0)? * h * w, [&mean, &variance])?;

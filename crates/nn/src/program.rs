@@ -22,8 +22,7 @@ enum Unit<T: Real> {
         std: Vec<T>,
     },
     Conv {
-        forward: ConvForward<T>,
-        backward: ConvBackward<T>,
+        passes: Box<(ConvForward<T>, ConvBackward<T>)>,
         pool: Option<Pool>,
     },
     /// Scale and shift of each channel: a batch norm that no convolution precedes.
@@ -137,9 +136,9 @@ impl<T: Real> Program<T> {
                 Unit::Normalize { mean, std } => {
                     kernel::normalize(self.pixels, output[0], mean, std, x, finish.out);
                 }
-                Unit::Conv { forward, pool: Some(pool), .. } => {
+                Unit::Conv { passes, pool: Some(pool) } => {
                     let winners = &mut tape[winners.unwrap_or_default()];
-                    forward.run_pooled(pool, step.relu, src, finish.out, winners);
+                    passes.0.run_pooled(pool, step.relu, src, finish.out, winners);
                 }
                 Unit::MaxPool(pool) => {
                     let winners = &mut tape[winners.unwrap_or_default()];
@@ -150,8 +149,8 @@ impl<T: Real> Program<T> {
                 Unit::Place(channels, first) => {
                     kernel::place(src, (input[0], 0), *channels, (output[0], *first), finish);
                 }
-                Unit::Conv { forward, .. } => {
-                    forward.run(src, Finish { signs: signs.map(|range| &mut tape[range]), ..finish });
+                Unit::Conv { passes, pool: None } => {
+                    passes.0.run(src, Finish { signs: signs.map(|range| &mut tape[range]), ..finish });
                 }
                 Unit::Affine { scale, shift } => {
                     let signs = signs.map(|range| &mut tape[range]);
@@ -200,10 +199,10 @@ impl<T: Real> Program<T> {
                     kernel::normalize_gradient(self.pixels, output[0], std, src, reached, &mut pixels);
                     reached = true;
                 }
-                Unit::Conv { backward, pool: Some(pool), .. } => {
-                    backward.run_pooled(pool, winners, src, finish)
+                Unit::Conv { passes, pool: Some(pool) } => {
+                    passes.1.run_pooled(pool, winners, src, finish);
                 }
-                Unit::Conv { backward, .. } => backward.run(src, finish),
+                Unit::Conv { passes, pool: None } => passes.1.run(src, finish),
                 Unit::Affine { scale, .. } => kernel::affine(scale, src, finish),
                 Unit::MaxPool(pool) => kernel::max_pool_gradient(pool, input, winners, src, finish),
                 Unit::AveragePool(pool) => kernel::average_pool_gradient(pool, input, src, finish),
@@ -283,8 +282,8 @@ fn unit<T: Real>(classifier: &Classifier, step: &Step) -> Result<Unit<T>> {
         Kind::Normalize { mean, std } => Unit::Normalize { mean: narrow(mean), std: narrow(std) },
         Kind::Conv { name, shape, bias, norm, pool } => {
             let numerics = classifier.network().numerics();
-            let (forward, backward) = conv(classifier, name, (shape, *bias), norm.as_deref(), numerics)?;
-            Unit::Conv { forward, backward, pool: *pool }
+            let passes = Box::new(conv(classifier, name, (shape, *bias), norm.as_deref(), numerics)?);
+            Unit::Conv { passes, pool: *pool }
         }
         Kind::BatchNorm { name } => {
             let (mut scale, mut shift) = affine(classifier, name)?;

@@ -73,8 +73,8 @@ impl Weight {
         let Sgd { rate, momentum, decay, nesterov } = self.0;
         let [rate, momentum, decay] = [rate, momentum, decay].map(T::from_f64);
         match nesterov {
-            false => each(w, v, g, |w, v, _| *w = *w - v * rate),
-            true => each(w, v, g, |w, v, g| *w = *w - ((g + *w * decay) + v * momentum) * rate),
+            false => each(w, v, g, |w, v, _| *w -= v * rate),
+            true => each(w, v, g, |w, v, g| *w -= ((g + *w * decay) + v * momentum) * rate),
         }
     }
 }

@@ -228,6 +228,9 @@ impl<T: Real> ConvForward<T> {
     }
 
     /// `finish(conv(x) + bias)`; `finish` itself must not have a bias.
+    ///
+    /// # Panics
+    /// If a length does not fit the shape.
     pub fn run(&self, x: &[T], finish: Finish<'_, T>) {
         let finish = Finish { bias: self.bias.as_deref(), ..finish };
         let Shapes { input, output: [n, rows, columns] } = self.shape.shapes();
@@ -262,7 +265,7 @@ impl<T: Real> ConvForward<T> {
                 self.shape.gather(group, x, row % rows, patches);
             }
         };
-        if let [panels] = &panels[..] {
+        if let [panels] = panels {
             gather(0, patches);
             let patches = Rows { values: patches, stride: patch };
             return multiply(patches, positions, panels, finish, (n, 0));
@@ -354,6 +357,9 @@ impl<T: Real> ConvBackward<T> {
     }
 
     /// `finish(dx)` from the gradient of the convolution's output.
+    ///
+    /// # Panics
+    /// If a length does not fit the shape.
     pub fn run(&self, dy: &[T], finish: Finish<'_, T>) {
         let Shapes { input, output } = self.shapes();
         let samples = dy.len() / input.iter().product::<usize>();

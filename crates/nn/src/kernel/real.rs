@@ -1,7 +1,7 @@
 //! The two number types that kernels run in.
 
 use std::iter::Sum;
-use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Sub};
+use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Sub, SubAssign};
 use std::sync::Mutex;
 
 use super::vector::{Kernel, dispatch_f32, dispatch_plain};
@@ -14,6 +14,7 @@ pub trait Real:
     + Mul<Output = Self>
     + Div<Output = Self>
     + AddAssign
+    + SubAssign
     + MulAssign
     + Sum
     + Default

@@ -4,8 +4,6 @@
 //! arrays. [`dispatch`] asks the processor and runs the best. All kinds do the same operations in the same order, and
 //! those with fused multiply-add give the same bits.
 
-use std::marker::PhantomData;
-
 use super::Real;
 
 /// Columns of a panel: what a matrix product computes at once, and what stored channels are a multiple of.
@@ -263,7 +261,7 @@ pub(crate) fn each<K: Kernel<f32>>(mut kernel: impl FnMut() -> K, mut see: impl 
 
 /// Names the registers that [`dispatch`] takes for `f32`.
 pub fn registers() -> &'static str {
-    struct Name(PhantomData<()>);
+    struct Name;
     impl Kernel<f32> for Name {
         type Output = &'static str;
         #[inline(always)]
@@ -275,5 +273,5 @@ pub fn registers() -> &'static str {
             }
         }
     }
-    dispatch(Name(PhantomData))
+    dispatch(Name)
 }

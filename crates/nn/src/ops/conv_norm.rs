@@ -32,7 +32,7 @@ pub(crate) fn conv_norm(
     line: &Tensor,
     (shape, numerics): (Conv, Numerics),
     relu: bool,
-    moments: Option<[Tensor; 2]>,
+    moments: Option<&[Tensor; 2]>,
 ) -> Result<(Tensor, [Tensor; 2])> {
     fn run<T: Real>(
         [x, weight, line]: [&Tensor; 3],
@@ -46,7 +46,7 @@ pub(crate) fn conv_norm(
         let Some(between) = between.get() else { bail!("a convolution that never ran") };
         Ok((y, moment_tensors(&between.moments, shape.channels)?))
     }
-    let given = moments.as_ref().map(given_moments).transpose()?;
+    let given = moments.map(given_moments).transpose()?;
     by_dtype!(x.dtype(), run::<T>([x, weight, line], (shape, numerics), relu, given))
 }
 

@@ -52,7 +52,7 @@ pub(in super::super) fn weight_gradient<T: Real>(
         drop((x_rows, y_rows));
         let (xs, ys) = (&*xs, &*ys);
         sums.par_chunks_exact_mut(PANEL * 9 * PANEL).enumerate().for_each(|(pair, sums)| {
-            dispatch(Pair { xs, ys, tiles, panels: [panels_c, panels_n], pair, sums });
+            dispatch(Pair { xs, ys, tiles, panels: [panels_c, panels_n], which: pair, sums });
         });
     }
     in_torch_order(channels, panels_n, &sums)
@@ -141,7 +141,7 @@ struct Pair<'a, T> {
     ys: &'a [T],
     tiles: usize,
     panels: [usize; 2],
-    pair: usize,
+    which: usize,
     sums: &'a mut [T],
 }
 
@@ -157,8 +157,8 @@ impl<T: Real> Kernel<T> for Pair<'_, T> {
 impl<T: Real> Pair<'_, T> {
     #[inline(always)]
     fn rows<V: Vector<Lane = T>, const R: usize>(self) {
-        let Self { xs, ys, tiles, panels, pair, sums } = self;
-        let (panel_x, panel_y) = (pair / panels[1], pair % panels[1]);
+        let Self { xs, ys, tiles, panels, which, sums } = self;
+        let (panel_x, panel_y) = (which / panels[1], which % panels[1]);
         let strip = tiles * PANEL;
         let mut points = [[V::Row::zero(); R]; POINTS];
         for first in (0..PANEL).step_by(R) {

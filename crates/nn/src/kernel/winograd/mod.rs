@@ -237,7 +237,7 @@ fn shared_block<T: Real>(
     let inputs = &*inputs;
     sums.par_chunks_exact_mut(sum_plane).enumerate().for_each(|(point, sums)| {
         let inputs = &inputs[point * input_plane..][..tiles * c];
-        dispatch(Point { filters, point, inputs, sums });
+        dispatch(Point { filters, which: point, inputs, sums });
     });
     let sums = &*sums;
     let parts = finish.parts((rows.0..rows.1).map(|row| shapes.covers(kind, row)));
@@ -273,7 +273,7 @@ impl<T: Real> Kernel<T> for Input<'_, '_, T> {
 
 struct Point<'a, T: Real> {
     filters: &'a Filters<T>,
-    point: usize,
+    which: usize,
     inputs: &'a [T],
     sums: &'a mut [T],
 }
@@ -282,11 +282,10 @@ impl<T: Real> Kernel<T> for Point<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector<Lane = T>>(self) {
-        let Self { filters, point, inputs, sums } = self;
+        let Self { filters, which, inputs, sums } = self;
         let filter = match filters.kind {
-            Kind::Same => filter_of::<T, 6>(filters, point),
-            Kind::Down => filter_of::<T, 9>(filters, point),
-            Kind::Up => filter_of::<T, 9>(filters, point),
+            Kind::Same => filter_of::<T, 6>(filters, which),
+            Kind::Down | Kind::Up => filter_of::<T, 9>(filters, which),
         };
         product::<V>(inputs, filters.c, filter, sums);
     }
