@@ -49,6 +49,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    temper_core::nn::let_candle_rest();
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

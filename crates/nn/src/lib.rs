@@ -5,7 +5,7 @@
 //! batch statistics in batch norm, and [`Frozen`] is the network that attacks call: evaluation mode, batch norm
 //! folded into the convolutions, weights packed once, gradients with respect to the pixels alone.
 //!
-//! This crate knows no data set and no attack. All `unsafe` code of the project lives in [`kernel`].
+//! This crate knows no data set and no attack. All `unsafe` code of the project lives here, nearly all of it in [`kernel`].
 
 pub mod kernel;
 
@@ -20,6 +20,7 @@ mod plan;
 mod portable;
 mod program;
 mod sgd;
+mod threads;
 
 pub use classifier::{BatchNorm, Classifier};
 pub use device::cuda;
@@ -28,3 +29,4 @@ pub use frozen::Frozen;
 pub use kernel::Numerics;
 pub use network::{Conv2d, Layer, Network, Node, NodeId, Parameter, Pool2d, Role};
 pub use sgd::Sgd;
+pub use threads::let_candle_rest;

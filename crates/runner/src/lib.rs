@@ -30,6 +30,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Runs the command line: 0 for success, 1 for a failed run, 2 for a bad configuration or command, 130 and 143 for a run
 /// that was stopped by Ctrl-C and SIGTERM.
 pub fn main() -> ExitCode {
+    temper_core::nn::let_candle_rest();
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

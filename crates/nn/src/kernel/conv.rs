@@ -141,7 +141,12 @@ impl Conv {
                 line[..from * gc].fill(T::ZERO);
                 line[to * gc..].fill(T::ZERO);
                 let start = (iy * w + x0 + from - self.padding) * c;
-                if gc == c {
+                if gc == c && c < PANEL {
+                    // Pixels: so few numbers that a call would cost more than they do.
+                    for (to, from) in line[from * gc..to * gc].iter_mut().zip(&x[start..]) {
+                        *to = *from;
+                    }
+                } else if gc == c {
                     line[from * gc..to * gc].copy_from_slice(&x[start..][..(to - from) * c]);
                 } else {
                     for (k, line) in line[from * gc..to * gc].chunks_exact_mut(gc).enumerate() {
@@ -167,6 +172,12 @@ impl Conv {
                     continue;
                 }
                 let start = (iy * w + x0 + from - self.padding) * c;
+                if gc == c {
+                    for (d, v) in dx[start..].iter_mut().zip(&line[from * c..to * c]) {
+                        *d += *v;
+                    }
+                    continue;
+                }
                 for (k, line) in line[from * gc..to * gc].chunks_exact(gc).enumerate() {
                     for (d, v) in dx[start + k * c + group * gc..][..gc].iter_mut().zip(line) {
                         *d += *v;

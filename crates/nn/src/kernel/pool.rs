@@ -240,6 +240,22 @@ mod tests {
         assert_eq!(out, [-1.0; 4 * PANEL]);
     }
 
+    /// Both passes of a pooling, by given registers.
+    struct Both<'a>(Pool, [usize; 3], &'a [f32]);
+    impl Kernel<f32> for Both<'_> {
+        type Output = (Vec<f32>, Vec<u8>, Vec<f32>);
+        #[inline(always)]
+        fn run<V: Vector<Lane = f32>>(self) -> Self::Output {
+            let Self(pool, input, x) = self;
+            let n = input[0] * pool.output(input[1]).unwrap() * pool.output(input[2]).unwrap();
+            let (mut out, mut tape, mut dx) = (vec![0.0; n], vec![0; n], vec![7.0; x.len()]);
+            let sample = PoolSample { pool, input, shut: true, x, out: &mut out, tape: &mut tape };
+            sample.run::<V>();
+            Spread { pool, input, tape: &tape, gradient: &out, dx: &mut dx }.run::<V>();
+            (out, tape, dx)
+        }
+    }
+
     #[test]
     fn all_registers_agree_with_the_definition() {
         for (pool, [h, w]) in [
@@ -262,20 +278,6 @@ mod tests {
                 want.push(best.0);
                 winners.push(if best.0 > 0.0 { best.1 } else { NO_GRADIENT });
                 dxs[best.2] += if best.0 > 0.0 { best.0 } else { 0.0 };
-            }
-            struct Both<'a>(Pool, [usize; 3], &'a [f32]);
-            impl Kernel<f32> for Both<'_> {
-                type Output = (Vec<f32>, Vec<u8>, Vec<f32>);
-                #[inline(always)]
-                fn run<V: Vector<Lane = f32>>(self) -> Self::Output {
-                    let Self(pool, input, x) = self;
-                    let n = input[0] * pool.output(input[1]).unwrap() * pool.output(input[2]).unwrap();
-                    let (mut out, mut tape, mut dx) = (vec![0.0; n], vec![0; n], vec![7.0; x.len()]);
-                    let sample = PoolSample { pool, input, shut: true, x, out: &mut out, tape: &mut tape };
-                    sample.run::<V>();
-                    Spread { pool, input, tape: &tape, gradient: &out, dx: &mut dx }.run::<V>();
-                    (out, tape, dx)
-                }
             }
             each(
                 || Both(pool, input, &x),
