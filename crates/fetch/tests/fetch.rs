@@ -316,7 +316,7 @@ fn archives_that_reach_out_are_refused() {
     let cases = [
         ("../x", EntryType::Regular, "`../x` lies outside of set"),
         ("set/../../x", EntryType::Regular, "`set/../../x` lies outside of set"),
-        ("/tmp/x", EntryType::Regular, "`/tmp/x` lies outside of set"),
+        ("/x", EntryType::Regular, "`/x` lies outside of set"),
         ("other/x", EntryType::Regular, "`other/x` lies outside of set"),
         ("set/link", EntryType::Symlink, "`set/link` is neither a file nor a folder (Symlink)"),
         ("set/link", EntryType::Link, "`set/link` is neither a file nor a folder (Link)"),
