@@ -4,13 +4,13 @@
 //! it, and nothing but the kernels runs in between.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor};
 
 use crate::classifier::Classifier;
 use crate::error::Result;
-use crate::kernel::Real;
+use crate::kernel::{Buffer, Real};
 use crate::network::Network;
 use crate::ops::{slice, with};
 use crate::portable::{self, Weights};
@@ -23,13 +23,10 @@ pub struct Frozen {
     engine: Engine,
 }
 
-/// Tapes of finished passes, to be used again.
-type Tapes = Arc<Mutex<Vec<Vec<u8>>>>;
-
 #[derive(Debug, Clone)]
 enum Engine {
-    F32(Arc<Program<f32>>, Tapes),
-    F64(Arc<Program<f64>>, Tapes),
+    F32(Arc<Program<f32>>),
+    F64(Arc<Program<f64>>),
     /// On devices that our kernels do not know.
     Candle(Arc<Copied>),
 }
@@ -58,8 +55,8 @@ impl Frozen {
                     classifier.weights().into_iter().map(copy).collect::<Result<_>>()?,
                 )))
             }
-            DType::F64 => Engine::F64(Arc::new(Program::new(classifier)?), Tapes::default()),
-            _ => Engine::F32(Arc::new(Program::new(classifier)?), Tapes::default()),
+            DType::F64 => Engine::F64(Arc::new(Program::new(classifier)?)),
+            _ => Engine::F32(Arc::new(Program::new(classifier)?)),
         };
         Ok(Self { network: classifier.network().clone(), engine })
     }
@@ -74,29 +71,22 @@ impl Frozen {
         Classifier::check(&self.network, pixels)?;
         let pixels = pixels.contiguous()?;
         Ok(match &self.engine {
-            Engine::F32(program, tapes) => pass(program, tapes, &pixels)?,
-            Engine::F64(program, tapes) => pass(program, tapes, &pixels)?,
+            Engine::F32(program) => pixels.apply_op1(Pass::of(program))?,
+            Engine::F64(program) => pixels.apply_op1(Pass::of(program))?,
             Engine::Candle(weights) => portable::logits(&self.network, &**weights, &pixels)?,
         })
     }
 }
 
-fn pass<T: Real>(program: &Arc<Program<T>>, tapes: &Tapes, pixels: &Tensor) -> candle_core::Result<Tensor> {
-    pixels.apply_op1(Pass { program: program.clone(), tapes: tapes.clone(), tape: OnceLock::new() })
-}
-
 /// One forward pass with its own tape, so that any number may be alive at once.
 struct Pass<T: Real> {
     program: Arc<Program<T>>,
-    tapes: Tapes,
-    tape: OnceLock<Vec<u8>>,
+    tape: OnceLock<Buffer<u8>>,
 }
 
-impl<T: Real> Drop for Pass<T> {
-    fn drop(&mut self) {
-        if let Some(tape) = self.tape.take() {
-            self.tapes.lock().unwrap_or_else(PoisonError::into_inner).push(tape);
-        }
+impl<T: Real> Pass<T> {
+    fn of(program: &Arc<Program<T>>) -> Self {
+        Self { program: program.clone(), tape: OnceLock::new() }
     }
 }
 
@@ -108,11 +98,7 @@ impl<T: Real> CustomOp1 for Pass<T> {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let x = slice::<T>(x, layout)?;
         let n = layout.dims()[0];
-        let mut tape = self.tapes.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        let len = self.program.tape_len(n);
-        if tape.len() < len {
-            tape.resize(len, 0);
-        }
+        let mut tape = Buffer::take(self.program.tape_len(n));
         let logits = self.program.forward(x, n, &mut tape);
         if self.tape.set(tape).is_err() {
             candle_core::bail!("a frozen network's tape serves one forward pass");

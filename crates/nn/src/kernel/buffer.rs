@@ -1,32 +1,51 @@
-//! Memory of kernels: aligned to cache lines, and used again. Fresh memory costs a page fault every 4 KiB, which was a quarter
-//! of a training step.
+//! Memory of kernels: aligned to cache lines, and used again, since fresh memory costs a page fault every 4 KiB.
 
+use std::fmt::Debug;
 use std::ops::{Deref, DerefMut};
-use std::sync::PoisonError;
-
-use super::Real;
+use std::sync::{Mutex, PoisonError};
 
 /// Bytes of a cache line, and of the widest register.
 const LINE: usize = 64;
 
-/// Numbers that begin with a cache line, so that no register's load touches two. Dropped, its memory serves the next.
+/// What buffers are made of: numbers, and the bytes of tapes.
+pub trait Element: Copy + Debug + Default + 'static {
+    /// Memory that no [`Buffer`] holds at the moment.
+    fn pool() -> &'static Mutex<Vec<Vec<Self>>>;
+}
+
+macro_rules! element {
+    ($($t:ty),+) => {$(
+        impl Element for $t {
+            fn pool() -> &'static Mutex<Vec<Vec<Self>>> {
+                static POOL: Mutex<Vec<Vec<$t>>> = Mutex::new(vec![]);
+                &POOL
+            }
+        }
+    )+};
+}
+element!(f32, f64, u8);
+
+/// Elements that begin with a cache line, so that no register's load touches two. Dropped, its memory serves the next.
 #[derive(Debug)]
-pub struct Buffer<T: Real> {
+pub struct Buffer<T: Element> {
     data: Vec<T>,
     start: usize,
     len: usize,
 }
 
-impl<T: Real> Buffer<T> {
-    /// Old numbers.
+impl<T: Element> Buffer<T> {
+    /// Old elements.
     pub fn take(len: usize) -> Self {
         let line = LINE / size_of::<T>();
-        let fits = |data: &Vec<T>| data.len() >= len + line && data.len() <= 2 * len + 4096;
+        // In steps of an eighth, so that batches of many sizes share few buffers.
+        let step = ((len + line).next_power_of_two() / 8).max(line);
+        let room = (len + line).next_multiple_of(step);
+        let fits = |data: &Vec<T>| data.len() >= room && data.len() <= 2 * room;
         let mut pool = T::pool().lock().unwrap_or_else(PoisonError::into_inner);
         let best = pool.iter().enumerate().filter(|(_, data)| fits(data)).min_by_key(|(_, data)| data.len());
         let old = best.map(|(i, _)| i).map(|i| pool.swap_remove(i));
         drop(pool);
-        let data = old.unwrap_or_else(|| vec![T::ZERO; len + line]);
+        let data = old.unwrap_or_else(|| vec![T::default(); room]);
         // An offset that cannot be told (under Miri) costs speed, and nothing else.
         let start = data.as_ptr().align_offset(LINE).min(line);
         Self { data, start, len }
@@ -35,25 +54,25 @@ impl<T: Real> Buffer<T> {
     /// Zeros.
     pub fn zeros(len: usize) -> Self {
         let mut buffer = Self::take(len);
-        buffer.fill(T::ZERO);
+        buffer.fill(T::default());
         buffer
     }
 }
 
-impl<T: Real> Drop for Buffer<T> {
+impl<T: Element> Drop for Buffer<T> {
     fn drop(&mut self) {
         T::pool().lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.data));
     }
 }
 
-impl<T: Real> Deref for Buffer<T> {
+impl<T: Element> Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
         &self.data[self.start..self.start + self.len]
     }
 }
 
-impl<T: Real> DerefMut for Buffer<T> {
+impl<T: Element> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.data[self.start..self.start + self.len]
     }

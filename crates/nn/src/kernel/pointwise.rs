@@ -112,17 +112,6 @@ impl<T: Real> Kernel<T> for Scaled<'_, '_, T> {
     }
 }
 
-/// `a + b`.
-pub fn sum<T: Real>(a: &[T], b: &[T], out: &mut [T]) {
-    (out.par_chunks_mut(CHUNK), a.par_chunks(CHUNK), b.par_chunks(CHUNK)).into_par_iter().for_each(
-        |(out, a, b)| {
-            for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-                *out = *a + *b;
-            }
-        },
-    );
-}
-
 /// Gradient of a `ReLU` whose output is `result`, 0 at 0 as in torch.
 pub fn relu_gradient<T: Real>(result: &[T], gradient: &[T], dx: &mut [T]) {
     (dx.par_chunks_mut(CHUNK), result.par_chunks(CHUNK), gradient.par_chunks(CHUNK))

@@ -2,8 +2,8 @@
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Sub, SubAssign};
-use std::sync::Mutex;
 
+use super::buffer::Element;
 use super::vector::{Kernel, dispatch_f32, dispatch_plain};
 
 /// `f32` for work, `f64` for tests against finite differences.
@@ -18,6 +18,7 @@ pub trait Real:
     + MulAssign
     + Sum
     + Default
+    + Element
 {
     /// 0.
     const ZERO: Self;
@@ -25,12 +26,8 @@ pub trait Real:
     const LOWEST: Self;
     /// `self * a + b`, rounded once.
     fn fused(self, a: Self, b: Self) -> Self;
-    /// Square root.
-    fn root(self) -> Self;
     /// Runs a kernel with the best registers of this processor.
     fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output;
-    /// Memory that no [`super::Buffer`] holds at the moment.
-    fn pool() -> &'static Mutex<Vec<Vec<Self>>>;
 }
 
 macro_rules! real {
@@ -42,16 +39,9 @@ macro_rules! real {
             fn fused(self, a: Self, b: Self) -> Self {
                 self.mul_add(a, b)
             }
-            fn root(self) -> Self {
-                self.sqrt()
-            }
             #[inline]
             fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output {
                 $dispatch(kernel)
-            }
-            fn pool() -> &'static Mutex<Vec<Vec<Self>>> {
-                static POOL: Mutex<Vec<Vec<$t>>> = Mutex::new(vec![]);
-                &POOL
             }
         }
     };
