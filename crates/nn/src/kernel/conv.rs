@@ -109,7 +109,7 @@ impl Conv {
         }
     }
 
-    /// Does the forward pass take large filters through all threads together, so that a task cannot pool what it made?
+    /// Are its filters few enough for every task to go through them alone, and to pool a whole sample at once?
     pub(crate) fn pools_at_once(&self) -> bool {
         self.groups == 1 && stored(self.input[0]) * stored(self.channels) <= 128 * 128
     }

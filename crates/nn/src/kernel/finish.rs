@@ -38,6 +38,12 @@ impl<'a, T: Real> Finish<'a, T> {
         Self { out, bias: None, addend: Addend::None, relu: false, signs: None, open: None }
     }
 
+    /// Do sums go to the output as they are?
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        self.bias.is_none() && matches!(self.addend, Addend::None) && !self.relu && self.open.is_none()
+    }
+
     /// Cuts it into parts of these lengths, which must be multiples of 16 if there are bits.
     pub(super) fn parts(self, lengths: impl Iterator<Item = usize>) -> Vec<Self> {
         let Self { mut out, bias, addend, relu, mut signs, open } = self;
@@ -124,11 +130,17 @@ impl<'a, T: Real> Finish<'a, T> {
     /// Puts the first `width` columns of a panel.
     #[inline(always)]
     pub(super) fn row<V: Vector<Lane = T>>(&mut self, at: usize, channel: usize, width: usize, sums: V::Row) {
+        if width == PANEL {
+            assert!(at + PANEL <= self.out.len() && self.bias.is_none_or(|b| channel + PANEL <= b.len()));
+        }
+        if width == PANEL && self.is_plain() {
+            // SAFETY: there are `PANEL` numbers, as just checked.
+            return unsafe { sums.store(self.out.as_mut_ptr().add(at)) };
+        }
         let mut line = [T::ZERO; PANEL];
         // SAFETY: a line is `PANEL` numbers.
         unsafe { sums.store(line.as_mut_ptr()) };
         if width == PANEL {
-            assert!(at + PANEL <= self.out.len() && self.bias.is_none_or(|b| channel + PANEL <= b.len()));
             for part in (0..PANEL).step_by(V::LANES) {
                 // SAFETY: within the output and the bias, as just checked; the rest is as long as `parts` checks.
                 unsafe { self.put(at + part, channel + part, V::load(line.as_ptr().add(part))) };

@@ -72,23 +72,23 @@ pub(super) fn multiply<T: Real>(
         #[inline(always)]
         fn run<V: Vector<Lane = T>>(self) {
             let Self { rows, m, right, mut finish, place } = self;
-            multiply_with::<V>(rows, m, right, &mut finish, place);
+            multiply_with::<V>(rows, m, (&right.data, right.k, right.n), &mut finish, place);
         }
     }
     dispatch(Multiply { rows, m, right, finish, place: (stride, first) });
 }
 
+/// As [`multiply`], by given registers: `panels` are `[n / 16][k][16]`, of which the first `n` columns count.
 #[inline(always)]
 pub(super) fn multiply_with<V: Vector>(
     rows: Rows<'_, V::Lane>,
     m: usize,
-    right: &Panels<V::Lane>,
+    (panels, k, n): (&[V::Lane], usize, usize),
     finish: &mut Finish<'_, V::Lane>,
     (stride, first): (usize, usize),
 ) {
-    let k = right.k;
-    for (p, panel) in right.data.chunks_exact((k * PANEL).max(1)).enumerate() {
-        let place = Place { stride, column: first + p * PANEL, width: PANEL.min(right.n - p * PANEL) };
+    for (p, panel) in panels.chunks_exact((k * PANEL).max(1)).enumerate() {
+        let place = Place { stride, column: first + p * PANEL, width: PANEL.min(n - p * PANEL) };
         let mut row = 0;
         while row < m {
             let left = m - row;
@@ -169,54 +169,6 @@ fn tile<V: Vector, const R: usize>(rows: [&[V::Lane]; R], panel: &[V::Lane]) -> 
     sums
 }
 
-/// `out = left * panels`, `[m, n]` with all its rows side by side: `left` is `[m, k]`, `panels` `[n / 16][k][16]`.
-#[inline(always)]
-pub(super) fn product<V: Vector>(left: &[V::Lane], k: usize, panels: &[V::Lane], out: &mut [V::Lane]) {
-    let m = left.len() / k;
-    let n = panels.len() / k;
-    assert!(n.is_multiple_of(PANEL) && out.len() >= m * n);
-    for (p, panel) in panels.chunks_exact(k * PANEL).enumerate() {
-        let mut row = 0;
-        while row < m {
-            let rest = m - row;
-            row += match height::<V>(rest) {
-                14 => product_tile::<V, 14>(left, row, rest, panel, out, (n, p)),
-                12 => product_tile::<V, 12>(left, row, rest, panel, out, (n, p)),
-                10 => product_tile::<V, 10>(left, row, rest, panel, out, (n, p)),
-                8 => product_tile::<V, 8>(left, row, rest, panel, out, (n, p)),
-                6 => product_tile::<V, 6>(left, row, rest, panel, out, (n, p)),
-                4 => product_tile::<V, 4>(left, row, rest, panel, out, (n, p)),
-                _ => product_tile::<V, 1>(left, row, rest, panel, out, (n, p)),
-            };
-        }
-    }
-}
-
-#[inline(always)]
-fn product_tile<V: Vector, const R: usize>(
-    left: &[V::Lane],
-    row: usize,
-    rest: usize,
-    panel: &[V::Lane],
-    out: &mut [V::Lane],
-    (n, p): (usize, usize),
-) -> usize {
-    let k = panel.len() / PANEL;
-    let mut lines: [&[V::Lane]; R] = [&[]; R];
-    for (r, line) in lines.iter_mut().enumerate() {
-        *line = &left[(row + r.min(rest - 1)) * k..][..k];
-    }
-    let sums = tile::<V, R>(lines, panel);
-    for (r, sums) in sums.into_iter().enumerate() {
-        if r < rest {
-            let out = &mut out[(row + r) * n + p * PANEL..][..PANEL];
-            // SAFETY: there are `PANEL` numbers.
-            unsafe { sums.store(out.as_mut_ptr()) };
-        }
-    }
-    R
-}
-
 /// The outer products of `R` columns of `left`, from `row` on, and a panel of `right`, from `column` on, summed over `m`
 /// rows.
 #[inline(always)]
@@ -280,7 +232,8 @@ mod tests {
         fn run<V: Vector<Lane = f32>>(mut self) -> Vec<f32> {
             let m = self.2.len() / self.1.n;
             let place = (self.1.n, 0);
-            multiply_with::<V>(rows(self.0, self.1.k), m, self.1, &mut Finish::plain(&mut self.2), place);
+            let right = (&self.1.data[..], self.1.k, self.1.n);
+            multiply_with::<V>(rows(self.0, self.1.k), m, right, &mut Finish::plain(&mut self.2), place);
             self.2
         }
     }

@@ -16,7 +16,7 @@ use self::filters::filter_of;
 use self::rows::{Layout, input_row, output_row};
 use self::tiling::{Down, Same, Tiling, Up};
 use super::buffer::across;
-use super::gemm::product;
+use super::gemm::{Rows, multiply_with};
 use super::vector::{Kernel, PANEL, Vector, dispatch};
 use super::{Buffer, Finish, Real};
 
@@ -200,7 +200,7 @@ impl<T: Real> Block<'_, '_, T> {
         }
         let points = inputs.chunks_exact(input_plane).zip(sums.chunks_exact_mut(sum_plane));
         for (p, (inputs, sums)) in points.enumerate() {
-            product::<V>(&inputs[..tiles * c], c, filter_of::<T, P>(filters, p), sums);
+            point::<V>(filters, filter_of::<T, P>(filters, p), &inputs[..tiles * c], sums);
         }
         let mut out = 0;
         for row in rows.0..rows.1 {
@@ -209,6 +209,19 @@ impl<T: Real> Block<'_, '_, T> {
             out += shapes.covers(filters.kind, row);
         }
     }
+}
+
+/// The product of one point: `[tiles, c]` times its filter.
+#[inline(always)]
+fn point<V: Vector>(
+    filters: &Filters<V::Lane>,
+    filter: &[V::Lane],
+    inputs: &[V::Lane],
+    sums: &mut [V::Lane],
+) {
+    let (c, n) = (filters.c, filters.n);
+    let rows = Rows { values: inputs, stride: c };
+    multiply_with::<V>(rows, inputs.len() / c, (filter, c, n), &mut Finish::plain(sums), (n, 0));
 }
 
 /// Some tile rows by all threads: the filters are too large for one core's cache, so each point's go to one thread.
@@ -287,7 +300,7 @@ impl<T: Real> Kernel<T> for Point<'_, T> {
             Kind::Same => filter_of::<T, 6>(filters, which),
             Kind::Down | Kind::Up => filter_of::<T, 9>(filters, which),
         };
-        product::<V>(inputs, filters.c, filter, sums);
+        point::<V>(filters, filter, inputs, sums);
     }
 }
 
