@@ -127,11 +127,12 @@ fn logits_and_gradients_agree_with_pytorch() {
                 check("logits", &logits, &golden["logits"]);
                 let loss = loss(&logits, &labels);
                 check("loss", &loss.reshape(1).unwrap(), &golden["loss"]);
-                let gradients = loss.backward().unwrap();
-                check("gradient of the pixels", gradients.get(&pixels).unwrap(), &golden["gradients/pixels"]);
-                for (name, weight) in classifier.trained() {
+                let gradients = classifier.backward(&loss).unwrap();
+                check("gradient of the pixels", gradients.of(&pixels).unwrap(), &golden["gradients/pixels"]);
+                for (name, _) in classifier.trained() {
                     let want = &golden[&format!("gradients/{name}")];
-                    check(&format!("gradient of {name}"), gradients.get(weight).unwrap(), want);
+                    let got = gradients.get(name).unwrap().tensor().unwrap();
+                    check(&format!("gradient of {name}"), &got, want);
                 }
                 for (name, want) in golden.iter().filter_map(|(k, t)| Some((k.strip_prefix("after/")?, t))) {
                     check(&format!("{name} after the pass"), &classifier.weights()[name], want);
@@ -208,7 +209,7 @@ fn gradients_agree_with_finite_differences() {
         };
         let var = Var::from_tensor(&pixels).unwrap();
         let (classifier, total) = value(&weights, &var);
-        let gradients = total.backward().unwrap();
+        let gradients = classifier.backward(&total).unwrap();
         let scalar = |t: Tensor| t.to_scalar::<f64>().unwrap();
         let probe = |tensor: &Tensor, i: usize, by: f64| {
             let mut values = numbers(tensor);
@@ -225,18 +226,18 @@ fn gradients_agree_with_finite_differences() {
                 );
             }
         };
-        check("pixels", gradients.get(&var).unwrap(), &|i, by| {
+        check("pixels", gradients.of(&var).unwrap(), &|i, by| {
             scalar(value(&weights, &probe(&pixels, i, by)).1)
         });
         if mode.is_none() {
             assert!(
-                classifier.trained().all(|(_, weight)| gradients.get(weight).is_none()),
+                classifier.trained().all(|(name, _)| gradients.get(name).is_none()),
                 "a frozen weight has a gradient"
             );
             continue;
         }
-        for (name, weight) in classifier.trained() {
-            check(name, gradients.get(weight).unwrap(), &|i, by| {
+        for (name, _) in classifier.trained() {
+            check(name, &gradients.get(name).unwrap().tensor().unwrap(), &|i, by| {
                 let mut moved = weights.clone();
                 moved.insert(name.into(), probe(&weights[name], i, by));
                 scalar(value(&moved, &pixels).1)
@@ -261,5 +262,42 @@ fn a_network_that_cannot_be_is_refused_in_words() {
         Classifier::random(net, DType::F32, &mut rand_chacha::ChaCha8Rng::from_seed([0; 32])).unwrap();
     let pixels = Tensor::zeros((1, 1, 5, 4), DType::F32, &Device::Cpu).unwrap();
     let error = Frozen::new(&classifier).unwrap().logits(&pixels).unwrap_err().to_string();
-    assert_eq!(error, "the network takes pixels of shape [n, 1, 4, 4], got [1, 1, 5, 4]");
+    let told =
+        |got: &str| format!("the network takes pixels of shape [n, 1, 4, 4] with n at least 1, got {got}");
+    assert_eq!(error, told("[1, 1, 5, 4]"));
+    let none = Tensor::zeros((0, 1, 4, 4), DType::F32, &Device::Cpu).unwrap();
+    assert_eq!(
+        Frozen::new(&classifier).unwrap().logits(&none).unwrap_err().to_string(),
+        told("[0, 1, 4, 4]")
+    );
+    let error = classifier.train(&none, true, BatchNorm::Keep).unwrap_err().to_string();
+    assert_eq!(error, told("[0, 1, 4, 4]"));
+}
+
+/// A loss of two passes, as of clean and of adversarial images, and of a weight itself; one pass's gradients are taken twice.
+#[test]
+fn gradients_of_several_passes_add_up() {
+    let mut rng = rand_chacha::ChaCha8Rng::from_seed([2; 32]);
+    let kernels = Classifier::random(odd_network(), DType::F64, &mut rng).unwrap();
+    let pixels = |seed: u64| {
+        let values = temper_core::Rng::new(seed, "x").uniform(&[0], 3 * 2 * 7 * 6);
+        Tensor::from_vec(values, (3, 2, 7, 6), &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap()
+    };
+    let portable = Classifier::new(odd_network(), &kernels.weights()).unwrap().portable();
+    let both = [&kernels, &portable].map(|classifier| {
+        let pass = |seed: u64| classifier.train(&pixels(seed), true, BatchNorm::Keep).unwrap();
+        let (a, b) = (pass(1).sqr().unwrap().sum_all().unwrap(), pass(2).sin().unwrap().sum_all().unwrap());
+        let fc = classifier.trained().find(|(name, _)| *name == "fc.weight").unwrap().1;
+        let decay = (fc.as_tensor().sqr().unwrap().sum_all().unwrap() * 0.5).unwrap();
+        let loss = ((&a + b).unwrap() + decay).unwrap();
+        // A pass may be differentiated again, and nothing of the first time stays.
+        classifier.backward(&a).unwrap();
+        classifier.backward(&loss).unwrap()
+    });
+    for (name, _) in kernels.trained() {
+        let [got, want] =
+            [&both[0], &both[1]].map(|gradients| gradients.get(name).unwrap().tensor().unwrap());
+        let off = difference(&got, &want);
+        assert!(off < 1e-12, "{name}: off by {off:e}");
+    }
 }

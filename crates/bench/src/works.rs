@@ -171,7 +171,7 @@ fn step(network: Network, batch: usize, trains: bool, folder: &Path) -> anyhow::
     Ok(Box::new(move || {
         let logits = classifier.train(&pixels, true, BatchNorm::Update)?;
         let loss = cross_entropy(&logits, &rows)?.mean_all()?;
-        sgd.step(&classifier, &loss.backward()?, 1e-4)?;
+        sgd.step(&classifier, &classifier.backward(&loss)?, 1e-4)?;
         Ok(String::new())
     }))
 }

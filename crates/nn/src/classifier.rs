@@ -1,4 +1,4 @@
-//! A network with weights, and the candle graph that training differentiates.
+//! A network with weights, and its passes in training.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,11 @@ use candle_core::{DType, Device, Tensor, Var};
 use rand::Rng;
 
 use crate::error::{Error, Result};
-use crate::kernel::Conv;
+use crate::gradients::{Collector, Gradients};
+use crate::kernel::Moments;
 use crate::network::{Network, Role};
-use crate::ops;
-use crate::plan::{Kind, Plan, plan};
 use crate::portable::{self, Weights};
+use crate::training;
 
 /// Share of the newest batch in batch norm's running statistics, as in torch.
 const MOMENTUM: f64 = 0.1;
@@ -32,7 +32,8 @@ pub struct Classifier {
     network: Network,
     weights: BTreeMap<String, Var>,
     roles: BTreeMap<String, Role>,
-    plan: Plan,
+    anchor: Var,
+    collector: Collector,
     /// Run by candle's operations where our kernels could?
     portable: bool,
 }
@@ -78,8 +79,9 @@ impl Classifier {
         if let Some(extra) = weights.keys().find(|name| !vars.contains_key(*name)) {
             return Err(Error::Weights(format!("the network has no `{extra}`")));
         }
-        let plan = plan(&network, false);
-        Ok(Self { network, weights: vars, roles, plan, portable: false })
+        let dtype = vars.values().next().map_or(DType::F32, |v| v.dtype());
+        let (anchor, collector) = (Var::zeros((), dtype, &Device::Cpu)?, Collector::default());
+        Ok(Self { network, weights: vars, roles, anchor, collector, portable: false })
     }
 
     /// The graph.
@@ -106,10 +108,10 @@ impl Classifier {
         &self.weights[&format!("{layer}.{part}")]
     }
 
-    /// Refuses pixels of another shape than the network takes.
+    /// Refuses pixels of another shape than the network takes, and none at all.
     pub(crate) fn check(network: &Network, pixels: &Tensor) -> Result<()> {
         match pixels.dims() {
-            [_, c, h, w] if [*c, *h, *w] == network.input_shape() => Ok(()),
+            [n, c, h, w] if *n > 0 && [*c, *h, *w] == network.input_shape() => Ok(()),
             got => Err(Error::Pixels { expected: network.input_shape(), got: got.to_vec() }),
         }
     }
@@ -139,108 +141,54 @@ impl Classifier {
     pub fn train(&self, pixels: &Tensor, trains: bool, norm: BatchNorm) -> Result<Tensor> {
         Self::check(&self.network, pixels)?;
         let pixels = pixels.contiguous()?;
-        let tracked = Tracked { classifier: self, trains, norm };
         if self.is_portable() {
+            let tracked = Tracked { classifier: self, trains, norm };
             return Ok(portable::logits(&self.network, &tracked, &pixels)?);
         }
-        let mut values: Vec<Option<Tensor>> = vec![None; self.plan.shapes.len()];
-        for step in &self.plan.steps {
-            let x = match step.kind {
-                Kind::Normalize { .. } => &pixels,
-                _ => value(&values, step.input)?,
-            };
-            let y = match &step.kind {
-                Kind::Conv { name, shape, norm: Some(norm), .. } => {
-                    tracked.conv_norm(x, name, norm, *shape, step.relu)?
-                }
-                Kind::Conv { name, shape, bias, pool, .. } => {
-                    let bias = bias.then(|| tracked.weight(name, "bias"));
-                    let how = (*shape, self.network.numerics());
-                    ops::conv(x, &tracked.weight(name, "weight"), bias.as_ref(), how, (step.relu, *pool))?
-                }
-                Kind::BatchNorm { name } => tracked.batch_norm(x, name, step.relu)?,
-                Kind::Normalize { mean, std } => {
-                    let stored = self.plan.shapes[step.output][0];
-                    x.apply_op1(ops::Normalize { mean: mean.clone(), std: std.clone(), stored })?
-                }
-                Kind::MaxPool(pool) => ops::max_pool(x, *pool)?,
-                Kind::AveragePool(pool) => ops::average_pool(x, *pool)?,
-                Kind::Place { channels, first } => {
-                    let rest = self.plan.shapes[step.output][0] - first - channels;
-                    let placed = x.narrow(3, 0, *channels)?.pad_with_zeros(3, *first, rest)?.contiguous()?;
-                    match step.addend {
-                        Some(addend) => ops::add(&placed, value(&values, addend)?, false)?,
-                        None => placed,
-                    }
-                }
-                Kind::GlobalAveragePool => {
-                    let (n, h, w, c) = x.dims4()?;
-                    x.reshape((n, h * w, c))?.mean(1)?.reshape((n, 1, 1, c))?
-                }
-                Kind::Add => match step.addend {
-                    Some(addend) => ops::add(x, value(&values, addend)?, step.relu)?,
-                    None => x.apply_op1(ops::Relu)?,
-                },
-            };
-            values[step.output] = Some(y);
-        }
-        let last = self.plan.steps.last().and_then(|step| values[step.output].take());
-        logits(&self.network, last)
+        training::logits(self, &pixels, trains, norm)
     }
 
-    /// Moves batch norm's running statistics towards those of a batch with `rows` values a channel, `[c]` each.
-    fn move_statistics(&self, layer: &str, rows: usize, [mean, variance]: [&Tensor; 2]) -> Result<()> {
+    /// Gradients of a scalar loss of logits from [`Self::train`], which may come from several of its calls.
+    ///
+    /// Of the weights there are no gradients but by this way: candle's own backward pass reaches pixels alone.
+    pub fn backward(&self, loss: &Tensor) -> Result<Gradients> {
+        // What an abandoned backward pass may have left.
+        self.collector.take();
+        let others = loss.backward()?;
+        Gradients::new(self.collector.take(), others, self.trained())
+    }
+
+    pub(crate) fn collector(&self) -> &Collector {
+        &self.collector
+    }
+
+    /// What stands for all weights in candle's graph.
+    pub(crate) fn anchor(&self) -> &Var {
+        &self.anchor
+    }
+
+    /// Moves batch norm's running statistics towards the moments of a batch with `rows` values a channel.
+    pub(crate) fn move_statistics(&self, layer: &str, rows: usize, moments: &Moments) -> Result<()> {
         // torch keeps the unbiased variance.
         let unbias = rows as f64 / (rows as f64 - 1.0).max(1.0);
-        for (part, batch, factor) in [("running_mean", mean, 1.0), ("running_var", variance, unbias)] {
+        for (part, batch, factor) in
+            [("running_mean", &moments.mean, 1.0), ("running_var", &moments.variance, unbias)]
+        {
             let var = self.weight(layer, part);
-            let old = (var.as_detached_tensor().to_dtype(DType::F64)? * (1.0 - MOMENTUM))?;
-            let new = (old + (batch.to_dtype(DType::F64)? * (MOMENTUM * factor))?)?;
-            var.set(&new.to_dtype(var.dtype())?)?;
+            let old = var.as_detached_tensor().to_dtype(DType::F64)?.to_vec1::<f64>()?;
+            let moved = |(old, batch): (&f64, &f64)| old * (1.0 - MOMENTUM) + batch * (MOMENTUM * factor);
+            let new: Vec<f64> = old.iter().zip(batch).map(moved).collect();
+            var.set(&Tensor::new(new, var.device())?.to_dtype(var.dtype())?)?;
         }
         Ok(())
     }
 }
 
-/// A classifier's weights during one training pass.
+/// A classifier's weights during one training pass by candle's operations.
 struct Tracked<'a> {
     classifier: &'a Classifier,
     trains: bool,
     norm: BatchNorm,
-}
-
-impl Tracked<'_> {
-    fn running(&self, layer: &str) -> [Tensor; 2] {
-        ["running_mean", "running_var"].map(|part| self.classifier.weight(layer, part).as_detached_tensor())
-    }
-
-    /// A convolution without bias and its batch norm by our kernels, NHWC.
-    fn conv_norm(&self, x: &Tensor, layer: &str, norm: &str, shape: Conv, relu: bool) -> Result<Tensor> {
-        let line = Tensor::cat(&[self.weight(norm, "weight"), self.weight(norm, "bias")], 0)?;
-        let moments = (self.norm == BatchNorm::Frozen).then(|| self.running(norm));
-        let how = (shape, self.classifier.network.numerics());
-        let (y, [mean, variance]) =
-            ops::conv_norm(x, &self.weight(layer, "weight"), &line, how, relu, moments.as_ref())?;
-        if self.norm == BatchNorm::Update {
-            let [_, h, w] = shape.output();
-            self.classifier.move_statistics(norm, x.dim(0)? * h * w, [&mean, &variance])?;
-        }
-        Ok(y)
-    }
-
-    /// Batch norm by our kernels, NHWC.
-    fn batch_norm(&self, x: &Tensor, layer: &str, relu: bool) -> Result<Tensor> {
-        let (weight, bias) = (self.weight(layer, "weight"), self.weight(layer, "bias"));
-        if self.norm == BatchNorm::Frozen {
-            return Ok(ops::batch_norm(x, &weight, &bias, relu, Some(self.running(layer)))?.0);
-        }
-        let (y, [mean, variance]) = ops::batch_norm(x, &weight, &bias, relu, None)?;
-        if self.norm == BatchNorm::Update {
-            let rows = x.elem_count() / x.dim(3)?;
-            self.classifier.move_statistics(layer, rows, [&mean, &variance])?;
-        }
-        Ok(y)
-    }
 }
 
 impl Weights for Tracked<'_> {
@@ -251,30 +199,17 @@ impl Weights for Tracked<'_> {
 
     fn moments(&self, layer: &str, x: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
         if self.norm == BatchNorm::Frozen {
-            let [mean, variance] = self.running(layer);
-            return Ok((mean, variance));
+            let running = |part| self.classifier.weight(layer, part).as_detached_tensor();
+            return Ok((running("running_mean"), running("running_var")));
         }
         let (mean, variance) = portable::moments(x)?;
         if self.norm == BatchNorm::Update {
             let rows = x.elem_count() / x.dim(1)?;
-            let moved = self.classifier.move_statistics(layer, rows, [&mean.detach(), &variance.detach()]);
+            let column = |t: &Tensor| t.detach().to_dtype(DType::F64)?.to_vec1::<f64>();
+            let moments = Moments { mean: column(&mean)?, variance: column(&variance)? };
+            let moved = self.classifier.move_statistics(layer, rows, &moments);
             moved.map_err(candle_core::Error::wrap)?;
         }
         Ok((mean, variance))
     }
-}
-/// A value that a step reads.
-fn value(values: &[Option<Tensor>], id: usize) -> Result<&Tensor> {
-    values[id].as_ref().ok_or_else(|| {
-        Error::Tensor(candle_core::Error::Msg("a layer reads a value that was fused away".into()))
-    })
-}
-
-/// The last value as `[n, classes]`: of the stored channels, only the true ones.
-fn logits(network: &Network, last: Option<Tensor>) -> Result<Tensor> {
-    let Some(last) = last else {
-        return Err(Error::Weights("the network has no output".into()));
-    };
-    let n = last.dim(0)?;
-    Ok(last.reshape((n, last.elem_count() / n.max(1)))?.narrow(1, 0, network.classes())?.contiguous()?)
 }

@@ -20,7 +20,7 @@ pub enum Error {
     #[error("weights do not belong to this network: {0}")]
     Weights(String),
     /// Pixels of another shape than the network takes.
-    #[error("the network takes pixels of shape [n, {}, {}, {}], got {got:?}", expected[0], expected[1], expected[2])]
+    #[error("the network takes pixels of shape [n, {}, {}, {}] with n at least 1, got {got:?}", expected[0], expected[1], expected[2])]
     Pixels {
         /// Channels, height, width that the network takes.
         expected: [usize; 3],

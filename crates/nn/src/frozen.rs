@@ -12,9 +12,9 @@ use crate::classifier::Classifier;
 use crate::error::Result;
 use crate::kernel::{Buffer, Real};
 use crate::network::Network;
-use crate::ops::{slice, with};
 use crate::portable::{self, Weights};
 use crate::program::Program;
+use crate::storage::{slice, with};
 
 /// A snapshot of a classifier in evaluation mode, differentiable with respect to the pixels alone. Clones share it.
 #[derive(Debug, Clone)]
@@ -99,7 +99,7 @@ impl<T: Real> CustomOp1 for Pass<T> {
         let x = slice::<T>(x, layout)?;
         let n = layout.dims()[0];
         let mut tape = Buffer::take(self.program.tape_len(n));
-        let logits = self.program.forward(x, n, &mut tape);
+        let logits = self.program.forward(x, n, &mut tape)?;
         if self.tape.set(tape).is_err() {
             candle_core::bail!("a frozen network's tape serves one forward pass");
         }
@@ -109,7 +109,7 @@ impl<T: Real> CustomOp1 for Pass<T> {
     fn bwd(&self, x: &Tensor, _logits: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let Some(tape) = self.tape.get() else { candle_core::bail!("backward of a network that never ran") };
         let n = x.dim(0)?;
-        let dx = with::<T, _>(gradient, |gradient| Ok(self.program.backward(gradient, n, tape)))?;
+        let dx = with::<T, _>(gradient, |gradient| self.program.backward(gradient, n, tape))?;
         Ok(Some(Tensor::from_vec(dx, x.shape(), &Device::Cpu)?))
     }
 }

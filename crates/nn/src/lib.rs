@@ -1,7 +1,7 @@
 //! Networks as data, their weights, and the kernels that run them.
 //!
 //! A model plugin describes a [`Network`]: a graph of layers, nothing else. A [`Classifier`] is a network with
-//! weights. It runs in two ways: [`Classifier::train`] builds the candle graph that training differentiates, with
+//! weights. It runs in two ways: [`Classifier::train`] and [`Classifier::backward`] are what training differentiates, with
 //! batch statistics in batch norm, and [`Frozen`] is the network that attacks call: evaluation mode, batch norm
 //! folded into the convolutions, weights packed once, gradients with respect to the pixels alone.
 //!
@@ -13,19 +13,23 @@ mod classifier;
 mod device;
 mod error;
 mod frozen;
+mod gradients;
 mod memory;
 mod network;
-mod ops;
 mod plan;
 mod portable;
 mod program;
+mod schedule;
 mod sgd;
+mod storage;
 mod threads;
+mod training;
 
 pub use classifier::{BatchNorm, Classifier};
 pub use device::cuda;
 pub use error::{Error, Result};
 pub use frozen::Frozen;
+pub use gradients::{Gradient, Gradients};
 pub use kernel::Numerics;
 pub use network::{Conv2d, Layer, Network, Node, NodeId, Parameter, Pool2d, Role};
 pub use sgd::Sgd;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::kernel::{Addend, Real};
-use crate::program::Access;
+use crate::schedule::Access;
 
 /// Numbers of a cache line.
 const LINE: usize = 16;
@@ -18,15 +18,15 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// Places values of these sizes for these instructions, by first fit. A value that is last read as an addend gives its
-    /// place to the result. `keep` is still wanted at the end.
-    pub(crate) fn of(code: &[Access], sizes: &[usize], keep: Option<usize>) -> Self {
+    /// place to the result. `keep` are still wanted at the end.
+    pub(crate) fn of(code: &[Access], sizes: &[usize], keep: impl IntoIterator<Item = usize>) -> Self {
         let mut last = vec![0; sizes.len()];
         for (i, access) in code.iter().enumerate() {
             for value in [access.src, access.add].into_iter().flatten() {
                 last[value] = i;
             }
         }
-        if let Some(keep) = keep {
+        for keep in keep {
             last[keep] = code.len();
         }
         let mut layout = Self { places: vec![(0, 0); sizes.len()], len: 0 };

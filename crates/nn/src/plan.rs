@@ -87,8 +87,8 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// Plans a network. A batch norm becomes part of the convolution before it (in training, of one without bias); `fold`, in
-/// evaluation mode, and sums part of either summand's last step.
+/// Plans a network. Sums become part of either summand's last step; if `fold`, in evaluation mode, a batch norm becomes part of the
+/// convolution before it.
 pub(crate) fn plan(network: &Network, fold: bool) -> Plan {
     let nodes = network.nodes();
     let mut graph = Graph { nodes, absorbed: vec![false; nodes.len()] };
@@ -135,18 +135,18 @@ pub(crate) fn plan(network: &Network, fold: bool) -> Plan {
                 let (mut norm, mut pool) = (None, None);
                 // The kernels give no bits for a part of a panel, where a group may end.
                 let whole = shape.groups == 1;
-                if fold || !bias {
+                if fold {
                     let follower = graph.follow(&mut last, |layer| matches!(layer, Layer::BatchNorm { .. }));
                     norm = match follower {
                         Some(Layer::BatchNorm { name }) => Some(name.clone()),
                         _ => None,
                     };
                 }
-                if fold && whole {
+                if whole {
                     addend = graph.follow_sum(&mut last, &done);
                 }
                 relu = whole && graph.follow(&mut last, is_relu).is_some();
-                if addend.is_none() && (fold || norm.is_none()) && shape.pools_at_once() {
+                if addend.is_none() && shape.pools_at_once() {
                     pool = match graph.follow(&mut last, |layer| matches!(layer, Layer::MaxPool(_))) {
                         Some(Layer::MaxPool(pool)) => Some(*pool),
                         _ => None,
@@ -155,9 +155,7 @@ pub(crate) fn plan(network: &Network, fold: bool) -> Plan {
                 Kind::Conv { name: name.clone(), shape, bias: *bias, norm, pool }
             }
             Layer::BatchNorm { name } => {
-                if fold {
-                    addend = graph.follow_sum(&mut last, &done);
-                }
+                addend = graph.follow_sum(&mut last, &done);
                 relu = graph.follow(&mut last, is_relu).is_some();
                 Kind::BatchNorm { name: name.clone() }
             }

@@ -1,11 +1,12 @@
 //! The update of stochastic gradient descent, in one pass over each weight.
 
-use candle_core::{CpuStorage, InplaceOp3, Layout, Tensor, Var, bail};
+use candle_core::{Tensor, Var};
 use rayon::prelude::*;
 
 use crate::error::Result;
+use crate::gradients::{Gradient, Numbers};
 use crate::kernel::Real;
-use crate::ops::slice;
+use crate::storage::with_mut;
 
 /// Numbers that one task handles.
 const CHUNK: usize = 1 << 14;
@@ -27,20 +28,39 @@ pub struct Sgd {
 impl Sgd {
     /// Moves a weight by its gradient; `velocity` is that of the steps before, `None` at rest, and the new one is returned
     /// (the same tensor, changed in place, on a CPU).
-    pub fn step(&self, weight: &Var, gradient: &Tensor, velocity: Option<&Tensor>) -> Result<Tensor> {
-        let old = weight.as_detached_tensor();
-        if !old.device().is_cpu() {
-            return self.by_tensors(weight, gradient, velocity);
+    pub fn step(&self, weight: &Var, gradient: &Gradient, velocity: Option<&Tensor>) -> Result<Tensor> {
+        match gradient.numbers() {
+            Numbers::F32(gradient) => self.in_place(weight, gradient, velocity),
+            Numbers::F64(gradient) => self.in_place(weight, gradient, velocity),
+            Numbers::Candle(gradient) => self.by_tensors(weight, gradient, velocity),
         }
-        let gradient = gradient.contiguous()?;
+    }
+
+    /// Weight and velocity move together, in one pass over memory.
+    fn in_place<T: Real>(&self, weight: &Var, gradient: &[T], velocity: Option<&Tensor>) -> Result<Tensor> {
+        let weight = weight.as_detached_tensor();
+        // At rest 0 * momentum + g is g, to the bit but for the sign of a zero.
         let moved = match velocity {
             Some(velocity) => velocity.clone(),
-            None => old.zeros_like()?,
+            None => weight.zeros_like()?,
         };
-        // At rest 0 * momentum + g is g, to the bit but for the sign of a zero.
-        moved.inplace_op3(&old, &gradient, &Velocity(*self))?;
-        weight.as_detached_tensor().inplace_op3(&moved, &gradient, &Weight(*self))?;
+        with_mut::<T>(&weight, |w| {
+            with_mut::<T>(&moved, |v| {
+                let parts = (w.par_chunks_mut(CHUNK), v.par_chunks_mut(CHUNK), gradient.par_chunks(CHUNK));
+                parts.into_par_iter().for_each(|(w, v, g)| self.chunk(w, v, g));
+                Ok(())
+            })
+        })?;
         Ok(moved)
+    }
+
+    fn chunk<T: Real>(&self, w: &mut [T], v: &mut [T], g: &[T]) {
+        let [rate, momentum, decay] = [self.rate, self.momentum, self.decay].map(T::from_f64);
+        for ((w, v), g) in w.iter_mut().zip(v).zip(g) {
+            let decayed = *g + *w * decay;
+            *v = *v * momentum + decayed;
+            *w -= if self.nesterov { decayed + *v * momentum } else { *v } * rate;
+        }
     }
 
     fn by_tensors(&self, weight: &Var, gradient: &Tensor, velocity: Option<&Tensor>) -> Result<Tensor> {
@@ -55,66 +75,3 @@ impl Sgd {
         Ok(moved.detach())
     }
 }
-
-/// `v = momentum v + (g + decay w)`.
-struct Velocity(Sgd);
-/// `w = w - rate v`, or Nesterov's form of it.
-struct Weight(Sgd);
-
-impl Velocity {
-    fn run<T: Real>(&self, v: &mut [T], w: &[T], g: &[T]) {
-        let [momentum, decay] = [self.0.momentum, self.0.decay].map(T::from_f64);
-        each(v, w, g, |v, w, g| *v = *v * momentum + (g + w * decay));
-    }
-}
-
-impl Weight {
-    fn run<T: Real>(&self, w: &mut [T], v: &[T], g: &[T]) {
-        let Sgd { rate, momentum, decay, nesterov } = self.0;
-        let [rate, momentum, decay] = [rate, momentum, decay].map(T::from_f64);
-        match nesterov {
-            false => each(w, v, g, |w, v, _| *w -= v * rate),
-            true => each(w, v, g, |w, v, g| *w -= ((g + *w * decay) + v * momentum) * rate),
-        }
-    }
-}
-
-/// Calls `f` for each number of the first with those of the other two.
-fn each<T: Real>(to: &mut [T], a: &[T], b: &[T], f: impl Fn(&mut T, T, T) + Sync) {
-    (to.par_chunks_mut(CHUNK), a.par_chunks(CHUNK), b.par_chunks(CHUNK)).into_par_iter().for_each(
-        |(to, a, b)| {
-            for ((to, a), b) in to.iter_mut().zip(a).zip(b) {
-                f(to, *a, *b);
-            }
-        },
-    );
-}
-
-macro_rules! in_place {
-    ($op:ty, $name:literal) => {
-        impl InplaceOp3 for $op {
-            fn name(&self) -> &'static str {
-                $name
-            }
-            fn cpu_fwd(
-                &self,
-                to: &mut CpuStorage,
-                tl: &Layout,
-                a: &CpuStorage,
-                al: &Layout,
-                b: &CpuStorage,
-                bl: &Layout,
-            ) -> candle_core::Result<()> {
-                let Some((start, end)) = tl.contiguous_offsets() else { bail!("weights are contiguous") };
-                match to {
-                    CpuStorage::F32(to) => self.run(&mut to[start..end], slice(a, al)?, slice(b, bl)?),
-                    CpuStorage::F64(to) => self.run(&mut to[start..end], slice(a, al)?, slice(b, bl)?),
-                    _ => bail!("weights are f32 or f64"),
-                }
-                Ok(())
-            }
-        }
-    };
-}
-in_place!(Velocity, "sgd-velocity");
-in_place!(Weight, "sgd-weight");

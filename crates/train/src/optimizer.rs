@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use candle_core::backprop::GradStore;
 use serde::{Deserialize, Serialize};
-use temper_core::nn::Classifier;
+use temper_core::nn::{Classifier, Gradients};
 use temper_core::{Fraction, NonNegative, Positive};
 
 use crate::error::Result;
@@ -83,12 +82,12 @@ impl Sgd {
     }
 
     /// One step with learning rate `rate`.
-    pub fn step(&mut self, classifier: &Classifier, gradients: &GradStore, rate: f64) -> Result<()> {
+    pub fn step(&mut self, classifier: &Classifier, gradients: &Gradients, rate: f64) -> Result<()> {
         let Optimizer { momentum, weight_decay, nesterov, .. } = &self.options;
         let (momentum, decay) = (momentum.get(), weight_decay.get());
         let step = temper_core::nn::Sgd { rate, momentum, decay, nesterov: *nesterov };
         for (name, var) in classifier.trained() {
-            let Some(gradient) = gradients.get(var) else { continue };
+            let Some(gradient) = gradients.get(name) else { continue };
             let velocity = step.step(var, gradient, self.velocity.get(name))?;
             self.velocity.insert(name.to_owned(), velocity);
         }
@@ -124,8 +123,8 @@ mod tests {
             let mut sgd = Sgd::new(options);
             for (gradient, expected) in [2.0, -1.0, 0.5].into_iter().zip(expected) {
                 let weight: &Var = classifier.trained().find(|(name, _)| *name == "fc.weight").unwrap().1;
-                let gradients =
-                    (weight.as_tensor() * gradient).unwrap().sum_all().unwrap().backward().unwrap();
+                let loss = (weight.as_tensor() * gradient).unwrap().sum_all().unwrap();
+                let gradients = classifier.backward(&loss).unwrap();
                 sgd.step(&classifier, &gradients, 0.1).unwrap();
                 let got = weight.to_vec2::<f64>().unwrap()[0][0];
                 assert!((got - expected).abs() < 1e-9, "nesterov {nesterov}: {got} for {expected}");

@@ -213,7 +213,7 @@ impl<'a> Trainer<'a> {
             return Err(Error::Diverged { loss: value, epoch: 0, batch: 0, batches: 0, ids, rate });
         }
         self.passes.count(trained, trained);
-        state.sgd.step(&state.classifier, &loss.backward()?, rate)?;
+        state.sgd.step(&state.classifier, &state.classifier.backward(&loss)?, rate)?;
         Ok((value, accuracy))
     }
 }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::vector::{Kernel, PANEL, Vector, dispatch};
-use super::{Finish, Real, affine};
+use super::{Buffer, Finish, Real, affine};
 
 /// Added to the variance, as in torch.
 pub(crate) const EPSILON: f64 = 1e-5;
@@ -94,78 +94,78 @@ fn line<T: Real>(moments: &Moments, weight: &[T], bias: &[T]) -> (Vec<T>, Vec<T>
     (all.clone().map(|c| T::from_f64(scale(c))).collect(), all.map(|c| T::from_f64(shift(c))).collect())
 }
 
-/// `(x - mean) / sqrt(variance + 1e-5) * weight + bias`, then `ReLU` if asked. All have the stored channels.
-pub fn batch_norm<T: Real>(x: &[T], moments: &Moments, weight: &[T], bias: &[T], relu: bool, out: &mut [T]) {
+/// `finish((x - mean) / sqrt(variance + 1e-5) * weight + bias)`; `finish` itself must not have a bias. All have the stored channels.
+pub fn batch_norm<T: Real>(x: &[T], moments: &Moments, weight: &[T], bias: &[T], finish: Finish<'_, T>) {
     let (scale, shift) = line(moments, weight, bias);
-    affine(&scale, x, Finish { bias: Some(&shift), relu, ..Finish::plain(out) });
+    affine(&scale, x, Finish { bias: Some(&shift), ..finish });
 }
 
-/// Gradients of [`batch_norm`]: that of the input goes into `dx`, those of weight and bias are returned. `own`: the moments were
-/// those of `x` itself, so that its gradient passes through them. `relu`: its output, where a `ReLU` followed.
+/// Gradients of [`batch_norm`]: that of the input goes to `finish`, if it is wanted; those of weight and bias are returned. `own`:
+/// the moments were those of `x` itself, so that its gradient passes through them.
 pub fn batch_norm_gradients<T: Real>(
     x: &[T],
     (moments, own): (&Moments, bool),
     weight: &[T],
-    relu: Option<&[T]>,
     gradient: &[T],
-    dx: &mut [T],
-) -> [Vec<T>; 2] {
+    finish: Option<Finish<'_, T>>,
+) -> [Buffer<T>; 2] {
     let channels = weight.len();
     let rows = x.len() / channels;
+    assert!(gradient.len() == x.len() && x.len().is_multiple_of(channels));
     let mean: Vec<T> = moments.mean.iter().map(|m| T::from_f64(*m)).collect();
     let size = CHUNK * channels;
-    let part = |i: usize, of: &[T]| i * size..of.len().min((i + 1) * size);
-    let parts: Vec<Vec<T>> = (0..x.len().div_ceil(size))
-        .into_par_iter()
-        .map(|i| {
-            let mut sums = vec![T::ZERO; 2 * channels];
-            let (x, gradient) = (&x[part(i, x)], &gradient[part(i, gradient)]);
-            let result = relu.map(|result| &result[part(i, result)]);
-            dispatch(GradientSums { x, result, gradient, mean: &mean, sums: &mut sums });
+    let sums = gradient_sums(x, gradient, &mean);
+    let inverse: Vec<f64> = moments.variance.iter().map(|v| 1.0 / (v + EPSILON).sqrt()).collect();
+    let (of_bias, centred) = sums.split_at(channels);
+    let of_weight: Vec<f64> = centred.iter().zip(&inverse).map(|(s, i)| s * i).collect();
+    if let Some(finish) = finish {
+        // dx = a * g + b * (x - mean) + c
+        let through = if own { -1.0 / rows as f64 } else { 0.0 };
+        let a: Vec<f64> = weight.iter().zip(&inverse).map(|(w, i)| w.to_f64() * i).collect();
+        let b: Vec<f64> = (0..channels).map(|c| a[c] * inverse[c] * of_weight[c] * through).collect();
+        let c: Vec<f64> = (0..channels).map(|c| a[c] * of_bias[c] * through).collect();
+        let factors: [Vec<T>; 3] = [a, b, c].map(|values| values.into_iter().map(T::from_f64).collect());
+        let lengths = (0..x.len()).step_by(size).map(|start| size.min(x.len() - start));
+        let parts = finish.parts(lengths);
+        (x.par_chunks(size), gradient.par_chunks(size), parts).into_par_iter().for_each(
+            |(x, gradient, finish)| {
+                dispatch(InputGradient { x, gradient, mean: &mean, factors: &factors, finish });
+            },
+        );
+    }
+    [&of_weight[..], of_bias].map(|values| {
+        let mut buffer = Buffer::take(channels);
+        for (to, value) in buffer.iter_mut().zip(values) {
+            *to = T::from_f64(*value);
+        }
+        buffer
+    })
+}
+
+/// Sums over all rows of g, and of g (x - mean): `[2][channels]`.
+fn gradient_sums<T: Real>(x: &[T], gradient: &[T], mean: &[T]) -> Vec<f64> {
+    let size = CHUNK * mean.len();
+    let parts: Vec<Vec<T>> = x
+        .par_chunks(size)
+        .zip(gradient.par_chunks(size))
+        .map(|(x, gradient)| {
+            let mut sums = vec![T::ZERO; 2 * mean.len()];
+            dispatch(GradientSums { x, gradient, mean, sums: &mut sums });
             sums
         })
         .collect();
-    let mut sums = vec![0.0; 2 * channels];
+    let mut sums = vec![0.0; 2 * mean.len()];
     for part in parts {
         for (sum, part) in sums.iter_mut().zip(part) {
             *sum += part.to_f64();
         }
     }
-    let inverse: Vec<f64> = moments.variance.iter().map(|v| 1.0 / (v + EPSILON).sqrt()).collect();
-    let (of_bias, centred) = sums.split_at(channels);
-    let of_weight: Vec<f64> = centred.iter().zip(&inverse).map(|(s, i)| s * i).collect();
-    // dx = a * g + b * (x - mean) + c
-    let a: Vec<f64> = weight.iter().zip(&inverse).map(|(w, i)| w.to_f64() * i).collect();
-    let through = if own { -1.0 / rows as f64 } else { 0.0 };
-    let b =
-        (0..channels).map(|c| T::from_f64(a[c] * inverse[c] * of_weight[c] * through)).collect::<Vec<_>>();
-    let c = (0..channels).map(|c| T::from_f64(a[c] * of_bias[c] * through)).collect::<Vec<_>>();
-    let a: Vec<T> = a.into_iter().map(T::from_f64).collect();
-    dx.par_chunks_mut(size).enumerate().for_each(|(i, out)| {
-        let (x, gradient) = (&x[part(i, x)], &gradient[part(i, gradient)]);
-        let result = relu.map(|result| &result[part(i, result)]);
-        dispatch(InputGradient { x, result, gradient, mean: &mean, factors: [&a, &b, &c], out });
-    });
-    [&of_weight[..], of_bias].map(|values| values.iter().map(|v| T::from_f64(*v)).collect())
-}
-
-/// The gradient where a `ReLU` let it through.
-#[inline(always)]
-unsafe fn open<V: Vector>(gradient: &[V::Lane], result: Option<&[V::Lane]>, at: usize) -> V {
-    // SAFETY: the caller promises the lanes from `at` on, in both.
-    unsafe {
-        let g = V::load(gradient.as_ptr().add(at));
-        match result {
-            Some(result) => g.keep(V::load(result.as_ptr().add(at)).signs()),
-            None => g,
-        }
-    }
+    sums
 }
 
 /// Sums over some rows of g and of g (x - mean): `sums` is `[2][channels]`.
 struct GradientSums<'a, T> {
     x: &'a [T],
-    result: Option<&'a [T]>,
     gradient: &'a [T],
     mean: &'a [T],
     sums: &'a mut [T],
@@ -175,17 +175,16 @@ impl<T: Real> Kernel<T> for GradientSums<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector<Lane = T>>(self) {
-        let Self { x, result, gradient, mean, sums } = self;
+        let Self { x, gradient, mean, sums } = self;
         let channels = mean.len();
         assert!(channels.is_multiple_of(PANEL) && sums.len() == 2 * channels && gradient.len() == x.len());
-        assert!(result.is_none_or(|result| result.len() == x.len()));
         for channel in (0..channels).step_by(V::LANES) {
-            // SAFETY: the lanes from `channel` on are in every row of the three, in `mean`, and twice in `sums`.
+            // SAFETY: the lanes from `channel` on are in every row of both, in `mean`, and twice in `sums`.
             unsafe {
                 let mean = V::load(mean.as_ptr().add(channel));
                 let (mut plain, mut centred) = (V::splat(T::ZERO), V::splat(T::ZERO));
                 for at in (channel..x.len()).step_by(channels) {
-                    let g = open::<V>(gradient, result, at);
+                    let g = V::load(gradient.as_ptr().add(at));
                     let apart = V::load(x.as_ptr().add(at)).sub(mean);
                     plain = plain.add(g);
                     centred = g.fma(apart, centred);
@@ -197,37 +196,34 @@ impl<T: Real> Kernel<T> for GradientSums<'_, T> {
     }
 }
 
-/// `out = a g + b (x - mean) + c`.
-struct InputGradient<'a, T> {
+/// `finish(a g + b (x - mean) + c)`.
+struct InputGradient<'a, 'f, T> {
     x: &'a [T],
-    result: Option<&'a [T]>,
     gradient: &'a [T],
     mean: &'a [T],
-    factors: [&'a [T]; 3],
-    out: &'a mut [T],
+    factors: &'a [Vec<T>; 3],
+    finish: Finish<'f, T>,
 }
 
-impl<T: Real> Kernel<T> for InputGradient<'_, T> {
+impl<T: Real> Kernel<T> for InputGradient<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector<Lane = T>>(self) {
-        let Self { x, result, gradient, mean, factors, out } = self;
+        let Self { x, gradient, mean, factors: [a, b, c], mut finish } = self;
         let channels = mean.len();
-        assert!(channels.is_multiple_of(PANEL) && factors.iter().all(|factor| factor.len() == channels));
-        assert!(gradient.len() == x.len() && out.len() == x.len() && x.len().is_multiple_of(channels));
-        assert!(result.is_none_or(|result| result.len() == x.len()));
+        assert!(channels.is_multiple_of(PANEL) && [a, b, c].iter().all(|factor| factor.len() == channels));
+        assert!(gradient.len() == x.len() && finish.out.len() == x.len() && x.len().is_multiple_of(channels));
+        assert!(finish.bias.is_none());
         for row in (0..x.len()).step_by(channels) {
             for channel in (0..channels).step_by(V::LANES) {
                 let at = row + channel;
-                // SAFETY: the lanes are in every row of the four, and in each factor.
+                // SAFETY: the lanes are in every row of the three, and in each factor; the rest of `finish` is as long as
+                // `parts` checks.
                 unsafe {
                     let apart = V::load(x.as_ptr().add(at)).sub(V::load(mean.as_ptr().add(channel)));
-                    let (b, c) = (
-                        V::load(factors[1].as_ptr().add(channel)),
-                        V::load(factors[2].as_ptr().add(channel)),
-                    );
-                    let (a, g) = (V::load(factors[0].as_ptr().add(channel)), open::<V>(gradient, result, at));
-                    a.fma(g, b.fma(apart, c)).store(out.as_mut_ptr().add(at));
+                    let rest = V::load(b.as_ptr().add(channel)).fma(apart, V::load(c.as_ptr().add(channel)));
+                    let g = V::load(gradient.as_ptr().add(at));
+                    finish.put(at, channel, V::load(a.as_ptr().add(channel)).fma(g, rest));
                 }
             }
         }

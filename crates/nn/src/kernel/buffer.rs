@@ -51,6 +51,11 @@ impl<T: Element> Buffer<T> {
         Self { data, start, len }
     }
 
+    /// Leaves out all but the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     /// Zeros.
     pub fn zeros(len: usize) -> Self {
         let mut buffer = Self::take(len);

@@ -15,12 +15,12 @@ const CHUNK: usize = 512;
 
 /// Gradient with respect to torch's weight `[out, in / groups, kh, kw]`, summed over the batch, from the stored input and
 /// the gradient `dy` of the output.
-pub fn conv_weight_gradient<T: Real>(shape: &Conv, numerics: Numerics, x: &[T], dy: &[T]) -> Vec<T> {
+pub fn conv_weight_gradient<T: Real>(shape: &Conv, numerics: Numerics, x: &[T], dy: &[T]) -> Buffer<T> {
     if let Some([Kind::Same, _]) = shape.winograd(numerics) {
         return winograd::weight_gradient([shape.channels, shape.input[0]], shape.shapes(), x, dy);
     }
     let [outputs, inputs] = [shape.channels, shape.input[0]].map(|c| c / shape.groups);
-    let mut weight = vec![T::ZERO; outputs * shape.groups * inputs * shape.kernel[0] * shape.kernel[1]];
+    let mut weight = Buffer::take(outputs * shape.groups * inputs * shape.kernel[0] * shape.kernel[1]);
     for group in 0..shape.groups {
         let sums = group_gradient(shape, group, x, dy);
         let width = outputs.next_multiple_of(PANEL);
@@ -135,7 +135,7 @@ impl<T: Real> PanelRows<'_, T> {
 }
 
 /// Sums over all rows of `[rows, channels]`: the gradient of a bias.
-pub fn column_sums<T: Real>(values: &[T], channels: usize) -> Vec<T> {
+pub fn column_sums<T: Real>(values: &[T], channels: usize) -> Buffer<T> {
     let parts: Vec<Vec<T>> = values
         .par_chunks(CHUNK * channels)
         .map(|rows| {
@@ -148,7 +148,7 @@ pub fn column_sums<T: Real>(values: &[T], channels: usize) -> Vec<T> {
             sums
         })
         .collect();
-    let mut total = vec![T::ZERO; channels];
+    let mut total = Buffer::zeros(channels);
     for part in parts {
         for (total, part) in total.iter_mut().zip(part) {
             *total += part;

@@ -31,6 +31,6 @@ pub use buffer::{Buffer, Element};
 pub use conv::{Conv, ConvBackward, ConvForward, Numerics, stored};
 pub use conv_gradient::{column_sums, conv_weight_gradient};
 pub use finish::{Addend, Finish};
-pub use pointwise::{affine, normalize, normalize_gradient, pass, relu_gradient};
+pub use pointwise::{affine, normalize, normalize_gradient, pass};
 pub use pool::{NO_GRADIENT, Pool, max_pool, max_pool_gradient};
 pub use real::Real;

@@ -111,14 +111,3 @@ impl<T: Real> Kernel<T> for Scaled<'_, '_, T> {
         }
     }
 }
-
-/// Gradient of a `ReLU` whose output is `result`, 0 at 0 as in torch.
-pub fn relu_gradient<T: Real>(result: &[T], gradient: &[T], dx: &mut [T]) {
-    (dx.par_chunks_mut(CHUNK), result.par_chunks(CHUNK), gradient.par_chunks(CHUNK))
-        .into_par_iter()
-        .for_each(|(dx, result, gradient)| {
-            for ((dx, r), g) in dx.iter_mut().zip(result).zip(gradient) {
-                *dx = if *r > T::ZERO { *g } else { T::ZERO };
-            }
-        });
-}

@@ -3,6 +3,9 @@
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Sub, SubAssign};
 
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, Result, bail};
+
 use super::buffer::Element;
 use super::vector::{Kernel, dispatch_f32, dispatch_plain};
 
@@ -28,10 +31,12 @@ pub trait Real:
     fn fused(self, a: Self, b: Self) -> Self;
     /// Runs a kernel with the best registers of this processor.
     fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output;
+    /// The numbers of a tensor's storage, to be changed in place.
+    fn slice_mut(storage: &mut CpuStorage) -> Result<&mut [Self]>;
 }
 
 macro_rules! real {
-    ($t:ty, $dispatch:path) => {
+    ($t:ty, $variant:ident, $dispatch:path) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const LOWEST: Self = <$t>::NEG_INFINITY;
@@ -43,8 +48,14 @@ macro_rules! real {
             fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output {
                 $dispatch(kernel)
             }
+            fn slice_mut(storage: &mut CpuStorage) -> Result<&mut [Self]> {
+                match storage {
+                    CpuStorage::$variant(values) => Ok(values),
+                    other => bail!("expected {}, got {:?}", stringify!($t), other.dtype()),
+                }
+            }
         }
     };
 }
-real!(f32, dispatch_f32);
-real!(f64, dispatch_plain);
+real!(f32, F32, dispatch_f32);
+real!(f64, F64, dispatch_plain);

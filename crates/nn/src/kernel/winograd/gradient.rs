@@ -23,7 +23,7 @@ pub(in super::super) fn weight_gradient<T: Real>(
     shapes: Shapes,
     x: &[T],
     dy: &[T],
-) -> Vec<T> {
+) -> Buffer<T> {
     let ([c, ..], [n, ..]) = (shapes.input, shapes.output);
     let samples = x.len() / shapes.input.iter().product::<usize>();
     assert_eq!(dy.len(), samples * shapes.output.iter().product::<usize>());
@@ -206,8 +206,8 @@ fn lanes<V: Vector>(row: &V::Row, part: usize) -> V {
 }
 
 /// From `[in panels][out panels][in 16][9][out 16]` to `[out, in, 9]`.
-fn in_torch_order<T: Real>([out, into]: [usize; 2], panels_n: usize, sums: &[T]) -> Vec<T> {
-    let mut weight = vec![T::ZERO; out * into * 9];
+fn in_torch_order<T: Real>([out, into]: [usize; 2], panels_n: usize, sums: &[T]) -> Buffer<T> {
+    let mut weight = Buffer::take(out * into * 9);
     weight.par_chunks_mut(PANEL * into * 9).enumerate().for_each(|(panel, weight)| {
         for i in 0..into {
             let pair = i / PANEL * panels_n + panel;
