@@ -12,7 +12,7 @@ use super::pointwise::finish_all;
 use super::pool::{Pool, pool_sample, pool_sample_gradient};
 use super::vector::PANEL;
 use super::winograd::{self, Filters, Kind, Shapes, Weight};
-use super::{Addend, Buffer, Finish, Real};
+use super::{Addend, Buffer, Finish, Real, pixels};
 
 /// Shape of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,10 @@ pub fn stored(channels: usize) -> usize {
 }
 
 /// Bytes of gathered patches that stay in a core's own cache.
-const PATCHES: usize = 256 << 10;
+pub(super) const PATCHES: usize = 256 << 10;
+
+/// Tasks of a product that could be one, so that threads share it.
+const TASKS: usize = 8;
 
 impl Conv {
     /// Output channels, height, width.
@@ -114,10 +117,46 @@ impl Conv {
         self.groups == 1 && stored(self.input[0]) * stored(self.channels) <= 128 * 128
     }
 
+    /// Are patches read where they lie, one product an output row? They are gathered where groups cut them, and where so few
+    /// stand in a row that products of several rows together pay.
+    fn reads_lines(&self) -> bool {
+        self.groups == 1 && self.output()[2] >= 8
+    }
+
+    /// Numbers of an image row with its padding.
+    fn line(&self) -> usize {
+        let [c, _, w] = self.shapes().input;
+        (w + 2 * self.padding) * c
+    }
+
     /// Output rows whose patches fill a block.
     fn block_rows(&self, size: usize) -> usize {
-        let [_, _, columns] = self.output();
+        let [_, rows, columns] = self.output();
+        if self.reads_lines() && !self.is_its_own_patches() {
+            return (PATCHES / (self.stride * self.line() * size)).clamp(1, rows);
+        }
         (PATCHES / (columns * self.patch() * size).max(1)).max(1)
+    }
+
+    /// The image rows, with their padding, below the kernel at output rows from `first` to before `last` of a sample.
+    fn lines<T: Real>(&self, x: &[T], (first, last): (usize, usize), to: &mut [T]) {
+        let [c, h, w] = self.shapes().input;
+        for (i, line) in to.chunks_exact_mut(self.line()).take(self.lines_of(last - first)).enumerate() {
+            // Above the image the difference wraps, and is too large as well.
+            let y = (first * self.stride + i).wrapping_sub(self.padding);
+            if y >= h {
+                line.fill(T::ZERO);
+                continue;
+            }
+            line[..self.padding * c].fill(T::ZERO);
+            line[self.padding * c..][..w * c].copy_from_slice(&x[y * w * c..][..w * c]);
+            line[(self.padding + w) * c..].fill(T::ZERO);
+        }
+    }
+
+    /// Image rows below the kernel at so many output rows.
+    fn lines_of(&self, rows: usize) -> usize {
+        (rows - 1) * self.stride + self.kernel[0]
     }
 
     /// The patch matrix of a group, for output rows from `first` on (of one sample).
@@ -204,6 +243,8 @@ enum Packed<T: Real> {
     /// One a group.
     Patches(Vec<Panels<T>>),
     Winograd(Filters<T>),
+    /// For the gradient of pixels: `[kernel row, kernel column, channel][n]`.
+    Taps(Vec<T>),
 }
 
 /// A weight packed for the forward pass.
@@ -249,6 +290,7 @@ impl<T: Real> ConvForward<T> {
         assert_eq!(finish.out.len(), samples * n * rows * columns);
         match &self.packed {
             Packed::Winograd(filters) => winograd::conv(filters, self.shape.shapes(), x, finish),
+            Packed::Taps(_) => unreachable!("for gradients alone"),
             Packed::Patches(panels) => {
                 let block = self.shape.block_rows(size_of::<T>());
                 let starts: Vec<usize> = (0..samples * rows).step_by(block).collect();
@@ -265,8 +307,11 @@ impl<T: Real> ConvForward<T> {
         let (size, patch) = (input.iter().product::<usize>(), self.shape.patch());
         let positions = finish.out.len() / n;
         if self.shape.is_its_own_patches() {
-            let x = Rows { values: &x[row * columns * patch..], stride: patch };
+            let x = Rows::whole(&x[row * columns * patch..], patch);
             return multiply(x, positions, &panels[0], finish, (n, 0));
+        }
+        if self.shape.reads_lines() {
+            return self.line_by_line(&panels[0], x, row, finish);
         }
         let patches = &mut Buffer::take(positions * patch)[..];
         let gather = |group: usize, patches: &mut [T]| {
@@ -278,7 +323,7 @@ impl<T: Real> ConvForward<T> {
         };
         if let [panels] = panels {
             gather(0, patches);
-            let patches = Rows { values: patches, stride: patch };
+            let patches = Rows::whole(patches, patch);
             return multiply(patches, positions, panels, finish, (n, 0));
         }
         assert!(finish.signs.is_none() && finish.open.is_none(), "groups give no bits");
@@ -288,10 +333,40 @@ impl<T: Real> ConvForward<T> {
         }
         for (group, panels) in panels.iter().enumerate() {
             gather(group, patches);
-            let patches = Rows { values: patches, stride: patch };
+            let patches = Rows::whole(patches, patch);
             let finish = Finish { out: finish.out, signs: None, ..finish };
             multiply(patches, positions, panels, finish, (n, group * panels.n()));
         }
+    }
+
+    /// As [`Self::rows`], without gathering.
+    fn line_by_line(&self, panels: &Panels<T>, x: &[T], row: usize, finish: Finish<'_, T>) {
+        let Shapes { input, output: [n, rows, columns] } = self.shape.shapes();
+        let (size, pitch) = (input.iter().product::<usize>(), self.shape.line());
+        let end = row + finish.out.len() / (columns * n);
+        let mut parts = finish.parts((row..end).map(|_| columns * n)).into_iter();
+        let mut padded = Buffer::take(0);
+        let mut row = row;
+        while row < end {
+            // The rest of this sample, or of the block.
+            let (first, last) = (row % rows, rows.min(row % rows + end - row));
+            let sample = &x[row / rows * size..][..size];
+            let lines = if self.shape.padding == 0 {
+                &sample[first * self.shape.stride * pitch..]
+            } else {
+                padded = Buffer::take(self.shape.lines_of(last - first) * pitch);
+                self.shape.lines(sample, (first, last), &mut padded);
+                &padded[..]
+            };
+            for (i, finish) in parts.by_ref().take(last - first).enumerate() {
+                let values = &lines[i * self.shape.stride * pitch..];
+                let stride = self.shape.stride * input[0];
+                let patches = Rows { values, stride, runs: self.shape.kernel[0], pitch };
+                multiply(patches, columns, panels, finish, (n, 0));
+            }
+            row += last - first;
+        }
+        drop(padded);
     }
 
     /// As [`Self::run`], then `ReLU` if asked and pooling. `tape` receives the winning tap of every output.
@@ -306,6 +381,7 @@ impl<T: Real> ConvForward<T> {
             let finish = Finish { relu, bias: self.bias.as_deref(), ..Finish::plain(sums) };
             match &self.packed {
                 Packed::Winograd(filters) => winograd::conv_here(filters, shapes, x, finish),
+                Packed::Taps(_) => unreachable!("for gradients alone"),
                 Packed::Patches(panels) => {
                     let block = self.shape.block_rows(size_of::<T>());
                     let line = shapes.output[0] * shapes.output[2];
@@ -356,6 +432,7 @@ impl<T: Real> ConvBackward<T> {
                 let weight = Weight { values: weight, channels: [shape.channels, shape.input[0]], scale };
                 Packed::Winograd(Filters::pack(kind, weight, true))
             }
+            None if shape.pixels && shape.groups == 1 => Packed::Taps(pixels::taps(shape, weight, scale)),
             None => Packed::Patches(pack_groups(shape, weight, scale, true)),
         };
         Self { shape: *shape, packed }
@@ -378,13 +455,19 @@ impl<T: Real> ConvBackward<T> {
         assert_eq!(finish.out.len(), samples * size);
         match &self.packed {
             Packed::Winograd(filters) => winograd::conv(filters, self.shapes(), dy, finish),
+            Packed::Taps(taps) => {
+                let parts = finish.parts((0..samples).map(|_| size));
+                let dys = dy.par_chunks(input.iter().product());
+                dys.zip(parts).for_each(|(dy, finish)| pixels::gradient(&self.shape, taps, dy, finish));
+            }
             Packed::Patches(panels) if self.shape.is_its_own_patches() => {
                 // Rows of the patch matrix, some at a time.
                 let (patch, n) = (self.shape.patch(), input[0]);
-                let block = (PATCHES / (n * size_of::<T>())).max(1);
+                let most = (PATCHES / (n * size_of::<T>())).max(1);
+                let block = most.min((dy.len() / n).div_ceil(TASKS)).max(1);
                 let parts = finish.parts(sums_of(dy.len() / n, block).map(|rows| rows * patch));
                 dy.par_chunks(block * n).zip(parts).for_each(|(dy, finish)| {
-                    multiply(Rows { values: dy, stride: n }, dy.len() / n, &panels[0], finish, (patch, 0));
+                    multiply(Rows::whole(dy, n), dy.len() / n, &panels[0], finish, (patch, 0));
                 });
             }
             Packed::Patches(panels) => {
@@ -408,7 +491,7 @@ impl<T: Real> ConvBackward<T> {
             for (i, dy) in dy.chunks(block * columns * n).enumerate() {
                 let positions = dy.len() / n;
                 let patches = &mut patches[..positions * patch];
-                let dy = Rows { values: &dy[group * group_n..], stride: n };
+                let dy = Rows::whole(&dy[group * group_n..], n);
                 multiply(dy, positions, panels, Finish::plain(patches), (patch, 0));
                 self.shape.scatter(group, patches, i * block, dx);
             }
@@ -430,9 +513,10 @@ impl<T: Real> ConvBackward<T> {
                 pool_sample_gradient(pool, shapes.input, tape, dy, sums);
                 match &self.packed {
                     Packed::Winograd(filters) => winograd::conv_here(filters, shapes, sums, finish),
+                    Packed::Taps(taps) => pixels::gradient(&self.shape, taps, sums, finish),
                     Packed::Patches(panels) if self.shape.is_its_own_patches() => {
                         let (patch, n) = (self.shape.patch(), shapes.input[0]);
-                        let sums = Rows { values: sums, stride: n };
+                        let sums = Rows::whole(sums, n);
                         multiply(sums, unpooled / n, &panels[0], finish, (patch, 0));
                     }
                     Packed::Patches(panels) => self.sample(panels, sums, finish),

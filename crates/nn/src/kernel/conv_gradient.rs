@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::buffer::across;
 use super::gemm::{Rows, outer};
 use super::vector::{Kernel, PANEL, Row, Vector, dispatch};
-use super::winograd::{self, Kind, Shapes};
+use super::winograd::{self, Shapes};
 use super::{Buffer, Conv, Numerics, Real};
 
 /// Bytes of gradients that all tasks go through together: part of the result's definition, like every order of summation.
@@ -16,21 +16,22 @@ const CHUNK: usize = 512;
 /// Gradient with respect to torch's weight `[out, in / groups, kh, kw]`, summed over the batch, from the stored input and
 /// the gradient `dy` of the output.
 pub fn conv_weight_gradient<T: Real>(shape: &Conv, numerics: Numerics, x: &[T], dy: &[T]) -> Buffer<T> {
-    if let Some([Kind::Same, _]) = shape.winograd(numerics) {
-        return winograd::weight_gradient([shape.channels, shape.input[0]], shape.shapes(), x, dy);
+    if let Some([kind, _]) = shape.winograd(numerics) {
+        return winograd::weight_gradient(kind, [shape.channels, shape.input[0]], shape.shapes(), x, dy);
     }
     let [outputs, inputs] = [shape.channels, shape.input[0]].map(|c| c / shape.groups);
     let mut weight = Buffer::take(outputs * shape.groups * inputs * shape.kernel[0] * shape.kernel[1]);
     for group in 0..shape.groups {
         let sums = group_gradient(shape, group, x, dy);
-        let width = outputs.next_multiple_of(PANEL);
-        for o in 0..outputs {
+        let (width, fan_in) = (outputs.next_multiple_of(PANEL), shape.fan_in());
+        let weight = &mut weight[group * outputs * fan_in..][..outputs * fan_in];
+        weight.par_chunks_exact_mut(fan_in).enumerate().for_each(|(o, weight)| {
             for p in 0..shape.patch() {
-                if let Some(i) = shape.weight_index(group, o, p) {
+                if let Some(i) = shape.weight_index(0, 0, p) {
                     weight[i] = sums[p * width + o];
                 }
             }
-        }
+        });
     }
     weight
 }
@@ -117,9 +118,9 @@ impl<T: Real> PanelRows<'_, T> {
     fn rows<V: Vector<Lane = T>, const R: usize>(self) {
         let Self { left, rights, plane, m, sums } = self;
         let width = sums.len() / PANEL;
-        let left = Rows { values: left, stride: PANEL };
+        let left = Rows::whole(left, PANEL);
         for (panel, right) in rights.chunks_exact(plane).enumerate() {
-            let right = Rows { values: &right[..m * PANEL], stride: PANEL };
+            let right = Rows::whole(&right[..m * PANEL], PANEL);
             for first in (0..PANEL).step_by(R) {
                 let tile = outer::<V, R>((left, first), (right, 0), m);
                 for (r, tile) in tile.into_iter().enumerate() {

@@ -80,6 +80,15 @@ impl<'a, T: Real> Finish<'a, T> {
         parts
     }
 
+    /// Asks for the cache lines of what will be put at `at`.
+    #[inline(always)]
+    pub(super) fn prefetch<V: Vector<Lane = T>>(&self, at: usize) {
+        V::prefetch(self.out.as_ptr().wrapping_add(at));
+        if let Addend::Value(value) = self.addend {
+            V::prefetch(value.as_ptr().wrapping_add(at));
+        }
+    }
+
     /// Puts one register of sums at `at` of the output, for channels from `channel` on.
     ///
     /// # Safety

@@ -3,8 +3,13 @@
 //! Every sum is one chain of multiply-adds in the order of the inner dimension, whatever the tile: a row has the same bits
 //! wherever it stands, and in registers of any length.
 
+use rayon::prelude::*;
+
 use super::vector::{Kernel, PANEL, Row, Vector, dispatch};
 use super::{Buffer, Finish, Real};
+
+/// Lines that one task packs at least.
+const LINES: usize = 256;
 
 /// A matrix `[k, n]` packed for the right-hand side of [`multiply`]: panels of 16 columns, each `[k][16]`.
 #[derive(Debug)]
@@ -16,16 +21,14 @@ pub(super) struct Panels<T: Real> {
 
 impl<T: Real> Panels<T> {
     /// Packs the matrix whose element in row `k`, column `n` is `at(k, n)`.
-    pub(super) fn pack(k: usize, n: usize, at: impl Fn(usize, usize) -> T) -> Self {
-        let mut data = Buffer::zeros(n.div_ceil(PANEL) * k * PANEL);
-        for (p, panel) in data.chunks_exact_mut((k * PANEL).max(1)).enumerate() {
-            let first = p * PANEL;
-            for (row, line) in panel.chunks_exact_mut(PANEL).enumerate() {
-                for (j, value) in line.iter_mut().take(n - first).enumerate() {
-                    *value = at(row, first + j);
-                }
+    pub(super) fn pack(k: usize, n: usize, at: impl Fn(usize, usize) -> T + Sync) -> Self {
+        let mut data = Buffer::take(n.div_ceil(PANEL) * k * PANEL);
+        data.par_chunks_exact_mut(PANEL).enumerate().with_min_len(LINES).for_each(|(i, line)| {
+            let (first, row) = (i / k * PANEL, i % k);
+            for (j, value) in line.iter_mut().enumerate() {
+                *value = if first + j < n { at(row, first + j) } else { T::ZERO };
             }
-        }
+        });
         Self { data, k, n }
     }
 
@@ -35,18 +38,43 @@ impl<T: Real> Panels<T> {
     }
 }
 
-/// A matrix in memory whose rows stand `stride` numbers apart.
+/// A matrix in memory. Its rows stand `stride` numbers apart, and each is `runs` pieces of equal length that stand `pitch`
+/// apart: the patches of an image are such a matrix, and need not be gathered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows<'a, T> {
     pub(super) values: &'a [T],
     pub(super) stride: usize,
+    pub(super) runs: usize,
+    pub(super) pitch: usize,
 }
 
 impl<'a, T> Rows<'a, T> {
+    /// Rows in one piece.
     #[inline(always)]
-    fn row(&self, row: usize, length: usize) -> &'a [T] {
-        &self.values[row * self.stride..][..length]
+    pub(super) fn whole(values: &'a [T], stride: usize) -> Self {
+        Self { values, stride, runs: 1, pitch: 0 }
     }
+
+    /// Are `m` rows of length `k` there?
+    #[inline(always)]
+    fn hold(&self, m: usize, k: usize) -> bool {
+        m == 0
+            || k.is_multiple_of(self.runs)
+                && (m - 1) * self.stride + (self.runs - 1) * self.pitch + k / self.runs <= self.values.len()
+    }
+}
+
+/// Runs `body` with the constant `R` that a height is, of those that registers hold.
+macro_rules! by_height {
+    ($v:ident, $height:expr, $r:ident => $body:expr) => {
+        by_height!($v, $height, $r => $body; 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    };
+    ($v:ident, $height:expr, $r:ident => $body:expr; $($n:literal)+) => {
+        match $height {
+            $($n if $n <= $v::ROWS => { const $r: usize = $n; $body })+
+            _ => unreachable!("no registers hold so many rows"),
+        }
+    };
 }
 
 /// `finish(rows * right)`, for `m` rows. The result's rows stand `stride` numbers apart and begin with column `first`.
@@ -80,90 +108,97 @@ pub(super) fn multiply<T: Real>(
 
 /// As [`multiply`], by given registers: `panels` are `[n / 16][k][16]`, of which the first `n` columns count.
 #[inline(always)]
-pub(super) fn multiply_with<V: Vector>(
+fn multiply_with<V: Vector>(
     rows: Rows<'_, V::Lane>,
     m: usize,
     (panels, k, n): (&[V::Lane], usize, usize),
     finish: &mut Finish<'_, V::Lane>,
     (stride, first): (usize, usize),
 ) {
+    assert!(rows.hold(m, k));
     for (p, panel) in panels.chunks_exact((k * PANEL).max(1)).enumerate() {
-        let place = Place { stride, column: first + p * PANEL, width: PANEL.min(n - p * PANEL) };
+        let (column, width) = (first + p * PANEL, PANEL.min(n - p * PANEL));
         let mut row = 0;
         while row < m {
-            let left = m - row;
-            row += match height::<V>(left) {
-                14 => multiply_tile::<V, 14>(rows, row, left, panel, finish, place),
-                12 => multiply_tile::<V, 12>(rows, row, left, panel, finish, place),
-                10 => multiply_tile::<V, 10>(rows, row, left, panel, finish, place),
-                8 => multiply_tile::<V, 8>(rows, row, left, panel, finish, place),
-                6 => multiply_tile::<V, 6>(rows, row, left, panel, finish, place),
-                4 => multiply_tile::<V, 4>(rows, row, left, panel, finish, place),
-                _ => multiply_tile::<V, 1>(rows, row, left, panel, finish, place),
-            };
+            let height = height::<V>(m - row);
+            by_height!(V, height, R => {
+                // SAFETY: the rows are there, as just checked.
+                let sums = unsafe { tile::<V, R>(rows, row, panel) };
+                for r in 0..R {
+                    finish.row::<V>((row + r) * stride + column, column, width, sums[r]);
+                }
+            });
+            row += height;
         }
     }
 }
 
-/// Rows of the next tile where `left` are left: even shares of them, as high as registers hold.
+/// Sums as they are: `out[m, n] = rows * panels`, with whole panels and without what [`Finish`] decides for each row. Many
+/// small products are Winograd's daily bread.
+pub(super) struct Product<'a, T> {
+    pub(super) rows: Rows<'a, T>,
+    pub(super) m: usize,
+    pub(super) panels: &'a [T],
+    pub(super) k: usize,
+    pub(super) out: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Product<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Lane = T>>(self) {
+        let Self { rows, m, panels, k, out } = self;
+        let n = panels.len() / k;
+        assert!(rows.hold(m, k) && panels.len() == n * k && n.is_multiple_of(PANEL) && out.len() >= m * n);
+        for (p, panel) in panels.chunks_exact(k * PANEL).enumerate() {
+            let mut row = 0;
+            while row < m {
+                let height = height::<V>(m - row);
+                by_height!(V, height, R => {
+                    // SAFETY: the rows are there, and `m` rows of `n` numbers of the output, as just checked.
+                    unsafe {
+                        let sums = tile::<V, R>(rows, row, panel);
+                        let to = out.as_mut_ptr().add(row * n + p * PANEL);
+                        for r in 0..R {
+                            sums[r].store(to.add(r * n));
+                        }
+                    }
+                });
+                row += height;
+            }
+        }
+    }
+}
+
+/// Rows of the next tile where `left` are left: even shares of them, as registers hold.
 #[inline(always)]
 fn height<V: Vector>(left: usize) -> usize {
-    let tiles = left.div_ceil(V::ROWS);
-    match (V::ROWS, left.div_ceil(tiles)) {
-        (14, 13..) => 14,
-        (14, 11..) => 12,
-        (14, 9..) => 10,
-        (14, 7..) => 8,
-        (6 | 14, 5..) => 6,
-        (_, 2..) => 4,
-        _ => 1,
-    }
+    left.div_ceil(left.div_ceil(V::ROWS))
 }
 
-/// Where a tile's sums go.
-#[derive(Clone, Copy)]
-struct Place {
-    stride: usize,
-    column: usize,
-    width: usize,
-}
-
+/// Sums of `R` rows, from `row` on, times one panel.
+///
+/// # Safety
+/// The rows must be there, as long as the panel is high.
 #[inline(always)]
-fn multiply_tile<V: Vector, const R: usize>(
+unsafe fn tile<V: Vector, const R: usize>(
     rows: Rows<'_, V::Lane>,
     row: usize,
-    left: usize,
     panel: &[V::Lane],
-    finish: &mut Finish<'_, V::Lane>,
-    place: Place,
-) -> usize {
-    let k = panel.len() / PANEL;
-    // A tile that reaches below the matrix repeats its last row and does not store it.
-    let mut lines: [&[V::Lane]; R] = [&[]; R];
-    for (r, line) in lines.iter_mut().enumerate() {
-        *line = rows.row(row + r.min(left - 1), k);
-    }
-    let sums = tile::<V, R>(lines, panel);
-    for (r, sums) in sums.into_iter().enumerate() {
-        if r < left {
-            finish.row::<V>((row + r) * place.stride + place.column, place.column, place.width, sums);
-        }
-    }
-    R
-}
-
-/// Sums of some rows times one panel.
-#[inline(always)]
-fn tile<V: Vector, const R: usize>(rows: [&[V::Lane]; R], panel: &[V::Lane]) -> [V::Row; R] {
-    let k = panel.len() / PANEL;
-    assert!(rows.iter().all(|row| row.len() >= k));
+) -> [V::Row; R] {
+    let length = panel.len() / PANEL / rows.runs;
     let mut sums = [V::Row::zero(); R];
-    for i in 0..k {
-        // SAFETY: the panel has `k` lines.
-        let line = unsafe { V::Row::load(panel.as_ptr().add(i * PANEL)) };
-        for r in 0..R {
-            // SAFETY: every row has `k` numbers, as just checked.
-            sums[r] = sums[r].grow(unsafe { *rows[r].get_unchecked(i) }, line);
+    for run in 0..rows.runs {
+        // SAFETY: the caller's promise; the panel has a line for every number of a row.
+        unsafe {
+            let lines = panel.as_ptr().add(run * length * PANEL);
+            let left = rows.values.as_ptr().add(row * rows.stride + run * rows.pitch);
+            for i in 0..length {
+                let line = V::Row::load(lines.add(i * PANEL));
+                for r in 0..R {
+                    sums[r] = sums[r].grow(*left.add(r * rows.stride + i), line);
+                }
+            }
         }
     }
     sums
@@ -209,7 +244,7 @@ mod tests {
     }
 
     fn rows<T>(values: &[T], stride: usize) -> Rows<'_, T> {
-        Rows { values, stride }
+        Rows::whole(values, stride)
     }
 
     #[test]

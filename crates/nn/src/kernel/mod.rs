@@ -16,6 +16,7 @@ mod conv;
 mod conv_gradient;
 mod finish;
 mod gemm;
+mod pixels;
 mod pointwise;
 mod pool;
 mod real;

@@ -32,6 +32,35 @@ pub trait Vector: Copy {
     /// # Safety
     /// There must be room for them.
     unsafe fn store(self, to: *mut Self::Lane);
+    /// Writes `LANES` numbers past the caches where the processor can: for what is not read soon. [`Self::fence`] must follow
+    /// before anybody reads them.
+    ///
+    /// # Safety
+    /// There must be room for them, at an address that is a multiple of their size, or of the size of a cache line.
+    #[inline(always)]
+    unsafe fn stream(self, to: *mut Self::Lane) {
+        // SAFETY: the caller's promise.
+        unsafe { self.store(to) }
+    }
+    /// Ends the writes of [`Self::stream`] on this thread.
+    #[inline(always)]
+    fn fence() {}
+    /// Transposes a block of 16 x 16: lines of `from` stand `stride` numbers apart, those of `to` 16.
+    ///
+    /// # Safety
+    /// Both must be there.
+    #[inline(always)]
+    unsafe fn transpose(from: *const Self::Lane, stride: usize, to: *mut Self::Lane) {
+        for i in 0..PANEL {
+            for j in 0..PANEL {
+                // SAFETY: the caller's promise.
+                unsafe { *to.add(j * PANEL + i) = *from.add(i * stride + j) };
+            }
+        }
+    }
+    /// Asks for the cache line at this address, which need not be anybody's.
+    #[inline(always)]
+    fn prefetch(_at: *const Self::Lane) {}
     /// `self + other`.
     fn add(self, other: Self) -> Self;
     /// `self - other`.
@@ -76,6 +105,11 @@ pub trait Row: Copy {
     /// # Safety
     /// There must be room for them.
     unsafe fn store(self, to: *mut Self::Lane);
+    /// As [`Vector::stream`].
+    ///
+    /// # Safety
+    /// There must be room for [`PANEL`] numbers, at an address that is a multiple of their size, or of the size of a cache line.
+    unsafe fn stream(self, to: *mut Self::Lane);
     /// `row * x + self`.
     fn grow(self, x: Self::Lane, row: Self) -> Self;
 }
@@ -102,6 +136,13 @@ impl<V: Vector, const N: usize> Row for [V; N] {
         for (i, v) in self.into_iter().enumerate() {
             // SAFETY: the caller's promise, for each part.
             unsafe { v.store(to.add(i * V::LANES)) }
+        }
+    }
+    #[inline(always)]
+    unsafe fn stream(self, to: *mut V::Lane) {
+        for (i, v) in self.into_iter().enumerate() {
+            // SAFETY: the caller's promise, for each part.
+            unsafe { v.stream(to.add(i * V::LANES)) }
         }
     }
     #[inline(always)]

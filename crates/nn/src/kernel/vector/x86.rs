@@ -4,15 +4,17 @@
 //! inside [`avx2`] and [`avx512`], which ask for the features.
 
 use std::arch::x86_64::{
-    __m256, __m512, _CMP_GT_OQ, _CMP_UNORD_Q, _mm_cmpeq_epi8, _mm_loadl_epi64, _mm_loadu_si128,
-    _mm_movemask_epi8, _mm_packus_epi16, _mm_packus_epi32, _mm_set1_epi8, _mm_storel_epi64, _mm_storeu_si128,
-    _mm256_add_ps, _mm256_and_ps, _mm256_and_si256, _mm256_blendv_ps, _mm256_castsi256_ps,
-    _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_cvtps_epi32, _mm256_extracti128_si256,
-    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_movemask_ps, _mm256_mul_ps, _mm256_or_ps,
-    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps,
-    _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8, _mm512_cvtps_epi32, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_set1_ps,
-    _mm512_setzero_ps, _mm512_storeu_ps, _mm512_sub_ps,
+    __m256, __m512, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_HINT_T0, _mm_cmpeq_epi8, _mm_loadl_epi64, _mm_loadu_si128,
+    _mm_movemask_epi8, _mm_packus_epi16, _mm_packus_epi32, _mm_prefetch, _mm_set1_epi8, _mm_sfence,
+    _mm_storel_epi64, _mm_storeu_si128, _mm256_add_ps, _mm256_and_ps, _mm256_and_si256, _mm256_blendv_ps,
+    _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_cvtps_epi32,
+    _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_movemask_ps,
+    _mm256_mul_ps, _mm256_or_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_ps,
+    _mm256_storeu_ps, _mm256_stream_ps, _mm256_sub_ps, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd,
+    _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8, _mm512_cvtps_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_mask_blend_ps, _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_set1_ps,
+    _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_storeu_ps, _mm512_stream_ps, _mm512_sub_ps,
+    _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 
 use super::{Kernel, Vector};
@@ -61,6 +63,19 @@ impl Vector for Avx2 {
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         unsafe { _mm256_storeu_ps(to, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn stream(self, to: *mut f32) {
+        debug_assert!(to.cast::<__m256>().is_aligned());
+        unsafe { _mm256_stream_ps(to, self.0) }
+    }
+    #[inline(always)]
+    fn fence() {
+        unsafe { _mm_sfence() }
+    }
+    #[inline(always)]
+    fn prefetch(at: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {
@@ -137,6 +152,54 @@ impl Vector for Avx512 {
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         unsafe { _mm512_storeu_ps(to, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn stream(self, to: *mut f32) {
+        debug_assert!(to.cast::<__m512>().is_aligned());
+        unsafe { _mm512_stream_ps(to, self.0) }
+    }
+    #[inline(always)]
+    fn fence() {
+        unsafe { _mm_sfence() }
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, stride: usize, to: *mut f32) {
+        unsafe {
+            let mut a = [_mm512_setzero_ps(); 16];
+            let mut b = a;
+            for i in 0..16 {
+                a[i] = _mm512_loadu_ps(from.add(i * stride));
+            }
+            // Pairs of lines, then pairs of pairs: 4 x 4 blocks, each within a quarter of a register.
+            for i in (0..16).step_by(2) {
+                b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
+                b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+            }
+            for i in (0..16).step_by(4) {
+                for k in 0..2 {
+                    let (x, y) = (_mm512_castps_pd(b[i + k]), _mm512_castps_pd(b[i + 2 + k]));
+                    a[i + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(x, y));
+                    a[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
+                }
+            }
+            // Quarters to their places.
+            for k in 0..4 {
+                b[k] = _mm512_shuffle_f32x4::<0x88>(a[k], a[k + 4]);
+                b[k + 4] = _mm512_shuffle_f32x4::<0xdd>(a[k], a[k + 4]);
+                b[k + 8] = _mm512_shuffle_f32x4::<0x88>(a[k + 8], a[k + 12]);
+                b[k + 12] = _mm512_shuffle_f32x4::<0xdd>(a[k + 8], a[k + 12]);
+            }
+            for k in 0..4 {
+                _mm512_storeu_ps(to.add(k * 16), _mm512_shuffle_f32x4::<0x88>(b[k], b[k + 8]));
+                _mm512_storeu_ps(to.add((k + 8) * 16), _mm512_shuffle_f32x4::<0xdd>(b[k], b[k + 8]));
+                _mm512_storeu_ps(to.add((k + 4) * 16), _mm512_shuffle_f32x4::<0x88>(b[k + 4], b[k + 12]));
+                _mm512_storeu_ps(to.add((k + 12) * 16), _mm512_shuffle_f32x4::<0xdd>(b[k + 4], b[k + 12]));
+            }
+        }
+    }
+    #[inline(always)]
+    fn prefetch(at: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {

@@ -8,6 +8,9 @@ use super::super::{Buffer, Real};
 use super::Kind;
 use super::tiling::{Down, FILTERS, Same, Tiling, Up};
 
+/// Bytes of filters above which they are written past the caches, where they would not stay.
+const STREAMED: usize = 8 << 20;
+
 /// Transformed filters, `[36][n / 16][c][16]` for `c` stored input and `n` stored output channels.
 #[derive(Debug)]
 pub(in super::super) struct Filters<T: Real> {
@@ -31,10 +34,11 @@ impl<T: Real> Filters<T> {
     pub(in super::super) fn pack(kind: Kind, weight: Weight<'_, T>, gradient: bool) -> Self {
         let [out, into] = weight.channels.map(|c| c.next_multiple_of(PANEL));
         let (c, n) = if gradient { (out, into) } else { (into, out) };
-        let mut data = Buffer::zeros(FILTERS * FILTERS * c * n);
+        let mut data = Buffer::take(FILTERS * FILTERS * c * n);
+        let streams = data.len() * size_of::<T>() > STREAMED;
         let panels = across(&mut data, c * n, c * PANEL);
         panels.into_par_iter().enumerate().for_each(|(panel, planes)| {
-            dispatch(Pack { kind, weight, gradient, panel, planes });
+            dispatch(Pack { kind, weight, gradient, panel, planes, streams });
         });
         Self { data, kind, c, n }
     }
@@ -50,13 +54,14 @@ struct Pack<'a, T> {
     gradient: bool,
     panel: usize,
     planes: Vec<&'a mut [T]>,
+    streams: bool,
 }
 
 impl<T: Real> Kernel<T> for Pack<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector<Lane = T>>(self) {
-        let Self { kind, weight, gradient, panel, mut planes } = self;
+        let Self { kind, weight, gradient, panel, mut planes, streams } = self;
         let g = match kind {
             Kind::Same => Same::FILTER,
             Kind::Down => Down::FILTER,
@@ -91,10 +96,20 @@ impl<T: Real> Kernel<T> for Pack<'_, T> {
                         line = line.grow(g[b][x], *row);
                     }
                     let to = &mut planes[a * FILTERS + b][c * PANEL..][..PANEL];
-                    // SAFETY: there are `PANEL` numbers.
-                    unsafe { line.store(to.as_mut_ptr()) };
+                    // SAFETY: there are `PANEL` numbers, and lines of panels begin where a buffer does, or whole lines after.
+                    unsafe {
+                        if streams {
+                            line.stream(to.as_mut_ptr());
+                        } else {
+                            line.store(to.as_mut_ptr());
+                        }
+                    }
                 }
             }
+        }
+        V::fence();
+        for plane in planes {
+            plane[sums * PANEL..].fill(T::ZERO);
         }
     }
 }

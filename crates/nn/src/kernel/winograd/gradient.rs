@@ -1,4 +1,4 @@
-//! The gradient of a 3 x 3 filter at stride 1: `G^T [sum over tiles of (B^T x B) * (A y A^T)] G`.
+//! The gradient of a 3 x 3 filter at stride 1 or 2: `G^T [sum over tiles of (B^T x B) * (A y A^T)] G`.
 
 use rayon::prelude::*;
 
@@ -7,18 +7,19 @@ use super::super::gemm::{Rows, outer};
 use super::super::vector::{Kernel, PANEL, Row, Vector, dispatch};
 use super::super::{Buffer, Real};
 use super::rows::{Layout, input_row};
-use super::tiling::{FILTERS, Same, same_gradient, taps};
+use super::tiling::{Down, FILTERS, Same, Tiling, taps};
 use super::{Kind, Shapes, zero_row};
 
-/// Points of both axes.
-const POINTS: usize = FILTERS * FILTERS;
 /// Bytes of scratch memory of the tiles that are transformed together: part of the result's definition, like every order of
 /// summation.
-const BLOCK: usize = 4 << 20;
+const BLOCK: usize = 2 << 20;
+/// Tiles that are transformed together at least: their sums go through [`taps`], which must not cost more than they do.
+const TILES: usize = 64;
 
 /// Gradient of torch's weight `[out, in, 3, 3]` with true `channels` [out, in], from stored `x` and the gradient `dy` of the
-/// convolution's output.
+/// convolution's output. `kind` is that of the forward pass.
 pub(in super::super) fn weight_gradient<T: Real>(
+    kind: Kind,
     channels: [usize; 2],
     shapes: Shapes,
     x: &[T],
@@ -27,46 +28,57 @@ pub(in super::super) fn weight_gradient<T: Real>(
     let ([c, ..], [n, ..]) = (shapes.input, shapes.output);
     let samples = x.len() / shapes.input.iter().product::<usize>();
     assert_eq!(dy.len(), samples * shapes.output.iter().product::<usize>());
-    let [tile_rows, columns] = shapes.tiles(Kind::Same);
+    let [tile_rows, columns] = shapes.tiles(kind);
     let all = samples * tile_rows;
-    let most = BLOCK / (POINTS * columns * (c + n) * size_of::<T>());
-    let block = most.max(1).min(all.max(1));
-    let (panels_c, panels_n) = (c / PANEL, n / PANEL);
+    let points = kind.points();
+    let most = (BLOCK / (points * (c + n) * size_of::<T>())).max(TILES) / columns;
+    // Blocks of equal size: a small one at the end would cost as much as a large one.
+    let block = all.div_ceil(all.div_ceil(most.max(1)).max(1)).max(1);
+    let panels = [c / PANEL, n / PANEL];
     // For every pair of panels nine taps of 16 x 16 channels.
-    let mut sums = Buffer::zeros(panels_c * panels_n * PANEL * 9 * PANEL);
-    let size = POINTS * (c + n) * block * columns;
+    let mut sums = Buffer::zeros(panels[0] * panels[1] * PANEL * 9 * PANEL);
+    let size = points * (panels[0] + panels[1]) * plane(block * columns);
     let mut scratch = Buffer::take(size + zero_row(&shapes));
     let (zeros, scratch) = scratch.split_at_mut(zero_row(&shapes));
     zeros.fill(T::ZERO);
     let zeros = &*zeros;
+    // Few pairs are cut in two, so that two threads have work.
+    let rows = if panels[0] * panels[1] < 4 { PANEL / 2 } else { PANEL };
     for start in (0..all).step_by(block) {
-        let rows = block.min(all - start);
-        let tiles = rows * columns;
-        let (xs, rest) = scratch.split_at_mut(POINTS * tiles * c);
-        let ys = &mut rest[..POINTS * tiles * n];
-        let (mut x_rows, mut y_rows) = (strips(xs, tiles, columns, rows), strips(ys, tiles, columns, rows));
+        let count = block.min(all - start);
+        let tiles = count * columns;
+        let (xs, rest) = scratch.split_at_mut(points * panels[0] * plane(tiles));
+        let ys = &mut rest[..points * panels[1] * plane(tiles)];
+        let (mut x_rows, mut y_rows) = (strips(xs, tiles, columns, count), strips(ys, tiles, columns, count));
         x_rows.par_iter_mut().zip(&mut y_rows).enumerate().for_each(|(i, (x_planes, y_planes))| {
             let row = start + i;
-            dispatch(Transform { shapes, tile_rows, x, dy, row, zeros, x_planes, y_planes });
+            dispatch(Transform { kind, shapes, tile_rows, x, dy, row, zeros, x_planes, y_planes });
         });
         drop((x_rows, y_rows));
         let (xs, ys) = (&*xs, &*ys);
-        sums.par_chunks_exact_mut(PANEL * 9 * PANEL).enumerate().for_each(|(pair, sums)| {
-            dispatch(Pair { xs, ys, tiles, panels: [panels_c, panels_n], which: pair, sums });
+        sums.par_chunks_exact_mut(rows * 9 * PANEL).enumerate().for_each(|(i, sums)| {
+            let (pair, first) = (i * rows / PANEL, i * rows % PANEL);
+            dispatch(Pair { kind, xs, ys, tiles, panels, pair, first, sums });
         });
     }
-    in_torch_order(channels, panels_n, &sums)
+    in_torch_order(channels, panels[1], &sums)
 }
 
-/// Of planes `[panels][tiles][16]` (one after the other, 36 points each of some panels), the strips that belong to each of
-/// `rows` tile rows: by point, then by panel.
+/// Numbers from one plane to the next: a line more than it has, since all points' numbers of a tile are written together, and
+/// would else fall on the same few lines of the cache.
+fn plane(tiles: usize) -> usize {
+    (tiles + 1) * PANEL
+}
+
+/// Of planes `[points][panels][tiles][16]`, the strips that belong to each of `rows` tile rows: by point, then by panel.
 fn strips<T>(planes: &mut [T], tiles: usize, columns: usize, rows: usize) -> Vec<Vec<&mut [T]>> {
-    let mut strips = across(planes, tiles * PANEL, columns * PANEL);
+    let mut strips = across(planes, plane(tiles), columns * PANEL);
     strips.truncate(rows);
     strips
 }
 
 struct Transform<'a, 'x, T> {
+    kind: Kind,
     shapes: Shapes,
     tile_rows: usize,
     x: &'a [T],
@@ -81,15 +93,26 @@ impl<T: Real> Kernel<T> for Transform<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector<Lane = T>>(self) {
-        let Self { shapes, tile_rows, x, dy, row, zeros, x_planes, y_planes } = self;
-        input_row::<V, Same, 6, 6, 4>(&shapes, tile_rows, x, row, zeros, x_planes, Layout::Panels);
-        gradient_row::<V>(&shapes, tile_rows, dy, row, y_planes);
+        match self.kind {
+            Kind::Same => self.tiled::<V, Same, 6, 6>(),
+            Kind::Down => self.tiled::<V, Down, 9, 9>(),
+            Kind::Up => unreachable!("no forward pass is of that kind"),
+        }
+    }
+}
+
+impl<T: Real> Transform<'_, '_, T> {
+    #[inline(always)]
+    fn tiled<V: Vector<Lane = T>, X: Tiling<P, D, 4>, const P: usize, const D: usize>(self) {
+        let Self { shapes, tile_rows, x, dy, row, zeros, x_planes, y_planes, .. } = self;
+        input_row::<V, X, P, D, 4>(&shapes, tile_rows, x, row, zeros, x_planes, Layout::Panels);
+        gradient_row::<V, X, P, D>(&shapes, tile_rows, dy, row, y_planes);
     }
 }
 
 /// Transforms one tile row of gradients into strips of the planes.
 #[inline(always)]
-fn gradient_row<V: Vector>(
+fn gradient_row<V: Vector, X: Tiling<P, D, 4>, const P: usize, const D: usize>(
     shapes: &Shapes,
     tile_rows: usize,
     dy: &[V::Lane],
@@ -101,32 +124,34 @@ fn gradient_row<V: Vector>(
     let first = row % tile_rows * 4;
     let columns = w.div_ceil(4);
     let panels = n / PANEL;
-    assert!(planes.len() == POINTS * panels && planes.iter().all(|plane| plane.len() >= columns * PANEL));
+    assert!(planes.len() == P * P * panels && planes.iter().all(|plane| plane.len() >= columns * PANEL));
     for column in 0..columns {
         for channel in (0..n).step_by(V::LANES) {
-            let mut points = [[V::splat(V::Lane::ZERO); 4]; FILTERS];
+            let mut points = [[V::splat(V::Lane::ZERO); 4]; P];
             for i in 0..4 {
                 let at = column * 4 + i;
                 if at < w {
                     let mut patch = [V::splat(V::Lane::ZERO); 4];
                     for y in 0..4 {
+                        // Of the next tile row.
+                        V::prefetch(sample.as_ptr().wrapping_add(((first + 4 + y) * w + at) * n + channel));
                         if first + y < h {
                             // SAFETY: row and position are inside the sample, and `n` is a multiple of the lanes.
                             patch[y] =
                                 unsafe { V::load(sample.as_ptr().add(((first + y) * w + at) * n + channel)) };
                         }
                     }
-                    let transformed = same_gradient(patch);
-                    for y in 0..FILTERS {
+                    let transformed = X::gradient(patch);
+                    for y in 0..P {
                         points[y][i] = transformed[y];
                     }
                 }
             }
             let (panel, at) = (channel / PANEL, column * PANEL + channel % PANEL);
-            for y in 0..FILTERS {
-                let transformed = same_gradient(points[y]);
-                for i in 0..FILTERS {
-                    let plane = &mut planes[(y * FILTERS + i) * panels + panel];
+            for y in 0..P {
+                let transformed = X::gradient(points[y]);
+                for i in 0..P {
+                    let plane = &mut planes[(y * P + i) * panels + panel];
                     // SAFETY: every strip holds a panel for each tile of the row, as checked above.
                     unsafe { transformed[i].store(plane.as_mut_ptr().add(at)) };
                 }
@@ -135,13 +160,17 @@ fn gradient_row<V: Vector>(
     }
 }
 
-/// One pair of panels: input channels by output channels.
+/// One pair of panels, input channels by output channels, or some of its rows.
 struct Pair<'a, T> {
+    kind: Kind,
     xs: &'a [T],
     ys: &'a [T],
     tiles: usize,
     panels: [usize; 2],
-    which: usize,
+    pair: usize,
+    /// The first row.
+    first: usize,
+    /// `[rows][9][16]`.
     sums: &'a mut [T],
 }
 
@@ -149,41 +178,58 @@ impl<T: Real> Kernel<T> for Pair<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector<Lane = T>>(self) {
-        // As many rows as registers hold, and as divide a panel.
-        if V::ROWS >= 8 { self.rows::<V, 8>() } else { self.rows::<V, 4>() }
+        // As many rows as registers hold.
+        let rows = self.sums.len() / (9 * PANEL);
+        match self.kind {
+            Kind::Up => unreachable!("no forward pass is of that kind"),
+            Kind::Same if V::ROWS > 8 && rows == PANEL => self.rows::<V, Same, 6, 6, PANEL>(),
+            Kind::Down if V::ROWS > 8 && rows == PANEL => self.rows::<V, Down, 9, 9, PANEL>(),
+            Kind::Same if V::ROWS > 8 => self.rows::<V, Same, 6, 6, 8>(),
+            Kind::Down if V::ROWS > 8 => self.rows::<V, Down, 9, 9, 8>(),
+            Kind::Same => self.rows::<V, Same, 6, 6, 4>(),
+            Kind::Down => self.rows::<V, Down, 9, 9, 4>(),
+        }
     }
 }
 
 impl<T: Real> Pair<'_, T> {
     #[inline(always)]
-    fn rows<V: Vector<Lane = T>, const R: usize>(self) {
-        let Self { xs, ys, tiles, panels, which, sums } = self;
-        let (panel_x, panel_y) = (which / panels[1], which % panels[1]);
-        let strip = tiles * PANEL;
-        let mut points = [[V::Row::zero(); R]; POINTS];
-        for first in (0..PANEL).step_by(R) {
-            for (p, sums) in points.iter_mut().enumerate() {
-                let x = Rows { values: &xs[(p * panels[0] + panel_x) * strip..][..strip], stride: PANEL };
-                let y = Rows { values: &ys[(p * panels[1] + panel_y) * strip..][..strip], stride: PANEL };
-                *sums = outer::<V, R>((x, first), (y, 0), tiles);
+    fn rows<V, X, const P: usize, const D: usize, const R: usize>(self)
+    where
+        V: Vector<Lane = T>,
+        X: Tiling<P, D, 4>,
+    {
+        let Self { xs, ys, tiles, panels, pair, first, sums, .. } = self;
+        let (panel_x, panel_y) = (pair / panels[1], pair % panels[1]);
+        for (part, sums) in sums.chunks_exact_mut(R * 9 * PANEL).enumerate() {
+            // Points that share a filter are one sum.
+            let mut points = [[V::Row::zero(); R]; FILTERS * FILTERS];
+            for p in 0..P * P {
+                let x = Rows::whole(&xs[(p * panels[0] + panel_x) * plane(tiles)..], PANEL);
+                let y = Rows::whole(&ys[(p * panels[1] + panel_y) * plane(tiles)..], PANEL);
+                let tile = outer::<V, R>((x, first + part * R), (y, 0), tiles);
+                let which = (p / P).min(FILTERS - 1) * FILTERS + (p % P).min(FILTERS - 1);
+                for r in 0..R {
+                    points[which][r] = points[which][r].grow(T::from_f64(1.0), tile[r]);
+                }
             }
             for r in 0..R {
-                let sums = &mut sums[(first + r) * 9 * PANEL..][..9 * PANEL];
-                for part in (0..PANEL).step_by(V::LANES) {
+                let sums = &mut sums[r * 9 * PANEL..][..9 * PANEL];
+                for lane in (0..PANEL).step_by(V::LANES) {
                     let mut lines = [[V::splat(T::ZERO); FILTERS]; 3];
                     for i in 0..FILTERS {
                         let mut column = [V::splat(T::ZERO); FILTERS];
                         for y in 0..FILTERS {
-                            column[y] = lanes::<V>(&points[y * FILTERS + i][r], part);
+                            column[y] = lanes::<V>(&points[y * FILTERS + i][r], lane);
                         }
-                        let transformed = taps::<V>(column);
+                        let transformed = taps(&X::FILTER, column);
                         for y in 0..3 {
                             lines[y][i] = transformed[y];
                         }
                     }
                     for (y, line) in lines.into_iter().enumerate() {
-                        for (i, tap) in taps::<V>(line).into_iter().enumerate() {
-                            let to = &mut sums[(y * 3 + i) * PANEL + part..][..V::LANES];
+                        for (i, tap) in taps(&X::FILTER, line).into_iter().enumerate() {
+                            let to = &mut sums[(y * 3 + i) * PANEL + lane..][..V::LANES];
                             // SAFETY: there are so many lanes, read and written.
                             unsafe { V::load(to.as_ptr()).add(tap).store(to.as_mut_ptr()) };
                         }
@@ -194,14 +240,14 @@ impl<T: Real> Pair<'_, T> {
     }
 }
 
-/// The lanes of a row from `part` on.
+/// The lanes of a row from `lane` on.
 #[inline(always)]
-fn lanes<V: Vector>(row: &V::Row, part: usize) -> V {
+fn lanes<V: Vector>(row: &V::Row, lane: usize) -> V {
     let mut line = [V::Lane::ZERO; PANEL];
-    // SAFETY: a line is `PANEL` numbers, and `part` a multiple of the lanes below that.
+    // SAFETY: a line is `PANEL` numbers, and `lane` a multiple of the lanes below that.
     unsafe {
         row.store(line.as_mut_ptr());
-        V::load(line.as_ptr().add(part))
+        V::load(line.as_ptr().add(lane))
     }
 }
 

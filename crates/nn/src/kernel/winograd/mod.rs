@@ -16,7 +16,7 @@ use self::filters::filter_of;
 use self::rows::{Layout, input_row, output_row};
 use self::tiling::{Down, Same, Tiling, Up};
 use super::buffer::across;
-use super::gemm::{Rows, multiply_with};
+use super::gemm::{Product, Rows};
 use super::vector::{Kernel, PANEL, Vector, dispatch};
 use super::{Buffer, Finish, Real};
 
@@ -200,7 +200,7 @@ impl<T: Real> Block<'_, '_, T> {
         }
         let points = inputs.chunks_exact(input_plane).zip(sums.chunks_exact_mut(sum_plane));
         for (p, (inputs, sums)) in points.enumerate() {
-            point::<V>(filters, filter_of::<T, P>(filters, p), &inputs[..tiles * c], sums);
+            point(filters, filter_of::<T, P>(filters, p), &inputs[..tiles * c], sums);
         }
         let mut out = 0;
         for row in rows.0..rows.1 {
@@ -213,15 +213,9 @@ impl<T: Real> Block<'_, '_, T> {
 
 /// The product of one point: `[tiles, c]` times its filter.
 #[inline(always)]
-fn point<V: Vector>(
-    filters: &Filters<V::Lane>,
-    filter: &[V::Lane],
-    inputs: &[V::Lane],
-    sums: &mut [V::Lane],
-) {
-    let (c, n) = (filters.c, filters.n);
-    let rows = Rows { values: inputs, stride: c };
-    multiply_with::<V>(rows, inputs.len() / c, (filter, c, n), &mut Finish::plain(sums), (n, 0));
+fn point<T: Real>(filters: &Filters<T>, panels: &[T], inputs: &[T], out: &mut [T]) {
+    let k = filters.c;
+    dispatch(Product { rows: Rows::whole(inputs, k), m: inputs.len() / k, panels, k, out });
 }
 
 /// Some tile rows by all threads: the filters are too large for one core's cache, so each point's go to one thread.
@@ -248,9 +242,13 @@ fn shared_block<T: Real>(
         dispatch(Input { kind, shapes, tile_rows, x, row: rows.0 + i, zeros, planes });
     });
     let inputs = &*inputs;
-    sums.par_chunks_exact_mut(sum_plane).enumerate().for_each(|(point, sums)| {
-        let inputs = &inputs[point * input_plane..][..tiles * c];
-        dispatch(Point { filters, which: point, inputs, sums });
+    sums.par_chunks_exact_mut(sum_plane).enumerate().for_each(|(which, sums)| {
+        let inputs = &inputs[which * input_plane..][..tiles * c];
+        let filter = match kind {
+            Kind::Same => filter_of::<T, 6>(filters, which),
+            Kind::Down | Kind::Up => filter_of::<T, 9>(filters, which),
+        };
+        point(filters, filter, inputs, sums);
     });
     let sums = &*sums;
     let parts = finish.parts((rows.0..rows.1).map(|row| shapes.covers(kind, row)));
@@ -281,26 +279,6 @@ impl<T: Real> Kernel<T> for Input<'_, '_, T> {
             Kind::Down => input_row::<V, Down, 9, 9, 4>(&shapes, tile_rows, x, row, zeros, planes, layout),
             Kind::Up => input_row::<V, Up, 9, 5, 8>(&shapes, tile_rows, x, row, zeros, planes, layout),
         }
-    }
-}
-
-struct Point<'a, T: Real> {
-    filters: &'a Filters<T>,
-    which: usize,
-    inputs: &'a [T],
-    sums: &'a mut [T],
-}
-
-impl<T: Real> Kernel<T> for Point<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<V: Vector<Lane = T>>(self) {
-        let Self { filters, which, inputs, sums } = self;
-        let filter = match filters.kind {
-            Kind::Same => filter_of::<T, 6>(filters, which),
-            Kind::Down | Kind::Up => filter_of::<T, 9>(filters, which),
-        };
-        point::<V>(filters, filter, inputs, sums);
     }
 }
 

@@ -59,6 +59,12 @@ pub(super) fn input_row<V: Vector, X: Tiling<P, D, O>, const P: usize, const D: 
                         // SAFETY: a line has `w` positions of `c` channels, and `c` is a multiple of the lanes.
                         patch[y] = unsafe { V::load(lines[y].as_ptr().add(at * c + channel)) };
                     }
+                    if i >= D - X::STEP {
+                        // What the next tile row reads that this one does not: it comes from afar.
+                        for y in D..D + X::STEP {
+                            V::prefetch(sample.as_ptr().wrapping_add(((top + y) * w + at) * c + channel));
+                        }
+                    }
                 }
                 points.write(X::input(patch));
             }
@@ -116,6 +122,10 @@ pub(super) fn output_row<V: Vector, X: Tiling<P, D, O>, const P: usize, const D:
             }
             for y in 0..O {
                 if y < height {
+                    for i in 0..O {
+                        // Of the next tile row.
+                        finish.prefetch::<V>(out + ((y + O) * w + column * O + i) * n + channel);
+                    }
                     let mut points = [V::splat(V::Lane::ZERO); P];
                     for i in 0..P {
                         // SAFETY: written above.

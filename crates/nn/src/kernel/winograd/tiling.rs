@@ -21,6 +21,8 @@ pub(super) trait Tiling<const P: usize, const D: usize, const O: usize> {
     fn input<V: Vector>(d: [V; D]) -> [V; P];
     /// Points to outputs.
     fn output<V: Vector>(m: [V; P]) -> [V; O];
+    /// The transpose of [`Self::output`]: outputs' gradients to points, for the gradient of the filter.
+    fn gradient<V: Vector>(y: [V; O]) -> [V; P];
 }
 
 #[inline(always)]
@@ -69,6 +71,14 @@ impl Tiling<6, 6, 4> for Same {
             eight.fma(far_difference, difference).add(m[5]),
         ]
     }
+
+    #[inline(always)]
+    fn gradient<V: Vector>(y: [V; 4]) -> [V; 6] {
+        let (two, four, eight) = (number::<V>(2.0), number::<V>(4.0), number::<V>(8.0));
+        let (even, odd) = (y[0].add(y[2]), y[1].add(y[3]));
+        let (far_even, far_odd) = (four.fma(y[2], y[0]), eight.fma(y[3], two.mul(y[1])));
+        [y[0], even.add(odd), even.sub(odd), far_even.add(far_odd), far_even.sub(far_odd), y[3]]
+    }
 }
 
 /// Patch to points of F(4, 2) at 0, 1, -1, 2 and infinity.
@@ -91,6 +101,15 @@ fn two_taps_output<V: Vector>([a, b, c, d, e]: [V; 5]) -> [V; 4] {
     let (two, four, eight) = (number::<V>(2.0), number::<V>(4.0), number::<V>(8.0));
     let (sum, difference) = (b.add(c), b.sub(c));
     [a.add(sum).add(d), two.fma(d, difference), four.fma(d, sum), eight.fma(d, difference).add(e)]
+}
+
+/// The transpose of [`two_taps_output`].
+#[inline(always)]
+fn two_taps_gradient<V: Vector>(y: [V; 4]) -> [V; 5] {
+    let (two, four, eight) = (number::<V>(2.0), number::<V>(4.0), number::<V>(8.0));
+    let (even, odd) = (y[0].add(y[2]), y[1].add(y[3]));
+    let (far_even, far_odd) = (four.fma(y[2], y[0]), eight.fma(y[3], two.mul(y[1])));
+    [y[0], even.add(odd), even.sub(odd), far_even.add(far_odd), y[3]]
 }
 
 /// Stride 2 on an even length: the outer taps meet the odd positions, the middle one the even ones. F(4, 2) and four plain
@@ -120,6 +139,12 @@ impl Tiling<9, 9, 4> for Down {
         let [a, b, c, d] = two_taps_output([m[0], m[1], m[2], m[3], m[4]]);
         [a.add(m[5]), b.add(m[6]), c.add(m[7]), d.add(m[8])]
     }
+
+    #[inline(always)]
+    fn gradient<V: Vector>(y: [V; 4]) -> [V; 9] {
+        let [a, b, c, d, e] = two_taps_gradient(y);
+        [a, b, c, d, e, y[0], y[1], y[2], y[3]]
+    }
 }
 
 /// The transpose of [`Down`]: gradients at half the length give those of the input, 8 of 5.
@@ -148,26 +173,22 @@ impl Tiling<9, 5, 8> for Up {
         let [a, b, c, d] = two_taps_output([m[0], m[1], m[2], m[3], m[4]]);
         [m[5], a, m[6], b, m[7], c, m[8], d]
     }
+
+    #[inline(always)]
+    fn gradient<V: Vector>(y: [V; 8]) -> [V; 9] {
+        let [a, b, c, d, e] = two_taps_gradient([y[1], y[3], y[5], y[7]]);
+        [a, b, c, d, e, y[0], y[2], y[4], y[6]]
+    }
 }
 
-/// The transpose of [`Same::output`]: four gradients to six points, for the gradient of the filter.
+/// The transpose of a filter's map: six points to three taps.
 #[inline(always)]
-pub(super) fn same_gradient<V: Vector>(y: [V; 4]) -> [V; 6] {
-    let (two, four, eight) = (number::<V>(2.0), number::<V>(4.0), number::<V>(8.0));
-    let (even, odd) = (y[0].add(y[2]), y[1].add(y[3]));
-    let (far_even, far_odd) = (four.fma(y[2], y[0]), eight.fma(y[3], two.mul(y[1])));
-    [y[0], even.add(odd), even.sub(odd), far_even.add(far_odd), far_even.sub(far_odd), y[3]]
-}
-
-/// The transpose of the filter's map: six points to three taps.
-#[inline(always)]
-pub(super) fn taps<V: Vector>(m: [V; FILTERS]) -> [V; 3] {
-    let g = Same::FILTER;
+pub(super) fn taps<V: Vector>(filter: &[[f64; 3]; FILTERS], m: [V; FILTERS]) -> [V; 3] {
     let mut taps = [m[0]; 3];
     for tap in 0..3 {
-        let mut sum = number::<V>(g[0][tap]).mul(m[0]);
+        let mut sum = number::<V>(filter[0][tap]).mul(m[0]);
         for a in 1..FILTERS {
-            sum = number::<V>(g[a][tap]).fma(m[a], sum);
+            sum = number::<V>(filter[a][tap]).fma(m[a], sum);
         }
         taps[tap] = sum;
     }
