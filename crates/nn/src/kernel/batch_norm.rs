@@ -102,6 +102,9 @@ pub fn batch_norm<T: Real>(x: &[T], moments: &Moments, weight: &[T], bias: &[T],
 
 /// Gradients of [`batch_norm`]: that of the input goes to `finish`, if it is wanted; those of weight and bias are returned. `own`:
 /// the moments were those of `x` itself, so that its gradient passes through them.
+///
+/// # Panics
+/// If lengths do not match.
 pub fn batch_norm_gradients<T: Real>(
     x: &[T],
     (moments, own): (&Moments, bool),

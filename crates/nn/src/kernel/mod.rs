@@ -14,6 +14,7 @@ mod batch_norm;
 mod buffer;
 mod conv;
 mod conv_gradient;
+mod conv_pass;
 mod finish;
 mod gemm;
 mod pixels;
@@ -29,8 +30,9 @@ pub use average::{average_pool, average_pool_gradient, global_average, global_av
 pub(crate) use batch_norm::EPSILON;
 pub use batch_norm::{Moments, batch_norm, batch_norm_gradients, moments};
 pub use buffer::{Buffer, Element};
-pub use conv::{Conv, ConvBackward, ConvForward, Numerics, stored};
+pub use conv::{Conv, Numerics, stored};
 pub use conv_gradient::{column_sums, conv_weight_gradient};
+pub use conv_pass::{ConvBackward, ConvForward};
 pub use finish::{Addend, Finish};
 pub use pointwise::{affine, normalize, normalize_gradient, pass};
 pub use pool::{NO_GRADIENT, Pool, max_pool, max_pool_gradient};
