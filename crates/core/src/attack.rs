@@ -5,13 +5,12 @@ use std::fmt::Debug;
 use candle_core::{DType, Tensor};
 use temper_data::Rng;
 
-use crate::search::replace;
-use crate::{Ball, Chosen, Error, Norm, Result, TOLERANCE, Victim};
+use crate::{Ball, Chosen, Error, Norm, Result, TOLERANCE, Victim, rows};
 
 /// A way to perturb images so that a network errs.
 pub trait Attack: Debug + Send + Sync {
-    /// `Some(norm)`: searches the smallest perturbation and ignores radii; what does not fit the radius then counts as
-    /// not broken.
+    /// `Some(norm)`: searches the smallest perturbation and ignores radii; what is not misclassified, or does not fit the
+    /// radius, then counts as not broken.
     fn minimal(&self) -> Option<Norm> {
         None
     }
@@ -24,7 +23,8 @@ pub trait Attack: Debug + Send + Sync {
 /// An attack's result after its checks.
 #[derive(Debug, Clone)]
 pub struct Perturbed {
-    /// `[n, c, h, w]`, inside ball and box. Where a minimum-norm attack needed more than the radius: the clean image.
+    /// `[n, c, h, w]`, inside ball and box. Where a minimum-norm attack failed or needed more than the radius: the clean
+    /// image.
     pub pixels: Tensor,
     /// For minimum-norm attacks: how far from each clean image the adversarial one was, in the attack's norm, whatever
     /// the radius, `[n]`; infinite where what the attack returned is not adversarial.
@@ -63,12 +63,12 @@ pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &
         let found = victim.broken(&pixels)?;
         let distances = ball.distances(&pixels, norm)?;
         let distances =
-            distances.iter().zip(found).map(|(d, found)| if found { *d } else { f64::INFINITY }).collect();
+            distances.iter().zip(&found).map(|(d, found)| if *found { *d } else { f64::INFINITY }).collect();
         let within = ball.distances(&pixels, ball.norm())?;
-        let outside: Vec<bool> = within.iter().zip(&radii).map(|(d, r)| *d > r + TOLERANCE).collect();
-        let clean = ball.center().index_select(&crate::ball::index_of(&outside, ball.center())?, 0)?;
-        let fitting = if outside.contains(&true) { replace(&pixels, &clean, &outside)? } else { pixels };
-        return Ok(Perturbed { pixels: ball.project(&fitting)?, distances: Some(distances) });
+        let fits = |i: usize| found[i] && within[i] <= radii[i] + TOLERANCE;
+        let fitting: Vec<bool> = (0..radii.len()).map(fits).collect();
+        let pixels = ball.project(&rows::choose(&fitting, &pixels, ball.center())?)?;
+        return Ok(Perturbed { pixels, distances: Some(distances) });
     }
     let distances = ball.distances(&pixels, ball.norm())?;
     // An l2 distance is rounded in proportion to its size.

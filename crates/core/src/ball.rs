@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 use temper_data::Rng;
 
+use crate::rows::index_of;
 use crate::{Norm, Pixels, Result};
 
 /// How far outside its ball rounding may carry an image, in pixel values of [0, 1].
@@ -76,7 +77,7 @@ impl Ball {
             Norm::Linf => tensor(rng.uniform(&self.ids, len))?,
             Norm::L2 => {
                 // A random direction, at a distance such that equal volumes are equally likely.
-                let direction = Self::unit(&tensor(rng.normal(&self.ids, len))?)?;
+                let direction = unit(&tensor(rng.normal(&self.ids, len))?)?;
                 let uniform = rng.named("distance").uniform(&self.ids, 1);
                 let distance =
                     uniform.iter().map(|u| f64::midpoint(f64::from(*u), 1.0).powf(1.0 / len as f64));
@@ -88,24 +89,9 @@ impl Ball {
         Ok((&self.center + offset.broadcast_mul(&column(&self.radii)?)?)?)
     }
 
-    /// The direction of length 1 in this norm along which a score with this gradient rises fastest: its sign for l-inf,
-    /// itself over its length for l2. A gradient of 0 gives 0.
+    /// [`Norm::steepest`] of this ball's norm.
     pub fn steepest(&self, gradient: &Tensor) -> Result<Tensor> {
-        match self.norm {
-            Norm::Linf => Ok(gradient.sign()?),
-            Norm::L2 => Self::unit(gradient),
-        }
-    }
-
-    fn unit(direction: &Tensor) -> Result<Tensor> {
-        // Scaled by its largest entry first, so that tiny gradients keep their direction.
-        let largest = column(&norms(direction, Norm::Linf)?.maximum(f64::from(f32::MIN_POSITIVE))?)?;
-        let direction = direction.broadcast_div(&largest)?;
-        // A gradient that is not finite has no direction; as in l-inf, where its sign is 0, such a pixel stays. The loss
-        // then says what is wrong with the network.
-        let direction = direction.eq(&direction)?.where_cond(&direction, &direction.zeros_like()?)?;
-        let length = column(&norms(&direction, Norm::L2)?.maximum(1e-12)?)?;
-        Ok(direction.broadcast_div(&length)?)
+        self.norm.steepest(gradient)
     }
 
     /// One step length a sample, `[n, 1, 1, 1]`: `fixed`, or `relative` times the radius where that is longer.
@@ -138,11 +124,41 @@ impl Ball {
     }
 }
 
-/// Positions of `true` as an index on the device of `like`.
-pub(crate) fn index_of(mask: &[bool], like: &Tensor) -> Result<Tensor> {
-    let index: Vec<u32> = (0..mask.len() as u32).filter(|i| mask[*i as usize]).collect();
-    let n = index.len();
-    Ok(Tensor::from_vec(index, n, like.device())?)
+impl Norm {
+    /// The direction of length 1 in this norm along which a score with this gradient, `[n, c, h, w]`, rises fastest: its
+    /// sign for l-inf, itself over its length for l2. A gradient of 0 gives 0.
+    pub fn steepest(self, gradient: &Tensor) -> Result<Tensor> {
+        match self {
+            Norm::Linf => Ok(gradient.sign()?),
+            Norm::L2 => unit(gradient),
+        }
+    }
+
+    /// How much a score with this gradient rises along [`Self::steepest`], for each sample, `[n]`: the gradient's length in
+    /// the dual norm, l1 for l-inf and l2 for l2, in double precision.
+    pub fn slope(self, gradient: &Tensor) -> Result<Vec<f64>> {
+        let rows = gradient.flatten_from(1)?.to_dtype(DType::F64)?;
+        let lengths = match self {
+            Norm::Linf => rows.abs()?.sum(1)?,
+            Norm::L2 => rows.sqr()?.sum(1)?.sqrt()?,
+        };
+        Ok(lengths.to_vec1()?)
+    }
+}
+
+/// Each sample's gradient, `[n, c, h, w]`, over its largest entry, so that tiny ones can be squared and summed. 0 stays 0. A
+/// gradient that is not finite has no direction; as with its sign, such a pixel is 0. The loss then says what is wrong with
+/// the network.
+pub fn scaled(gradient: &Tensor) -> Result<Tensor> {
+    let largest = column(&norms(gradient, Norm::Linf)?.maximum(f64::from(f32::MIN_POSITIVE))?)?;
+    let direction = gradient.broadcast_div(&largest)?;
+    Ok(direction.eq(&direction)?.where_cond(&direction, &direction.zeros_like()?)?)
+}
+
+fn unit(direction: &Tensor) -> Result<Tensor> {
+    let direction = scaled(direction)?;
+    let length = column(&norms(&direction, Norm::L2)?.maximum(1e-12)?)?;
+    Ok(direction.broadcast_div(&length)?)
 }
 
 /// Length of each row of `[n, c, h, w]`, `[n]`.

@@ -6,6 +6,7 @@
 // The path `temper_core` that `plugin!` writes must also resolve inside this crate's own tests.
 extern crate self as temper_core;
 
+mod aim;
 mod attack;
 mod ball;
 mod batch;
@@ -16,12 +17,14 @@ mod loss;
 mod model;
 mod plugin;
 mod registry;
+pub mod rows;
 mod search;
 mod units;
 mod victim;
 
+pub use aim::{Labels, Target, Targets};
 pub use attack::{Attack, Perturbed, perturb};
-pub use ball::{Ball, TOLERANCE};
+pub use ball::{Ball, TOLERANCE, scaled};
 pub use batch::Batch;
 pub use dataset::Dataset;
 pub use epsilon::{Epsilon, Visit};
@@ -31,7 +34,7 @@ pub use model::Model;
 pub use registry::{Chosen, Kind, Param, Parsed, Plugin, Summary, duplicates, summaries};
 pub use search::{Judge, Walk, restarts};
 pub use units::{Field, Fraction, NonNegative, Norm, Pixels, Positive, nonzero};
-pub use victim::{Goal, Network, Pass, Passes, Rows, Score, Victim, cross_entropy};
+pub use victim::{Forward, Goal, Network, Pass, Passes, Rows, Score, Victim, cross_entropy};
 
 pub use candle_core::{DType, Device, Tensor, Var};
 pub use temper_data::{
@@ -53,9 +56,9 @@ pub mod prelude {
     pub use crate::nn::{Conv2d, Pool2d};
     pub use crate::{
         Attack, Ball, Batch, Chosen, DataError, Dataset, Digest, Epsilon, Error, Fraction, Goal, Image,
-        Judge, Loss, Model, NonNegative, Norm, Pixels, Positive, Publication, Remote, Result, Rng, Rows,
-        Source, Split, Step, Tensor, Victim, Visit, Walk, cross_entropy, folders, nonzero, options, plugin,
-        restarts,
+        Judge, Labels, Loss, Model, NonNegative, Norm, Pixels, Positive, Publication, Remote, Result, Rng,
+        Rows, Source, Split, Step, Target, Targets, Tensor, Victim, Visit, Walk, cross_entropy, folders,
+        nonzero, options, plugin, restarts, rows, scaled,
     };
     /// The layer graph that a model builds.
     pub use temper_nn::Network;

@@ -6,7 +6,7 @@ use candle_core::{D, Tensor};
 use temper_data::Rng;
 use temper_nn::{BatchNorm, Classifier};
 
-use crate::search::replace;
+use crate::rows::replace;
 use crate::{Attack, Ball, Batch, Chosen, Norm, Result, Score, Victim, cross_entropy, perturb};
 
 /// What training minimises.

@@ -3,8 +3,8 @@
 use candle_core::Tensor;
 use temper_data::Rng;
 
-use crate::ball::index_of;
-use crate::{Ball, Goal, Pass, Result, Victim};
+use crate::rows::{choose, index_of, replace};
+use crate::{Ball, Forward, Goal, Pass, Result, Victim};
 
 crate::options! {
     /// When an attack has broken a sample.
@@ -17,12 +17,15 @@ crate::options! {
 }
 
 /// The iterates of an attack. Under `Judge::Any` and `Goal::Mistake` a sample leaves once an iterate is misclassified;
-/// otherwise all stay to the end.
+/// otherwise all stay to the end, unless the walk was told to stop them.
 pub struct Walk<'a> {
     victim: Victim<'a>,
     ball: Ball,
     pixels: Tensor,
-    leaves: bool,
+    /// Steps that each remaining sample may still take from misclassified iterates; none: nobody stops.
+    patience: Option<Vec<usize>>,
+    /// Who stopped and yet remains, because others depend on its company.
+    stopped: Vec<bool>,
     /// Row of the original batch that each remaining sample stands for.
     rows: Vec<u32>,
     /// Samples that left: their rows and their final pixels.
@@ -33,8 +36,21 @@ impl<'a> Walk<'a> {
     /// Starts at `pixels`.
     pub fn new(victim: &Victim<'a>, ball: &Ball, pixels: Tensor, judge: Judge) -> Self {
         let leaves = judge == Judge::Any && victim.goal() == Goal::Mistake;
-        let rows = (0..victim.len() as u32).collect();
-        Self { victim: victim.clone(), ball: ball.clone(), pixels, leaves, rows, left: vec![] }
+        Self::start(victim, ball, pixels, leaves.then_some(0))
+    }
+
+    /// Starts at `pixels`; each sample stops, whatever the goal, at the misclassified iterate that comes after `steps` steps
+    /// from misclassified ones. Where batch statistics make one sample's result depend on its company, it stays among the
+    /// others, unmoved.
+    pub fn stopping(victim: &Victim<'a>, ball: &Ball, pixels: Tensor, steps: usize) -> Self {
+        Self::start(victim, ball, pixels, Some(steps))
+    }
+
+    fn start(victim: &Victim<'a>, ball: &Ball, pixels: Tensor, patience: Option<usize>) -> Self {
+        let n = victim.len();
+        let patience = patience.map(|steps| vec![steps; n]);
+        let (victim, ball, rows) = (victim.clone(), ball.clone(), (0..n as u32).collect());
+        Self { victim, ball, pixels, patience, stopped: vec![false; n], rows, left: vec![] }
     }
 
     /// The remaining samples.
@@ -52,45 +68,88 @@ impl<'a> Walk<'a> {
         &self.pixels
     }
 
-    /// One pass of the victim's score at the current iterate. Samples that are misclassified there leave first if they may; the pass that is
-    /// returned is that of the rest, and `kept` says which of the former samples those are, for attacks that keep a
-    /// state for each. `None`: nobody is left.
+    /// One pass of the victim's score at the current iterate. Samples that are misclassified there leave first if they may;
+    /// the pass that is returned is that of the rest, and `kept` says which of the former samples those are, for attacks
+    /// that keep a state for each. `None`: nobody is left.
     pub fn pass(&mut self) -> Result<Option<(Pass, Option<Tensor>)>> {
         if self.rows.is_empty() {
             return Ok(None);
         }
         let pass = self.victim.pass(&self.pixels)?;
-        if !self.leaves {
-            return Ok(Some((pass, None)));
-        }
-        let broken = self.victim.broken_by(&pass.logits)?;
-        if !broken.contains(&true) {
-            return Ok(Some((pass, None)));
-        }
-        let index = index_of(&broken, &self.pixels)?;
-        let gone = self.rows.iter().zip(&broken).filter(|(_, b)| **b).map(|(row, _)| *row).collect();
-        self.left.push((gone, self.pixels.index_select(&index, 0)?));
-        let stays: Vec<bool> = broken.iter().map(|b| !b).collect();
-        self.rows = self.rows.iter().zip(&stays).filter(|(_, s)| **s).map(|(row, _)| *row).collect();
-        if self.rows.is_empty() {
+        let kept = self.let_go(&pass.logits)?;
+        if self.is_over() {
             return Ok(None);
         }
-        let index = index_of(&stays, &self.pixels)?;
-        self.pixels = self.pixels.index_select(&index, 0)?;
-        self.victim = self.victim.rows(&stays)?;
-        self.ball = self.ball.rows(&stays)?;
-        let pick = |t: &Tensor| t.index_select(&index, 0);
+        let Some(kept) = kept else { return Ok(Some((pass, None))) };
+        let pick = |t: &Tensor| t.index_select(&kept, 0);
         let pass = Pass {
             logits: pick(&pass.logits)?,
             scores: pick(&pass.scores)?,
             gradient: pick(&pass.gradient)?,
         };
-        Ok(Some((pass, Some(index))))
+        Ok(Some((pass, Some(kept))))
+    }
+
+    /// As [`Self::pass`], for attacks that need gradients of several scores: a forward pass at the current iterate of those
+    /// that did not leave there.
+    pub fn record(&mut self) -> Result<Option<(Forward<'a>, Option<Tensor>)>> {
+        if self.rows.is_empty() {
+            return Ok(None);
+        }
+        let forward = self.victim.record(&self.pixels)?;
+        let kept = self.let_go(&forward.logits())?;
+        if self.is_over() {
+            return Ok(None);
+        }
+        // A second forward pass costs less than many backward passes of those that left.
+        let forward = if kept.is_some() { self.victim.record(&self.pixels)? } else { forward };
+        Ok(Some((forward, kept)))
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopped.iter().all(|stopped| *stopped)
+    }
+
+    /// Lets go of whom these logits of the current iterate stop. If any left: which of the former samples remain.
+    fn let_go(&mut self, logits: &Tensor) -> Result<Option<Tensor>> {
+        let Some(patience) = &mut self.patience else { return Ok(None) };
+        let broken = self.victim.broken_by(logits)?;
+        let stops: Vec<bool> = (broken.iter().zip(&mut *patience))
+            .map(|(broken, steps)| {
+                let stops = *broken && *steps == 0;
+                *steps = steps.saturating_sub(usize::from(*broken));
+                stops
+            })
+            .collect();
+        if self.victim.mixes_samples() {
+            self.stopped = self.stopped.iter().zip(&stops).map(|(before, now)| *before || *now).collect();
+            return Ok(None);
+        }
+        if !stops.contains(&true) {
+            return Ok(None);
+        }
+        let stays: Vec<bool> = stops.iter().map(|stops| !stops).collect();
+        let gone = kept(&self.rows, &stops);
+        self.left.push((gone, self.pixels.index_select(&index_of(&stops, &self.pixels)?, 0)?));
+        self.rows = kept(&self.rows, &stays);
+        self.patience = Some(kept(patience, &stays));
+        self.stopped = kept(&self.stopped, &stays);
+        let index = index_of(&stays, &self.pixels)?;
+        if !self.rows.is_empty() {
+            self.pixels = self.pixels.index_select(&index, 0)?;
+            self.victim = self.victim.rows(&stays)?;
+            self.ball = self.ball.rows(&stays)?;
+        }
+        Ok(Some(index))
     }
 
     /// Goes on to the next iterate, `[remaining, c, h, w]`.
-    pub fn go(&mut self, pixels: Tensor) {
-        self.pixels = pixels;
+    pub fn go(&mut self, pixels: Tensor) -> Result<()> {
+        self.pixels = match self.stopped.contains(&true) {
+            true => choose(&self.stopped, &self.pixels, &pixels)?,
+            false => pixels,
+        };
+        Ok(())
     }
 
     /// The last iterate of every sample, in the order of the original batch.
@@ -152,24 +211,11 @@ pub fn restarts<'a>(
     Ok(best)
 }
 
-fn numbers(scores: &Tensor) -> Result<Vec<f64>> {
-    Ok(scores.to_dtype(candle_core::DType::F64)?.to_vec1()?)
+/// Those that `mask` names.
+fn kept<T: Copy>(values: &[T], mask: &[bool]) -> Vec<T> {
+    values.iter().zip(mask).filter(|(_, keep)| **keep).map(|(value, _)| *value).collect()
 }
 
-/// `rows` with those that `mask` names replaced by the rows of `new`, in order.
-pub(crate) fn replace(rows: &Tensor, new: &Tensor, mask: &[bool]) -> Result<Tensor> {
-    let n = rows.dim(0)? as u32;
-    let mut next = n;
-    let place: Vec<u32> = (0..n)
-        .zip(mask)
-        .map(|(row, replaced)| match replaced {
-            true => {
-                next += 1;
-                next - 1
-            }
-            false => row,
-        })
-        .collect();
-    let all = Tensor::cat(&[rows, new], 0)?;
-    Ok(all.index_select(&Tensor::from_vec(place, n as usize, rows.device())?, 0)?)
+fn numbers(scores: &Tensor) -> Result<Vec<f64>> {
+    Ok(scores.to_dtype(candle_core::DType::F64)?.to_vec1()?)
 }

@@ -97,6 +97,15 @@ impl Pixels {
         (length.is_finite() && length >= 0.0).then_some(Self(length))
     }
 
+    /// A length, for defaults.
+    ///
+    /// # Panics
+    /// If it is below 0 or not finite; a default that is tells so in the first test that touches it.
+    pub const fn of(length: f64) -> Self {
+        assert!(length >= 0.0 && length < f64::INFINITY, "a length below 0, or endless");
+        Self(length)
+    }
+
     /// `n / 255`, for defaults.
     ///
     /// # Panics

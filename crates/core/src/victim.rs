@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use candle_core::{D, DType, Tensor, Var};
 use temper_nn::{BatchNorm, Classifier, Frozen};
 
-use crate::ball::index_of;
+use crate::rows::index_of;
 use crate::{Batch, Error, Result};
 
 /// The classifier behind a victim, and how its batch norm runs.
@@ -80,6 +80,33 @@ pub struct Pass {
     pub gradient: Tensor,
 }
 
+/// A forward pass that its backward passes are still to follow, one for each score.
+pub struct Forward<'a> {
+    pixels: Var,
+    logits: Tensor,
+    rows: Rows,
+    passes: &'a Passes,
+}
+
+impl Forward<'_> {
+    /// `[n, classes]`.
+    pub fn logits(&self) -> Tensor {
+        self.logits.detach()
+    }
+
+    /// A score and its gradient: one backward pass.
+    pub fn pass_of(&self, score: &Score<'_>) -> Result<Pass> {
+        let scores = score(&self.logits, &self.rows)?;
+        self.passes.count(0, scores.dim(0)?);
+        let gradient = match scores.sum_all()?.backward()?.remove(&self.pixels) {
+            Some(gradient) => gradient,
+            // A score that ignores the logits.
+            None => self.pixels.zeros_like()?,
+        };
+        Ok(Pass { logits: self.logits.detach(), scores: scores.detach(), gradient })
+    }
+}
+
 /// A frozen view of a network for one batch. It counts its passes.
 #[derive(Clone)]
 pub struct Victim<'a> {
@@ -112,6 +139,12 @@ impl<'a> Victim<'a> {
     /// The same view with another default score.
     pub fn with_score(&self, score: &'a Score<'a>) -> Self {
         Self { score, ..self.clone() }
+    }
+
+    /// The same view with other labels, `[n]`, `u32`, as the true ones.
+    pub fn with_labels(&self, labels: &Tensor) -> Result<Self> {
+        let rows = Rows { labels: labels.clone(), positions: self.rows.positions.clone() };
+        Ok(Self { rows, labels: labels.to_vec1()?, ..self.clone() })
     }
 
     /// The clean images, `[n, c, h, w]`.
@@ -189,16 +222,14 @@ impl<'a> Victim<'a> {
 
     /// Logits, a score and its gradient in one go.
     pub fn pass_of(&self, pixels: &Tensor, score: &Score<'_>) -> Result<Pass> {
+        self.record(pixels)?.pass_of(score)
+    }
+
+    /// A forward pass at `pixels` that any number of backward passes may follow: gradients of several scores.
+    pub fn record(&self, pixels: &Tensor) -> Result<Forward<'a>> {
         let pixels = Var::from_tensor(&pixels.detach())?;
         let logits = self.forward(&pixels)?;
-        let scores = score(&logits, &self.rows)?;
-        self.passes.count(0, self.len());
-        let gradient = match scores.sum_all()?.backward()?.remove(&pixels) {
-            Some(gradient) => gradient,
-            // A score that ignores the logits.
-            None => pixels.zeros_like()?,
-        };
-        Ok(Pass { logits: logits.detach(), scores: scores.detach(), gradient })
+        Ok(Forward { pixels, logits, rows: self.rows.clone(), passes: self.passes })
     }
 
     /// Which samples are misclassified at `pixels`.
