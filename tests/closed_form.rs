@@ -1,28 +1,19 @@
 //! Attacks on a linear network, whose nearest adversarial image is known in closed form (the idea of adv-lib's tests):
 //! with 2 % more than the least radius every sample must fall, with 2 % less none may.
 
-use std::collections::BTreeMap;
-
 use candle_core::{Device, Tensor};
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{Attack, Ball, Batch, Chosen, Goal, Kind, Network, Norm, Passes, Rng, Victim, perturb};
 
-use crate::support::attack;
+use crate::support::{self, affordable, attack};
 
 const D: usize = 64;
 const N: usize = 8;
 
 /// Logits `[-l, l, -1, -2]` with `l = mean(pixels) - 0.5`: class 1 above a mean of 0.5, class 0 below.
 fn linear() -> Classifier {
-    let mut network = temper_core::nn::Network::new([1, 8, 8]);
-    network.linear(network.input(), "fc", 4).unwrap();
     let row = |w: f32| vec![w / D as f32; D];
-    let weight = [row(-1.0), row(1.0), row(0.0), row(0.0)].concat();
-    let weights = BTreeMap::from([
-        ("fc.weight".to_string(), Tensor::from_vec(weight, (4, D), &Device::Cpu).unwrap()),
-        ("fc.bias".to_string(), Tensor::new(&[0.5f32, -0.5, -1.0, -2.0], &Device::Cpu).unwrap()),
-    ]);
-    Classifier::new(network, &weights).unwrap()
+    support::linear([1, 8, 8], &[row(-1.0), row(1.0), row(0.0), row(0.0)], &[0.5, -0.5, -1.0, -2.0])
 }
 
 /// Images a little above a mean of 0.5, and each one's l-inf distance to the boundary.
@@ -74,11 +65,18 @@ fn attacks_reach_the_optimum_and_not_more() {
         (attack("pgd = { relative_step = 0.25, start = \"clean\" }"), Norm::L2),
         (attack("pgd = { judge = \"final\" }"), Norm::Linf),
         (attack("pgd = { start = \"unclamped\", restarts = 3 }"), Norm::Linf),
+        (attack("mi-fgsm = { travel = 2.0 }"), Norm::L2),
+        (attack("mi-fgsm = { judge = \"final\", gather = \"steepest\" }"), Norm::Linf),
+        (attack("mi-fgsm = { step = 0.01, random_start = true, restarts = 2 }"), Norm::Linf),
+        (attack("deepfool = { norm = \"linf\" }"), Norm::Linf),
+        (attack("deepfool = { norm = \"linf\", overshoot_on = \"step\", margin = 0.0 }"), Norm::L2),
+        (attack("deepfool = { candidates = 1, labels = \"predicted\" }"), Norm::L2),
+        (attack("cw-ball = { labels = \"predicted\", learning_rate = 3e3 }"), Norm::Linf),
         // In a network of four classes whose last two never win, only an attack on class 0 can succeed.
         (attack("pgd = { steps = 40, restarts = 8, target = \"random\" }"), Norm::Linf),
     ];
     let defaults =
-        <dyn Attack>::plugins().into_iter().map(|p| (Chosen::by_name(p.name).unwrap(), Norm::Linf));
+        <dyn Attack>::plugins().into_iter().map(|p| (affordable(p.name), Norm::Linf));
     for (attack, norm) in defaults.chain(tuned) {
         for goal in [Goal::Mistake, Goal::Loss] {
             assert_eq!(fallen(&attack, norm, 0.98, goal), 0, "{attack:?} {norm} {goal:?} below the optimum");

@@ -3,10 +3,10 @@
 use candle_core::{DType, Tensor};
 use temper_core::nn::Frozen;
 use temper_core::{
-    Attack, Ball, Batch, Chosen, Error, Goal, Kind, Network, Norm, Passes, Rng, TOLERANCE, Victim, summaries,
+    Attack, Ball, Batch, Error, Goal, Kind, Network, Norm, Passes, Rng, TOLERANCE, Victim, perturb, summaries,
 };
 
-use crate::support::{numbers, small_batch, small_network};
+use crate::support::{affordable, linear, numbers, small_batch, small_network};
 
 const N: usize = 7;
 
@@ -35,14 +35,16 @@ impl Bench {
     }
 }
 
-/// Calls `f` for every attack with its defaults, both goals and each norm that it supports: at least one.
+/// Calls `f` for every attack with its defaults (the costliest with fewer steps), both goals and each norm that it supports: at least one.
 fn each(f: impl Fn(&Bench, &str, &dyn Attack, Goal, &Ball)) {
     let bench = Bench::new();
     let plugins = <dyn Attack>::plugins();
     assert!(plugins.len() >= 2, "the attacks are not linked in");
     for plugin in plugins {
-        let attack = Chosen::<dyn Attack>::by_name(plugin.name).unwrap();
+        let attack = affordable(plugin.name);
         let mut supported = 0;
+        // What ignores the ball does so whatever the norm and the goal: a test of its own.
+        let goals = if attack.minimal().is_some() { &[Goal::Mistake][..] } else { &[Goal::Mistake, Goal::Loss] };
         for (norm, scale) in [(Norm::Linf, 0.1), (Norm::L2, 0.8)] {
             let ball = bench.ball(norm, scale);
             match attack.perturb(&bench.victim(Goal::Mistake), &ball, &Rng::new(1, "attack")) {
@@ -50,8 +52,11 @@ fn each(f: impl Fn(&Bench, &str, &dyn Attack, Goal, &Ball)) {
                 other => drop(other.unwrap()),
             }
             supported += 1;
-            for goal in [Goal::Mistake, Goal::Loss] {
-                f(&bench, &format!("{} {norm} {goal:?}", plugin.name), &*attack, goal, &ball);
+            for goal in goals {
+                f(&bench, &format!("{} {norm} {goal:?}", plugin.name), &*attack, *goal, &ball);
+            }
+            if attack.minimal().is_some() {
+                break;
             }
         }
         assert!(supported > 0, "{} supports no norm", plugin.name);
@@ -125,6 +130,60 @@ fn conformance_attacks_raise_the_loss() {
         let (clean, perturbed) = (sum(&bench.batch.pixels), sum(&run(bench, attack, goal, ball, 1)));
         assert!(perturbed > clean, "{name}: loss {perturbed} after {clean}");
     });
+}
+
+/// A minimum-norm attack ignores the ball; what it returns is adversarial at the distance that is told, or not believed.
+#[test]
+fn conformance_minimum_norm_attacks_ignore_the_ball_and_are_judged() {
+    let bench = Bench::new();
+    let minimal = |name: &str| affordable(name).minimal().is_some();
+    let names: Vec<&str> =
+        <dyn Attack>::plugins().iter().map(|p| p.name).filter(|name| minimal(name)).collect();
+    assert!(names.contains(&"deepfool") && names.contains(&"cw-l2"), "{names:?}");
+    for name in names {
+        let attack = affordable(name);
+        let (victim, norm) = (bench.victim(Goal::Mistake), attack.minimal().unwrap());
+        let raw = run(&bench, &*attack, Goal::Mistake, &bench.ball(Norm::Linf, 0.1), 1);
+        let other = run(&bench, &*attack, Goal::Loss, &bench.ball(Norm::L2, 9.0), 1);
+        assert!(numbers(&raw) == numbers(&other), "{name} depends on the ball");
+
+        let far = bench.ball(norm, 0.0).distances(&raw, norm).unwrap();
+        // Radii that every second sample's perturbation fits.
+        let radii: Vec<f64> = (0..N).map(|i| if i % 2 == 0 { far[i] * 1.01 } else { far[i] * 0.9 }).collect();
+        let ball = Ball::new(&bench.batch.pixels, &radii, norm, &bench.batch.ids).unwrap();
+        let got = perturb(&attack, &victim, &ball, &Rng::new(1, "attack")).unwrap();
+        let (distances, broken) = (got.distances.unwrap(), victim.broken(&raw).unwrap());
+        let kept = victim.broken(&got.pixels).unwrap();
+        assert!(broken.iter().filter(|b| **b).count() > N / 2, "{name} fails nearly always");
+        for i in 0..N {
+            assert_eq!(distances[i].is_finite(), broken[i], "{name}: sample {i}");
+            let fits = broken[i] && distances[i] <= radii[i] + TOLERANCE;
+            let clean = numbers(&got.pixels.get(i).unwrap()) == numbers(&bench.batch.pixels.get(i).unwrap());
+            assert!(if fits { kept[i] } else { clean }, "{name}: sample {i}, {} in {}", distances[i], radii[i]);
+        }
+        // The last sample is a natural error.
+        assert!(distances[N - 1] < 1e-5, "{name}: {} from a natural error", distances[N - 1]);
+    }
+}
+
+/// Where the logits do not depend on the pixels, there is nothing to find and nothing to divide by.
+#[test]
+fn conformance_without_a_gradient_nothing_breaks() {
+    let flat = linear([2, 8, 8], &[vec![0.0; 128], vec![0.0; 128]], &[1.0, 0.0]);
+    let bench = Bench { frozen: Frozen::new(&flat).unwrap(), ..Bench::new() };
+    let labels = Tensor::zeros(N, DType::U32, &candle_core::Device::Cpu).unwrap();
+    let bench = Bench { batch: Batch { labels, ..bench.batch.clone() }, ..bench };
+    for plugin in <dyn Attack>::plugins() {
+        let attack = affordable(plugin.name);
+        let ball = bench.ball(Norm::Linf, 0.1);
+        for goal in [Goal::Mistake, Goal::Loss] {
+            let got = perturb(&attack, &bench.victim(goal), &ball, &Rng::new(1, "attack")).unwrap();
+            assert!(numbers(&got.pixels).iter().all(|v| (0.0..=1.0).contains(v)), "{}", plugin.name);
+            if let Some(distances) = got.distances {
+                assert!(distances.iter().all(|d| d.is_infinite()), "{}: {distances:?}", plugin.name);
+            }
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use temper_core::nn::Frozen;
-use temper_core::{Ball, Goal, Network, Norm, Passes, Rng, Victim};
+use temper_core::{Ball, Goal, Network, Norm, Passes, Rng, Target, Victim};
 
 use crate::support::{attack, numbers, small_batch, small_network};
 
@@ -77,6 +77,87 @@ fn a_targeted_attack_lowers_the_loss_of_its_target() {
     };
     let (before, after) = (loss(&clean), loss(&frozen.logits(&pixels).unwrap()));
     assert!(before.iter().zip(&after).all(|(before, after)| after < before));
+}
+
+/// The iterate at which Zhang et al.'s Algorithm 1 stops a sample, told from attacks of 0, 1, 2, ... steps.
+fn friendly(iterates: &[(Vec<bool>, Tensor, u64)], sample: usize, tau: usize) -> usize {
+    let mut left = tau;
+    for (step, (broken, ..)) in iterates.iter().enumerate() {
+        match (broken[sample], left) {
+            (true, 0) => return step,
+            (true, _) => left -= 1,
+            (false, _) => {}
+        }
+    }
+    iterates.len() - 1
+}
+
+#[test]
+fn friendly_training_stops_each_sample_some_steps_after_it_is_misclassified() {
+    let steps = 8;
+    let text = |steps: usize, more: &str| {
+        format!("pgd = {{ start = \"clean\", step = 0.004, steps = {steps}, judge = \"final\"{more} }}")
+    };
+    let iterates: Vec<_> = (1..=steps).map(|k| outcome(&text(k, ""), 0.1, Goal::Loss)).collect();
+    let classifier = small_network(DType::F32);
+    let batch = small_batch(&classifier, 24);
+    let clean: Vec<bool> = (0..24).map(|i| i == 23).collect();
+    let iterates: Vec<_> = std::iter::once((clean, batch.pixels.clone(), 0)).chain(iterates).collect();
+    for tau in 0..3 {
+        let friendly_text = text(steps, &format!(", stop_after = {tau}"));
+        let (_, got, passes) = outcome(&friendly_text, 0.1, Goal::Loss);
+        let stops: Vec<usize> = (0..24).map(|i| friendly(&iterates, i, tau)).collect();
+        assert!(stops.iter().filter(|s| **s < steps).count() > 5, "nothing can be told: {stops:?}");
+        for (i, stop) in stops.iter().enumerate() {
+            let want = numbers(&iterates[*stop].1.get(i).unwrap());
+            assert!(numbers(&got.get(i).unwrap()) == want, "tau {tau}, sample {i} at step {stop}");
+        }
+        assert!(passes < 24 * steps as u64, "{passes} backward passes");
+        // An evaluation is not friendly.
+        let judged = |text: &str| numbers(&outcome(text, 0.1, Goal::Mistake).1);
+        assert!(judged(&friendly_text) == judged(&text(steps, "")));
+    }
+}
+
+/// Where batch statistics make company matter, who stops stays in the batch without moving.
+#[test]
+fn friendly_training_keeps_the_batch_whole_under_batch_statistics() {
+    let classifier = small_network(DType::F64);
+    let batch = small_batch(&small_network(DType::F32), 24);
+    let batch = temper_core::Batch { pixels: batch.pixels.to_dtype(DType::F64).unwrap(), ..batch };
+    let (frozen, passes) = (Frozen::new(&classifier).unwrap(), [Passes::default(), Passes::default()]);
+    let pgd = attack("pgd = { start = \"clean\", step = 0.01, steps = 6, stop_after = 1 }");
+    let run = |network, passes| {
+        let victim = Victim::new(network, &batch, Goal::Loss, passes).unwrap();
+        let ball = Ball::new(&batch.pixels, &[0.1; 24], Norm::Linf, &batch.ids).unwrap();
+        numbers(&pgd.perturb(&victim, &ball, &Rng::new(4, "attack")).unwrap())
+    };
+    // The network has no batch norm, so both ways must agree.
+    let alone = run(Network::Frozen(&frozen), &passes[0]);
+    let together = run(Network::BatchStatistics(&classifier), &passes[1]);
+    assert!(alone.iter().zip(&together).all(|(a, b)| (a - b).abs() < 1e-9));
+    assert!(passes[0].backwards() < passes[1].backwards() && passes[1].backwards() <= 24 * 6);
+}
+
+#[test]
+fn random_targets_are_all_wrong_classes_evenly_and_a_samples_own() {
+    let classifier = small_network(DType::F32);
+    let batch = small_batch(&classifier, 400);
+    let (frozen, passes) = (Frozen::new(&classifier).unwrap(), Passes::default());
+    let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
+    let read = |victim: &Victim| {
+        let rows =
+            temper_core::Rows { labels: victim.labels().clone(), positions: victim.positions().clone() };
+        let targets = Target::Random.choose(victim, &Rng::new(3, "attack")).unwrap().unwrap();
+        targets.of(&rows).unwrap().to_vec1::<u32>().unwrap()
+    };
+    let (targets, labels) = (read(&victim), batch.labels.to_vec1::<u32>().unwrap());
+    let mut further = [0; 5];
+    targets.iter().zip(&labels).for_each(|(t, l)| further[((t + 5 - l) % 5) as usize] += 1);
+    assert!(further[0] == 0 && further[1..].iter().all(|n| (70..130).contains(n)), "{further:?}");
+    let some: Vec<bool> = (0..400).map(|i| i % 3 == 0).collect();
+    let part: Vec<u32> = targets.iter().zip(&some).filter(|(_, s)| **s).map(|(t, _)| *t).collect();
+    assert_eq!(read(&victim.rows(&some).unwrap()), part);
 }
 
 #[test]

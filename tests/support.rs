@@ -1,5 +1,6 @@
 //! What several tests share.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -47,6 +48,31 @@ pub(crate) fn succeed(folder: &Path, args: &[&str]) -> String {
 pub(crate) fn attack(text: &str) -> Chosen<dyn Attack> {
     let table: toml::Table = format!("attack.{text}").parse().unwrap();
     table["attack"].clone().try_into().unwrap()
+}
+
+/// The attack of this name with its defaults, but for those that take thousands of passes, or need real networks.
+pub(crate) fn affordable(name: &str) -> Chosen<dyn Attack> {
+    match name {
+        "cw-l2" => attack("cw-l2 = { steps = 60, binary_search_steps = 6, learning_rate = 0.03 }"),
+        "cw-linf" => attack(
+            "cw-linf = { steps = 40, learning_rate = 0.03, initial_const = 1e-2, const_factor = 10.0 }",
+        ),
+        // The first step of its default would be lost in rounding where logits depend on all pixels a little.
+        "cw-ball" => attack("cw-ball = { learning_rate = 1e3 }"),
+        _ => Chosen::by_name(name).unwrap(),
+    }
+}
+
+/// A network of one linear layer: a row of weights and a bias for each class.
+pub(crate) fn linear(shape: [usize; 3], weights: &[Vec<f32>], biases: &[f32]) -> Classifier {
+    let mut network = Network::new(shape);
+    network.linear(network.input(), "fc", weights.len()).unwrap();
+    let size = (weights.len(), shape.iter().product::<usize>());
+    let weights = BTreeMap::from([
+        ("fc.weight".to_string(), Tensor::from_vec(weights.concat(), size, &Device::Cpu).unwrap()),
+        ("fc.bias".to_string(), Tensor::new(biases, &Device::Cpu).unwrap()),
+    ]);
+    Classifier::new(network, &weights).unwrap()
 }
 
 /// A small network of every common layer, with random weights.

@@ -47,6 +47,11 @@ impl Ball {
         self.norm
     }
 
+    /// Smallest and largest value that each pixel may take, `[n, c, h, w]`: the box that holds ball and [0, 1].
+    pub fn bounds(&self) -> (&Tensor, &Tensor) {
+        (&self.low, &self.high)
+    }
+
     /// The nearest allowed images (l2: of those on the way back to the centre, then cut by the box).
     pub fn project(&self, pixels: &Tensor) -> Result<Tensor> {
         let pixels = match self.norm {

@@ -33,7 +33,7 @@ pub use loss::{Loss, Step};
 pub use model::Model;
 pub use registry::{Chosen, Kind, Param, Parsed, Plugin, Summary, duplicates, summaries};
 pub use search::{Judge, Walk, restarts};
-pub use units::{Field, Fraction, NonNegative, Norm, Pixels, Positive, nonzero};
+pub use units::{Field, Fraction, Growth, NonNegative, Norm, Pixels, Positive, Share, nonzero};
 pub use victim::{Forward, Goal, Network, Pass, Passes, Rows, Score, Victim, cross_entropy};
 
 pub use candle_core::{DType, Device, Tensor, Var};
@@ -55,9 +55,9 @@ pub mod prelude {
 
     pub use crate::nn::{Conv2d, Pool2d};
     pub use crate::{
-        Attack, Ball, Batch, Chosen, DataError, Dataset, Digest, Epsilon, Error, Fraction, Goal, Image,
+        Attack, Ball, Batch, Chosen, DataError, Dataset, Digest, Epsilon, Error, Fraction, Goal, Growth, Image,
         Judge, Labels, Loss, Model, NonNegative, Norm, Pixels, Positive, Publication, Remote, Result, Rng,
-        Rows, Source, Split, Step, Target, Targets, Tensor, Victim, Visit, Walk, cross_entropy, folders,
+        Rows, Share, Source, Split, Step, Target, Targets, Tensor, Victim, Visit, Walk, cross_entropy, folders,
         nonzero, options, plugin, restarts, rows, scaled,
     };
     /// The layer graph that a model builds.

@@ -27,6 +27,8 @@ field! {
     Fraction: "number from 0 to 1";
     Positive: "number above 0";
     NonNegative: "number of at least 0";
+    Growth: "number above 1";
+    Share: "number above 0 and below 1";
 }
 impl<T: Field> Field for Option<T> {
     fn expects() -> String {
@@ -215,6 +217,14 @@ ranged!(
 ranged!(
     /// A finite number of at least 0.
     NonNegative, |v| v >= 0.0 && v.is_finite(), "number of at least 0"
+);
+ranged!(
+    /// A finite number above 1: a factor by which something grows.
+    Growth, |v| v > 1.0 && v.is_finite(), "number above 1"
+);
+ranged!(
+    /// A number above 0 and below 1: a factor by which something shrinks.
+    Share, |v| v > 0.0 && v < 1.0, "number above 0 and below 1"
 );
 
 #[cfg(test)]

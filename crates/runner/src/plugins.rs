@@ -1,7 +1,10 @@
 //! The plugins of this binary. A dependency that no code names is not linked, so each has its line here; the same list
 //! stands in Cargo.toml. `cargo xtask tidy` compares both with the folder `plugins`.
 
+use temper_attack_cw as _;
+use temper_attack_deepfool as _;
 use temper_attack_fgsm as _;
+use temper_attack_mi_fgsm as _;
 use temper_attack_pgd as _;
 use temper_dataset_cifar as _;
 use temper_dataset_idx as _;

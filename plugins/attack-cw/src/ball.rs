@@ -1,0 +1,170 @@
+//! `cw-ball`: `CarliniLInfMethod` of ART 1.1 to 1.8 (<https://github.com/Trusted-AI/adversarial-robustness-toolbox>), which the
+//! IAAT paper's table 3 calls CW. It is neither the l-inf attack of Carlini and Wagner's paper (`cw-linf`) nor PGD on their margin.
+//!
+//! The image is tanh of a variable inside the box of all images within the radius, cut by [0, 1]. Plain gradient descent lowers
+//! the margin: each step's rate is halved until the margin falls, or doubled as long as it falls further. A sample leaves when
+//! it succeeds; one that does not is the clean image.
+//!
+//! Deviations: pixels of 0 and 1, which are on the edge of their box, begin at tanh = `edge`. ART's 0.999999 leaves them 4
+//! millionths of the slope that others have, so that in single precision they do not move at all: on images of black and
+//! white the attack then does nothing. A sample of radius 0 keeps its image (ART divides by 0). A search that found no better
+//! point leaves the loss as it was (ART goes on with the loss of the last point it tried). No pixel is further than the radius
+//! as single precision subtracts it. Table 3 ran with `labels = "predicted"`, and counted natural errors that it led into
+//! their true class as correct; evaluations here count natural errors as broken, so they give lower numbers.
+
+use temper_core::prelude::*;
+
+use crate::front::{Front, Look, kept};
+use crate::margin::{Aim, Margin};
+use crate::tanh::TanhBox;
+
+plugin! { Attack "cw-ball";
+    /// Carlini and Wagner's margin lowered inside the ball by gradient descent with line search (ART 1.1's CarliniLInfMethod).
+    /// Norm: l-inf.
+    pub struct CarliniWagnerBall {
+        /// Most steps (the authors of IAAT: 40; ART: 10).
+        pub steps: NonZeroUsize = nonzero(40),
+        /// First learning rate in tanh space, as a multiple of each sample's radius (the authors of IAAT: 0.05; ART's 0.01 beside its
+        /// radius of 0.3: 0.0333).
+        pub learning_rate: Positive = Positive::of(0.05),
+        /// Rates tried in a step, each half of the last, until one lowers the margin (ART: 5).
+        pub halvings: NonZeroUsize = nonzero(5),
+        /// Doublings of the rate in a step whose first rate lowered the margin (ART: 5).
+        pub doublings: usize = 5,
+        /// Where tanh is for a pixel on the edge of its box (ART: 0.999999, from which single precision does not move).
+        pub edge: Share = Share::of(0.99),
+        /// How much larger than the own logit another must be for a success (ART: 0).
+        pub confidence: NonNegative = NonNegative::of(0.0),
+        /// Class that is left: the `true` one, or the one `predicted` for the clean image (the authors of IAAT; ART without labels).
+        pub labels: Labels = Labels::True,
+        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), or `least-likely` on the clean
+        /// image.
+        pub target: Target = Target::None,
+    }
+}
+
+impl Attack for CarliniWagnerBall {
+    fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
+        if ball.norm() != Norm::Linf {
+            return Err(Error::refused(
+                "attack `cw-ball` searches l-inf balls only; for l2 there is `cw-l2`, which ignores the radius",
+            ));
+        }
+        let victim = self.labels.view(victim)?;
+        let aim = Aim::new(&victim, self.target, self.confidence.get(), rng)?;
+        let (low, high) = strict_bounds(ball)?;
+        let mut front = Front::new(&victim, &aim, ball.center(), TanhBox::new(&low, &high, self.edge)?)?;
+        let mut images = ball.center().clone();
+        let radii = ball.radii().to_dtype(temper_core::DType::F64)?.to_vec1::<f64>()?;
+        let mut rates: Vec<f64> = radii.iter().map(|radius| radius * self.learning_rate.get()).collect();
+        for step in 0..=self.steps.get() {
+            let Look { image, forward, margins } = front.look()?;
+            let success: Vec<bool> = margins.iter().map(|margin| margin.success).collect();
+            images = front.put(&images, &image, &success)?;
+            let stands: Vec<bool> = success.iter().map(|success| !success).collect();
+            if step == self.steps.get() || !stands.contains(&true) {
+                break;
+            }
+            let gradient = front.aim.gradient(&forward, &margins, true)?;
+            let downhill = front.space.pull_back(&front.variable, &gradient.neg()?)?;
+            front.keep(&stands)?;
+            rates = kept(&rates, &stands);
+            let losses: Vec<f64> = kept(&margins, &stands).iter().map(|margin| margin.loss).collect();
+            let mut search = Search::new(&front, rows::select(&downhill, &stands)?, losses, rates);
+            search.run(self.halvings.get(), self.doublings)?;
+            rates = search.rates.clone();
+            front.variable = search.best()?;
+        }
+        Ok(images)
+    }
+}
+
+/// A line search for each sample.
+struct Search<'a, 'v> {
+    front: &'a Front<'v>,
+    /// In tanh space.
+    downhill: Tensor,
+    /// Loss at the start.
+    start: Vec<f64>,
+    /// Loss at the last point tried.
+    last: Vec<f64>,
+    /// Rate of the next, and in the end of the next step's first point.
+    rates: Vec<f64>,
+    /// Least loss, and the rate that gave it; 0 where none was better than the start.
+    least: Vec<(f64, f64)>,
+    success: Vec<bool>,
+}
+
+impl<'a, 'v> Search<'a, 'v> {
+    fn new(front: &'a Front<'v>, downhill: Tensor, start: Vec<f64>, rates: Vec<f64>) -> Self {
+        let least = start.iter().map(|loss| (*loss, 0.0)).collect();
+        let (last, success) = (start.clone(), vec![false; start.len()]);
+        Self { front, downhill, start, last, rates, least, success }
+    }
+
+    /// Halves the rates where nothing is gained; doubles them where the first one gained.
+    fn run(&mut self, halvings: usize, doublings: usize) -> Result<()> {
+        let n = self.start.len();
+        let mut tried = vec![0usize; n];
+        for _ in 0..halvings {
+            let mask: Vec<bool> = (0..n).map(|i| self.last[i] >= self.start[i]).collect();
+            self.attempt(&mask)?;
+            for i in (0..n).filter(|i| mask[*i]) {
+                self.rates[i] /= 2.0;
+                tried[i] += 1;
+            }
+        }
+        self.rates.iter_mut().for_each(|rate| *rate *= 2.0);
+        for _ in 0..doublings {
+            let gains = |i: usize| tried[i] == 1 && self.last[i] <= self.least[i].0 && !self.success[i];
+            let mask: Vec<bool> = (0..n).map(gains).collect();
+            self.rates.iter_mut().zip(&mask).filter(|(_, m)| **m).for_each(|(rate, _)| *rate *= 2.0);
+            self.attempt(&mask)?;
+        }
+        self.rates.iter_mut().zip(&tried).filter(|(_, t)| **t == 1).for_each(|(rate, _)| *rate /= 2.0);
+        Ok(())
+    }
+
+    /// Tries the present rates of the samples that `mask` names.
+    fn attempt(&mut self, mask: &[bool]) -> Result<()> {
+        if !mask.contains(&true) {
+            return Ok(());
+        }
+        let rates = rows::column(&self.rates, &self.downhill)?;
+        let variable = (&self.front.variable + self.downhill.broadcast_mul(&rates)?)?;
+        let image = self.front.space.rows(mask)?.pixels(&rows::select(&variable, mask)?)?;
+        let logits = self.front.victim.rows(mask)?.logits(&image)?;
+        let margins: Vec<Margin> = self.front.aim.rows(mask).margins(&logits)?;
+        for (i, margin) in (0..mask.len()).filter(|i| mask[*i]).zip(margins) {
+            self.last[i] = margin.loss;
+            self.success[i] |= margin.success;
+            if margin.loss < self.least[i].0 || (margin.success && self.least[i].1 == 0.0) {
+                self.least[i] = (margin.loss, self.rates[i]);
+            }
+        }
+        Ok(())
+    }
+
+    /// The best points found.
+    fn best(&self) -> Result<Tensor> {
+        let rates: Vec<f64> = self.least.iter().map(|(_, rate)| *rate).collect();
+        Ok((&self.front.variable + self.downhill.broadcast_mul(&rows::column(&rates, &self.downhill)?)?)?)
+    }
+}
+
+/// The ball's bounds, drawn in by a rounding where the difference to the clean image would round to more than the radius.
+fn strict_bounds(ball: &Ball) -> Result<(Tensor, Tensor)> {
+    let (center, (low, high)) = (ball.center(), ball.bounds());
+    let radii = ball.radii().reshape((center.dim(0)?, 1, 1, 1))?;
+    // A unit in the last place of numbers from 0.5 to 1: of smaller ones, several.
+    let inwards = |bound: &Tensor| -> Result<Tensor> {
+        let offset = (bound - center)?;
+        let ulp = match bound.dtype() {
+            temper_core::DType::F64 => f64::EPSILON,
+            _ => f64::from(f32::EPSILON),
+        } / 2.0;
+        let drawn_in = (bound - offset.sign()?.affine(ulp, 0.0)?)?;
+        Ok(offset.abs()?.broadcast_gt(&radii)?.where_cond(&drawn_in, bound)?)
+    };
+    Ok((inwards(low)?, inwards(high)?))
+}

@@ -1,0 +1,147 @@
+//! `cw-linf`: section VI-C of the paper, as the authors' code runs it.
+//!
+//! The largest change alone has a gradient at one pixel only, so all changes beyond a threshold tau are punished: Adam lowers
+//! sum max(|x' - x| - tau, 0) + c max(margin + confidence, 0). An attempt that brings this below c / 10,000 and succeeds lowers
+//! tau to 0.9 of the largest change, and the next one goes on from there; one that does not doubles c and starts again where
+//! it began. A sample ends when tau is below 1/256, or c reaches its largest value.
+//!
+//! Deviations: the nearest successful image of all iterates counts, whether or not it ended an attempt (as in adv-lib); each
+//! sample begins its next attempt at once, beside others in the middle of theirs.
+
+use temper_core::prelude::*;
+
+use crate::adam::Adam;
+use crate::front::{Front, Look, kept, sums};
+use crate::margin::{Aim, Margin};
+use crate::tanh::TanhBox;
+
+/// The threshold below which a sample ends.
+const SMALLEST: f64 = 1.0 / 256.0;
+
+plugin! { Attack "cw-linf";
+    /// Carlini and Wagner's l-inf attack: smallest largest change, by Adam in tanh space under a falling threshold.
+    pub struct CarliniWagnerLinf {
+        /// Most steps of an attempt (authors' code, adv-lib: 1000; ART since 1.9: 10).
+        pub steps: NonZeroUsize = nonzero(1000),
+        /// Adam's learning rate, in tanh space (authors' code: 5e-3; adv-lib, ART: 0.01).
+        pub learning_rate: Positive = Positive::of(5e-3),
+        /// Constant of the first attempt: weight of the margin beside the changes (authors' code, adv-lib, ART: 1e-5).
+        pub initial_const: Positive = Positive::of(1e-5),
+        /// Constant at which a sample gives up (authors' code, adv-lib, ART: 20).
+        pub largest_const: Positive = Positive::of(20.0),
+        /// By how much an attempt that failed raises the constant, as a factor above 1 (authors' code, adv-lib, ART: 2).
+        pub const_factor: Growth = Growth::of(2.0),
+        /// Halve the constant after each success (authors' code, adv-lib: false).
+        pub reduce_const: bool = false,
+        /// The next threshold, as a share of the largest change of a success (authors' code, adv-lib, ART: 0.9).
+        pub decrease: Share = Share::of(0.9),
+        /// How much larger than the own logit another must be for a success; 0 in all libraries.
+        pub confidence: NonNegative = NonNegative::of(0.0),
+        /// End an attempt as soon as it succeeds, instead of after all `steps`.
+        pub abort_early: bool = true,
+        /// Class that is left: the `true` one, or the one `predicted` for the clean image (ART without labels).
+        pub labels: Labels = Labels::True,
+        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), or `least-likely` on the clean
+        /// image.
+        pub target: Target = Target::None,
+    }
+}
+
+/// One sample's attempts, and the nearest success so far.
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    threshold: f64,
+    constant: f64,
+    steps: usize,
+    /// Largest change of the nearest success.
+    best: f64,
+}
+
+/// What an iterate means for its attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Step,
+    Success,
+    Failure,
+}
+
+impl Attack for CarliniWagnerLinf {
+    fn minimal(&self) -> Option<Norm> {
+        Some(Norm::Linf)
+    }
+
+    fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
+        let victim = self.labels.view(victim)?;
+        let aim = Aim::new(&victim, self.target, self.confidence.get(), rng)?;
+        let mut front = Front::new(&victim, &aim, ball.center(), TanhBox::unit(ball.center())?)?;
+        let mut nearest = ball.center().clone();
+        let constant = self.initial_const.get();
+        let mut attempts =
+            vec![Attempt { threshold: 1.0, constant, steps: 0, best: f64::INFINITY }; victim.len()];
+        let mut start = front.variable.clone();
+        let mut adam = Adam::new(&start)?;
+        while !front.rows.is_empty() {
+            let Look { image, forward, margins } = front.look()?;
+            let offset = (&image - &front.clean)?;
+            let changes = offset.abs()?;
+            let largest = changes.flatten_from(1)?.max(1)?.to_dtype(temper_core::DType::F64)?.to_vec1::<f64>()?;
+            let better = |i: usize| margins[i].success && largest[i] < attempts[i].best;
+            let better: Vec<bool> = (0..margins.len()).map(better).collect();
+            nearest = front.put(&nearest, &image, &better)?;
+
+            let thresholds: Vec<f64> = attempts.iter().map(|a| a.threshold).collect();
+            let excess = changes.broadcast_sub(&rows::column(&thresholds, &image)?)?.relu()?;
+            let punished = sums(&excess)?;
+            let turns: Vec<Turn> =
+                (0..margins.len()).map(|i| self.turn(&mut attempts[i], margins[i], largest[i], punished[i])).collect();
+
+            let constants: Vec<f64> = attempts.iter().map(|a| a.constant).collect();
+            let raised = front.aim.gradient(&forward, &margins, false)?;
+            let raised = raised.broadcast_mul(&rows::column(&constants, &image)?)?;
+            let beyond = excess.gt(0.0)?.to_dtype(image.dtype())?;
+            let gradient = front.space.pull_back(&front.variable, &(raised + (offset.sign()? * beyond)?)?)?;
+            let next = (&front.variable + adam.step(&gradient, self.learning_rate.get())?)?;
+
+            let is = |turn: Turn| turns.iter().map(|t| *t == turn).collect::<Vec<bool>>();
+            start = rows::choose(&is(Turn::Success), &front.variable, &start)?;
+            front.variable = rows::choose(&is(Turn::Step), &next, &start)?;
+            adam.reset(&turns.iter().map(|turn| *turn != Turn::Step).collect::<Vec<bool>>())?;
+
+            let goes_on = |a: &Attempt| a.threshold > SMALLEST && a.constant < self.largest_const.get();
+            let goes_on: Vec<bool> = attempts.iter().map(goes_on).collect();
+            if goes_on.contains(&false) {
+                front.keep(&goes_on)?;
+                attempts = kept(&attempts, &goes_on);
+                (start, adam) = (rows::select(&start, &goes_on)?, adam.rows(&goes_on)?);
+            }
+        }
+        Ok(nearest)
+    }
+}
+
+impl CarliniWagnerLinf {
+    /// What an iterate means, from its margin, its largest change, and the sum of its changes beyond the threshold. The attempt
+    /// is then the one that goes on.
+    fn turn(&self, attempt: &mut Attempt, margin: Margin, largest: f64, punished: f64) -> Turn {
+        if margin.success {
+            attempt.best = attempt.best.min(largest);
+        }
+        let loss = punished + attempt.constant * margin.hinge();
+        attempt.steps += 1;
+        let is_last = attempt.steps == self.steps.get();
+        let turn = match loss < 1e-4 * attempt.constant && margin.success {
+            true if self.abort_early || is_last => Turn::Success,
+            _ if is_last => Turn::Failure,
+            _ => return Turn::Step,
+        };
+        attempt.steps = 0;
+        match turn {
+            Turn::Success => {
+                attempt.threshold = attempt.threshold.min(largest) * self.decrease.get();
+                attempt.constant *= if self.reduce_const { 0.5 } else { 1.0 };
+            }
+            _ => attempt.constant *= self.const_factor.get(),
+        }
+        turn
+    }
+}

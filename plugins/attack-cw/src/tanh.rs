@@ -1,0 +1,78 @@
+//! Images as tanh of a variable without bounds (the paper's section V-B).
+
+use temper_core::prelude::*;
+
+/// A box, `[n, c, h, w]`, and images in it as (tanh w / edge + 1) / 2 of the way from `low` to `high`. `edge` is where tanh is
+/// for a pixel on its bound: at 1 the variable would be infinite. Divided so, as in ART, the clean image is met within
+/// rounding; what rounding or tanh beyond the edge carries outside is cut.
+pub(crate) struct TanhBox {
+    low: Tensor,
+    high: Tensor,
+    width: Tensor,
+    edge: f64,
+}
+
+impl TanhBox {
+    pub(crate) fn new(low: &Tensor, high: &Tensor, edge: Share) -> Result<Self> {
+        Ok(Self { low: low.clone(), high: high.clone(), width: (high - low)?, edge: edge.get() })
+    }
+
+    /// [0, 1] for each pixel of `like`, with the edge of the authors' code.
+    pub(crate) fn unit(like: &Tensor) -> Result<Self> {
+        Self::new(&like.zeros_like()?, &like.ones_like()?, Share::of(0.999_999))
+    }
+
+    pub(crate) fn rows(&self, mask: &[bool]) -> Result<Self> {
+        let pick = |t: &Tensor| rows::select(t, mask);
+        Ok(Self { low: pick(&self.low)?, high: pick(&self.high)?, width: pick(&self.width)?, edge: self.edge })
+    }
+
+    /// The variable whose image is `pixels`; any, where the box has no width.
+    pub(crate) fn variable(&self, pixels: &Tensor) -> Result<Tensor> {
+        let way = ((pixels - &self.low)? / self.width.maximum(1e-12)?)?.clamp(0.0, 1.0)?;
+        let tanh = (way.affine(2.0, -1.0)? * self.edge)?;
+        // The area tangent.
+        Ok(((tanh.affine(1.0, 1.0)? / tanh.affine(-1.0, 1.0)?)?.log()? * 0.5)?)
+    }
+
+    /// The image of a variable.
+    pub(crate) fn pixels(&self, variable: &Tensor) -> Result<Tensor> {
+        let way = variable.tanh()?.affine(0.5 / self.edge, 0.5)?;
+        Ok((&self.low + (way * &self.width)?)?.maximum(&self.low)?.minimum(&self.high)?)
+    }
+
+    /// A gradient with respect to the image as one with respect to the variable.
+    pub(crate) fn pull_back(&self, variable: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        let slope = variable.tanh()?.sqr()?.affine(-0.5 / self.edge, 0.5 / self.edge)?;
+        Ok(((gradient * &self.width)? * slope)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use temper_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn images_come_back_and_pixels_on_the_bounds_have_a_slope() {
+        let pixels = Tensor::new(&[0f32, 1.0, 0.3, 0.999], &Device::Cpu).unwrap().reshape((1, 1, 2, 2)).unwrap();
+        let unit = TanhBox::unit(&pixels).unwrap();
+        let variable = unit.variable(&pixels).unwrap();
+        let numbers = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for (back, pixel) in numbers(&unit.pixels(&variable).unwrap()).iter().zip(numbers(&pixels)) {
+            assert!((back - pixel).abs() < 1e-6, "{back} for {pixel}");
+        }
+        let slopes = numbers(&unit.pull_back(&variable, &pixels.ones_like().unwrap()).unwrap());
+        assert!(slopes.iter().all(|slope| *slope > 5e-7 && *slope <= 0.51), "{slopes:?}");
+    }
+
+    #[test]
+    fn a_box_without_width_holds_its_one_image() {
+        let pixels = Tensor::new(&[0f32, 0.7], &Device::Cpu).unwrap().reshape((1, 1, 1, 2)).unwrap();
+        let point = TanhBox::new(&pixels, &pixels, Share::of(0.99)).unwrap();
+        let variable = point.variable(&pixels).unwrap();
+        let back = point.pixels(&variable).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(back, [0.0, 0.7]);
+    }
+}

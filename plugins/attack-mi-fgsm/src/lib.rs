@@ -1,0 +1,98 @@
+//! Momentum iterative fast gradient sign method (MI-FGSM), Dong et al. 2018, <https://arxiv.org/abs/1710.06081>.
+//!
+//! Each gradient is divided by the mean of its absolute values and added to `decay` times what was gathered so far; the step
+//! goes along the sign of the sum, in an l2 ball along the sum itself. Dong et al. divide by the sum of the absolute values:
+//! a constant factor, which no direction notices. A gradient of 0 adds nothing, so the step follows what was gathered before
+//! (torchattacks divides by 0 there).
+//!
+//! Deviations: those of PGD's restarts and judging, and random starts and targets, which the paper does not have.
+
+use temper_core::prelude::*;
+
+options! {
+    /// What the momentum gathers.
+    pub enum Gather {
+        /// Gradients over the mean of their absolute values. The paper.
+        Mean = "mean",
+        /// Directions of steepest ascent: signs in an l-inf ball, gradients of length 1 in an l2 ball. foolbox 3.
+        Steepest = "steepest",
+    }
+}
+
+plugin! { Attack "mi-fgsm";
+    /// Momentum iterative fast gradient sign method (MI-FGSM): steps along gathered gradients. Norms: l-inf, l2.
+    pub struct MomentumIterative {
+        /// Gradient steps (foolbox, torchattacks, CleverHans: 10; advertorch, the authors of IAAT: 40; ART: 100).
+        pub steps: NonZeroUsize = nonzero(10),
+        /// Share of the gathered gradients that the next step keeps: mu in the paper, where it is 1; so it is by default in all
+        /// libraries.
+        pub decay: NonNegative = NonNegative::of(1.0),
+        /// Length of all steps together, as a multiple of each sample's radius. 1 is the paper's eps / T; foolbox and
+        /// CleverHans: 2; the authors of IAAT: 0.999975, which is 40 steps of eps / 40.001.
+        pub travel: Positive = Positive::of(1.0),
+        /// Length of a step in pixel values of [0, 1], instead of what `travel` gives (torchattacks: 2/255; advertorch: 0.01;
+        /// ART: 0.1).
+        pub step: Option<Pixels> = None,
+        /// What the momentum gathers: gradients over their `mean` absolute value (paper), or directions of `steepest` ascent
+        /// (foolbox 3).
+        pub gather: Gather = Gather::Mean,
+        /// Start at a random point of the ball instead of the clean image.
+        pub random_start: bool = false,
+        /// Runs, each on what the former ones left standing; more than one needs `random_start` to differ.
+        pub restarts: NonZeroUsize = nonzero(1),
+        /// In an evaluation, a sample is broken when `any` iterate is misclassified, or when the `final` one is.
+        pub judge: Judge = Judge::Any,
+        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), or `least-likely` on the clean
+        /// image.
+        pub target: Target = Target::None,
+    }
+}
+
+impl Attack for MomentumIterative {
+    fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
+        let targets = self.target.choose(victim, rng)?;
+        let towards = |logits: &Tensor, rows: &Rows| match &targets {
+            Some(targets) => targets.score(logits, rows),
+            None => cross_entropy(logits, rows),
+        };
+        let victim = &if targets.is_some() { victim.with_score(&towards) } else { victim.clone() };
+        restarts(victim, ball, rng, self.restarts.get(), |victim, ball, rng| self.run(victim, ball, rng))
+    }
+}
+
+impl MomentumIterative {
+    /// The steps from one start.
+    fn run(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
+        let start = if self.random_start { ball.random(rng)? } else { ball.center().clone() };
+        let mut momentum = start.zeros_like()?;
+        let mut walk = Walk::new(victim, ball, start, self.judge);
+        for _ in 0..self.steps.get() {
+            let Some((pass, kept)) = walk.pass()? else { break };
+            if let Some(kept) = kept {
+                momentum = momentum.index_select(&kept, 0)?;
+            }
+            let ball = walk.ball();
+            let gathered = match self.gather {
+                Gather::Mean => over_mean(&pass.gradient)?,
+                Gather::Steepest => ball.steepest(&pass.gradient)?,
+            };
+            momentum = ((momentum * self.decay.get())? + gathered)?;
+            let lengths = match self.step {
+                Some(step) => ball.lengths(step, 0.0)?,
+                None => ball.lengths(Pixels::ZERO, self.travel.get() / self.steps.get() as f64)?,
+            };
+            let next = ball.step(walk.pixels(), &ball.steepest(&momentum)?, &lengths)?;
+            walk.go(next)?;
+        }
+        walk.finish()
+    }
+}
+
+/// Each sample's gradient over the mean of its absolute values; 0 stays 0.
+fn over_mean(gradient: &Tensor) -> Result<Tensor> {
+    let gradient = scaled(gradient)?;
+    let mean = gradient.abs()?.flatten_from(1)?.mean_keepdim(1)?;
+    // The largest entry is 1, so the mean is at least one over the number of pixels, or 0.
+    let mean = mean.maximum(1e-12)?.reshape((gradient.dim(0)?, 1, 1, 1))?;
+    Ok(gradient.broadcast_div(&mean)?)
+}
