@@ -26,7 +26,7 @@ fn unknown_plugin() {
         "attack.pgd = { steps = 2, step = 0.05 }",
         "attack = \"pdg\"",
         &expect![[r"
-            error: run.toml:8:1: unknown attack `pdg`; did you mean `pgd`? known: `fgsm`, `pgd`
+            error: run.toml:8:1: unknown attack `pdg`; did you mean `pgd`? known: `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fgsm`, `mi-fgsm`, `pgd`
               at train.attack
         "]],
     );
@@ -34,7 +34,7 @@ fn unknown_plugin() {
         "attack.pgd = { steps = 5",
         "attack.autoattack = { steps = 5",
         &expect![[r"
-            error: run.toml:18:8: unknown attack `autoattack`; known: `fgsm`, `pgd`
+            error: run.toml:18:8: unknown attack `autoattack`; known: `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fgsm`, `mi-fgsm`, `pgd`
               at evaluate[1].attack.autoattack
         "]],
     );
@@ -54,7 +54,7 @@ fn unknown_field_at_any_depth() {
         "attack.pgd = { steps = 5, step",
         "attack.pgd = { stpe = 5, step",
         &expect![[r"
-            error: run.toml:18:16: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `restarts`, `judge`, `target`
+            error: run.toml:18:16: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `restarts`, `judge`, `target`, `stop_after`
               at evaluate[1].attack.pgd.stpe
         "]],
     );
@@ -62,7 +62,7 @@ fn unknown_field_at_any_depth() {
         "beta = 0.4 }",
         "probe.pgd = { stesp = 1 } }",
         &expect![[r"
-            error: run.toml:9:84: unknown field `stesp`; did you mean `steps`? known: `steps`, `step`, `relative_step`, `start`, `restarts`, `judge`, `target`
+            error: run.toml:9:84: unknown field `stesp`; did you mean `steps`? known: `steps`, `step`, `relative_step`, `start`, `restarts`, `judge`, `target`, `stop_after`
               at train.epsilon.instance-adaptive.probe.pgd.stesp
         "]],
     );
@@ -234,7 +234,7 @@ name = "pgd"
           at colour
         error: run.toml:9:1: invalid type: string "three", expected a nonzero usize
           at train.epochs
-        error: run.toml:11:1: unknown attack `pdg`; did you mean `pgd`? known: `fgsm`, `pgd`
+        error: run.toml:11:1: unknown attack `pdg`; did you mean `pgd`? known: `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fgsm`, `mi-fgsm`, `pgd`
           at train.attack
         error: run.toml:12:15: invalid value: floating point `-0.05`, expected a number above 0
           at train.optimizer.lr
@@ -250,11 +250,11 @@ name = "pgd"
           at evaluate[0].radius
         error: run.toml:20:1: missing field `name`
           at evaluate[1]
-        error: run.toml:21:8: unknown attack `autoattack`; known: `fgsm`, `pgd`
+        error: run.toml:21:8: unknown attack `autoattack`; known: `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fgsm`, `mi-fgsm`, `pgd`
           at evaluate[1].attack.autoattack
         error: run.toml:25:1: attack `pgd` needs a radius: add `radius = "8/255"` or another length
           at evaluate[2].attack
-        error: run.toml:25:27: unknown field `restart`; did you mean `restarts`? known: `steps`, `step`, `relative_step`, `start`, `restarts`, `judge`, `target`
+        error: run.toml:25:27: unknown field `restart`; did you mean `restarts`? known: `steps`, `step`, `relative_step`, `start`, `restarts`, `judge`, `target`, `stop_after`
           at evaluate[2].attack.pgd.restart
         error: run.toml:25:37: invalid value: integer `0`, expected a nonzero usize
           at evaluate[2].attack.pgd.restarts

@@ -66,11 +66,18 @@ fn pixels_of_zero_and_one_move() {
         assert_eq!(seen, [1], "{text}");
         let distance = got.distances.unwrap()[0];
         assert!(distance >= least - 1e-6 && distance < least * 1.05, "{text}: {distance}, least {least}");
-        assert!(numbers(&got.pixels).iter().zip(numbers(&image.pixels)).all(|(new, old)| (new - old).abs() > 0.03));
+        assert!(
+            numbers(&got.pixels)
+                .iter()
+                .zip(numbers(&image.pixels))
+                .all(|(new, old)| (new - old).abs() > 0.03)
+        );
     }
     let (got, seen) = find(&classifier, &image, 0.055, BALL);
     assert_eq!(seen, [1]);
-    assert!(numbers(&got.pixels).iter().zip(numbers(&image.pixels)).all(|(new, old)| (new - old).abs() > 0.03));
+    assert!(
+        numbers(&got.pixels).iter().zip(numbers(&image.pixels)).all(|(new, old)| (new - old).abs() > 0.03)
+    );
 }
 
 /// Equal logits: the first class is the prediction, so the margin of 0 is a success in one direction alone.
@@ -132,7 +139,9 @@ fn confidence_asks_for_a_margin_and_a_target_for_its_class() {
         let text = text.replace("300", "100");
         let (got, _) = find(&classifier, &batch, 1.0, &format!("{text}, confidence = 0.2"));
         let logits = frozen.logits(&got.pixels).unwrap().to_vec2::<f32>().unwrap();
-        for (i, row) in logits.iter().enumerate().filter(|(i, _)| got.distances.as_ref().unwrap()[*i].is_finite()) {
+        for (i, row) in
+            logits.iter().enumerate().filter(|(i, _)| got.distances.as_ref().unwrap()[*i].is_finite())
+        {
             let other = (0..5).filter(|k| *k != labels[i] as usize).map(|k| row[k]).fold(f32::MIN, f32::max);
             assert!(other - row[labels[i] as usize] >= 0.2 - 1e-4, "{text}: sample {i}, {row:?}");
         }
@@ -141,9 +150,9 @@ fn confidence_asks_for_a_margin_and_a_target_for_its_class() {
         let (got, seen) = find(&classifier, &batch, 1.0, &format!("{text}, target = \"least-likely\""));
         let mut hits = 0;
         for i in (0..8).filter(|i| got.distances.as_ref().unwrap()[*i].is_finite()) {
-            let least = (0..5).filter(|k| *k != labels[i]).min_by(|a, b| {
-                clean[i][*a as usize].total_cmp(&clean[i][*b as usize])
-            });
+            let least = (0..5)
+                .filter(|k| *k != labels[i])
+                .min_by(|a, b| clean[i][*a as usize].total_cmp(&clean[i][*b as usize]));
             // The last sample is a natural error: it counts as broken where it is.
             hits += usize::from(Some(seen[i]) == least);
             assert!(Some(seen[i]) == least || i == 7, "{text}: sample {i} became {}", seen[i]);

@@ -71,12 +71,11 @@ fn attacks_reach_the_optimum_and_not_more() {
         (attack("deepfool = { norm = \"linf\" }"), Norm::Linf),
         (attack("deepfool = { norm = \"linf\", overshoot_on = \"step\", margin = 0.0 }"), Norm::L2),
         (attack("deepfool = { candidates = 1, labels = \"predicted\" }"), Norm::L2),
-        (attack("cw-ball = { labels = \"predicted\", learning_rate = 3e3 }"), Norm::Linf),
+        (attack("cw-ball = { labels = \"predicted\" }"), Norm::Linf),
         // In a network of four classes whose last two never win, only an attack on class 0 can succeed.
         (attack("pgd = { steps = 40, restarts = 8, target = \"random\" }"), Norm::Linf),
     ];
-    let defaults =
-        <dyn Attack>::plugins().into_iter().map(|p| (affordable(p.name), Norm::Linf));
+    let defaults = <dyn Attack>::plugins().into_iter().map(|p| (affordable(p.name), Norm::Linf));
     for (attack, norm) in defaults.chain(tuned) {
         for goal in [Goal::Mistake, Goal::Loss] {
             assert_eq!(fallen(&attack, norm, 0.98, goal), 0, "{attack:?} {norm} {goal:?} below the optimum");

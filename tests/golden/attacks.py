@@ -77,7 +77,7 @@ for norm, attack in [(2, foolbox.attacks.L2DeepFoolAttack()), (torch.inf, foolbo
 # adv-lib mixes float32 constants in.
 torch.set_default_dtype(torch.float32)
 single = net.to(torch.float32)
-found = carlini_wagner_l2(single, pixels.float(), labels, max_iterations=500)
+found = carlini_wagner_l2(single, pixels.float(), labels, max_iterations=200, abort_early=False)
 linf = carlini_wagner_linf(single, pixels.float(), labels, learning_rate=0.005, max_iterations=200, initial_const=1e-3)
 torch.set_default_dtype(torch.float64)
 net.to(torch.float64)

@@ -55,10 +55,10 @@ pub mod prelude {
 
     pub use crate::nn::{Conv2d, Pool2d};
     pub use crate::{
-        Attack, Ball, Batch, Chosen, DataError, Dataset, Digest, Epsilon, Error, Fraction, Goal, Growth, Image,
-        Judge, Labels, Loss, Model, NonNegative, Norm, Pixels, Positive, Publication, Remote, Result, Rng,
-        Rows, Share, Source, Split, Step, Target, Targets, Tensor, Victim, Visit, Walk, cross_entropy, folders,
-        nonzero, options, plugin, restarts, rows, scaled,
+        Attack, Ball, Batch, Chosen, DataError, Dataset, Digest, Epsilon, Error, Fraction, Goal, Growth,
+        Image, Judge, Labels, Loss, Model, NonNegative, Norm, Pixels, Positive, Publication, Remote, Result,
+        Rng, Rows, Share, Source, Split, Step, Target, Targets, Tensor, Victim, Visit, Walk, cross_entropy,
+        folders, nonzero, options, plugin, restarts, rows, scaled,
     };
     /// The layer graph that a model builds.
     pub use temper_nn::Network;

@@ -8,7 +8,8 @@
 //! Deviations: pixels of 0 and 1, which are on the edge of their box, begin at tanh = `edge`. ART's 0.999999 leaves them 4
 //! millionths of the slope that others have, so that in single precision they do not move at all: on images of black and
 //! white the attack then does nothing. A sample of radius 0 keeps its image (ART divides by 0). A search that found no better
-//! point leaves the loss as it was (ART goes on with the loss of the last point it tried). No pixel is further than the radius
+//! point leaves the loss as it was (ART goes on with the loss of the last point it tried), and one whose steps were all lost in
+//! rounding goes on with a longer one, not a shorter one. No pixel is further than the radius
 //! as single precision subtracts it. Table 3 ran with `labels = "predicted"`, and counted natural errors that it led into
 //! their true class as correct; evaluations here count natural errors as broken, so they give lower numbers.
 
@@ -18,8 +19,13 @@ use crate::front::{Front, Look, kept};
 use crate::margin::{Aim, Margin};
 use crate::tanh::TanhBox;
 
+/// A change of the margin below this share of its logits is rounding of single precision.
+const ROUNDING: f64 = 1e-6;
+/// A rate at which any gradient leads to the box's edge, and none to infinity.
+const LARGEST: f64 = 1e20;
+
 plugin! { Attack "cw-ball";
-    /// Carlini and Wagner's margin lowered inside the ball by gradient descent with line search (ART 1.1's CarliniLInfMethod).
+    /// Carlini and Wagner's margin in a ball: lowered by gradient descent with line search (ART 1.1's CarliniLInfMethod).
     /// Norm: l-inf.
     pub struct CarliniWagnerBall {
         /// Most steps (the authors of IAAT: 40; ART: 10).
@@ -93,18 +99,22 @@ struct Search<'a, 'v> {
     /// Least loss, and the rate that gave it; 0 where none was better than the start.
     least: Vec<(f64, f64)>,
     success: Vec<bool>,
+    /// Nothing tried so far changed the loss by more than rounding.
+    unmoved: Vec<bool>,
 }
 
 impl<'a, 'v> Search<'a, 'v> {
     fn new(front: &'a Front<'v>, downhill: Tensor, start: Vec<f64>, rates: Vec<f64>) -> Self {
         let least = start.iter().map(|loss| (*loss, 0.0)).collect();
-        let (last, success) = (start.clone(), vec![false; start.len()]);
-        Self { front, downhill, start, last, rates, least, success }
+        let (last, n) = (start.clone(), start.len());
+        let (success, unmoved) = (vec![false; n], vec![true; n]);
+        Self { front, downhill, start, last, rates, least, success, unmoved }
     }
 
-    /// Halves the rates where nothing is gained; doubles them where the first one gained.
+    /// Halves the rates where nothing is gained; doubles them where the first one gained, or where all were lost in rounding.
     fn run(&mut self, halvings: usize, doublings: usize) -> Result<()> {
         let n = self.start.len();
+        let first = self.rates.clone();
         let mut tried = vec![0usize; n];
         for _ in 0..halvings {
             let mask: Vec<bool> = (0..n).map(|i| self.last[i] >= self.start[i]).collect();
@@ -122,6 +132,10 @@ impl<'a, 'v> Search<'a, 'v> {
             self.attempt(&mask)?;
         }
         self.rates.iter_mut().zip(&tried).filter(|(_, t)| **t == 1).for_each(|(rate, _)| *rate /= 2.0);
+        for i in (0..n).filter(|i| self.unmoved[*i]) {
+            self.least[i] = (self.start[i], 0.0);
+            self.rates[i] = (first[i] * f64::powi(2.0, doublings as i32)).min(LARGEST);
+        }
         Ok(())
     }
 
@@ -138,6 +152,8 @@ impl<'a, 'v> Search<'a, 'v> {
         for (i, margin) in (0..mask.len()).filter(|i| mask[*i]).zip(margins) {
             self.last[i] = margin.loss;
             self.success[i] |= margin.success;
+            self.unmoved[i] &=
+                (margin.loss - self.start[i]).abs() <= ROUNDING * margin.scale && !margin.success;
             if margin.loss < self.least[i].0 || (margin.success && self.least[i].1 == 0.0) {
                 self.least[i] = (margin.loss, self.rates[i]);
             }

@@ -84,7 +84,8 @@ impl Attack for CarliniWagnerLinf {
             let Look { image, forward, margins } = front.look()?;
             let offset = (&image - &front.clean)?;
             let changes = offset.abs()?;
-            let largest = changes.flatten_from(1)?.max(1)?.to_dtype(temper_core::DType::F64)?.to_vec1::<f64>()?;
+            let largest =
+                changes.flatten_from(1)?.max(1)?.to_dtype(temper_core::DType::F64)?.to_vec1::<f64>()?;
             let better = |i: usize| margins[i].success && largest[i] < attempts[i].best;
             let better: Vec<bool> = (0..margins.len()).map(better).collect();
             nearest = front.put(&nearest, &image, &better)?;
@@ -92,8 +93,9 @@ impl Attack for CarliniWagnerLinf {
             let thresholds: Vec<f64> = attempts.iter().map(|a| a.threshold).collect();
             let excess = changes.broadcast_sub(&rows::column(&thresholds, &image)?)?.relu()?;
             let punished = sums(&excess)?;
-            let turns: Vec<Turn> =
-                (0..margins.len()).map(|i| self.turn(&mut attempts[i], margins[i], largest[i], punished[i])).collect();
+            let turns: Vec<Turn> = (0..margins.len())
+                .map(|i| self.turn(&mut attempts[i], margins[i], largest[i], punished[i]))
+                .collect();
 
             let constants: Vec<f64> = attempts.iter().map(|a| a.constant).collect();
             let raised = front.aim.gradient(&forward, &margins, false)?;

@@ -20,6 +20,8 @@ pub(crate) struct Margin {
     pub(crate) loss: f64,
     /// Is the prediction what was aimed at, with the confidence that was asked for?
     pub(crate) success: bool,
+    /// The larger of the two logits' absolute values, by which the margin's rounding goes.
+    pub(crate) scale: f64,
     /// The class of largest logit but for the one that the aim names.
     other: u32,
 }
@@ -67,17 +69,13 @@ impl Aim {
         let loss = margin + self.confidence;
         // Of equal logits the first is the prediction.
         let won = if self.towards { class < other } else { other < class };
-        Margin { loss, success: loss < 0.0 || (loss == 0.0 && won), other }
+        let scale = own.abs().max(largest.abs());
+        Margin { loss, scale, success: loss < 0.0 || (loss == 0.0 && won), other }
     }
 
     /// Gradient with respect to the pixels of each sample's margin, `[n, c, h, w]`; where `all` is false, 0 for samples that
     /// succeeded. One backward pass.
-    pub(crate) fn gradient(
-        &self,
-        forward: &Forward,
-        margins: &[Margin],
-        all: bool,
-    ) -> Result<Tensor> {
+    pub(crate) fn gradient(&self, forward: &Forward, margins: &[Margin], all: bool) -> Result<Tensor> {
         let logits = forward.logits();
         let classes = logits.dim(1)?;
         let mut weights = vec![0f32; margins.len() * classes];

@@ -24,7 +24,12 @@ impl TanhBox {
 
     pub(crate) fn rows(&self, mask: &[bool]) -> Result<Self> {
         let pick = |t: &Tensor| rows::select(t, mask);
-        Ok(Self { low: pick(&self.low)?, high: pick(&self.high)?, width: pick(&self.width)?, edge: self.edge })
+        Ok(Self {
+            low: pick(&self.low)?,
+            high: pick(&self.high)?,
+            width: pick(&self.width)?,
+            edge: self.edge,
+        })
     }
 
     /// The variable whose image is `pixels`; any, where the box has no width.
@@ -56,7 +61,8 @@ mod tests {
 
     #[test]
     fn images_come_back_and_pixels_on_the_bounds_have_a_slope() {
-        let pixels = Tensor::new(&[0f32, 1.0, 0.3, 0.999], &Device::Cpu).unwrap().reshape((1, 1, 2, 2)).unwrap();
+        let pixels =
+            Tensor::new(&[0f32, 1.0, 0.3, 0.999], &Device::Cpu).unwrap().reshape((1, 1, 2, 2)).unwrap();
         let unit = TanhBox::unit(&pixels).unwrap();
         let variable = unit.variable(&pixels).unwrap();
         let numbers = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
