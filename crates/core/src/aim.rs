@@ -10,7 +10,7 @@ crate::options! {
     pub enum Labels {
         /// The true one.
         True = "true",
-        /// The one that the network gives the clean image: ART's and CleverHans's default. A natural error is then led away
+        /// The one that the network gives the clean image: ART's and `CleverHans`'s default. A natural error is then led away
         /// from its wrong class, perhaps into the true one.
         Predicted = "predicted",
     }

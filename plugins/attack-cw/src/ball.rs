@@ -76,9 +76,9 @@ impl Attack for CarliniWagnerBall {
             front.keep(&stands)?;
             rates = kept(&rates, &stands);
             let losses: Vec<f64> = kept(&margins, &stands).iter().map(|margin| margin.loss).collect();
-            let mut search = Search::new(&front, rows::select(&downhill, &stands)?, losses, rates);
+            let mut search = Search::new(&front, rows::select(&downhill, &stands)?, losses, rates.clone());
             search.run(self.halvings.get(), self.doublings)?;
-            rates = search.rates.clone();
+            rates.clone_from(&search.rates);
             front.variable = search.best()?;
         }
         Ok(images)

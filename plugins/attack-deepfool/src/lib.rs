@@ -1,8 +1,8 @@
-//! DeepFool, Moosavi-Dezfooli et al. 2016, <https://arxiv.org/abs/1511.04599>: Algorithm 2, and section 3.3 for l-inf.
+//! `DeepFool`, Moosavi-Dezfooli et al. 2016, <https://arxiv.org/abs/1511.04599>: Algorithm 2, and section 3.3 for l-inf.
 //!
 //! Each step takes the network for linear at the current image, and goes to the nearest of the boundaries with other classes:
-//! for class k at a distance of |f_k| / ||w_k||, where f_k is the difference of its logit and the own one, w_k the gradient of
-//! that, and ||.|| the dual norm (l2 for l2, l1 for l-inf). A sample leaves at its first misclassified image.
+//! for class k at a distance of `|f_k| / ||w_k||`, where `f_k` is the difference of its logit and the own one, `w_k` the
+//! gradient of that, and ||.|| the dual norm (l2 for l2, l1 for l-inf). A sample leaves at its first misclassified image.
 //!
 //! All samples step together: one forward pass, then a backward pass for each candidate class, of which only the nearest
 //! boundary is kept. A candidate without a gradient (0, or not finite) has no boundary to go to; a sample all of whose
@@ -74,12 +74,12 @@ impl Attack for DeepFool {
             let mut nearest = Nearest::none(&clean)?;
             for k in 0..classes.dim(1)? {
                 let class = classes.narrow(1, k, 1)?.contiguous()?;
-                // f_k: the candidate's logit less the own one.
+                // The candidate's logit less the own one.
                 let pass = forward.pass_of(&|logits, rows| {
                     let own = logits.gather(&rows.labels.unsqueeze(1)?, 1)?;
                     Ok((logits.gather(&class, 1)? - own)?.squeeze(1)?)
                 })?;
-                nearest.hear(&pass.scores, pass.gradient, self.norm)?;
+                nearest.hear(&pass.scores, &pass.gradient, self.norm)?;
             }
             candidates = Some(classes);
             let step = nearest.step(self.norm, self.margin.get())?;
@@ -117,7 +117,7 @@ impl DeepFool {
 struct Nearest {
     /// In pixel values; infinite without a boundary.
     distances: Vec<f64>,
-    /// Which way it lies, `[n, c, h, w]`: gradients of f_k.
+    /// Which way it lies, `[n, c, h, w]`: gradients of `f_k`.
     gradient: Tensor,
 }
 
@@ -126,15 +126,15 @@ impl Nearest {
         Ok(Self { distances: vec![f64::INFINITY; like.dim(0)?], gradient: like.zeros_like()? })
     }
 
-    /// Takes in the boundary with one more class, from its f_k `[n]` and their gradients.
-    fn hear(&mut self, scores: &Tensor, gradient: Tensor, norm: Norm) -> Result<()> {
+    /// Takes in the boundary with one more class, from its `f_k` `[n]` and their gradients.
+    fn hear(&mut self, scores: &Tensor, gradient: &Tensor, norm: Norm) -> Result<()> {
         let scores = scores.to_dtype(DType::F64)?.to_vec1::<f64>()?;
         // A slope of 0, infinite or NaN leads nowhere.
         let leads = |slope: f64| slope > 0.0 && slope.is_finite();
         let distance = |(f, slope): (&f64, f64)| if leads(slope) { f.abs() / slope } else { f64::INFINITY };
-        let distances: Vec<f64> = scores.iter().zip(norm.slope(&gradient)?).map(distance).collect();
+        let distances: Vec<f64> = scores.iter().zip(norm.slope(gradient)?).map(distance).collect();
         let nearer: Vec<bool> = distances.iter().zip(&self.distances).map(|(new, old)| new < old).collect();
-        self.gradient = rows::choose(&nearer, &gradient, &self.gradient)?;
+        self.gradient = rows::choose(&nearer, gradient, &self.gradient)?;
         for (i, nearer) in nearer.iter().enumerate() {
             if *nearer {
                 self.distances[i] = distances[i];

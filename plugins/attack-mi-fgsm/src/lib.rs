@@ -20,7 +20,7 @@ options! {
 }
 
 plugin! { Attack "mi-fgsm";
-    /// Momentum iterative fast gradient sign method (MI-FGSM): steps along gathered gradients. Norms: l-inf, l2.
+    /// Momentum iterative FGSM (MI-FGSM): steps along gathered gradients. Norms: l-inf, l2.
     pub struct MomentumIterative {
         /// Gradient steps (foolbox, torchattacks, CleverHans: 10; advertorch, the authors of IAAT: 40; ART: 100).
         pub steps: NonZeroUsize = nonzero(10),

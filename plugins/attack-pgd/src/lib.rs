@@ -8,7 +8,7 @@
 //! PGD-K-tau). A sample takes that many steps from misclassified iterates, in a row or not, and stops at the next
 //! misclassified one. The paper's tau begins at 0 and grows to 3 during training; here it is one number for a run.
 //!
-//! On ImageNet the IAAT paper aims at random classes with steps of max(1, eps / n) / 255, eps in 255ths: `target = "random"`,
+//! On `ImageNet` the IAAT paper aims at random classes with steps of max(1, eps / n) / 255, eps in 255ths: `target = "random"`,
 //! `step = "1/255"`, and `relative_step` one over `steps`.
 
 use temper_core::prelude::*;
