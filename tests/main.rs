@@ -13,6 +13,7 @@ mod fewer_passes;
 mod init;
 mod layers;
 mod momentum;
+mod losses;
 mod new_plugin;
 mod numerics;
 mod peers;

@@ -71,6 +71,13 @@ impl Ball {
         self.project(&self.random_unclamped(rng)?)
     }
 
+    /// The clean image with Gaussian noise of this standard deviation in each pixel value, projected.
+    pub fn noisy(&self, rng: &Rng, deviation: Pixels) -> Result<Tensor> {
+        let len = self.center.elem_count() / self.ids.len().max(1);
+        let noise = Tensor::from_vec(rng.normal(&self.ids, len), self.center.shape(), self.center.device())?;
+        self.project(&(&self.center + (noise.to_dtype(self.center.dtype())? * deviation.get())?)?)
+    }
+
     /// As [`Self::random`], but not cut by the box: the authors' code of IAAT starts there.
     pub fn random_unclamped(&self, rng: &Rng) -> Result<Tensor> {
         let len = self.center.elem_count() / self.ids.len().max(1);

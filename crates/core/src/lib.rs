@@ -34,7 +34,9 @@ pub use model::Model;
 pub use registry::{Chosen, Kind, Param, Parsed, Plugin, Summary, duplicates, summaries};
 pub use search::{Judge, Walk, restarts};
 pub use units::{Field, Fraction, Growth, NonNegative, Norm, Pixels, Positive, Share, nonzero};
-pub use victim::{Forward, Goal, Network, Pass, Passes, Rows, Score, Victim, cross_entropy};
+pub use victim::{
+    CleanScore, Forward, Goal, Network, Pass, Passes, Rows, Score, Victim, cross_entropy, log_softmax,
+};
 
 pub use candle_core::{DType, Device, Tensor, Var};
 pub use temper_data::{
@@ -58,7 +60,7 @@ pub mod prelude {
         Attack, Ball, Batch, Chosen, DataError, Dataset, Digest, Epsilon, Error, Fraction, Goal, Growth,
         Image, Judge, Labels, Loss, Model, NonNegative, Norm, Pixels, Positive, Publication, Remote, Result,
         Rng, Rows, Share, Source, Split, Step, Target, Targets, Tensor, Victim, Visit, Walk, cross_entropy,
-        folders, nonzero, options, plugin, restarts, rows, scaled,
+        folders, log_softmax, nonzero, options, plugin, restarts, rows, scaled,
     };
     /// The layer graph that a model builds.
     pub use temper_nn::Network;

@@ -63,9 +63,17 @@ pub struct Rows {
 /// What attacks raise: a number for each sample, `[n]`, from its logits `[n, classes]`.
 pub type Score<'a> = dyn Fn(&Tensor, &Rows) -> Result<Tensor> + 'a;
 
+/// Logarithms of the probabilities that logits `[n, classes]` stand for, `[n, classes]`.
+pub fn log_softmax(logits: &Tensor) -> Result<Tensor> {
+    Ok(candle_nn::ops::log_softmax(logits, D::Minus1)?)
+}
+
+/// As [`Score`], from the logits of the clean images `[n, classes]` and those at hand.
+pub type CleanScore<'a> = dyn Fn(&Tensor, &Tensor, &Rows) -> Result<Tensor> + 'a;
+
 /// Cross-entropy of each sample, `[n]`: the default score.
 pub fn cross_entropy(logits: &Tensor, rows: &Rows) -> Result<Tensor> {
-    let log = candle_nn::ops::log_softmax(logits, D::Minus1)?;
+    let log = log_softmax(logits)?;
     Ok(log.gather(&rows.labels.unsqueeze(1)?, 1)?.squeeze(1)?.neg()?)
 }
 
@@ -185,6 +193,11 @@ impl<'a> Victim<'a> {
     /// Does one sample's result depend on its company?
     pub fn mixes_samples(&self) -> bool {
         matches!(self.network, Network::BatchStatistics(_))
+    }
+
+    /// Where its passes are counted.
+    pub(crate) fn passes(&self) -> &'a Passes {
+        self.passes
     }
 
     fn forward(&self, pixels: &Tensor) -> Result<Tensor> {

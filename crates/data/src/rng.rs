@@ -2,7 +2,7 @@
 
 use rand::{Rng as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::StandardNormal;
+use rand_distr::{Beta, StandardNormal};
 use rayon::prelude::*;
 
 /// A source of randomness for one purpose. Rows of a batch draw from streams of their own, keyed by sample id: the same
@@ -59,6 +59,13 @@ impl Rng {
             row.fill_with(|| draw(&mut rng));
         });
         values
+    }
+
+    /// One number of the beta distribution with both parameters `alpha`, from 0 to 1; `None` if `alpha` is not above 0,
+    /// or so extreme that the draw is no number.
+    pub fn beta(self, alpha: f64) -> Option<f64> {
+        let drawn = self.sample(0).sample(Beta::new(alpha, alpha).ok()?);
+        (0.0..=1.0).contains(&drawn).then_some(drawn)
     }
 
     /// `0..n` in random order.
@@ -122,6 +129,24 @@ mod tests {
         let normal = Rng::new(0, "n").normal(&ids, 1000);
         assert!(mean(&normal, |x| x).abs() < 0.02);
         assert!((mean(&normal, |x| x * x) - 1.0).abs() < 0.02);
+    }
+
+    #[test]
+    fn beta_numbers_have_the_mean_and_variance_of_their_distribution() {
+        for alpha in [0.2, 1.0, 5.0] {
+            let draws: Vec<f64> =
+                (0..20_000).map(|n| Rng::new(3, "beta").numbered(n).beta(alpha).unwrap()).collect();
+            let mean = draws.iter().sum::<f64>() / 20_000.0;
+            let variance = draws.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / 20_000.0;
+            // Beta(a, a): mean 1/2, variance 1 / (4 (2 a + 1)).
+            let expected = 0.25 / (2.0 * alpha + 1.0);
+            assert!((mean - 0.5).abs() < 0.01, "alpha {alpha}: mean {mean}");
+            assert!((variance / expected - 1.0).abs() < 0.04, "alpha {alpha}: {variance} for {expected}");
+        }
+        assert_eq!(Rng::new(3, "beta").beta(0.0), None);
+        for alpha in [1e-300, 1e-9, 1e9, 1e300] {
+            assert!(Rng::new(3, "beta").beta(alpha).is_none_or(|d| (0.0..=1.0).contains(&d)), "{alpha}");
+        }
     }
 
     #[test]

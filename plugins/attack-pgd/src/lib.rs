@@ -22,6 +22,8 @@ options! {
         Unclamped = "unclamped",
         /// The clean image: the basic iterative method of Kurakin et al. 2017.
         Clean = "clean",
+        /// Gaussian noise around the clean image, cut by ball and [0, 1]: the authors' code of TRADES and MART.
+        Noise = "noise",
     }
 }
 
@@ -34,9 +36,12 @@ plugin! { Attack "pgd";
         pub step: Pixels = Pixels::of_255(2.0),
         /// Step length as a multiple of each sample's radius; the longer of the two is taken.
         pub relative_step: NonNegative = NonNegative::of(0.0),
-        /// Where the search begins: `uniform` in the ball, `unclamped` (not cut by [0, 1] before the first pass), or
-        /// `clean`. An evaluation that judges `any` iterate cuts all the same: beyond [0, 1] there are no images.
+        /// Where the search begins: `uniform` in the ball, `unclamped` (not cut by [0, 1] before the first pass),
+        /// `clean`, or `noise`. An evaluation that judges `any` iterate cuts all the same: beyond [0, 1] there are no
+        /// images.
         pub start: Start = Start::Uniform,
+        /// Standard deviation of the start `noise`, in pixel values of [0, 1]; the default is that of TRADES and MART.
+        pub noise: Pixels = Pixels::of_255(0.255),
         /// Random starts, each tried on what the former ones left standing.
         pub restarts: NonZeroUsize = nonzero(1),
         /// In an evaluation, a sample is broken when `any` iterate is misclassified, or when the `final` one is.
@@ -66,6 +71,7 @@ impl Attack for Pgd {
                 }
                 Start::Unclamped => ball.random_unclamped(rng)?,
                 Start::Clean => ball.center().clone(),
+                Start::Noise => ball.noisy(rng, self.noise)?,
             };
             let mut walk = match (self.stop_after, victim.goal()) {
                 (Some(steps), Goal::Loss) => Walk::stopping(victim, ball, start, steps),

@@ -1,0 +1,72 @@
+//! Radii by full line search, the exact heuristic that Balaji, Goldstein & Hoffman 2019, <https://arxiv.org/abs/1910.08051>,
+//! section 5.2 and table 7, compare IAAT with: on every visit the largest radius of a grid {eta n}, n = 1 .. max / eta, whose
+//! attack leaves the prediction right; 0 where none does.
+//!
+//! The grid is searched from its largest radius, and a sample is probed no further once it survived: the same radii with
+//! fewer passes. A sample that is misclassified unperturbed has no prediction to leave right: it is not probed, and trained
+//! clean, as Algorithm 1 wants it. The paper names neither max nor eta, and no smoothing, which is `beta = 1`.
+
+use temper_core::prelude::*;
+
+plugin! { Epsilon "line-search";
+    /// Full line search: the largest radius of a grid whose attack leaves the prediction right.
+    pub struct LineSearch {
+        /// Radius of every correctly classified sample during the warm-up, and memory when the search begins, in pixel
+        /// values of [0, 1].
+        pub start: Pixels = Pixels::of_255(8.0),
+        /// Epochs with radius `start` before the search.
+        pub warmup: usize = 10,
+        /// Largest radius of the grid, in pixel values of [0, 1].
+        pub max: Pixels = Pixels::of_255(16.0),
+        /// Radii of the grid: `max` / `points` and its multiples. So many attacks more a visit at most.
+        pub points: NonZeroUsize = nonzero(16),
+        /// Share of the radius found in the new one; the rest is the memory. 1 is no smoothing.
+        pub beta: Fraction = Fraction::of(1.0),
+        /// Attack of the probes; left out, the training attack.
+        pub probe: Option<Chosen<dyn Attack>> = None,
+    }
+}
+
+impl Epsilon for LineSearch {
+    fn start(&self) -> f64 {
+        self.start.get()
+    }
+
+    fn radii(&self, visit: &mut Visit) -> Result<Vec<f64>> {
+        let correct = visit.correct()?.to_vec();
+        let radii = if visit.epoch() < self.warmup {
+            vec![self.start.get(); visit.len()]
+        } else {
+            let found = self.search(visit, &correct)?;
+            let smooth = |(m, found): (&f64, &f64)| (1.0 - self.beta.get()) * m + self.beta.get() * found;
+            let radii: Vec<f64> = visit.memory().iter().zip(&found).map(smooth).collect();
+            visit.remember(radii.clone())?;
+            radii
+        };
+        // Algorithm 1, lines 9 to 11.
+        Ok(radii.iter().zip(&correct).map(|(r, correct)| if *correct { *r } else { 0.0 }).collect())
+    }
+}
+
+impl LineSearch {
+    /// For each sample the largest radius of the grid that it survives, else 0.
+    fn search(&self, visit: &mut Visit, correct: &[bool]) -> Result<Vec<f64>> {
+        let mut found = vec![0.0; visit.len()];
+        let mut standing = correct.to_vec();
+        for point in (1..=self.points.get()).rev() {
+            if !standing.contains(&true) {
+                break;
+            }
+            let radius = self.max.get() * point as f64 / self.points.get() as f64;
+            let radii = vec![radius; visit.len()];
+            let survives = match &self.probe {
+                Some(attack) => visit.survives_attack(attack, &standing, &radii)?,
+                None => visit.survives(&standing, &radii)?,
+            };
+            for i in (0..found.len()).filter(|i| survives[*i]) {
+                (found[i], standing[i]) = (radius, false);
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,74 @@
+//! TRADES, Zhang et al. 2019, <https://arxiv.org/abs/1901.08573>, equation 5:
+//! CE(f(x), y) + beta max KL(f(x) || f(x')), the maximum over x' in the ball of x. As in the authors' code the attack raises
+//! that same divergence, with f(x) held fixed, and the step differentiates it with respect to both sides.
+//!
+//! At x itself the divergence is 0 and has no slope. So the attack must not start there: the authors add Gaussian noise of
+//! 0.001, which is `attack.pgd = { start = "noise", .. }`; `start = "uniform"` is another way. `fgsm` without a random start
+//! and `pgd` with `start = "clean"` would follow rounding errors.
+//!
+//! Batch norm: the clean and the perturbed batch pass one after the other, each normalised by its own statistics. The authors'
+//! code passes the clean batch once more for the divergence. That changes neither loss nor gradient, but moves the running
+//! statistics towards the clean batch a second time; here a pass without gradients does. A sample of radius 0 adds no
+//! divergence beyond that of batch statistics.
+
+use temper_core::prelude::*;
+
+plugin! { Loss "trades";
+    /// TRADES: cross-entropy of the clean images, plus how far predictions move within the ball.
+    pub struct Trades {
+        /// Weight of the divergence: 1 / lambda in the paper, whose tables have 1 and 6.
+        pub beta: NonNegative = NonNegative::of(6.0),
+    }
+}
+
+impl Loss for Trades {
+    fn loss(&self, step: &mut Step) -> Result<Tensor> {
+        let attacked =
+            step.attack_from_clean(&|clean: &Tensor, logits: &Tensor, _: &Rows| divergence(clean, logits))?;
+        let batch = step.batch();
+        let clean = step.logits(&batch.pixels)?;
+        let perturbed = step.logits(&attacked)?;
+        step.move_statistics(&batch.pixels)?;
+        trades(&clean, &perturbed, &batch.labels, self.beta.get())
+    }
+}
+
+/// The loss from logits `[n, classes]` of clean and perturbed images.
+fn trades(clean: &Tensor, perturbed: &Tensor, labels: &Tensor, beta: f64) -> Result<Tensor> {
+    let rows = Rows { labels: labels.clone(), positions: labels.clone() };
+    let natural = cross_entropy(clean, &rows)?.mean_all()?;
+    Ok((natural + (divergence(clean, perturbed)?.mean_all()? * beta)?)?)
+}
+
+/// KL divergence of the predictions of `logits` from those of `clean`, `[n]`.
+fn divergence(clean: &Tensor, logits: &Tensor) -> Result<Tensor> {
+    let (clean, logits) = (log_softmax(clean)?, log_softmax(logits)?);
+    Ok((clean.exp()? * (clean - logits)?)?.sum(1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use temper_core::{Device, Var};
+
+    /// Values of torch with the authors' formula (`tests/golden/losses.py`).
+    #[test]
+    fn loss_and_gradients_agree_with_the_authors_formula_in_torch() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/losses.safetensors");
+        let golden = candle_core::safetensors::load(file, &Device::Cpu).unwrap();
+        let labels = golden["labels"].to_dtype(candle_core::DType::U32).unwrap();
+        let [clean, perturbed] =
+            ["clean", "adversarial"].map(|name| Var::from_tensor(&golden[name]).unwrap());
+        let loss = trades(&clean, &perturbed, &labels, 6.0).unwrap();
+        let gradients = loss.backward().unwrap();
+        for (got, want) in [
+            (&loss, "loss"),
+            (gradients.get(&clean).unwrap(), "clean"),
+            (gradients.get(&perturbed).unwrap(), "adversarial"),
+        ] {
+            let off = (got - &golden[&format!("trades/{want}")]).unwrap().abs().unwrap();
+            let off = off.flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap();
+            assert!(off < 1e-12, "{want} is off by {off}");
+        }
+    }
+}
