@@ -128,6 +128,8 @@ fn a_lower_bound_holds_for_training_and_for_the_memory_only_if_asked() {
     close(&free[1].1, &[0.01], "memory");
     let bound = visits(&policy(true), &[0.001], 0..2);
     close(&bound[1].1, &[0.025], "bounded memory");
+    // Algorithm 1 trains a misclassified sample clean, whatever the bound.
+    close(&visits(&policy(false), &[-0.1], 0..1)[0].0, &[0.0], "misclassified");
 }
 
 #[test]
@@ -163,4 +165,30 @@ fn probes_run_only_where_algorithm_2_needs_them() {
     epsilon.radii(&mut visit).unwrap();
     // One probe of four samples, one of the two that fell.
     assert_eq!(passes.backwards(), 4 + 2);
+}
+
+/// A weaker attack for the selection than for training: its probes cost what the weaker one does.
+#[test]
+fn a_weaker_probe_costs_fewer_passes() {
+    let (classifier, passes) = (threshold(), Passes::default());
+    let frozen = Frozen::new(&classifier).unwrap();
+    let batch = Batch {
+        pixels: Tensor::new(&[0.9f32, 0.62, 0.585], &Device::Cpu).unwrap().reshape((3, 1, 1, 1)).unwrap(),
+        labels: Tensor::new(&[1u32, 1, 1], &Device::Cpu).unwrap(),
+        ids: vec![0, 1, 2],
+    };
+    let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
+    let strong = attack("pgd = { steps = 30, step = 0.02 }");
+    let spent = |probe: &str| {
+        let table: toml::Table =
+            format!("epsilon.instance-adaptive = {{ warmup = 0, {probe} }}").parse().unwrap();
+        let epsilon: Chosen<dyn Epsilon> = table["epsilon"].clone().try_into().unwrap();
+        let mut visit = Visit::new(0, vec![0.118; 3], &victim, &strong, Norm::Linf, Rng::new(0, "probes"));
+        let before = passes.backwards();
+        epsilon.radii(&mut visit).unwrap();
+        passes.backwards() - before
+    };
+    // Three samples at m + gamma, and the two that fell at m.
+    assert_eq!(spent("probe.pgd = { steps = 10, step = 0.02 }"), 10 * (3 + 2));
+    assert_eq!(spent(""), 30 * (3 + 2));
 }

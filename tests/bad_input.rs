@@ -45,10 +45,10 @@ fn unknown_field_at_any_depth() {
     bad(
         "epochs = 3",
         "epoch = 3",
-        &expect![[r"
-            error: run.toml:6:1: unknown field `epoch`; did you mean `epochs`? known: `epochs`, `init`, `batch`, `augment`, `loss`, `attack`, `norm`, `epsilon`, `batch_norm`, `attack_batch_norm`, `optimizer`, `schedule`
+        &expect![[r#"
+            error: run.toml:6:1: unknown field `epoch`; did you mean `epochs`? known: `epochs`, `init`, `batch`, `accumulate`, `augment`, `loss`, `attack`, `norm`, `epsilon`, `batch_norm`, `attack_batch_norm`, `attack_precision`, `optimizer`, `schedule`, `ema`
               at train.epoch
-        "]],
+        "#]],
     );
     bad(
         "attack.pgd = { steps = 5, step",
@@ -171,12 +171,12 @@ fn keys_with_dots_and_brackets_are_keys() {
     bad(
         "[train]",
         "\"a.b\" = 1\n\"c[0]\" = 2\n[train]",
-        &expect![[r"
-            error: run.toml:5:1: unknown field `a.b`; known: `seed`, `device`, `numerics`, `checkpoint_minutes`, `dataset`, `subset`, `model`, `train`, `evaluate`
+        &expect![[r#"
+            error: run.toml:5:1: unknown field `a.b`; known: `seed`, `device`, `numerics`, `checkpoint_minutes`, `dataset`, `subset`, `model`, `train`, `select`, `evaluate`
               at a.b
-            error: run.toml:6:1: unknown field `c[0]`; known: `seed`, `device`, `numerics`, `checkpoint_minutes`, `dataset`, `subset`, `model`, `train`, `evaluate`
+            error: run.toml:6:1: unknown field `c[0]`; known: `seed`, `device`, `numerics`, `checkpoint_minutes`, `dataset`, `subset`, `model`, `train`, `select`, `evaluate`
               at c[0]
-        "]],
+        "#]],
     );
 }
 
@@ -216,7 +216,7 @@ name = "pgd"
     let output = temper(folder.path(), &["run", "run.toml"]);
     assert_eq!(output.status.code(), Some(2));
     expect![[r#"
-        error: run.toml:1:1: unknown field `sede`; did you mean `seed`? known: `seed`, `device`, `numerics`, `checkpoint_minutes`, `dataset`, `subset`, `model`, `train`, `evaluate`
+        error: run.toml:1:1: unknown field `sede`; did you mean `seed`? known: `seed`, `device`, `numerics`, `checkpoint_minutes`, `dataset`, `subset`, `model`, `train`, `select`, `evaluate`
           at sede
         error: run.toml:2:1: unknown device `gpu`; known: `cpu`, `cuda:0`, `cuda:1`, ...
           at device
@@ -230,7 +230,7 @@ name = "pgd"
           at model.convnet.hiden
         error: run.toml:5:48: invalid value: integer `-1`, expected usize
           at model.convnet.hidden
-        error: run.toml:6:1: unknown field `colour`; known: `seed`, `device`, `numerics`, `checkpoint_minutes`, `dataset`, `subset`, `model`, `train`, `evaluate`
+        error: run.toml:6:1: unknown field `colour`; known: `seed`, `device`, `numerics`, `checkpoint_minutes`, `dataset`, `subset`, `model`, `train`, `select`, `evaluate`
           at colour
         error: run.toml:9:1: invalid type: string "three", expected a nonzero usize
           at train.epochs

@@ -24,6 +24,7 @@ mod run_folder;
 mod support;
 mod survive;
 mod training;
+mod training_options;
 mod twin;
 
 #[test]

@@ -45,7 +45,7 @@ fn a_killed_and_resumed_run_gives_the_same_bits() {
 }
 
 /// Runs a pipeline on one thread and on two, and asserts that both give the same bits.
-fn assert_threads_change_nothing(pipeline: &str) {
+pub(crate) fn assert_threads_change_nothing(pipeline: &str) {
     let folder = playground(pipeline);
     let folder = folder.path();
     for threads in ["1", "2"] {

@@ -13,8 +13,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-/// A run of a second or two with a checkpoint after every batch, in which every kind of state changes: batch norm,
-/// momentum, radii, augmentation.
+/// A run of a second or two with a checkpoint after every step, in which every kind of state changes: batch norm,
+/// momentum, averaged weights, the rate, radii, augmentation, the best weights.
 const PIPELINE: &str = r#"seed = 1
 checkpoint_minutes = 1e-9
 dataset.fashion-mnist = { images = "embedded" }
@@ -23,11 +23,20 @@ model.convnet = { channels = [4, 8], hidden = 16, batch_norm = true }
 
 [train]
 epochs = 3
-batch = 64
+batch = 32
+accumulate = 2
+ema = { decay = 0.9 }
+schedule = { warmup = 1, cosine = {} }
 augment = { pad = 2 }
 attack.pgd = { steps = 2, step = 0.05 }
 epsilon.instance-adaptive = { start = 0.1, warmup = 1, gamma = 0.05, beta = 0.4 }
 optimizer = { lr = 0.05 }
+
+[select]
+samples = 64
+judge = "both"
+radius = 0.1
+attack.pgd = { steps = 2, step = 0.05 }
 
 [[evaluate]]
 name = "natural"
@@ -159,6 +168,9 @@ pub fn essence(run: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let mut all = BTreeMap::new();
     for name in ["config.toml", "model.safetensors"] {
         all.insert(name.to_string(), read(name)?);
+    }
+    if run.join("best.safetensors").exists() {
+        all.insert("best.safetensors".into(), read("best.safetensors")?);
     }
     for entry in fs::read_dir(run.join("epsilon"))? {
         let name = format!("epsilon/{}", entry?.file_name().display());

@@ -40,7 +40,7 @@ pub use victim::{
 
 pub use candle_core::{DType, Device, Tensor, Var};
 pub use temper_data::{
-    Digest, Error as DataError, Image, Publication, Remote, Rng, Source, Split, Subset, folders, home,
+    Digest, Error as DataError, Image, Part, Publication, Remote, Rng, Source, Split, Subset, folders, home,
 };
 pub use temper_nn as nn;
 

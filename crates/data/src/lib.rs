@@ -19,4 +19,4 @@ pub use error::{Error, Result};
 pub use places::{Digest, Publication, Remote, folders, home};
 pub use rng::Rng;
 pub use source::{Image, Source, Split};
-pub use subset::Subset;
+pub use subset::{Part, Subset};

@@ -1,8 +1,9 @@
-//! A part of a source.
+//! Parts of a source.
 
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::rng::Rng;
 use crate::source::{Image, Source};
 
 /// `n` images of a source, spread evenly over it, so that one sorted by class gives all of its classes.
@@ -37,6 +38,45 @@ impl Source for Subset {
     }
 }
 
+/// Some images of a source, by index.
+pub struct Part {
+    whole: Arc<dyn Source>,
+    indices: Vec<usize>,
+    /// What they are, for the run's report.
+    what: String,
+}
+
+impl Part {
+    /// `n` images drawn at random (at most all), and the rest of them, each in the order of the source.
+    pub fn drawn(whole: &Arc<dyn Source>, n: usize, rng: Rng) -> (Self, Self) {
+        let mut order = rng.permutation(whole.len());
+        let rest = order.split_off(n.min(order.len()));
+        let part = |mut indices: Vec<usize>, what: &str| {
+            indices.sort_unstable();
+            Self { whole: whole.clone(), indices, what: what.into() }
+        };
+        (part(order, "drawn at random"), part(rest, "the rest of a draw"))
+    }
+}
+
+impl Source for Part {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn classes(&self) -> &[String] {
+        self.whole.classes()
+    }
+
+    fn read(&self, index: usize) -> Result<(Image, u32)> {
+        self.whole.read(self.indices[index])
+    }
+
+    fn origin(&self) -> String {
+        format!("{}, {} of {}, {}", self.whole.origin(), self.indices.len(), self.whole.len(), self.what)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +106,20 @@ mod tests {
         };
         assert_eq!(read(4), (vec![0, 2, 5, 7], "numbers, 4 of 10".into()));
         assert_eq!(read(99).0, (0..10).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn a_draw_and_its_rest_share_nothing_and_lose_nothing() {
+        let whole: Arc<dyn Source> = Arc::new(Numbers);
+        let read =
+            |part: &Part| -> Vec<u8> { (0..part.len()).map(|i| part.read(i).unwrap().0.bytes[0]).collect() };
+        let (some, rest) = Part::drawn(&whole, 4, Rng::new(1, "held out"));
+        assert_eq!((some.len(), rest.len()), (4, 6));
+        let mut all = [read(&some), read(&rest)].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..10).collect::<Vec<u8>>());
+        assert_eq!(read(&some), read(&Part::drawn(&whole, 4, Rng::new(1, "held out")).0));
+        assert_ne!(read(&some), read(&Part::drawn(&whole, 4, Rng::new(2, "held out")).0));
+        assert_eq!(some.origin(), "numbers, 4 of 10, drawn at random");
     }
 }

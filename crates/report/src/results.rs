@@ -45,6 +45,8 @@ pub struct Evaluation {
     pub forwards: u64,
     /// Backward passes, counted a sample.
     pub backwards: u64,
+    /// Which weights of the run were judged: `last`, or `best` of a selection; absent in results of before.
+    pub weights: Option<String>,
     /// Median distance that a minimum-norm attack needed, in its norm.
     pub median_distance: Option<f64>,
 }
@@ -90,6 +92,10 @@ impl Results {
         if distances {
             header.push("median dist");
         }
+        let selected = self.evaluations.iter().any(|e| e.weights.as_deref().is_some_and(|w| w != "last"));
+        if selected {
+            header.push("weights");
+        }
         let mut table = Table::new(&header);
         for e in &self.evaluations {
             let each = |passes: u64| format!("{:.1}", passes as f64 / e.n.max(1) as f64);
@@ -104,6 +110,9 @@ impl Results {
             ];
             if distances {
                 row.push(e.median_distance.map_or_else(|| "-".into(), |d| format!("{d:.4}")));
+            }
+            if selected {
+                row.push(e.weights.clone().unwrap_or_default());
             }
             table.row(row);
         }

@@ -14,6 +14,7 @@ use toml::de::DeTable;
 use crate::device::DeviceName;
 use crate::place::{line_column, offset, path_of, set};
 use crate::reading::Reading;
+use crate::select::Select;
 
 /// A pipeline.
 #[derive(Debug, Serialize)]
@@ -34,6 +35,8 @@ pub struct Pipeline {
     pub model: Chosen<dyn Model>,
     /// How it is trained.
     pub train: Plan,
+    /// How its best weights are found; left out, there are only the last.
+    pub select: Option<Select>,
     /// How it is judged.
     pub evaluate: Vec<Entry>,
     /// Where parts stand that only their use may show to be wrong.
@@ -89,6 +92,7 @@ struct Draft {
     subset: Parts,
     model: Option<Chosen<dyn Model>>,
     train: Option<Plan>,
+    select: Option<Select>,
     #[serde(default)]
     evaluate: Vec<Entry>,
 }
@@ -103,6 +107,7 @@ struct Places {
     dataset: String,
     model: String,
     augment: String,
+    select: String,
 }
 
 /// A configuration or a command that cannot be followed, in words for its author.
@@ -224,15 +229,25 @@ impl Pipeline {
             dataset: place(&["dataset", pipeline.dataset.name()]),
             model: place(&["model", pipeline.model.name()]),
             augment: place(&["train", "augment", "pad"]),
+            select: place(&["select", "samples"]),
         };
-        pipeline.tidy();
         Ok(pipeline)
     }
 
     /// Adds what no single field shows to the faults; `None` if a part is missing.
     fn complete(draft: Draft, reading: &mut Reading) -> Option<Self> {
-        let Draft { seed, device, numerics, checkpoint_minutes, dataset, subset, model, train, evaluate } =
-            draft;
+        let Draft {
+            seed,
+            device,
+            numerics,
+            checkpoint_minutes,
+            dataset,
+            subset,
+            model,
+            train,
+            select,
+            evaluate,
+        } = draft;
         if i64::try_from(seed).is_err() {
             reading.add(&["seed"], "a seed has at most 63 bits".into());
         }
@@ -247,6 +262,14 @@ impl Pipeline {
             && !reading.spoilt_within(&["train"])
         {
             reading.add(&["train", field], message);
+        }
+        if let Some(why) = train.as_ref().and_then(|train| device.refuses(train.attack_precision)) {
+            reading.add(&["train", "attack_precision"], why);
+        }
+        if let Some((field, message)) = select.as_ref().and_then(|select| select.entry.problem())
+            && !reading.spoilt_within(&["select"])
+        {
+            reading.add(&["select", field], message);
         }
         for (i, entry) in evaluate.iter().enumerate() {
             let index = i.to_string();
@@ -273,6 +296,7 @@ impl Pipeline {
             subset,
             model,
             train,
+            select,
             evaluate,
             places,
         })
@@ -295,8 +319,9 @@ impl Pipeline {
         BadConfig(self.places.augment.replace('\u{0}', message))
     }
 
-    fn tidy(&mut self) {
-        self.train.schedule.steps.sort_unstable();
+    /// What is wrong with the number of images held out, as only images show.
+    pub(crate) fn bad_select(&self, message: &str) -> BadConfig {
+        BadConfig(self.places.select.replace('\u{0}', message))
     }
 
     /// The resolved pipeline as TOML: every parameter, defaults included.
@@ -310,6 +335,9 @@ impl Pipeline {
         table.remove("evaluate");
         table.remove("device");
         table.remove("checkpoint_minutes");
+        if let Some(select) = table.get_mut("select").and_then(toml::Value::as_table_mut) {
+            select.remove("judge");
+        }
         if let Some(subset) = table.get_mut("subset").and_then(toml::Value::as_table_mut) {
             subset.remove("test");
         }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use temper_core::{Device, nn};
+use temper_train::Precision;
 
 /// A device of a pipeline, by name. A pipeline may name one that this machine lacks: opening it fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,6 +23,16 @@ impl DeviceName {
             Self::Cpu => Ok(Device::Cpu),
             Self::Cuda(ordinal) => Ok(nn::cuda(ordinal)?),
         }
+    }
+
+    /// Why attacks do not compute in this precision here; `None` if they do.
+    pub(crate) fn refuses(self, precision: Precision) -> Option<String> {
+        let why = match (precision, self) {
+            (Precision::F32, _) => return None,
+            (_, Self::Cpu) => "a CPU computes no faster with 16 bits: our kernels count in 32",
+            (_, Self::Cuda(_)) => "on CUDA devices networks do not run in 16 bits yet",
+        };
+        Some(format!("{why}; use \"f32\""))
     }
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod device;
 mod fetch;
 mod interrupt;
+mod judge;
 mod material;
 mod place;
 mod plugins;
@@ -16,12 +17,14 @@ mod reading;
 mod resume;
 mod run;
 mod run_dir;
+mod select;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 pub use catalogue::{describe, list};
 pub use config::{BadConfig, Pipeline};
+pub use select::{Select, Which};
 
 /// Attacks allocate and free megabytes a step; glibc's allocator gives such blocks back to the system each time.
 #[global_allocator]

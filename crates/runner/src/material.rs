@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use temper_core::nn::Network;
-use temper_core::{DataError, Device, Source, Split, Subset};
+use temper_core::{DataError, Device, Part, Rng, Source, Split, Subset};
 use temper_train::Trainer;
 
 use crate::config::Pipeline;
@@ -13,6 +13,8 @@ use crate::config::Pipeline;
 /// The images of a pipeline, and the network that fits them.
 pub(crate) struct Material {
     pub(crate) train: Arc<dyn Source>,
+    /// Training images that no step sees, for the selection.
+    pub(crate) held_out: Option<Arc<dyn Source>>,
     pub(crate) test: Arc<dyn Source>,
     pub(crate) network: Network,
 }
@@ -36,6 +38,22 @@ impl Material {
         if train.is_empty() || test.is_empty() {
             bail!("dataset `{name}` has {} training and {} test images", train.len(), test.len());
         }
+        let (train, held_out) = match &pipeline.select {
+            Some(select) if select.samples.get() >= train.len() => {
+                let message = format!(
+                    "`samples` is {}, but there are {} training images: some must be left to train on",
+                    select.samples,
+                    train.len()
+                );
+                return Err(pipeline.bad_select(&message).into());
+            }
+            Some(select) => {
+                let rng = Rng::new(pipeline.seed, "held out");
+                let (held_out, rest) = Part::drawn(&train, select.samples.get(), rng);
+                (Arc::new(rest) as Arc<dyn Source>, Some(Arc::new(held_out) as Arc<dyn Source>))
+            }
+            None => (train, None),
+        };
         let (first, last) = (train.read(0)?.0.shape, test.read(0)?.0.shape);
         if first != last || train.classes() != test.classes() {
             bail!(
@@ -52,7 +70,7 @@ impl Material {
                 train.classes().len()
             ))
         })?;
-        Ok(Self { train, test, network: network.with_numerics(pipeline.numerics.into()) })
+        Ok(Self { train, held_out, test, network: network.with_numerics(pipeline.numerics.into()) })
     }
 }
 

@@ -1,6 +1,5 @@
 //! `temper run`: train, evaluate, write the results.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,18 +7,20 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
-use temper_core::nn::Frozen;
 use temper_core::{Device, Source};
-use temper_evaluate::{Evaluation, evaluate};
-use temper_report::{Results, percent};
-use temper_train::{Checkpoint, Percentiles, State, Trainer, save_atomically, save_radii, save_weights};
+use temper_report::Results;
+use temper_train::{
+    Checkpoint, EpochReport, Percentiles, State, Trainer, save_atomically, save_radii, save_weights,
+};
 
 use crate::config::Pipeline;
 use crate::device::DeviceName;
 use crate::interrupt::Interrupt;
+use crate::judge::{judge, judged};
 use crate::material::{Material, parameters};
 use crate::resume::{reached, resumed, trained_by};
 use crate::run_dir::{Mode, RunDir};
+use crate::select::Best;
 use crate::{progress, say};
 
 /// Options of `temper run`.
@@ -69,37 +70,86 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     };
     dir.prepare(&pipeline.resolved()?)?;
     say(&format!(
-        "data    {} training, {} test images\n        {}\nmodel   {}, {} trained parameters\nrun     {}\n",
+        "data    {} training, {}{} test images\n        {}\nmodel   {}, {} trained parameters\nrun     {}\n",
         material.train.len(),
+        material
+            .held_out
+            .as_ref()
+            .map_or_else(String::new, |held_out| format!("{} held out, ", held_out.len())),
         material.test.len(),
         material.train.origin(),
         pipeline.model.name(),
         parameters(&material.network),
         dir.path().display(),
     ))?;
-    let metrics = train(&pipeline, &trainer, &material, &dir, &mut state, metrics, &interrupt)?;
-    let about = json!({
-        "model": pipeline.model,
-        "input": material.network.input_shape(),
-        "classes": material.train.classes(),
-    });
-    save_weights(&dir.model(), &state.classifier.weights(), about.to_string())?;
-    let evaluations = judge(&pipeline, &material, &state, &device, &interrupt)?;
+    let work =
+        Work { pipeline: &pipeline, trainer: &trainer, material: &material, dir: &dir, device: &device };
+    let metrics = train(&work, &mut state, metrics, &interrupt)?;
+    save_weights(&dir.model(), &state.result(), about(&pipeline, &material).to_string())?;
+    let judged = judged(&pipeline, &state, &dir, Best::of(&metrics), &device)?;
+    let evaluations = judge(&pipeline, &material, &judged, &device, &interrupt)?;
     let results = results(&pipeline, &material, &state, &metrics, &evaluations);
     save_atomically(&dir.results(), (serde_json::to_string_pretty(&results)? + "\n").as_bytes())?;
     say(&format!("\n{}\n{}\n", Results::read(&dir.results())?.table(), closing(&state, &dir)))
 }
 
+/// What a file of weights says of them.
+fn about(pipeline: &Pipeline, material: &Material) -> Value {
+    json!({
+        "model": pipeline.model,
+        "input": material.network.input_shape(),
+        "classes": material.train.classes(),
+    })
+}
+
+/// A run, and what it works with.
+struct Work<'a> {
+    pipeline: &'a Pipeline,
+    trainer: &'a Trainer<'a>,
+    material: &'a Material,
+    dir: &'a RunDir,
+    device: &'a Device,
+}
+
+impl Work<'_> {
+    /// Keeps what is to be kept of an epoch beside its checkpoint, and adds its line to the metrics. Returns the accuracy on
+    /// the images held out.
+    fn keep(
+        &self,
+        state: &State,
+        report: &EpochReport,
+        metrics: &mut Vec<String>,
+    ) -> anyhow::Result<Option<f64>> {
+        if !state.memory.is_empty() {
+            save_radii(&self.dir.radii(state.epoch), &state.memory)?;
+        }
+        let mut line = serde_json::to_value(report)?;
+        let (select, epochs) = (&self.pipeline.select, self.pipeline.train.epochs.get());
+        let accuracy = match (select, &self.material.held_out) {
+            (Some(select), Some(held_out)) if select.due(state.epoch, epochs) => {
+                Some(select.judge(self.pipeline, held_out, state, self.device, &mut line)?)
+            }
+            _ => None,
+        };
+        metrics.push(line.to_string());
+        if accuracy.is_some() && Best::of(metrics).is_some_and(|best| best.epoch == state.epoch) {
+            let mut about = about(self.pipeline, self.material);
+            about["epoch"] = json!(state.epoch);
+            save_weights(&self.dir.best(), &state.result(), about.to_string())?;
+        }
+        self.dir.write_metrics(metrics)?;
+        Ok(accuracy)
+    }
+}
+
 /// Trains what is missing; returns the metrics of all epochs, a line each.
 fn train(
-    pipeline: &Pipeline,
-    trainer: &Trainer,
-    material: &Material,
-    dir: &RunDir,
+    work: &Work,
     state: &mut State,
     mut metrics: Vec<String>,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Vec<String>> {
+    let Work { pipeline, trainer, material, dir, .. } = *work;
     let epochs = pipeline.train.epochs.get();
     let config = toml::to_string(&trained_by(pipeline, material)?)?;
     let save = |state: &State, metrics: &[String]| {
@@ -110,6 +160,7 @@ fn train(
             config: config.clone(),
             weights: state.classifier.weights(),
             velocity: state.sgd.velocity().clone(),
+            average: state.average.clone(),
             memory: state.memory.clone(),
         };
         checkpoint.save(&dir.checkpoint())
@@ -126,12 +177,8 @@ fn train(
         if !interrupt.heard() {
             let result = trainer.epoch(state, &material.train, &mut watch);
             if let Some(report) = result.inspect_err(|_| watch.finish())? {
-                if !state.memory.is_empty() {
-                    save_radii(&dir.radii(state.epoch), &state.memory)?;
-                }
-                metrics.push(serde_json::to_string(&report)?);
-                dir.write_metrics(&metrics)?;
-                watch.epoch(&report);
+                let held_out = work.keep(state, &report, &mut metrics)?;
+                watch.epoch(&report, held_out);
             }
         }
         // The checkpoint comes last: whatever it counts as done is already on disk.
@@ -147,42 +194,15 @@ fn train(
     Ok(metrics)
 }
 
-fn judge(
-    pipeline: &Pipeline,
-    material: &Material,
-    state: &State,
-    device: &Device,
-    interrupt: &Interrupt,
-) -> anyhow::Result<Vec<Evaluation>> {
-    let frozen = Frozen::new(&state.classifier)?;
-    let batch = pipeline.train.batch.get();
-    let mut done = vec![];
-    for entry in &pipeline.evaluate {
-        let bar = progress::evaluation(&entry.name, material.test.len());
-        let mut watch = |n: usize, standing: usize| {
-            bar.set_position(n as u64);
-            bar.set_message(percent(standing as f64 / n.max(1) as f64));
-            if interrupt.heard() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        let evaluation = evaluate(&frozen, &material.test, entry, batch, pipeline.seed, device, &mut watch);
-        bar.finish_and_clear();
-        let Some(evaluation) = evaluation.with_context(|| format!("evaluation `{}`", entry.name))? else {
-            let what = format!("in the evaluation `{}`; training is done and kept", entry.name);
-            return Err(interrupt.stopped(&what));
-        };
-        done.push(evaluation);
-    }
-    Ok(done)
-}
-
 /// `results.json`: an interface. Keys may be added, never renamed.
 fn results(
     pipeline: &Pipeline,
     material: &Material,
     state: &State,
     metrics: &[String],
-    evaluations: &[Evaluation],
+    evaluations: &[Value],
 ) -> Value {
+    let best = Best::of(metrics);
     let metrics: Vec<Value> = metrics.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let sum = |key: &str| metrics.iter().filter_map(|m| m[key].as_f64()).sum::<f64>();
     let source = |source: &Arc<dyn Source>| json!({ "origin": source.origin(), "n": source.len() });
@@ -199,6 +219,15 @@ fn results(
             "backwards_per_sample": sum("backwards"),
         },
     });
+    if let Some(held_out) = &material.held_out {
+        results["dataset"]["held_out"] = source(held_out);
+    }
+    if let Some(best) = best {
+        results["best"] = json!({ "epoch": best.epoch, "accuracy": best.accuracy });
+    }
+    if pipeline.train.ema.is_some() {
+        results["training"]["averaged"] = json!(true);
+    }
     if let Some(radii) = Percentiles::of(&state.memory) {
         results["radii"] = json!(radii);
     }

@@ -14,8 +14,9 @@ const CONFIG: &str = "config.toml";
 /// First line of that file: a `config.toml` without it is somebody else's.
 const MARK: &str = "# a run of temper\n";
 /// Everything that runs write, so that `--force` removes nothing else.
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     CONFIG,
+    "best.safetensors",
     "metrics.jsonl",
     "results.json",
     "model.safetensors",
@@ -161,6 +162,11 @@ impl RunDir {
 
     pub(crate) fn model(&self) -> PathBuf {
         self.path.join("model.safetensors")
+    }
+
+    /// The best weights, where a pipeline selects them.
+    pub(crate) fn best(&self) -> PathBuf {
+        self.path.join("best.safetensors")
     }
 
     pub(crate) fn results(&self) -> PathBuf {

@@ -16,7 +16,7 @@ use crate::files::{ABOUT, rename, save_beside, tensor_bytes};
 use crate::progress::Progress;
 
 /// Format of the checkpoint file.
-const FORMAT: &str = "temper-checkpoint-2";
+const FORMAT: &str = "temper-checkpoint-3";
 /// What stands for the hash while it is taken.
 const UNSEALED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -47,6 +47,8 @@ pub struct Checkpoint {
     pub weights: BTreeMap<String, Tensor>,
     /// Momentum by weight.
     pub velocity: BTreeMap<String, Tensor>,
+    /// Average by weight; empty without one.
+    pub average: BTreeMap<String, Tensor>,
     /// Epsilon memory by sample.
     pub memory: Vec<f64>,
 }
@@ -66,7 +68,8 @@ impl Checkpoint {
         let memory = Tensor::new(self.memory.as_slice(), &Device::Cpu)?;
         let weights = self.weights.iter().map(|(name, t)| (format!("weight/{name}"), t));
         let velocity = self.velocity.iter().map(|(name, t)| (format!("velocity/{name}"), t));
-        let tensors = weights.chain(velocity).chain([("memory".to_string(), &memory)]);
+        let average = self.average.iter().map(|(name, t)| (format!("average/{name}"), t));
+        let tensors = weights.chain(velocity).chain(average).chain([("memory".to_string(), &memory)]);
         let about = About {
             format: FORMAT.into(),
             sha256: UNSEALED.into(),
@@ -106,8 +109,9 @@ impl Checkpoint {
         if hex(&Sha256::digest(&bytes)) != sha256 {
             return Err(damaged(&"its hash is not that of its contents"));
         }
-        let (weights, velocity) = (BTreeMap::new(), BTreeMap::new());
-        let mut checkpoint = Self { epoch, progress, metrics, config, weights, velocity, memory: vec![] };
+        let (weights, velocity, average) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut checkpoint =
+            Self { epoch, progress, metrics, config, weights, velocity, average, memory: vec![] };
         for (name, view) in SafeTensors::deserialize(&bytes).map_err(|e| damaged(&e))?.tensors() {
             let dtype = match view.dtype() {
                 Dtype::F32 => DType::F32,
@@ -118,6 +122,7 @@ impl Checkpoint {
             match name.split_once('/') {
                 Some(("weight", name)) => drop(checkpoint.weights.insert(name.into(), tensor)),
                 Some(("velocity", name)) => drop(checkpoint.velocity.insert(name.into(), tensor)),
+                Some(("average", name)) => drop(checkpoint.average.insert(name.into(), tensor)),
                 _ if name == "memory" => checkpoint.memory = tensor.to_dtype(DType::F64)?.to_vec1()?,
                 _ => return Err(fault(format!("unknown tensor `{name}`"))),
             }
@@ -186,6 +191,7 @@ mod tests {
             config: "seed = 0".into(),
             weights: BTreeMap::from([("fc.weight".to_string(), row(1.5))]),
             velocity: BTreeMap::from([("fc.weight".to_string(), row(0.5))]),
+            average: BTreeMap::from([("fc.weight".to_string(), row(2.5))]),
             memory: vec![0.1, 0.2],
         }
     }
@@ -205,6 +211,7 @@ mod tests {
         assert_eq!((&got.config, &got.memory), (&want.config, &want.memory));
         assert_eq!(back.weights["fc.weight"].to_vec1::<f32>().unwrap(), [1.5, -1.5]);
         assert_eq!(back.velocity["fc.weight"].to_vec1::<f32>().unwrap(), [0.5, -0.5]);
+        assert_eq!(back.average["fc.weight"].to_vec1::<f32>().unwrap(), [2.5, -2.5]);
     }
 
     #[test]

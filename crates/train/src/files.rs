@@ -35,6 +35,15 @@ pub fn load_weights(file: &Path) -> Result<BTreeMap<String, Tensor>> {
     tensors.tensors().into_iter().map(read).collect()
 }
 
+/// What [`save_weights`] wrote beside the weights; `None` if there is nothing.
+pub fn load_about(file: &Path) -> Result<Option<String>> {
+    let bytes = fs::read(file).map_err(|source| Error::Read { file: file.into(), source })?;
+    let header = SafeTensors::read_metadata(&bytes);
+    let (_, header) =
+        header.map_err(|e| Error::File { file: file.into(), what: format!("not safetensors: {e}") })?;
+    Ok(header.metadata().as_ref().and_then(|about| about.get(ABOUT)).cloned())
+}
+
 /// Writes the epsilon memory after an epoch: tensor `memory`, `[n]`, in pixel values of [0, 1], by sample.
 pub fn save_radii(file: &Path, memory: &[f64]) -> Result<()> {
     let memory = Tensor::new(memory, &Device::Cpu)?;

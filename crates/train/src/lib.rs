@@ -1,21 +1,26 @@
 //! Training: the loop of IAAT's Algorithm 1, of which plain adversarial and clean training are cases.
 //!
-//! Everything that a run is between two batches lies in one [`State`]: weights, momentum, epsilon memory, epochs done and
+//! Everything that a run is between two batches lies in one [`State`]: weights, their average, momentum, epsilon memory, epochs done and
 //! what is done of the next one. All randomness is keyed by (seed, purpose, epoch, sample), so a run continued from a checkpoint gives the
 //! bits of one that was never interrupted.
 
+mod accumulate;
+mod average;
 mod checkpoint;
 mod error;
 mod files;
 mod optimizer;
 mod plan;
 mod progress;
+mod schedule;
 mod trainer;
 
+pub use average::Ema;
 pub use checkpoint::{Checkpoint, previous, put_aside};
 pub use error::{Error, Result};
-pub use files::{load_weights, save_atomically, save_radii, save_weights};
-pub use optimizer::{Optimizer, Schedule, Sgd};
-pub use plan::{BatchNormMode, MaybeAttack, Plan, StepBatchNorm};
+pub use files::{load_about, load_weights, save_atomically, save_radii, save_weights};
+pub use optimizer::{Optimizer, Sgd};
+pub use plan::{BatchNormMode, MaybeAttack, Plan, Precision, StepBatchNorm};
 pub use progress::{EpochReport, Glimpse, Percentiles, Progress, Watch};
+pub use schedule::{Anneal, Cosine, Curve, Falls, OneCycle, Schedule, Warmup};
 pub use trainer::{State, Trainer};

@@ -1,4 +1,4 @@
-//! Stochastic gradient descent with momentum and weight decay, as torch defines it, and the step schedule.
+//! Stochastic gradient descent with momentum and weight decay, as torch defines it.
 
 use std::collections::BTreeMap;
 
@@ -32,29 +32,6 @@ impl Default for Optimizer {
             weight_decay: NonNegative::of(5e-4),
             nesterov: false,
         }
-    }
-}
-
-/// The learning rate is multiplied by `factor` after each of these epochs.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Schedule {
-    /// Numbers of epochs after which the rate falls.
-    pub steps: Vec<usize>,
-    /// What it is multiplied by.
-    pub factor: Positive,
-}
-
-impl Default for Schedule {
-    fn default() -> Self {
-        Self { steps: vec![], factor: Positive::of(0.1) }
-    }
-}
-
-impl Schedule {
-    /// What the rate is multiplied by in `epoch` (from 0).
-    pub fn factor(&self, epoch: usize) -> f64 {
-        self.factor.get().powi(self.steps.iter().filter(|step| **step <= epoch).count() as i32)
     }
 }
 
@@ -130,12 +107,5 @@ mod tests {
                 assert!((got - expected).abs() < 1e-9, "nesterov {nesterov}: {got} for {expected}");
             }
         }
-    }
-
-    #[test]
-    fn the_rate_falls_after_the_named_epochs() {
-        let schedule = Schedule { steps: vec![3, 5], factor: Positive::of(0.5) };
-        let factors: Vec<f64> = (0..6).map(|epoch| schedule.factor(epoch)).collect();
-        assert_eq!(factors, [1.0, 1.0, 1.0, 0.5, 0.5, 0.25]);
     }
 }

@@ -9,7 +9,9 @@ use temper_core::{Attack, Chosen, Epsilon, Loss, Norm, nonzero};
 
 use temper_data::Augment;
 
-use crate::optimizer::{Optimizer, Schedule};
+use crate::average::Ema;
+use crate::optimizer::Optimizer;
+use crate::schedule::Schedule;
 
 /// How a network is trained.
 #[derive(Debug, Serialize, Deserialize)]
@@ -19,9 +21,12 @@ pub struct Plan {
     pub epochs: NonZeroUsize,
     /// Weights to start from: the `model.safetensors` of a run. Left out, they are random.
     pub init: Option<PathBuf>,
-    /// Images a step.
+    /// Images of a batch: those that are attacked together and pass through the network together.
     #[serde(default = "batch")]
     pub batch: NonZeroUsize,
+    /// Batches a step: the loss is the mean over all of their images, batch norm takes the statistics of each.
+    #[serde(default = "one")]
+    pub accumulate: NonZeroUsize,
     /// How training images are changed at random; left out, not at all.
     pub augment: Option<Augment>,
     /// What is minimised.
@@ -41,12 +46,17 @@ pub struct Plan {
     /// Batch norm while the attack runs and Algorithm 2 probes.
     #[serde(default)]
     pub attack_batch_norm: BatchNormMode,
+    /// Numbers that the attack and the probes compute with.
+    #[serde(default)]
+    pub attack_precision: Precision,
     /// The optimiser.
     #[serde(default)]
     pub optimizer: Optimizer,
-    /// The learning rate over the epochs.
+    /// The learning rate over the run.
     #[serde(default)]
     pub schedule: Schedule,
+    /// Average of the weights, which is what training gives then; left out, it gives the weights themselves.
+    pub ema: Option<Ema>,
 }
 
 impl Plan {
@@ -77,9 +87,18 @@ impl Plan {
                         .into(),
                 ))
             }
-            _ => None,
+            _ => self.schedule.problem(self.epochs.get()).map(|problem| ("schedule", problem)),
         }
     }
+
+    /// Steps of the optimiser in an epoch of so many samples.
+    pub fn steps_an_epoch(&self, samples: usize) -> usize {
+        samples.div_ceil(self.batch.get()).div_ceil(self.accumulate.get())
+    }
+}
+
+fn one() -> NonZeroUsize {
+    nonzero(1)
 }
 
 fn batch() -> NonZeroUsize {
@@ -116,6 +135,20 @@ temper_core::options! {
         Eval = "eval",
         /// Those of the batch, and each pass moves the running ones: the authors' code of IAAT.
         Train = "train",
+    }
+}
+
+temper_core::options! {
+    /// Numbers that the attack of training computes with.
+    #[derive(Default)]
+    pub enum Precision {
+        /// 32 bits.
+        #[default]
+        F32 = "f32",
+        /// 16 bits, 8 of them the exponent.
+        Bf16 = "bf16",
+        /// 16 bits, 5 of them the exponent.
+        F16 = "f16",
     }
 }
 

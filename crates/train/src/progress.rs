@@ -71,7 +71,7 @@ pub struct EpochReport {
     pub loss: f64,
     /// Accuracy on the images trained on (perturbed where they were).
     pub accuracy: f64,
-    /// Learning rate.
+    /// Learning rate of the last step.
     pub lr: f64,
     /// Epsilon memory at its end; absent without a policy.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,7 +116,7 @@ pub trait Watch {
     /// After some batches.
     fn glimpse(&mut self, glimpse: &Glimpse);
 
-    /// Asked after every batch: shall training pause here, to be saved or to be stopped?
+    /// Asked after every step, within which nothing can be saved: shall training pause here, to be saved or to be stopped?
     fn pause(&mut self) -> bool {
         false
     }

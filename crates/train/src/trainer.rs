@@ -1,5 +1,6 @@
 //! The loop of Algorithm 1.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use temper_core::nn::{BatchNorm, Classifier, Frozen};
 use temper_core::{Attack, Batch, Chosen, Epsilon, Goal, Network, Passes, Source, Step, Victim, Visit};
 use temper_data::{Batches, Rng};
 
+use crate::accumulate::Sum;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::files::load_weights;
@@ -30,8 +32,19 @@ pub struct State {
     pub classifier: Classifier,
     /// The optimiser.
     pub sgd: Sgd,
+    /// Average by weight, if the plan has one; empty before the first step.
+    pub average: BTreeMap<String, Tensor>,
     /// Epsilon memory by sample, in pixel values of [0, 1]; empty without a policy.
     pub memory: Vec<f64>,
+}
+
+impl State {
+    /// The network that training gives: with averaged weights where they are averaged.
+    pub fn result(&self) -> BTreeMap<String, Tensor> {
+        let mut weights = self.classifier.weights();
+        weights.extend(self.average.clone());
+        weights
+    }
 }
 
 /// A plan at work on data.
@@ -62,7 +75,7 @@ impl<'a> Trainer<'a> {
             None => vec![],
         };
         let (progress, sgd) = (Progress::default(), Sgd::new(self.plan.optimizer.clone()));
-        Ok(State { epoch: 0, progress, classifier, sgd, memory })
+        Ok(State { epoch: 0, progress, classifier, sgd, average: BTreeMap::new(), memory })
     }
 
     /// The state of a checkpoint of this plan.
@@ -84,30 +97,40 @@ impl<'a> Trainer<'a> {
             return Err(format!("it is of epoch {}, beyond the last one", checkpoint.epoch));
         }
         let classifier = Classifier::new(network, &checkpoint.weights).map_err(|e| e.to_string())?;
-        for (name, tensor) in checkpoint.weights.iter().chain(&checkpoint.velocity) {
+        for (name, tensor) in checkpoint.weights.iter().chain(&checkpoint.velocity).chain(&checkpoint.average)
+        {
             if !is_finite(tensor).map_err(|e| e.to_string())? {
                 return Err(format!("its values of `{name}` are not all finite"));
             }
         }
-        let size = self.plan.batch.get();
+        let (size, accumulate) = (self.plan.batch.get(), self.plan.accumulate.get());
         let done = checkpoint.progress;
-        if done.batches > 0 && (done.batches >= samples.div_ceil(size) || done.samples != done.batches * size)
-        {
+        let between = done.batches.is_multiple_of(accumulate) && done.samples == done.batches * size;
+        if done.batches > 0 && (done.batches >= samples.div_ceil(size) || !between) {
             return Err(format!("it counts {} batches of {} samples", done.batches, done.samples));
         }
         let shapes = |of: &mut dyn Iterator<Item = (String, Vec<usize>)>| of.collect::<Vec<_>>();
         let wanted =
             shapes(&mut classifier.trained().map(|(name, var)| (name.to_string(), var.dims().to_vec())));
         let got = shapes(&mut checkpoint.velocity.iter().map(|(name, t)| (name.clone(), t.dims().to_vec())));
-        if (checkpoint.epoch > 0 || done.batches > 0) && wanted != got {
+        let begun = checkpoint.epoch > 0 || done.batches > 0;
+        if begun && wanted != got {
             return Err("its momentum is not that of these weights".into());
         }
+        let got = shapes(&mut checkpoint.average.iter().map(|(name, t)| (name.clone(), t.dims().to_vec())));
+        if got != if begun && self.plan.ema.is_some() { wanted } else { vec![] } {
+            return Err("its average is not that of these weights".into());
+        }
         let mut sgd = Sgd::new(self.plan.optimizer.clone());
-        let moved = |(name, tensor): (String, Tensor)| Ok((name, tensor.to_device(&self.device)?));
-        let velocity = checkpoint.velocity.into_iter().map(moved).collect::<candle_core::Result<_>>();
-        sgd.restore(velocity.map_err(|e| e.to_string())?);
+        let moved = |tensors: BTreeMap<String, Tensor>| {
+            let moved = tensors.into_iter().map(|(name, t)| Ok((name, t.to_device(&self.device)?)));
+            moved.collect::<candle_core::Result<BTreeMap<_, _>>>().map_err(|e| e.to_string())
+        };
+        sgd.restore(moved(checkpoint.velocity)?);
+        let average = moved(checkpoint.average)?;
         let classifier = classifier.to_device(&self.device).map_err(|e| e.to_string())?;
-        Ok(State { epoch: checkpoint.epoch, progress: done, classifier, sgd, memory: checkpoint.memory })
+        let (epoch, memory) = (checkpoint.epoch, checkpoint.memory);
+        Ok(State { epoch, progress: done, classifier, sgd, average, memory })
     }
 
     /// Trains to the end of an epoch and reports it; `None` if `watch` asked for a pause before. Called again, it goes on
@@ -120,40 +143,31 @@ impl<'a> Trainer<'a> {
     ) -> Result<Option<EpochReport>> {
         let epoch = state.epoch;
         let keyed = |purpose| Rng::new(self.seed, purpose).numbered(epoch as u64);
-        let rate = self.plan.optimizer.lr.get() * self.plan.schedule.factor(epoch);
         let mut order = keyed("order").permutation(source.len());
         let size = self.plan.batch.get();
         let batches = order.len().div_ceil(size);
         order.drain(..(state.progress.batches * size).min(source.len()));
         let augment = self.plan.augment.map(|augment| (augment, keyed("augment")));
         let mut looked = Instant::now();
+        let mut rate = self.rate(state, source.len());
         let mut stream = Batches::new(source.clone(), order, size, augment);
-        loop {
-            let asked = Instant::now();
-            let Some(raw) = stream.next() else { break };
-            let waiting = asked.elapsed().as_secs_f64();
-            let number = state.progress.batches + 1;
-            self.counted(state, &Batch::new(raw?, &self.device)?, rate).map_err(|error| match error {
-                Error::Diverged { loss, ids, rate, .. } => {
-                    Error::Diverged { loss, epoch: epoch + 1, batch: number, batches, ids, rate }
-                }
-                other => Error::Step { epoch: epoch + 1, batch: number, batches, error: Box::new(other) },
-            })?;
-            let progress = &mut state.progress;
-            progress.waiting += waiting;
-            progress.seconds += asked.elapsed().as_secs_f64();
-            if looked.elapsed() > GLIMPSES || number == batches {
+        while state.progress.batches < batches {
+            rate = self.rate(state, source.len());
+            self.step(state, &mut stream, source.len(), rate)?;
+            let progress = &state.progress;
+            let last = progress.batches == batches;
+            if looked.elapsed() > GLIMPSES || last {
                 looked = Instant::now();
                 watch.glimpse(&Glimpse {
                     epoch: epoch + 1,
-                    batch: number,
+                    batch: progress.batches,
                     batches,
                     loss: progress.loss / progress.samples as f64,
                     accuracy: progress.right / progress.samples as f64,
                     radii: Percentiles::of(&state.memory),
                 });
             }
-            if number < batches && watch.pause() {
+            if !last && watch.pause() {
                 finite(state, rate)?;
                 return Ok(None);
             }
@@ -164,22 +178,68 @@ impl<'a> Trainer<'a> {
         Ok(Some(EpochReport::new(state.epoch, &progress, rate, &state.memory)))
     }
 
-    /// One step, which the epoch's progress then counts, but for its time.
-    fn counted(&self, state: &mut State, batch: &Batch, rate: f64) -> Result<()> {
-        let passes = (self.passes.forwards(), self.passes.backwards());
-        let (loss, accuracy) = self.batch(state, batch, rate)?;
-        let progress = &mut state.progress;
-        progress.batches += 1;
-        progress.samples += batch.len();
-        progress.loss += loss * batch.len() as f64;
-        progress.right += accuracy * batch.len() as f64;
-        progress.forwards += self.passes.forwards() - passes.0;
-        progress.backwards += self.passes.backwards() - passes.1;
+    /// Learning rate of the next step.
+    fn rate(&self, state: &State, samples: usize) -> f64 {
+        let (each, done) = (self.plan.steps_an_epoch(samples), state.progress.batches);
+        let step = state.epoch * each + done / self.plan.accumulate.get();
+        self.plan.optimizer.lr.get() * self.plan.schedule.factor(step, each, self.plan.epochs.get())
+    }
+
+    /// One step of the optimiser, over as many batches as the plan gathers for it; the epoch's progress counts them.
+    fn step(&self, state: &mut State, stream: &mut Batches, samples: usize, rate: f64) -> Result<()> {
+        let (size, accumulate) = (self.plan.batch.get(), self.plan.accumulate.get());
+        let batches = samples.div_ceil(size);
+        let whole = (size * accumulate).min(samples - state.progress.samples);
+        let mut sum = Sum::default();
+        for _ in 0..accumulate {
+            let asked = Instant::now();
+            let Some(raw) = stream.next() else { break };
+            let waiting = asked.elapsed().as_secs_f64();
+            let batch = Batch::new(raw?, &self.device)?;
+            let number = state.progress.batches + 1;
+            let step = self.counted(state, &batch, whole, sum, rate).map_err(|error| match error {
+                Error::Diverged { loss, ids, rate, .. } => {
+                    Error::Diverged { loss, epoch: state.epoch + 1, batch: number, batches, ids, rate }
+                }
+                other => {
+                    Error::Step { epoch: state.epoch + 1, batch: number, batches, error: Box::new(other) }
+                }
+            });
+            sum = step?;
+            state.progress.waiting += waiting;
+            state.progress.seconds += asked.elapsed().as_secs_f64();
+        }
+        let begun = Instant::now();
+        if let Some(gradients) = sum.gradients(&state.classifier)? {
+            state.sgd.step(&state.classifier, &gradients, rate)?;
+            if let Some(ema) = self.plan.ema {
+                ema.follow(&mut state.average, &state.classifier)?;
+            }
+        }
+        state.progress.seconds += begun.elapsed().as_secs_f64();
         Ok(())
     }
 
-    /// One step: radii, attack, loss, optimiser. Returns loss and accuracy.
-    fn batch(&self, state: &mut State, batch: &Batch, rate: f64) -> Result<(f64, f64)> {
+    /// One batch of a step over `whole` samples, which the epoch's progress then counts, but for its time. Returns the sum
+    /// with its gradients.
+    fn counted(&self, state: &mut State, batch: &Batch, whole: usize, sum: Sum, rate: f64) -> Result<Sum> {
+        let passes = (self.passes.forwards(), self.passes.backwards());
+        let (loss, value, accuracy) = self.batch(state, batch, rate)?;
+        // The mean over the whole step.
+        let loss = if batch.len() == whole { loss } else { (loss * (batch.len() as f64 / whole as f64))? };
+        let sum = sum.plus(state.classifier.backward(&loss)?, &state.classifier)?;
+        let progress = &mut state.progress;
+        progress.batches += 1;
+        progress.samples += batch.len();
+        progress.loss += value * batch.len() as f64;
+        progress.right += accuracy * batch.len() as f64;
+        progress.forwards += self.passes.forwards() - passes.0;
+        progress.backwards += self.passes.backwards() - passes.1;
+        Ok(sum)
+    }
+
+    /// One batch: radii, attack, loss. Returns the loss, its value and the accuracy.
+    fn batch(&self, state: &mut State, batch: &Batch, rate: f64) -> Result<(Tensor, f64, f64)> {
         let rng = |purpose| Rng::new(self.seed, purpose).numbered(state.epoch as u64);
         let attack = self.plan.attack.0.as_ref();
         let frozen = match (attack, self.plan.attack_batch_norm) {
@@ -213,8 +273,7 @@ impl<'a> Trainer<'a> {
             return Err(Error::Diverged { loss: value, epoch: 0, batch: 0, batches: 0, ids, rate });
         }
         self.passes.count(trained, trained);
-        state.sgd.step(&state.classifier, &state.classifier.backward(&loss)?, rate)?;
-        Ok((value, accuracy))
+        Ok((loss, value, accuracy))
     }
 }
 

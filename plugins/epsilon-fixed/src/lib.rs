@@ -4,6 +4,7 @@ use temper_core::prelude::*;
 
 plugin! { Epsilon "fixed";
     /// One radius for every sample: the adversarial-training baseline, which attacks misclassified ones too.
+    /// Madry et al. 2018, <https://arxiv.org/abs/1706.06083>. Norms: l-inf, l2.
     pub struct Fixed {
         /// The radius, in pixel values of [0, 1].
         pub radius: Pixels = Pixels::of_255(8.0),

@@ -32,6 +32,7 @@ options! {
 
 plugin! { Epsilon "instance-adaptive";
     /// Instance adaptive radii (IAAT): grown where the attack fails, shrunk where it succeeds.
+    /// Balaji et al. 2019, <https://arxiv.org/abs/1910.08051>, Algorithm 2. Norms: l-inf, l2.
     pub struct InstanceAdaptive {
         /// Radius during the warm-up, and of every sample when adaptation begins, in pixel values of [0, 1].
         pub start: Pixels = Pixels::of_255(8.0),

@@ -10,6 +10,7 @@ use temper_core::prelude::*;
 
 plugin! { Epsilon "line-search";
     /// Full line search: the largest radius of a grid whose attack leaves the prediction right.
+    /// Balaji et al. 2019, <https://arxiv.org/abs/1910.08051>, section 5.2. Norms: l-inf, l2.
     pub struct LineSearch {
         /// Radius of every correctly classified sample during the warm-up, and memory when the search begins, in pixel
         /// values of [0, 1].

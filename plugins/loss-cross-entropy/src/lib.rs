@@ -8,6 +8,7 @@ use temper_core::prelude::*;
 
 plugin! { Loss "cross-entropy";
     /// Mean cross-entropy of the attacked batch: each sample within its radius, clean where that is 0.
+    /// Madry et al. 2018, <https://arxiv.org/abs/1706.06083>. Norms: l-inf, l2.
     pub struct CrossEntropy {
         /// Probability spread evenly over all classes, the true one included (0.1 in the paper of Inception v3). The attack
         /// does not see it.

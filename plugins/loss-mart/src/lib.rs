@@ -11,6 +11,7 @@ use temper_core::prelude::*;
 
 plugin! { Loss "mart";
     /// MART: boosted cross-entropy of the attacked images, plus a divergence that weighs misclassified ones more.
+    /// Wang et al. 2020, <https://openreview.net/forum?id=rklOg6EFwS>. Norms: l-inf, l2.
     pub struct Mart {
         /// Weight of the divergence: 6 in the authors' code, which calls it beta.
         pub lambda: NonNegative = NonNegative::of(6.0),

@@ -13,6 +13,7 @@ use temper_core::prelude::*;
 
 plugin! { Loss "mixup";
     /// Interpolated adversarial training: cross-entropy of mixed pairs of images, clean and attacked.
+    /// Lamb et al. 2019, <https://arxiv.org/abs/1906.06784>. Norms: l-inf, l2.
     pub struct Mixup {
         /// Both parameters of the beta distribution of lambda, the share of the first image of a pair; 1 (the paper) is
         /// uniform, towards 0 pairs are hardly mixed.

@@ -15,6 +15,8 @@ use temper_core::prelude::*;
 
 plugin! { Loss "trades";
     /// TRADES: cross-entropy of the clean images, plus how far predictions move within the ball.
+    /// Zhang et al. 2019, <https://arxiv.org/abs/1901.08573>. Norms: l-inf, l2. Its attack must not start at the clean
+    /// image, where it has no slope: `attack.pgd = { start = "noise", .. }`.
     pub struct Trades {
         /// Weight of the divergence: 1 / lambda in the paper, whose tables have 1 and 6.
         pub beta: NonNegative = NonNegative::of(6.0),

@@ -1,0 +1,149 @@
+//! Which weights of a run are its best: after epochs they are judged on training images that no step saw.
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, json};
+use temper_core::nn::{Classifier, Frozen};
+use temper_core::{Attack, Chosen, Device, Norm, Pixels, Source, nonzero};
+use temper_evaluate::{Entry, evaluate};
+use temper_report::percent;
+use temper_train::State;
+
+use crate::config::Pipeline;
+use crate::progress;
+
+/// The `[select]` table of a pipeline.
+#[derive(Debug, Deserialize)]
+#[serde(from = "Written")]
+pub struct Select {
+    /// Epochs between two judgements; the last epoch is always judged.
+    pub every: NonZeroUsize,
+    /// Training images held out.
+    pub samples: NonZeroUsize,
+    /// Weights that the evaluations judge at the end.
+    pub(crate) judge: Which,
+    /// How weights are judged on them: by what stands of this attack, without one by natural accuracy.
+    pub entry: Entry,
+}
+
+temper_core::options! {
+    /// Weights of a run.
+    #[derive(Default)]
+    pub enum Which {
+        /// Those of the highest accuracy on the images held out.
+        #[default]
+        Best = "best",
+        /// Those of the last epoch.
+        Last = "last",
+        /// The best, then the last.
+        Both = "both",
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default = "one")]
+    every: NonZeroUsize,
+    samples: NonZeroUsize,
+    #[serde(default)]
+    judge: Which,
+    attack: Option<Chosen<dyn Attack>>,
+    norm: Option<Norm>,
+    radius: Option<Pixels>,
+}
+
+fn one() -> NonZeroUsize {
+    nonzero(1)
+}
+
+impl From<Written> for Select {
+    fn from(Written { every, samples, judge, attack, norm, radius }: Written) -> Self {
+        Self { every, samples, judge, entry: Entry { name: "held out".into(), attack, norm, radius } }
+    }
+}
+
+impl Serialize for Select {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct View<'a> {
+            every: NonZeroUsize,
+            samples: NonZeroUsize,
+            judge: Which,
+            attack: &'a Option<Chosen<dyn Attack>>,
+            norm: Option<Norm>,
+            radius: Option<Pixels>,
+        }
+        let Self { every, samples, judge, entry: Entry { attack, norm, radius, .. } } = self;
+        let view =
+            View { every: *every, samples: *samples, judge: *judge, attack, norm: *norm, radius: *radius };
+        view.serialize(serializer)
+    }
+}
+
+/// The best weights so far.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Best {
+    /// Epoch that left them, from 1.
+    pub(crate) epoch: usize,
+    /// Their accuracy on the images held out.
+    pub(crate) accuracy: f64,
+}
+
+impl Best {
+    /// As the metrics of the epochs done, a line each, tell: of equals the first.
+    pub(crate) fn of(metrics: &[String]) -> Option<Self> {
+        let judged = metrics.iter().filter_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            Some(Self { epoch: line["epoch"].as_u64()? as usize, accuracy: line[KEY]["accuracy"].as_f64()? })
+        });
+        judged.fold(None, |best: Option<Self>, next| match best {
+            Some(best) if next.accuracy <= best.accuracy => Some(best),
+            _ => Some(next),
+        })
+    }
+}
+
+/// Key of a judgement in a line of the metrics.
+const KEY: &str = "held_out";
+
+impl Select {
+    /// Is the epoch (from 1) to be judged?
+    pub(crate) fn due(&self, epoch: usize, epochs: usize) -> bool {
+        epoch.is_multiple_of(self.every.get()) || epoch == epochs
+    }
+
+    /// Judges what training gives at present, and adds that to the epoch's metrics. Returns the accuracy.
+    pub(crate) fn judge(
+        &self,
+        pipeline: &Pipeline,
+        held_out: &Arc<dyn Source>,
+        state: &State,
+        device: &Device,
+        metrics: &mut Value,
+    ) -> anyhow::Result<f64> {
+        let classifier = Classifier::new(state.classifier.network().clone(), &state.result())?;
+        let bar = progress::evaluation(&self.entry.name, held_out.len());
+        // Not broken off: an epoch that is done is judged before it is kept.
+        let mut watch = |n: usize, standing: usize| {
+            bar.set_position(n as u64);
+            bar.set_message(percent(standing as f64 / n.max(1) as f64));
+            ControlFlow::Continue(())
+        };
+        let (frozen, batch) = (Frozen::new(&classifier)?, pipeline.train.batch.get());
+        let judged = evaluate(&frozen, held_out, &self.entry, batch, pipeline.seed, device, &mut watch);
+        bar.finish_and_clear();
+        let judged = judged.context("the images held out")?.context("a judgement was broken off")?;
+        metrics[KEY] = json!({
+            "accuracy": judged.accuracy,
+            "forwards": judged.forwards as f64 / judged.n as f64,
+            "backwards": judged.backwards as f64 / judged.n as f64,
+            "seconds": judged.seconds,
+        });
+        Ok(judged.accuracy)
+    }
+}
