@@ -45,26 +45,26 @@ fn unknown_field_at_any_depth() {
     bad(
         "epochs = 3",
         "epoch = 3",
-        &expect![[r#"
+        &expect![[r"
             error: run.toml:6:1: unknown field `epoch`; did you mean `epochs`? known: `epochs`, `init`, `batch`, `accumulate`, `augment`, `loss`, `attack`, `norm`, `epsilon`, `batch_norm`, `attack_batch_norm`, `attack_precision`, `optimizer`, `schedule`, `ema`
               at train.epoch
-        "#]],
+        "]],
     );
     bad(
         "attack.pgd = { steps = 5, step",
         "attack.pgd = { stpe = 5, step",
-        &expect![[r#"
+        &expect![[r"
             error: run.toml:18:16: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `judge`, `target`
               at evaluate[1].attack.pgd.stpe
-        "#]],
+        "]],
     );
     bad(
         "beta = 0.4 }",
         "probe.pgd = { stesp = 1 } }",
-        &expect![[r#"
+        &expect![[r"
             error: run.toml:9:84: unknown field `stesp`; did you mean `steps`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `judge`, `target`
               at train.epsilon.instance-adaptive.probe.pgd.stesp
-        "#]],
+        "]],
     );
 }
 
@@ -171,12 +171,12 @@ fn keys_with_dots_and_brackets_are_keys() {
     bad(
         "[train]",
         "\"a.b\" = 1\n\"c[0]\" = 2\n[train]",
-        &expect![[r#"
+        &expect![[r"
             error: run.toml:5:1: unknown field `a.b`; known: `seed`, `device`, `numerics`, `checkpoint_minutes`, `dataset`, `subset`, `model`, `train`, `select`, `evaluate`
               at a.b
             error: run.toml:6:1: unknown field `c[0]`; known: `seed`, `device`, `numerics`, `checkpoint_minutes`, `dataset`, `subset`, `model`, `train`, `select`, `evaluate`
               at c[0]
-        "#]],
+        "]],
     );
 }
 

@@ -29,9 +29,9 @@ fn describe() {
     }
     let unknown = temper(&root(), &["describe", "epsilon", "fxed"]);
     assert_eq!(unknown.status.code(), Some(2));
-    expect![[r#"
+    expect![[r"
         error: unknown epsilon `fxed`; known: `fixed`, `instance-adaptive`, `line-search`
-    "#]]
+    "]]
     .assert_eq(&stderr(&unknown));
 }
 

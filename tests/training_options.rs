@@ -234,48 +234,56 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
         stderr(&output)
     };
-    expect![[r#"
+    expect![[r"
         error: run.toml:6:1: `steps` and `cosine` are two schedules: choose one of them
           at train.schedule
-    "#]].assert_eq(&said(&with("schedule = { steps = [1], cosine = {} }"), &[]));
-    expect![[r#"
+    "]]
+    .assert_eq(&said(&with("schedule = { steps = [1], cosine = {} }"), &[]));
+    expect![[r"
         error: run.toml:6:14: unknown field `cosien`; did you mean `cosine`? known: `steps`, `factor`, `warmup`, `warmup_start`, `cosine`, `one-cycle`
           at train.schedule.cosien
-    "#]].assert_eq(&said(&with("schedule = { cosien = {} }"), &[]));
-    expect![[r#"
+    "]].assert_eq(&said(&with("schedule = { cosien = {} }"), &[]));
+    expect![[r"
         error: run.toml:6:28: invalid value: floating point `2.0`, expected a number from 0 to 1
           at train.schedule.one-cycle.rise
-    "#]].assert_eq(&said(&with("schedule = { one-cycle = { rise = 2.0 } }"), &[]));
-    expect![[r#"
+    "]]
+    .assert_eq(&said(&with("schedule = { one-cycle = { rise = 2.0 } }"), &[]));
+    expect![[r"
         error: run.toml:6:1: a warm-up of 3 epochs leaves none of 3: the rate would never be reached
           at train.schedule
-    "#]].assert_eq(&said(&with("schedule = { warmup = 3, cosine = {} }"), &[]));
+    "]]
+    .assert_eq(&said(&with("schedule = { warmup = 3, cosine = {} }"), &[]));
     expect![[r#"
         error: run.toml:6:1: a CPU computes no faster with 16 bits: our kernels count in 32; use "f32"
           at train.attack_precision
-    "#]].assert_eq(&said(&with("attack_precision = \"bf16\""), &[]));
+    "#]]
+    .assert_eq(&said(&with("attack_precision = \"bf16\""), &[]));
     expect![[r#"
         error: run.toml:6:1: on CUDA devices networks do not run in 16 bits yet; use "f32"
           at train.attack_precision
-    "#]].assert_eq(&said(&with("attack_precision = \"f16\""), &["--set", "device=cuda:0"]));
-    expect![[r#"
+    "#]]
+    .assert_eq(&said(&with("attack_precision = \"f16\""), &["--set", "device=cuda:0"]));
+    expect![[r"
         error: run.toml:6:1: invalid value: integer `0`, expected a nonzero usize
           at train.accumulate
         error: run.toml:7:9: invalid value: floating point `2.0`, expected a number from 0 to 1
           at train.ema.decay
-    "#]].assert_eq(&said(&with("accumulate = 0\nema = { decay = 2 }"), &[]));
-    expect![[r#"
+    "]]
+    .assert_eq(&said(&with("accumulate = 0\nema = { decay = 2 }"), &[]));
+    expect![[r"
         error: run.toml:14:1: `samples` is 320, but there are 320 training images: some must be left to train on
           at select.samples
-    "#]].assert_eq(&said(&selecting("").replace("samples = 80", "samples = 320"), &[]));
-    expect![[r#"
+    "]].assert_eq(&said(&selecting("").replace("samples = 80", "samples = 320"), &[]));
+    expect![[r"
         error: run.toml:13:2: missing field `samples`
           at select
-    "#]].assert_eq(&said(&selecting("").replace("samples = 80\n", ""), &[]));
+    "]]
+    .assert_eq(&said(&selecting("").replace("samples = 80\n", ""), &[]));
     expect![[r#"
         error: run.toml:16:1: a radius without an attack: add one, for example `attack = "pgd"`
           at select.radius
-    "#]].assert_eq(&said(
+    "#]]
+    .assert_eq(&said(
         &selecting("")
             .replace("\nradius = 0.1\nattack.pgd = { steps = 2, step = 0.05 }\n\n", "\nradius = 0.1\n\n"),
         &[],
