@@ -2,8 +2,8 @@
 //! <https://openreview.net/forum?id=rklOg6EFwS>, equation 11: BCE(f(x'), y) + lambda KL(f(x) || f(x')) (1 - f(x)_y), where
 //! BCE is -log f(x')_y - log(1 - max f(x')_k) over the classes k other than y, and x' raises the cross-entropy.
 //!
-//! The small constants beside probabilities are those of the authors' code. So is `lambda` = 6, where the paper's text has 5,
-//! and the start of its attack, Gaussian noise of 0.001: `attack.pgd = { start = "noise", .. }`.
+//! The small constants beside probabilities are those of the authors' code. So is `lambda` = 6, the default of their loss (their
+//! script for ResNet-18 passes 5), and the start of its attack, Gaussian noise of 0.001: `attack.pgd = { start = "noise", .. }`.
 //!
 //! Batch norm: two passes in training mode, the clean batch first, each normalised by its own statistics, as in that code.
 
@@ -13,7 +13,7 @@ plugin! { Loss "mart";
     /// MART: boosted cross-entropy of the attacked images, plus a divergence that weighs misclassified ones more.
     /// Wang et al. 2020, <https://openreview.net/forum?id=rklOg6EFwS>. Norms: l-inf, l2.
     pub struct Mart {
-        /// Weight of the divergence: 6 in the authors' code, which calls it beta.
+        /// Weight of the divergence, beta in the authors' code: 6 by default there, 5 in its script for ResNet-18.
         pub lambda: NonNegative = NonNegative::of(6.0),
     }
 }

@@ -5,7 +5,7 @@
 //! batch are drawn, pixels and one-hot labels are mixed alike, and the loss is the mean of the cross-entropies of the mixed
 //! clean and the mixed adversarial batch.
 //!
-//! The paper leaves open whether both terms share the draw. Here they do: what is mixed is then the same pairs in the same
+//! Whether both terms share the draw is a choice. Here they do: what is mixed is then the same pairs in the same
 //! shares, once clean and once perturbed, so that the terms differ by the attack alone. The expectation is the same.
 //! Two passes in training mode, clean first, each with batch statistics of its own.
 
