@@ -10,6 +10,11 @@ pub trait Dataset: Debug + Send + Sync {
     /// Opens one part of it, checking what can be checked before any work: presence, sizes, labels.
     fn open(&self, split: Split) -> Result<Arc<dyn Source>>;
 
+    /// Parameters that a resumed run may change: they decide whether training goes on, not what comes of it.
+    fn free_to_change(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Where its publisher keeps it; `None` if it cannot be fetched.
     fn publication(&self) -> Option<Publication> {
         None

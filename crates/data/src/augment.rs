@@ -1,27 +1,43 @@
-//! Random changes of training images that keep their class: shifted crops and mirror images.
+//! Random changes of training images that keep their class: crops at random places and mirror images.
+
+use std::fmt::Display;
 
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::fit::Fit;
+use crate::resize::{Window, resize};
 use crate::source::Image;
 
-/// Pad, crop at a random place, mirror: the usual augmentation of CIFAR.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// A crop at a random place, then a mirror image every other time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct Augment {
-    /// Pixels added on every side before an image of the old size is cut out at a random place; 0: none.
-    pub pad: usize,
-    /// What the added pixels hold.
-    pub fill: Fill,
+    /// Where the crop comes from.
+    pub crop: Crop,
     /// Mirror left and right, every other time?
     pub flip: bool,
 }
 
-impl Default for Augment {
-    fn default() -> Self {
-        Self { pad: 4, fill: Fill::Reflect, flip: true }
-    }
+/// Two ways to crop.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Crop {
+    /// The usual one of CIFAR: the image, made larger on every side, cut to its old size at a random place.
+    Padded {
+        /// Pixels added on every side; 0: none.
+        pad: usize,
+        /// What they hold.
+        fill: Fill,
+    },
+    /// The usual one of ImageNet (Szegedy et al. 2015, <https://arxiv.org/abs/1409.4842>): a rectangle of random area, shape
+    /// and place, resized; as torchvision's `RandomResizedCrop` draws it.
+    Resized {
+        /// Least and largest share of the image's area.
+        scale: [f64; 2],
+        /// Least and largest width by height.
+        ratio: [f64; 2],
+    },
 }
 
 /// What lies beyond an image's edge.
@@ -34,27 +50,130 @@ pub enum Fill {
     Zero,
 }
 
+/// The two crops' names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    Padded,
+    Resized,
+}
+
+/// An augmentation as it stands in TOML. `crop = "padded"` is not written: it was the only one once.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crop: Option<Kind>,
+    pad: Option<usize>,
+    fill: Option<Fill>,
+    scale: Option<[f64; 2]>,
+    ratio: Option<[f64; 2]>,
+    flip: Option<bool>,
+}
+
+impl TryFrom<Written> for Augment {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let Written { crop, pad, fill, scale, ratio, flip } = written;
+        let crop = match crop.unwrap_or(Kind::Padded) {
+            Kind::Padded => {
+                if scale.is_some() || ratio.is_some() {
+                    return Err("`scale` and `ratio` belong to `crop = \"resized\"`".into());
+                }
+                Crop::Padded { pad: pad.unwrap_or(4), fill: fill.unwrap_or(Fill::Reflect) }
+            }
+            Kind::Resized => {
+                if pad.is_some() || fill.is_some() {
+                    return Err("`pad` and `fill` belong to `crop = \"padded\"`".into());
+                }
+                let scale = range(
+                    "scale",
+                    scale.unwrap_or([0.08, 1.0]),
+                    1.0,
+                    "shares of the area, above 0 and at most 1",
+                )?;
+                let ratio = ratio.unwrap_or([3.0 / 4.0, 4.0 / 3.0]);
+                Crop::Resized {
+                    scale,
+                    ratio: range("ratio", ratio, f64::MAX, "ratios of width to height, above 0")?,
+                }
+            }
+        };
+        Ok(Self { crop, flip: flip.unwrap_or(true) })
+    }
+}
+
+/// Two numbers above 0 and up to `most`, the first not above the second.
+fn range(name: &str, [low, high]: [f64; 2], most: f64, what: impl Display) -> Result<[f64; 2], String> {
+    match 0.0 < low && low <= high && high <= most {
+        true => Ok([low, high]),
+        false => Err(format!("`{name}` is [{low}, {high}], expected two {what}, the smaller first")),
+    }
+}
+
+impl From<Augment> for Written {
+    fn from(Augment { crop, flip }: Augment) -> Self {
+        let written = Self { flip: Some(flip), ..Self::default() };
+        match crop {
+            Crop::Padded { pad, fill } => Self { pad: Some(pad), fill: Some(fill), ..written },
+            Crop::Resized { scale, ratio } => {
+                Self { crop: Some(Kind::Resized), scale: Some(scale), ratio: Some(ratio), ..written }
+            }
+        }
+    }
+}
+
 impl Augment {
     /// What keeps it from images of this shape, if anything.
     pub fn misfit(&self, [_, h, w]: [usize; 3]) -> Option<String> {
         let side = h.min(w);
-        (self.pad >= side)
-            .then(|| format!("`pad` is {}, but images are {h} x {w}: at most {}", self.pad, side - 1))
+        match self.crop {
+            Crop::Padded { pad, .. } if pad >= side => {
+                Some(format!("`pad` is {pad}, but images are {h} x {w}: at most {}", side - 1))
+            }
+            _ => None,
+        }
     }
 
-    /// One random version of an image: a place for the crop and a side to look from, drawn from `rng`.
-    pub fn apply(&self, image: &Image, rng: &mut ChaCha8Rng) -> Image {
+    /// One random version of an image, drawn from `rng`, of the size that `fit` gives, or else of its own.
+    pub fn apply(&self, image: Image, fit: Option<Fit>, rng: &mut ChaCha8Rng) -> Image {
+        match self.crop {
+            Crop::Padded { pad, fill } => {
+                let image = match fit {
+                    Some(fit) => fit.apply(&image),
+                    None => image,
+                };
+                self.padded(&image, (pad, fill), rng)
+            }
+            Crop::Resized { scale, ratio } => {
+                let [_, h, w] = image.shape;
+                // Drawn first: how often a rectangle is drawn varies.
+                let mirrored = rng.random::<bool>() && self.flip;
+                let from = rectangle([h, w], scale, ratio, rng);
+                let [height, width] = fit.map_or([h, w], |fit| [fit.size(), fit.size()]);
+                let mut image =
+                    resize(&image, from, [height, width], Window { top: 0, left: 0, height, width });
+                if mirrored {
+                    image.bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+                }
+                image
+            }
+        }
+    }
+
+    fn padded(&self, image: &Image, (pad, fill): (usize, Fill), rng: &mut ChaCha8Rng) -> Image {
         // All three are always drawn, so that one option does not change what the others draw.
-        let down = rng.random_range(0..=2 * self.pad);
-        let right = rng.random_range(0..=2 * self.pad);
+        let down = rng.random_range(0..=2 * pad);
+        let right = rng.random_range(0..=2 * pad);
         let mirrored = rng.random::<bool>() && self.flip;
         let [c, h, w] = image.shape;
         let columns: Vec<Option<usize>> =
-            (0..w).map(|x| self.origin(if mirrored { w - 1 - x } else { x } + right, w)).collect();
+            (0..w).map(|x| fill.origin(if mirrored { w - 1 - x } else { x } + right, pad, w)).collect();
         let mut bytes = Vec::with_capacity(image.bytes.len());
         for channel in 0..c {
             for y in 0..h {
-                let row = self.origin(y + down, h).map(|y| &image.bytes[(channel * h + y) * w..][..w]);
+                let row = fill.origin(y + down, pad, h).map(|y| &image.bytes[(channel * h + y) * w..][..w]);
                 bytes.extend(columns.iter().map(|x| match (row, x) {
                     (Some(row), Some(x)) => row[*x],
                     _ => 0,
@@ -63,17 +182,44 @@ impl Augment {
         }
         Image { shape: image.shape, bytes }
     }
+}
 
-    /// Where position `at` of a padded axis comes from, in an image of `len`; `None`: nowhere.
-    fn origin(&self, at: usize, len: usize) -> Option<usize> {
-        match self.fill {
-            Fill::Zero => at.checked_sub(self.pad).filter(|at| *at < len),
+impl Fill {
+    /// Where position `at` of an axis comes from that had `len` pixels before `pad` were added; `None`: nowhere.
+    fn origin(self, at: usize, pad: usize, len: usize) -> Option<usize> {
+        match self {
+            Fill::Zero => at.checked_sub(pad).filter(|at| *at < len),
             Fill::Reflect => {
-                let inside = at.abs_diff(self.pad);
+                let inside = at.abs_diff(pad);
                 Some(if inside < len { inside } else { 2 * (len - 1) - inside })
             }
         }
     }
+}
+
+/// A rectangle whose share of the area is uniform in `scale` and whose logarithm of width by height is uniform in that of
+/// `ratio`; after ten that do not fit the image, the largest one in its middle that has such a shape.
+fn rectangle([h, w]: [usize; 2], scale: [f64; 2], ratio: [f64; 2], rng: &mut ChaCha8Rng) -> Window {
+    let round = |side: f64| side.round_ties_even() as usize;
+    for _ in 0..10 {
+        let area = (h * w) as f64 * rng.random_range(scale[0]..=scale[1]);
+        let ratio = rng.random_range(ratio[0].ln()..=ratio[1].ln()).exp();
+        let (width, height) = (round((area * ratio).sqrt()), round((area / ratio).sqrt()));
+        if (1..=w).contains(&width) && (1..=h).contains(&height) {
+            let (top, left) = (rng.random_range(0..=h - height), rng.random_range(0..=w - width));
+            return Window { top, left, height, width };
+        }
+    }
+    let whole = w as f64 / h as f64;
+    let (height, width) = if whole < ratio[0] {
+        (round(w as f64 / ratio[0]), w)
+    } else if whole > ratio[1] {
+        (h, round(h as f64 * ratio[1]))
+    } else {
+        (h, w)
+    };
+    let (height, width) = (height.clamp(1, h), width.clamp(1, w));
+    Window { top: (h - height) / 2, left: (w - width) / 2, height, width }
 }
 
 #[cfg(test)]
@@ -87,31 +233,34 @@ mod tests {
         Image { shape: [2, 3, 3], bytes: (1..=18).collect() }
     }
 
+    fn padded(pad: usize, fill: Fill, flip: bool) -> Augment {
+        Augment { crop: Crop::Padded { pad, fill }, flip }
+    }
+
     /// All versions that 2,000 draws give.
     fn versions(augment: Augment) -> BTreeSet<Vec<u8>> {
         let rng = Rng::new(3, "augment");
-        (0..2000).map(|id| augment.apply(&image(), &mut rng.sample(id)).bytes).collect()
+        (0..2000).map(|id| augment.apply(image(), None, &mut rng.sample(id)).bytes).collect()
     }
 
     #[test]
     fn every_shift_and_side_comes_up_and_nothing_else() {
-        let none = Augment { pad: 0, fill: Fill::Reflect, flip: false };
-        assert_eq!(versions(none), BTreeSet::from([image().bytes]));
+        assert_eq!(versions(padded(0, Fill::Reflect, false)), BTreeSet::from([image().bytes]));
         let mirrored = vec![3, 2, 1, 6, 5, 4, 9, 8, 7, 12, 11, 10, 15, 14, 13, 18, 17, 16];
-        assert_eq!(versions(Augment { flip: true, ..none }), BTreeSet::from([image().bytes, mirrored]));
-        assert_eq!(versions(Augment { pad: 1, ..none }).len(), 9);
-        assert_eq!(versions(Augment { pad: 2, fill: Fill::Zero, flip: true }).len(), 50);
+        assert_eq!(versions(padded(0, Fill::Reflect, true)), BTreeSet::from([image().bytes, mirrored]));
+        assert_eq!(versions(padded(1, Fill::Reflect, false)).len(), 9);
+        assert_eq!(versions(padded(2, Fill::Zero, true)).len(), 50);
     }
 
     #[test]
     fn the_corners_are_what_the_fill_says() {
         let has =
             |augment: Augment, first: [u8; 9]| versions(augment).iter().any(|bytes| bytes[..9] == first);
-        let reflect = Augment { pad: 1, fill: Fill::Reflect, flip: false };
+        let reflect = padded(1, Fill::Reflect, false);
         // numpy.pad(image, 1, mode="reflect")[:3, :3] and [2:, 2:].
         assert!(has(reflect, [5, 4, 5, 2, 1, 2, 5, 4, 5]));
         assert!(has(reflect, [5, 6, 5, 8, 9, 8, 5, 6, 5]));
-        let zero = Augment { pad: 2, fill: Fill::Zero, flip: false };
+        let zero = padded(2, Fill::Zero, false);
         assert!(has(zero, [0, 0, 0, 0, 0, 0, 0, 0, 1]));
         assert!(has(zero, [9, 0, 0, 0, 0, 0, 0, 0, 0]));
         assert!(!has(zero, [5, 4, 5, 2, 1, 2, 5, 4, 5]));
@@ -119,8 +268,80 @@ mod tests {
 
     #[test]
     fn padding_must_fit_the_image() {
-        let augment = Augment { pad: 3, ..Augment::default() };
+        let augment = padded(3, Fill::Reflect, true);
         assert_eq!(augment.misfit([2, 3, 5]).unwrap(), "`pad` is 3, but images are 3 x 5: at most 2");
         assert_eq!(augment.misfit([2, 4, 5]), None);
+    }
+
+    #[test]
+    fn rectangles_are_drawn_as_torchvision_draws_them() {
+        // Means over 200,000 draws of torchvision's RandomResizedCrop.get_params with its defaults: share of the area,
+        // logarithm of width by height, share of the crops that are wider than 350.
+        let (mean_area, mean_shape, wide) = (0.4341, 0.0308, 0.0408);
+        let rng = Rng::new(5, "rectangles");
+        let draws: Vec<Window> = (0..20_000)
+            .map(|id| rectangle([300, 400], [0.08, 1.0], [0.75, 4.0 / 3.0], &mut rng.sample(id)))
+            .collect();
+        let mean = |f: &dyn Fn(&Window) -> f64| draws.iter().map(f).sum::<f64>() / draws.len() as f64;
+        let area = |r: &Window| (r.height * r.width) as f64 / 120_000.0;
+        let shape = |r: &Window| (r.width as f64 / r.height as f64).ln();
+        assert!((mean(&area) - mean_area).abs() < 0.006, "{}", mean(&area));
+        assert!((mean(&shape) - mean_shape).abs() < 0.004, "{}", mean(&shape));
+        assert!((mean(&|r| f64::from(u8::from(r.width > 350))) - wide).abs() < 0.006);
+        assert!(draws.iter().all(|r| r.top + r.height <= 300 && r.left + r.width <= 400));
+        // Every place comes up, the outermost ones too.
+        let touches = |f: &dyn Fn(&Window) -> bool| draws.iter().any(f);
+        assert!(touches(&|r| r.top == 0) && touches(&|r| r.left == 0));
+        assert!(touches(&|r| r.top + r.height == 300) && touches(&|r| r.left + r.width == 400));
+    }
+
+    #[test]
+    fn images_too_long_for_any_rectangle_give_their_middle() {
+        let drawn = |shape| rectangle(shape, [0.08, 1.0], [0.75, 4.0 / 3.0], &mut Rng::new(0, "").sample(0));
+        // torchvision's RandomResizedCrop.get_params of the same sizes.
+        assert_eq!(drawn([2, 1000]), Window { top: 0, left: 498, height: 2, width: 3 });
+        assert_eq!(drawn([1000, 3]), Window { top: 498, left: 0, height: 4, width: 3 });
+        assert_eq!(drawn([1, 1]), Window { top: 0, left: 0, height: 1, width: 1 });
+    }
+
+    #[test]
+    fn a_resized_crop_has_the_size_that_is_asked_for_and_two_sides() {
+        let resized = |flip| Augment { crop: Crop::Resized { scale: [1.0, 1.0], ratio: [1.0, 1.0] }, flip };
+        assert_eq!(versions(resized(false)), BTreeSet::from([image().bytes]));
+        let mirrored = vec![3, 2, 1, 6, 5, 4, 9, 8, 7, 12, 11, 10, 15, 14, 13, 18, 17, 16];
+        assert_eq!(versions(resized(true)), BTreeSet::from([image().bytes, mirrored]));
+        let fit = Some(Fit::new(8, 5).unwrap());
+        for augment in [resized(true), padded(2, Fill::Zero, true)] {
+            assert_eq!(augment.apply(image(), fit, &mut Rng::new(0, "").sample(1)).shape, [2, 5, 5]);
+        }
+    }
+
+    #[test]
+    fn toml_says_one_crop_or_the_other() {
+        let read = |text: &str| toml::from_str::<Augment>(text).map_err(|e| e.message().to_string());
+        assert_eq!(read("").unwrap(), padded(4, Fill::Reflect, true));
+        // What is written of it is what always was: checkpoints compare it.
+        assert_eq!(
+            toml::to_string(&read("").unwrap()).unwrap(),
+            "pad = 4\nfill = \"reflect\"\nflip = true\n"
+        );
+        let resized = read("crop = \"resized\"").unwrap();
+        assert_eq!(resized.crop, Crop::Resized { scale: [0.08, 1.0], ratio: [0.75, 4.0 / 3.0] });
+        assert_eq!(read(&toml::to_string(&resized).unwrap()).unwrap(), resized);
+        for (text, message) in [
+            ("scale = [0.5, 1.0]", "`scale` and `ratio` belong to `crop = \"resized\"`"),
+            ("crop = \"resized\"\npad = 4", "`pad` and `fill` belong to `crop = \"padded\"`"),
+            (
+                "crop = \"resized\"\nscale = [0.5, 2.0]",
+                "`scale` is [0.5, 2], expected two shares of the area, above 0 and at most 1, the smaller first",
+            ),
+            (
+                "crop = \"resized\"\nratio = [2.0, 1.0]",
+                "`ratio` is [2, 1], expected two ratios of width to height, above 0, the smaller first",
+            ),
+        ] {
+            assert_eq!(read(text).unwrap_err(), message);
+        }
+        assert!(read("crop = \"resised\"").unwrap_err().contains("expected `padded` or `resized`"));
     }
 }

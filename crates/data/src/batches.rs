@@ -25,6 +25,8 @@ pub struct RawBatch {
     pub labels: Vec<u32>,
     /// Index of each sample in its source: its identity.
     pub ids: Vec<u64>,
+    /// Samples that should be here but cannot be decoded, with the reason. Without them there may be no sample left.
+    pub skipped: Vec<(u64, String)>,
 }
 
 /// An iterator over the batches of one pass; a thread of its own reads ahead.
@@ -86,17 +88,32 @@ impl Drop for Batches {
 }
 
 fn read(source: &dyn Source, indices: &[usize], augment: Option<(Augment, Rng)>) -> Result<RawBatch> {
-    let image = |&index: &usize| {
-        let (image, label) = source.read(index)?;
-        Ok(match augment {
-            Some((augment, rng)) => (augment.apply(&image, &mut rng.sample(index as u64)), label),
-            None => (image, label),
-        })
+    let fit = source.fit();
+    // An image as large as a photo lives no longer than this.
+    let image = |&index: &usize| match source.read(index) {
+        Ok((image, label)) => Ok(Ok(match (augment, fit) {
+            (Some((augment, rng)), fit) => (augment.apply(image, fit, &mut rng.sample(index as u64)), label),
+            (None, Some(fit)) => (fit.apply(&image), label),
+            (None, None) => (image, label),
+        })),
+        Err(skipped @ Error::Skipped { .. }) => Ok(Err(skipped.to_string())),
+        Err(error) => Err(error),
     };
-    let images: Vec<_> = indices.par_iter().map(image).collect::<Result<_>>()?;
+    let all: Vec<Result<_>> = indices.par_iter().map(image).collect();
+    let (mut images, mut ids, mut skipped) = (Vec::with_capacity(all.len()), vec![], vec![]);
+    for (image, &index) in all.into_iter().zip(indices) {
+        match image? {
+            Ok(image) => {
+                images.push(image);
+                ids.push(index as u64);
+            }
+            Err(why) => skipped.push((index as u64, why)),
+        }
+    }
     let classes = source.classes().len();
     let shape = images.first().map_or([0; 3], |(image, _)| image.shape);
-    for ((image, label), &index) in images.iter().zip(indices) {
+    for ((image, label), id) in images.iter().zip(&ids) {
+        let index = *id as usize;
         if image.shape != shape {
             return Err(Error::Shape { index, got: image.shape, expected: shape });
         }
@@ -112,12 +129,13 @@ fn read(source: &dyn Source, indices: &[usize], augment: Option<(Augment, Rng)>)
         }
     });
     let labels = images.iter().map(|(_, label)| *label).collect();
-    Ok(RawBatch { pixels, shape, labels, ids: indices.iter().map(|i| *i as u64).collect() })
+    Ok(RawBatch { pixels, shape, labels, ids, skipped })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::augment::{Crop, Fill};
     use crate::source::Image;
 
     struct Numbers(usize, Vec<String>);
@@ -129,6 +147,9 @@ mod tests {
             &self.1
         }
         fn read(&self, index: usize) -> Result<(Image, u32)> {
+            if index % 25 == 13 {
+                return Err(Error::Skipped { file: format!("{index}.png").into(), what: "torn".into() });
+            }
             let side = if index == 90 { 2 } else { 1 };
             let image = Image { shape: [1, side, 1], bytes: vec![index as u8; side] };
             Ok((image, index as u32 % 10))
@@ -155,7 +176,10 @@ mod tests {
     #[test]
     fn augmentation_depends_on_the_sample_not_on_its_batch() {
         let wide: Arc<dyn Source> = Arc::new(Wide);
-        let augment = Some((Augment { pad: 3, ..Augment::default() }, Rng::new(0, "augment")));
+        let augment = Some((
+            Augment { crop: Crop::Padded { pad: 3, fill: Fill::Reflect }, flip: true },
+            Rng::new(0, "augment"),
+        ));
         let all = Batches::new(wide.clone(), vec![5, 2, 7, 1], 4, augment).next().unwrap().unwrap();
         let parts: Vec<RawBatch> =
             Batches::new(wide.clone(), vec![7, 5, 1, 2], 1, augment).map(Result::unwrap).collect();
@@ -187,6 +211,19 @@ mod tests {
         let mut batches = Batches::new(source(10), (0..80).collect(), 1, None);
         assert!(batches.next().is_some());
         drop(batches);
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_leaves_its_batch_and_is_named() {
+        let got: Vec<RawBatch> =
+            Batches::new(source(10), vec![1, 13, 2, 38, 63], 3, None).map(Result::unwrap).collect();
+        assert_eq!(
+            (got[0].ids.clone(), got[0].labels.clone(), got[0].pixels.len()),
+            (vec![1, 2], vec![1, 2], 2)
+        );
+        assert_eq!(got[0].skipped, [(13, "13.png: torn".to_string())]);
+        // Of the last batch nothing is left.
+        assert_eq!((got.len(), got[1].ids.len(), got[1].skipped.len()), (2, 0, 2));
     }
 
     #[test]

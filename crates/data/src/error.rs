@@ -28,6 +28,32 @@ pub enum Error {
         /// The fault, and what was expected.
         what: String,
     },
+    /// A line of a file that is not what it should be.
+    #[error("{}:{line}: {what}", file.display())]
+    Line {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The fault, and what was expected.
+        what: String,
+    },
+    /// An image that cannot be decoded.
+    #[error("{}: {what}\n  replace or remove the file, or set the data set's `skip_unreadable = true`, which leaves such images out and lists them", file.display())]
+    Unreadable {
+        /// The image.
+        file: PathBuf,
+        /// Why it cannot.
+        what: String,
+    },
+    /// An image that cannot be decoded, of a source that leaves such images out.
+    #[error("{}: {what}", file.display())]
+    Skipped {
+        /// The image.
+        file: PathBuf,
+        /// Why it cannot.
+        what: String,
+    },
     /// A file that cannot be read.
     #[error("cannot read {}: {source}", file.display())]
     Io {

@@ -5,18 +5,28 @@
 
 mod augment;
 mod batches;
+mod class_folders;
+mod decode;
 mod disk;
 mod error;
+mod fit;
+#[cfg(test)]
+mod golden;
+mod photos;
 mod places;
+mod resize;
 mod rng;
 mod source;
 mod subset;
 
-pub use augment::{Augment, Fill};
+pub use augment::{Augment, Crop, Fill};
 pub use batches::{Batches, RawBatch};
+pub use class_folders::{Listing, class_names, class_photos, list};
 pub use disk::{hex, rename_synced};
 pub use error::{Error, Result};
+pub use fit::Fit;
+pub use photos::{Photo, Photos};
 pub use places::{Digest, Publication, Remote, folders, home};
 pub use rng::Rng;
-pub use source::{Image, Source, Split};
+pub use source::{Image, Source, Split, shape};
 pub use subset::{Part, Subset};

@@ -1,6 +1,7 @@
 //! Where images come from.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::fit::Fit;
 
 /// One image: bytes of `[c, h, w]`, 0 to 255.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,9 +34,26 @@ pub trait Source: Send + Sync {
     /// Names of the classes, by label.
     fn classes(&self) -> &[String];
 
-    /// The image with this index, and its label.
+    /// The image with this index, of the size that it has, and its label. [`Error::Skipped`]: it is to be left out.
     fn read(&self, index: usize) -> Result<(Image, u32)>;
+
+    /// How images of many sizes become images of one size; `None`: they are of one size.
+    fn fit(&self) -> Option<Fit> {
+        None
+    }
 
     /// Where the images come from, for the run's report: a folder, or "embedded: ...".
     fn origin(&self) -> String;
+}
+
+/// Channels, height and width of a source's images in a batch, after a look at the first one: what is wrong with all of
+/// them shows before any work.
+pub fn shape(source: &dyn Source) -> Result<[usize; 3]> {
+    match (source.read(0), source.fit()) {
+        (Ok((image, _)), Some(fit)) => Ok([image.shape[0], fit.size(), fit.size()]),
+        (Ok((image, _)), None) => Ok(image.shape),
+        // Those that come in many sizes are photos, in colour.
+        (Err(Error::Skipped { .. }), Some(fit)) => Ok([3, fit.size(), fit.size()]),
+        (Err(error), _) => Err(error),
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::fit::Fit;
 use crate::rng::Rng;
 use crate::source::{Image, Source};
 
@@ -31,6 +32,10 @@ impl Source for Subset {
 
     fn read(&self, index: usize) -> Result<(Image, u32)> {
         self.whole.read((index as u128 * self.whole.len() as u128 / self.n as u128) as usize)
+    }
+
+    fn fit(&self) -> Option<Fit> {
+        self.whole.fit()
     }
 
     fn origin(&self) -> String {
@@ -72,6 +77,10 @@ impl Source for Part {
         self.whole.read(self.indices[index])
     }
 
+    fn fit(&self) -> Option<Fit> {
+        self.whole.fit()
+    }
+
     fn origin(&self) -> String {
         format!("{}, {} of {}, {}", self.whole.origin(), self.indices.len(), self.whole.len(), self.what)
     }
@@ -92,6 +101,9 @@ mod tests {
         fn read(&self, index: usize) -> Result<(Image, u32)> {
             Ok((Image { shape: [1, 1, 1], bytes: vec![index as u8] }, 0))
         }
+        fn fit(&self) -> Option<Fit> {
+            Fit::new(4, 2).ok()
+        }
         fn origin(&self) -> String {
             "numbers".into()
         }
@@ -106,6 +118,7 @@ mod tests {
         };
         assert_eq!(read(4), (vec![0, 2, 5, 7], "numbers, 4 of 10".into()));
         assert_eq!(read(99).0, (0..10).collect::<Vec<u8>>());
+        assert_eq!(Subset::new(Arc::new(Numbers), 4).fit().map(Fit::size), Some(2));
     }
 
     #[test]
@@ -115,6 +128,7 @@ mod tests {
             |part: &Part| -> Vec<u8> { (0..part.len()).map(|i| part.read(i).unwrap().0.bytes[0]).collect() };
         let (some, rest) = Part::drawn(&whole, 4, Rng::new(1, "held out"));
         assert_eq!((some.len(), rest.len()), (4, 6));
+        assert!([&some, &rest].iter().all(|part| part.fit().map(Fit::size) == Some(2)));
         let mut all = [read(&some), read(&rest)].concat();
         all.sort_unstable();
         assert_eq!(all, (0..10).collect::<Vec<u8>>());

@@ -3,6 +3,7 @@
 //! Batch norm runs in evaluation mode. Natural errors count as broken, and only samples that are classified correctly
 //! unperturbed are attacked: the same accuracy by definition. Labels are the true ones.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +11,8 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use temper_core::nn::Frozen;
 use temper_core::{
-    Attack, Ball, Batch, Chosen, Device, Goal, Network, Norm, Passes, Pixels, Result, Source, Victim, perturb,
+    Attack, Ball, Batch, Chosen, Device, Error, Goal, Network, Norm, Passes, Pixels, Result, Source, Victim,
+    perturb,
 };
 use temper_data::{Batches, Rng};
 
@@ -71,6 +73,12 @@ pub struct Evaluation {
     pub accuracy: f64,
     /// Samples judged.
     pub n: usize,
+    /// Samples that should have been, but could not be decoded; absent if there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skipped: usize,
+    /// Which these are, with the reason.
+    #[serde(skip)]
+    pub unreadable: BTreeMap<u64, String>,
     /// 95 % Wilson interval of the accuracy.
     pub interval: [f64; 2],
     /// Wall time.
@@ -108,9 +116,14 @@ pub fn evaluate(
     let started = Instant::now();
     let passes = Passes::default();
     let rng = Rng::new(seed, "evaluate").named(&entry.name);
-    let (mut n, mut standing, mut distances) = (0, 0, vec![]);
+    let (mut n, mut standing, mut distances, mut unreadable) = (0, 0, vec![], BTreeMap::new());
     for raw in Batches::new(source.clone(), (0..source.len()).collect(), batch, None) {
-        let batch = Batch::new(raw?, device)?;
+        let mut raw = raw?;
+        unreadable.extend(raw.skipped.drain(..));
+        if raw.ids.is_empty() {
+            continue;
+        }
+        let batch = Batch::new(raw, device)?;
         let victim = Victim::new(Network::Frozen(network), &batch, Goal::Mistake, &passes)?;
         let correct: Vec<bool> = victim.broken(&batch.pixels)?.iter().map(|b| !b).collect();
         n += batch.len();
@@ -122,14 +135,20 @@ pub fn evaluate(
                 left
             }
         };
-        if watch(n, standing).is_break() && n < source.len() {
+        if watch(n, standing).is_break() && n + unreadable.len() < source.len() {
             return Ok(None);
         }
+    }
+    if let (0, Some(first)) = (n, unreadable.values().next()) {
+        let all = source.len();
+        return Err(Error::refused(format!("none of the {all} images can be decoded; the first: {first}")));
     }
     Ok(Some(Evaluation {
         name: entry.name.clone(),
         accuracy: standing as f64 / n.max(1) as f64,
         n,
+        skipped: unreadable.len(),
+        unreadable,
         interval: wilson(standing, n),
         seconds: started.elapsed().as_secs_f64(),
         forwards: passes.forwards(),
@@ -139,6 +158,11 @@ pub fn evaluate(
         radius: entry.radius.map(Pixels::get),
         median_distance: median(distances),
     }))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// Attacks the samples of `correct`: how many stand, and, for minimum-norm attacks, the distances at which each fell.

@@ -338,6 +338,12 @@ impl Pipeline {
         if let Some(select) = table.get_mut("select").and_then(toml::Value::as_table_mut) {
             select.remove("judge");
         }
+        let dataset = table.get_mut("dataset").and_then(|set| set.get_mut(self.dataset.name()));
+        if let Some(parameters) = dataset.and_then(toml::Value::as_table_mut) {
+            for parameter in self.dataset.free_to_change() {
+                parameters.remove(*parameter);
+            }
+        }
         if let Some(subset) = table.get_mut("subset").and_then(toml::Value::as_table_mut) {
             subset.remove("test");
         }

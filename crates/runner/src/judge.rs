@@ -1,5 +1,6 @@
 //! The evaluations at the end of a run: of its last weights, its best, or both.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use anyhow::{Context, bail};
@@ -59,16 +60,17 @@ pub(crate) fn judged(
     Ok(all)
 }
 
-/// All evaluations of all these weights, as `results.json` has them.
+/// All evaluations of all these weights, as `results.json` has them, and the test images that could not be decoded, with the
+/// reason.
 pub(crate) fn judge(
     pipeline: &Pipeline,
     material: &Material,
     judged: &[Judged],
     device: &Device,
     interrupt: &Interrupt,
-) -> anyhow::Result<Vec<Value>> {
+) -> anyhow::Result<(Vec<Value>, BTreeMap<u64, String>)> {
     let batch = pipeline.train.batch.get();
-    let mut done = vec![];
+    let (mut done, mut unread) = (vec![], BTreeMap::new());
     for Judged { word, epoch, frozen } in judged {
         for entry in &pipeline.evaluate {
             let bar = progress::evaluation(&entry.name, material.test.len());
@@ -84,11 +86,12 @@ pub(crate) fn judge(
                 let what = format!("in the evaluation `{}`; training is done and kept", entry.name);
                 return Err(interrupt.stopped(&what));
             };
+            unread.extend(evaluation.unreadable.clone());
             let mut evaluation = serde_json::to_value(evaluation)?;
             evaluation["weights"] = json!(word);
             evaluation["epoch"] = json!(epoch);
             done.push(evaluation);
         }
     }
-    Ok(done)
+    Ok((done, unread))
 }

@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use temper_core::nn::Network;
-use temper_core::{DataError, Device, Part, Rng, Source, Split, Subset};
+use temper_core::{DataError, Device, Part, Rng, Source, Split, Subset, shape};
 use temper_train::Trainer;
 
 use crate::config::Pipeline;
@@ -54,7 +54,10 @@ impl Material {
             }
             None => (train, None),
         };
-        let (first, last) = (train.read(0)?.0.shape, test.read(0)?.0.shape);
+        let look = |source: &Arc<dyn Source>| {
+            shape(&**source).map_err(temper_core::Error::from).with_context(|| format!("dataset `{name}`"))
+        };
+        let (first, last) = (look(&train)?, look(&test)?);
         if first != last || train.classes() != test.classes() {
             bail!(
                 "dataset `{name}`: training and test images differ in shape or classes: {first:?} and {last:?}"

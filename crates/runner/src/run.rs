@@ -1,5 +1,6 @@
 //! `temper run`: train, evaluate, write the results.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,9 @@ use crate::resume::{reached, resumed, trained_by};
 use crate::run_dir::{Mode, RunDir};
 use crate::select::Best;
 use crate::{progress, say};
+
+/// Images left out that are told by name; `results.json` has all.
+const SHOWN: usize = 5;
 
 /// Options of `temper run`.
 #[derive(Debug, Args)]
@@ -87,10 +91,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let metrics = train(&work, &mut state, metrics, &interrupt)?;
     save_weights(&dir.model(), &state.result(), about(&pipeline, &material).to_string())?;
     let judged = judged(&pipeline, &state, &dir, Best::of(&metrics), &device)?;
-    let evaluations = judge(&pipeline, &material, &judged, &device, &interrupt)?;
-    let results = results(&pipeline, &material, &state, &metrics, &evaluations);
+    let (evaluations, unread) = judge(&pipeline, &material, &judged, &device, &interrupt)?;
+    let results = results(&pipeline, &material, &state, &metrics, (&evaluations, &unread));
     save_atomically(&dir.results(), (serde_json::to_string_pretty(&results)? + "\n").as_bytes())?;
-    say(&format!("\n{}\n{}\n", Results::read(&dir.results())?.table(), closing(&state, &dir)))
+    let table = Results::read(&dir.results())?.table();
+    say(&format!("\n{table}\n{}{}\n", left_out(&material, &state, &unread), closing(&state, &dir)))
 }
 
 /// What a file of weights says of them.
@@ -157,6 +162,7 @@ fn train(
             epoch: state.epoch,
             progress: state.progress,
             metrics: metrics.to_vec(),
+            skipped: state.skipped.clone(),
             config: config.clone(),
             weights: state.classifier.weights(),
             velocity: state.sgd.velocity().clone(),
@@ -200,17 +206,24 @@ fn results(
     material: &Material,
     state: &State,
     metrics: &[String],
-    evaluations: &[Value],
+    (evaluations, unread): (&[Value], &BTreeMap<u64, String>),
 ) -> Value {
     let best = Best::of(metrics);
     let metrics: Vec<Value> = metrics.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let sum = |key: &str| metrics.iter().filter_map(|m| m[key].as_f64()).sum::<f64>();
-    let source = |source: &Arc<dyn Source>| json!({ "origin": source.origin(), "n": source.len() });
+    let source = |source: &Arc<dyn Source>, unreadable: &BTreeMap<u64, String>| {
+        let mut source = json!({ "origin": source.origin(), "n": source.len() });
+        if !unreadable.is_empty() {
+            source["unreadable"] = unreadable.values().cloned().collect();
+        }
+        source
+    };
+    let (train, test) = (source(&material.train, &state.skipped), source(&material.test, unread));
     let mut results = json!({
         "evaluations": evaluations,
         "seed": pipeline.seed,
         "versions": { "temper": env!("CARGO_PKG_VERSION"), "candle": "0.11.1" },
-        "dataset": { "name": pipeline.dataset.name(), "train": source(&material.train), "test": source(&material.test) },
+        "dataset": { "name": pipeline.dataset.name(), "train": train, "test": test },
         "model": { "name": pipeline.model.name(), "parameters": parameters(&material.network) },
         "training": {
             "epochs": state.epoch,
@@ -220,7 +233,7 @@ fn results(
         },
     });
     if let Some(held_out) = &material.held_out {
-        results["dataset"]["held_out"] = source(held_out);
+        results["dataset"]["held_out"] = source(held_out, &BTreeMap::new());
     }
     if let Some(best) = best {
         results["best"] = json!({ "epoch": best.epoch, "accuracy": best.accuracy });
@@ -232,6 +245,25 @@ fn results(
         results["radii"] = json!(radii);
     }
     results
+}
+
+/// What the data set left out, the first ones by name; nothing where that is nothing.
+fn left_out(material: &Material, state: &State, unread: &BTreeMap<u64, String>) -> String {
+    let told = |what: &str, of: usize, unreadable: &BTreeMap<u64, String>| match unreadable.len() {
+        0 => String::new(),
+        n => {
+            let names = unreadable.values().take(SHOWN).map(|why| format!("\n        {why}"));
+            let more = n.saturating_sub(SHOWN);
+            let more =
+                if more > 0 { format!("\n        and {more} more, see results.json") } else { String::new() };
+            format!(
+                "skipped {n} of {of} {what} images, which cannot be decoded:{}{more}\n",
+                names.collect::<String>()
+            )
+        }
+    };
+    told("training", material.train.len(), &state.skipped)
+        + &told("test", material.test.len(), unread)
 }
 
 fn closing(state: &State, dir: &RunDir) -> String {

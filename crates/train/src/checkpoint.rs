@@ -30,6 +30,8 @@ struct About {
     progress: Progress,
     metrics: Vec<String>,
     config: String,
+    #[serde(default)]
+    skipped: BTreeMap<u64, String>,
 }
 
 /// A run between two batches.
@@ -41,6 +43,8 @@ pub struct Checkpoint {
     pub progress: Progress,
     /// The report of each epoch done, a line of JSON each.
     pub metrics: Vec<String>,
+    /// Training images that could not be decoded so far, with the reason.
+    pub skipped: BTreeMap<u64, String>,
     /// The part of the configuration that must not change, as TOML.
     pub config: String,
     /// Weights by name.
@@ -77,6 +81,7 @@ impl Checkpoint {
             progress: self.progress,
             metrics: self.metrics.clone(),
             config: self.config.clone(),
+            skipped: self.skipped.clone(),
         };
         let fault = |what: String| Error::File { file: file.into(), what };
         let about = serde_json::to_string(&about).map_err(|e| fault(format!("cannot be written: {e}")))?;
@@ -101,7 +106,7 @@ impl Checkpoint {
             let format = format.format;
             return Err(fault(format!("a checkpoint of format `{format}`, this temper writes `{FORMAT}`")));
         }
-        let About { sha256, epoch, progress, metrics, config, .. } =
+        let About { sha256, epoch, progress, metrics, config, skipped, .. } =
             serde_json::from_str(about).map_err(|e| damaged(&e))?;
         let place = find(&bytes, sha256.as_bytes()).filter(|_| sha256.len() == UNSEALED.len());
         let place = place.ok_or_else(|| damaged(&"it names no hash"))?;
@@ -110,8 +115,9 @@ impl Checkpoint {
             return Err(damaged(&"its hash is not that of its contents"));
         }
         let (weights, velocity, average) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let memory = vec![];
         let mut checkpoint =
-            Self { epoch, progress, metrics, config, weights, velocity, average, memory: vec![] };
+            Self { epoch, progress, metrics, skipped, config, weights, velocity, average, memory };
         for (name, view) in SafeTensors::deserialize(&bytes).map_err(|e| damaged(&e))?.tensors() {
             let dtype = match view.dtype() {
                 Dtype::F32 => DType::F32,
@@ -188,6 +194,7 @@ mod tests {
             epoch,
             progress: Progress { batches: 3, loss: 0.1 + 0.2, ..Progress::default() },
             metrics: vec!["{\"epoch\":1}".into()],
+            skipped: BTreeMap::from([(7, "7.png: torn".to_string())]),
             config: "seed = 0".into(),
             weights: BTreeMap::from([("fc.weight".to_string(), row(1.5))]),
             velocity: BTreeMap::from([("fc.weight".to_string(), row(0.5))]),
@@ -209,6 +216,7 @@ mod tests {
         let (want, got) = (checkpoint(4), &back);
         assert_eq!((got.epoch, got.progress, &got.metrics), (4, want.progress, &want.metrics));
         assert_eq!((&got.config, &got.memory), (&want.config, &want.memory));
+        assert_eq!(got.skipped, want.skipped);
         assert_eq!(back.weights["fc.weight"].to_vec1::<f32>().unwrap(), [1.5, -1.5]);
         assert_eq!(back.velocity["fc.weight"].to_vec1::<f32>().unwrap(), [0.5, -0.5]);
         assert_eq!(back.average["fc.weight"].to_vec1::<f32>().unwrap(), [2.5, -2.5]);

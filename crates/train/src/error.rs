@@ -50,6 +50,16 @@ pub enum Error {
         /// Learning rate.
         rate: f64,
     },
+    /// An epoch of which no image was left.
+    #[error("none of the {n} images of epoch {epoch} can be decoded; the first: {first}")]
+    NothingLeft {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// How many there should be.
+        n: usize,
+        /// What is wrong with one of them.
+        first: String,
+    },
     /// An epsilon policy that broke the rules.
     #[error("epsilon policy `{policy}` returned {what}")]
     Policy {

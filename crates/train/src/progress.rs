@@ -9,6 +9,9 @@ pub struct Progress {
     pub batches: usize,
     /// Samples in them.
     pub samples: usize,
+    /// Samples that should have been in them, but could not be decoded.
+    #[serde(default)]
+    pub skipped: usize,
     /// Sum of their losses.
     pub loss: f64,
     /// How many of them, as trained on, were classified correctly.
@@ -71,6 +74,9 @@ pub struct EpochReport {
     pub loss: f64,
     /// Accuracy on the images trained on (perturbed where they were).
     pub accuracy: f64,
+    /// Training images that could not be decoded, and so were not trained on; absent if there were none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skipped: usize,
     /// Learning rate of the last step.
     pub lr: f64,
     /// Epsilon memory at its end; absent without a policy.
@@ -99,6 +105,7 @@ impl EpochReport {
             epoch,
             loss: progress.loss / n,
             accuracy: progress.right / n,
+            skipped: progress.skipped,
             lr,
             radii: Percentiles::of(memory),
             mean_radius: (!memory.is_empty()).then(|| memory.iter().sum::<f64>() / memory.len() as f64),
@@ -109,6 +116,11 @@ impl EpochReport {
             waiting_share: progress.waiting / progress.seconds.max(f64::MIN_POSITIVE),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// Who wants to see training run.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use candle_core::{DType, Device, Tensor};
 use temper_core::nn::{BatchNorm, Classifier, Frozen};
 use temper_core::{Attack, Batch, Chosen, Epsilon, Goal, Network, Passes, Source, Step, Victim, Visit};
-use temper_data::{Batches, Rng};
+use temper_data::{Batches, RawBatch, Rng};
 
 use crate::accumulate::Sum;
 use crate::checkpoint::Checkpoint;
@@ -36,6 +36,8 @@ pub struct State {
     pub average: BTreeMap<String, Tensor>,
     /// Epsilon memory by sample, in pixel values of [0, 1]; empty without a policy.
     pub memory: Vec<f64>,
+    /// Samples that could not be decoded so far, with the reason.
+    pub skipped: BTreeMap<u64, String>,
 }
 
 impl State {
@@ -75,7 +77,8 @@ impl<'a> Trainer<'a> {
             None => vec![],
         };
         let (progress, sgd) = (Progress::default(), Sgd::new(self.plan.optimizer.clone()));
-        Ok(State { epoch: 0, progress, classifier, sgd, average: BTreeMap::new(), memory })
+        let (average, skipped) = (BTreeMap::new(), BTreeMap::new());
+        Ok(State { epoch: 0, progress, classifier, sgd, average, memory, skipped })
     }
 
     /// The state of a checkpoint of this plan.
@@ -105,15 +108,16 @@ impl<'a> Trainer<'a> {
         }
         let (size, accumulate) = (self.plan.batch.get(), self.plan.accumulate.get());
         let done = checkpoint.progress;
-        let between = done.batches.is_multiple_of(accumulate) && done.samples == done.batches * size;
+        let seen = done.samples.saturating_add(done.skipped);
+        let between = done.batches.is_multiple_of(accumulate) && seen == done.batches * size;
         if done.batches > 0 && (done.batches >= samples.div_ceil(size) || !between) {
-            return Err(format!("it counts {} batches of {} samples", done.batches, done.samples));
+            return Err(format!("it counts {} batches of {seen} samples", done.batches));
         }
         let shapes = |of: &mut dyn Iterator<Item = (String, Vec<usize>)>| of.collect::<Vec<_>>();
         let wanted =
             shapes(&mut classifier.trained().map(|(name, var)| (name.to_string(), var.dims().to_vec())));
         let got = shapes(&mut checkpoint.velocity.iter().map(|(name, t)| (name.clone(), t.dims().to_vec())));
-        let begun = checkpoint.epoch > 0 || done.batches > 0;
+        let begun = checkpoint.epoch > 0 || done.samples > 0;
         if begun && wanted != got {
             return Err("its momentum is not that of these weights".into());
         }
@@ -129,8 +133,8 @@ impl<'a> Trainer<'a> {
         sgd.restore(moved(checkpoint.velocity)?);
         let average = moved(checkpoint.average)?;
         let classifier = classifier.to_device(&self.device).map_err(|e| e.to_string())?;
-        let (epoch, memory) = (checkpoint.epoch, checkpoint.memory);
-        Ok(State { epoch, progress: done, classifier, sgd, average, memory })
+        let Checkpoint { epoch, memory, skipped, .. } = checkpoint;
+        Ok(State { epoch, progress: done, classifier, sgd, average, memory, skipped })
     }
 
     /// Trains to the end of an epoch and reports it; `None` if `watch` asked for a pause before. Called again, it goes on
@@ -162,8 +166,8 @@ impl<'a> Trainer<'a> {
                     epoch: epoch + 1,
                     batch: progress.batches,
                     batches,
-                    loss: progress.loss / progress.samples as f64,
-                    accuracy: progress.right / progress.samples as f64,
+                    loss: progress.loss / progress.samples.max(1) as f64,
+                    accuracy: progress.right / progress.samples.max(1) as f64,
                     radii: Percentiles::of(&state.memory),
                 });
             }
@@ -173,6 +177,10 @@ impl<'a> Trainer<'a> {
             }
         }
         finite(state, rate)?;
+        if state.progress.samples == 0 {
+            let first = state.skipped.values().next().cloned().unwrap_or_default();
+            return Err(Error::NothingLeft { epoch: epoch + 1, n: source.len(), first });
+        }
         let progress = std::mem::take(&mut state.progress);
         state.epoch += 1;
         Ok(Some(EpochReport::new(state.epoch, &progress, rate, &state.memory)))
@@ -187,17 +195,17 @@ impl<'a> Trainer<'a> {
 
     /// One step of the optimiser, over as many batches as the plan gathers for it; the epoch's progress counts them.
     fn step(&self, state: &mut State, stream: &mut Batches, samples: usize, rate: f64) -> Result<()> {
-        let (size, accumulate) = (self.plan.batch.get(), self.plan.accumulate.get());
-        let batches = samples.div_ceil(size);
-        let whole = (size * accumulate).min(samples - state.progress.samples);
+        let batches = samples.div_ceil(self.plan.batch.get());
+        let asked = Instant::now();
+        // How many samples there are is known once they are decoded.
+        let raws: Vec<RawBatch> =
+            stream.take(self.plan.accumulate.get()).collect::<std::result::Result<_, _>>()?;
+        state.progress.waiting += asked.elapsed().as_secs_f64();
+        let whole = raws.iter().map(|raw| raw.ids.len()).sum();
         let mut sum = Sum::default();
-        for _ in 0..accumulate {
-            let asked = Instant::now();
-            let Some(raw) = stream.next() else { break };
-            let waiting = asked.elapsed().as_secs_f64();
-            let batch = Batch::new(raw?, &self.device)?;
+        for raw in raws {
             let number = state.progress.batches + 1;
-            let step = self.counted(state, &batch, whole, sum, rate).map_err(|error| match error {
+            let step = self.counted(state, raw, whole, sum, rate).map_err(|error| match error {
                 Error::Diverged { loss, ids, rate, .. } => {
                     Error::Diverged { loss, epoch: state.epoch + 1, batch: number, batches, ids, rate }
                 }
@@ -206,23 +214,34 @@ impl<'a> Trainer<'a> {
                 }
             });
             sum = step?;
-            state.progress.waiting += waiting;
-            state.progress.seconds += asked.elapsed().as_secs_f64();
         }
-        let begun = Instant::now();
         if let Some(gradients) = sum.gradients(&state.classifier)? {
             state.sgd.step(&state.classifier, &gradients, rate)?;
             if let Some(ema) = self.plan.ema {
                 ema.follow(&mut state.average, &state.classifier)?;
             }
         }
-        state.progress.seconds += begun.elapsed().as_secs_f64();
+        state.progress.seconds += asked.elapsed().as_secs_f64();
         Ok(())
     }
 
     /// One batch of a step over `whole` samples, which the epoch's progress then counts, but for its time. Returns the sum
     /// with its gradients.
-    fn counted(&self, state: &mut State, batch: &Batch, whole: usize, sum: Sum, rate: f64) -> Result<Sum> {
+    fn counted(
+        &self,
+        state: &mut State,
+        mut raw: RawBatch,
+        whole: usize,
+        sum: Sum,
+        rate: f64,
+    ) -> Result<Sum> {
+        state.progress.skipped += raw.skipped.len();
+        state.skipped.extend(raw.skipped.drain(..));
+        if raw.ids.is_empty() {
+            state.progress.batches += 1;
+            return Ok(sum);
+        }
+        let batch = &Batch::new(raw, &self.device)?;
         let passes = (self.passes.forwards(), self.passes.backwards());
         let (loss, value, accuracy) = self.batch(state, batch, rate)?;
         // The mean over the whole step.

@@ -1,0 +1,136 @@
+//! JPEG and PNG files, told apart by their content, as RGB images: what Pillow's `convert("RGB")` makes of them.
+//!
+//! Grey values are repeated, CMYK and YCCK are taken as Adobe writes them (inverted), alpha is dropped, 16-bit samples give
+//! their upper byte; orientation (EXIF), gamma and colour profiles are not heeded, as in torchvision. In two points this is not
+//! Pillow: 16-bit grey, which Pillow clips to white, and JPEG streams with broken codes, which Pillow fills with grey.
+
+use std::io::Cursor;
+use std::panic::catch_unwind;
+
+use png::{ColorType, Transformations};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use crate::source::Image;
+
+/// Pixels above which an image is taken for a fault: Pillow's limit, too.
+const MOST: usize = 178_956_970;
+/// Pixels of a side above which it is.
+const LONGEST: usize = 1 << 16;
+
+/// What other files begin with.
+const STRANGERS: [(&[u8], &str); 8] = [
+    (b"GIF8", "a GIF image"),
+    (b"BM", "a BMP image"),
+    (b"RIFF", "a WebP image"),
+    (b"II*\0", "a TIFF image"),
+    (b"MM\0*", "a TIFF image"),
+    (b"<", "a page of HTML or XML"),
+    (b"PK", "a ZIP archive"),
+    (b"version https://git-lfs", "a pointer of Git LFS"),
+];
+
+/// Decodes a file's bytes; the error says what is wrong with them.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Image, String> {
+    let decoded = match bytes {
+        [0xff, 0xd8, ..] => catch_unwind(|| jpeg(bytes)),
+        [0x89, b'P', b'N', b'G', ..] => catch_unwind(|| png(bytes)),
+        [] => return Err("an empty file".into()),
+        _ => {
+            let known = STRANGERS.iter().find(|(start, _)| bytes.starts_with(start));
+            let is = known.map_or(String::new(), |(_, what)| format!(": it looks like {what}"));
+            return Err(format!("neither JPEG nor PNG{is}"));
+        }
+    };
+    // Decoders are others' code, and damaged files are what brings out its faults.
+    decoded.unwrap_or_else(|_| Err("the decoder failed on it".into()))
+}
+
+/// Refuses what would fill the memory.
+fn sound(width: usize, height: usize) -> Result<(), String> {
+    let fits = (1..=LONGEST).contains(&width) && (1..=LONGEST).contains(&height) && width * height <= MOST;
+    fits.then_some(()).ok_or_else(|| {
+        format!("{width} x {height} pixels, expected at least one and at most {MOST}, {LONGEST} a side")
+    })
+}
+
+fn jpeg(bytes: &[u8]) -> Result<Image, String> {
+    let options = DecoderOptions::default()
+        .set_max_width(LONGEST)
+        .set_max_height(LONGEST)
+        // Else what is missing would be grey, and nobody would know.
+        .set_strict_mode(true)
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let fault = |error: zune_jpeg::errors::DecodeErrors| format!("damaged JPEG: {error}").replace('\n', " ");
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers().map_err(fault)?;
+    let (width, height) = decoder.dimensions().unwrap_or_default();
+    sound(width, height)?;
+    // The decoder would not miss the end of the last row. Within a scan no other FF is followed by D9, and scans of
+    // thumbnails in the header come before the last one begins.
+    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
+    if last(0xd9) < last(0xda) {
+        return Err("truncated JPEG: it has no end".into());
+    }
+    planes(&decoder.decode().map_err(fault)?, width, height, 3)
+}
+
+fn png(bytes: &[u8]) -> Result<Image, String> {
+    let fault = |error: png::DecodingError| format!("damaged PNG: {error}").replace('\n', " ");
+    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: 8 * MOST });
+    decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
+    let (width, height) = decoder.read_header_info().map_err(fault)?.size();
+    let (width, height) = (width as usize, height as usize);
+    sound(width, height)?;
+    let mut reader = decoder.read_info().map_err(fault)?;
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap_or(0)];
+    let frame = reader.next_frame(&mut pixels).map_err(fault)?;
+    let channels = match frame.color_type {
+        ColorType::Grayscale => 1,
+        ColorType::GrayscaleAlpha => 2,
+        ColorType::Rgb => 3,
+        ColorType::Rgba => 4,
+        ColorType::Indexed => return Err("damaged PNG: no palette".into()),
+    };
+    planes(&pixels[..frame.buffer_size()], width, height, channels)
+}
+
+/// Pixels of interleaved channels as planes; one or two channels are grey, the second and the fourth one alpha.
+fn planes(pixels: &[u8], width: usize, height: usize, channels: usize) -> Result<Image, String> {
+    let len = width * height;
+    if pixels.len() != len * channels {
+        return Err(format!("{} values for {width} x {height} pixels", pixels.len()));
+    }
+    let mut bytes = Vec::with_capacity(3 * len);
+    for channel in 0..3 {
+        let channel = if channels < 3 { 0 } else { channel };
+        bytes.extend(pixels.chunks_exact(channels).map(|pixel| pixel[channel]));
+    }
+    Ok(Image { shape: [3, height, width], bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_image_is_named() {
+        let said = |bytes: &[u8]| decode(bytes).unwrap_err();
+        assert_eq!(said(b""), "an empty file");
+        assert_eq!(said(b"hello"), "neither JPEG nor PNG");
+        assert_eq!(said(b"GIF89a..."), "neither JPEG nor PNG: it looks like a GIF image");
+        assert_eq!(said(b"<html>"), "neither JPEG nor PNG: it looks like a page of HTML or XML");
+        assert!(said(b"\xff\xd8").starts_with("damaged JPEG: "));
+        assert!(said(b"\x89PNG\r\n\x1a\n").starts_with("damaged PNG: "));
+    }
+
+    #[test]
+    fn sizes_that_no_photo_has_are_refused() {
+        assert_eq!(sound(65536, 1), Ok(()));
+        for (width, height) in [(0, 5), (65537, 1), (60000, 60000)] {
+            assert!(sound(width, height).unwrap_err().starts_with(&format!("{width} x {height} pixels")));
+        }
+    }
+}

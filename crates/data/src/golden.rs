@@ -1,0 +1,72 @@
+//! Decoding and resizing against Pillow and torchvision; `fixtures/photos.py` made the files.
+
+use std::fs;
+use std::path::Path;
+
+use crate::decode::decode;
+use crate::fit::Fit;
+use crate::resize::{Window, resize};
+use crate::source::Image;
+
+fn bytes(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)).unwrap()
+}
+
+fn image(name: &str) -> Image {
+    decode(&bytes(name)).unwrap_or_else(|what| panic!("{name}: {what}"))
+}
+
+/// Largest and mean difference of two images of one shape.
+fn differences(a: &Image, b: &Image) -> (u8, f64) {
+    assert_eq!(a.shape, b.shape);
+    let each = || a.bytes.iter().zip(&b.bytes).map(|(a, b)| a.abs_diff(*b));
+    (each().max().unwrap(), each().map(f64::from).sum::<f64>() / a.bytes.len() as f64)
+}
+
+#[test]
+fn png_files_give_the_bits_of_pillow() {
+    for name in ["alpha", "grey-alpha", "palette", "bits", "deep", "deep-grey"] {
+        assert!(image(&format!("{name}.png")) == image(&format!("{name}.rgb.png")), "{name}");
+    }
+}
+
+#[test]
+fn jpeg_files_give_what_pillow_gives_within_rounding() {
+    for name in ["halved", "wide", "full", "progressive", "restarts", "grey", "cmyk", "ycck", "turned"] {
+        let (most, mean) = differences(&image(&format!("{name}.jpg")), &image(&format!("{name}.rgb.png")));
+        assert!(most <= 4 && mean < 0.5, "{name}: {most} {mean}");
+    }
+}
+
+#[test]
+fn resizing_gives_the_bits_of_torchvision() {
+    let tall = image("tall.png");
+    for (to, size) in [(24, 20), (31, 31), (40, 35)] {
+        let fit = Fit::new(to, size).unwrap();
+        assert!(fit.apply(&tall) == image(&format!("fit-{to}-{size}.png")), "{to} {size}");
+    }
+    for (top, left, height, width, size) in [(3, 5, 40, 20, 16), (10, 0, 9, 31, 24), (44, 30, 1, 1, 5)] {
+        let all = Window { top: 0, left: 0, height: size, width: size };
+        let got = resize(&tall, Window { top, left, height, width }, [size, size], all);
+        assert!(got == image(&format!("crop-{top}-{left}-{height}-{width}-{size}.png")), "{top} {left}");
+    }
+}
+
+#[test]
+fn cut_and_damaged_files_are_errors_or_images_but_never_a_panic() {
+    for name in ["halved.jpg", "progressive.jpg", "restarts.jpg", "cmyk.jpg", "palette.png", "deep.png"] {
+        let whole = bytes(name);
+        // The last bytes of a PNG file, and the end marker of a JPEG file, carry no pixels.
+        for len in 0..whole.len() - 16 {
+            assert!(decode(&whole[..len]).is_err(), "{name}: cut to {len} of {}", whole.len());
+        }
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x55;
+            if let Err(what) = decode(&damaged) {
+                assert!(!what.contains("the decoder failed"), "{name}: byte {at}: {what}");
+                assert!(!what.contains('\n') && what.len() > 10, "{name}: byte {at}: {what}");
+            }
+        }
+    }
+}

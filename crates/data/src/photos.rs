@@ -1,0 +1,68 @@
+//! Images that lie in files of their own and are decoded when they are asked for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::decode::decode;
+use crate::error::{Error, Result};
+use crate::fit::Fit;
+use crate::source::{Image, Source};
+
+/// One file and its label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Photo {
+    /// Where it lies below the root of its [`Photos`].
+    pub file: Box<Path>,
+    /// Its class.
+    pub label: u32,
+}
+
+/// JPEG and PNG files of any size, in colour or not.
+#[derive(Debug)]
+pub struct Photos {
+    /// What the files' paths begin with.
+    pub root: PathBuf,
+    /// The files.
+    pub photos: Vec<Photo>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// How images become one size.
+    pub fit: Fit,
+    /// Leave out images that cannot be decoded? Else the first is an error.
+    pub skip_unreadable: bool,
+    /// For the run's report.
+    pub origin: String,
+}
+
+impl Source for Photos {
+    fn len(&self) -> usize {
+        self.photos.len()
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn read(&self, index: usize) -> Result<(Image, u32)> {
+        let Some(Photo { file, label }) = self.photos.get(index) else {
+            let what = format!("image {index} was asked for, there are {}", self.photos.len());
+            return Err(Error::Malformed { file: self.root.clone(), at: None, what });
+        };
+        let file = self.root.join(file);
+        // A file that is not there, or a disk that fails, is no fault of an image: that is never skipped.
+        let bytes = fs::read(&file).map_err(|source| Error::Io { file: file.clone(), source })?;
+        match decode(&bytes) {
+            Ok(image) => Ok((image, *label)),
+            Err(what) if self.skip_unreadable => Err(Error::Skipped { file, what }),
+            Err(what) => Err(Error::Unreadable { file, what }),
+        }
+    }
+
+    fn fit(&self) -> Option<Fit> {
+        Some(self.fit)
+    }
+
+    fn origin(&self) -> String {
+        self.origin.clone()
+    }
+}

@@ -1,0 +1,115 @@
+//! Resizing with antialiased bilinear interpolation, to the bit as Pillow does it (`Image.resize`), and therefore as
+//! torchvision does it with images of Pillow: first along rows, then along columns, with bytes in between. (From version 13
+//! Pillow takes columns first where the height shrinks much more than the width: one level of difference, in some crops.)
+
+use std::ops::Range;
+
+use crate::source::Image;
+
+/// Fractional bits of the weights.
+const BITS: u32 = 22;
+
+/// A part of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) top: usize,
+    pub(crate) left: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+}
+
+/// What one output pixel is made of along one axis: the first input pixel, and the weights of it and its followers.
+type Taps = (usize, Vec<i32>);
+
+/// The part `from` of an image, resized to `[height, width]`; of that the part `cut`, which alone is computed.
+pub(crate) fn resize(image: &Image, from: Window, [height, width]: [usize; 2], cut: Window) -> Image {
+    let rows = axis(from.height, height, cut.top..cut.top + cut.height);
+    let columns = axis(from.width, width, cut.left..cut.left + cut.width);
+    let first = rows.first().map_or(0, |(first, _)| *first);
+    let last = rows.iter().map(|(first, weights)| first + weights.len()).max().unwrap_or(first);
+    let [c, h, w] = image.shape;
+    let mut bytes = Vec::with_capacity(c * cut.height * cut.width);
+    let (mut narrow, mut sums) = (vec![], vec![0; cut.width]);
+    for plane in image.bytes.chunks_exact(h * w) {
+        narrow.clear();
+        for y in first..last {
+            let row = &plane[(from.top + y) * w + from.left..][..from.width];
+            narrow.extend(columns.iter().map(|(first, weights)| {
+                let pixels = row[*first..].iter().zip(weights);
+                byte(pixels.fold(1 << (BITS - 1), |sum, (pixel, weight)| sum + i32::from(*pixel) * weight))
+            }));
+        }
+        for (top, weights) in &rows {
+            sums.fill(1 << (BITS - 1));
+            for (y, weight) in weights.iter().enumerate() {
+                let row = &narrow[(top + y - first) * cut.width..][..cut.width];
+                for (sum, pixel) in sums.iter_mut().zip(row) {
+                    *sum += i32::from(*pixel) * weight;
+                }
+            }
+            bytes.extend(sums.iter().map(|sum| byte(*sum)));
+        }
+    }
+    Image { shape: [c, cut.height, cut.width], bytes }
+}
+
+fn byte(sum: i32) -> u8 {
+    (sum >> BITS).clamp(0, 255) as u8
+}
+
+/// The outputs `cut` of an axis of `len` pixels that becomes one of `out`: a triangle filter, stretched where the axis
+/// shrinks so that every input pixel counts.
+fn axis(len: usize, out: usize, cut: Range<usize>) -> Vec<Taps> {
+    let scale = len as f64 / out as f64;
+    let support = scale.max(1.0);
+    cut.map(|at| {
+        let center = (at as f64 + 0.5) * scale;
+        // Casts of negative numbers to `usize` give 0.
+        let first = (center - support + 0.5) as usize;
+        let end = ((center + support + 0.5) as usize).min(len);
+        let weight = |x: usize| (1.0 - ((x as f64 - center + 0.5) * support.recip()).abs()).max(0.0);
+        let weights: Vec<f64> = (first..end).map(weight).collect();
+        let sum: f64 = weights.iter().sum();
+        let whole = |weight: &f64| (weight / sum * f64::from(1 << BITS) + 0.5) as i32;
+        (first, weights.iter().map(whole).collect())
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_those_of_a_triangle_and_sum_to_one() {
+        // Four pixels to two: center 1, support 2, so 1, 3, 3, 1 of eight but for what lies outside.
+        let eighth = |n: f64, of: f64| (n / of * f64::from(1 << BITS) + 0.5) as i32;
+        assert_eq!(
+            axis(4, 2, 0..2),
+            [
+                (0, [3.0, 3.0, 1.0].map(|n| eighth(n, 7.0)).to_vec()),
+                (1, [1.0, 3.0, 3.0].map(|n| eighth(n, 7.0)).to_vec())
+            ]
+        );
+        for (len, out) in [(500, 341), (7, 40), (1, 3), (9, 1), (224, 224)] {
+            for (first, weights) in axis(len, out, 0..out) {
+                assert!(first + weights.len() <= len);
+                let sum: i64 = weights.iter().map(|weight| i64::from(*weight)).sum();
+                assert!((sum - (1 << BITS)).abs() <= weights.len() as i64, "{len} to {out}: {sum}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_size_is_the_same_image_and_a_cut_is_a_part() {
+        let image = Image { shape: [2, 5, 7], bytes: (0..70).map(|v| v * 3).collect() };
+        let all = Window { top: 0, left: 0, height: 5, width: 7 };
+        assert_eq!(resize(&image, all, [5, 7], all), image);
+        let whole = resize(&image, all, [9, 4], Window { top: 0, left: 0, height: 9, width: 4 });
+        let cut = resize(&image, all, [9, 4], Window { top: 3, left: 1, height: 2, width: 3 });
+        for (c, y, x) in [(0, 0, 0), (0, 1, 2), (1, 0, 1), (1, 1, 2)] {
+            let wanted = whole.bytes[(c * 9 + y + 3) * 4 + x + 1];
+            assert_eq!(cut.bytes[(c * 2 + y) * 3 + x], wanted, "{c} {y} {x}");
+        }
+    }
+}
