@@ -18,6 +18,7 @@ mod new_plugin;
 mod numerics;
 mod peers;
 mod pgd;
+mod photos;
 mod resnet;
 mod resume;
 mod run_folder;

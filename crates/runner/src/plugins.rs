@@ -8,6 +8,8 @@ use temper_attack_mi_fgsm as _;
 use temper_attack_pgd as _;
 use temper_dataset_cifar as _;
 use temper_dataset_idx as _;
+use temper_dataset_image_folder as _;
+use temper_dataset_imagenet as _;
 use temper_epsilon_fixed as _;
 use temper_epsilon_instance_adaptive as _;
 use temper_epsilon_line_search as _;
