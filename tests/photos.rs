@@ -1,7 +1,9 @@
 //! Data sets of image files, as a user meets them: `image-folder` and `imagenet`.
 
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use expect_test::expect;
@@ -105,7 +107,9 @@ fn a_folder_of_images_of_many_kinds_trains_and_resumes_to_the_same_bits() {
     let saving = PIPELINE.replace("seed = 3", "seed = 3\ncheckpoint_minutes = 1e-9");
     fs::write(folder.join("run.toml"), saving).unwrap();
     succeed(folder, &["run", "run.toml", "--out", "saving"]);
-    let mut child = command(folder).args(["run", "run.toml", "--out", "cut"]).spawn().unwrap();
+    let mut child = command(folder);
+    child.args(["run", "run.toml", "--out", "cut"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = child.spawn().unwrap();
     let patience = Instant::now();
     while fs::read_to_string(folder.join("cut/metrics.jsonl")).unwrap_or_default().is_empty() {
         assert!(patience.elapsed() < Duration::from_secs(60), "no epoch came to its end");
@@ -115,7 +119,7 @@ fn a_folder_of_images_of_many_kinds_trains_and_resumes_to_the_same_bits() {
     child.wait().unwrap();
     let mut resume = command(folder);
     resume.args(["run", "run.toml", "--out", "cut", "--resume"]).env("RAYON_NUM_THREADS", "1");
-    assert!(resume.status().unwrap().success());
+    assert!(resume.output().unwrap().status.success());
     assert_same(folder, "saving", "cut");
     assert_eq!(
         fs::read(folder.join("whole/model.safetensors")).unwrap(),
@@ -130,6 +134,9 @@ fn an_image_that_cannot_be_decoded_stops_the_run_or_is_left_out_counted_and_list
     let torn = fixture("halved.jpg");
     fs::write(folder.join("set/train/green/torn.jpg"), &torn[..torn.len() - 300]).unwrap();
     fs::write(folder.join("set/test/red/empty.png"), "").unwrap();
+    // Only the first image of each split is looked at before its turn.
+    let said = succeed(folder, &["check", "run.toml"]);
+    assert!(said.contains("61 training and 19 test images (set/train)"), "{said}");
     let output = temper(folder, &["run", "run.toml"]);
     assert_eq!(output.status.code(), Some(1));
     let how = "\n  replace or remove the file, or set the data set's `skip_unreadable = true`, which leaves such images \
@@ -162,10 +169,11 @@ fn an_image_that_cannot_be_decoded_stops_the_run_or_is_left_out_counted_and_list
     assert!(again.contains("skipped 1 of 61 training images"), "{again}");
     assert_same(folder, "whole", "runs/run");
 
-    // Batches of one: some of them are empty then, whatever comes first.
+    // Batches of one, of which some are empty then, and a part of the images.
     let alone =
-        ["run", "run.toml", "--out", "alone", "--set", "train.batch=1", "--set", "train.batch_norm=frozen"];
-    succeed(folder, &alone);
+        "run run.toml --out alone --set train.batch=1 --set train.batch_norm=frozen --set subset.train=50";
+    let said = succeed(folder, &alone.split(' ').collect::<Vec<_>>());
+    assert!(said.contains("skipped 1 of 50 training images"), "{said}");
     // A file that is gone is no fault of an image: that is never skipped.
     #[cfg(unix)]
     {
@@ -189,11 +197,27 @@ fn nothing_readable_at_all_is_an_error() {
         }
     };
     spoil("test");
-    fails(folder.path(), &["run", "run.toml"], &expect![[r""]]);
+    let output = temper(folder.path(), &["run", "run.toml"]);
+    let wanted = "error: evaluation `natural`: none of the 6 images can be decoded; the first: set/test/blue/000.png: \
+                  neither JPEG nor PNG: it looks like a page of HTML or XML\n";
+    assert!(output.status.code() == Some(1) && stderr(&output).ends_with(wanted), "{}", stderr(&output));
     spoil("train");
-    fails(folder.path(), &["run", "run.toml", "--force"], &expect![[r""]]);
+    fails(
+        folder.path(),
+        &["run", "run.toml", "--force"],
+        &expect![[r"
+        error: none of the 6 images of epoch 1 can be decoded; the first: set/train/blue/000.png: neither JPEG nor PNG: it looks like a page of HTML or XML
+    "]],
+    );
     let strict = ["run", "run.toml", "--force", "--set", "dataset.image-folder.skip_unreadable=false"];
-    fails(folder.path(), &strict, &expect![[r""]]);
+    fails(
+        folder.path(),
+        &strict,
+        &expect![[r"
+        error: dataset `image-folder`: set/train/blue/000.png: neither JPEG nor PNG: it looks like a page of HTML or XML
+          replace or remove the file, or set the data set's `skip_unreadable = true`, which leaves such images out and lists them
+    "]],
+    );
 }
 
 #[test]
@@ -203,30 +227,77 @@ fn folders_that_are_not_what_they_should_be_are_named() {
     let folder = folder.path();
     let move_ = |from: &str, to: &str| fs::rename(folder.join(from), folder.join(to)).unwrap();
     move_("set", "elsewhere");
-    fails(folder, &run, &expect![[r""]]);
+    fails(
+        folder,
+        &run,
+        &expect![[r"
+        error: dataset `image-folder`: no images (training and test) found
+          looked in: set/train
+                     set/test
+          name the folder that holds both with `root`, and the parts of it with `train` and `test`: folders of class folders, or CSV files
+    "]],
+    );
     let said = succeed(folder, &["check", "run.toml"]);
     assert!(said.starts_with("run.toml: a sound pipeline, but it cannot run here:\n  no images"), "{said}");
     move_("elsewhere", "set");
     move_("set/test", "set/val");
-    fails(folder, &run, &expect![[r""]]);
+    fails(
+        folder,
+        &run,
+        &expect![[r"
+        error: dataset `image-folder`: no images (training and test) found
+          looked in: set lacks set/test
+          name the folder that holds both with `root`, and the parts of it with `train` and `test`: folders of class folders, or CSV files
+    "]],
+    );
     succeed(folder, &["check", "run.toml", "--set", "dataset.image-folder.test=val"]);
     move_("set/val", "set/test");
 
     move_("set/test/red", "set/test/rot");
-    fails(folder, &run, &expect![[r""]]);
+    fails(
+        folder,
+        &run,
+        &expect![[r"
+        error: dataset `image-folder`: set/test: class folder `rot`, which set/train does not have
+    "]],
+    );
     move_("set/test/rot", "rot");
-    fails(folder, &run, &expect![[r""]]);
+    fails(
+        folder,
+        &run,
+        &expect![[r"
+        error: dataset `image-folder`: set/test: no class folder `red`, which set/train has
+    "]],
+    );
     fs::create_dir(folder.join("set/test/red")).unwrap();
-    fails(folder, &run, &expect![[r""]]);
+    fails(
+        folder,
+        &run,
+        &expect![[r"
+        error: dataset `image-folder`: set/test/red: a class folder without images (files named .jpg, .jpeg, .jpe, .png)
+    "]],
+    );
     fs::write(folder.join("set/test/red/1.webp"), "RIFF").unwrap();
-    fails(folder, &run, &expect![[r""]]);
+    fails(
+        folder,
+        &run,
+        &expect![[r"
+        error: dataset `image-folder`: set/test/red/1.webp: images are read from JPEG and PNG files alone: convert it, or remove it
+    "]],
+    );
     fs::remove_dir_all(folder.join("set/test/red")).unwrap();
     move_("rot", "set/test/red");
 
     // Images that lie in one folder.
     move_("set/train", "classes");
     move_("classes/red", "set/train");
-    fails(folder, &run, &expect![[r""]]);
+    fails(
+        folder,
+        &run,
+        &expect![[r"
+        error: dataset `image-folder`: set/train: no class folders; images that lie in one folder need a CSV file of `file,label`
+    "]],
+    );
     assert!(!folder.join("runs").exists(), "bad data left something behind");
 }
 
@@ -268,7 +339,7 @@ fn a_csv_file_gives_the_labels_of_one_folder() {
                     folder.join("set/all").join(&name),
                 )
                 .unwrap();
-                *table += &format!("{class},all/{name}\n");
+                writeln!(table, "{class},all/{name}").unwrap();
             }
         }
         fs::write(folder.join(format!("set/{split}.csv")), &*table).unwrap();
@@ -278,10 +349,22 @@ fn a_csv_file_gives_the_labels_of_one_folder() {
     assert!(results(folder, "runs/run")["evaluations"][0]["accuracy"].as_f64().unwrap() > 0.6, "{said}");
 
     fs::write(folder.join("set/train.csv"), tables[0].clone() + "red,all/nowhere.png\n").unwrap();
-    fails(folder, &["run", "run.toml", "--force"], &expect![[r""]]);
+    fails(
+        folder,
+        &["run", "run.toml", "--force"],
+        &expect![[r"
+        error: dataset `image-folder`: set/train.csv:62: no file `set/all/nowhere.png`
+    "]],
+    );
     fs::write(folder.join("set/train.csv"), &tables[0]).unwrap();
     fs::write(folder.join("set/test.csv"), tables[1].replace("red,", "rot,")).unwrap();
-    fails(folder, &["run", "run.toml", "--force"], &expect![[r""]]);
+    fails(
+        folder,
+        &["run", "run.toml", "--force"],
+        &expect![[r"
+        error: dataset `image-folder`: set/test.csv:14: label `rot`, which set/train.csv does not have
+    "]],
+    );
 }
 
 #[test]
@@ -310,11 +393,19 @@ fn imagenet_is_read_in_folders_and_with_a_list() {
             let name = format!("ILSVRC2012_val_{i}{}", &synset[7..]);
             let from = folder.join(format!("set/val/{synset}/{i:03}.png"));
             fs::rename(from, folder.join(format!("set/val/{name}.JPEG"))).unwrap();
-            list += &format!("{name},{synset} 1 2 3 4 \n");
+            writeln!(list, "{name},{synset} 1 2 3 4 ").unwrap();
         }
         fs::remove_dir(folder.join("set/val").join(synset)).unwrap();
     }
-    fails(folder, &["run", "run.toml"], &expect![[r""]]);
+    fails(
+        folder,
+        &["run", "run.toml"],
+        &expect![[r"
+        error: dataset `imagenet`: set/val: images in one folder and no list of their labels
+          looked for LOC_val_solution.csv, val.txt, imagenet_2012_validation_synset_labels.txt, ILSVRC2012_validation_ground_truth.txt, data/ILSVRC2012_validation_ground_truth.txt, ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt in set
+          move the images into folders by synset, or name a list with `val_list`: expected `FILE SYNSET ...` (LOC_val_solution.csv), `FILE INDEX` (val.txt, from 0), `SYNSET`, or a number from 1 (ILSVRC2012_validation_ground_truth.txt), with commas or spaces, the same in every line
+    "]],
+    );
     fs::write(folder.join("set/LOC_val_solution.csv"), list).unwrap();
     succeed(folder, &["run", "run.toml", "--out", "list"]);
     let [one, other] = ["folders", "list"].map(|run| results(folder, run));
@@ -325,7 +416,21 @@ fn imagenet_is_read_in_folders_and_with_a_list() {
         fs::read(folder.join("list/model.safetensors")).unwrap()
     );
     fs::rename(folder.join("set/train/n01440764"), folder.join("set/train/tench")).unwrap();
-    fails(folder, &["run", "run.toml"], &expect![[r""]]);
+    fails(
+        folder,
+        &["run", "run.toml"],
+        &expect![[r"
+        error: dataset `imagenet`: set/train: class folder `tench`, expected names of synsets such as n01440764; other folders are for the data set `image-folder`
+    "]],
+    );
     fs::remove_dir_all(folder.join("set/val")).unwrap();
-    fails(folder, &["run", "run.toml"], &expect![[r""]]);
+    fails(
+        folder,
+        &["run", "run.toml"],
+        &expect![[r"
+        error: dataset `imagenet`: no imagenet (folders `train` and `val`) found
+          looked in: set lacks val
+          ImageNet is given out at https://image-net.org to those who ask; unpack its training images to train/SYNSET/*.JPEG and its validation images to val, in folders by synset or with a list of labels, and name the folder of both with `root`
+    "]],
+    );
 }

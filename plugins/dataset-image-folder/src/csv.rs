@@ -1,6 +1,7 @@
 //! CSV files (RFC 4180) of files and labels.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,9 @@ use crate::Labelled;
 /// Names of the columns, as people write them.
 const FILES: [&str; 6] = ["file", "filename", "file_name", "image", "path", "filepath"];
 const LABELS: [&str; 4] = ["label", "class", "category", "target"];
+
+/// A record, with the line on which it begins.
+type Record = (usize, Vec<String>);
 
 /// A line of the table.
 struct Row {
@@ -56,7 +60,7 @@ pub(crate) fn read(train: &Path, path: &Path) -> Result<Labelled, DataError> {
 }
 
 /// Is there such a file? Each folder is read once, which is faster than a look at each file.
-fn exists(root: &Path, file: &Path, listed: &mut BTreeMap<PathBuf, HashSet<std::ffi::OsString>>) -> bool {
+fn exists(root: &Path, file: &Path, listed: &mut BTreeMap<PathBuf, HashSet<OsString>>) -> bool {
     let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return false };
     let names = listed.entry(folder.into()).or_insert_with(|| {
         let entries = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
@@ -66,7 +70,7 @@ fn exists(root: &Path, file: &Path, listed: &mut BTreeMap<PathBuf, HashSet<std::
 }
 
 fn names(rows: &[Row]) -> Vec<String> {
-    let names: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
+    let names: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
     names.into_iter().map(String::from).collect()
 }
 
@@ -92,7 +96,7 @@ fn rows(path: &Path) -> Result<Vec<Row>, DataError> {
         _ => return Err(fault(*line, format!("`{}`: {expected}", first.join(",")))),
     };
     let width = first.len();
-    let row = |(line, mut fields): (usize, Vec<String>)| {
+    let row = |(line, mut fields): Record| {
         if fields.len() != width {
             return Err(fault(
                 line,
@@ -114,7 +118,7 @@ fn rows(path: &Path) -> Result<Vec<Row>, DataError> {
 }
 
 /// Records with the lines on which they begin; empty lines are none.
-fn records(text: &str) -> Result<Vec<(usize, Vec<String>)>, (usize, String)> {
+fn records(text: &str) -> Result<Vec<Record>, (usize, String)> {
     let mut records = vec![];
     let (mut fields, mut field) = (vec![], String::new());
     let (mut line, mut begun) = (1, 1);

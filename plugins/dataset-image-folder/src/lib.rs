@@ -13,7 +13,7 @@ use temper_core::prelude::*;
 use temper_core::{class_names, class_photos};
 
 plugin! { Dataset "image-folder";
-    /// Images in class folders, or in a folder with a CSV file of labels: JPEG and PNG, of any size, as RGB.
+    /// Images in class folders or listed by CSV files: JPEG and PNG, of any size, as RGB.
     pub struct ImageFolder {
         /// Folder that holds `train` and `test`; left out, `image-folder` below `$TEMPER_DATA` (or `data`).
         pub root: Option<PathBuf> = None,
