@@ -165,12 +165,20 @@ fn odd_network() -> Network {
     let c = net.grouped_conv(x, "conv3", options, 2).unwrap();
     let c = net.relu(c);
     let d = net.average_pool(x, Pool2d { size: 3, stride: 1, padding: 1 }).unwrap();
-    let x = net.concat(&[c, d, x]).unwrap();
+    let all = net.concat(&[c, d, x]).unwrap();
+    // Batch norm without weight and bias, and channels of zeros on both sides.
+    let e = net.bare_batch_norm(d, "bn2");
+    let e = net.pad_channels(e, 3, 11).unwrap();
+    let x = net.add(all, e).unwrap();
     let x = conv(&mut net, x, 4, (6, 3, 1, 1));
     let x = net.max_pool(x, Pool2d { size: 3, stride: 2, padding: 1 }).unwrap();
     let y = net.batch_norm(x, "bn1");
     let x = net.add(x, y).unwrap();
     let x = net.max_pool(x, Pool2d { size: 2, stride: 1, padding: 0 }).unwrap();
+    // Every other row and column.
+    let a = net.average_pool(x, Pool2d { size: 1, stride: 2, padding: 0 }).unwrap();
+    let b = conv(&mut net, x, 5, (6, 3, 2, 1));
+    let x = net.add(a, b).unwrap();
     let x = net.global_average_pool(x);
     net.linear(x, "fc", 3).unwrap();
     net

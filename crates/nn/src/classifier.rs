@@ -8,7 +8,8 @@ use rand::Rng;
 use crate::error::{Error, Result};
 use crate::gradients::{Collector, Gradients};
 use crate::kernel::Moments;
-use crate::network::{Network, Role};
+use crate::network::Network;
+use crate::parameter::Role;
 use crate::portable::{self, Weights};
 use crate::training;
 
@@ -39,20 +40,12 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Random weights as torch draws them: uniform within `1 / sqrt(fan in)` for weights and biases; batch norm starts
-    /// as the identity. The same `rng` gives the same weights.
+    /// Random weights, drawn as each parameter's [`Init`](crate::Init) says; batch norm starts as the identity. The same
+    /// `rng` gives the same weights.
     pub fn random(network: Network, dtype: DType, rng: &mut impl Rng) -> Result<Self> {
         let mut weights = BTreeMap::new();
         for parameter in network.parameters() {
-            let n: usize = parameter.shape.iter().product();
-            let values: Vec<f64> = match parameter.role {
-                Role::Weight { fan_in } | Role::Bias { fan_in } => {
-                    let bound = 1.0 / (fan_in as f64).sqrt();
-                    (0..n).map(|_| rng.random_range(-bound..bound)).collect()
-                }
-                Role::Scale | Role::RunningVariance => vec![1.0; n],
-                Role::Shift | Role::RunningMean => vec![0.0; n],
-            };
+            let values = parameter.draw(rng);
             let tensor = Tensor::from_vec(values, parameter.shape, &Device::Cpu)?.to_dtype(dtype)?;
             weights.insert(parameter.name, tensor);
         }
@@ -106,6 +99,12 @@ impl Classifier {
 
     pub(crate) fn weight(&self, layer: &str, part: &str) -> &Var {
         &self.weights[&format!("{layer}.{part}")]
+    }
+
+    /// Weight and bias of a batch norm, if it has them.
+    pub(crate) fn affine(&self, norm: &str) -> Option<[&Var; 2]> {
+        let find = |part| self.weights.get(&format!("{norm}.{part}"));
+        Some([find("weight")?, find("bias")?])
     }
 
     /// Refuses pixels of another shape than the network takes, and none at all.

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result, dims};
 use crate::kernel::{self, Numerics};
+use crate::parameter::Init;
 
 /// Weights or outputs (of one sample) that a layer may have.
 const LARGEST: usize = 1 << 31;
@@ -34,11 +35,15 @@ pub enum Layer {
         bias: bool,
         /// Is its weight a matrix `[out, in]`, as torch stores a linear layer's?
         linear: bool,
+        /// How its weight and its bias start.
+        init: [Init; 2],
     },
-    /// Batch norm over n, h and w, with weight and bias; epsilon 1e-5, momentum 0.1.
+    /// Batch norm over n, h and w; epsilon 1e-5, momentum 0.1.
     BatchNorm {
         /// Name of its parameters.
         name: String,
+        /// Has it a weight and a bias?
+        affine: bool,
     },
     /// `max(x, 0)`.
     Relu,
@@ -50,6 +55,13 @@ pub enum Layer {
     GlobalAveragePool,
     /// The channels of all inputs, one after the other.
     Concat,
+    /// The channels of the input between channels of zeros.
+    PadChannels {
+        /// Channels of zeros before those of the input.
+        before: usize,
+        /// Channels of zeros after them.
+        after: usize,
+    },
     /// Sum of two values of one shape.
     Add,
 }
@@ -63,47 +75,6 @@ pub struct Node {
     pub inputs: Vec<NodeId>,
     /// Channels, height, width of its output.
     pub shape: [usize; 3],
-}
-
-/// What a parameter is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// A weight with this many inputs to each output.
-    Weight {
-        /// Inputs that one output sums.
-        fan_in: usize,
-    },
-    /// A bias beside a weight with this many inputs.
-    Bias {
-        /// Inputs that one output sums.
-        fan_in: usize,
-    },
-    /// Batch norm's weight, 1 at the start.
-    Scale,
-    /// Batch norm's bias, 0 at the start.
-    Shift,
-    /// Batch norm's running mean: not trained.
-    RunningMean,
-    /// Batch norm's running variance: not trained.
-    RunningVariance,
-}
-
-impl Role {
-    /// Does the optimiser change it?
-    pub fn is_trained(self) -> bool {
-        !matches!(self, Role::RunningMean | Role::RunningVariance)
-    }
-}
-
-/// A named tensor that the network needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parameter {
-    /// Torch's name, `conv1.weight`.
-    pub name: String,
-    /// Torch's shape.
-    pub shape: Vec<usize>,
-    /// What it is for.
-    pub role: Role,
 }
 
 /// Options of [`Network::conv`].
@@ -249,7 +220,8 @@ impl Network {
         let shape =
             kernel::Conv { input, channels, kernel: [kernel; 2], stride, padding, groups, pixels: false };
         self.affordable(name, x, &shape)?;
-        Ok(self.push(Layer::Conv { name: name.into(), shape, bias, linear: false }, &[x], shape.output()))
+        let (name, init) = (name.into(), [Init::Uniform; 2]);
+        Ok(self.push(Layer::Conv { name, shape, bias, linear: false, init }, &[x], shape.output()))
     }
 
     /// Linear layer over all of `x`, flattened as (channel, row, column), with a bias.
@@ -268,16 +240,28 @@ impl Network {
             pixels: false,
         };
         self.affordable(name, x, &shape)?;
-        Ok(self.push(
-            Layer::Conv { name: name.into(), shape, bias: true, linear: true },
-            &[x],
-            shape.output(),
-        ))
+        let (name, init) = (name.into(), [Init::Uniform; 2]);
+        Ok(self.push(Layer::Conv { name, shape, bias: true, linear: true, init }, &[x], shape.output()))
+    }
+
+    /// Lets the weight and the bias of a convolution or a linear layer, given by its output, start otherwise than as torch's
+    /// do ([`Init::Uniform`]).
+    pub fn init(&mut self, x: NodeId, weight: Init, bias: Init) -> Result<()> {
+        if let Layer::Conv { init, .. } = &mut self.nodes[x.0].layer {
+            *init = [weight, bias];
+            return Ok(());
+        }
+        Err(self.misfit("init", x, "only convolutions and linear layers can start in several ways".into()))
     }
 
     /// Batch norm with weight and bias.
     pub fn batch_norm(&mut self, x: NodeId, name: &str) -> NodeId {
-        self.push(Layer::BatchNorm { name: name.into() }, &[x], self.shape(x))
+        self.push(Layer::BatchNorm { name: name.into(), affine: true }, &[x], self.shape(x))
+    }
+
+    /// Batch norm without weight and bias: torch's `affine=False`.
+    pub fn bare_batch_norm(&mut self, x: NodeId, name: &str) -> NodeId {
+        self.push(Layer::BatchNorm { name: name.into(), affine: false }, &[x], self.shape(x))
     }
 
     /// `max(x, 0)`.
@@ -323,6 +307,16 @@ impl Network {
         Ok(self.push(Layer::Concat, values, [channels, h, w]))
     }
 
+    /// The channels of `x` with channels of zeros before and after them.
+    pub fn pad_channels(&mut self, x: NodeId, before: usize, after: usize) -> Result<NodeId> {
+        let [c, h, w] = self.shape(x);
+        let padded = [before, after].into_iter().try_fold(c, usize::checked_add);
+        match padded.filter(|padded| *padded <= LARGEST) {
+            Some(padded) => Ok(self.push(Layer::PadChannels { before, after }, &[x], [padded, h, w])),
+            None => Err(self.misfit("pad_channels", x, format!("more than {LARGEST} channels"))),
+        }
+    }
+
     /// Mean over height and width.
     pub fn global_average_pool(&mut self, x: NodeId) -> NodeId {
         let [c, ..] = self.shape(x);
@@ -335,41 +329,5 @@ impl Network {
             return Err(self.misfit("add", a, format!("the other operand is {}", dims(self.shape(b)))));
         }
         Ok(self.push(Layer::Add, &[a, b], self.shape(a)))
-    }
-
-    /// Every tensor that the network needs, in the order of its layers.
-    pub fn parameters(&self) -> Vec<Parameter> {
-        let mut all = vec![];
-        let mut push = |layer: &str, part: &str, shape: Vec<usize>, role| {
-            all.push(Parameter { name: format!("{layer}.{part}"), shape, role });
-        };
-        for node in &self.nodes {
-            match &node.layer {
-                Layer::Conv { name, shape, bias, linear } => {
-                    let (out, fan_in) = (shape.channels, shape.fan_in());
-                    let dims = match linear {
-                        true => vec![out, fan_in],
-                        false => vec![out, shape.input[0] / shape.groups, shape.kernel[0], shape.kernel[1]],
-                    };
-                    push(name, "weight", dims, Role::Weight { fan_in });
-                    if *bias {
-                        push(name, "bias", vec![out], Role::Bias { fan_in });
-                    }
-                }
-                Layer::BatchNorm { name } => {
-                    let parts = [
-                        ("weight", Role::Scale),
-                        ("bias", Role::Shift),
-                        ("running_mean", Role::RunningMean),
-                        ("running_var", Role::RunningVariance),
-                    ];
-                    for (part, role) in parts {
-                        push(name, part, vec![node.shape[0]], role);
-                    }
-                }
-                _ => {}
-            }
-        }
-        all
     }
 }

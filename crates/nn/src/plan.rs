@@ -87,6 +87,10 @@ impl<'a> Graph<'a> {
     }
 }
 
+fn place(nodes: &[Node], input: NodeId, first: usize) -> Kind {
+    Kind::Place { channels: nodes[input.0].shape[0], first }
+}
+
 /// Plans a network. Sums become part of either summand's last step; if `fold`, in evaluation mode, a batch norm becomes part of the
 /// convolution before it.
 pub(crate) fn plan(network: &Network, fold: bool) -> Plan {
@@ -138,7 +142,7 @@ pub(crate) fn plan(network: &Network, fold: bool) -> Plan {
                 if fold {
                     let follower = graph.follow(&mut last, |layer| matches!(layer, Layer::BatchNorm { .. }));
                     norm = match follower {
-                        Some(Layer::BatchNorm { name }) => Some(name.clone()),
+                        Some(Layer::BatchNorm { name, .. }) => Some(name.clone()),
                         _ => None,
                     };
                 }
@@ -154,7 +158,7 @@ pub(crate) fn plan(network: &Network, fold: bool) -> Plan {
                 }
                 Kind::Conv { name: name.clone(), shape, bias: *bias, norm, pool }
             }
-            Layer::BatchNorm { name } => {
+            Layer::BatchNorm { name, .. } => {
                 addend = graph.follow_sum(&mut last, &done);
                 relu = graph.follow(&mut last, is_relu).is_some();
                 Kind::BatchNorm { name: name.clone() }
@@ -166,19 +170,19 @@ pub(crate) fn plan(network: &Network, fold: bool) -> Plan {
             Layer::MaxPool(pool) => Kind::MaxPool(*pool),
             Layer::AveragePool(pool) => Kind::AveragePool(*pool),
             Layer::GlobalAveragePool => Kind::GlobalAveragePool,
+            Layer::PadChannels { before, .. } => place(nodes, node.inputs[0], *before),
             Layer::Concat => {
                 // One step an input, each added to what the ones before made.
                 let mut first = 0;
                 for (i, input) in node.inputs.iter().enumerate() {
-                    let channels = nodes[input.0].shape[0];
                     let output = if i + 1 == node.inputs.len() { id } else { shapes.len() };
                     if output != id {
                         shapes.push(shapes[id]);
                     }
-                    let kind = Kind::Place { channels, first };
+                    let kind = place(nodes, *input, first);
                     steps.push(Step { kind, input: input.0, addend, relu: false, output });
                     addend = Some(output);
-                    first += channels;
+                    first += nodes[input.0].shape[0];
                 }
                 done[id] = true;
                 continue;

@@ -41,13 +41,18 @@ pub(crate) fn logits(network: &Network, weights: &dyn Weights, pixels: &Tensor) 
                     false => y,
                 }
             }
-            Layer::BatchNorm { name } => {
+            Layer::BatchNorm { name, affine } => {
                 let x = value(0);
                 let (mean, variance) = weights.moments(name, x)?;
                 let deviation = channels(&(variance + EPSILON)?.sqrt()?)?;
                 let normal = x.broadcast_sub(&channels(&mean)?)?.broadcast_div(&deviation)?;
-                let scaled = normal.broadcast_mul(&channels(&weights.weight(name, "weight"))?)?;
-                scaled.broadcast_add(&channels(&weights.weight(name, "bias"))?)?
+                match affine {
+                    true => {
+                        let scaled = normal.broadcast_mul(&channels(&weights.weight(name, "weight"))?)?;
+                        scaled.broadcast_add(&channels(&weights.weight(name, "bias"))?)?
+                    }
+                    false => normal,
+                }
             }
             // A NaN is not below 0, so it stays.
             Layer::Relu => value(0).le(0.0)?.where_cond(&value(0).zeros_like()?, value(0))?,
@@ -64,6 +69,7 @@ pub(crate) fn logits(network: &Network, weights: &dyn Weights, pixels: &Tensor) 
             Layer::Concat => {
                 Tensor::cat(&node.inputs.iter().map(|input| &values[input.0]).collect::<Vec<_>>(), 1)?
             }
+            Layer::PadChannels { before, after } => value(0).pad_with_zeros(1, *before, *after)?,
             Layer::GlobalAveragePool => value(0).mean_keepdim(D::Minus1)?.mean_keepdim(D::Minus2)?,
             Layer::Add => (value(0) + value(1))?,
         };

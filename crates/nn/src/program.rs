@@ -1,6 +1,6 @@
 //! A frozen network: batch norm folded, weights packed, and its schedule.
 
-use candle_core::DType;
+use candle_core::{DType, Var};
 use rayon::prelude::*;
 
 use crate::classifier::Classifier;
@@ -87,11 +87,16 @@ impl<T: Real> Program<T> {
 
 /// Scale and shift that batch norm in evaluation mode amounts to, one a channel.
 fn affine(classifier: &Classifier, name: &str) -> Result<(Vec<f64>, Vec<f64>)> {
-    let read = |part| Ok::<_, Error>(classifier.weight(name, part).to_dtype(DType::F64)?.to_vec1::<f64>()?);
-    let (mean, variance) = (read("running_mean")?, read("running_var")?);
+    let numbers = |var: &Var| Ok::<_, Error>(var.to_dtype(DType::F64)?.to_vec1::<f64>()?);
+    let moment = |part| numbers(classifier.weight(name, part));
+    let (mean, variance) = (moment("running_mean")?, moment("running_var")?);
+    let (weight, bias) = match classifier.affine(name) {
+        Some([weight, bias]) => (numbers(weight)?, numbers(bias)?),
+        None => (vec![1.0; mean.len()], vec![0.0; mean.len()]),
+    };
     let root = |v: &f64| (v + kernel::EPSILON).sqrt();
-    let scale: Vec<f64> = read("weight")?.iter().zip(&variance).map(|(w, v)| w / root(v)).collect();
-    let shift = read("bias")?.iter().zip(mean.iter().zip(&scale)).map(|(b, (m, s))| b - m * s).collect();
+    let scale: Vec<f64> = weight.iter().zip(&variance).map(|(w, v)| w / root(v)).collect();
+    let shift = bias.iter().zip(mean.iter().zip(&scale)).map(|(b, (m, s))| b - m * s).collect();
     Ok((scale, shift))
 }
 

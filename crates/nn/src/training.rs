@@ -40,12 +40,13 @@ where
         Kind::BatchNorm { .. } => true,
         _ => false,
     });
-    let weights = schedule.plan.steps.iter().map(|step| Weights::of(classifier, &step.kind)).collect();
+    let weights = schedule.plan.steps.iter().map(|step| Weights::of(classifier, &step.kind));
     let given = match norm {
         BatchNorm::Frozen => schedule.plan.steps.iter().map(|step| running(classifier, &step.kind)).collect(),
         BatchNorm::Update | BatchNorm::Keep => Ok(vec![None; schedule.plan.steps.len()]),
     };
     let (numerics, collector) = (network.numerics(), trains.then(|| classifier.collector().clone()));
+    let weights = weights.collect::<Result<_>>()?;
     let pass =
         Arc::new(Pass::<T> { schedule, numerics, weights, given: given?, collector, left: OnceLock::new() });
     // Where the weights stand in candle's graph.
@@ -68,17 +69,24 @@ struct Weights {
     layer: String,
     weight: Tensor,
     bias: Option<Tensor>,
+    /// Are they the network's, not the 1 and 0 of a batch norm without any?
+    own: bool,
 }
 
 impl Weights {
-    fn of(classifier: &Classifier, kind: &Kind) -> Option<Self> {
+    fn of(classifier: &Classifier, kind: &Kind) -> Result<Option<Self>> {
         let (layer, bias) = match kind {
             Kind::Conv { name, bias, .. } => (name, *bias),
             Kind::BatchNorm { name } => (name, true),
-            _ => return None,
+            _ => return Ok(None),
         };
         let read = |part| classifier.weight(layer, part).as_detached_tensor();
-        Some(Self { layer: layer.clone(), weight: read("weight"), bias: bias.then(|| read("bias")) })
+        let own = matches!(kind, Kind::Conv { .. }) || classifier.affine(layer).is_some();
+        let (weight, bias) = match own {
+            true => (read("weight"), bias.then(|| read("bias"))),
+            false => (read("running_mean").ones_like()?, Some(read("running_mean").zeros_like()?)),
+        };
+        Ok(Some(Self { layer: layer.clone(), weight, bias, own }))
     }
 
     /// Calls `f` with the numbers of both.
@@ -187,6 +195,9 @@ where
             let (Some(collector), Some([of_weight, of_bias])) = (&self.collector, gradients) else {
                 return Ok(());
             };
+            if !weights.own {
+                return Ok(());
+            }
             let name = |part| format!("{}.{part}", weights.layer);
             if let Some(bias) = &weights.bias {
                 let mut of_bias = of_bias;
