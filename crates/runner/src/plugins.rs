@@ -19,3 +19,4 @@ use temper_loss_mixup as _;
 use temper_loss_trades as _;
 use temper_model_convnet as _;
 use temper_model_resnet as _;
+use temper_model_wide_resnet as _;
