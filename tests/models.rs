@@ -1,10 +1,10 @@
 //! Residual and wide residual networks against `PyTorch` (`golden/models.py` made the values): the same state dictionary
 //! gives the same logits and input gradients, by our kernels and by candle's operations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Tensor, Var};
-use temper_core::{Chosen, Model, Rows};
+use temper_core::{Chosen, Kind, Model, Rows};
 use temper_nn::{BatchNorm, Classifier, Frozen, Network};
 
 use crate::support::{numbers, root};
@@ -81,6 +81,19 @@ fn difference(got: &Tensor, want: &Tensor) -> f64 {
     let (got, want) = (numbers(got), numbers(want));
     let largest = want.iter().fold(0.0f64, |m, v| m.max(v.abs()));
     got.iter().zip(&want).fold(0.0f64, |m, (g, w)| m.max((g - w).abs())) / largest
+}
+
+/// As it stands in the registry: with its defaults, on images of 32 x 32.
+#[test]
+fn every_model_builds_with_its_defaults() {
+    let models = <dyn Model>::plugins();
+    assert!(models.len() >= 3, "the models are not linked in");
+    for plugin in models {
+        let network = Chosen::<dyn Model>::by_name(plugin.name).unwrap().build([3, 32, 32], 10).unwrap();
+        assert_eq!((network.input_shape(), network.classes()), ([3, 32, 32], 10), "{}", plugin.name);
+        let names: BTreeSet<String> = network.parameters().into_iter().map(|p| p.name).collect();
+        assert_eq!(names.len(), network.parameters().len(), "{}: two weights have one name", plugin.name);
+    }
 }
 
 #[test]

@@ -275,7 +275,8 @@ impl Network {
         Ok(self.push(Layer::MaxPool(pool), &[x], shape))
     }
 
-    /// Mean over windows; what padding adds counts as zeros, as torch does.
+    /// Mean over windows; what padding adds counts as zeros, as torch does. A window of size 1 takes every `stride`-th row
+    /// and column.
     pub fn average_pool(&mut self, x: NodeId, pool: Pool2d) -> Result<NodeId> {
         let shape = self.pooled("average_pool", x, pool)?;
         Ok(self.push(Layer::AveragePool(pool), &[x], shape))

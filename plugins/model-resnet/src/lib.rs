@@ -335,6 +335,26 @@ mod tests {
     }
 
     #[test]
+    fn weights_start_as_in_the_code_of_the_names() {
+        for (depth, stem, conv, head) in [
+            (18, Stem::Cifar, Init::Uniform, Init::Uniform),
+            (50, Stem::Cifar, Init::Uniform, Init::Uniform),
+            (50, Stem::ImageNet, Init::NormalFanOut, Init::Uniform),
+            (20, Stem::Cifar, Init::NormalFanIn, Init::NormalFanIn),
+        ] {
+            let network = resnet(depth, stem, Some(1)).build([3, 32, 32], 10).unwrap();
+            for parameter in network.parameters() {
+                let init = match parameter.shape.len() {
+                    4 => conv,
+                    2 => head,
+                    _ => continue,
+                };
+                assert_eq!(parameter.init, init, "{depth}, {}", parameter.name);
+            }
+        }
+    }
+
+    #[test]
     fn means_are_those_of_the_stem_or_those_given() {
         let first = |resnet: ResNet| {
             let network = resnet.build([3, 32, 32], 10).unwrap();

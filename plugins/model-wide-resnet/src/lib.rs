@@ -229,6 +229,21 @@ mod tests {
     }
 
     #[test]
+    fn weights_start_as_in_the_code_of_the_names() {
+        for variant in [Variant::Textbook, Variant::AuthorsCode] {
+            for parameter in build(10, 1, variant).unwrap().parameters() {
+                let init = match parameter.name.as_str() {
+                    "fc.weight" => Init::Uniform,
+                    "fc.bias" => Init::Zeros,
+                    _ if parameter.shape.len() == 4 => Init::NormalFanOut,
+                    _ => continue,
+                };
+                assert_eq!(parameter.init, init, "{}", parameter.name);
+            }
+        }
+    }
+
+    #[test]
     fn other_depths_are_refused() {
         for depth in [1, 2, 4, 30, 1004, usize::MAX] {
             let error = build(depth, 1, Variant::Textbook).unwrap_err().to_string();
