@@ -54,7 +54,7 @@ fn unknown_field_at_any_depth() {
         "attack.pgd = { steps = 5, step",
         "attack.pgd = { stpe = 5, step",
         &expect![[r"
-            error: run.toml:18:16: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `judge`, `target`
+            error: run.toml:18:16: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `judge`, `target`, `stop_after`
               at evaluate[1].attack.pgd.stpe
         "]],
     );
@@ -62,7 +62,7 @@ fn unknown_field_at_any_depth() {
         "beta = 0.4 }",
         "probe.pgd = { stesp = 1 } }",
         &expect![[r"
-            error: run.toml:9:84: unknown field `stesp`; did you mean `steps`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `judge`, `target`
+            error: run.toml:9:84: unknown field `stesp`; did you mean `steps`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `judge`, `target`, `stop_after`
               at train.epsilon.instance-adaptive.probe.pgd.stesp
         "]],
     );
@@ -254,7 +254,7 @@ name = "pgd"
           at evaluate[1].attack.autoattack
         error: run.toml:25:1: attack `pgd` needs a radius: add `radius = "8/255"` or another length
           at evaluate[2].attack
-        error: run.toml:25:27: unknown field `restart`; did you mean `restarts`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `judge`, `target`
+        error: run.toml:25:27: unknown field `restart`; did you mean `restarts`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `judge`, `target`, `stop_after`
           at evaluate[2].attack.pgd.restart
         error: run.toml:25:37: invalid value: integer `0`, expected a nonzero usize
           at evaluate[2].attack.pgd.restarts

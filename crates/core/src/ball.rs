@@ -113,7 +113,10 @@ impl Ball {
 
     /// `pixels + lengths * direction`, projected.
     pub fn step(&self, pixels: &Tensor, direction: &Tensor, lengths: &Tensor) -> Result<Tensor> {
-        self.project(&(pixels + direction.broadcast_mul(lengths)?)?)
+        match self.norm {
+            Norm::Linf => Ok(temper_nn::step_within(pixels, direction, lengths, self.bounds())?),
+            Norm::L2 => self.project(&(pixels + direction.broadcast_mul(lengths)?)?),
+        }
     }
 
     /// Distance of each image to its clean one, in `norm`.

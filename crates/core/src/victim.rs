@@ -73,8 +73,7 @@ pub type CleanScore<'a> = dyn Fn(&Tensor, &Tensor, &Rows) -> Result<Tensor> + 'a
 
 /// Cross-entropy of each sample, `[n]`: the default score.
 pub fn cross_entropy(logits: &Tensor, rows: &Rows) -> Result<Tensor> {
-    let log = log_softmax(logits)?;
-    Ok(log.gather(&rows.labels.unsqueeze(1)?, 1)?.squeeze(1)?.neg()?)
+    Ok(temper_nn::cross_entropy(logits, &rows.labels)?)
 }
 
 /// One forward and one backward pass.

@@ -1,5 +1,7 @@
 //! A frozen network: batch norm folded, weights packed, and its schedule.
 
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
 use candle_core::{DType, Var};
 use rayon::prelude::*;
 
@@ -14,7 +16,7 @@ use crate::storage::{narrow, with};
 #[derive(Debug)]
 enum Unit<T: Real> {
     Conv {
-        passes: Box<(ConvForward<T>, ConvBackward<T>)>,
+        passes: Box<Passes<T>>,
         pool: Option<Pool>,
     },
     /// Scale and shift of each channel: a batch norm that no convolution precedes.
@@ -23,6 +25,46 @@ enum Unit<T: Real> {
         shift: Vec<T>,
     },
     Weightless,
+}
+
+/// Both passes of a convolution. Many a network is only asked for logits, so that the way back is packed when it is first gone.
+#[derive(Debug)]
+struct Passes<T: Real> {
+    forward: ConvForward<T>,
+    backward: OnceLock<ConvBackward<T>>,
+    /// What the way back is made of, until it is.
+    source: Mutex<Option<Arc<Source<T>>>>,
+}
+
+/// A convolution's weight as torch stores it, each output channel times its scale.
+#[derive(Debug)]
+struct Source<T: Real> {
+    shape: Conv,
+    numerics: Numerics,
+    weight: Vec<T>,
+    scale: Option<Vec<T>>,
+}
+
+impl<T: Real> Passes<T> {
+    /// The way back, packed by whoever comes first. Two that come at once both pack: no lock is held over work that is shared with
+    /// other threads.
+    fn backward(&self) -> candle_core::Result<&ConvBackward<T>> {
+        if let Some(backward) = self.backward.get() {
+            return Ok(backward);
+        }
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(Source { shape, numerics, weight, scale }) = source.as_deref() {
+            let packed = ConvBackward::pack(shape, *numerics, weight, scale.as_deref());
+            let backward = self.backward.get_or_init(|| packed);
+            self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
+            return Ok(backward);
+        }
+        // Somebody else has just packed it.
+        match self.backward.get() {
+            Some(backward) => Ok(backward),
+            None => candle_core::bail!("a convolution without a way back"),
+        }
+    }
 }
 
 /// A frozen network, compiled. Its backward pass needs the tape, and nothing else of the forward pass.
@@ -56,9 +98,15 @@ impl<T: Real> Program<T> {
         self.schedule.forward((x, n), &mut values, tape, |i, part| {
             match &self.units[i] {
                 Unit::Conv { passes, pool: Some(pool) } => {
-                    passes.0.run_pooled(pool, part.finish.relu, part.src, part.finish.out, part.winners);
+                    passes.forward.run_pooled(
+                        pool,
+                        part.finish.relu,
+                        part.src,
+                        part.finish.out,
+                        part.winners,
+                    );
                 }
-                Unit::Conv { passes, pool: None } => passes.0.run(part.src, part.finish),
+                Unit::Conv { passes, pool: None } => passes.forward.run(part.src, part.finish),
                 Unit::Affine { scale, shift } => {
                     kernel::affine(scale, part.src, Finish { bias: Some(shift), ..part.finish });
                 }
@@ -74,9 +122,9 @@ impl<T: Real> Program<T> {
         self.schedule.backward((gradient, n), &mut memory, tape, |i, part| {
             match &self.units[i] {
                 Unit::Conv { passes, pool: Some(pool) } => {
-                    passes.1.run_pooled(pool, part.winners, part.src, part.finish);
+                    passes.backward()?.run_pooled(pool, part.winners, part.src, part.finish);
                 }
-                Unit::Conv { passes, pool: None } => passes.1.run(part.src, part.finish),
+                Unit::Conv { passes, pool: None } => passes.backward()?.run(part.src, part.finish),
                 Unit::Affine { scale, .. } => kernel::affine(scale, part.src, part.finish),
                 Unit::Weightless => self.schedule.weightless_gradient(i, part),
             }
@@ -124,7 +172,7 @@ fn conv<T: Real>(
     (shape, bias): (&Conv, bool),
     norm: Option<&str>,
     numerics: Numerics,
-) -> Result<(ConvForward<T>, ConvBackward<T>)> {
+) -> Result<Passes<T>> {
     let mut shift = match bias {
         true => Some(classifier.weight(name, "bias").to_dtype(DType::F64)?.to_vec1::<f64>()?),
         false => None,
@@ -138,10 +186,8 @@ fn conv<T: Real>(
     }
     let shift: Option<Vec<T>> = shift.map(|s| narrow(&s));
     Ok(with::<T, _>(classifier.weight(name, "weight"), |weight| {
-        let scale = scale.as_deref();
-        Ok((
-            ConvForward::pack(shape, numerics, weight, shift.as_deref(), scale),
-            ConvBackward::pack(shape, numerics, weight, scale),
-        ))
+        let forward = ConvForward::pack(shape, numerics, weight, shift.as_deref(), scale.as_deref());
+        let source = Source { shape: *shape, numerics, weight: weight.to_vec(), scale };
+        Ok(Passes { forward, backward: OnceLock::new(), source: Mutex::new(Some(Arc::new(source))) })
     })?)
 }

@@ -262,8 +262,7 @@ fn left_out(material: &Material, state: &State, unread: &BTreeMap<u64, String>) 
             )
         }
     };
-    told("training", material.train.len(), &state.skipped)
-        + &told("test", material.test.len(), unread)
+    told("training", material.train.len(), &state.skipped) + &told("test", material.test.len(), unread)
 }
 
 fn closing(state: &State, dir: &RunDir) -> String {

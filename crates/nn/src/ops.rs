@@ -1,0 +1,188 @@
+//! What attacks and losses do to whole tensors, in one pass over memory each, where candle's operations take several.
+
+use candle_core::{CpuStorage, CustomOp1, D, DType, Device, Layout, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+use crate::error::Result;
+use crate::kernel::Real;
+use crate::storage::{slice, with};
+
+/// Numbers that one task handles at least.
+const CHUNK: usize = 1 << 12;
+
+/// Cross-entropy of each row of logits `[n, classes]` with its label, `[n]` of `u32`; `[n]`. Exponentials are taken in double
+/// precision on a CPU.
+pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    let (n, classes) = logits.dims2()?;
+    if !logits.device().is_cpu() {
+        let largest = logits.max_keepdim(D::Minus1)?;
+        let shifted = logits.broadcast_sub(&largest)?;
+        let sums = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
+        let taken = shifted.gather(&labels.unsqueeze(1)?, 1)?;
+        return Ok((sums - taken)?.squeeze(1)?);
+    }
+    let labels: Vec<u32> = labels.to_vec1()?;
+    if labels.len() != n || labels.iter().any(|label| *label as usize >= classes) {
+        return Err(
+            candle_core::Error::Msg(format!("labels {labels:?} for {n} rows of {classes} logits")).into()
+        );
+    }
+    let logits = logits.contiguous()?;
+    Ok(match logits.dtype() {
+        DType::F64 => logits.apply_op1(CrossEntropy::<f64> { labels, real: std::marker::PhantomData })?,
+        _ => logits.apply_op1(CrossEntropy::<f32> { labels, real: std::marker::PhantomData })?,
+    })
+}
+
+struct CrossEntropy<T> {
+    labels: Vec<u32>,
+    real: std::marker::PhantomData<T>,
+}
+
+/// The largest logit, and the sum of exponentials of all less that. A NaN makes the sum one.
+fn sum_of_exponentials<T: Real>(row: &[T]) -> (f64, f64) {
+    let largest = row.iter().map(|x| x.to_f64()).fold(f64::NEG_INFINITY, f64::max);
+    (largest, row.iter().map(|x| (x.to_f64() - largest).exp()).sum())
+}
+
+impl<T: Real> CustomOp1 for CrossEntropy<T> {
+    fn name(&self) -> &'static str {
+        "cross-entropy"
+    }
+
+    fn cpu_fwd(&self, logits: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (logits, classes) = (slice::<T>(logits, layout)?, layout.dims()[1]);
+        let rows = logits.par_chunks_exact(classes).zip(&self.labels).with_min_len(CHUNK / classes + 1);
+        let losses: Vec<T> = rows
+            .map(|(row, label)| {
+                let (largest, sum) = sum_of_exponentials(row);
+                T::from_f64(sum.ln() + largest - row[*label as usize].to_f64())
+            })
+            .collect();
+        let n = losses.len();
+        Ok((T::to_cpu_storage_owned(losses), n.into()))
+    }
+
+    fn bwd(&self, logits: &Tensor, _: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let classes = logits.dim(1)?;
+        let of_logits = with::<T, _>(logits, |logits| {
+            with::<T, _>(gradient, |gradient| {
+                let mut out = vec![T::ZERO; logits.len()];
+                let rows = out.par_chunks_exact_mut(classes).zip(logits.par_chunks_exact(classes));
+                rows.zip(gradient).zip(&self.labels).with_min_len(CHUNK / classes + 1).for_each(
+                    |(((out, row), gradient), label)| {
+                        let (largest, sum) = sum_of_exponentials(row);
+                        for (class, (out, x)) in out.iter_mut().zip(row).enumerate() {
+                            let one = f64::from(class == *label as usize);
+                            let share = (x.to_f64() - largest).exp() / sum;
+                            *out = T::from_f64(gradient.to_f64() * (share - one));
+                        }
+                    },
+                );
+                Ok(out)
+            })
+        })?;
+        Ok(Some(Tensor::from_vec(of_logits, logits.shape(), &Device::Cpu)?))
+    }
+}
+
+/// `min(max(pixels + lengths * direction, low), high)`, for tensors `[n, c, h, w]` and one length a sample, `[n, 1, 1, 1]`: a step of
+/// an attack in l-inf. A NaN stays.
+pub fn step_within(
+    pixels: &Tensor,
+    direction: &Tensor,
+    lengths: &Tensor,
+    (low, high): (&Tensor, &Tensor),
+) -> Result<Tensor> {
+    let all = [pixels, direction, lengths, low, high];
+    if all.iter().all(|t| t.device().is_cpu() && t.dtype() == DType::F32) {
+        let same = [direction, low, high].iter().all(|t| t.dims() == pixels.dims());
+        if same && lengths.elem_count() == pixels.dim(0)? && pixels.elem_count() > 0 {
+            return Ok(step::<f32>(pixels, direction, lengths, (low, high))?);
+        }
+    }
+    let moved = (pixels + direction.broadcast_mul(lengths)?)?;
+    Ok(moved.maximum(low)?.minimum(high)?)
+}
+
+fn step<T: Real>(
+    pixels: &Tensor,
+    direction: &Tensor,
+    lengths: &Tensor,
+    (low, high): (&Tensor, &Tensor),
+) -> candle_core::Result<Tensor> {
+    let size = pixels.elem_count() / lengths.elem_count();
+    let lengths = lengths.flatten_all()?.to_vec1::<T>()?;
+    let moved = with::<T, _>(pixels, |p| {
+        with::<T, _>(direction, |d| {
+            with::<T, _>(low, |low| {
+                with::<T, _>(high, |high| {
+                    if [d, low, high].iter().any(|values| values.len() != p.len()) {
+                        bail!("a step of tensors of different sizes");
+                    }
+                    let one = |i: usize| {
+                        let x = p[i] + d[i] * lengths[i / size];
+                        let x = if x < low[i] { low[i] } else { x };
+                        if x > high[i] { high[i] } else { x }
+                    };
+                    Ok((0..p.len()).into_par_iter().with_min_len(CHUNK).map(one).collect::<Vec<T>>())
+                })
+            })
+        })
+    })?;
+    Tensor::from_vec(moved, pixels.shape(), &Device::Cpu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cross_entropy_is_what_its_definition_says_and_so_is_its_gradient() {
+        let logits = [[1.0, -2.0, 700.0], [0.5, 0.5, 0.5], [-800.0, -801.0, -799.5]];
+        let labels = Tensor::new(&[0u32, 2, 1], &Device::Cpu).unwrap();
+        let var = candle_core::Var::new(&logits, &Device::Cpu).unwrap();
+        let losses = cross_entropy(&var, &labels).unwrap();
+        let want = [699.0, 3f64.ln(), (1.0 + (1f64).exp() + (1.5f64).exp()).ln()];
+        for (got, want) in losses.to_vec1::<f64>().unwrap().into_iter().zip(want) {
+            assert!((got - want).abs() < 1e-12, "{got} for {want}");
+        }
+        let weights = Tensor::new(&[1.0, 2.0, -1.0], &Device::Cpu).unwrap();
+        let gradients = (losses * weights).unwrap().sum_all().unwrap().backward().unwrap();
+        let got = gradients.get(&var).unwrap().to_vec2::<f64>().unwrap();
+        let sum = 1.0 + 1f64.exp() + 1.5f64.exp();
+        let shares = [1f64.exp() / sum, 1.0 / sum, 1.5f64.exp() / sum];
+        let third = 2.0 / 3.0;
+        let want = [[-1.0, 0.0, 1.0], [third, third, third - 2.0], [-shares[0], 1.0 - shares[1], -shares[2]]];
+        for (got, want) in got.iter().flatten().zip(want.iter().flatten()) {
+            assert!((got - want).abs() < 1e-12, "{got} for {want}");
+        }
+    }
+
+    #[test]
+    fn a_nan_among_the_logits_is_a_nan_and_a_label_that_is_none_an_error() {
+        let logits = Tensor::new(&[[1f32, f32::NAN], [0.0, 1.0]], &Device::Cpu).unwrap();
+        let labels = |labels: [u32; 2]| Tensor::new(&labels, &Device::Cpu).unwrap();
+        let losses = cross_entropy(&logits, &labels([0, 1])).unwrap().to_vec1::<f32>().unwrap();
+        assert!(losses[0].is_nan() && losses[1].is_finite());
+        assert!(cross_entropy(&logits, &labels([0, 2])).is_err());
+    }
+
+    #[test]
+    fn a_step_in_one_pass_has_the_bits_of_several() {
+        let numbers = |seed: u64| {
+            let value =
+                |i: u64| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15 ^ seed) >> 40) as f32 / (1 << 24) as f32;
+            Tensor::from_vec((1..=2 * 3 * 5 * 7).map(value).collect(), (2, 3, 5, 7), &Device::Cpu).unwrap()
+        };
+        let (pixels, direction) = (numbers(1), (numbers(2) - 0.5).unwrap());
+        let lengths = Tensor::new(&[0.3f32, 0.01], &Device::Cpu).unwrap().reshape((2, 1, 1, 1)).unwrap();
+        let (low, high) = ((&pixels - 0.05).unwrap(), (&pixels + 0.02).unwrap());
+        let once = step_within(&pixels, &direction, &lengths, (&low, &high)).unwrap();
+        let moved = (&pixels + direction.broadcast_mul(&lengths).unwrap()).unwrap();
+        let many = moved.maximum(&low).unwrap().minimum(&high).unwrap();
+        let bits = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(bits(&once), bits(&many));
+        assert!(bits(&once) != bits(&moved) && bits(&once) != bits(&low));
+    }
+}
