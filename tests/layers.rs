@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use rand::SeedableRng as _;
 use temper_nn::{BatchNorm, Classifier, Conv2d, Frozen, Network, NodeId, Pool2d};
 
-use crate::support::{numbers, root};
+use crate::support::{difference, numbers, root};
 
 type Golden = BTreeMap<String, Tensor>;
 
@@ -91,14 +91,6 @@ fn network(case: &str) -> Network {
 fn loss(logits: &Tensor, labels: &Tensor) -> Tensor {
     let rows = temper_core::Rows { labels: labels.clone(), positions: labels.clone() };
     temper_core::cross_entropy(logits, &rows).unwrap().mean_all().unwrap()
-}
-
-/// Largest difference, relative to the largest expected value.
-fn difference(got: &Tensor, want: &Tensor) -> f64 {
-    assert_eq!(got.dims(), want.dims());
-    let (got, want) = (numbers(got), numbers(want));
-    let largest = want.iter().fold(0.0f64, |m, v| m.max(v.abs()));
-    got.iter().zip(&want).fold(0.0f64, |m, (g, w)| m.max((g - w).abs())) / largest
 }
 
 const CASES: [&str; 6] = ["plain", "strided", "pooled", "wide", "batch-norm-train", "batch-norm-eval"];

@@ -274,7 +274,7 @@ fn folders_that_are_not_what_they_should_be_are_named() {
         folder,
         &run,
         &expect![[r"
-        error: dataset `image-folder`: set/test/red: a class folder without images (files named .jpg, .jpeg, .jpe, .png)
+        error: dataset `image-folder`: set/test/red: a class folder without images (files named .jpg, .jpeg, .jpe, .jfif, .png)
     "]],
     );
     fs::write(folder.join("set/test/red/1.webp"), "RIFF").unwrap();

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use temper_core::{Chosen, Model};
 use temper_nn::{BatchNorm, Classifier, Frozen};
 
-use crate::support::{numbers, root};
+use crate::support::{difference, numbers, root};
 
 fn golden() -> BTreeMap<String, Tensor> {
     let file = root().join("tests/golden/resnet.safetensors");
@@ -45,10 +45,7 @@ fn logits_and_gradients_agree_with_pytorch_in_every_mode() {
         [(mode, DType::F64, 1e-9, false), (mode, DType::F64, 1e-9, true), (mode, DType::F32, 1e-4, false)]
     }) {
         let check = |what: &str, got: &Tensor, want: &Tensor| {
-            assert_eq!(got.dims(), want.dims(), "{what}");
-            let (got, want) = (numbers(got), numbers(want));
-            let largest = want.iter().fold(0.0f64, |m, v| m.max(v.abs()));
-            let off = got.iter().zip(&want).fold(0.0f64, |m, (g, w)| m.max((g - w).abs())) / largest;
+            let off = difference(got, want);
             assert!(off < bound, "{mode} {dtype:?} portable {portable}, {what}: off by {off:e}");
         };
         let classifier = classifier(&golden, dtype);

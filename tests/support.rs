@@ -105,6 +105,15 @@ pub(crate) fn numbers(tensor: &Tensor) -> Vec<f64> {
     tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
 }
 
+/// Largest difference, relative to the largest expected value. What is not finite differs from everything.
+pub(crate) fn difference(got: &Tensor, want: &Tensor) -> f64 {
+    assert_eq!(got.dims(), want.dims());
+    let (got, want) = (numbers(got), numbers(want));
+    let largest = want.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    let off = got.iter().zip(&want).map(|(g, w)| (g - w).abs());
+    off.fold(0.0f64, |most, off| if off.is_finite() { most.max(off) } else { f64::INFINITY }) / largest
+}
+
 /// Writes a made data set in IDX files: `classes` bright stripes on noise, 12 x 12, easy to learn.
 pub(crate) fn stripes(folder: &Path, train: usize, test: usize) {
     fs::create_dir_all(folder).unwrap();

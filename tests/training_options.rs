@@ -49,7 +49,8 @@ fn gathered_batches_are_one_large_batch() {
     let apart = |a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>| {
         let apart = |(name, a): (&String, &Tensor)| {
             let pairs = numbers(a).into_iter().zip(numbers(&b[name]));
-            pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+            let off = pairs.map(|(a, b)| (a - b).abs());
+            off.fold(0.0, |most: f64, off| if off.is_finite() { most.max(off) } else { f64::INFINITY })
         };
         a.iter().map(apart).fold(0.0, f64::max)
     };

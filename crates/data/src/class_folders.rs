@@ -10,9 +10,10 @@ use crate::error::{Error, Result};
 use crate::photos::Photo;
 
 /// Endings of the files that are taken for images, in lower case. What they hold their content says.
-const READ: [&str; 4] = ["jpg", "jpeg", "jpe", "png"];
+const READ: [&str; 5] = ["jpg", "jpeg", "jpe", "jfif", "png"];
 /// Endings of images that are not read: to leave them out unseen would be another data set.
-const FOREIGN: [&str; 10] = ["avif", "bmp", "gif", "heic", "jp2", "pgm", "ppm", "tif", "tiff", "webp"];
+const FOREIGN: [&str; 12] =
+    ["avif", "bmp", "gif", "heic", "heif", "jp2", "jxl", "pgm", "ppm", "tif", "tiff", "webp"];
 /// Folders within folders that nobody makes on purpose: a link to a folder above.
 const DEEPEST: usize = 16;
 
@@ -81,6 +82,12 @@ fn walk(root: &Path, within: &Path, depth: usize, listing: &mut Listing) -> Resu
         let ends = |with: &[&str]| ending.as_deref().is_some_and(|ending| with.contains(&ending));
         if kind.is_dir() {
             walk(root, &within, depth + 1, listing)?;
+        } else if ends(&READ) && !kind.is_file() {
+            return Err(Error::Malformed {
+                file: path,
+                at: None,
+                what: "neither a file nor a folder".into(),
+            });
         } else if ends(&READ) {
             listing.images.push(within);
         } else if ends(&FOREIGN) {
@@ -177,7 +184,7 @@ mod tests {
         };
         assert_eq!(
             said(&["a/1.png", "b/notes.txt"]),
-            "ROOT/b: a class folder without images (files named .jpg, .jpeg, .jpe, .png)"
+            "ROOT/b: a class folder without images (files named .jpg, .jpeg, .jpe, .jfif, .png)"
         );
         assert_eq!(
             said(&["a/1.png", "a/2.WebP"]),

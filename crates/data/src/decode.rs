@@ -2,10 +2,12 @@
 //!
 //! Grey values are repeated, CMYK and YCCK are taken as Adobe writes them (inverted), alpha is dropped, 16-bit samples give
 //! their upper byte; orientation (EXIF), gamma and colour profiles are not heeded, as in torchvision. In two points this is not
-//! Pillow: 16-bit grey, which Pillow clips to white, and JPEG streams with broken codes, which Pillow fills with grey.
+//! Pillow: 16-bit grey, which Pillow clips to white, and JPEG streams with broken codes, which Pillow fills with grey, or with stray
+//! bytes between their parts, which Pillow passes over: both are errors.
 
 use std::io::Cursor;
 use std::panic::catch_unwind;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use png::{ColorType, Transformations};
 use zune_jpeg::JpegDecoder;
@@ -17,6 +19,8 @@ use crate::source::Image;
 
 /// Pixels above which an image is taken for a fault: Pillow's limit, too.
 const MOST: usize = 178_956_970;
+/// Pixels above which an image is decoded alone.
+const GIANT: usize = 1 << 25;
 /// Pixels of a side above which it is.
 const LONGEST: usize = 1 << 16;
 
@@ -68,13 +72,39 @@ fn jpeg(bytes: &[u8]) -> Result<Image, String> {
     decoder.decode_headers().map_err(fault)?;
     let (width, height) = decoder.dimensions().unwrap_or_default();
     sound(width, height)?;
-    // The decoder would not miss the end of the last row. Within a scan no other FF is followed by D9, and scans of
-    // thumbnails in the header come before the last one begins.
-    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
-    if last(0xd9) < last(0xda) {
+    // The decoder would not miss the end of the last row.
+    if !ends(bytes) {
         return Err("truncated JPEG: it has no end".into());
     }
-    planes(&decoder.decode().map_err(fault)?, width, height, 3)
+    let _alone = alone(width, height);
+    let pixels = decoder.decode().map_err(fault)?;
+    drop(decoder);
+    planes(&pixels, width, height, 3)
+}
+
+/// Does the image of a JPEG file end? What follows its end does not count, nor do thumbnails within its header.
+fn ends(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some(&[byte, marker]) = bytes.get(at..at + 2) {
+        at += match (byte, marker) {
+            (0xff, 0xd9) => return true,
+            // Stuffed bytes, restarts, a start: markers without a length.
+            (0xff, 0x00 | 0x01 | 0xd0..=0xd8) => 2,
+            (0xff, 0xff) => 1,
+            (0xff, _) => match bytes.get(at + 2..at + 4) {
+                Some(&[high, low]) => 2 + usize::from(u16::from_be_bytes([high, low])).max(2),
+                _ => return false,
+            },
+            _ => 1,
+        };
+    }
+    false
+}
+
+/// Lets the decoding of giants through one by one: each thread with one of its own would fill the memory.
+fn alone(width: usize, height: usize) -> Option<MutexGuard<'static, ()>> {
+    static GIANTS: Mutex<()> = Mutex::new(());
+    (width * height > GIANT).then(|| GIANTS.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn png(bytes: &[u8]) -> Result<Image, String> {
@@ -84,6 +114,7 @@ fn png(bytes: &[u8]) -> Result<Image, String> {
     let (width, height) = decoder.read_header_info().map_err(fault)?.size();
     let (width, height) = (width as usize, height as usize);
     sound(width, height)?;
+    let _alone = alone(width, height);
     let mut reader = decoder.read_info().map_err(fault)?;
     let mut pixels = vec![0; reader.output_buffer_size().unwrap_or(0)];
     let frame = reader.next_frame(&mut pixels).map_err(fault)?;

@@ -11,9 +11,15 @@ pub struct Fit {
     size: usize,
 }
 
+/// Pixels of a side above which a size is taken for a fault.
+const LONGEST: usize = 1 << 16;
+
 impl Fit {
     /// Shorter side after resizing, side of the square, in pixels. The error says why these do not go together.
     pub fn new(resize: usize, size: usize) -> Result<Self, String> {
+        if resize > LONGEST {
+            return Err(format!("`resize` is {resize}, expected at most {LONGEST}"));
+        }
         match resize >= size && size > 0 {
             true => Ok(Self { resize, size }),
             false => {

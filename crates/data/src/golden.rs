@@ -34,8 +34,17 @@ fn png_files_give_the_bits_of_pillow() {
 fn jpeg_files_give_what_pillow_gives_within_rounding() {
     for name in ["halved", "wide", "full", "progressive", "restarts", "grey", "cmyk", "ycck", "turned"] {
         let (most, mean) = differences(&image(&format!("{name}.jpg")), &image(&format!("{name}.rgb.png")));
-        assert!(most <= 4 && mean < 0.5, "{name}: {most} {mean}");
+        assert!(most <= 3 && mean < 0.4, "{name}: {most} {mean}");
     }
+}
+
+/// Cameras put films and what not behind a photo.
+#[test]
+fn what_follows_the_end_of_a_jpeg_file_does_not_count() {
+    let bytes = bytes("halved.jpg");
+    let more = [&bytes[..], b"xx\xff\xdaxx\xff\xd9 \xff\xda"].concat();
+    assert!(decode(&more).unwrap() == decode(&bytes).unwrap());
+    assert_eq!(decode(&bytes[..bytes.len() - 2]).unwrap_err(), "truncated JPEG: it has no end");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use candle_core::{Error, Result};
+
 use crate::kernel::{Addend, Real};
 use crate::schedule::Access;
 
@@ -89,25 +91,26 @@ impl Layout {
         memory: &'m mut [T],
         access: Access,
         n: usize,
-    ) -> (&'m [T], Addend<'m, T>, &'m mut [T]) {
+    ) -> Result<(&'m [T], Addend<'m, T>, &'m mut [T])> {
         let src = access.src.map_or(0..0, |src| self.range(src, n));
         let dst = access.dst.map_or(0..0, |dst| self.range(dst, n));
         let add = access.add.map(|add| self.range(add, n)).filter(|add| *add != dst);
-        let apart = "a layout keeps what an instruction reads and writes apart";
-        match add {
+        // A layout keeps what an instruction reads and writes apart.
+        let apart = |_| Error::Msg("a layout that lets an instruction write what it reads".into());
+        Ok(match add {
             None => {
-                let [src, dst] = memory.get_disjoint_mut([src, dst]).expect(apart);
+                let [src, dst] = memory.get_disjoint_mut([src, dst]).map_err(apart)?;
                 (src, if access.add.is_some() { Addend::Output } else { Addend::None }, dst)
             }
             Some(add) if add == src => {
-                let [src, dst] = memory.get_disjoint_mut([src, dst]).expect(apart);
+                let [src, dst] = memory.get_disjoint_mut([src, dst]).map_err(apart)?;
                 let src = &*src;
                 (src, Addend::Value(src), dst)
             }
             Some(add) => {
-                let [src, add, dst] = memory.get_disjoint_mut([src, add, dst]).expect(apart);
+                let [src, add, dst] = memory.get_disjoint_mut([src, add, dst]).map_err(apart)?;
                 (src, Addend::Value(add), dst)
             }
-        }
+        })
     }
 }

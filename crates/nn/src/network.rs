@@ -77,6 +77,11 @@ pub struct Node {
     pub shape: [usize; 3],
 }
 
+/// The product, if it can be counted.
+fn product(sizes: &[usize]) -> Option<usize> {
+    sizes.iter().try_fold(1usize, |product, size| product.checked_mul(*size))
+}
+
 /// Options of [`Network::conv`].
 #[derive(Debug, Clone, Copy)]
 pub struct Conv2d {
@@ -148,13 +153,18 @@ impl Network {
 
     /// Refuses a convolution that no memory holds: sizes come from configurations.
     fn affordable(&self, name: &str, x: NodeId, shape: &kernel::Conv) -> Result<()> {
-        let product =
-            |sizes: &[usize]| sizes.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
         let weights = product(&[shape.channels, shape.kernel[0], shape.kernel[1], shape.input[0]]);
-        let [channels, h, w] = shape.output();
-        let outputs = product(&[channels, h, w]);
-        if [weights, outputs].iter().any(|n| n.is_none_or(|n| n > LARGEST)) {
-            return Err(self.misfit(name, x, format!("more than {LARGEST} weights or outputs")));
+        if weights.is_none_or(|n| n > LARGEST) {
+            return Err(self.misfit(name, x, format!("more than {LARGEST} weights")));
+        }
+        self.holds(name, x, shape.output())
+    }
+
+    /// Refuses a value that no memory holds.
+    fn holds(&self, name: &str, x: NodeId, [channels, h, w]: [usize; 3]) -> Result<()> {
+        let stored = channels.checked_next_multiple_of(kernel::vector::PANEL);
+        if stored.and_then(|stored| product(&[stored, h, w])).is_none_or(|n| n > LARGEST) {
+            return Err(self.misfit(name, x, format!("more than {LARGEST} outputs")));
         }
         Ok(())
     }
@@ -304,18 +314,17 @@ impl Network {
             let why = format!("another value is {}", dims(self.shape(*other)));
             return Err(self.misfit("concat", *first, why));
         }
-        let channels = values.iter().map(|id| self.shape(*id)[0]).sum();
+        let channels = values.iter().map(|id| self.shape(*id)[0]).fold(0, usize::saturating_add);
+        self.holds("concat", *first, [channels, h, w])?;
         Ok(self.push(Layer::Concat, values, [channels, h, w]))
     }
 
     /// The channels of `x` with channels of zeros before and after them.
     pub fn pad_channels(&mut self, x: NodeId, before: usize, after: usize) -> Result<NodeId> {
         let [c, h, w] = self.shape(x);
-        let padded = [before, after].into_iter().try_fold(c, usize::checked_add);
-        match padded.filter(|padded| *padded <= LARGEST) {
-            Some(padded) => Ok(self.push(Layer::PadChannels { before, after }, &[x], [padded, h, w])),
-            None => Err(self.misfit("pad_channels", x, format!("more than {LARGEST} channels"))),
-        }
+        let padded = c.saturating_add(before).saturating_add(after);
+        self.holds("pad_channels", x, [padded, h, w])?;
+        Ok(self.push(Layer::PadChannels { before, after }, &[x], [padded, h, w]))
     }
 
     /// Mean over height and width.

@@ -145,7 +145,7 @@ impl Schedule {
     ) -> candle_core::Result<Vec<T>> {
         for (i, step) in self.plan.steps.iter().enumerate() {
             let access = Access::of(step);
-            let (src, addend, out) = self.forward.slices(values, access, n);
+            let (src, addend, out) = self.forward.slices(values, access, n)?;
             let size = out.len();
             let bits = self.signs[step.output].map(|at| at * n..at * n + size / 8);
             let bytes = self.winners[i].map(|at| at * n..at * n + size);
@@ -184,7 +184,7 @@ impl Schedule {
         }
         let mut reached = false;
         for back in &self.back {
-            let (src, addend, out) = self.backward.slices(memory, back.access, n);
+            let (src, addend, out) = self.backward.slices(memory, back.access, n)?;
             let open = back.open.and_then(|value| {
                 let at = self.signs[value]?;
                 Some(&tape[at * n..at * n + len(self.plan.shapes[value]) * n / 8])

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
 /// Bytes of a cache line, and of the widest register.
-const LINE: usize = 64;
+pub(super) const LINE: usize = 64;
 
 /// What buffers are made of: numbers, and the bytes of tapes.
 pub trait Element: Copy + Debug + Default + 'static {
@@ -46,7 +46,7 @@ impl<T: Element> Buffer<T> {
         let old = best.map(|(i, _)| i).map(|i| pool.swap_remove(i));
         drop(pool);
         let data = old.unwrap_or_else(|| vec![T::default(); room]);
-        // An offset that cannot be told (under Miri) costs speed, and nothing else.
+        // An offset that cannot be told (under Miri) leaves it unaligned.
         let start = data.as_ptr().align_offset(LINE).min(line);
         Self { data, start, len }
     }

@@ -2,7 +2,7 @@
 //!
 //! Every output element is one chain of operations in an order that depends on the layer alone: not on the batch, nor on
 //! the threads. A sample therefore gets the same bits in any batch, which the attacks rely on when they drop the samples
-//! that are already broken. Weight gradients are summed over fixed groups of rows for the same reason.
+//! that are already broken. Weight gradients are summed over groups of rows that layer and batch size alone give, not the threads.
 
 // Bodies must be inlined into the functions that are compiled for a processor's registers.
 #![allow(clippy::inline_always)]

@@ -171,29 +171,60 @@ fn groups_read_their_own_part_alone() {
 #[test]
 #[cfg(not(miri))]
 fn large_filters_and_large_images_are_no_different() {
-    check(conv([128, 4, 4], 160, [3, 3], 1, 1), 9, Numerics::Fast);
-    check(conv([128, 8, 8], 176, [3, 3], 2, 1), 3, Numerics::Fast);
+    const { assert!(36 * 208 * 224 * size_of::<f64>() > winograd::LARGE) }
+    check(conv([208, 4, 4], 224, [3, 3], 1, 1), 9, Numerics::Fast);
+    check(conv([208, 8, 8], 224, [3, 3], 2, 1), 3, Numerics::Fast);
     check(conv([16, 70, 90], 16, [3, 3], 1, 1), 1, Numerics::Fast);
-    check(conv([16, 70, 90], 16, [3, 3], 2, 1), 1, Numerics::Exact);
+    // Blocks that begin and end within samples.
+    check(conv([16, 70, 90], 16, [3, 3], 2, 1), 3, Numerics::Exact);
+}
+
+/// Filters that are written past the caches, in single precision.
+#[test]
+#[cfg(not(miri))]
+fn streamed_filters_are_no_different() {
+    const { assert!(36 * 256 * 256 * size_of::<f32>() > winograd::STREAMED) }
+    let shape = conv([256, 4, 4], 256, [3, 3], 1, 1);
+    let single = |n: usize, seed: u64| -> Vec<f32> { numbers(n, seed).iter().map(|v| *v as f32).collect() };
+    let (x, weight) = (single(3 * 16 * 256, 1), single(256 * shape.fan_in(), 2));
+    let run = |numerics: Numerics| {
+        let (mut y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        ConvForward::pack(&shape, numerics, &weight, None, None).run(&x, Finish::plain(&mut y));
+        ConvBackward::pack(&shape, numerics, &weight, None).run(&x, Finish::plain(&mut dx));
+        [y, dx]
+    };
+    for (fast, exact) in run(Numerics::Fast).iter().flatten().zip(run(Numerics::Exact).iter().flatten()) {
+        // Sums of 2,304 products of numbers up to 1.
+        assert!((fast - exact).abs() < 1e-3, "{fast} for {exact}");
+    }
 }
 
 /// The same bits for a sample alone and in a batch.
 #[test]
 #[cfg(not(miri))]
 fn a_sample_has_the_same_bits_in_any_batch() {
-    for shape in [
-        conv([24, 12, 10], 40, [3, 3], 1, 1),
-        conv([160, 4, 4], 160, [3, 3], 1, 1),
-        conv([24, 12, 10], 40, [3, 3], 2, 1),
-        conv([24, 12, 10], 40, [1, 1], 2, 0),
+    for (shape, numerics) in [
+        (conv([24, 12, 10], 40, [3, 3], 1, 1), Numerics::Fast),
+        (conv([160, 4, 4], 160, [3, 3], 1, 1), Numerics::Fast),
+        // Streamed, and gone through by all threads together.
+        (conv([256, 4, 4], 256, [3, 3], 1, 1), Numerics::Fast),
+        (conv([304, 4, 4], 304, [3, 3], 1, 1), Numerics::Fast),
+        (conv([24, 12, 10], 40, [3, 3], 2, 1), Numerics::Fast),
+        (conv([24, 12, 10], 40, [3, 3], 1, 1), Numerics::Exact),
+        (conv([24, 12, 10], 40, [1, 1], 2, 0), Numerics::Fast),
+        // Lines, patches of their own, a linear layer, pixels.
+        (conv([24, 12, 10], 40, [5, 5], 1, 2), Numerics::Fast),
+        (conv([24, 12, 10], 40, [1, 1], 1, 0), Numerics::Fast),
+        (conv([24, 3, 3], 10, [3, 3], 1, 0), Numerics::Fast),
+        (Conv { pixels: true, ..conv([3, 24, 22], 16, [7, 7], 2, 3) }, Numerics::Fast),
     ] {
         let x: Vec<f32> = numbers(13 * 12 * 16 * 160, 8).iter().map(|v| *v as f32).collect();
         let weight: Vec<f32> =
             numbers(shape.channels * shape.fan_in(), 9).iter().map(|v| *v as f32).collect();
-        let forward = ConvForward::pack(&shape, Numerics::Fast, &weight, None, None);
-        let backward = ConvBackward::pack(&shape, Numerics::Fast, &weight, None);
-        let size = |[c, h, w]: [usize; 3]| stored(c) * h * w;
-        let (input, output) = (size(shape.input), size(shape.output()));
+        let forward = ConvForward::pack(&shape, numerics, &weight, None, None);
+        let backward = ConvBackward::pack(&shape, numerics, &weight, None);
+        let winograd::Shapes { input, output } = shape.shapes();
+        let [input, output] = [input, output].map(|shape| shape.iter().product::<usize>());
         let n = x.len() / input.max(output);
         let (mut ys, mut dxs) = (vec![0.0; n * output], vec![0.0; n * input]);
         forward.run(&x[..n * input], Finish::plain(&mut ys));

@@ -2,14 +2,14 @@
 
 use rayon::prelude::*;
 
-use super::super::buffer::across;
+use super::super::buffer::{LINE, across};
 use super::super::vector::{Kernel, PANEL, Row, Vector, dispatch};
 use super::super::{Buffer, Real};
 use super::Kind;
 use super::tiling::{Down, FILTERS, Same, Tiling, Up};
 
 /// Bytes of filters above which they are written past the caches, where they would not stay.
-const STREAMED: usize = 8 << 20;
+pub(in super::super) const STREAMED: usize = 8 << 20;
 
 /// Transformed filters, `[36][n / 16][c][16]` for `c` stored input and `n` stored output channels.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ impl<T: Real> Filters<T> {
         let [out, into] = weight.channels.map(|c| c.next_multiple_of(PANEL));
         let (c, n) = if gradient { (out, into) } else { (into, out) };
         let mut data = Buffer::take(FILTERS * FILTERS * c * n);
-        let streams = data.len() * size_of::<T>() > STREAMED;
+        let aligned = (data.as_ptr() as usize).is_multiple_of(LINE);
+        let streams = aligned && data.len() * size_of::<T>() > STREAMED;
         let panels = across(&mut data, c * n, c * PANEL);
         panels.into_par_iter().enumerate().for_each(|(panel, planes)| {
             dispatch(Pack { kind, weight, gradient, panel, planes, streams });

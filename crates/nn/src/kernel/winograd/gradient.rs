@@ -10,8 +10,8 @@ use super::rows::{Layout, input_row};
 use super::tiling::{Down, FILTERS, Same, Tiling, taps};
 use super::{Kind, Shapes, zero_row};
 
-/// Bytes of scratch memory of the tiles that are transformed together: part of the result's definition, like every order of
-/// summation.
+/// Bytes of scratch memory of the tiles that are transformed together: with the batch size, part of the result's definition, like
+/// every order of summation.
 const BLOCK: usize = 2 << 20;
 /// Tiles that are transformed together at least: their sums go through [`taps`], which must not cost more than they do.
 const TILES: usize = 64;

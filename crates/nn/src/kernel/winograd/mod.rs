@@ -20,6 +20,8 @@ use super::gemm::{Product, Rows};
 use super::vector::{Kernel, PANEL, Vector, dispatch};
 use super::{Buffer, Finish, Real};
 
+#[cfg(test)]
+pub(super) use filters::STREAMED;
 pub(super) use filters::{Filters, Weight};
 pub(super) use gradient::weight_gradient;
 
@@ -60,7 +62,7 @@ const BLOCK: usize = 384 << 10;
 /// Tiles of a task at least, so that it does not read its filters too often.
 const TILES: usize = 6;
 /// Bytes of filters above which all tasks go through them together.
-const LARGE: usize = 12 << 20;
+pub(super) const LARGE: usize = 12 << 20;
 /// Bytes of scratch memory of tiles that all tasks share.
 const SHARED: usize = 12 << 20;
 
