@@ -11,27 +11,33 @@ use crate::storage::{slice, with};
 const CHUNK: usize = 1 << 12;
 
 /// Cross-entropy of each row of logits `[n, classes]` with its label, `[n]` of `u32`; `[n]`. Exponentials are taken in double
-/// precision on a CPU.
+/// precision on a CPU. A label that is no class is an error.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let (n, classes) = logits.dims2()?;
-    if !logits.device().is_cpu() {
-        let largest = logits.max_keepdim(D::Minus1)?;
-        let shifted = logits.broadcast_sub(&largest)?;
-        let sums = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
-        let taken = shifted.gather(&labels.unsqueeze(1)?, 1)?;
-        return Ok((sums - taken)?.squeeze(1)?);
-    }
-    let labels: Vec<u32> = labels.to_vec1()?;
-    if labels.len() != n || labels.iter().any(|label| *label as usize >= classes) {
+    let known: Vec<u32> = labels.to_vec1()?;
+    if known.len() != n || classes == 0 || known.iter().any(|label| *label as usize >= classes) {
         return Err(
-            candle_core::Error::Msg(format!("labels {labels:?} for {n} rows of {classes} logits")).into()
+            candle_core::Error::Msg(format!("labels {known:?} for {n} rows of {classes} logits")).into()
         );
     }
-    let logits = logits.contiguous()?;
+    if !logits.device().is_cpu() {
+        return Ok(portable(logits, labels)?);
+    }
+    let (logits, labels) = (logits.contiguous()?, known);
     Ok(match logits.dtype() {
         DType::F64 => logits.apply_op1(CrossEntropy::<f64> { labels, real: std::marker::PhantomData })?,
         _ => logits.apply_op1(CrossEntropy::<f32> { labels, real: std::marker::PhantomData })?,
     })
+}
+
+/// Cross-entropy in candle's operations, for devices that our kernels do not know.
+fn portable(logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
+    // What is taken from all logits alike has no gradient.
+    let largest = logits.max_keepdim(D::Minus1)?.detach();
+    let shifted = logits.broadcast_sub(&largest)?;
+    let sums = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
+    let taken = shifted.gather(&labels.unsqueeze(1)?, 1)?;
+    (sums - taken)?.squeeze(1)
 }
 
 struct CrossEntropy<T> {
@@ -56,7 +62,7 @@ impl<T: Real> CustomOp1 for CrossEntropy<T> {
         let losses: Vec<T> = rows
             .map(|(row, label)| {
                 let (largest, sum) = sum_of_exponentials(row);
-                T::from_f64(sum.ln() + largest - row[*label as usize].to_f64())
+                T::from_f64(sum.ln() + (largest - row[*label as usize].to_f64()))
             })
             .collect();
         let n = losses.len();
@@ -97,7 +103,7 @@ pub fn step_within(
     let all = [pixels, direction, lengths, low, high];
     if all.iter().all(|t| t.device().is_cpu() && t.dtype() == DType::F32) {
         let same = [direction, low, high].iter().all(|t| t.dims() == pixels.dims());
-        if same && lengths.elem_count() == pixels.dim(0)? && pixels.elem_count() > 0 {
+        if same && pixels.elem_count() > 0 && lengths.dims() == [pixels.dim(0)?, 1, 1, 1] {
             return Ok(step::<f32>(pixels, direction, lengths, (low, high))?);
         }
     }
@@ -160,12 +166,37 @@ mod tests {
     }
 
     #[test]
+    fn our_kernel_and_candles_operations_agree_on_values_and_gradients() {
+        // Of equal logits each has its own gradient; and a row of large ones whose loss is tiny.
+        let logits = [[1.0, -2.0, 7.0], [0.5, 0.5, 0.5], [3.0, 3.0, -90.0], [1e6, 1e6 - 20.0, 0.0]];
+        let labels = Tensor::new(&[0u32, 2, 1, 0], &Device::Cpu).unwrap();
+        let weights = Tensor::new(&[1.0, 2.0, -1.0, 0.5], &Device::Cpu).unwrap();
+        let run = |loss: &dyn Fn(&Tensor) -> Tensor| {
+            let var = candle_core::Var::new(&logits, &Device::Cpu).unwrap();
+            let losses = loss(&var);
+            let weighted = (&losses * &weights).unwrap();
+            let gradients = weighted.sum_all().unwrap().backward().unwrap();
+            let gradient = gradients.get(&var).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            [losses.to_vec1::<f64>().unwrap(), gradient].concat()
+        };
+        let ours = run(&|logits| cross_entropy(logits, &labels).unwrap());
+        let candles = run(&|logits| portable(logits, &labels).unwrap());
+        assert_eq!(ours.len(), 4 + 12);
+        for (ours, candles) in ours.iter().zip(&candles) {
+            assert!((ours - candles).abs() < 1e-12, "{ours} or {candles}");
+        }
+        assert!(ours[3] > 2e-9 && (ours[3] - (-20f64).exp()).abs() < 1e-15, "{}", ours[3]);
+    }
+
+    #[test]
     fn a_nan_among_the_logits_is_a_nan_and_a_label_that_is_none_an_error() {
         let logits = Tensor::new(&[[1f32, f32::NAN], [0.0, 1.0]], &Device::Cpu).unwrap();
         let labels = |labels: [u32; 2]| Tensor::new(&labels, &Device::Cpu).unwrap();
         let losses = cross_entropy(&logits, &labels([0, 1])).unwrap().to_vec1::<f32>().unwrap();
         assert!(losses[0].is_nan() && losses[1].is_finite());
         assert!(cross_entropy(&logits, &labels([0, 2])).is_err());
+        let nothing = Tensor::zeros((2, 0), DType::F32, &Device::Cpu).unwrap();
+        assert!(cross_entropy(&nothing, &labels([0, 0])).is_err());
     }
 
     #[test]
@@ -184,5 +215,8 @@ mod tests {
         let bits = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(bits(&once), bits(&many));
         assert!(bits(&once) != bits(&moved) && bits(&once) != bits(&low));
+        // Lengths of another shape go by candle's rules: here one a column of 7.
+        let columns = Tensor::new(&[0.3f32, 0.01], &Device::Cpu).unwrap().reshape((1, 1, 1, 2)).unwrap();
+        assert!(step_within(&pixels, &direction, &columns, (&low, &high)).is_err());
     }
 }
