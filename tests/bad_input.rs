@@ -7,7 +7,7 @@ use expect_test::{Expect, expect};
 use crate::support::{STRIPES, fails, playground, stderr, stdout, succeed, temper};
 
 /// Checks a pipeline made of [`STRIPES`] with one line changed.
-fn bad(from: &str, to: &str, expected: &Expect) {
+pub(crate) fn bad(from: &str, to: &str, expected: &Expect) {
     assert!(STRIPES.contains(from), "{from}");
     let folder = playground(&STRIPES.replacen(from, to, 1));
     let said = ["check", "run"].map(|command| {

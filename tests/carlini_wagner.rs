@@ -162,6 +162,36 @@ fn confidence_asks_for_a_margin_and_a_target_for_its_class() {
 }
 
 #[test]
+fn predicted_labels_lead_a_natural_error_away_from_what_the_network_sees() {
+    let classifier = small_network(DType::F32);
+    let batch = small_batch(&classifier, 6);
+    let clean = Frozen::new(&classifier).unwrap().logits(&batch.pixels).unwrap();
+    let clean = clean.argmax(1).unwrap().to_vec1::<u32>().unwrap();
+    for text in [L2, LINF, BALL] {
+        let text = text.replace("300", "60");
+        let run = |labels: &str| find(&classifier, &batch, 0.3, &format!("{text}, labels = \"{labels}\""));
+        let ((own, _), (predicted, seen)) = (run("true"), run("predicted"));
+        let far = |got: &Perturbed, i: usize| {
+            let (new, old) = (got.pixels.get(i).unwrap(), batch.pixels.get(i).unwrap());
+            numbers(&(new - old).unwrap()).iter().fold(0.0, |far: f64, d| far.max(d.abs()))
+        };
+        for i in 0..5 {
+            let pixels = |got: &Perturbed| numbers(&got.pixels.get(i).unwrap());
+            assert!(pixels(&own) == pixels(&predicted), "{text}: sample {i}");
+        }
+        // The last one is labelled wrongly: nothing to do, or the way out of the class that the network sees.
+        assert!(far(&own, 5) < 1e-5, "{text}: a natural error moved by {}", far(&own, 5));
+        if let Some(distances) = predicted.distances.as_ref() {
+            // Led into its true class it is not broken, and its image is not believed.
+            let into_its_own = distances[5].is_infinite();
+            assert!(into_its_own || (seen[5] != clean[5] && distances[5] > 1e-3), "{text}: {distances:?}");
+        } else {
+            assert!(seen[5] != clean[5] && far(&predicted, 5) > 1e-3, "{text}: {seen:?}");
+        }
+    }
+}
+
+#[test]
 fn the_search_in_a_ball_refuses_l2() {
     let (classifier, image) = (halves([1.0; 4], 3.0, 0.0), one(&[0.5; 4], 0));
     let (frozen, passes) = (Frozen::new(&classifier).unwrap(), Passes::default());

@@ -3,17 +3,22 @@
 
 use candle_core::{Device, Tensor};
 use temper_core::nn::{Classifier, Frozen};
-use temper_core::{Attack, Ball, Batch, Chosen, Goal, Kind, Network, Norm, Passes, Rng, Victim, perturb};
+use temper_core::{
+    Attack, Ball, Batch, Chosen, Goal, Kind, Network, Norm, Passes, Rng, Rows, Target, Victim, perturb,
+};
 
 use crate::support::{self, affordable, attack};
 
 const D: usize = 64;
 const N: usize = 8;
+/// One under which some samples aim at class 0, and some do not.
+const SEED: u64 = 1;
 
-/// Logits `[-l, l, -1, -2]` with `l = mean(pixels) - 0.5`: class 1 above a mean of 0.5, class 0 below.
+/// Logits `[-l, l, 2 l - 1, 2 l - 2]` with `l = mean(pixels) - 0.5`: class 1 above a mean of 0.5, class 0 below. The last two never
+/// win, and who aims at them goes upwards, away from class 0.
 fn linear() -> Classifier {
     let row = |w: f32| vec![w / D as f32; D];
-    support::linear([1, 8, 8], &[row(-1.0), row(1.0), row(0.0), row(0.0)], &[0.5, -0.5, -1.0, -2.0])
+    support::linear([1, 8, 8], &[row(-1.0), row(1.0), row(2.0), row(2.0)], &[0.5, -0.5, -2.0, -3.0])
 }
 
 /// Images a little above a mean of 0.5, and each one's l-inf distance to the boundary.
@@ -32,8 +37,8 @@ fn images() -> (Batch, Vec<f64>) {
     (Batch { pixels, labels: Tensor::from_vec(vec![1u32; N], N, &Device::Cpu).unwrap(), ids }, distances)
 }
 
-/// How many samples fall when each radius is `factor` times the least one.
-fn fallen(attack: &Chosen<dyn Attack>, norm: Norm, factor: f64, goal: Goal) -> usize {
+/// Which samples fall when each radius is `factor` times the least one.
+fn fallen(attack: &Chosen<dyn Attack>, norm: Norm, factor: f64, goal: Goal) -> Vec<bool> {
     let (classifier, (batch, distances)) = (linear(), images());
     let (frozen, passes) = (Frozen::new(&classifier).unwrap(), Passes::default());
     let victim = Victim::new(Network::Frozen(&frozen), &batch, goal, &passes).unwrap();
@@ -41,7 +46,7 @@ fn fallen(attack: &Chosen<dyn Attack>, norm: Norm, factor: f64, goal: Goal) -> u
     let unit = if norm == Norm::L2 { (D as f64).sqrt() } else { 1.0 };
     let radii: Vec<f64> = distances.iter().map(|d| d * unit * factor).collect();
     let ball = Ball::new(&batch.pixels, &radii, norm, &batch.ids).unwrap();
-    let perturbed = perturb(attack, &victim, &ball, &Rng::new(0, "attack")).unwrap();
+    let perturbed = perturb(attack, &victim, &ball, &Rng::new(SEED, "attack")).unwrap();
     if let (Some(found), Some(own)) = (&perturbed.distances, attack.minimal()) {
         let unit = if own == Norm::L2 { (D as f64).sqrt() } else { 1.0 };
         for (found, least) in found.iter().zip(&distances) {
@@ -53,7 +58,17 @@ fn fallen(attack: &Chosen<dyn Attack>, norm: Norm, factor: f64, goal: Goal) -> u
             );
         }
     }
-    victim.broken(&perturbed.pixels).unwrap().iter().filter(|b| **b).count()
+    victim.broken(&perturbed.pixels).unwrap()
+}
+
+/// Which samples draw class 0 as their random target.
+fn aimed_at_the_other_class() -> Vec<bool> {
+    let (classifier, (batch, _)) = (linear(), images());
+    let (frozen, passes) = (Frozen::new(&classifier).unwrap(), Passes::default());
+    let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
+    let targets = Target::Random.choose(&victim, &Rng::new(SEED, "attack")).unwrap().unwrap();
+    let rows = Rows { labels: victim.labels().clone(), positions: victim.positions().clone() };
+    targets.of(&rows).unwrap().to_vec1::<u32>().unwrap().iter().map(|target| *target == 0).collect()
 }
 
 #[test]
@@ -72,21 +87,23 @@ fn attacks_reach_the_optimum_and_not_more() {
         (attack("deepfool = { norm = \"linf\", overshoot_on = \"step\", margin = 0.0 }"), Norm::L2),
         (attack("deepfool = { candidates = 1, labels = \"predicted\" }"), Norm::L2),
         (attack("cw-ball = { labels = \"predicted\" }"), Norm::Linf),
-        // In a network of four classes whose last two never win, only an attack on class 0 can succeed.
         (attack("pgd = { steps = 40, restarts = 8, target = \"random\" }"), Norm::Linf),
+        (attack("pgd = { steps = 40, target = \"random\", judge = \"final\" }"), Norm::Linf),
+        (attack("mi-fgsm = { travel = 2.0, target = \"random\" }"), Norm::L2),
+        (attack("cw-ball = { target = \"random\" }"), Norm::Linf),
     ];
     let defaults = <dyn Attack>::plugins().into_iter().map(|p| (affordable(p.name), Norm::Linf));
+    let aimed = aimed_at_the_other_class();
+    assert!(aimed.contains(&true) && aimed.contains(&false), "{aimed:?}");
     for (attack, norm) in defaults.chain(tuned) {
+        let targeted = attack.params().get("target").and_then(toml::Value::as_str) == Some("random");
+        // Only an attack on class 0 can succeed.
+        let within_reach = if targeted { aimed.clone() } else { vec![true; N] };
+        let spare = if attack.minimal().is_some() { 1.25 } else { 1.02 };
         for goal in [Goal::Mistake, Goal::Loss] {
-            assert_eq!(fallen(&attack, norm, 0.98, goal), 0, "{attack:?} {norm} {goal:?} below the optimum");
-            if attack.params().get("target").and_then(toml::Value::as_str) != Some("random") {
-                let spare = if attack.minimal().is_some() { 1.25 } else { 1.02 };
-                assert_eq!(
-                    fallen(&attack, norm, spare, goal),
-                    N,
-                    "{attack:?} {norm} {goal:?} above the optimum"
-                );
-            }
+            let fallen = |factor| fallen(&attack, norm, factor, goal);
+            assert_eq!(fallen(0.98), [false; N], "{attack:?} {norm} {goal:?} below the optimum");
+            assert_eq!(fallen(spare), within_reach, "{attack:?} {norm} {goal:?} above the optimum");
         }
     }
 }

@@ -1,12 +1,15 @@
 //! What every registered attack must hold, on its raw output: the checks of core would hide a fault by an error.
 
 use candle_core::{DType, Tensor};
-use temper_core::nn::Frozen;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use temper_core::nn::{Classifier, Conv2d, Frozen, Network as Graph};
 use temper_core::{
-    Attack, Ball, Batch, Error, Goal, Kind, Network, Norm, Passes, Rng, TOLERANCE, Victim, perturb, summaries,
+    Attack, Ball, Batch, Chosen, Error, Goal, Kind, Network, Norm, Passes, Rng, TOLERANCE, Victim, perturb,
+    summaries,
 };
 
-use crate::support::{affordable, linear, numbers, small_batch, small_network};
+use crate::support::{affordable, attack, linear, numbers, small_batch, small_network};
 
 const N: usize = 7;
 
@@ -35,13 +38,28 @@ impl Bench {
     }
 }
 
-/// Calls `f` for every attack with its defaults (the costliest with fewer steps), both goals and each norm that it supports: at least one.
-fn each(f: impl Fn(&Bench, &str, &dyn Attack, Goal, &Ball)) {
-    let bench = Bench::new();
+/// Every registered attack with its defaults (the costliest with fewer steps).
+fn registered() -> Vec<Chosen<dyn Attack>> {
     let plugins = <dyn Attack>::plugins();
     assert!(plugins.len() >= 2, "the attacks are not linked in");
-    for plugin in plugins {
-        let attack = affordable(plugin.name);
+    plugins.iter().map(|plugin| affordable(plugin.name)).collect()
+}
+
+/// Calls `f` for every attack, some with a target too, both goals and each norm that it supports: at least one.
+fn each(f: impl Fn(&Bench, &str, &dyn Attack, Goal, &Ball)) {
+    let bench = Bench::new();
+    let targeted = [
+        "pgd = { target = \"random\", restarts = 2 }",
+        "mi-fgsm = { target = \"random\" }",
+        "cw-ball = { target = \"random\" }",
+    ];
+    for attack in registered().into_iter().chain(targeted.map(attack)) {
+        let target = attack.params().get("target").and_then(toml::Value::as_str);
+        let name = if target == Some("random") {
+            format!("targeted {}", attack.name())
+        } else {
+            attack.name().into()
+        };
         let mut supported = 0;
         // What ignores the ball does so whatever the norm and the goal: a test of its own.
         let goals =
@@ -54,13 +72,13 @@ fn each(f: impl Fn(&Bench, &str, &dyn Attack, Goal, &Ball)) {
             }
             supported += 1;
             for goal in goals {
-                f(&bench, &format!("{} {norm} {goal:?}", plugin.name), &*attack, *goal, &ball);
+                f(&bench, &format!("{name} {norm} {goal:?}"), &*attack, *goal, &ball);
             }
             if attack.minimal().is_some() {
                 break;
             }
         }
-        assert!(supported > 0, "{} supports no norm", plugin.name);
+        assert!(supported > 0, "{name} supports no norm");
     }
 }
 
@@ -94,6 +112,70 @@ fn conformance_results_lie_in_box_and_ball_of_each_samples_own_radius() {
             );
         }
     });
+}
+
+/// ART #507: rounding carried pixels further than eps, and who compares strictly counted the images as cheats.
+#[test]
+fn conformance_no_pixel_is_further_than_the_radius_in_single_precision() {
+    let bench = Bench::new();
+    let eight_bits = ((&bench.batch.pixels * 255.0).unwrap().round().unwrap() / 255.0).unwrap();
+    let bench = Bench { batch: Batch { pixels: eight_bits, ..bench.batch.clone() }, ..bench };
+    let eps = 8.0 / 255.0;
+    let ball = Ball::new(&bench.batch.pixels, &[eps; N], Norm::Linf, &bench.batch.ids).unwrap();
+    let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let old = flat(&bench.batch.pixels);
+    let unclamped = attack("pgd = { start = \"unclamped\", judge = \"final\" }");
+    for attack in registered().into_iter().chain([unclamped]) {
+        for goal in [Goal::Mistake, Goal::Loss] {
+            let got = perturb(&attack, &bench.victim(goal), &ball, &Rng::new(1, "attack")).unwrap();
+            let far =
+                flat(&got.pixels).iter().zip(&old).map(|(new, old)| (new - old).abs()).fold(0.0, f32::max);
+            assert!(far <= eps as f32, "{attack:?} {goal:?}: {far}");
+            // Where nothing comes near the edge, nothing is tested.
+            assert!(attack.minimal().is_some() || far > 0.9 * eps as f32, "{attack:?} {goal:?}: {far}");
+        }
+    }
+}
+
+/// Convolution and batch norm: under the statistics of the batch one sample's logits depend on its company.
+fn mixing_network() -> Classifier {
+    let mut graph = Graph::new([2, 8, 8]);
+    let conv = Conv2d { channels: 8, kernel: 3, stride: 2, padding: 1, bias: false };
+    let x = graph.conv(graph.input(), "conv1", conv).unwrap();
+    let x = graph.batch_norm(x, "bn1");
+    let x = graph.relu(x);
+    graph.linear(x, "fc1", 5).unwrap();
+    Classifier::random(graph, DType::F32, &mut ChaCha8Rng::seed_from_u64(4)).unwrap()
+}
+
+#[test]
+fn conformance_under_batch_statistics_attacks_refuse_or_give_an_image_for_every_sample() {
+    let (classifier, passes) = (mixing_network(), Passes::default());
+    let batch = small_batch(&classifier, N);
+    let mut refused = vec![];
+    for attack in registered() {
+        for goal in [Goal::Mistake, Goal::Loss] {
+            let victim = Victim::new(Network::BatchStatistics(&classifier), &batch, goal, &passes).unwrap();
+            let ball = Ball::new(&batch.pixels, &[0.1; N], Norm::Linf, &batch.ids).unwrap();
+            match perturb(&attack, &victim, &ball, &Rng::new(1, "attack")) {
+                Err(Error::Refused(why)) => {
+                    assert!(why.contains("attack_batch_norm = \"eval\""), "{}: {why}", attack.name());
+                    refused.push(attack.name());
+                }
+                got => {
+                    let pixels = got.unwrap().pixels;
+                    assert_eq!(pixels.dims(), batch.pixels.dims(), "{}", attack.name());
+                    assert!(numbers(&pixels).iter().all(|v| (0.0..=1.0).contains(v)), "{}", attack.name());
+                    let far = ball.distances(&pixels, Norm::Linf).unwrap();
+                    assert!(far.iter().all(|far| *far <= 0.1 + TOLERANCE), "{}: {far:?}", attack.name());
+                    // What counts as a mistake may be one where it stands.
+                    let moves = goal == Goal::Loss && attack.minimal().is_none();
+                    assert!(!moves || far.iter().all(|far| *far > 0.05), "{}: {far:?}", attack.name());
+                }
+            }
+        }
+    }
+    assert!(!refused.contains(&"pgd") && refused.contains(&"cw-ball"), "{refused:?}");
 }
 
 #[test]
@@ -179,17 +261,56 @@ fn conformance_without_a_gradient_nothing_breaks() {
     let bench = Bench { frozen: Frozen::new(&flat).unwrap(), ..Bench::new() };
     let labels = Tensor::zeros(N, DType::U32, &candle_core::Device::Cpu).unwrap();
     let bench = Bench { batch: Batch { labels, ..bench.batch.clone() }, ..bench };
-    for plugin in <dyn Attack>::plugins() {
-        let attack = affordable(plugin.name);
-        let ball = bench.ball(Norm::Linf, 0.1);
-        for goal in [Goal::Mistake, Goal::Loss] {
-            let got = perturb(&attack, &bench.victim(goal), &ball, &Rng::new(1, "attack")).unwrap();
-            assert!(numbers(&got.pixels).iter().all(|v| (0.0..=1.0).contains(v)), "{}", plugin.name);
+    let balls = [bench.ball(Norm::Linf, 0.1), bench.ball(Norm::L2, 0.8)];
+    for attack in registered() {
+        let (name, mut supported) = (attack.name(), 0);
+        for (ball, goal) in balls.iter().flat_map(|ball| [(ball, Goal::Mistake), (ball, Goal::Loss)]) {
+            let got = match perturb(&attack, &bench.victim(goal), ball, &Rng::new(1, "attack")) {
+                Err(Error::Refused(_)) => continue,
+                got => got.unwrap(),
+            };
+            supported += 1;
+            assert!(numbers(&got.pixels).iter().all(|v| (0.0..=1.0).contains(v)), "{name}");
             if let Some(distances) = got.distances {
-                assert!(distances.iter().all(|d| d.is_infinite()), "{}: {distances:?}", plugin.name);
+                assert!(distances.iter().all(|d| d.is_infinite()), "{name}: {distances:?}");
             }
         }
+        assert!(supported >= 2, "{name} supports no norm");
     }
+}
+
+/// Parameters that single precision cannot hold, or that ask for more tries than there are.
+#[test]
+fn conformance_extreme_parameters_give_numbers_and_an_end() {
+    let bench = Bench::new();
+    for (text, norm) in [
+        ("pgd = { step = 1e39 }", Norm::Linf),
+        ("pgd = { step = 1e39 }", Norm::L2),
+        ("pgd = { relative_step = 1e300, start = \"clean\" }", Norm::L2),
+        ("fgsm = { step = 1e300 }", Norm::L2),
+        ("mi-fgsm = { travel = 1e300 }", Norm::Linf),
+        ("deepfool = { overshoot = 1e300, margin = 1e300 }", Norm::L2),
+        ("deepfool = { overshoot = 1e300, overshoot_on = \"step\", norm = \"linf\" }", Norm::Linf),
+        ("cw-ball = { halvings = 1_000_000_000, doublings = 1_000_000_000, steps = 3 }", Norm::Linf),
+        ("cw-ball = { learning_rate = 1e300, steps = 3 }", Norm::Linf),
+        ("cw-l2 = { learning_rate = 1e300, initial_const = 1e300, steps = 9 }", Norm::L2),
+    ] {
+        for goal in [Goal::Mistake, Goal::Loss] {
+            let ball = bench.ball(norm, 0.5);
+            let got = perturb(&attack(text), &bench.victim(goal), &ball, &Rng::new(1, "attack")).unwrap();
+            assert!(numbers(&got.pixels).iter().all(|v| (0.0..=1.0).contains(v)), "{text} {norm}");
+            let far = ball.distances(&got.pixels, norm).unwrap();
+            // What minimum-norm attacks and `cw-ball` give is the clean image where nothing was found.
+            let moved = far.iter().any(|far| *far > 0.0);
+            assert!(
+                moved || attack(text).minimal().is_some() || text.starts_with("cw"),
+                "{text} {norm}: nothing moved"
+            );
+        }
+    }
+    let huge = Ball::new(&bench.batch.pixels, &[1e300; N], Norm::L2, &bench.batch.ids).unwrap();
+    let got = perturb(&attack("pgd = {}"), &bench.victim(Goal::Loss), &huge, &Rng::new(1, "attack")).unwrap();
+    assert!(numbers(&got.pixels).iter().all(|v| (0.0..=1.0).contains(v)));
 }
 
 #[test]
@@ -204,6 +325,14 @@ fn conformance_every_plugin_is_documented_and_its_defaults_are_sound() {
         let kebab = plugin.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         assert!(kebab, "{name}: not kebab-case");
         assert!(!plugin.doc.is_empty(), "{name}: no documentation");
+        // What is said of images within a radius comes from somewhere, and holds for some norms.
+        if ["attack", "loss", "epsilon"].contains(&plugin.kind) {
+            let doc = plugin.doc.concat();
+            assert!(
+                doc.contains("https://") && doc.contains("Norm"),
+                "{name}: no source, or no norms: {doc}"
+            );
+        }
         for param in plugin.params {
             assert!(!param.doc.is_empty(), "{name}.{}: no documentation", param.name);
         }

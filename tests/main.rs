@@ -1,6 +1,7 @@
 //! Tests of the whole: registries, golden values, the command line as a user types it. One binary.
 
 mod algorithm2;
+mod bad_attack;
 mod bad_input;
 mod carlini_wagner;
 mod catalogue;

@@ -158,6 +158,10 @@ fn random_targets_are_all_wrong_classes_evenly_and_a_samples_own() {
     let some: Vec<bool> = (0..400).map(|i| i % 3 == 0).collect();
     let part: Vec<u32> = targets.iter().zip(&some).filter(|(_, s)| **s).map(|(t, _)| *t).collect();
     assert_eq!(read(&victim.rows(&some).unwrap()), part);
+    // The network tells how many classes there are; only the least likely one must be looked for.
+    assert_eq!((passes.forwards(), victim.classes()), (0, 5));
+    Target::LeastLikely.choose(&victim, &Rng::new(3, "attack")).unwrap();
+    assert_eq!(passes.forwards(), 400);
 }
 
 #[test]

@@ -93,6 +93,7 @@ use temper_core::prelude::*;
 
 plugin! { Attack "NAME";
     /// Steepest ascent from the clean image, with a step that shrinks as one over the number of steps.
+    /// AUTHORS and YEAR, <https://arxiv.org/abs/NUMBER>. Norms: l-inf, l2.
     pub struct TYPE {
         /// Gradient steps.
         pub steps: NonZeroUsize = nonzero(10),

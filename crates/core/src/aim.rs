@@ -33,25 +33,24 @@ crate::options! {
         None = "none",
         /// One wrong class, drawn evenly for each sample: its loss is lowered.
         Random = "random",
-        /// The class that the network finds least likely for the clean image.
+        /// The class that the network finds least likely for the clean image, the true one left out.
         LeastLikely = "least-likely",
     }
 }
 
 impl Target {
     /// The class aimed at for each sample; `None` without a target. `Random` is (label + U{1..classes - 1}) mod classes,
-    /// drawn once for all restarts. Both targets cost a forward pass.
+    /// drawn once for all restarts. `LeastLikely` costs a forward pass.
     pub fn choose(self, victim: &Victim, rng: &Rng) -> Result<Option<Targets>> {
         if self == Self::None {
             return Ok(None);
         }
-        let logits = victim.logits(victim.pixels())?;
-        let classes = logits.dim(1)? as u32;
+        let (classes, device) = (victim.classes() as u32, victim.pixels().device());
         if classes < 2 {
             return Err(Error::refused("a targeted attack needs at least two classes"));
         }
         let targets = if self == Self::LeastLikely {
-            least_likely(&logits, victim)?
+            least_likely(&victim.logits(victim.pixels())?, victim)?
         } else {
             let draws = rng.named("target").uniform(victim.ids(), 1);
             // Uniform over the other classes: 1 to classes - 1 further on, around the end.
@@ -60,7 +59,7 @@ impl Target {
             let labels = victim.labels().to_vec1::<u32>()?;
             let targets: Vec<u32> =
                 labels.iter().zip(&draws).map(|(l, u)| (l + further(*u)) % classes).collect();
-            Tensor::from_vec(targets, victim.len(), logits.device())?
+            Tensor::from_vec(targets, victim.len(), device)?
         };
         // Scores know samples by their position in the original batch.
         let positions = victim.positions().to_vec1::<u32>()?;
@@ -69,7 +68,7 @@ impl Target {
         for (position, target) in positions.iter().zip(targets.to_vec1::<u32>()?) {
             all[*position as usize] = target;
         }
-        Ok(Some(Targets(Tensor::from_vec(all, size, logits.device())?)))
+        Ok(Some(Targets(Tensor::from_vec(all, size, device)?)))
     }
 }
 

@@ -15,6 +15,11 @@ pub trait Attack: Debug + Send + Sync {
         None
     }
 
+    /// What keeps it from ever working on radii in this norm, in words: found before any work is done.
+    fn problem(&self, _norm: Norm) -> Option<String> {
+        None
+    }
+
     /// Perturbed pixels `[n, c, h, w]`, one row per row of `victim`'s batch, inside `ball`. All randomness comes from
     /// `rng`, keyed by sample.
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor>;

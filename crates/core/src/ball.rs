@@ -3,11 +3,14 @@
 use candle_core::{DType, Tensor};
 use temper_data::Rng;
 
-use crate::rows::index_of;
+use crate::rows::{index_of, kept};
 use crate::{Norm, Pixels, Result};
 
 /// How far outside its ball rounding may carry an image, in pixel values of [0, 1].
 pub const TOLERANCE: f64 = 1e-6;
+
+/// A length beyond which no image of [0, 1] lies, and yet finite in half precision: longer ones are as good.
+const FAR: f64 = 1e4;
 
 /// Balls around the clean images of a batch, one radius a sample.
 #[derive(Debug, Clone)]
@@ -16,19 +19,31 @@ pub struct Ball {
     radii: Tensor,
     norm: Norm,
     ids: Vec<u64>,
-    /// The box that holds ball and [0, 1]; for l-inf it is the whole answer.
+    /// The box that holds the ball's part of [0, 1]; for l-inf it is the whole answer.
     low: Tensor,
     high: Tensor,
 }
 
 impl Ball {
-    /// Balls of `radii` `[n]` around `center` `[n, c, h, w]`; `ids` key the samples' random starts.
+    /// Balls of `radii` `[n]` around `center` `[n, c, h, w]`; `ids` key the samples' random starts. Of an l-inf ball's images
+    /// none is further than the radius as `center`'s precision subtracts: `x - center` itself rounds to no more.
     pub fn new(center: &Tensor, radii: &[f64], norm: Norm, ids: &[u64]) -> Result<Self> {
         let n = center.dim(0)?;
-        let radii = Tensor::from_vec(radii.to_vec(), n, center.device())?.to_dtype(center.dtype())?;
+        let radii: Vec<f64> = radii.iter().map(|radius| radius.min(FAR)).collect();
+        let radii = Tensor::from_vec(radii, n, center.device())?.to_dtype(center.dtype())?;
         let wide = column(&radii)?;
-        let low = center.broadcast_sub(&wide)?.clamp(0.0, 1.0)?;
-        let high = center.broadcast_add(&wide)?.clamp(0.0, 1.0)?;
+        let mut low = center.broadcast_sub(&wide)?.clamp(0.0, 1.0)?;
+        let mut high = center.broadcast_add(&wide)?.clamp(0.0, 1.0)?;
+        if norm == Norm::Linf {
+            // The sum was rounded, and so its difference to the centre may be more than the radius: such bounds are drawn in, not
+            // beyond the centre.
+            let ulp = last_place(center.dtype());
+            let drawn_in = |bound: &Tensor, inner: &Tensor| -> Result<Tensor> {
+                Ok((bound - center)?.abs()?.broadcast_gt(&wide)?.where_cond(inner, bound)?)
+            };
+            low = drawn_in(&low, &low.affine(1.0, ulp)?.minimum(center)?)?;
+            high = drawn_in(&high, &high.affine(1.0, -ulp)?.maximum(center)?)?;
+        }
         Ok(Self { center: center.clone(), radii, norm, ids: ids.to_vec(), low, high })
     }
 
@@ -106,9 +121,10 @@ impl Ball {
         self.norm.steepest(gradient)
     }
 
-    /// One step length a sample, `[n, 1, 1, 1]`: `fixed`, or `relative` times the radius where that is longer.
+    /// One step length a sample, `[n, 1, 1, 1]`: `fixed`, or `relative` times the radius where that is longer; at most 10,000,
+    /// which leads beyond any image and is yet finite in half precision.
     pub fn lengths(&self, fixed: Pixels, relative: f64) -> Result<Tensor> {
-        column(&(&self.radii * relative)?.maximum(fixed.get())?)
+        column(&(&self.radii * relative.min(FAR))?.maximum(fixed.get().min(FAR))?.minimum(FAR)?)
     }
 
     /// `pixels + lengths * direction`, projected.
@@ -132,7 +148,7 @@ impl Ball {
             center: pick(&self.center)?,
             radii: pick(&self.radii)?,
             norm: self.norm,
-            ids: self.ids.iter().zip(mask).filter(|(_, keep)| **keep).map(|(id, _)| *id).collect(),
+            ids: kept(&self.ids, mask),
             low: pick(&self.low)?,
             high: pick(&self.high)?,
         })
@@ -168,6 +184,16 @@ pub fn scaled(gradient: &Tensor) -> Result<Tensor> {
     let largest = column(&norms(gradient, Norm::Linf)?.maximum(f64::from(f32::MIN_POSITIVE))?)?;
     let direction = gradient.broadcast_div(&largest)?;
     Ok(direction.eq(&direction)?.where_cond(&direction, &direction.zeros_like()?)?)
+}
+
+/// A unit in the last place of numbers from 0.5 to 1: of smaller ones, several.
+fn last_place(dtype: DType) -> f64 {
+    match dtype {
+        DType::F64 => f64::EPSILON / 2.0,
+        DType::F16 => f64::powi(2.0, -11),
+        DType::BF16 => f64::powi(2.0, -8),
+        _ => f64::from(f32::EPSILON) / 2.0,
+    }
 }
 
 fn unit(direction: &Tensor) -> Result<Tensor> {

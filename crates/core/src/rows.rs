@@ -12,6 +12,11 @@ pub fn select(rows: &Tensor, mask: &[bool]) -> Result<Tensor> {
     }
 }
 
+/// Those of `values`, one a sample, that `mask` names, in order.
+pub fn kept<T: Copy>(values: &[T], mask: &[bool]) -> Vec<T> {
+    values.iter().zip(mask).filter(|(_, keep)| **keep).map(|(value, _)| *value).collect()
+}
+
 /// For each sample the row of `yes` where `mask` is true, else that of `no`; both `[n, ..]`.
 pub fn choose(mask: &[bool], yes: &Tensor, no: &Tensor) -> Result<Tensor> {
     if mask.iter().all(|yes| *yes) {
@@ -70,6 +75,7 @@ mod tests {
         let (a, b) = (rows(&[1.0, 2.0, 3.0]), rows(&[4.0, 5.0, 6.0]));
         let mask = [true, false, true];
         assert_eq!(read(select(&a, &mask)), [1.0, 3.0]);
+        assert_eq!(kept(&[4, 5, 6], &mask), [4, 6]);
         assert_eq!(read(choose(&mask, &a, &b)), [1.0, 5.0, 3.0]);
         assert_eq!(read(choose(&[false; 3], &a, &b)), [4.0, 5.0, 6.0]);
         assert_eq!(read(replace(&a, &rows(&[7.0, 8.0]), &mask)), [7.0, 2.0, 8.0]);

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use temper_data::Rng;
 
-use crate::rows::{choose, index_of, replace};
+use crate::rows::{choose, index_of, kept, replace};
 use crate::{Ball, Forward, Goal, Pass, Result, Victim};
 
 crate::options! {
@@ -209,11 +209,6 @@ pub fn restarts<'a>(
         }
     }
     Ok(best)
-}
-
-/// Those that `mask` names.
-fn kept<T: Copy>(values: &[T], mask: &[bool]) -> Vec<T> {
-    values.iter().zip(mask).filter(|(_, keep)| **keep).map(|(value, _)| *value).collect()
 }
 
 fn numbers(scores: &Tensor) -> Result<Vec<f64>> {

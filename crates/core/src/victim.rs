@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use candle_core::{D, DType, Tensor, Var};
 use temper_nn::{BatchNorm, Classifier, Frozen};
 
-use crate::rows::index_of;
+use crate::rows::{index_of, kept};
 use crate::{Batch, Error, Result};
 
 /// The classifier behind a victim, and how its batch norm runs.
@@ -194,6 +194,14 @@ impl<'a> Victim<'a> {
         matches!(self.network, Network::BatchStatistics(_))
     }
 
+    /// Number of classes that the network tells apart. Costs no pass.
+    pub fn classes(&self) -> usize {
+        match self.network {
+            Network::Frozen(frozen) => frozen.network().classes(),
+            Network::BatchStatistics(classifier) => classifier.network().classes(),
+        }
+    }
+
     /// Where its passes are counted.
     pub(crate) fn passes(&self) -> &'a Passes {
         self.passes
@@ -264,7 +272,6 @@ impl<'a> Victim<'a> {
             return Ok(self.clone());
         }
         let index = index_of(mask, &self.pixels)?;
-        let pick = |i: usize| mask[i];
         Ok(Self {
             network: self.network,
             pixels: self.pixels.index_select(&index, 0)?,
@@ -272,8 +279,8 @@ impl<'a> Victim<'a> {
                 labels: self.rows.labels.index_select(&index, 0)?,
                 positions: self.rows.positions.index_select(&index, 0)?,
             },
-            labels: (0..self.len()).filter(|i| pick(*i)).map(|i| self.labels[i]).collect(),
-            ids: (0..self.len()).filter(|i| pick(*i)).map(|i| self.ids[i]).collect(),
+            labels: kept(&self.labels, mask),
+            ids: kept(&self.ids, mask),
             goal: self.goal,
             score: self.score,
             passes: self.passes,

@@ -59,7 +59,8 @@ impl Entry {
                     ),
                 ))
             }
-            _ => None,
+            (Some(attack), Some(_)) => attack.problem(self.norm()).map(|problem| ("attack", problem)),
+            (None, None) => None,
         }
     }
 }

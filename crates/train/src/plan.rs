@@ -87,7 +87,12 @@ impl Plan {
                         .into(),
                 ))
             }
-            _ => self.schedule.problem(self.epochs.get()).map(|problem| ("schedule", problem)),
+            (attack, _) => {
+                let attack = attack.as_ref().and_then(|attack| attack.problem(self.norm));
+                let schedule =
+                    || self.schedule.problem(self.epochs.get()).map(|problem| ("schedule", problem));
+                attack.map(|problem| ("attack", problem)).or_else(schedule)
+            }
         }
     }
 

@@ -2,11 +2,11 @@
 
 use temper_core::prelude::*;
 
-use crate::front::kept;
-
 const FIRST: f64 = 0.9;
 const SECOND: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
+/// A rate that leads to the end of tanh in one step, and not to infinity.
+const LARGEST: f64 = 1e6;
 
 /// Moments of each sample's gradient, and the steps it took since they were 0.
 pub(crate) struct Adam {
@@ -22,7 +22,7 @@ impl Adam {
 
     pub(crate) fn rows(&self, mask: &[bool]) -> Result<Self> {
         let pick = |t: &Tensor| rows::select(t, mask);
-        let steps = kept(&self.steps, mask);
+        let steps = rows::kept(&self.steps, mask);
         Ok(Self { first: pick(&self.first)?, second: pick(&self.second)?, steps })
     }
 
@@ -45,6 +45,6 @@ impl Adam {
             Ok(moment.broadcast_mul(&rows::column(&scale, moment)?)?)
         };
         let deviation = unbiased(&self.second, SECOND)?.sqrt()?.affine(1.0, EPSILON)?;
-        Ok((unbiased(&self.first, FIRST)?.affine(-rate, 0.0)? / deviation)?)
+        Ok((unbiased(&self.first, FIRST)?.affine(-rate.min(LARGEST), 0.0)? / deviation)?)
     }
 }

@@ -5,17 +5,17 @@
 //! the margin: each step's rate is halved until the margin falls, or doubled as long as it falls further. A sample leaves when
 //! it succeeds; one that does not is the clean image.
 //!
-//! Deviations: pixels of 0 and 1, which are on the edge of their box, begin at tanh = `edge`. ART's 0.999999 leaves them 4
+//! Deviations: pixels of 0 and 1, which are on the edge of their box, begin at tanh = `edge`. ART's 0.999999 leaves them 2
 //! millionths of the slope that others have, so that in single precision they do not move at all: on images of black and
 //! white the attack then does nothing. A sample of radius 0 keeps its image (ART divides by 0). A search that found no better
 //! point leaves the loss as it was (ART goes on with the loss of the last point it tried), and one whose steps were all lost in
-//! rounding goes on with a longer one, not a shorter one. No pixel is further than the radius
-//! as single precision subtracts it. Table 3 ran with `labels = "predicted"`, and counted natural errors that it led into
-//! their true class as correct; evaluations here count natural errors as broken, so they give lower numbers.
+//! rounding goes on with a longer one, not a shorter one. Table 3 ran with
+//! `labels = "predicted"`, and counted natural errors that it led into their true class as correct; evaluations here count
+//! natural errors as broken, so they give lower numbers.
 
 use temper_core::prelude::*;
 
-use crate::front::{Front, Look, kept};
+use crate::front::{Front, Look};
 use crate::margin::{Aim, Margin};
 use crate::tanh::TanhBox;
 
@@ -26,7 +26,9 @@ const LARGEST: f64 = 1e20;
 
 plugin! { Attack "cw-ball";
     /// Carlini and Wagner's margin in a ball: lowered by gradient descent with line search (ART 1.1's CarliniLInfMethod).
-    /// Norm: l-inf.
+    /// Carlini & Wagner 2017, <https://arxiv.org/abs/1608.04644>, for the margin;
+    /// <https://github.com/Trusted-AI/adversarial-robustness-toolbox>, for the search.
+    /// Norms: l-inf.
     pub struct CarliniWagnerBall {
         /// Most steps (the authors of IAAT: 40; ART: 10).
         pub steps: NonZeroUsize = nonzero(40),
@@ -37,9 +39,10 @@ plugin! { Attack "cw-ball";
         pub halvings: NonZeroUsize = nonzero(5),
         /// Doublings of the rate in a step whose first rate lowered the margin (ART: 5).
         pub doublings: usize = 5,
-        /// Where tanh is for a pixel on the edge of its box (ART: 0.999999, from which single precision does not move).
+        /// Where tanh is for a pixel on the edge of its box, without unit (ART: 0.999999, from which single precision does not
+        /// move).
         pub edge: Share = Share::of(0.99),
-        /// How much larger than the own logit another must be for a success (ART: 0).
+        /// How much larger than the own logit another must be for a success, in logits (ART: 0).
         pub confidence: NonNegative = NonNegative::of(0.0),
         /// Class that is left: the `true` one, or the one `predicted` for the clean image (the authors of IAAT; ART without labels).
         pub labels: Labels = Labels::True,
@@ -50,19 +53,24 @@ plugin! { Attack "cw-ball";
 }
 
 impl Attack for CarliniWagnerBall {
+    fn problem(&self, norm: Norm) -> Option<String> {
+        (norm != Norm::Linf).then(|| {
+            "attack `cw-ball` searches l-inf balls only; for l2 there is `cw-l2`, which ignores the radius".into()
+        })
+    }
+
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
-        if ball.norm() != Norm::Linf {
-            return Err(Error::refused(
-                "attack `cw-ball` searches l-inf balls only; for l2 there is `cw-l2`, which ignores the radius",
-            ));
+        if let Some(problem) = self.problem(ball.norm()) {
+            return Err(Error::refused(problem));
         }
         let victim = self.labels.view(victim)?;
         let aim = Aim::new(&victim, self.target, self.confidence.get(), rng)?;
-        let (low, high) = strict_bounds(ball)?;
-        let mut front = Front::new(&victim, &aim, ball.center(), TanhBox::new(&low, &high, self.edge)?)?;
+        let (low, high) = ball.bounds();
+        let mut front = Front::new(&victim, &aim, ball.center(), TanhBox::new(low, high, self.edge)?)?;
         let mut images = ball.center().clone();
         let radii = ball.radii().to_dtype(temper_core::DType::F64)?.to_vec1::<f64>()?;
-        let mut rates: Vec<f64> = radii.iter().map(|radius| radius * self.learning_rate.get()).collect();
+        let mut rates: Vec<f64> =
+            radii.iter().map(|radius| (radius * self.learning_rate.get()).min(LARGEST)).collect();
         for step in 0..=self.steps.get() {
             let Look { image, forward, margins } = front.look()?;
             let success: Vec<bool> = margins.iter().map(|margin| margin.success).collect();
@@ -74,8 +82,8 @@ impl Attack for CarliniWagnerBall {
             let gradient = front.aim.gradient(&forward, &margins, true)?;
             let downhill = front.space.pull_back(&front.variable, &gradient.neg()?)?;
             front.keep(&stands)?;
-            rates = kept(&rates, &stands);
-            let losses: Vec<f64> = kept(&margins, &stands).iter().map(|margin| margin.loss).collect();
+            rates = rows::kept(&rates, &stands);
+            let losses: Vec<f64> = rows::kept(&margins, &stands).iter().map(|margin| margin.loss).collect();
             let mut search = Search::new(&front, rows::select(&downhill, &stands)?, losses, rates.clone());
             search.run(self.halvings.get(), self.doublings)?;
             rates.clone_from(&search.rates);
@@ -117,7 +125,12 @@ impl<'a, 'v> Search<'a, 'v> {
         let first = self.rates.clone();
         let mut tried = vec![0usize; n];
         for _ in 0..halvings {
-            let mask: Vec<bool> = (0..n).map(|i| self.last[i] >= self.start[i]).collect();
+            // A rate that was halved to 0 leads nowhere.
+            let fails = |i: usize| self.last[i] >= self.start[i] && self.rates[i] > 0.0;
+            let mask: Vec<bool> = (0..n).map(fails).collect();
+            if !mask.contains(&true) {
+                break;
+            }
             self.attempt(&mask)?;
             for i in (0..n).filter(|i| mask[*i]) {
                 self.rates[i] /= 2.0;
@@ -126,24 +139,27 @@ impl<'a, 'v> Search<'a, 'v> {
         }
         self.rates.iter_mut().for_each(|rate| *rate *= 2.0);
         for _ in 0..doublings {
-            let gains = |i: usize| tried[i] == 1 && self.last[i] <= self.least[i].0 && !self.success[i];
+            let gains = |i: usize| {
+                let falls = self.last[i] <= self.least[i].0 && self.rates[i] < LARGEST;
+                tried[i] == 1 && falls && !self.success[i]
+            };
             let mask: Vec<bool> = (0..n).map(gains).collect();
+            if !mask.contains(&true) {
+                break;
+            }
             self.rates.iter_mut().zip(&mask).filter(|(_, m)| **m).for_each(|(rate, _)| *rate *= 2.0);
             self.attempt(&mask)?;
         }
         self.rates.iter_mut().zip(&tried).filter(|(_, t)| **t == 1).for_each(|(rate, _)| *rate /= 2.0);
         for i in (0..n).filter(|i| self.unmoved[*i]) {
             self.least[i] = (self.start[i], 0.0);
-            self.rates[i] = (first[i] * f64::powi(2.0, doublings as i32)).min(LARGEST);
+            self.rates[i] = (first[i] * f64::powi(2.0, doublings.min(64) as i32)).min(LARGEST);
         }
         Ok(())
     }
 
     /// Tries the present rates of the samples that `mask` names.
     fn attempt(&mut self, mask: &[bool]) -> Result<()> {
-        if !mask.contains(&true) {
-            return Ok(());
-        }
         let rates = rows::column(&self.rates, &self.downhill)?;
         let variable = (&self.front.variable + self.downhill.broadcast_mul(&rates)?)?;
         let image = self.front.space.rows(mask)?.pixels(&rows::select(&variable, mask)?)?;
@@ -166,21 +182,4 @@ impl<'a, 'v> Search<'a, 'v> {
         let rates: Vec<f64> = self.least.iter().map(|(_, rate)| *rate).collect();
         Ok((&self.front.variable + self.downhill.broadcast_mul(&rows::column(&rates, &self.downhill)?)?)?)
     }
-}
-
-/// The ball's bounds, drawn in by a rounding where the difference to the clean image would round to more than the radius.
-fn strict_bounds(ball: &Ball) -> Result<(Tensor, Tensor)> {
-    let (center, (low, high)) = (ball.center(), ball.bounds());
-    let radii = ball.radii().reshape((center.dim(0)?, 1, 1, 1))?;
-    // A unit in the last place of numbers from 0.5 to 1: of smaller ones, several.
-    let inwards = |bound: &Tensor| -> Result<Tensor> {
-        let offset = (bound - center)?;
-        let ulp = match bound.dtype() {
-            temper_core::DType::F64 => f64::EPSILON,
-            _ => f64::from(f32::EPSILON),
-        } / 2.0;
-        let drawn_in = (bound - offset.sign()?.affine(ulp, 0.0)?)?;
-        Ok(offset.abs()?.broadcast_gt(&radii)?.where_cond(&drawn_in, bound)?)
-    };
-    Ok((inwards(low)?, inwards(high)?))
 }

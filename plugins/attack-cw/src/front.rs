@@ -56,7 +56,7 @@ impl<'a> Front<'a> {
 
     /// Goes on with the samples that `mask` names.
     pub(crate) fn keep(&mut self, mask: &[bool]) -> Result<()> {
-        self.rows = kept(&self.rows, mask);
+        self.rows = rows::kept(&self.rows, mask);
         if !self.rows.is_empty() && mask.contains(&false) {
             (self.victim, self.aim) = (self.victim.rows(mask)?, self.aim.rows(mask));
             (self.clean, self.space) = (rows::select(&self.clean, mask)?, self.space.rows(mask)?);
@@ -64,11 +64,6 @@ impl<'a> Front<'a> {
         }
         Ok(())
     }
-}
-
-/// Those that `mask` names.
-pub(crate) fn kept<T: Copy>(values: &[T], mask: &[bool]) -> Vec<T> {
-    values.iter().zip(mask).filter(|(_, keep)| **keep).map(|(value, _)| *value).collect()
 }
 
 /// A number for each row of `[n, c, h, w]`: the sum of its values in double precision.

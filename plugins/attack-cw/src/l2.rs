@@ -9,24 +9,26 @@
 use temper_core::prelude::*;
 
 use crate::adam::Adam;
-use crate::front::{Front, Look, kept, sums};
+use crate::front::{Front, Look, sums};
 use crate::margin::{Aim, Margin};
 use crate::tanh::TanhBox;
 
 plugin! { Attack "cw-l2";
     /// Carlini and Wagner's l2 attack: smallest l2 perturbation by Adam in tanh space, with a search for its constant.
+    /// Carlini & Wagner 2017, <https://arxiv.org/abs/1608.04644>, section VI-A.
+    /// Norms: l2, whatever the norm of the radius.
     pub struct CarliniWagnerL2 {
         /// Most steps of each descent (authors' code, foolbox, adv-lib, advertorch: 10000; CleverHans: 1000; torchattacks: 50; ART: 10).
         pub steps: NonZeroUsize = nonzero(1000),
         /// Descents, each with another constant (authors' code, foolbox, adv-lib, advertorch: 9; ART: 10; CleverHans: 5; torchattacks has
         /// no search: 1).
         pub binary_search_steps: NonZeroUsize = nonzero(9),
-        /// Constant of the first descent: weight of the margin beside the squared distance (authors' code, foolbox, adv-lib,
-        /// advertorch: 1e-3; CleverHans, ART: 0.01; torchattacks: 1).
+        /// Constant of the first descent, without unit: weight of the margin beside the squared distance (authors' code, foolbox,
+        /// adv-lib, advertorch: 1e-3; CleverHans, ART: 0.01; torchattacks: 1).
         pub initial_const: Positive = Positive::of(1e-3),
-        /// Adam's learning rate, in tanh space (authors' code, foolbox, adv-lib, torchattacks, ART: 0.01; CleverHans: 5e-3).
+        /// Adam's learning rate, in units of tanh space (authors' code, foolbox, adv-lib, torchattacks, ART: 0.01; CleverHans: 5e-3).
         pub learning_rate: Positive = Positive::of(0.01),
-        /// How much larger than the own logit another must be for a success; 0 in all libraries.
+        /// How much larger than the own logit another must be for a success, in logits (all libraries: 0).
         pub confidence: NonNegative = NonNegative::of(0.0),
         /// End a sample's descent when a tenth of `steps` lowered its loss by less than 1 in 10,000.
         pub abort_early: bool = true,
@@ -130,7 +132,7 @@ impl CarliniWagnerL2 {
                 if front.rows.is_empty() {
                     break;
                 }
-                previous = kept(&losses, &progress);
+                previous = rows::kept(&losses, &progress);
                 (adam, gradient) = (adam.rows(&progress)?, rows::select(&gradient, &progress)?);
             }
             front.variable = (&front.variable + adam.step(&gradient, self.learning_rate.get())?)?;

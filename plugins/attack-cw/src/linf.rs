@@ -11,7 +11,7 @@
 use temper_core::prelude::*;
 
 use crate::adam::Adam;
-use crate::front::{Front, Look, kept, sums};
+use crate::front::{Front, Look, sums};
 use crate::margin::{Aim, Margin};
 use crate::tanh::TanhBox;
 
@@ -20,14 +20,17 @@ const SMALLEST: f64 = 1.0 / 256.0;
 
 plugin! { Attack "cw-linf";
     /// Carlini and Wagner's l-inf attack: smallest largest change, by Adam in tanh space under a falling threshold.
+    /// Carlini & Wagner 2017, <https://arxiv.org/abs/1608.04644>, section VI-C.
+    /// Norms: l-inf, whatever the norm of the radius.
     pub struct CarliniWagnerLinf {
         /// Most steps of an attempt (authors' code, adv-lib: 1000; ART since 1.9: 10).
         pub steps: NonZeroUsize = nonzero(1000),
-        /// Adam's learning rate, in tanh space (authors' code: 5e-3; adv-lib, ART: 0.01).
+        /// Adam's learning rate, in units of tanh space (authors' code: 5e-3; adv-lib, ART: 0.01).
         pub learning_rate: Positive = Positive::of(5e-3),
-        /// Constant of the first attempt: weight of the margin beside the changes (authors' code, adv-lib, ART: 1e-5).
+        /// Constant of the first attempt, without unit: weight of the margin beside the changes, below `largest_const` (authors'
+        /// code, adv-lib, ART: 1e-5).
         pub initial_const: Positive = Positive::of(1e-5),
-        /// Constant at which a sample gives up (authors' code, adv-lib, ART: 20).
+        /// Constant at which a sample gives up, without unit (authors' code, adv-lib, ART: 20).
         pub largest_const: Positive = Positive::of(20.0),
         /// By how much an attempt that failed raises the constant, as a factor above 1 (authors' code, adv-lib, ART: 2).
         pub const_factor: Growth = Growth::of(2.0),
@@ -35,7 +38,7 @@ plugin! { Attack "cw-linf";
         pub reduce_const: bool = false,
         /// The next threshold, as a share of the largest change of a success (authors' code, adv-lib, ART: 0.9).
         pub decrease: Share = Share::of(0.9),
-        /// How much larger than the own logit another must be for a success; 0 in all libraries.
+        /// How much larger than the own logit another must be for a success, in logits (all libraries: 0).
         pub confidence: NonNegative = NonNegative::of(0.0),
         /// End an attempt as soon as it succeeds, instead of after all `steps`.
         pub abort_early: bool = true,
@@ -70,7 +73,20 @@ impl Attack for CarliniWagnerLinf {
         Some(Norm::Linf)
     }
 
+    fn problem(&self, _norm: Norm) -> Option<String> {
+        let (initial, largest) = (self.initial_const.get(), self.largest_const.get());
+        (initial >= largest).then(|| {
+            format!(
+                "attack `cw-linf` gives up at `largest_const`, {largest}, before it tries anything: `initial_const` \
+                 must be below that, not {initial}"
+            )
+        })
+    }
+
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
+        if let Some(problem) = self.problem(ball.norm()) {
+            return Err(Error::refused(problem));
+        }
         let victim = self.labels.view(victim)?;
         let aim = Aim::new(&victim, self.target, self.confidence.get(), rng)?;
         let mut front = Front::new(&victim, &aim, ball.center(), TanhBox::unit(ball.center())?)?;
@@ -113,7 +129,7 @@ impl Attack for CarliniWagnerLinf {
             let goes_on: Vec<bool> = attempts.iter().map(goes_on).collect();
             if goes_on.contains(&false) {
                 front.keep(&goes_on)?;
-                attempts = kept(&attempts, &goes_on);
+                attempts = rows::kept(&attempts, &goes_on);
                 (start, adam) = (rows::select(&start, &goes_on)?, adam.rows(&goes_on)?);
             }
         }

@@ -3,8 +3,6 @@
 use temper_core::prelude::*;
 use temper_core::{DType, Forward};
 
-use crate::front::kept;
-
 /// The class that each sample is led away from, or to.
 #[derive(Debug, Clone)]
 pub(crate) struct Aim {
@@ -16,7 +14,7 @@ pub(crate) struct Aim {
 /// A sample's place relative to the boundary.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Margin {
-    /// Margin plus confidence: below 0 where the attack succeeded.
+    /// Margin plus confidence: below 0 where the attack succeeded, without end where the logits are not numbers.
     pub(crate) loss: f64,
     /// Is the prediction what was aimed at, with the confidence that was asked for?
     pub(crate) success: bool,
@@ -35,6 +33,12 @@ impl Margin {
 
 impl Aim {
     pub(crate) fn new(victim: &Victim, target: Target, confidence: f64, rng: &Rng) -> Result<Self> {
+        if victim.mixes_samples() {
+            return Err(Error::refused(
+                "the `cw` attacks go on with the samples that have not come to an end, so none may depend on its company: \
+                 use `attack_batch_norm = \"eval\"`",
+            ));
+        }
         let targets = target.choose(victim, rng)?;
         let rows = Rows { labels: victim.labels().clone(), positions: victim.positions().clone() };
         let classes = match &targets {
@@ -45,7 +49,7 @@ impl Aim {
     }
 
     pub(crate) fn rows(&self, mask: &[bool]) -> Self {
-        Self { classes: kept(&self.classes, mask), ..*self }
+        Self { classes: rows::kept(&self.classes, mask), ..*self }
     }
 
     /// Margins of logits `[n, classes]`.
@@ -59,6 +63,8 @@ impl Aim {
 
     fn margin(&self, logits: &[f64], class: u32) -> Margin {
         let own = logits[class as usize];
+        // A row with a NaN is misclassified, here as everywhere, but it is no class that could be aimed at.
+        let lost = !self.towards && logits.iter().any(|logit| logit.is_nan());
         let (mut other, mut largest) = (u32::from(class == 0), f64::NEG_INFINITY);
         for (k, logit) in (0..).zip(logits) {
             if k != class && *logit > largest {
@@ -66,7 +72,7 @@ impl Aim {
             }
         }
         let margin = if self.towards { largest - own } else { own - largest };
-        let loss = margin + self.confidence;
+        let loss = if lost { f64::NEG_INFINITY } else { margin + self.confidence };
         // Of equal logits the first is the prediction.
         let won = if self.towards { class < other } else { other < class };
         let scale = own.abs().max(largest.abs());
@@ -116,8 +122,11 @@ mod tests {
     }
 
     #[test]
-    fn logits_that_are_not_numbers_are_no_success() {
-        assert!(!margin(&[f64::NAN, 1.0], 0, false, 0.0).success);
-        assert!(!margin(&[1.0, f64::NAN], 0, false, 0.0).success);
+    fn logits_that_are_not_numbers_are_misclassified_and_no_target() {
+        for logits in [[f64::NAN, 1.0], [1.0, f64::NAN], [f64::NAN; 2]] {
+            let lost = margin(&logits, 0, false, 5.0);
+            assert!(lost.success && lost.hinge() == 0.0, "{logits:?}: {lost:?}");
+            assert!(!margin(&logits, 0, true, 0.0).success, "{logits:?}");
+        }
     }
 }

@@ -46,10 +46,12 @@ impl TanhBox {
         Ok((&self.low + (way * &self.width)?)?.maximum(&self.low)?.minimum(&self.high)?)
     }
 
-    /// A gradient with respect to the image as one with respect to the variable.
+    /// A gradient with respect to the image as one with respect to the variable. Where it is not a number it is 0, and what single
+    /// precision could not square is cut: a network that overflows must not make the image NaN.
     pub(crate) fn pull_back(&self, variable: &Tensor, gradient: &Tensor) -> Result<Tensor> {
         let slope = variable.tanh()?.sqr()?.affine(-0.5 / self.edge, 0.5 / self.edge)?;
-        Ok(((gradient * &self.width)? * slope)?)
+        let pulled = ((gradient * &self.width)? * slope)?;
+        Ok(pulled.eq(&pulled)?.where_cond(&pulled, &pulled.zeros_like()?)?.clamp(-1e18, 1e18)?)
     }
 }
 
@@ -71,6 +73,17 @@ mod tests {
         }
         let slopes = numbers(&unit.pull_back(&variable, &pixels.ones_like().unwrap()).unwrap());
         assert!(slopes.iter().all(|slope| *slope > 5e-7 && *slope <= 0.51), "{slopes:?}");
+    }
+
+    #[test]
+    fn gradients_that_overflow_stay_numbers() {
+        let pixels = Tensor::new(&[0.5f32, 0.5, 0.5], &Device::Cpu).unwrap().reshape((1, 1, 1, 3)).unwrap();
+        let gradient = Tensor::new(&[f32::NAN, f32::INFINITY, -2.0], &Device::Cpu).unwrap();
+        let unit = TanhBox::unit(&pixels).unwrap();
+        let gradient = gradient.reshape((1, 1, 1, 3)).unwrap();
+        let pulled = unit.pull_back(&unit.variable(&pixels).unwrap(), &gradient).unwrap();
+        let pulled = pulled.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert!(pulled[0] == 0.0 && pulled[1] == 1e18 && (pulled[2] + 1.0).abs() < 1e-5, "{pulled:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! for class k at a distance of `|f_k| / ||w_k||`, where `f_k` is the difference of its logit and the own one, `w_k` the
 //! gradient of that, and ||.|| the dual norm (l2 for l2, l1 for l-inf). A sample leaves at its first misclassified image.
 //!
-//! All samples step together: one forward pass, then a backward pass for each candidate class, of which only the nearest
+//! All samples step together: one forward pass (a second one where somebody leaves), then a backward pass for each candidate class, of which only the nearest
 //! boundary is kept. A candidate without a gradient (0, or not finite) has no boundary to go to; a sample all of whose
 //! candidates are such stays where it is and is reported as failed, never as NaN.
 //!
@@ -14,6 +14,9 @@
 
 use temper_core::DType;
 use temper_core::prelude::*;
+
+/// Far beyond any image, and yet a number that single precision can multiply and sum.
+const FAR: f64 = 1e6;
 
 options! {
     /// What the overshoot multiplies.
@@ -26,7 +29,9 @@ options! {
 }
 
 plugin! { Attack "deepfool";
-    /// DeepFool: steps to the nearest boundary of the linearised network; smallest perturbation, in l2 or l-inf.
+    /// DeepFool: steps to the nearest boundary of the linearised network; smallest perturbation.
+    /// Moosavi-Dezfooli et al. 2016, <https://arxiv.org/abs/1511.04599>.
+    /// Norms: l2, l-inf, whatever the norm of the radius.
     pub struct DeepFool {
         /// How the perturbation is measured that is made small, whatever the norm of the radius.
         pub norm: Norm = Norm::L2,
@@ -83,7 +88,7 @@ impl Attack for DeepFool {
             }
             candidates = Some(classes);
             let step = nearest.step(self.norm, self.margin.get())?;
-            let beyond = 1.0 + self.overshoot.get();
+            let beyond = 1.0 + self.overshoot.get().min(FAR);
             let next = match self.overshoot_on {
                 Overshoot::Accumulated => {
                     accumulated = (accumulated + step)?;
@@ -145,9 +150,7 @@ impl Nearest {
 
     /// The way to each boundary and `margin` beyond, `[n, c, h, w]`; 0 where there is none.
     fn step(&self, norm: Norm, margin: f64) -> Result<Tensor> {
-        // Far beyond any image, and yet a number that single precision can sum.
-        let far = 1e6;
-        let length = |d: &f64| if d.is_finite() { d.min(far) + margin } else { 0.0 };
+        let length = |d: &f64| if d.is_finite() { d.min(FAR) + margin.min(FAR) } else { 0.0 };
         let lengths: Vec<f64> = self.distances.iter().map(length).collect();
         Ok(norm.steepest(&self.gradient)?.broadcast_mul(&rows::column(&lengths, &self.gradient)?)?)
     }

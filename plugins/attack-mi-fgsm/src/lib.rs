@@ -20,11 +20,12 @@ options! {
 }
 
 plugin! { Attack "mi-fgsm";
-    /// Momentum iterative FGSM (MI-FGSM): steps along gathered gradients. Norms: l-inf, l2.
+    /// Momentum iterative FGSM (MI-FGSM): steps along gathered gradients.
+    /// Dong et al. 2018, <https://arxiv.org/abs/1710.06081>. Norms: l-inf, l2.
     pub struct MomentumIterative {
         /// Gradient steps (foolbox, torchattacks, CleverHans: 10; advertorch, the authors of IAAT: 40; ART: 100).
         pub steps: NonZeroUsize = nonzero(10),
-        /// Share of the gathered gradients that the next step keeps: mu in the paper, where it is 1; so it is by default in all
+        /// Share of the gathered gradients that the next step keeps, without unit: mu in the paper, where it is 1; so it is by default in all
         /// libraries.
         pub decay: NonNegative = NonNegative::of(1.0),
         /// Length of all steps together, as a multiple of each sample's radius. 1 is the paper's eps / T; foolbox and
@@ -36,7 +37,7 @@ plugin! { Attack "mi-fgsm";
         /// What the momentum gathers: gradients over their `mean` absolute value (paper), or directions of `steepest` ascent
         /// (foolbox 3).
         pub gather: Gather = Gather::Mean,
-        /// Start at a random point of the ball instead of the clean image.
+        /// Start at a random point of the ball instead of the clean image (paper: false).
         pub random_start: bool = false,
         /// Runs, each on what the former ones left standing; more than one needs `random_start` to differ.
         pub restarts: NonZeroUsize = nonzero(1),

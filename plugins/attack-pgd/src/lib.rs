@@ -28,23 +28,29 @@ options! {
 }
 
 plugin! { Attack "pgd";
-    /// Projected gradient descent: steps along the gradient, each projected into the ball. Norms: l-inf, l2.
+    /// Projected gradient descent: steps along the gradient, each projected into the ball.
+    /// Madry et al. 2018, <https://arxiv.org/abs/1706.06083>. Norms: l-inf, l2.
     pub struct Pgd {
-        /// Gradient steps.
+        /// Gradient steps (torchattacks, the authors of IAAT: 10; Madry et al.'s `robustness`: 7; foolbox: 40, in l2 50; adv-lib:
+        /// 40; ART: 100).
         pub steps: NonZeroUsize = nonzero(10),
-        /// Step length, in pixel values of [0, 1].
+        /// Step length, in pixel values of [0, 1] (torchattacks, the authors of IAAT: 2/255; ART: 0.1; foolbox, adv-lib: 0, with
+        /// `relative_step`).
         pub step: Pixels = Pixels::of_255(2.0),
-        /// Step length as a multiple of each sample's radius; the longer of the two is taken.
+        /// Step length as a multiple of each sample's radius; the longer of the two is taken (foolbox, adv-lib: 0.0333;
+        /// foolbox in l2: 0.025).
         pub relative_step: NonNegative = NonNegative::of(0.0),
         /// Where the search begins: `uniform` in the ball, `unclamped` (not cut by [0, 1] before the first pass),
-        /// `clean`, or `noise`. An evaluation that judges `any` iterate cuts all the same: beyond [0, 1] there are no
-        /// images.
+        /// `clean`, or `noise` (foolbox, torchattacks, adv-lib: `uniform`; the authors of IAAT: `unclamped`; ART, `robustness`:
+        /// `clean`; the authors of TRADES and MART: `noise`). An evaluation that judges `any` iterate cuts all the same:
+        /// beyond [0, 1] there are no images.
         pub start: Start = Start::Uniform,
         /// Standard deviation of the start `noise`, in pixel values of [0, 1]; the default is that of TRADES and MART.
         pub noise: Pixels = Pixels::of_255(0.255),
         /// Random starts, each tried on what the former ones left standing.
         pub restarts: NonZeroUsize = nonzero(1),
-        /// In an evaluation, a sample is broken when `any` iterate is misclassified, or when the `final` one is.
+        /// In an evaluation, a sample is broken when `any` iterate is misclassified, or when the `final` one is
+        /// (libraries return the last iterate; adv-lib the last that is misclassified).
         pub judge: Judge = Judge::Any,
         /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), or `least-likely` on the clean
         /// image.
