@@ -16,7 +16,7 @@ plugin! { Loss "mixup";
     /// Lamb et al. 2019, <https://arxiv.org/abs/1906.06784>. Norms: l-inf, l2.
     pub struct Mixup {
         /// Both parameters of the beta distribution of lambda, the share of the first image of a pair; 1 (the paper) is
-        /// uniform, towards 0 pairs are hardly mixed.
+        /// uniform, towards 0 pairs are hardly mixed, towards infinity by halves.
         pub alpha: Positive = Positive::of(1.0),
         /// Share of the clean term in the loss; the paper weighs both alike.
         pub clean_weight: Fraction = Fraction::of(0.5),
@@ -27,12 +27,6 @@ impl Loss for Mixup {
     fn loss(&self, step: &mut Step) -> Result<Tensor> {
         let (batch, rng) = (step.batch(), step.batch_rng());
         let lambda = rng.named("lambda").beta(self.alpha.get());
-        let Some(lambda) = lambda else {
-            return Err(Error::refused(format!(
-                "mixup: no beta distribution with alpha = {}",
-                self.alpha.get()
-            )));
-        };
         let order = rng.named("pairs").permutation(batch.len()).into_iter().map(|i| i as u32).collect();
         let order = Tensor::from_vec::<_, u32>(order, batch.len(), batch.pixels.device())?;
         let partners = batch.labels.index_select(&order, 0)?;
