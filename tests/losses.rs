@@ -4,7 +4,8 @@ use candle_core::{DType, Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use temper_core::{
-    Attack, Ball, Batch, Chosen, Epsilon, Goal, Loss, Network, Norm, Passes, Rng, Step, Victim, Visit,
+    Attack, Ball, Batch, Chosen, Epsilon, Goal, Loss, Network, Norm, Passes, Rng, Rows, Score, Step, Victim,
+    Visit, cross_entropy, log_softmax, perturb,
 };
 use temper_nn::{BatchNorm, Classifier, Conv2d, Frozen};
 
@@ -63,6 +64,87 @@ fn batch_norm_follows_the_passes_of_the_authors_code() {
         }
         assert_eq!(running(&got), running(&want), "{name}");
     }
+}
+
+/// The pixels that a step with this randomness attacks, raising `score`.
+fn attacked(
+    classifier: &Classifier,
+    batch: &Batch,
+    pgd: &Chosen<dyn Attack>,
+    radii: &[f64],
+    score: &Score<'_>,
+) -> Tensor {
+    let frozen = Frozen::new(classifier).unwrap();
+    let passes = Passes::default();
+    let victim = Victim::new(Network::Frozen(&frozen), batch, Goal::Loss, &passes).unwrap();
+    let ball = Ball::new(&batch.pixels, radii, Norm::Linf, &batch.ids).unwrap();
+    perturb(pgd, &victim.with_score(score), &ball, &Rng::new(2, "attack")).unwrap().pixels
+}
+
+/// The same with perturbed pixels: which batches pass, and in which order, shows in the running statistics to the bit.
+#[test]
+fn batch_norm_follows_attacked_batches_in_their_order() {
+    let pgd = attack("pgd = { steps = 3, step = 0.03, start = \"noise\" }");
+    let radii = [0.08; 9];
+    let fresh = normed();
+    let batch = small_batch(&fresh, 9);
+    let log_clean = log_softmax(&Frozen::new(&fresh).unwrap().logits(&batch.pixels).unwrap()).unwrap();
+    let divergence = |logits: &Tensor, rows: &Rows| -> temper_core::Result<Tensor> {
+        let clean = log_clean.index_select(&rows.positions, 0)?;
+        Ok((clean.exp()? * (clean - log_softmax(logits)?)?)?.sum(1)?)
+    };
+    let clean = batch.pixels.clone();
+    let hard = attacked(&fresh, &batch, &pgd, &radii, &cross_entropy);
+    let apart = attacked(&fresh, &batch, &pgd, &radii, &divergence);
+    assert!(numbers(&hard) != numbers(&apart) && numbers(&hard) != numbers(&clean));
+
+    let rng = Rng::new(2, "attack").named("loss").named("batch").numbered(batch.ids[0]);
+    let lambda = rng.named("lambda").beta(1.0);
+    let order: Vec<u32> = rng.named("pairs").permutation(9).into_iter().map(|i| i as u32).collect();
+    let order = Tensor::new(order, &Device::Cpu).unwrap();
+    let mixed = |pixels: &Tensor| {
+        let partners = pixels.index_select(&order, 0).unwrap();
+        ((pixels * lambda).unwrap() + (partners * (1.0 - lambda)).unwrap()).unwrap()
+    };
+    for (name, passes) in [
+        ("cross-entropy = {}", vec![hard.clone()]),
+        ("trades = {}", vec![clean.clone(), apart, clean.clone()]),
+        ("mart = {}", vec![clean.clone(), hard.clone()]),
+        ("mixup = {}", vec![mixed(&clean), mixed(&hard)]),
+    ] {
+        let (got, want, reversed) = (normed(), normed(), normed());
+        step(&loss(name), &got, &batch, Some(&pgd), &radii);
+        for pixels in &passes {
+            want.train(pixels, false, BatchNorm::Update).unwrap();
+        }
+        for pixels in passes.iter().rev() {
+            reversed.train(pixels, false, BatchNorm::Update).unwrap();
+        }
+        assert_eq!(running(&got), running(&want), "{name}");
+        // A palindrome tells nothing of its order.
+        assert_eq!(running(&got) == running(&reversed), passes.len() != 2, "{name}");
+    }
+
+    // MART's formula on exactly these pixels, each batch normalised by its own statistics.
+    let network = normed();
+    let of = |pixels: &Tensor| -> Vec<Vec<f64>> {
+        let logits = network.train(pixels, false, BatchNorm::Update).unwrap().to_dtype(DType::F64).unwrap();
+        log_softmax(&logits).unwrap().to_vec2().unwrap()
+    };
+    let labels = batch.labels.to_vec1::<u32>().unwrap();
+    let terms = of(&clean).into_iter().zip(of(&hard)).zip(labels).map(|((clean, hard), label)| {
+        let label = label as usize;
+        let rival = hard.iter().enumerate().filter(|(k, _)| *k != label).map(|(_, l)| l.exp());
+        let margin = -(1.0 - rival.fold(0.0, f64::max)).ln();
+        let apart = clean.iter().zip(&hard).map(|(c, h)| c.exp() * (c - h)).sum::<f64>();
+        margin - hard[label] + 6.0 * apart * (1.0 - clean[label].exp())
+    });
+    let want = terms.sum::<f64>() / 9.0;
+    let got = step(&loss("mart = { lambda = 6.0 }"), &normed(), &batch, Some(&pgd), &radii).0;
+    // The authors' constants beside probabilities are of 1e-4.
+    assert!((got - want).abs() < 1e-3, "{got} for {want}");
+    let elsewhere = step(&loss("mart = { lambda = 6.0 }"), &normed(), &batch, None, &radii).0;
+    assert!((elsewhere - want).abs() > 1e-2, "{elsewhere} for {want}");
 }
 
 /// Without perturbation TRADES is cross-entropy, to rounding, and `beta` changes nothing.

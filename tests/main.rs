@@ -13,6 +13,7 @@ mod fetch;
 mod fewer_passes;
 mod init;
 mod layers;
+mod left_out;
 mod losses;
 mod models;
 mod momentum;

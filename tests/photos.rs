@@ -11,7 +11,7 @@ use xtask::torture::essence;
 
 use crate::support::{command, fails, root, stderr, stdout, succeed, temper};
 
-const PIPELINE: &str = r#"seed = 3
+pub(crate) const PIPELINE: &str = r#"seed = 3
 dataset.image-folder = { root = "set", size = 12, resize = 14 }
 model.convnet = { channels = [6], hidden = 12, batch_norm = true }
 
@@ -32,7 +32,7 @@ radius = 0.02
 attack.pgd = { steps = 3, step = 0.01 }
 "#;
 
-const CLASSES: [&str; 3] = ["blue", "green", "red"];
+pub(crate) const CLASSES: [&str; 3] = ["blue", "green", "red"];
 
 /// Writes a noisy image whose colour is its class.
 fn paint(file: &Path, class: usize, seed: usize) {
@@ -47,7 +47,7 @@ fn paint(file: &Path, class: usize, seed: usize) {
 }
 
 /// A folder with `run.toml` and a set of class folders.
-fn playground(pipeline: &str, train: usize, test: usize) -> tempfile::TempDir {
+pub(crate) fn playground(pipeline: &str, train: usize, test: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (split, n) in [("train", train), ("test", test)] {
         for (class, name) in CLASSES.iter().enumerate() {
@@ -66,15 +66,15 @@ fn playground(pipeline: &str, train: usize, test: usize) -> tempfile::TempDir {
 }
 
 /// An image of `crates/data/fixtures`.
-fn fixture(name: &str) -> Vec<u8> {
+pub(crate) fn fixture(name: &str) -> Vec<u8> {
     fs::read(root().join("crates/data/fixtures").join(name)).unwrap()
 }
 
-fn results(folder: &Path, run: &str) -> serde_json::Value {
+pub(crate) fn results(folder: &Path, run: &str) -> serde_json::Value {
     serde_json::from_str(&fs::read_to_string(folder.join(run).join("results.json")).unwrap()).unwrap()
 }
 
-fn assert_same(folder: &Path, a: &str, b: &str) {
+pub(crate) fn assert_same(folder: &Path, a: &str, b: &str) {
     let (a, b) = (essence(&folder.join(a)).unwrap(), essence(&folder.join(b)).unwrap());
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
     for (name, left) in a {

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use temper_core::{Chosen, Model};
 use temper_nn::{BatchNorm, Classifier, Frozen};
 
-use crate::support::{difference, numbers, root};
+use crate::support::{difference, root};
 
 fn golden() -> BTreeMap<String, Tensor> {
     let file = root().join("tests/golden/resnet.safetensors");

@@ -80,5 +80,6 @@ fn radii_adapt_in_l2_too() {
     ]);
     let radii = results.radii.unwrap();
     assert!(radii.p95 > radii.p5 && radii.p95 <= 1.4 + 1e-9 && radii.p5 >= 0.6 - 1e-9, "{radii:?}");
-    assert!(accuracy(&results, "natural") >= accuracy(&results, "pgd"));
+    let (natural, pgd) = (accuracy(&results, "natural"), accuracy(&results, "pgd"));
+    assert!(natural > 0.5 && pgd < natural, "natural {natural}, under PGD {pgd}");
 }

@@ -7,6 +7,8 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use expect_test::expect;
 use serde_json::Value;
+use temper_runner::Pipeline;
+use temper_train::{Precision, Trainer};
 
 use crate::resume::assert_threads_change_nothing;
 use crate::support::{STRIPES, numbers, playground, stderr, succeed, temper};
@@ -25,13 +27,23 @@ fn clean(train: &str) -> String {
         .fold(String::new(), |text, line| text + line + "\n")
 }
 
-fn weights(file: &Path) -> BTreeMap<String, Tensor> {
+pub(crate) fn weights(file: &Path) -> BTreeMap<String, Tensor> {
     candle_core::safetensors::load(file, &Device::Cpu).unwrap().into_iter().collect()
 }
 
-fn metrics(run: &Path) -> Vec<Value> {
+pub(crate) fn metrics(run: &Path) -> Vec<Value> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The largest difference of two networks' weights.
+pub(crate) fn apart(a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>) -> f64 {
+    let apart = |(name, a): (&String, &Tensor)| {
+        let pairs = numbers(a).into_iter().zip(numbers(&b[name]));
+        let off = pairs.map(|(a, b)| (a - b).abs());
+        off.fold(0.0, |most: f64, off| if off.is_finite() { most.max(off) } else { f64::INFINITY })
+    };
+    a.iter().map(apart).fold(0.0, f64::max)
 }
 
 /// Without batch norm a step over gathered batches is a step over one large batch, to rounding; the last, smaller ones too.
@@ -46,14 +58,6 @@ fn gathered_batches_are_one_large_batch() {
     );
     succeed(folder, &["run", "run.toml", "--out", "small", "--set", "train.accumulate=1"]);
     let load = |run: &str| weights(&folder.join(run).join("model.safetensors"));
-    let apart = |a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>| {
-        let apart = |(name, a): (&String, &Tensor)| {
-            let pairs = numbers(a).into_iter().zip(numbers(&b[name]));
-            let off = pairs.map(|(a, b)| (a - b).abs());
-            off.fold(0.0, |most: f64, off| if off.is_finite() { most.max(off) } else { f64::INFINITY })
-        };
-        a.iter().map(apart).fold(0.0, f64::max)
-    };
     let (gathered, large, small) = (load("gathered"), load("large"), load("small"));
     assert!(apart(&gathered, &large) < 1e-4, "{}", apart(&gathered, &large));
     assert!(apart(&gathered, &small) > 1e-2, "{}", apart(&gathered, &small));
@@ -210,6 +214,37 @@ fn a_selection_judges_as_often_as_it_is_told() {
     assert_eq!(judged, [false, true, true]);
 }
 
+/// Other test images with other labels, and the same training: the selection sees none of them.
+#[test]
+fn test_images_never_reach_the_selection() {
+    let folder = playground(&selecting(""));
+    let folder = folder.path();
+    succeed(folder, &["run", "run.toml", "--out", "one"]);
+    for (name, header) in [("t10k-images-idx3-ubyte", 16), ("t10k-labels-idx1-ubyte", 8)] {
+        let file = folder.join("data").join(name);
+        let mut bytes = fs::read(&file).unwrap();
+        // Negatives, and every label the next one's.
+        let images = header == 16;
+        bytes[header..].iter_mut().for_each(|v| *v = if images { 255 - *v } else { (*v + 1) % 10 });
+        fs::write(&file, bytes).unwrap();
+    }
+    succeed(folder, &["run", "run.toml", "--out", "other"]);
+    let held_out = |run: &str| -> Vec<Value> {
+        metrics(&folder.join(run)).iter().map(|line| line["held_out"]["accuracy"].clone()).collect()
+    };
+    assert!(held_out("one").iter().all(Value::is_number) && held_out("one").len() == 3);
+    assert_eq!(held_out("one"), held_out("other"));
+    let [one, other] =
+        ["one", "other"].map(|run| fs::read(folder.join(run).join("best.safetensors")).unwrap());
+    assert!(one == other, "the best weights are others");
+    let accuracies = |run: &str| -> Vec<Value> {
+        let text = fs::read_to_string(folder.join(run).join("results.json")).unwrap();
+        let results: Value = serde_json::from_str(&text).unwrap();
+        results["evaluations"].as_array().unwrap().iter().map(|e| e["accuracy"].clone()).collect()
+    };
+    assert_ne!(accuracies("one"), accuracies("other"));
+}
+
 /// New losses, radii by line search, gathered batches, averages and a selection give the same bits on one thread and two;
 /// that all of it survives kills, `survive.rs` shows.
 #[test]
@@ -224,6 +259,28 @@ fn no_option_depends_on_threads() {
             )
             .replace("attack.pgd = { steps = 2, ", "attack.pgd = { start = \"noise\", steps = 2, ");
         assert_threads_change_nothing(&pipeline);
+    }
+}
+
+/// Whoever makes the plan: the trainer refuses what it would not follow, and the device that counts is the one it runs on.
+#[test]
+fn precisions_that_attacks_do_not_have_are_refused_where_they_would_be_used() {
+    let folder = playground(&with(""));
+    let mut pipeline = Pipeline::load(&folder.path().join("run.toml"), &[]).unwrap();
+    let network = pipeline.model.build([1, 12, 12], 10).unwrap();
+    for precision in [Precision::Bf16, Precision::F16] {
+        pipeline.train.attack_precision = precision;
+        let error = Trainer::new(&pipeline.train, 0, &Device::Cpu).start(network.clone(), 320).unwrap_err();
+        let wanted =
+            "`attack_precision`: a CPU computes no faster with 16 bits: our kernels count in 32; use \"f32\"";
+        assert_eq!(error.to_string(), wanted);
+    }
+    let text = with("attack_precision = \"f16\"").replace("seed = 1", "seed = 1\ndevice = \"cuda:0\"");
+    fs::write(folder.path().join("run.toml"), text).unwrap();
+    for (device, why) in [("cpu", "a CPU computes no faster"), ("cuda:0", "on CUDA devices")] {
+        let output = temper(folder.path(), &["run", "run.toml", "--device", device]);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(stderr(&output).contains(why), "{}", stderr(&output));
     }
 }
 
@@ -264,6 +321,19 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
           at train.attack_precision
     "#]]
     .assert_eq(&said(&with("attack_precision = \"f16\""), &["--set", "device=cuda:0"]));
+    expect![[r"
+        error: run.toml:6:12: `factor` without `steps`: name the epochs after which the rate falls
+          at train.schedule
+    "]]
+    .assert_eq(&said(&with("schedule = { factor = 0.5 }"), &[]));
+    expect![[r#"
+        error: run.toml:6:1: the attack would move
+    "#]]
+    .assert_eq(&said(
+        &with("batch_norm = \"frozen\"\nattack_batch_norm = \"train\"\nschedule = { warmup = 3 }")
+            .replace("epsilon.instance", "# epsilon.instance"),
+        &[],
+    ));
     expect![[r"
         error: run.toml:6:1: invalid value: integer `0`, expected a nonzero usize
           at train.accumulate

@@ -236,7 +236,8 @@ fn iaat_epoch(numerics: Numerics, folder: &Path) -> anyhow::Result<Task> {
         let Some(report) = trainer.epoch(&mut state, &source, &mut Quiet)? else {
             bail!("the epoch was cut")
         };
-        let mean = state.memory.iter().sum::<f64>() / state.memory.len() as f64;
+        let radii = state.radii();
+        let mean = radii.iter().sum::<f64>() / radii.len() as f64;
         Ok(format!("loss {:.3}, mean radius {:.2}/255", report.loss, mean * 255.0))
     }))
 }

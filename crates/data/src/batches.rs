@@ -113,7 +113,7 @@ fn read(source: &dyn Source, indices: &[usize], augment: Option<(Augment, Rng)>)
     let classes = source.classes().len();
     let shape = images.first().map_or([0; 3], |(image, _)| image.shape);
     for ((image, label), id) in images.iter().zip(&ids) {
-        let index = *id as usize;
+        let index = source.index(*id as usize);
         if image.shape != shape {
             return Err(Error::Shape { index, got: image.shape, expected: shape });
         }

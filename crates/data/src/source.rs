@@ -37,6 +37,11 @@ pub trait Source: Send + Sync {
     /// The image with this index, of the size that it has, and its label. [`Error::Skipped`]: it is to be left out.
     fn read(&self, index: usize) -> Result<(Image, u32)>;
 
+    /// Where the image with this index stands in the whole data set: a part of one counts its images anew.
+    fn index(&self, index: usize) -> usize {
+        index
+    }
+
     /// How images of many sizes become images of one size; `None`: they are of one size.
     fn fit(&self) -> Option<Fit> {
         None

@@ -19,6 +19,11 @@ impl Subset {
         let n = n.min(whole.len());
         Self { whole, n }
     }
+
+    /// Place of an image in the source.
+    fn place(&self, index: usize) -> usize {
+        (index as u128 * self.whole.len() as u128 / self.n as u128) as usize
+    }
 }
 
 impl Source for Subset {
@@ -31,7 +36,11 @@ impl Source for Subset {
     }
 
     fn read(&self, index: usize) -> Result<(Image, u32)> {
-        self.whole.read((index as u128 * self.whole.len() as u128 / self.n as u128) as usize)
+        self.whole.read(self.place(index))
+    }
+
+    fn index(&self, index: usize) -> usize {
+        self.whole.index(self.place(index))
     }
 
     fn fit(&self) -> Option<Fit> {
@@ -75,6 +84,10 @@ impl Source for Part {
 
     fn read(&self, index: usize) -> Result<(Image, u32)> {
         self.whole.read(self.indices[index])
+    }
+
+    fn index(&self, index: usize) -> usize {
+        self.whole.index(self.indices[index])
     }
 
     fn fit(&self) -> Option<Fit> {
@@ -135,5 +148,17 @@ mod tests {
         assert_eq!(read(&some), read(&Part::drawn(&whole, 4, Rng::new(1, "held out")).0));
         assert_ne!(read(&some), read(&Part::drawn(&whole, 4, Rng::new(2, "held out")).0));
         assert_eq!(some.origin(), "numbers, 4 of 10, drawn at random");
+    }
+
+    #[test]
+    fn a_part_of_a_part_knows_where_its_images_stand_in_the_whole() {
+        let half: Arc<dyn Source> = Arc::new(Subset::new(Arc::new(Numbers), 5));
+        let (some, rest) = Part::drawn(&half, 2, Rng::new(1, "held out"));
+        for part in [&*half, &some, &rest] {
+            for i in 0..part.len() {
+                assert_eq!(part.index(i), usize::from(part.read(i).unwrap().0.bytes[0]));
+            }
+        }
+        assert!((0..10).all(|i| Numbers.index(i) == i));
     }
 }

@@ -258,13 +258,13 @@ impl Pipeline {
                 reading.add(&[], format!("missing field `{part}`"));
             }
         }
-        if let Some((field, message)) = train.as_ref().and_then(Plan::problem)
-            && !reading.spoilt_within(&["train"])
-        {
-            reading.add(&["train", field], message);
+        if !reading.spoilt_within(&["train"]) {
+            for (field, message) in train.as_ref().map(Plan::problems).unwrap_or_default() {
+                reading.add(&["train", field], message);
+            }
         }
         if let Some(why) = train.as_ref().and_then(|train| device.refuses(train.attack_precision)) {
-            reading.add(&["train", "attack_precision"], why);
+            reading.add(&["train", "attack_precision"], why.into());
         }
         if let Some((field, message)) = select.as_ref().and_then(|select| select.entry.problem())
             && !reading.spoilt_within(&["select"])

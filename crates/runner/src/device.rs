@@ -26,13 +26,8 @@ impl DeviceName {
     }
 
     /// Why attacks do not compute in this precision here; `None` if they do.
-    pub(crate) fn refuses(self, precision: Precision) -> Option<String> {
-        let why = match (precision, self) {
-            (Precision::F32, _) => return None,
-            (_, Self::Cpu) => "a CPU computes no faster with 16 bits: our kernels count in 32",
-            (_, Self::Cuda(_)) => "on CUDA devices networks do not run in 16 bits yet",
-        };
-        Some(format!("{why}; use \"f32\""))
+    pub(crate) fn refuses(self, precision: Precision) -> Option<&'static str> {
+        precision.refused(self == Self::Cpu)
     }
 }
 

@@ -62,8 +62,9 @@ impl Training {
 impl Watch for Training {
     fn glimpse(&mut self, glimpse: &Glimpse) {
         let Glimpse { epoch, batch, batches, loss, accuracy, radii } = glimpse;
-        if self.bar.length() != Some((self.epochs * batches) as u64) {
-            self.bar.set_length((self.epochs * batches) as u64);
+        let length = self.epochs.saturating_mul(*batches) as u64;
+        if self.bar.length() != Some(length) {
+            self.bar.set_length(length);
             // What a resumed run finds done must not look like speed.
             self.bar.set_position(((epoch - 1) * batches + batch - 1) as u64);
             self.bar.reset_eta();

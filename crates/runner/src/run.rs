@@ -21,7 +21,7 @@ use crate::judge::{judge, judged};
 use crate::material::{Material, parameters};
 use crate::resume::{reached, resumed, trained_by};
 use crate::run_dir::{Mode, RunDir};
-use crate::select::Best;
+use crate::select::{Best, unreadable};
 use crate::{progress, say};
 
 /// Images left out that are told by name; `results.json` has all.
@@ -50,8 +50,10 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let mut pipeline = Pipeline::load(&options.file, &options.sets)?;
-    pipeline.device = options.device.unwrap_or(pipeline.device);
+    // A change like others, so that what a pipeline asks of its device is asked of this one.
+    let mut sets = options.sets.clone();
+    sets.extend(options.device.map(|device| format!("device={device}")));
+    let pipeline = Pipeline::load(&options.file, &sets)?;
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
     let device = pipeline.device.open()?;
     let mode = match (options.resume, options.force) {
@@ -95,7 +97,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let results = results(&pipeline, &material, &state, &metrics, (&evaluations, &unread));
     save_atomically(&dir.results(), (serde_json::to_string_pretty(&results)? + "\n").as_bytes())?;
     let table = Results::read(&dir.results())?.table();
-    say(&format!("\n{table}\n{}{}\n", left_out(&material, &state, &unread), closing(&state, &dir)))
+    say(&format!("\n{table}\n{}{}\n", left_out(&material, &state, &metrics, &unread), closing(&state, &dir)))
 }
 
 /// What a file of weights says of them.
@@ -126,7 +128,7 @@ impl Work<'_> {
         metrics: &mut Vec<String>,
     ) -> anyhow::Result<Option<f64>> {
         if !state.memory.is_empty() {
-            save_radii(&self.dir.radii(state.epoch), &state.memory)?;
+            save_radii(&self.dir.radii(state.epoch), &state.memory, &*self.material.train)?;
         }
         let mut line = serde_json::to_value(report)?;
         let (select, epochs) = (&self.pipeline.select, self.pipeline.train.epochs.get());
@@ -205,11 +207,11 @@ fn results(
     pipeline: &Pipeline,
     material: &Material,
     state: &State,
-    metrics: &[String],
+    lines: &[String],
     (evaluations, unread): (&[Value], &BTreeMap<u64, String>),
 ) -> Value {
-    let best = Best::of(metrics);
-    let metrics: Vec<Value> = metrics.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let best = Best::of(lines);
+    let metrics: Vec<Value> = lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let sum = |key: &str| metrics.iter().filter_map(|m| m[key].as_f64()).sum::<f64>();
     let source = |source: &Arc<dyn Source>, unreadable: &BTreeMap<u64, String>| {
         let mut source = json!({ "origin": source.origin(), "n": source.len() });
@@ -233,7 +235,7 @@ fn results(
         },
     });
     if let Some(held_out) = &material.held_out {
-        results["dataset"]["held_out"] = source(held_out, &BTreeMap::new());
+        results["dataset"]["held_out"] = source(held_out, &unreadable(lines));
     }
     if let Some(best) = best {
         results["best"] = json!({ "epoch": best.epoch, "accuracy": best.accuracy });
@@ -241,14 +243,19 @@ fn results(
     if pipeline.train.ema.is_some() {
         results["training"]["averaged"] = json!(true);
     }
-    if let Some(radii) = Percentiles::of(&state.memory) {
+    if let Some(radii) = Percentiles::of(&state.radii()) {
         results["radii"] = json!(radii);
     }
     results
 }
 
 /// What the data set left out, the first ones by name; nothing where that is nothing.
-fn left_out(material: &Material, state: &State, unread: &BTreeMap<u64, String>) -> String {
+fn left_out(
+    material: &Material,
+    state: &State,
+    metrics: &[String],
+    unread: &BTreeMap<u64, String>,
+) -> String {
     let told = |what: &str, of: usize, unreadable: &BTreeMap<u64, String>| match unreadable.len() {
         0 => String::new(),
         n => {
@@ -262,11 +269,14 @@ fn left_out(material: &Material, state: &State, unread: &BTreeMap<u64, String>) 
             )
         }
     };
-    told("training", material.train.len(), &state.skipped) + &told("test", material.test.len(), unread)
+    let held_out = material.held_out.as_ref().map_or(0, |held_out| held_out.len());
+    told("training", material.train.len(), &state.skipped)
+        + &told("held out", held_out, &unreadable(metrics))
+        + &told("test", material.test.len(), unread)
 }
 
 fn closing(state: &State, dir: &RunDir) -> String {
-    let radii = Percentiles::of(&state.memory).map_or_else(String::new, |Percentiles { p5, p50, p95 }| {
+    let radii = Percentiles::of(&state.radii()).map_or_else(String::new, |Percentiles { p5, p50, p95 }| {
         format!("radii   5 % below {p5:.4}, median {p50:.4}, 5 % above {p95:.4}\n")
     });
     format!("{radii}written to {}", dir.path().display())

@@ -1,5 +1,6 @@
 //! Which weights of a run are its best: after epochs they are judged on training images that no step saw.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -108,6 +109,15 @@ impl Best {
     }
 }
 
+/// The images held out that the last judgement could not decode, by their index in the whole data set, with the reason.
+pub(crate) fn unreadable(metrics: &[String]) -> BTreeMap<u64, String> {
+    let judged = metrics.iter().rev().find_map(|line| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        Some(line.get(KEY)?.get("unreadable").cloned().unwrap_or_default())
+    });
+    judged.and_then(|unreadable| serde_json::from_value(unreadable).ok()).unwrap_or_default()
+}
+
 /// Key of a judgement in a line of the metrics.
 const KEY: &str = "held_out";
 
@@ -140,10 +150,15 @@ impl Select {
         let judged = judged.context("the images held out")?.context("a judgement was broken off")?;
         metrics[KEY] = json!({
             "accuracy": judged.accuracy,
+            "n": judged.n,
             "forwards": judged.forwards as f64 / judged.n as f64,
             "backwards": judged.backwards as f64 / judged.n as f64,
             "seconds": judged.seconds,
         });
+        if !judged.unreadable.is_empty() {
+            let named = judged.unreadable.into_iter().map(|(id, why)| (held_out.index(id as usize), why));
+            metrics[KEY]["unreadable"] = json!(named.collect::<BTreeMap<_, _>>());
+        }
         Ok(judged.accuracy)
     }
 }

@@ -34,17 +34,18 @@ impl Sum {
         Ok(Self::Several(sums))
     }
 
-    /// The sum, as an optimiser takes it; `None` of nothing.
-    pub(crate) fn gradients(self, classifier: &Classifier) -> Result<Option<Gradients>> {
+    /// The sum times `scale`, as an optimiser takes it; `None` of nothing.
+    pub(crate) fn gradients(self, classifier: &Classifier, scale: f64) -> Result<Option<Gradients>> {
         let sums = match self {
             Self::Nothing => return Ok(None),
-            Self::One(gradients) => return Ok(Some(gradients)),
+            Self::One(gradients) if scale == 1.0 => return Ok(Some(gradients)),
+            Self::One(gradients) => tensors(&gradients, classifier)?,
             Self::Several(sums) => sums,
         };
         // The gradients of a function that is linear in the weights are its coefficients.
         let terms = classifier.trained().filter_map(|(name, weight)| Some((weight, sums.get(name)?)));
         let terms: Vec<Tensor> = terms
-            .map(|(weight, sum)| (weight.as_tensor() * sum)?.sum_all())
+            .map(|(weight, sum)| (weight.as_tensor() * (sum * scale)?)?.sum_all())
             .collect::<candle_core::Result<_>>()?;
         Ok(Some(classifier.backward(&Tensor::stack(&terms, 0)?.sum_all()?)?))
     }

@@ -34,7 +34,7 @@ struct About {
     skipped: BTreeMap<u64, String>,
 }
 
-/// A run between two batches.
+/// A run between two steps of the optimiser.
 #[derive(Debug)]
 pub struct Checkpoint {
     /// Epochs done.

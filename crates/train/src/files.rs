@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
-use temper_data::rename_synced;
+use temper_data::{Source, rename_synced};
 
 use crate::error::{Error, Result};
 
@@ -44,10 +44,12 @@ pub fn load_about(file: &Path) -> Result<Option<String>> {
     Ok(header.metadata().as_ref().and_then(|about| about.get(ABOUT)).cloned())
 }
 
-/// Writes the epsilon memory after an epoch: tensor `memory`, `[n]`, in pixel values of [0, 1], by sample.
-pub fn save_radii(file: &Path, memory: &[f64]) -> Result<()> {
-    let memory = Tensor::new(memory, &Device::Cpu)?;
-    save_tensors(file, [("memory".to_string(), &memory)], None)
+/// Writes the epsilon memory after an epoch: tensors `memory`, `[n]`, f64, in pixel values of [0, 1], and `index`, `[n]`,
+/// i64, where each of these samples of `source` stands in the whole data set.
+pub fn save_radii(file: &Path, memory: &[f64], source: &dyn Source) -> Result<()> {
+    let index: Vec<i64> = (0..memory.len()).map(|i| source.index(i) as i64).collect();
+    let (memory, index) = (Tensor::new(memory, &Device::Cpu)?, Tensor::new(index, &Device::Cpu)?);
+    save_tensors(file, [("index".to_string(), &index), ("memory".to_string(), &memory)], None)
 }
 
 fn save_tensors<'t>(
@@ -81,11 +83,13 @@ struct Bytes {
 impl Bytes {
     fn new(tensor: &Tensor) -> Result<Self> {
         let flat = tensor.flatten_all()?;
-        let (dtype, data) = if tensor.dtype() == DType::F32 {
-            (Dtype::F32, flat.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect())
-        } else {
-            let values = flat.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-            (Dtype::F64, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        let (dtype, data) = match tensor.dtype() {
+            DType::F32 => (Dtype::F32, flat.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            DType::I64 => (Dtype::I64, flat.to_vec1::<i64>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            _ => {
+                let values = flat.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+                (Dtype::F64, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+            }
         };
         Ok(Self { dtype, shape: tensor.dims().to_vec(), data })
     }

@@ -60,40 +60,36 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What no single field shows: the field at fault and a message.
-    pub fn problem(&self) -> Option<(&'static str, String)> {
+    /// What no single field shows: the fields at fault, each with a message.
+    pub fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems = vec![];
         match (&self.attack.0, &self.epsilon) {
-            (Some(attack), None) => Some((
+            (Some(attack), None) => problems.push((
                 "attack",
                 format!(
                     "attack `{}` needs radii: add `epsilon.fixed = {{ radius = \"8/255\" }}` or another policy",
                     attack.name()
                 ),
             )),
-            (None, Some(epsilon)) => Some((
+            (None, Some(epsilon)) => problems.push((
                 "epsilon",
                 format!(
                     "epsilon policy `{}` without an attack: add one, for example `attack = \"pgd\"`",
                     epsilon.name()
                 ),
             )),
-            (Some(_), Some(_))
-                if self.batch_norm == StepBatchNorm::Frozen
-                    && self.attack_batch_norm == BatchNormMode::Train =>
-            {
-                Some((
-                    "attack_batch_norm",
-                    "the attack would move the statistics that `batch_norm = \"frozen\"` keeps: use \"eval\""
-                        .into(),
-                ))
-            }
-            (attack, _) => {
-                let attack = attack.as_ref().and_then(|attack| attack.problem(self.norm));
-                let schedule =
-                    || self.schedule.problem(self.epochs.get()).map(|problem| ("schedule", problem));
-                attack.map(|problem| ("attack", problem)).or_else(schedule)
-            }
+            _ => {}
         }
+        let hopeless = self.attack.0.as_ref().and_then(|attack| attack.problem(self.norm));
+        problems.extend(hopeless.map(|problem| ("attack", problem)));
+        let moves = self.attack.0.is_some() && self.attack_batch_norm == BatchNormMode::Train;
+        if moves && self.batch_norm == StepBatchNorm::Frozen {
+            let why =
+                "the attack would move the statistics that `batch_norm = \"frozen\"` keeps: use \"eval\"";
+            problems.push(("attack_batch_norm", why.into()));
+        }
+        problems.extend(self.schedule.problem(self.epochs.get()).map(|problem| ("schedule", problem)));
+        problems
     }
 
     /// Steps of the optimiser in an epoch of so many samples.
@@ -154,6 +150,17 @@ temper_core::options! {
         Bf16 = "bf16",
         /// 16 bits, 5 of them the exponent.
         F16 = "f16",
+    }
+}
+
+impl Precision {
+    /// Why attacks do not compute in it on a processor, or else on a CUDA device; `None` if they do.
+    pub fn refused(self, cpu: bool) -> Option<&'static str> {
+        match (self, cpu) {
+            (Self::F32, _) => None,
+            (_, true) => Some("a CPU computes no faster with 16 bits: our kernels count in 32; use \"f32\""),
+            (_, false) => Some("on CUDA devices networks do not run in 16 bits yet; use \"f32\""),
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Progress {
     pub waiting: f64,
 }
 
-/// The 5th, 50th and 95th percentile of the epsilon memory, in pixel values of [0, 1].
+/// The 5th, 50th and 95th percentile of the epsilon memory of the samples that could be decoded, in pixel values of [0, 1].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Percentiles {
     /// 5 % of the samples have less.
@@ -98,8 +98,8 @@ pub struct EpochReport {
 }
 
 impl EpochReport {
-    /// The report of an epoch (from 1) that is done.
-    pub(crate) fn new(epoch: usize, progress: &Progress, lr: f64, memory: &[f64]) -> Self {
+    /// The report of an epoch (from 1) that is done; `radii` are those of the samples that could be decoded.
+    pub(crate) fn new(epoch: usize, progress: &Progress, lr: f64, radii: &[f64]) -> Self {
         let n = progress.samples.max(1) as f64;
         Self {
             epoch,
@@ -107,8 +107,8 @@ impl EpochReport {
             accuracy: progress.right / n,
             skipped: progress.skipped,
             lr,
-            radii: Percentiles::of(memory),
-            mean_radius: (!memory.is_empty()).then(|| memory.iter().sum::<f64>() / memory.len() as f64),
+            radii: Percentiles::of(radii),
+            mean_radius: (!radii.is_empty()).then(|| radii.iter().sum::<f64>() / radii.len() as f64),
             forwards: progress.forwards as f64 / n,
             backwards: progress.backwards as f64 / n,
             seconds: progress.seconds,

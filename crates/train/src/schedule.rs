@@ -145,6 +145,12 @@ impl TryFrom<Written> for Schedule {
                 "`one-cycle` rises by itself, for the share `rise` of all steps: leave `warmup` out".into()
             );
         }
+        if factor.is_some() && steps.is_none() {
+            return Err("`factor` without `steps`: name the epochs after which the rate falls".into());
+        }
+        if warmup_start.is_some() && warmup.is_none() {
+            return Err("`warmup_start` without `warmup`: name the epochs in which the rate rises".into());
+        }
         let default = Self::default();
         let warmup = Warmup {
             epochs: warmup.unwrap_or(default.warmup.epochs),
@@ -180,8 +186,8 @@ impl From<Schedule> for Written {
 impl Schedule {
     /// What the rate is multiplied by in `step` (from 0) of a run of `epochs` with `per_epoch` steps each.
     pub fn factor(&self, step: usize, per_epoch: usize, epochs: usize) -> f64 {
-        let (per_epoch, warm) = (per_epoch.max(1), self.warmup.epochs * per_epoch);
-        let all = epochs * per_epoch;
+        let (per_epoch, warm) = (per_epoch.max(1), self.warmup.epochs.saturating_mul(per_epoch));
+        let all = epochs.saturating_mul(per_epoch);
         let curve = match &self.curve {
             Curve::Step(falls) => falls.factor(step / per_epoch),
             Curve::Cosine(_) if step < warm => 1.0,
@@ -386,5 +392,27 @@ mod tests {
         );
         assert!(refused("one-cycle = {}\nwarmup = 1").contains("leave `warmup` out"));
         assert!(refused("cosine = { ende = 1 }").contains("unknown field `ende`"));
+    }
+
+    #[test]
+    fn what_would_do_nothing_is_refused() {
+        let refused = |text: &str| read(text).unwrap_err();
+        assert_eq!(
+            refused("factor = 0.2"),
+            "`factor` without `steps`: name the epochs after which the rate falls"
+        );
+        let start = "`warmup_start` without `warmup`: name the epochs in which the rate rises";
+        assert_eq!(refused("warmup_start = 0.2"), start);
+        assert_eq!(refused("warmup_start = 0.2\ncosine = {}"), start);
+    }
+
+    #[test]
+    fn absurdly_many_epochs_have_a_rate_too() {
+        for text in ["", "cosine = {}", "one-cycle = {}", "cosine = {}\nwarmup = 9_000_000_000_000_000_000"] {
+            for step in [0, usize::MAX] {
+                let factor = read(text).unwrap().factor(step, 1000, usize::MAX);
+                assert!((0.0..=1.0).contains(&factor), "{text}, step {step}: {factor}");
+            }
+        }
     }
 }

@@ -47,6 +47,12 @@ impl State {
         weights.extend(self.average.clone());
         weights
     }
+
+    /// The epsilon memory of the samples that could be decoded, as far as is known.
+    pub fn radii(&self) -> Vec<f64> {
+        let decoded = self.memory.iter().zip(0..).filter(|(_, id)| !self.skipped.contains_key(id));
+        decoded.map(|(radius, _)| *radius).collect()
+    }
 }
 
 /// A plan at work on data.
@@ -66,6 +72,7 @@ impl<'a> Trainer<'a> {
 
     /// The state before the first epoch.
     pub fn start(&self, network: temper_core::nn::Network, samples: usize) -> Result<State> {
+        self.refuse_precision()?;
         let classifier = if let Some(file) = &self.plan.init {
             initial(network, file)?
         } else {
@@ -79,6 +86,14 @@ impl<'a> Trainer<'a> {
         let (progress, sgd) = (Progress::default(), Sgd::new(self.plan.optimizer.clone()));
         let (average, skipped) = (BTreeMap::new(), BTreeMap::new());
         Ok(State { epoch: 0, progress, classifier, sgd, average, memory, skipped })
+    }
+
+    /// Refuses numbers that attacks do not compute with.
+    fn refuse_precision(&self) -> Result<()> {
+        match self.plan.attack_precision.refused(self.device.is_cpu()) {
+            Some(why) => Err(temper_core::Error::refused(format!("`attack_precision`: {why}")).into()),
+            None => Ok(()),
+        }
     }
 
     /// The state of a checkpoint of this plan.
@@ -145,6 +160,7 @@ impl<'a> Trainer<'a> {
         source: &Arc<dyn Source>,
         watch: &mut dyn Watch,
     ) -> Result<Option<EpochReport>> {
+        self.refuse_precision()?;
         let epoch = state.epoch;
         let keyed = |purpose| Rng::new(self.seed, purpose).numbered(epoch as u64);
         let mut order = keyed("order").permutation(source.len());
@@ -157,7 +173,7 @@ impl<'a> Trainer<'a> {
         let mut stream = Batches::new(source.clone(), order, size, augment);
         while state.progress.batches < batches {
             rate = self.rate(state, source.len());
-            self.step(state, &mut stream, source.len(), rate)?;
+            self.step(state, &mut stream, &**source, rate)?;
             let progress = &state.progress;
             let last = progress.batches == batches;
             if looked.elapsed() > GLIMPSES || last {
@@ -168,7 +184,7 @@ impl<'a> Trainer<'a> {
                     batches,
                     loss: progress.loss / progress.samples.max(1) as f64,
                     accuracy: progress.right / progress.samples.max(1) as f64,
-                    radii: Percentiles::of(&state.memory),
+                    radii: Percentiles::of(&state.radii()),
                 });
             }
             if !last && watch.pause() {
@@ -183,7 +199,7 @@ impl<'a> Trainer<'a> {
         }
         let progress = std::mem::take(&mut state.progress);
         state.epoch += 1;
-        Ok(Some(EpochReport::new(state.epoch, &progress, rate, &state.memory)))
+        Ok(Some(EpochReport::new(state.epoch, &progress, rate, &state.radii())))
     }
 
     /// Learning rate of the next step.
@@ -194,18 +210,16 @@ impl<'a> Trainer<'a> {
     }
 
     /// One step of the optimiser, over as many batches as the plan gathers for it; the epoch's progress counts them.
-    fn step(&self, state: &mut State, stream: &mut Batches, samples: usize, rate: f64) -> Result<()> {
-        let batches = samples.div_ceil(self.plan.batch.get());
-        let asked = Instant::now();
-        // How many samples there are is known once they are decoded.
-        let raws: Vec<RawBatch> =
-            stream.take(self.plan.accumulate.get()).collect::<std::result::Result<_, _>>()?;
-        state.progress.waiting += asked.elapsed().as_secs_f64();
-        let whole = raws.iter().map(|raw| raw.ids.len()).sum();
+    fn step(&self, state: &mut State, stream: &mut Batches, source: &dyn Source, rate: f64) -> Result<()> {
+        let batches = source.len().div_ceil(self.plan.batch.get());
+        let (started, before) = (Instant::now(), state.progress.samples);
         let mut sum = Sum::default();
-        for raw in raws {
+        for _ in 0..self.plan.accumulate.get() {
+            let asked = Instant::now();
+            let Some(raw) = stream.next().transpose()? else { break };
+            state.progress.waiting += asked.elapsed().as_secs_f64();
             let number = state.progress.batches + 1;
-            let step = self.counted(state, raw, whole, sum, rate).map_err(|error| match error {
+            let added = self.counted(state, raw, sum, source, rate).map_err(|error| match error {
                 Error::Diverged { loss, ids, rate, .. } => {
                     Error::Diverged { loss, epoch: state.epoch + 1, batch: number, batches, ids, rate }
                 }
@@ -213,26 +227,33 @@ impl<'a> Trainer<'a> {
                     Error::Step { epoch: state.epoch + 1, batch: number, batches, error: Box::new(other) }
                 }
             });
-            sum = step?;
+            sum = added?;
         }
-        if let Some(gradients) = sum.gradients(&state.classifier)? {
+        // How many samples a step has is known once all of them are decoded.
+        let scale = if self.gathers() { 1.0 / (state.progress.samples - before).max(1) as f64 } else { 1.0 };
+        if let Some(gradients) = sum.gradients(&state.classifier, scale)? {
             state.sgd.step(&state.classifier, &gradients, rate)?;
             if let Some(ema) = self.plan.ema {
                 ema.follow(&mut state.average, &state.classifier)?;
             }
         }
-        state.progress.seconds += asked.elapsed().as_secs_f64();
+        state.progress.seconds += started.elapsed().as_secs_f64();
         Ok(())
     }
 
-    /// One batch of a step over `whole` samples, which the epoch's progress then counts, but for its time. Returns the sum
-    /// with its gradients.
+    /// Has a step more than one batch?
+    fn gathers(&self) -> bool {
+        self.plan.accumulate.get() > 1
+    }
+
+    /// One batch of a step, which the epoch's progress then counts, but for its time. Returns the sum with its gradients: those
+    /// of the mean loss, or, where batches are gathered, of the sum over its samples.
     fn counted(
         &self,
         state: &mut State,
         mut raw: RawBatch,
-        whole: usize,
         sum: Sum,
+        source: &dyn Source,
         rate: f64,
     ) -> Result<Sum> {
         state.progress.skipped += raw.skipped.len();
@@ -243,9 +264,8 @@ impl<'a> Trainer<'a> {
         }
         let batch = &Batch::new(raw, &self.device)?;
         let passes = (self.passes.forwards(), self.passes.backwards());
-        let (loss, value, accuracy) = self.batch(state, batch, rate)?;
-        // The mean over the whole step.
-        let loss = if batch.len() == whole { loss } else { (loss * (batch.len() as f64 / whole as f64))? };
+        let (loss, value, accuracy) = self.batch(state, batch, source, rate)?;
+        let loss = if self.gathers() { (loss * batch.len() as f64)? } else { loss };
         let sum = sum.plus(state.classifier.backward(&loss)?, &state.classifier)?;
         let progress = &mut state.progress;
         progress.batches += 1;
@@ -258,7 +278,13 @@ impl<'a> Trainer<'a> {
     }
 
     /// One batch: radii, attack, loss. Returns the loss, its value and the accuracy.
-    fn batch(&self, state: &mut State, batch: &Batch, rate: f64) -> Result<(Tensor, f64, f64)> {
+    fn batch(
+        &self,
+        state: &mut State,
+        batch: &Batch,
+        source: &dyn Source,
+        rate: f64,
+    ) -> Result<(Tensor, f64, f64)> {
         let rng = |purpose| Rng::new(self.seed, purpose).numbered(state.epoch as u64);
         let attack = self.plan.attack.0.as_ref();
         let frozen = match (attack, self.plan.attack_batch_norm) {
@@ -273,7 +299,8 @@ impl<'a> Trainer<'a> {
         let radii = match (attack, &self.plan.epsilon) {
             (Some(attack), Some(epsilon)) => {
                 let rng = rng("probes");
-                radii(epsilon, attack, self.plan, &victim, (state.epoch, rng), &mut state.memory)?
+                let name = |id: u64| source.index(id as usize);
+                radii(epsilon, attack, self.plan, &victim, (state.epoch, rng), &mut state.memory, &name)?
             }
             _ => vec![0.0; batch.len()],
         };
@@ -287,7 +314,8 @@ impl<'a> Trainer<'a> {
         let (accuracy, trained) = (step.accuracy(), step.passes());
         let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         if !value.is_finite() {
-            let ids: Vec<String> = batch.ids.iter().take(4).map(ToString::to_string).collect();
+            let ids: Vec<String> =
+                batch.ids.iter().take(4).map(|id| source.index(*id as usize).to_string()).collect();
             let ids = format!("{}{}", ids.join(", "), if batch.len() > 4 { ", ..." } else { "" });
             return Err(Error::Diverged { loss: value, epoch: 0, batch: 0, batches: 0, ids, rate });
         }
@@ -331,6 +359,7 @@ fn radii(
     victim: &Victim,
     (epoch, rng): (usize, Rng),
     memory: &mut [f64],
+    name: &dyn Fn(u64) -> usize,
 ) -> Result<Vec<f64>> {
     let rows = || victim.ids().iter().map(|id| *id as usize);
     let remembered = rows().map(|i| memory[i]).collect();
@@ -342,7 +371,8 @@ fn radii(
     }
     if let Some((radius, id)) = radii.iter().zip(victim.ids()).find(|(r, _)| !r.is_finite() || **r < 0.0) {
         return Err(fault(format!(
-            "radius {radius} for sample {id}, expected a finite number of at least 0"
+            "radius {radius} for sample {}, expected a finite number of at least 0",
+            name(*id)
         )));
     }
     for (i, value) in rows().zip(visit.into_memory()) {
