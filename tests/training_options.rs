@@ -322,12 +322,17 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
     "#]]
     .assert_eq(&said(&with("attack_precision = \"f16\""), &["--set", "device=cuda:0"]));
     expect![[r"
-        error: run.toml:6:12: `factor` without `steps`: name the epochs after which the rate falls
+        error: run.toml:6:1: `factor` without `steps`: name the epochs after which the rate falls
           at train.schedule
     "]]
     .assert_eq(&said(&with("schedule = { factor = 0.5 }"), &[]));
     expect![[r#"
-        error: run.toml:6:1: the attack would move
+        error: run.toml:7:1: the attack would move the statistics that `batch_norm = "frozen"` keeps: use "eval"
+          at train.attack_batch_norm
+        error: run.toml:8:1: a warm-up of 3 epochs leaves none of 3: the rate would never be reached
+          at train.schedule
+        error: run.toml:11:1: attack `pgd` needs radii: add `epsilon.fixed = { radius = "8/255" }` or another policy
+          at train.attack
     "#]]
     .assert_eq(&said(
         &with("batch_norm = \"frozen\"\nattack_batch_norm = \"train\"\nschedule = { warmup = 3 }")

@@ -16,7 +16,7 @@ plugin! { Loss "mixup";
     /// Lamb et al. 2019, <https://arxiv.org/abs/1906.06784>. Norms: l-inf, l2.
     pub struct Mixup {
         /// Both parameters of the beta distribution of lambda, the share of the first image of a pair; 1 (the paper) is
-        /// uniform, towards 0 pairs are hardly mixed, towards infinity by halves.
+        /// uniform, towards 0 pairs are hardly mixed.
         pub alpha: Positive = Positive::of(1.0),
         /// Share of the clean term in the loss; the paper weighs both alike.
         pub clean_weight: Fraction = Fraction::of(0.5),
