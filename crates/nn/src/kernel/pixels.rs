@@ -116,6 +116,16 @@ mod tests {
     use super::super::vector::each;
     use super::*;
 
+    struct Whole<'a>(&'a [f32], usize, Vec<f32>);
+    impl Kernel<f32> for Whole<'_> {
+        type Output = Vec<f32>;
+        #[inline(always)]
+        fn run<V: Vector<Lane = f32>>(mut self) -> Vec<f32> {
+            Transpose { dy: self.0, n: self.1, panels: &mut self.2 }.run::<V>();
+            self.2
+        }
+    }
+
     #[test]
     fn columns_are_transposed_in_all_registers_and_filled_with_zeros() {
         let (positions, n) = (37, 32);
@@ -128,15 +138,6 @@ mod tests {
         let mut panels = vec![f32::NAN; 48 * n];
         into_columns(&dy, n, &mut panels);
         assert_eq!(panels, want(positions));
-        struct Whole<'a>(&'a [f32], usize, Vec<f32>);
-        impl Kernel<f32> for Whole<'_> {
-            type Output = Vec<f32>;
-            #[inline(always)]
-            fn run<V: Vector<Lane = f32>>(mut self) -> Vec<f32> {
-                Transpose { dy: self.0, n: self.1, panels: &mut self.2 }.run::<V>();
-                self.2
-            }
-        }
         each(
             || Whole(&dy[..32 * n], n, vec![f32::NAN; 32 * n]),
             |name, got| assert_eq!(got, want(32), "{name}"),

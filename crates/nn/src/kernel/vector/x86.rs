@@ -66,7 +66,7 @@ impl Vector for Avx2 {
     }
     #[inline(always)]
     unsafe fn stream(self, to: *mut f32) {
-        debug_assert!(to.cast::<__m256>().is_aligned());
+        debug_assert!(to.addr().is_multiple_of(size_of::<__m256>()));
         unsafe { _mm256_stream_ps(to, self.0) }
     }
     #[inline(always)]
@@ -155,7 +155,7 @@ impl Vector for Avx512 {
     }
     #[inline(always)]
     unsafe fn stream(self, to: *mut f32) {
-        debug_assert!(to.cast::<__m512>().is_aligned());
+        debug_assert!(to.addr().is_multiple_of(size_of::<__m512>()));
         unsafe { _mm512_stream_ps(to, self.0) }
     }
     #[inline(always)]

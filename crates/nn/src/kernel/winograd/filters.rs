@@ -34,8 +34,8 @@ impl<T: Real> Filters<T> {
     pub(in super::super) fn pack(kind: Kind, weight: Weight<'_, T>, gradient: bool) -> Self {
         let [out, into] = weight.channels.map(|c| c.next_multiple_of(PANEL));
         let (c, n) = if gradient { (out, into) } else { (into, out) };
-        let mut data = Buffer::take(FILTERS * FILTERS * c * n);
-        let aligned = (data.as_ptr() as usize).is_multiple_of(LINE);
+        let mut data = Buffer::<T>::take(FILTERS * FILTERS * c * n);
+        let aligned = data.as_ptr().addr().is_multiple_of(LINE);
         let streams = aligned && data.len() * size_of::<T>() > STREAMED;
         let panels = across(&mut data, c * n, c * PANEL);
         panels.into_par_iter().enumerate().for_each(|(panel, planes)| {

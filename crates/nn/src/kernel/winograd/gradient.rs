@@ -58,7 +58,7 @@ pub(in super::super) fn weight_gradient<T: Real>(
         let (xs, ys) = (&*xs, &*ys);
         sums.par_chunks_exact_mut(rows * 9 * PANEL).enumerate().for_each(|(i, sums)| {
             let (pair, first) = (i * rows / PANEL, i * rows % PANEL);
-            dispatch(Pair { kind, xs, ys, tiles, panels, pair, first, sums });
+            dispatch(Pair { kind, xs, ys, tiles, panels, which: pair, first, sums });
         });
     }
     in_torch_order(channels, panels[1], &sums)
@@ -167,7 +167,7 @@ struct Pair<'a, T> {
     ys: &'a [T],
     tiles: usize,
     panels: [usize; 2],
-    pair: usize,
+    which: usize,
     /// The first row.
     first: usize,
     /// `[rows][9][16]`.
@@ -199,8 +199,8 @@ impl<T: Real> Pair<'_, T> {
         V: Vector<Lane = T>,
         X: Tiling<P, D, 4>,
     {
-        let Self { xs, ys, tiles, panels, pair, first, sums, .. } = self;
-        let (panel_x, panel_y) = (pair / panels[1], pair % panels[1]);
+        let Self { xs, ys, tiles, panels, which, first, sums, .. } = self;
+        let (panel_x, panel_y) = (which / panels[1], which % panels[1]);
         for (part, sums) in sums.chunks_exact_mut(R * 9 * PANEL).enumerate() {
             // Points that share a filter are one sum.
             let mut points = [[V::Row::zero(); R]; FILTERS * FILTERS];
@@ -208,9 +208,9 @@ impl<T: Real> Pair<'_, T> {
                 let x = Rows::whole(&xs[(p * panels[0] + panel_x) * plane(tiles)..], PANEL);
                 let y = Rows::whole(&ys[(p * panels[1] + panel_y) * plane(tiles)..], PANEL);
                 let tile = outer::<V, R>((x, first + part * R), (y, 0), tiles);
-                let which = (p / P).min(FILTERS - 1) * FILTERS + (p % P).min(FILTERS - 1);
+                let sum = (p / P).min(FILTERS - 1) * FILTERS + (p % P).min(FILTERS - 1);
                 for r in 0..R {
-                    points[which][r] = points[which][r].grow(T::from_f64(1.0), tile[r]);
+                    points[sum][r] = points[sum][r].grow(T::from_f64(1.0), tile[r]);
                 }
             }
             for r in 0..R {
