@@ -64,7 +64,7 @@ impl Aim {
     fn margin(&self, logits: &[f64], class: u32) -> Margin {
         let own = logits[class as usize];
         // A row with a NaN is misclassified, here as everywhere, but it is no class that could be aimed at.
-        let lost = !self.towards && logits.iter().any(|logit| logit.is_nan());
+        let undefined = logits.iter().any(|logit| logit.is_nan());
         let (mut other, mut largest) = (u32::from(class == 0), f64::NEG_INFINITY);
         for (k, logit) in (0..).zip(logits) {
             if k != class && *logit > largest {
@@ -72,7 +72,11 @@ impl Aim {
             }
         }
         let margin = if self.towards { largest - own } else { own - largest };
-        let loss = if lost { f64::NEG_INFINITY } else { margin + self.confidence };
+        let loss = match (undefined, self.towards) {
+            (false, _) => margin + self.confidence,
+            (true, false) => f64::NEG_INFINITY,
+            (true, true) => f64::NAN,
+        };
         // Of equal logits the first is the prediction.
         let won = if self.towards { class < other } else { other < class };
         let scale = own.abs().max(largest.abs());

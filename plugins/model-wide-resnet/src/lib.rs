@@ -252,6 +252,6 @@ mod tests {
             assert_eq!(error, format!("`depth` of wide-resnet is {depth}; {told}"));
         }
         let error = build(10, usize::MAX, Variant::AuthorsCode).unwrap_err().to_string();
-        assert!(error.contains("weights or outputs"), "{error}");
+        assert!(error.contains("more than 2147483648 weights"), "{error}");
     }
 }
