@@ -120,12 +120,12 @@ impl<T: Real> ConvForward<T> {
         let (size, pitch) = (input.iter().product::<usize>(), self.shape.line());
         let end = row + finish.out.len() / (columns * n);
         let mut parts = finish.parts((row..end).map(|_| columns * n)).into_iter();
-        let mut padded = Buffer::take(0);
         let mut row = row;
         while row < end {
             // The rest of this sample, or of the block.
             let (first, last) = (row % rows, rows.min(row % rows + end - row));
             let sample = &x[row / rows * size..][..size];
+            let mut padded;
             let lines = if self.shape.padding == 0 {
                 &sample[first * self.shape.stride * pitch..]
             } else {
@@ -141,7 +141,6 @@ impl<T: Real> ConvForward<T> {
             }
             row += last - first;
         }
-        drop(padded);
     }
 
     /// As [`Self::run`], then `ReLU` if asked and pooling. `tape` receives the winning tap of every output.
