@@ -26,11 +26,7 @@ impl Gradients {
         for (name, var) in trained {
             if let Some(more) = others.get(var) {
                 let more = Gradient { numbers: Numbers::Candle(more.clone()), shape: var.dims().to_vec() };
-                let sum = match weights.remove(name) {
-                    Some(gradient) => gradient.plus(more)?,
-                    None => more,
-                };
-                weights.insert(name.to_owned(), sum);
+                add(&mut weights, name, more)?;
             }
         }
         Ok(Self { weights, others })
@@ -41,10 +37,36 @@ impl Gradients {
         self.weights.get(weight)
     }
 
+    /// The weights' gradients of the sum of two losses; those of other variables are gone.
+    pub fn plus(self, more: Self) -> Result<Self> {
+        let mut weights = self.weights;
+        for (name, gradient) in more.weights {
+            add(&mut weights, &name, gradient)?;
+        }
+        Ok(Self { weights, others: GradStore::default() })
+    }
+
+    /// The weights' gradients of the loss times a number; those of other variables are gone.
+    pub fn times(self, factor: f64) -> Result<Self> {
+        let scaled = |(name, gradient): (String, Gradient)| Ok((name, gradient.times(factor)?));
+        let weights = self.weights.into_iter().map(scaled).collect::<Result<_>>()?;
+        Ok(Self { weights, others: GradStore::default() })
+    }
+
     /// That of another variable of the loss, such as the pixels.
     pub fn of(&self, variable: &Var) -> Option<&Tensor> {
         self.others.get(variable)
     }
+}
+
+/// Adds to the gradient of a weight.
+fn add(all: &mut BTreeMap<String, Gradient>, weight: &str, more: Gradient) -> Result<()> {
+    let sum = match all.remove(weight) {
+        Some(gradient) => gradient.plus(more)?,
+        None => more,
+    };
+    all.insert(weight.to_owned(), sum);
+    Ok(())
 }
 
 /// Gradient of one weight, in its shape.
@@ -109,6 +131,24 @@ impl Gradient {
         };
         Ok(Self { numbers, shape })
     }
+
+    fn times(self, factor: f64) -> Result<Self> {
+        fn scale<T: Real>(mut numbers: Buffer<T>, factor: f64) -> Numbers
+        where
+            Numbers: From<Buffer<T>>,
+        {
+            for number in numbers.iter_mut() {
+                *number *= T::from_f64(factor);
+            }
+            numbers.into()
+        }
+        let numbers = match self.numbers {
+            Numbers::F32(numbers) => scale(numbers, factor),
+            Numbers::F64(numbers) => scale(numbers, factor),
+            Numbers::Candle(tensor) => Numbers::Candle((tensor * factor)?),
+        };
+        Ok(Self { numbers, ..self })
+    }
 }
 
 /// Where the passes of one backward pass leave the gradients of weights.
@@ -131,12 +171,6 @@ impl Collector {
         Numbers: From<Buffer<T>>,
     {
         let more = Gradient { numbers: numbers.into(), shape: shape.to_vec() };
-        let mut all = self.lock();
-        let sum = match all.remove(weight) {
-            Some(gradient) => gradient.plus(more)?,
-            None => more,
-        };
-        all.insert(weight.to_owned(), sum);
-        Ok(())
+        self::add(&mut self.lock(), weight, more)
     }
 }

@@ -4,7 +4,6 @@
 //! epochs done and what is done of the next one. All randomness is keyed by (seed, purpose, epoch, sample), so a run continued from a checkpoint gives the
 //! bits of one that was never interrupted.
 
-mod accumulate;
 mod average;
 mod checkpoint;
 mod error;

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor};
-use temper_core::nn::{BatchNorm, Classifier, Frozen};
+use temper_core::nn::{BatchNorm, Classifier, Frozen, Gradients};
 use temper_core::{Attack, Batch, Chosen, Epsilon, Goal, Network, Passes, Source, Step, Victim, Visit};
 use temper_data::{Batches, RawBatch, Rng};
 
-use crate::accumulate::Sum;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::files::load_weights;
@@ -213,7 +212,7 @@ impl<'a> Trainer<'a> {
     fn step(&self, state: &mut State, stream: &mut Batches, source: &dyn Source, rate: f64) -> Result<()> {
         let batches = source.len().div_ceil(self.plan.batch.get());
         let (started, before) = (Instant::now(), state.progress.samples);
-        let mut sum = Sum::default();
+        let mut sum = None;
         for _ in 0..self.plan.accumulate.get() {
             let asked = Instant::now();
             let Some(raw) = stream.next().transpose()? else { break };
@@ -229,9 +228,11 @@ impl<'a> Trainer<'a> {
             });
             sum = added?;
         }
-        // How many samples a step has is known once all of them are decoded.
-        let scale = if self.gathers() { 1.0 / (state.progress.samples - before).max(1) as f64 } else { 1.0 };
-        if let Some(gradients) = sum.gradients(&state.classifier, scale)? {
+        if let Some(mut gradients) = sum {
+            if self.gathers() {
+                // How many samples a step has is known once all of them are decoded.
+                gradients = gradients.times(1.0 / (state.progress.samples - before) as f64)?;
+            }
             state.sgd.step(&state.classifier, &gradients, rate)?;
             if let Some(ema) = self.plan.ema {
                 ema.follow(&mut state.average, &state.classifier)?;
@@ -252,10 +253,10 @@ impl<'a> Trainer<'a> {
         &self,
         state: &mut State,
         mut raw: RawBatch,
-        sum: Sum,
+        sum: Option<Gradients>,
         source: &dyn Source,
         rate: f64,
-    ) -> Result<Sum> {
+    ) -> Result<Option<Gradients>> {
         state.progress.skipped += raw.skipped.len();
         state.skipped.extend(raw.skipped.drain(..));
         if raw.ids.is_empty() {
@@ -266,7 +267,11 @@ impl<'a> Trainer<'a> {
         let passes = (self.passes.forwards(), self.passes.backwards());
         let (loss, value, accuracy) = self.batch(state, batch, source, rate)?;
         let loss = if self.gathers() { (loss * batch.len() as f64)? } else { loss };
-        let sum = sum.plus(state.classifier.backward(&loss)?, &state.classifier)?;
+        let gradients = state.classifier.backward(&loss)?;
+        let sum = match sum {
+            Some(sum) => sum.plus(gradients)?,
+            None => gradients,
+        };
         let progress = &mut state.progress;
         progress.batches += 1;
         progress.samples += batch.len();
@@ -274,7 +279,7 @@ impl<'a> Trainer<'a> {
         progress.right += accuracy * batch.len() as f64;
         progress.forwards += self.passes.forwards() - passes.0;
         progress.backwards += self.passes.backwards() - passes.1;
-        Ok(sum)
+        Ok(Some(sum))
     }
 
     /// One batch: radii, attack, loss. Returns the loss, its value and the accuracy.
