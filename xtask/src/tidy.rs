@@ -7,17 +7,26 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 /// Which crates of the workspace each crate may name. Plugins: only core.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("temper-nn", &[]),
     ("temper-data", &[]),
     ("temper-report", &[]),
     ("temper-core", &["temper-nn", "temper-data"]),
+    ("temper-corruptions", &["temper-data"]),
     ("temper-fetch", &["temper-data"]),
     ("temper-train", &["temper-core", "temper-data"]),
-    ("temper-evaluate", &["temper-core", "temper-data"]),
+    ("temper-evaluate", &["temper-core", "temper-corruptions", "temper-data"]),
     (
         "temper-runner",
-        &["temper-core", "temper-evaluate", "temper-fetch", "temper-report", "temper-train", "plugins"],
+        &[
+            "temper-core",
+            "temper-corruptions",
+            "temper-evaluate",
+            "temper-fetch",
+            "temper-report",
+            "temper-train",
+            "plugins",
+        ],
     ),
     ("temper-bench", &["temper-core", "temper-data", "temper-evaluate", "temper-runner", "temper-train"]),
     ("xtask", &["temper-report"]),
@@ -25,6 +34,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
         "temper-tests",
         &[
             "temper-core",
+            "temper-corruptions",
             "temper-data",
             "temper-evaluate",
             "temper-nn",

@@ -1,0 +1,157 @@
+//! The kinds of corruption, and how severe they are.
+
+use serde::{Deserialize, Serialize};
+
+/// A kind of corruption; its name is that of the published files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Normal noise on every value.
+    GaussianNoise,
+    /// Poisson noise on every value.
+    ShotNoise,
+    /// Values set to 0 or 1.
+    ImpulseNoise,
+    /// A disk, as of a lens out of focus.
+    DefocusBlur,
+    /// Pixels moved among their neighbours.
+    GlassBlur,
+    /// A line at a random angle.
+    MotionBlur,
+    /// A mean of enlargements.
+    ZoomBlur,
+    /// Streaks of white on a paler image.
+    Snow,
+    /// A texture of ice, mixed in.
+    Frost,
+    /// A plasma fractal, added.
+    Fog,
+    /// More value in HSV.
+    Brightness,
+    /// Less distance to the mean.
+    Contrast,
+    /// A random affine map and a smooth random displacement.
+    ElasticTransform,
+    /// Fewer pixels.
+    Pixelate,
+    /// JPEG at a low quality.
+    JpegCompression,
+    /// Normal noise in proportion to the value.
+    SpeckleNoise,
+    /// A Gaussian filter.
+    GaussianBlur,
+    /// Drops of water or mud.
+    Spatter,
+    /// Less or more saturation in HSV.
+    Saturate,
+}
+
+impl Kind {
+    /// All 19, the main ones first.
+    pub const ALL: [Self; 19] = [
+        Self::GaussianNoise,
+        Self::ShotNoise,
+        Self::ImpulseNoise,
+        Self::DefocusBlur,
+        Self::GlassBlur,
+        Self::MotionBlur,
+        Self::ZoomBlur,
+        Self::Snow,
+        Self::Frost,
+        Self::Fog,
+        Self::Brightness,
+        Self::Contrast,
+        Self::ElasticTransform,
+        Self::Pixelate,
+        Self::JpegCompression,
+        Self::SpeckleNoise,
+        Self::GaussianBlur,
+        Self::Spatter,
+        Self::Saturate,
+    ];
+    /// How many of them are main ones, which benchmarks count; the others were published for validation.
+    pub const MAIN: usize = 15;
+
+    /// Its name in the published files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GaussianNoise => "gaussian_noise",
+            Self::ShotNoise => "shot_noise",
+            Self::ImpulseNoise => "impulse_noise",
+            Self::DefocusBlur => "defocus_blur",
+            Self::GlassBlur => "glass_blur",
+            Self::MotionBlur => "motion_blur",
+            Self::ZoomBlur => "zoom_blur",
+            Self::Snow => "snow",
+            Self::Frost => "frost",
+            Self::Fog => "fog",
+            Self::Brightness => "brightness",
+            Self::Contrast => "contrast",
+            Self::ElasticTransform => "elastic_transform",
+            Self::Pixelate => "pixelate",
+            Self::JpegCompression => "jpeg_compression",
+            Self::SpeckleNoise => "speckle_noise",
+            Self::GaussianBlur => "gaussian_blur",
+            Self::Spatter => "spatter",
+            Self::Saturate => "saturate",
+        }
+    }
+
+    /// Is it one of the 15 that benchmarks count?
+    pub fn is_main(self) -> bool {
+        Self::ALL[..Self::MAIN].contains(&self)
+    }
+}
+
+/// How severe a corruption is, from 1 to 5.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct Severity(u8);
+
+impl Severity {
+    /// All five.
+    pub const ALL: [Self; 5] = [Self(1), Self(2), Self(3), Self(4), Self(5)];
+
+    /// 1 to 5.
+    pub fn get(self) -> u8 {
+        self.0
+    }
+
+    /// Its place in a table of five.
+    pub fn place(self) -> usize {
+        usize::from(self.0) - 1
+    }
+}
+
+impl TryFrom<u8> for Severity {
+    type Error = String;
+
+    fn try_from(severity: u8) -> Result<Self, String> {
+        match severity {
+            1..=5 => Ok(Self(severity)),
+            other => Err(format!("a severity is 1 to 5, not {other}")),
+        }
+    }
+}
+
+impl From<Severity> for u8 {
+    fn from(severity: Severity) -> Self {
+        severity.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_serde_reads() {
+        for kind in Kind::ALL {
+            let named: Result<Kind, serde::de::value::Error> =
+                Kind::deserialize(serde::de::value::StrDeserializer::new(kind.name()));
+            assert_eq!(named, Ok(kind));
+        }
+        assert!(Kind::JpegCompression.is_main() && !Kind::SpeckleNoise.is_main());
+        assert!(Severity::try_from(0).is_err() && Severity::try_from(6).is_err());
+    }
+}
