@@ -1,6 +1,5 @@
 //! Work that is not done gives the numbers of doing it: to the bit, by a network with random weights.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
@@ -9,9 +8,9 @@ use temper_core::{
     Ball, Batch, Chosen, Epsilon, Goal, Image, Loss, Network, Norm, Passes, Rng, Source, Step, Victim, Visit,
     perturb,
 };
-use temper_evaluate::{Entry, evaluate};
+use temper_evaluate::Entry;
 
-use crate::support::{attack, numbers, small_batch, small_network};
+use crate::support::{attack, judged, numbers, small_batch, small_network};
 
 const PGD: &str = "pgd = { steps = 4, step = 0.02, restarts = 3 }";
 
@@ -47,8 +46,7 @@ fn an_evaluation_attacks_only_what_can_still_fall() {
     let source: Arc<dyn Source> = Arc::new(images);
     let text = format!("name = \"pgd\"\nradius = 0.05\nattack.{PGD}");
     let entry: Entry = toml::from_str(&text).unwrap();
-    let watch = &mut |_, _| ControlFlow::Continue(());
-    let got = evaluate(&frozen, &source, &entry, 16, 3, &Device::Cpu, watch).unwrap().unwrap();
+    let got = judged(&frozen, &source, &entry, 3);
 
     let mut standing = 0;
     let passes = Passes::default();

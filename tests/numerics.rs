@@ -1,7 +1,6 @@
 //! Fast and exact sums on trained networks, both against double precision.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor, Var};
@@ -11,7 +10,7 @@ use temper_nn::{Classifier, Frozen, Network, Numerics};
 use temper_runner::Pipeline;
 use temper_train::{Glimpse, Trainer, Watch};
 
-use crate::support::numbers;
+use crate::support::{judged, numbers};
 
 struct Quiet;
 impl Watch for Quiet {
@@ -98,10 +97,7 @@ fn sums_stay_within_their_bounds_on_trained_networks() {
                 }
             }
             assert!(agree * 1000 >= all * 999, "{model}, {numerics:?}: {agree} signs of {all} agree");
-            let watch = &mut |_, _| ControlFlow::Continue(());
-            let entry = &pipeline.evaluate[0];
-            let result = temper_evaluate::evaluate(&frozen, &test, entry, 100, 1, &Device::Cpu, watch);
-            accuracies.push(result.unwrap().unwrap().accuracy);
+            accuracies.push(judged(&frozen, &test, &pipeline.evaluate[0], 1).accuracy);
         }
         let samples = (accuracies[0] - accuracies[1]).abs() * 500.0;
         assert!(samples < 1.5, "{model}: robust accuracies {accuracies:?}");

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use expect_test::Expect;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use temper_core::{Attack, Batch, Chosen, Rng};
-use temper_nn::{Classifier, Conv2d, Network, Pool2d};
+use temper_core::{Attack, Batch, Chosen, Rng, Source};
+use temper_evaluate::{Cell, Entry, Evaluation, Glimpse, Records, Setting, evaluate};
+use temper_nn::{Classifier, Conv2d, Frozen, Network, Pool2d};
 
 /// The workspace.
 pub(crate) fn root() -> PathBuf {
@@ -61,6 +64,14 @@ pub(crate) fn affordable(name: &str) -> Chosen<dyn Attack> {
     }
 }
 
+/// A network judged by an entry on all of `source`, 16 at a time, with nothing kept.
+pub(crate) fn judged(network: &Frozen, source: &Arc<dyn Source>, entry: &Entry, seed: u64) -> Evaluation {
+    let setting = Setting::new(network, 16, seed, &Device::Cpu);
+    let cells = [Cell::clean(source.clone())];
+    let watch = &mut |_: &Glimpse| ControlFlow::Continue(());
+    evaluate(&setting, entry, &cells, &mut Records::in_memory(), watch).unwrap().unwrap()
+}
+
 /// A network of one linear layer: a row of weights and a bias for each class.
 pub(crate) fn linear(shape: [usize; 3], weights: &[Vec<f32>], biases: &[f32]) -> Classifier {
     let mut network = Network::new(shape);
@@ -93,7 +104,7 @@ pub(crate) fn small_batch(classifier: &Classifier, n: usize) -> Batch {
     let pixels: Vec<f32> =
         Rng::new(5, "images").uniform(&ids, 128).iter().map(|v| f32::midpoint(*v, 1.0)).collect();
     let pixels = Tensor::from_vec(pixels, (n, 2, 8, 8), &Device::Cpu).unwrap();
-    let logits = temper_nn::Frozen::new(classifier).unwrap().logits(&pixels).unwrap();
+    let logits = Frozen::new(classifier).unwrap().logits(&pixels).unwrap();
     let mut labels = logits.argmax(1).unwrap().to_vec1::<u32>().unwrap();
     let last = labels.last_mut().unwrap();
     *last = (*last + 1) % 5;

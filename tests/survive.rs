@@ -133,7 +133,7 @@ fn a_second_ctrl_c_ends_at_once_and_one_during_evaluation_says_so() {
     let said = stderr(&output);
     assert!(said.contains("stopped by Ctrl-C in the evaluation `"), "{said}");
     assert!(said.contains(
-        "; training is done and kept\n  continue with: temper run run.toml --set train.batch=8 --resume\n"
+        "; training and what is judged are kept\n  continue with: temper run run.toml --set train.batch=8 --resume\n"
     ));
     assert!(!folder.join("runs/run/results.json").exists());
 }

@@ -21,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
         &[
             "temper-core",
             "temper-corruptions",
+            "temper-data",
             "temper-evaluate",
             "temper-fetch",
             "temper-report",

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use temper_core::nn::{BatchNorm, Classifier, Frozen, Layer, Network, Numerics};
 use temper_core::{Batch, DType, Device, Source, Split, Tensor, Var, cross_entropy};
 use temper_data::Batches;
+use temper_evaluate::{Cell, Records, Setting, evaluate};
 use temper_runner::Pipeline;
 use temper_train::{Optimizer, Sgd, Trainer, Watch};
 
@@ -262,8 +263,9 @@ fn restarts(numerics: Numerics, folder: &Path) -> anyhow::Result<Task> {
     drop(state);
     Ok(Box::new(move || {
         let entry = &pipeline.evaluate[0];
-        let watch = &mut |_, _| ControlFlow::Continue(());
-        let result = temper_evaluate::evaluate(&frozen, &source, entry, 128, 1, &Device::Cpu, watch)?;
+        let setting = Setting::new(&frozen, 128, 1, &Device::Cpu);
+        let (cells, mut records) = ([Cell::clean(source.clone())], Records::in_memory());
+        let result = evaluate(&setting, entry, &cells, &mut records, &mut |_| ControlFlow::Continue(()))?;
         let result = result.context("the evaluation was cut")?;
         Ok(format!("accuracy {:.1} %", result.accuracy * 100.0))
     }))

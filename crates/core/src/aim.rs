@@ -1,9 +1,10 @@
 //! Which class an attack leads away from, and which one it leads to.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use temper_data::Rng;
 
-use crate::{Error, Result, Rows, Victim, cross_entropy};
+use crate::search::attempts;
+use crate::{Ball, Error, Result, Rows, Victim, cross_entropy};
 
 crate::options! {
     /// Which class of a sample counts as its own while an attack runs.
@@ -35,40 +36,74 @@ crate::options! {
         Random = "random",
         /// The class that the network finds least likely for the clean image, the true one left out.
         LeastLikely = "least-likely",
+        /// Every wrong class, one after the other, the likeliest for the clean image first, each on what still stands.
+        All = "all",
     }
 }
 
 impl Target {
+    /// Runs `attempt` on a victim whose score leads to the class aimed at: once, but with [`Self::All`] once for each wrong
+    /// class, on what still stands; for `Goal::Loss` each sample then keeps the image of highest score of the victim given.
+    pub fn aim(
+        self,
+        victim: &Victim,
+        ball: &Ball,
+        rng: &Rng,
+        attempt: impl Fn(&Victim, &Ball, &Rng) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let led = |victim: &Victim, targets: &Targets, ball: &Ball, rng: &Rng| {
+            let towards = |logits: &Tensor, rows: &Rows| targets.score(logits, rows);
+            attempt(&victim.with_score(&towards), ball, rng)
+        };
+        match self {
+            Self::All => {
+                let (classes, order) = (at_least_two(victim)?, likeliest(victim)?);
+                attempts(victim, ball, classes - 1, |victim, ball, rank| {
+                    let targets: Vec<u32> = order.iter().map(|classes| classes[rank]).collect();
+                    let targets = Targets::told(targets, victim)?;
+                    led(victim, &targets, ball, &rng.numbered(rank as u64))
+                })
+            }
+            _ => match self.choose(victim, rng)? {
+                Some(targets) => led(victim, &targets, ball, rng),
+                None => attempt(victim, ball, rng),
+            },
+        }
+    }
+
     /// The class aimed at for each sample; `None` without a target. `Random` is (label + U{1..classes - 1}) mod classes,
-    /// drawn once for all restarts. `LeastLikely` costs a forward pass.
+    /// drawn once for all restarts. `LeastLikely` costs a forward pass. `All` is no one class, and an error.
     pub fn choose(self, victim: &Victim, rng: &Rng) -> Result<Option<Targets>> {
-        if self == Self::None {
-            return Ok(None);
-        }
-        let (classes, device) = (victim.classes() as u32, victim.pixels().device());
-        if classes < 2 {
-            return Err(Error::refused("a targeted attack needs at least two classes"));
-        }
+        let classes = match self {
+            Self::None => return Ok(None),
+            Self::All => return Err(Error::refused("this attack aims at one class at a time, not at `all`")),
+            _ => at_least_two(victim)? as u32,
+        };
         let targets = if self == Self::LeastLikely {
-            least_likely(&victim.logits(victim.pixels())?, victim)?
+            least_likely(&victim.logits(victim.pixels())?, victim)?.to_vec1()?
         } else {
             let draws = rng.named("target").uniform(victim.ids(), 1);
             // Uniform over the other classes: 1 to classes - 1 further on, around the end.
             let further =
                 |u: f32| ((f32::midpoint(u, 1.0) * (classes - 1) as f32) as u32).min(classes - 2) + 1;
             let labels = victim.labels().to_vec1::<u32>()?;
-            let targets: Vec<u32> =
-                labels.iter().zip(&draws).map(|(l, u)| (l + further(*u)) % classes).collect();
-            Tensor::from_vec(targets, victim.len(), device)?
+            labels.iter().zip(&draws).map(|(l, u)| (l + further(*u)) % classes).collect()
         };
         // Scores know samples by their position in the original batch.
         let positions = victim.positions().to_vec1::<u32>()?;
-        let size = positions.iter().max().map_or(0, |p| *p as usize + 1);
-        let mut all = vec![0u32; size];
-        for (position, target) in positions.iter().zip(targets.to_vec1::<u32>()?) {
-            all[*position as usize] = target;
+        let mut all = vec![0u32; positions.iter().max().map_or(0, |p| *p as usize + 1)];
+        for (position, target) in positions.iter().zip(&targets) {
+            all[*position as usize] = *target;
         }
-        Ok(Some(Targets(Tensor::from_vec(all, size, device)?)))
+        Targets::told(all, victim).map(Some)
+    }
+}
+
+/// The number of classes; an error if there is nothing to aim at.
+fn at_least_two(victim: &Victim) -> Result<usize> {
+    match victim.classes() {
+        0 | 1 => Err(Error::refused("a targeted attack needs at least two classes")),
+        classes => Ok(classes),
     }
 }
 
@@ -77,6 +112,17 @@ impl Target {
 pub struct Targets(Tensor);
 
 impl Targets {
+    /// Classes by position in the original batch; who asks hears those of `victim`'s samples.
+    fn told(classes: Vec<u32>, victim: &Victim) -> Result<Self> {
+        if let Some(trace) = victim.trace() {
+            let positions = victim.positions().to_vec1::<u32>()?;
+            let own: Vec<u32> = positions.iter().map(|position| classes[*position as usize]).collect();
+            trace.aims(&positions, &own);
+        }
+        let n = classes.len();
+        Ok(Self(Tensor::from_vec(classes, n, victim.pixels().device())?))
+    }
+
     /// Those of some samples, `[n]`, `u32`.
     pub fn of(&self, rows: &Rows) -> Result<Tensor> {
         Ok(self.0.index_select(&rows.positions, 0)?)
@@ -87,6 +133,20 @@ impl Targets {
         let aimed = Rows { labels: self.of(rows)?, positions: rows.positions.clone() };
         Ok(cross_entropy(logits, &aimed)?.neg()?)
     }
+}
+
+/// The wrong classes of each sample, the likeliest for the clean image first, of equals the first; by position in the
+/// original batch.
+fn likeliest(victim: &Victim) -> Result<Vec<Vec<u32>>> {
+    let logits = victim.logits(victim.pixels())?.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+    let (labels, positions) = (victim.labels().to_vec1::<u32>()?, victim.positions().to_vec1::<u32>()?);
+    let mut all = vec![vec![0; victim.classes() - 1]; positions.iter().max().map_or(0, |p| *p as usize + 1)];
+    for ((row, label), position) in logits.iter().zip(labels).zip(positions) {
+        let mut order: Vec<u32> = (0..row.len() as u32).filter(|class| *class != label).collect();
+        order.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]));
+        all[position as usize] = order;
+    }
+    Ok(all)
 }
 
 /// The class of the smallest logit, the true one left out, `[n]`.

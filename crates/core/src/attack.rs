@@ -20,6 +20,12 @@ pub trait Attack: Debug + Send + Sync {
         None
     }
 
+    /// How many steps it takes, if its iterates can be judged on their way: then an evaluation may ask what stood after
+    /// fewer of them. They are the iterates of this attack, whose steps may depend on how many there are.
+    fn steps(&self) -> Option<usize> {
+        None
+    }
+
     /// Perturbed pixels `[n, c, h, w]`, one row per row of `victim`'s batch, inside `ball`. All randomness comes from
     /// `rng`, keyed by sample.
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor>;
@@ -34,6 +40,8 @@ pub struct Perturbed {
     /// For minimum-norm attacks: how far from each clean image the adversarial one was, in the attack's norm, whatever
     /// the radius, `[n]`; infinite where what the attack returned is not adversarial.
     pub distances: Option<Vec<f64>>,
+    /// As `distances`, but in the norm of the ball: from which radius on each sample is broken.
+    pub needed: Option<Vec<f64>>,
 }
 
 /// Runs an attack and checks its result: shape, finite, in [0, 1], inside the ball to 1e-6 (then clamped to it exactly).
@@ -66,14 +74,19 @@ pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &
     let radii: Vec<f64> = ball.radii().to_dtype(DType::F64)?.to_vec1()?;
     if let Some(norm) = attack.minimal() {
         let found = victim.broken(&pixels)?;
-        let distances = ball.distances(&pixels, norm)?;
-        let distances =
-            distances.iter().zip(&found).map(|(d, found)| if *found { *d } else { f64::INFINITY }).collect();
-        let within = ball.distances(&pixels, ball.norm())?;
-        let fits = |i: usize| found[i] && within[i] <= radii[i] + TOLERANCE;
-        let fitting: Vec<bool> = (0..radii.len()).map(fits).collect();
+        let far = |norm: Norm| -> Result<Vec<f64>> {
+            let distances = ball.distances(&pixels, norm)?;
+            Ok(distances
+                .iter()
+                .zip(&found)
+                .map(|(d, found)| if *found { *d } else { f64::INFINITY })
+                .collect())
+        };
+        let (distances, needed) = (far(norm)?, far(ball.norm())?);
+        let fitting: Vec<bool> =
+            needed.iter().zip(&radii).map(|(d, radius)| *d <= radius + TOLERANCE).collect();
         let pixels = ball.project(&rows::choose(&fitting, &pixels, ball.center())?)?;
-        return Ok(Perturbed { pixels, distances: Some(distances) });
+        return Ok(Perturbed { pixels, distances: Some(distances), needed: Some(needed) });
     }
     let distances = ball.distances(&pixels, ball.norm())?;
     // An l2 distance is rounded in proportion to its size.
@@ -85,5 +98,5 @@ pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &
             distances[i], radii[i]
         )));
     }
-    Ok(Perturbed { pixels: ball.project(&pixels)?, distances: None })
+    Ok(Perturbed { pixels: ball.project(&pixels)?, distances: None, needed: None })
 }

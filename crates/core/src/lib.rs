@@ -19,6 +19,7 @@ mod plugin;
 mod registry;
 pub mod rows;
 mod search;
+mod trace;
 mod units;
 mod victim;
 
@@ -33,6 +34,7 @@ pub use loss::{Loss, Step};
 pub use model::Model;
 pub use registry::{Chosen, Kind, Param, Parsed, Plugin, Summary, duplicates, summaries};
 pub use search::{Judge, Walk, restarts};
+pub use trace::Trace;
 pub use units::{Field, Fraction, Growth, NonNegative, Norm, Pixels, Positive, Share, nonzero};
 pub use victim::{
     CleanScore, Forward, Goal, Network, Pass, Passes, Rows, Score, Victim, cross_entropy, log_softmax,

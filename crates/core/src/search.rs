@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use temper_data::Rng;
 
-use crate::rows::{choose, index_of, kept, replace};
+use crate::rows::{choose, index_of, kept, replace, select};
 use crate::{Ball, Forward, Goal, Pass, Result, Victim};
 
 crate::options! {
@@ -30,6 +30,10 @@ pub struct Walk<'a> {
     rows: Vec<u32>,
     /// Samples that left: their rows and their final pixels.
     left: Vec<(Vec<u32>, Tensor)>,
+    /// Steps taken.
+    steps: usize,
+    /// A misclassified iterate is the end of its sample.
+    for_good: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -50,7 +54,9 @@ impl<'a> Walk<'a> {
         let n = victim.len();
         let patience = patience.map(|steps| vec![steps; n]);
         let (victim, ball, rows) = (victim.clone(), ball.clone(), (0..n as u32).collect());
-        Self { victim, ball, pixels, patience, stopped: vec![false; n], rows, left: vec![] }
+        let for_good = patience.as_ref().is_some_and(|patience| patience.iter().all(|steps| *steps == 0));
+        let stopped = vec![false; n];
+        Self { victim, ball, pixels, patience, stopped, rows, left: vec![], steps: 0, for_good }
     }
 
     /// The remaining samples.
@@ -112,8 +118,15 @@ impl<'a> Walk<'a> {
 
     /// Lets go of whom these logits of the current iterate stop. If any left: which of the former samples remain.
     fn let_go(&mut self, logits: &Tensor) -> Result<Option<Tensor>> {
-        let Some(patience) = &mut self.patience else { return Ok(None) };
+        let trace = self.victim.trace().filter(|trace| trace.wants(self.steps, self.for_good));
+        if trace.is_none() && self.patience.is_none() {
+            return Ok(None);
+        }
         let broken = self.victim.broken_by(logits)?;
+        if let Some(trace) = trace {
+            trace.hear(self.steps, &self.victim.positions().to_vec1()?, &broken, self.for_good);
+        }
+        let Some(patience) = &mut self.patience else { return Ok(None) };
         let stops: Vec<bool> = (broken.iter().zip(&mut *patience))
             .map(|(broken, steps)| {
                 let stops = *broken && *steps == 0;
@@ -149,6 +162,7 @@ impl<'a> Walk<'a> {
             true => choose(&self.stopped, &self.pixels, &pixels)?,
             false => pixels,
         };
+        self.steps += 1;
         Ok(())
     }
 
@@ -180,25 +194,43 @@ pub fn restarts<'a>(
     times: usize,
     attempt: impl Fn(&Victim<'a>, &Ball, &Rng) -> Result<Tensor>,
 ) -> Result<Tensor> {
-    let mut best = attempt(victim, ball, &rng.numbered(0))?;
+    attempts(victim, ball, times, |victim, ball, restart| {
+        attempt(victim, ball, &rng.numbered(restart as u64))
+    })
+}
+
+/// As [`restarts`], for attempts that differ in more than randomness: `attempt` is told which one it is, from 0.
+pub(crate) fn attempts<'a>(
+    victim: &Victim<'a>,
+    ball: &Ball,
+    times: usize,
+    attempt: impl Fn(&Victim<'a>, &Ball, usize) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let mut best = attempt(victim, ball, 0)?;
     let mut scores = None;
-    for restart in 1..times {
-        let rng = rng.numbered(restart as u64);
+    for time in 1..times {
         match victim.goal() {
             Goal::Mistake => {
                 let standing: Vec<bool> = victim.broken(&best)?.iter().map(|broken| !broken).collect();
-                if !standing.contains(&true) {
+                // Where it is asked what stood after fewer steps, those that fell late are of interest, too.
+                let positions = victim.positions().to_vec1()?;
+                let open = victim.trace().and_then(|trace| trace.open(&positions));
+                let tried = open.unwrap_or_else(|| standing.clone());
+                let tried: Vec<bool> =
+                    tried.iter().zip(&standing).map(|(open, stands)| *open || *stands).collect();
+                if !tried.contains(&true) {
                     break;
                 }
-                let again = attempt(&victim.rows(&standing)?, &ball.rows(&standing)?, &rng)?;
-                best = replace(&best, &again, &standing)?;
+                let again = attempt(&victim.rows(&tried)?, &ball.rows(&tried)?, time)?;
+                let again = select(&again, &kept(&standing, &tried))?;
+                best = if standing.contains(&true) { replace(&best, &again, &standing)? } else { best };
             }
             Goal::Loss => {
                 let old: Vec<f64> = match scores.take() {
                     Some(scores) => scores,
                     None => numbers(&victim.scores(&best)?)?,
                 };
-                let again = attempt(victim, ball, &rng)?;
+                let again = attempt(victim, ball, time)?;
                 let new = numbers(&victim.scores(&again)?)?;
                 let better: Vec<bool> = new.iter().zip(&old).map(|(new, old)| new > old).collect();
                 if better.contains(&true) {

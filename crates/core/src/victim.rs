@@ -6,7 +6,7 @@ use candle_core::{D, DType, Tensor, Var};
 use temper_nn::{BatchNorm, Classifier, Frozen};
 
 use crate::rows::{index_of, kept};
-use crate::{Batch, Error, Result};
+use crate::{Batch, Error, Result, Trace};
 
 /// The classifier behind a victim, and how its batch norm runs.
 #[derive(Debug, Clone, Copy)]
@@ -125,6 +125,7 @@ pub struct Victim<'a> {
     goal: Goal,
     score: &'a Score<'a>,
     passes: &'a Passes,
+    trace: Option<&'a Trace>,
 }
 
 impl<'a> Victim<'a> {
@@ -140,7 +141,13 @@ impl<'a> Victim<'a> {
             goal,
             score: &cross_entropy,
             passes,
+            trace: None,
         })
+    }
+
+    /// The same view, on which attacks tell of their way.
+    pub fn traced(&self, trace: &'a Trace) -> Self {
+        Self { trace: Some(trace), ..self.clone() }
     }
 
     /// The same view with another default score.
@@ -202,6 +209,11 @@ impl<'a> Victim<'a> {
         }
     }
 
+    /// Where attacks tell of their way.
+    pub(crate) fn trace(&self) -> Option<&'a Trace> {
+        self.trace
+    }
+
     /// Where its passes are counted.
     pub(crate) fn passes(&self) -> &'a Passes {
         self.passes
@@ -259,8 +271,14 @@ impl<'a> Victim<'a> {
 
     /// Which samples are misclassified by these logits. A row with a NaN is; of equal logits the first counts.
     pub fn broken_by(&self, logits: &Tensor) -> Result<Vec<bool>> {
+        let predictions = self.predictions(logits)?;
+        Ok(predictions.iter().zip(&self.labels).map(|(class, label)| *class != Some(*label)).collect())
+    }
+
+    /// The class that these logits give each sample: the first of the largest; none for a row with a NaN.
+    pub fn predictions(&self, logits: &Tensor) -> Result<Vec<Option<u32>>> {
         let rows = logits.to_dtype(DType::F64)?.to_vec2::<f64>()?;
-        Ok(rows.iter().zip(&self.labels).map(|(row, label)| prediction(row) != Some(*label)).collect())
+        Ok(rows.iter().map(|row| prediction(row)).collect())
     }
 
     /// The view of some of the samples.
@@ -284,6 +302,7 @@ impl<'a> Victim<'a> {
             goal: self.goal,
             score: self.score,
             passes: self.passes,
+            trace: self.trace,
         })
     }
 }

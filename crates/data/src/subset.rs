@@ -1,5 +1,6 @@
 //! Parts of a source.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -61,6 +62,17 @@ pub struct Part {
 }
 
 impl Part {
+    /// The images that stand at these indices of the whole data set, in the order of the source. The error is the first index that
+    /// the source does not have.
+    pub fn of(whole: &Arc<dyn Source>, indices: &[usize]) -> Result<Self, usize> {
+        let mut missing: BTreeSet<usize> = indices.iter().copied().collect();
+        let indices = (0..whole.len()).filter(|place| missing.remove(&whole.index(*place))).collect();
+        match missing.first() {
+            Some(first) => Err(*first),
+            None => Ok(Self { whole: whole.clone(), indices, what: "by index".into() }),
+        }
+    }
+
     /// `n` images drawn at random (at most all), and the rest of them, each in the order of the source.
     pub fn drawn(whole: &Arc<dyn Source>, n: usize, rng: Rng) -> (Self, Self) {
         let mut order = rng.permutation(whole.len());
@@ -148,6 +160,16 @@ mod tests {
         assert_eq!(read(&some), read(&Part::drawn(&whole, 4, Rng::new(1, "held out")).0));
         assert_ne!(read(&some), read(&Part::drawn(&whole, 4, Rng::new(2, "held out")).0));
         assert_eq!(some.origin(), "numbers, 4 of 10, drawn at random");
+    }
+
+    #[test]
+    fn a_part_by_index_speaks_of_the_whole_data_set() {
+        let half: Arc<dyn Source> = Arc::new(Subset::new(Arc::new(Numbers), 5));
+        let part = Part::of(&half, &[8, 2]).ok().unwrap();
+        assert_eq!((part.len(), part.index(0), part.read(1).unwrap().0.bytes[0]), (2, 2, 8));
+        assert_eq!(part.origin(), "numbers, 5 of 10, 2 of 5, by index");
+        // In the whole, but not in this half of it.
+        assert_eq!(Part::of(&half, &[2, 3]).err(), Some(3));
     }
 
     #[test]

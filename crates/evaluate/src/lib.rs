@@ -1,233 +1,228 @@
-//! Accuracy of a network, natural and under attack.
+//! How well a network stands: unperturbed, under attacks, transferred ones too, and on corrupted images.
 //!
 //! Batch norm runs in evaluation mode. Natural errors count as broken, and only samples that are classified correctly
-//! unperturbed are attacked: the same accuracy by definition. Labels are the true ones.
+//! unperturbed are attacked: the same accuracy by definition. Labels are the true ones. Several attacks, restarts and radii
+//! follow each other on what still stands. What is judged is kept, a line a batch, and never judged again.
 
-use std::collections::BTreeMap;
+mod corruptions;
+mod digest;
+mod entry;
+mod evaluation;
+mod judge;
+mod record;
+mod records;
+mod statistics;
+
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
 use temper_core::nn::Frozen;
-use temper_core::{
-    Attack, Ball, Batch, Chosen, Device, Error, Goal, Network, Norm, Passes, Pixels, Result, Source, Victim,
-    perturb,
-};
-use temper_data::{Batches, Rng};
+use temper_core::{Batch, Device, Source, Tensor};
+use temper_corruptions::{Kind, Severity};
+use temper_data::{Batches, RawBatch, Rng};
 
-/// One `[[evaluate]]` table of a pipeline.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Entry {
-    /// Name of the result.
-    pub name: String,
-    /// What perturbs the images; without it the natural accuracy is taken.
-    pub attack: Option<Chosen<dyn Attack>>,
-    /// How the radius is measured; left out, l-inf.
-    pub norm: Option<Norm>,
-    /// Radius of every sample, in pixel values of [0, 1]; needed with an attack.
-    pub radius: Option<Pixels>,
+pub use corruptions::{Corruptions, Origin};
+pub use digest::DataDigest;
+pub use entry::{Entry, Sweep};
+pub use evaluation::{Corrupted, Curve, Evaluation, Hits, Point};
+pub use record::{Columns, Cost, Line, Record};
+pub use records::{Records, RecordsError};
+pub use statistics::{Distances, wilson};
+
+use evaluation::Sum;
+use judge::Judging;
+
+/// What can go wrong in an evaluation.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Of data, networks, attacks.
+    #[error(transparent)]
+    Core(#[from] temper_core::Error),
+    /// Of the file of records.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
 }
 
-impl Entry {
-    /// How the radius is measured.
-    pub fn norm(&self) -> Norm {
-        self.norm.unwrap_or(Norm::Linf)
-    }
-
-    /// What no single field shows: the field at fault and a message.
-    pub fn problem(&self) -> Option<(&'static str, String)> {
-        match (&self.attack, self.radius) {
-            (Some(attack), None) => Some((
-                "attack",
-                format!(
-                    "attack `{}` needs a radius: add `radius = \"8/255\"` or another length",
-                    attack.name()
-                ),
-            )),
-            (None, Some(_)) => {
-                Some(("radius", "a radius without an attack: add one, for example `attack = \"pgd\"`".into()))
-            }
-            (None, None) if self.norm.is_some() => Some(("norm", "a norm without an attack".into())),
-            (Some(_), Some(radius)) if self.norm() == Norm::Linf && radius.get() > 1.0 => {
-                let r = radius.get();
-                Some((
-                    "radius",
-                    format!(
-                        "an l-inf radius of {r} holds every image; lengths are in pixels of [0, 1]: \"{r}/255\"?"
-                    ),
-                ))
-            }
-            (Some(attack), Some(_)) => attack.problem(self.norm()).map(|problem| ("attack", problem)),
-            (None, None) => None,
-        }
+impl From<temper_data::Error> for Error {
+    fn from(error: temper_data::Error) -> Self {
+        Self::Core(error.into())
     }
 }
 
-/// The result of one entry, as `results.json` holds it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Evaluation {
-    /// The entry's name.
-    pub name: String,
-    /// Share of samples that stand, 0 to 1.
-    pub accuracy: f64,
-    /// Samples judged.
-    pub n: usize,
-    /// Samples that should have been, but could not be decoded; absent if there are none.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub skipped: usize,
-    /// Which these are, with the reason.
-    #[serde(skip)]
-    pub unreadable: BTreeMap<u64, String>,
-    /// 95 % Wilson interval of the accuracy.
-    pub interval: [f64; 2],
-    /// Wall time.
-    pub seconds: f64,
-    /// Forward passes, counted a sample.
-    pub forwards: u64,
-    /// Backward passes, counted a sample.
-    pub backwards: u64,
-    /// The attack's name; absent for natural accuracy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attack: Option<String>,
-    /// How the radius is measured; absent for natural accuracy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub norm: Option<Norm>,
-    /// Radius in pixel values of [0, 1]; absent for natural accuracy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub radius: Option<f64>,
-    /// For minimum-norm attacks: median distance of the adversarial images found, whatever the radius, in the attack's
-    /// norm. Samples on which it failed count as infinitely far; absent if the median is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub median_distance: Option<f64>,
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Who judges, and how.
+pub struct Setting<'a> {
+    /// The network that is judged.
+    pub network: &'a Frozen,
+    /// The word for its weights in records.
+    pub weights: &'a str,
+    /// Where images are crafted, if not on that network.
+    pub crafted_on: Option<&'a Frozen>,
+    /// Samples judged at a time.
+    pub batch: usize,
+    /// Where all randomness begins.
+    pub seed: u64,
+    /// Where tensors live.
+    pub device: &'a Device,
+    /// All that the numbers depend on, hashed: records of another key are not these.
+    pub key: String,
 }
 
-/// Judges `network` on all of `source`. `seed` keys the attack's randomness; `watch` hears of (samples done, standing)
-/// after each batch, and may break off: then there is no result.
+impl<'a> Setting<'a> {
+    /// For numbers that nobody keeps.
+    pub fn new(network: &'a Frozen, batch: usize, seed: u64, device: &'a Device) -> Self {
+        Self { network, weights: "last", crafted_on: None, batch, seed, device, key: String::new() }
+    }
+}
+
+/// Images to judge.
+pub struct Cell {
+    /// How they are corrupted, if they are.
+    pub corruption: Option<(Kind, Severity)>,
+    /// The images.
+    pub source: Arc<dyn Source>,
+}
+
+impl Cell {
+    /// Images as they are.
+    pub fn clean(source: Arc<dyn Source>) -> Self {
+        Self { corruption: None, source }
+    }
+
+    /// As records name the corruption.
+    fn name(&self) -> Option<String> {
+        self.corruption.map(|(kind, severity)| format!("{} {}", kind.name(), severity.get()))
+    }
+}
+
+/// How far an evaluation is.
+pub struct Glimpse<'a> {
+    /// Samples done, of all that are to be judged.
+    pub done: usize,
+    /// Those that stand.
+    pub standing: usize,
+    /// What was seen of the last batch.
+    pub records: &'a [Record],
+    /// Its images unperturbed, `[n, c, h, w]`.
+    pub clean: &'a Tensor,
+    /// The images that its records speak of, `[n, c, h, w]`.
+    pub images: &'a Tensor,
+}
+
+/// Hears of each batch, and may break the evaluation off.
+pub type Watch<'w> = dyn FnMut(&Glimpse) -> ControlFlow<()> + 'w;
+
+/// Judges a network by an entry on all images of `cells`: one cell, but for corruptions. Batches that `records` holds are not judged
+/// again. `watch` hears of each batch, and may break off: then there is no result, and what is judged is kept.
 pub fn evaluate(
-    network: &Frozen,
-    source: &Arc<dyn Source>,
+    setting: &Setting,
     entry: &Entry,
-    batch: usize,
-    seed: u64,
-    device: &Device,
-    watch: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    cells: &[Cell],
+    records: &mut Records,
+    watch: &mut Watch,
 ) -> Result<Option<Evaluation>> {
-    let started = Instant::now();
-    let passes = Passes::default();
-    let rng = Rng::new(seed, "evaluate").named(&entry.name);
-    let (mut n, mut standing, mut distances, mut unreadable) = (0, 0, vec![], BTreeMap::new());
-    for raw in Batches::new(source.clone(), (0..source.len()).collect(), batch, None) {
-        let mut raw = raw?;
-        unreadable.extend(raw.skipped.drain(..));
-        if raw.ids.is_empty() {
-            continue;
-        }
-        let batch = Batch::new(raw, device)?;
-        let victim = Victim::new(Network::Frozen(network), &batch, Goal::Mistake, &passes)?;
-        let correct: Vec<bool> = victim.broken(&batch.pixels)?.iter().map(|b| !b).collect();
-        n += batch.len();
-        standing += match &entry.attack {
-            None => correct.iter().filter(|c| **c).count(),
-            Some(attack) => {
-                let (left, found) = attacked(attack, entry, &victim, &correct, &rng)?;
-                distances.extend(found);
-                left
-            }
-        };
-        if watch(n, standing).is_break() && n + unreadable.len() < source.len() {
+    let mut progress = Progress::default();
+    for (i, cell) in cells.iter().enumerate() {
+        let (flow, left) = judge_cell(setting, entry, cell, records, (&mut progress, watch))?;
+        if flow.is_break() && (left > 0 || i + 1 < cells.len()) {
             return Ok(None);
         }
     }
-    if let (0, Some(first)) = (n, unreadable.values().next()) {
-        let all = source.len();
-        return Err(Error::refused(format!("none of the {all} images can be decoded; the first: {first}")));
+    let sum = |cell: &Cell| Sum::of(entry, records.of(&setting.key, cell.name().as_deref()));
+    let sums: Vec<Sum> = cells.iter().map(sum).collect();
+    if let Some(first) = sums.iter().find(|sum| sum.counts().0 == 0).and_then(|sum| sum.first_unreadable()) {
+        let all = cells[0].source.len();
+        return Err(temper_core::Error::refused(format!(
+            "none of the {all} images can be decoded; the first: {first}"
+        ))
+        .into());
     }
-    Ok(Some(Evaluation {
-        name: entry.name.clone(),
-        accuracy: standing as f64 / n.max(1) as f64,
-        n,
-        skipped: unreadable.len(),
-        unreadable,
-        interval: wilson(standing, n),
-        seconds: started.elapsed().as_secs_f64(),
-        forwards: passes.forwards(),
-        backwards: passes.backwards(),
-        attack: entry.attack.as_ref().map(|attack| attack.name().into()),
-        norm: entry.attack.as_ref().map(|_| entry.norm()),
-        radius: entry.radius.map(Pixels::get),
-        median_distance: median(distances),
-    }))
+    if cells.iter().all(|cell| cell.corruption.is_none()) {
+        return Ok(sums.into_iter().next().map(|sum| sum.evaluation(entry)));
+    }
+    let corrupted = |(cell, sum): (&Cell, &Sum)| {
+        let (kind, severity) = cell.corruption?;
+        Some(sum.corrupted(cell.name()?, kind.name(), severity.get(), cell.source.origin()))
+    };
+    let cells_of: Vec<Corrupted> = cells.iter().zip(&sums).filter_map(corrupted).collect();
+    let names: Vec<Option<String>> = cells.iter().map(Cell::name).collect();
+    let lines = names.iter().flat_map(|name| records.of(&setting.key, name.as_deref()));
+    Ok(Some(Evaluation::of_corruptions(entry, Sum::of(entry, lines), cells_of)))
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_zero(n: &usize) -> bool {
-    *n == 0
+/// What all cells so far add up to.
+#[derive(Default)]
+struct Progress {
+    done: usize,
+    standing: usize,
 }
 
-/// Attacks the samples of `correct`: how many stand, and, for minimum-norm attacks, the distances at which each fell.
-fn attacked(
-    attack: &Chosen<dyn Attack>,
+/// Judges what is not judged yet of a cell. Returns how many samples are left, if it was broken off.
+fn judge_cell(
+    setting: &Setting,
     entry: &Entry,
-    victim: &Victim,
-    correct: &[bool],
-    rng: &Rng,
-) -> Result<(usize, Vec<f64>)> {
-    if !correct.contains(&true) {
-        return Ok((0, vec![]));
+    cell: &Cell,
+    records: &mut Records,
+    (progress, watch): (&mut Progress, &mut Watch),
+) -> Result<(ControlFlow<()>, usize)> {
+    let (source, name) = (&cell.source, cell.name());
+    let mut known: HashSet<u64> = HashSet::new();
+    for line in records.of(&setting.key, name.as_deref()) {
+        known.extend(line.samples.samples());
+        known.extend(line.unreadable.keys());
+        progress.done += line.samples.len();
+        progress.standing += line.samples.records().filter(Record::stands).count();
     }
-    let victim = victim.rows(correct)?;
-    let radius = entry.radius.map_or(0.0, Pixels::get);
-    let ball = Ball::new(victim.pixels(), &vec![radius; victim.len()], entry.norm(), victim.ids())?;
-    let perturbed = perturb(attack, &victim, &ball, rng)?;
-    let broken = victim.broken(&perturbed.pixels)?;
-    Ok((broken.iter().filter(|b| !**b).count(), perturbed.distances.unwrap_or_default()))
-}
-
-/// The median, if it is finite.
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len().checked_sub(1)? / 2;
-    Some(f64::midpoint(values[middle], values[values.len() / 2])).filter(|m| m.is_finite())
-}
-
-/// The 95 % interval of Wilson (1927) for `hits` of `n`.
-pub fn wilson(hits: usize, n: usize) -> [f64; 2] {
-    if n == 0 {
-        return [0.0, 1.0];
-    }
-    let (n, p, z) = (n as f64, hits as f64 / n as f64, 1.959_963_984_540_054_f64);
-    let scale = 1.0 / (1.0 + z * z / n);
-    let middle = scale * (p + z * z / (2.0 * n));
-    let half = scale * z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    [(middle - half).max(0.0), (middle + half).min(1.0)]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wilson_intervals_agree_with_statsmodels() {
-        // statsmodels.stats.proportion.proportion_confint(hits, n, method="wilson")
-        let cases = [
-            (0, 10, [0.0, 0.277_532_799]),
-            (10, 10, [0.722_467_201, 1.0]),
-            (830, 1000, [0.805_465_935, 0.852_008_404]),
-        ];
-        for (hits, n, expected) in cases {
-            let got = wilson(hits, n);
-            assert!((got[0] - expected[0]).abs() < 1e-6 && (got[1] - expected[1]).abs() < 1e-6, "{got:?}");
+    let order = (0..source.len()).filter(|i| !known.contains(&(source.index(*i) as u64))).collect();
+    let rng = Rng::new(setting.seed, "evaluate").named(&entry.name);
+    let judging = Judging { network: setting.network, crafted_on: setting.crafted_on, entry, rng };
+    let mut left = source.len() - known.len();
+    let mut started = Instant::now();
+    for raw in Batches::new(source.clone(), order, setting.batch, None) {
+        let mut raw: RawBatch = raw?;
+        digest::in_the_whole(&mut raw, &**source);
+        left -= raw.ids.len() + raw.skipped.len();
+        let data = DataDigest::of(&raw).to_string();
+        let unreadable: BTreeMap<u64, String> = raw.skipped.drain(..).collect();
+        let line = |samples, costs| Line {
+            evaluation: entry.name.clone(),
+            weights: setting.weights.into(),
+            corruption: name.clone(),
+            key: setting.key.clone(),
+            data,
+            samples,
+            unreadable,
+            costs,
+        };
+        if raw.ids.is_empty() {
+            records.append(line(Columns::default(), vec![]))?;
+            continue;
         }
-        assert_eq!(wilson(0, 0), [0.0, 1.0]);
+        let batch = Batch::new(raw, setting.device)?;
+        let mut judged = judging.batch(&batch)?;
+        // Waiting for data is part of the time, too.
+        let attacks: f64 = judged.costs[1..].iter().map(|cost| cost.seconds).sum();
+        judged.costs[0].seconds = started.elapsed().as_secs_f64() - attacks;
+        started = Instant::now();
+        progress.done += judged.records.len();
+        progress.standing += judged.records.iter().filter(|record| record.stands()).count();
+        let (done, standing) = (progress.done, progress.standing);
+        let glimpse = Glimpse {
+            done,
+            standing,
+            records: &judged.records,
+            clean: &batch.pixels,
+            images: &judged.images,
+        };
+        let flow = watch(&glimpse);
+        records.append(line(Columns::of(judged.records), judged.costs))?;
+        if flow.is_break() {
+            return Ok((flow, left));
+        }
     }
-
-    #[test]
-    fn a_median_of_mostly_failures_is_none() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(vec![4.0, 1.0]), Some(2.5));
-        assert_eq!(median(vec![1.0, f64::INFINITY, f64::INFINITY]), None);
-        assert_eq!(median(vec![]), None);
-    }
+    Ok((ControlFlow::Continue(()), left))
 }

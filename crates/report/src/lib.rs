@@ -1,7 +1,8 @@
 //! Tables from what runs leave behind. This crate reads files and knows nothing of how they came to be.
 
+mod details;
 mod results;
 mod table;
 
-pub use results::{Error, Evaluation, Results};
+pub use results::{Corrupted, Cost, Curve, Error, Evaluation, Hits, Point, Results};
 pub use table::{Table, percent};

@@ -49,6 +49,77 @@ pub struct Evaluation {
     pub weights: Option<String>,
     /// Median distance that a minimum-norm attack needed, in its norm.
     pub median_distance: Option<f64>,
+    /// What each attack did, in their order.
+    #[serde(default)]
+    pub attacks: Vec<Cost>,
+    /// How often a targeted attack got its class.
+    pub targets: Option<Hits>,
+    /// Of a sweep.
+    pub curve: Option<Curve>,
+    /// Of corruptions: each kind at each severity.
+    #[serde(default)]
+    pub corruptions: Vec<Corrupted>,
+}
+
+/// What one attack of an evaluation did.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Cost {
+    /// The attack.
+    pub attack: String,
+    /// Samples it was run on.
+    pub attacked: usize,
+    /// Samples it broke first.
+    pub broken: usize,
+    /// Forward passes, counted a sample.
+    pub forwards: u64,
+    /// Backward passes, counted a sample.
+    pub backwards: u64,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// How often a targeted attack got the class that it aimed at.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Hits {
+    /// Samples led to a class.
+    pub n: usize,
+    /// Those whose last image is taken for it.
+    pub hits: usize,
+    /// Share of hits.
+    pub rate: f64,
+    /// Its 95 % interval.
+    pub interval: [f64; 2],
+}
+
+/// Accuracy over radii or steps.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Curve {
+    /// `radius` or `steps`.
+    pub over: String,
+    /// In ascending order.
+    pub points: Vec<Point>,
+}
+
+/// A point of a curve.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Point {
+    /// The radius, or the number of steps.
+    pub at: f64,
+    /// Share of samples that stand.
+    pub accuracy: f64,
+    /// Its 95 % interval.
+    pub interval: [f64; 2],
+}
+
+/// Accuracy on one kind of corruption at one severity.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Corrupted {
+    /// The kind.
+    pub kind: String,
+    /// 1 to 5.
+    pub severity: u8,
+    /// Share of images classified correctly.
+    pub accuracy: f64,
 }
 
 /// What can be wrong with a results file.
@@ -116,6 +187,7 @@ impl Results {
             }
             table.row(row);
         }
-        table.to_string()
+        let details = self.evaluations.iter().map(|evaluation| evaluation.details(selected));
+        details.fold(table.to_string(), |text, details| text + &details)
     }
 }

@@ -108,6 +108,8 @@ struct Places {
     model: String,
     augment: String,
     select: String,
+    /// Of each evaluation: its images by index, the network to craft on, its corruptions.
+    evaluate: Vec<[String; 3]>,
 }
 
 /// A configuration or a command that cannot be followed, in words for its author.
@@ -230,6 +232,13 @@ impl Pipeline {
             model: place(&["model", pipeline.model.name()]),
             augment: place(&["train", "augment", "pad"]),
             select: place(&["select", "samples"]),
+            evaluate: (0..pipeline.evaluate.len())
+                .map(|i| {
+                    let i = i.to_string();
+                    ["indices", "crafted_on", "corruptions"]
+                        .map(|field| place(&["evaluate", i.as_str(), field]))
+                })
+                .collect(),
         };
         Ok(pipeline)
     }
@@ -317,6 +326,21 @@ impl Pipeline {
     /// What is wrong with the augmentation, as only images show.
     pub(crate) fn bad_augment(&self, message: &str) -> BadConfig {
         BadConfig(self.places.augment.replace('\u{0}', message))
+    }
+
+    /// What is wrong with an evaluation's images by index, as only images show.
+    pub(crate) fn bad_indices(&self, evaluation: usize, message: &str) -> BadConfig {
+        BadConfig(self.places.evaluate[evaluation][0].replace('\u{0}', message))
+    }
+
+    /// What is wrong with the network that an evaluation crafts on, as only opening it shows.
+    pub(crate) fn bad_craft(&self, evaluation: usize, message: &str) -> BadConfig {
+        BadConfig(self.places.evaluate[evaluation][1].replace('\u{0}', message))
+    }
+
+    /// What is wrong with an evaluation's corruptions, as only images show.
+    pub(crate) fn bad_corruptions(&self, evaluation: usize, message: &str) -> BadConfig {
+        BadConfig(self.places.evaluate[evaluation][2].replace('\u{0}', message))
     }
 
     /// What is wrong with the number of images held out, as only images show.

@@ -1,13 +1,15 @@
 //! The evaluations at the end of a run: of its last weights, its best, or both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use temper_core::Device;
 use temper_core::nn::{Classifier, Frozen};
-use temper_evaluate::evaluate;
+use temper_data::hex;
+use temper_evaluate::{DataDigest, Entry, Glimpse, Records, Setting, evaluate};
 use temper_report::percent;
 use temper_train::{State, load_about, load_weights};
 
@@ -17,13 +19,16 @@ use crate::material::Material;
 use crate::progress;
 use crate::run_dir::RunDir;
 use crate::select::{Best, Which};
+use crate::stored::sha256;
 
 /// Weights to be judged.
 pub(crate) struct Judged {
     /// The word for them in `results.json`.
-    word: &'static str,
+    pub(crate) word: &'static str,
     /// Epoch that left them, from 1.
     epoch: usize,
+    /// SHA-256 of their file.
+    pub(crate) sha256: String,
     frozen: Frozen,
 }
 
@@ -51,47 +56,93 @@ pub(crate) fn judged(
         let classifier = Classifier::new(network(), &load_weights(&file)?)
             .with_context(|| file.display().to_string())?
             .to_device(device)?;
-        all.push(Judged { word: "best", epoch, frozen: Frozen::new(&classifier)? });
+        let frozen = Frozen::new(&classifier)?;
+        all.push(Judged { word: "best", epoch, sha256: sha256(&file)?, frozen });
     }
     if which != Which::Best {
         let frozen = Frozen::new(&Classifier::new(network(), &state.result())?)?;
-        all.push(Judged { word: "last", epoch: state.epoch, frozen });
+        all.push(Judged { word: "last", epoch: state.epoch, sha256: sha256(&dir.model())?, frozen });
     }
     Ok(all)
 }
 
-/// All evaluations of all these weights, as `results.json` has them, and the test images that could not be decoded, with the
-/// reason.
+/// What evaluations gave.
+pub(crate) struct Outcome {
+    /// As `results.json` has them.
+    pub(crate) evaluations: Vec<Value>,
+    /// Test images that could not be decoded, by their index in the whole data set, with the reason.
+    pub(crate) unreadable: BTreeMap<u64, String>,
+    /// A hash of all test images.
+    pub(crate) data: String,
+}
+
+/// All evaluations of all these weights. Each batch that is judged is kept in the run's folder, and not judged again.
 pub(crate) fn judge(
     pipeline: &Pipeline,
     material: &Material,
     judged: &[Judged],
+    dir: &RunDir,
     device: &Device,
     interrupt: &Interrupt,
-) -> anyhow::Result<(Vec<Value>, BTreeMap<u64, String>)> {
-    let batch = pipeline.train.batch.get();
-    let (mut done, mut unread) = (vec![], BTreeMap::new());
-    for Judged { word, epoch, frozen } in judged {
-        for entry in &pipeline.evaluate {
-            let bar = progress::evaluation(&entry.name, material.test.len());
-            let mut watch = |n: usize, standing: usize| {
-                bar.set_position(n as u64);
-                bar.set_message(percent(standing as f64 / n.max(1) as f64));
-                if interrupt.heard() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            };
-            let evaluation =
-                evaluate(frozen, &material.test, entry, batch, pipeline.seed, device, &mut watch);
-            bar.finish_and_clear();
-            let Some(evaluation) = evaluation.with_context(|| format!("evaluation `{}`", entry.name))? else {
-                let what = format!("in the evaluation `{}`; training is done and kept", entry.name);
-                return Err(interrupt.stopped(&what));
-            };
-            unread.extend(evaluation.unreadable.clone());
-            let mut evaluation = serde_json::to_value(evaluation)?;
-            evaluation["weights"] = json!(word);
-            evaluation["epoch"] = json!(epoch);
-            done.push(evaluation);
+) -> anyhow::Result<Outcome> {
+    let data = DataDigest::of_source(&material.test).context("the test images")?.to_string();
+    let entries = || pipeline.evaluate.iter().zip(&material.judged);
+    let mut work = vec![];
+    for weights in judged {
+        for (entry, needs) in entries() {
+            let crafted_on = needs.crafted_on.as_ref().map(|stored| stored.sha256.as_str());
+            work.push((
+                weights,
+                entry,
+                needs,
+                key(pipeline, entry, [Some(&weights.sha256), Some(&data), crafted_on])?,
+            ));
         }
     }
-    Ok((done, unread))
+    let keys: BTreeSet<&String> = work.iter().map(|(.., key)| key).collect();
+    let mut records = Records::open(&dir.records(), |line| keys.contains(&line.key))?;
+    let (mut evaluations, mut unreadable) = (vec![], BTreeMap::new());
+    for (weights, entry, needs, key) in &work {
+        let bar = progress::evaluation(&entry.name, needs.cells.iter().map(|cell| cell.source.len()).sum());
+        let mut watch = |glimpse: &Glimpse| {
+            bar.set_position(glimpse.done as u64);
+            bar.set_message(percent(glimpse.standing as f64 / glimpse.done.max(1) as f64));
+            if interrupt.heard() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let crafted_on = needs.crafted_on.as_ref().map(|stored| stored.frozen(device)).transpose()?;
+        let setting = Setting {
+            network: &weights.frozen,
+            weights: weights.word,
+            crafted_on: crafted_on.as_ref(),
+            batch: pipeline.train.batch.get(),
+            seed: pipeline.seed,
+            device,
+            key: key.clone(),
+        };
+        let evaluation = evaluate(&setting, entry, &needs.cells, &mut records, &mut watch);
+        bar.finish_and_clear();
+        let Some(evaluation) = evaluation.with_context(|| format!("evaluation `{}`", entry.name))? else {
+            let what = format!("in the evaluation `{}`; training and what is judged are kept", entry.name);
+            return Err(interrupt.stopped(&what));
+        };
+        unreadable.extend(evaluation.unreadable.clone());
+        let mut evaluation = serde_json::to_value(evaluation)?;
+        evaluation["weights"] = json!(weights.word);
+        evaluation["epoch"] = json!(weights.epoch);
+        evaluations.push(evaluation);
+    }
+    Ok(Outcome { evaluations, unreadable, data })
+}
+
+/// All that an evaluation's numbers depend on, hashed: weights, data, the network to craft on, the entry, seed and arithmetic.
+fn key(pipeline: &Pipeline, entry: &Entry, hashes: [Option<&str>; 3]) -> anyhow::Result<String> {
+    let all = json!({
+        "temper": env!("CARGO_PKG_VERSION"),
+        "hashes": hashes,
+        "seed": pipeline.seed,
+        "device": pipeline.device,
+        "numerics": pipeline.numerics,
+        "entry": entry,
+    });
+    Ok(hex(&Sha256::digest(serde_json::to_vec(&all)?)[..16]))
 }

@@ -3,6 +3,7 @@
 //! It is a library too, so that the tests see the registries that the binary sees.
 
 mod catalogue;
+mod cells;
 mod cli;
 mod config;
 mod device;
@@ -18,6 +19,7 @@ mod resume;
 mod run;
 mod run_dir;
 mod select;
+mod stored;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use temper_core::nn::Network;
 use temper_core::{DataError, Device, Part, Rng, Source, Split, Subset, shape};
+use temper_evaluate::{Cell, Entry};
 use temper_train::Trainer;
 
+use crate::cells;
 use crate::config::Pipeline;
+use crate::stored::Stored;
 
 /// The images of a pipeline, and the network that fits them.
 pub(crate) struct Material {
@@ -17,6 +20,14 @@ pub(crate) struct Material {
     pub(crate) held_out: Option<Arc<dyn Source>>,
     pub(crate) test: Arc<dyn Source>,
     pub(crate) network: Network,
+    /// What each evaluation judges, and what it crafts on.
+    pub(crate) judged: Vec<Judged>,
+}
+
+/// What an evaluation needs besides the network that it judges.
+pub(crate) struct Judged {
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) crafted_on: Option<Stored>,
 }
 
 impl Material {
@@ -73,7 +84,48 @@ impl Material {
                 train.classes().len()
             ))
         })?;
-        Ok(Self { train, held_out, test, network: network.with_numerics(pipeline.numerics.into()) })
+        let network = network.with_numerics(pipeline.numerics.into());
+        let mut judged = vec![];
+        for i in 0..pipeline.evaluate.len() {
+            judged.push(Judged::open(pipeline, i, &test, first)?);
+        }
+        Ok(Self { train, held_out, test, network, judged })
+    }
+}
+
+impl Judged {
+    fn open(
+        pipeline: &Pipeline,
+        i: usize,
+        test: &Arc<dyn Source>,
+        input: [usize; 3],
+    ) -> anyhow::Result<Self> {
+        let entry = &pipeline.evaluate[i];
+        let crafted_on = entry.crafted_on.as_ref().map(|path| {
+            let stored = Stored::known(path, pipeline.numerics.into())?;
+            match stored.misfit(input, test.classes().len()) {
+                Some(misfit) => Err(pipeline.bad_craft(i, &misfit).into()),
+                None => anyhow::Ok(stored),
+            }
+        });
+        let source = chosen(entry, test.clone()).map_err(|message| pipeline.bad_indices(i, &message))?;
+        let cells =
+            cells::open(entry, source, pipeline.seed, input, |message| pipeline.bad_corruptions(i, message))?;
+        Ok(Self { cells, crafted_on: crafted_on.transpose()? })
+    }
+}
+
+/// Those of the images that an evaluation judges. The error says which one is not there.
+pub(crate) fn chosen(entry: &Entry, images: Arc<dyn Source>) -> Result<Arc<dyn Source>, String> {
+    if let Some(samples) = entry.samples {
+        return Ok(Arc::new(Subset::new(images, samples.get())));
+    }
+    let Some(indices) = &entry.indices else { return Ok(images) };
+    match Part::of(&images, indices) {
+        Ok(part) => Ok(Arc::new(part)),
+        Err(missing) => {
+            Err(format!("there is no image {missing} among those judged: {}, from 0", images.origin()))
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use temper_train::{
 use crate::config::Pipeline;
 use crate::device::DeviceName;
 use crate::interrupt::Interrupt;
-use crate::judge::{judge, judged};
+use crate::judge::{Judged, Outcome, judge, judged};
 use crate::material::{Material, parameters};
 use crate::resume::{reached, resumed, trained_by};
 use crate::run_dir::{Mode, RunDir};
@@ -93,11 +93,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let metrics = train(&work, &mut state, metrics, &interrupt)?;
     save_weights(&dir.model(), &state.result(), about(&pipeline, &material).to_string())?;
     let judged = judged(&pipeline, &state, &dir, Best::of(&metrics), &device)?;
-    let (evaluations, unread) = judge(&pipeline, &material, &judged, &device, &interrupt)?;
-    let results = results(&pipeline, &material, &state, &metrics, (&evaluations, &unread));
+    let outcome = judge(&pipeline, &material, &judged, &dir, &device, &interrupt)?;
+    let results = results(&pipeline, &material, &state, &metrics, (&judged, &outcome));
     save_atomically(&dir.results(), (serde_json::to_string_pretty(&results)? + "\n").as_bytes())?;
     let table = Results::read(&dir.results())?.table();
-    say(&format!("\n{table}\n{}{}\n", left_out(&material, &state, &metrics, &unread), closing(&state, &dir)))
+    say(&format!(
+        "\n{table}\n{}{}\n",
+        left_out(&material, &state, &metrics, &outcome.unreadable),
+        closing(&state, &dir)
+    ))
 }
 
 /// What a file of weights says of them.
@@ -208,7 +212,7 @@ fn results(
     material: &Material,
     state: &State,
     lines: &[String],
-    (evaluations, unread): (&[Value], &BTreeMap<u64, String>),
+    (judged, outcome): (&[Judged], &Outcome),
 ) -> Value {
     let best = Best::of(lines);
     let metrics: Vec<Value> = lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
@@ -220,13 +224,17 @@ fn results(
         }
         source
     };
-    let (train, test) = (source(&material.train, &state.skipped), source(&material.test, unread));
+    let train = source(&material.train, &state.skipped);
+    let mut test = source(&material.test, &outcome.unreadable);
+    test["hash"] = json!(outcome.data);
+    let sha256: BTreeMap<&str, &str> =
+        judged.iter().map(|judged| (judged.word, judged.sha256.as_str())).collect();
     let mut results = json!({
-        "evaluations": evaluations,
+        "evaluations": outcome.evaluations,
         "seed": pipeline.seed,
         "versions": { "temper": env!("CARGO_PKG_VERSION"), "candle": "0.11.1" },
         "dataset": { "name": pipeline.dataset.name(), "train": train, "test": test },
-        "model": { "name": pipeline.model.name(), "parameters": parameters(&material.network) },
+        "model": { "name": pipeline.model.name(), "parameters": parameters(&material.network), "sha256": sha256 },
         "training": {
             "epochs": state.epoch,
             "seconds": sum("seconds"),

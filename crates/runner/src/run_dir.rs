@@ -14,11 +14,12 @@ const CONFIG: &str = "config.toml";
 /// First line of that file: a `config.toml` without it is somebody else's.
 const MARK: &str = "# a run of temper\n";
 /// Everything that runs write, so that `--force` removes nothing else.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     CONFIG,
     "best.safetensors",
     "metrics.jsonl",
     "results.json",
+    "records.jsonl",
     "model.safetensors",
     "checkpoint.damaged.safetensors",
     "checkpoint.previous.safetensors",
@@ -171,6 +172,11 @@ impl RunDir {
 
     pub(crate) fn results(&self) -> PathBuf {
         self.path.join("results.json")
+    }
+
+    /// What was seen of every sample that was judged.
+    pub(crate) fn records(&self) -> PathBuf {
+        self.path.join("records.jsonl")
     }
 
     /// The epsilon memory after an epoch (from 1).

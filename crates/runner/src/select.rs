@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{Attack, Chosen, Device, Norm, Pixels, Source, nonzero};
-use temper_evaluate::{Entry, evaluate};
+use temper_evaluate::{Cell, Entry, Glimpse, Records, Setting, evaluate};
 use temper_report::percent;
 use temper_train::State;
 
@@ -64,7 +64,12 @@ fn one() -> NonZeroUsize {
 
 impl From<Written> for Select {
     fn from(Written { every, samples, judge, attack, norm, radius }: Written) -> Self {
-        Self { every, samples, judge, entry: Entry { name: "held out".into(), attack, norm, radius } }
+        Self {
+            every,
+            samples,
+            judge,
+            entry: Entry { name: "held out".into(), attack, norm, radius, ..Entry::default() },
+        }
     }
 }
 
@@ -139,13 +144,15 @@ impl Select {
         let classifier = Classifier::new(state.classifier.network().clone(), &state.result())?;
         let bar = progress::evaluation(&self.entry.name, held_out.len());
         // Not broken off: an epoch that is done is judged before it is kept.
-        let mut watch = |n: usize, standing: usize| {
-            bar.set_position(n as u64);
-            bar.set_message(percent(standing as f64 / n.max(1) as f64));
+        let mut watch = |glimpse: &Glimpse| {
+            bar.set_position(glimpse.done as u64);
+            bar.set_message(percent(glimpse.standing as f64 / glimpse.done.max(1) as f64));
             ControlFlow::Continue(())
         };
-        let (frozen, batch) = (Frozen::new(&classifier)?, pipeline.train.batch.get());
-        let judged = evaluate(&frozen, held_out, &self.entry, batch, pipeline.seed, device, &mut watch);
+        let frozen = Frozen::new(&classifier)?;
+        let setting = Setting::new(&frozen, pipeline.train.batch.get(), pipeline.seed, device);
+        let cells = [Cell::clean(held_out.clone())];
+        let judged = evaluate(&setting, &self.entry, &cells, &mut Records::in_memory(), &mut watch);
         bar.finish_and_clear();
         let judged = judged.context("the images held out")?.context("a judgement was broken off")?;
         metrics[KEY] = json!({
@@ -156,8 +163,7 @@ impl Select {
             "seconds": judged.seconds,
         });
         if !judged.unreadable.is_empty() {
-            let named = judged.unreadable.into_iter().map(|(id, why)| (held_out.index(id as usize), why));
-            metrics[KEY]["unreadable"] = json!(named.collect::<BTreeMap<_, _>>());
+            metrics[KEY]["unreadable"] = json!(judged.unreadable);
         }
         Ok(judged.accuracy)
     }

@@ -54,9 +54,10 @@ plugin! { Attack "cw-ball";
 
 impl Attack for CarliniWagnerBall {
     fn problem(&self, norm: Norm) -> Option<String> {
-        (norm != Norm::Linf).then(|| {
+        let hopeless = (norm != Norm::Linf).then(|| {
             "attack `cw-ball` searches l-inf balls only; for l2 there is `cw-l2`, which ignores the radius".into()
-        })
+        });
+        hopeless.or_else(|| Aim::problem("cw-ball", self.target))
     }
 
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {

@@ -82,6 +82,10 @@ impl Attack for CarliniWagnerL2 {
         Some(Norm::L2)
     }
 
+    fn problem(&self, _norm: Norm) -> Option<String> {
+        Aim::problem("cw-l2", self.target)
+    }
+
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
         let victim = self.labels.view(victim)?;
         let aim = Aim::new(&victim, self.target, self.confidence.get(), rng)?;

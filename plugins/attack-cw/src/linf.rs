@@ -75,12 +75,13 @@ impl Attack for CarliniWagnerLinf {
 
     fn problem(&self, _norm: Norm) -> Option<String> {
         let (initial, largest) = (self.initial_const.get(), self.largest_const.get());
-        (initial >= largest).then(|| {
+        let hopeless = (initial >= largest).then(|| {
             format!(
                 "attack `cw-linf` gives up at `largest_const`, {largest}, before it tries anything: `initial_const` \
                  must be below that, not {initial}"
             )
-        })
+        });
+        hopeless.or_else(|| Aim::problem("cw-linf", self.target))
     }
 
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {

@@ -32,6 +32,15 @@ impl Margin {
 }
 
 impl Aim {
+    /// What keeps an attack on margins from this target.
+    pub(crate) fn problem(attack: &str, target: Target) -> Option<String> {
+        (target == Target::All).then(|| {
+            format!(
+                "attack `{attack}` aims at one class at a time; `pgd` and `mi-fgsm` know `target = \"all\"`"
+            )
+        })
+    }
+
     pub(crate) fn new(victim: &Victim, target: Target, confidence: f64, rng: &Rng) -> Result<Self> {
         if victim.mixes_samples() {
             return Err(Error::refused(

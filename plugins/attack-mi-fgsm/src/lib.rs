@@ -43,21 +43,21 @@ plugin! { Attack "mi-fgsm";
         pub restarts: NonZeroUsize = nonzero(1),
         /// In an evaluation, a sample is broken when `any` iterate is misclassified, or when the `final` one is.
         pub judge: Judge = Judge::Any,
-        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), or `least-likely` on the clean
-        /// image.
+        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), `least-likely` on the clean image,
+        /// or `all` wrong ones, one after the other.
         pub target: Target = Target::None,
     }
 }
 
 impl Attack for MomentumIterative {
+    fn steps(&self) -> Option<usize> {
+        Some(self.steps.get())
+    }
+
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
-        let targets = self.target.choose(victim, rng)?;
-        let towards = |logits: &Tensor, rows: &Rows| match &targets {
-            Some(targets) => targets.score(logits, rows),
-            None => cross_entropy(logits, rows),
-        };
-        let victim = &if targets.is_some() { victim.with_score(&towards) } else { victim.clone() };
-        restarts(victim, ball, rng, self.restarts.get(), |victim, ball, rng| self.run(victim, ball, rng))
+        self.target.aim(victim, ball, rng, |victim, ball, rng| {
+            restarts(victim, ball, rng, self.restarts.get(), |victim, ball, rng| self.run(victim, ball, rng))
+        })
     }
 }
 

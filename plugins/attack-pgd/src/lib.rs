@@ -52,8 +52,8 @@ plugin! { Attack "pgd";
         /// In an evaluation, a sample is broken when `any` iterate is misclassified, or when the `final` one is
         /// (libraries return the last iterate; adv-lib the last that is misclassified).
         pub judge: Judge = Judge::Any,
-        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), or `least-likely` on the clean
-        /// image.
+        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), `least-likely` on the clean image,
+        /// or `all` wrong ones, one after the other.
         pub target: Target = Target::None,
         /// Friendly adversarial training (Zhang et al. 2020, their tau): in training and in probes, a sample stops once it is
         /// misclassified after this many further steps from misclassified iterates. An evaluation does not stop for it.
@@ -62,39 +62,41 @@ plugin! { Attack "pgd";
 }
 
 impl Attack for Pgd {
+    fn steps(&self) -> Option<usize> {
+        Some(self.steps.get())
+    }
+
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
-        let targets = self.target.choose(victim, rng)?;
-        let towards = |logits: &Tensor, rows: &Rows| match &targets {
-            Some(targets) => targets.score(logits, rows),
-            None => cross_entropy(logits, rows),
-        };
-        let victim = &if targets.is_some() { victim.with_score(&towards) } else { victim.clone() };
-        restarts(victim, ball, rng, self.restarts.get(), |victim, ball, rng| {
-            let start = match self.start {
-                Start::Uniform => ball.random(rng)?,
-                Start::Unclamped if self.judge == Judge::Any && victim.goal() == Goal::Mistake => {
-                    ball.random(rng)?
-                }
-                Start::Unclamped => ball.random_unclamped(rng)?,
-                Start::Clean => ball.center().clone(),
-                Start::Noise => ball.noisy(rng, self.noise)?,
-            };
-            let mut walk = match (self.stop_after, victim.goal()) {
-                (Some(steps), Goal::Loss) => Walk::stopping(victim, ball, start, steps),
-                _ => Walk::new(victim, ball, start, self.judge),
-            };
-            for _ in 0..self.steps.get() {
-                let Some((pass, _)) = walk.pass()? else { break };
-                let ball = walk.ball();
-                let direction = ball.steepest(&pass.gradient)?;
-                let next = ball.step(
-                    walk.pixels(),
-                    &direction,
-                    &ball.lengths(self.step, self.relative_step.get())?,
-                )?;
-                walk.go(next)?;
-            }
-            ball.project(&walk.finish()?)
+        self.target.aim(victim, ball, rng, |victim, ball, rng| {
+            restarts(victim, ball, rng, self.restarts.get(), |victim, ball, rng| self.run(victim, ball, rng))
         })
+    }
+}
+
+impl Pgd {
+    /// The steps from one start.
+    fn run(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
+        let start = match self.start {
+            Start::Uniform => ball.random(rng)?,
+            Start::Unclamped if self.judge == Judge::Any && victim.goal() == Goal::Mistake => {
+                ball.random(rng)?
+            }
+            Start::Unclamped => ball.random_unclamped(rng)?,
+            Start::Clean => ball.center().clone(),
+            Start::Noise => ball.noisy(rng, self.noise)?,
+        };
+        let mut walk = match (self.stop_after, victim.goal()) {
+            (Some(steps), Goal::Loss) => Walk::stopping(victim, ball, start, steps),
+            _ => Walk::new(victim, ball, start, self.judge),
+        };
+        for _ in 0..self.steps.get() {
+            let Some((pass, _)) = walk.pass()? else { break };
+            let ball = walk.ball();
+            let direction = ball.steepest(&pass.gradient)?;
+            let next =
+                ball.step(walk.pixels(), &direction, &ball.lengths(self.step, self.relative_step.get())?)?;
+            walk.go(next)?;
+        }
+        ball.project(&walk.finish()?)
     }
 }

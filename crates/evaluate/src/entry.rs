@@ -1,0 +1,224 @@
+//! An `[[evaluate]]` table: what a network is judged by.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use temper_core::{Attack, Chosen, Norm, Pixels};
+
+use crate::corruptions::Corruptions;
+
+/// One `[[evaluate]]` table of a pipeline.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Name of the result.
+    pub name: String,
+    /// What perturbs the images; without it the natural accuracy is taken.
+    pub attack: Option<Chosen<dyn Attack>>,
+    /// Several attacks, each on what the former ones left standing: the worst case over all of them, for each sample.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attacks: Vec<Chosen<dyn Attack>>,
+    /// Runs of each attack as a whole, each on what still stands; left out, 1.
+    pub restarts: Option<NonZeroUsize>,
+    /// How the radius is measured; left out, l-inf.
+    pub norm: Option<Norm>,
+    /// Radius of every sample, in pixel values of [0, 1]; needed with an attack.
+    pub radius: Option<Pixels>,
+    /// Judges at many radii, or after many numbers of steps: a curve.
+    pub sweep: Option<Sweep>,
+    /// How many of the images, spread evenly over them; left out, all.
+    pub samples: Option<NonZeroUsize>,
+    /// Which of the images, by index in the whole data set; left out, all.
+    pub indices: Option<Vec<usize>>,
+    /// A run's folder or a file of weights: images are crafted on that network, and judged by this one.
+    pub crafted_on: Option<PathBuf>,
+    /// Judges corrupted images.
+    pub corruptions: Option<Corruptions>,
+}
+
+/// What a curve goes over.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sweep {
+    /// Radii, ascending, in pixel values of [0, 1]. What is broken within one is broken within all larger ones, and not attacked
+    /// again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub radius: Vec<Pixels>,
+    /// Numbers of steps, ascending, at most those of the attack: one run of it gives the whole curve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<NonZeroUsize>,
+}
+
+impl Entry {
+    /// How the radius is measured.
+    pub fn norm(&self) -> Norm {
+        self.norm.unwrap_or(Norm::Linf)
+    }
+
+    /// All attacks, in their order.
+    pub fn attacks(&self) -> impl Iterator<Item = &Chosen<dyn Attack>> {
+        self.attack.iter().chain(&self.attacks)
+    }
+
+    /// What each attack is called in records and results: its name, with its place if there are two of that name.
+    pub fn labels(&self) -> Vec<String> {
+        let names: Vec<&str> = self.attacks().map(Chosen::name).collect();
+        let once = |name: &str| names.iter().filter(|other| **other == name).count() == 1;
+        let label = |(i, name): (usize, &&str)| match once(name) {
+            true => (*name).to_string(),
+            false => format!("{name} {}", i + 1),
+        };
+        names.iter().enumerate().map(label).collect()
+    }
+
+    /// The radii at which it judges, ascending: one, but for a sweep over them.
+    pub(crate) fn radii(&self) -> Vec<f64> {
+        match &self.sweep {
+            Some(sweep) if !sweep.radius.is_empty() => sweep.radius.iter().map(|r| r.get()).collect(),
+            _ => self.radius.iter().map(|r| r.get()).collect(),
+        }
+    }
+
+    /// The numbers of steps after which it judges, of a sweep over them.
+    pub(crate) fn milestones(&self) -> Vec<usize> {
+        self.sweep.iter().flat_map(|sweep| &sweep.steps).map(|steps| steps.get()).collect()
+    }
+
+    /// What no single field shows: the field at fault and a message.
+    pub fn problem(&self) -> Option<(&'static str, String)> {
+        self.attackless()
+            .or_else(|| self.mixed())
+            .or_else(|| self.radius_problem())
+            .or_else(|| self.sweep_problem())
+            .or_else(|| self.attack_problem())
+    }
+
+    /// Fields of an attack without one, or beside corruptions.
+    fn attackless(&self) -> Option<(&'static str, String)> {
+        if self.attacks().next().is_some() {
+            return None;
+        }
+        let given = [
+            ("radius", self.radius.is_some(), "a radius"),
+            ("norm", self.norm.is_some(), "a norm"),
+            ("restarts", self.restarts.is_some(), "restarts"),
+            ("sweep", self.sweep.is_some(), "a sweep"),
+            ("crafted_on", self.crafted_on.is_some(), "a network to craft on"),
+        ];
+        let (field, _, what) = given.into_iter().find(|(_, given, _)| *given)?;
+        Some((field, format!("{what} without an attack: add one, for example `attack = \"pgd\"`")))
+    }
+
+    /// Fields that exclude each other.
+    fn mixed(&self) -> Option<(&'static str, String)> {
+        if let (Some(attack), false) = (&self.attack, self.attacks.is_empty()) {
+            let name = attack.name();
+            return Some(("attack", format!("both `attack` and `attacks`: put `{name}` into `attacks`")));
+        }
+        if self.corruptions.is_some() && self.attacks().next().is_some() {
+            return Some((
+                "corruptions",
+                "corrupted images are judged as they are: no attack goes with them".into(),
+            ));
+        }
+        if let Some(problem) = self.corruptions.as_ref().and_then(Corruptions::problem) {
+            return Some(("corruptions", problem));
+        }
+        let indices = self.indices.as_ref()?;
+        if self.samples.is_some() {
+            return Some(("samples", "both `samples` and `indices`: one of them chooses the images".into()));
+        }
+        if indices.is_empty() {
+            return Some(("indices", "no image at all".into()));
+        }
+        let mut sorted = indices.clone();
+        sorted.sort_unstable();
+        let double = sorted.windows(2).find(|pair| pair[0] == pair[1])?[0];
+        Some(("indices", format!("image {double} is named twice: it would count twice")))
+    }
+
+    fn radius_problem(&self) -> Option<(&'static str, String)> {
+        let attack = self.attacks().next()?;
+        let swept = self.sweep.as_ref().is_some_and(|sweep| !sweep.radius.is_empty());
+        match self.radius {
+            None if !swept => {
+                let name = attack.name();
+                let message =
+                    format!("attack `{name}` needs a radius: add `radius = \"8/255\"` or another length");
+                return Some((if self.attack.is_some() { "attack" } else { "attacks" }, message));
+            }
+            Some(_) if swept => {
+                return Some(("radius", "a sweep over radii says them all: remove this one".into()));
+            }
+            _ => {}
+        }
+        let largest = self.radii().last().copied().filter(|r| self.norm() == Norm::Linf && *r > 1.0)?;
+        Some((
+            if swept { "sweep" } else { "radius" },
+            format!(
+                "an l-inf radius of {largest} holds every image; lengths are in pixels of [0, 1]: \"{largest}/255\"?"
+            ),
+        ))
+    }
+
+    fn sweep_problem(&self) -> Option<(&'static str, String)> {
+        let Sweep { radius, steps } = self.sweep.as_ref()?;
+        let at = |message: String| Some(("sweep", message));
+        if radius.is_empty() == steps.is_empty() {
+            return at("a sweep goes over `radius` or over `steps`, and over one of them".into());
+        }
+        if radius.windows(2).any(|pair| pair[0] >= pair[1]) || steps.windows(2).any(|pair| pair[0] >= pair[1])
+        {
+            return at("the values of a sweep ascend".into());
+        }
+        let last = steps.last()?.get();
+        let mut attacks = self.attacks();
+        let attack = attacks.next()?;
+        let name = attack.name();
+        if attacks.next().is_some() {
+            return at("a sweep over steps goes with one attack".into());
+        }
+        if self.restarts.is_some_and(|restarts| restarts.get() > 1) {
+            return at(format!("a sweep over steps goes with the attack's own restarts: `attack.{name}`"));
+        }
+        if self.crafted_on.is_some() {
+            return at(
+                "iterates are judged where they are crafted: a sweep over steps cannot go with `crafted_on`"
+                    .into(),
+            );
+        }
+        match attack.steps() {
+            None => at(format!(
+                "attack `{name}` does not show its iterates: sweep over its radius, or take `pgd`"
+            )),
+            Some(steps) if last > steps => {
+                at(format!("{last} steps, but attack `{name}` takes {steps}: `attack.{name}.steps = {last}`"))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// What the attacks have against it.
+    fn attack_problem(&self) -> Option<(&'static str, String)> {
+        let field = if self.attack.is_some() { "attack" } else { "attacks" };
+        let minimal: Vec<_> = self.attacks().filter(|attack| attack.minimal().is_some()).collect();
+        if let Some(other) = minimal.iter().find(|attack| attack.minimal() != minimal[0].minimal()) {
+            let (one, other) = (minimal[0].name(), other.name());
+            let message = format!(
+                "`{one}` and `{other}` make distances small in two norms: give each an evaluation of its own"
+            );
+            return Some((field, message));
+        }
+        if let (Some(attack), true) =
+            (minimal.first(), self.restarts.is_some_and(|restarts| restarts.get() > 1))
+        {
+            let name = attack.name();
+            return Some((
+                "restarts",
+                format!("`{name}` draws nothing: a second run of it is the first one again"),
+            ));
+        }
+        self.attacks().find_map(|attack| attack.problem(self.norm())).map(|problem| (field, problem))
+    }
+}

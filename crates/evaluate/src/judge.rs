@@ -1,0 +1,284 @@
+//! One batch under all attacks of an evaluation.
+
+use std::time::Instant;
+
+use temper_core::nn::Frozen;
+use temper_core::{
+    Attack, Ball, Batch, Chosen, DType, Goal, Network, Passes, Result, Rng, TOLERANCE, Tensor, Trace, Victim,
+    cross_entropy, perturb, rows,
+};
+
+use crate::entry::Entry;
+use crate::record::{Cost, Record};
+
+/// Who judges what, by what.
+pub(crate) struct Judging<'a> {
+    /// The network that is judged.
+    pub(crate) network: &'a Frozen,
+    /// Where images are crafted, if not on that.
+    pub(crate) crafted_on: Option<&'a Frozen>,
+    pub(crate) entry: &'a Entry,
+    pub(crate) rng: Rng,
+}
+
+/// A batch, judged.
+pub(crate) struct Judged {
+    pub(crate) records: Vec<Record>,
+    pub(crate) costs: Vec<Cost>,
+    /// The images that the records speak of, `[n, c, h, w]`: see [`Record::prediction`].
+    pub(crate) images: Tensor,
+}
+
+/// What a network says of images.
+struct Verdict {
+    predictions: Vec<Option<u32>>,
+    losses: Vec<f32>,
+}
+
+impl Verdict {
+    fn of(victim: &Victim, images: &Tensor) -> Result<Self> {
+        let logits = victim.logits(images)?;
+        let own =
+            temper_core::Rows { labels: victim.labels().clone(), positions: victim.positions().clone() };
+        let losses = cross_entropy(&logits, &own)?.to_dtype(DType::F32)?.to_vec1()?;
+        Ok(Self { predictions: victim.predictions(&logits)?, losses })
+    }
+}
+
+/// What a minimum-norm attack found: it serves every radius.
+struct Found {
+    /// From which radius on each sample is broken, by position in the batch; infinite for those that it was not run on.
+    needed: Vec<f64>,
+    images: Tensor,
+    predictions: Vec<Option<u32>>,
+    losses: Vec<f32>,
+}
+
+impl Judging<'_> {
+    /// Judges a batch whose ids are indices in the whole data set.
+    pub(crate) fn batch(&self, batch: &Batch) -> Result<Judged> {
+        let mut judged = self.natural(batch)?;
+        let (labels, radii) = (self.entry.labels(), self.entry.radii());
+        let restarts = self.entry.restarts.map_or(1, std::num::NonZeroUsize::get);
+        let mut found: Vec<Option<Found>> = labels.iter().map(|_| None).collect();
+        for radius in &radii {
+            for (i, attack) in self.entry.attacks().enumerate() {
+                for restart in 0..restarts {
+                    let standing: Vec<bool> = judged.records.iter().map(Record::stands).collect();
+                    if !standing.contains(&true) {
+                        break;
+                    }
+                    let started = Instant::now();
+                    let passes = Passes::default();
+                    let before = standing.iter().filter(|stands| **stands).count();
+                    if attack.minimal().is_none() {
+                        let rng = self.rng_of(i, restart);
+                        self.run(
+                            attack,
+                            &labels[i],
+                            *radius,
+                            (batch, &standing),
+                            &rng,
+                            &passes,
+                            &mut judged,
+                        )?;
+                    } else {
+                        let known = match &mut found[i] {
+                            Some(known) => known,
+                            // The largest radius keeps the most.
+                            none => none.insert(self.search(
+                                (attack, radii[radii.len() - 1]),
+                                (batch, &standing),
+                                &self.rng_of(i, restart),
+                                &passes,
+                                &mut judged,
+                            )?),
+                        };
+                        self.fits(known, &labels[i], *radius, (batch, &standing), &mut judged)?;
+                    }
+                    let after = judged.records.iter().filter(|record| record.stands()).count();
+                    judged.costs[i + 1].add(&Cost {
+                        attack: String::new(),
+                        attacked: before,
+                        broken: before - after,
+                        forwards: passes.forwards(),
+                        backwards: passes.backwards(),
+                        seconds: started.elapsed().as_secs_f64(),
+                    });
+                }
+            }
+        }
+        Ok(judged)
+    }
+
+    /// Randomness of an attack's run. That of the first one of the first attack does not depend on what else there is.
+    fn rng_of(&self, attack: usize, restart: usize) -> Rng {
+        let rng = if attack == 0 { self.rng } else { self.rng.named("attack").numbered(attack as u64) };
+        if restart == 0 { rng } else { rng.named("run").numbered(restart as u64) }
+    }
+
+    /// The clean images.
+    fn natural(&self, batch: &Batch) -> Result<Judged> {
+        let (started, passes) = (Instant::now(), Passes::default());
+        let victim = Victim::new(Network::Frozen(self.network), batch, Goal::Mistake, &passes)?;
+        let Verdict { predictions, losses } = Verdict::of(&victim, &batch.pixels)?;
+        let labels = batch.labels.to_vec1::<u32>()?;
+        let mut records: Vec<Record> = vec![];
+        for (i, (label, natural)) in labels.iter().zip(predictions).enumerate() {
+            let (sample, loss) = (batch.ids[i], losses[i]);
+            records.push(Record {
+                sample,
+                label: *label,
+                natural,
+                prediction: natural,
+                loss,
+                ..Record::default()
+            });
+        }
+        let natural = Cost {
+            attack: "natural".into(),
+            attacked: batch.len(),
+            broken: records.iter().filter(|record| !record.stands()).count(),
+            forwards: passes.forwards(),
+            backwards: passes.backwards(),
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        let attacks = self.entry.labels().into_iter().map(|attack| Cost { attack, ..Cost::default() });
+        let costs = std::iter::once(natural).chain(attacks).collect();
+        Ok(Judged { records, costs, images: batch.pixels.clone() })
+    }
+
+    /// Those of the batch that are to be attacked: as the network that is judged sees them, and as the one does on which images
+    /// are crafted.
+    fn victims<'v>(
+        &'v self,
+        (batch, standing): (&Batch, &[bool]),
+        passes: &'v Passes,
+    ) -> Result<(Victim<'v>, Victim<'v>)> {
+        let view = |network: &'v Frozen, goal: Goal| -> Result<Victim<'v>> {
+            Victim::new(Network::Frozen(network), batch, goal, passes)?.rows(standing)
+        };
+        let judge = view(self.network, Goal::Mistake)?;
+        // What transfers is not the first mistake of another network: there the loss is raised to the end.
+        let crafted = self.crafted_on.map(|network| view(network, Goal::Loss)).transpose()?;
+        Ok((judge.clone(), crafted.unwrap_or(judge)))
+    }
+
+    /// An attack within a radius.
+    #[expect(clippy::too_many_arguments, reason = "what varies from run to run")]
+    fn run(
+        &self,
+        attack: &Chosen<dyn Attack>,
+        label: &str,
+        radius: f64,
+        (batch, standing): (&Batch, &[bool]),
+        rng: &Rng,
+        passes: &Passes,
+        judged: &mut Judged,
+    ) -> Result<()> {
+        let milestones = self.entry.milestones();
+        let trace = Trace::new(batch.len(), &milestones);
+        let (judge, crafted) = self.victims((batch, standing), passes)?;
+        let norm = self.entry.norm();
+        let ball = Ball::new(judge.pixels(), &vec![radius; judge.len()], norm, judge.ids())?;
+        let perturbed = perturb(attack, &crafted.traced(&trace), &ball, rng)?;
+        let Verdict { predictions, losses } = Verdict::of(&judge, &perturbed.pixels)?;
+        let distances = ball.distances(&perturbed.pixels, norm)?;
+        let (targets, mistaken) = (trace.targets(), trace.mistaken());
+        for (row, position) in positions(standing).enumerate() {
+            let record = &mut judged.records[position];
+            let broken = predictions[row] != Some(record.label);
+            record.prediction = predictions[row];
+            record.loss = losses[row];
+            record.distance = Some(distances[row]);
+            record.target = targets[position];
+            if broken {
+                self.breaks(record, label, radius);
+            }
+            if !milestones.is_empty() {
+                // The image that the attack returns comes after all of its steps.
+                let all = attack.steps();
+                let after = milestones.iter().zip(&mistaken[position]);
+                let after = after.map(|(steps, mistaken)| *mistaken || broken && Some(*steps) == all);
+                record.steps = Some(after.collect());
+            }
+        }
+        judged.images = rows::replace(&judged.images, &perturbed.pixels, standing)?;
+        Ok(())
+    }
+
+    fn breaks(&self, record: &mut Record, label: &str, radius: f64) {
+        record.broken_by = Some(label.into());
+        let swept = self.entry.sweep.as_ref().is_some_and(|sweep| !sweep.radius.is_empty());
+        record.radius = swept.then_some(radius);
+    }
+
+    /// A minimum-norm attack, whatever the radius.
+    fn search(
+        &self,
+        (attack, largest): (&Chosen<dyn Attack>, f64),
+        (batch, standing): (&Batch, &[bool]),
+        rng: &Rng,
+        passes: &Passes,
+        judged: &mut Judged,
+    ) -> Result<Found> {
+        let trace = Trace::new(batch.len(), &[]);
+        let (judge, crafted) = self.victims((batch, standing), passes)?;
+        let ball = Ball::new(judge.pixels(), &vec![largest; judge.len()], self.entry.norm(), judge.ids())?;
+        let perturbed = perturb(attack, &crafted.traced(&trace), &ball, rng)?;
+        let verdict = Verdict::of(&judge, &perturbed.pixels)?;
+        let (far, n) = (vec![f64::INFINITY; judge.len()], batch.len());
+        let needed = perturbed.needed.as_ref().unwrap_or(&far);
+        let distances = perturbed.distances.as_ref().unwrap_or(&far);
+        let mut found = Found {
+            needed: vec![f64::INFINITY; n],
+            images: rows::replace(&batch.pixels, &perturbed.pixels, standing)?,
+            predictions: vec![None; n],
+            losses: vec![0.0; n],
+        };
+        let targets = trace.targets();
+        for (row, position) in positions(standing).enumerate() {
+            found.needed[position] = needed[row];
+            found.predictions[position] = verdict.predictions[row];
+            found.losses[position] = verdict.losses[row];
+            let record = &mut judged.records[position];
+            record.minimal = Some(record.minimal.map_or(distances[row], |known| known.min(distances[row])));
+            record.target = targets[position];
+        }
+        Ok(found)
+    }
+
+    /// Breaks who is found to be broken within a radius.
+    fn fits(
+        &self,
+        found: &Found,
+        label: &str,
+        radius: f64,
+        (batch, standing): (&Batch, &[bool]),
+        judged: &mut Judged,
+    ) -> Result<()> {
+        let within = |position: usize| standing[position] && found.needed[position] <= radius + TOLERANCE;
+        let fitting: Vec<bool> = (0..batch.len()).map(within).collect();
+        if !fitting.contains(&true) {
+            return Ok(());
+        }
+        let ball = Ball::new(&batch.pixels, &vec![radius; batch.len()], self.entry.norm(), &batch.ids)?;
+        let distances = ball.distances(&found.images, self.entry.norm())?;
+        for position in positions(&fitting) {
+            let record = &mut judged.records[position];
+            record.prediction = found.predictions[position];
+            record.loss = found.losses[position];
+            record.distance = Some(distances[position]);
+            if record.prediction != Some(record.label) {
+                self.breaks(record, label, radius);
+            }
+        }
+        judged.images = rows::choose(&fitting, &found.images, &judged.images)?;
+        Ok(())
+    }
+}
+
+/// The places of `true`.
+fn positions(mask: &[bool]) -> impl Iterator<Item = usize> {
+    mask.iter().enumerate().filter(|(_, named)| **named).map(|(position, _)| position)
+}

@@ -1,0 +1,96 @@
+//! What a line of the table of evaluations has no room for: attacks of a suite, curves, targets, corruptions.
+
+use std::fmt::Write;
+
+use crate::results::{Curve, Evaluation, Hits};
+use crate::table::{Table, percent};
+
+impl Evaluation {
+    /// Tables and lines for the terminal; nothing where there is nothing more to say. `selected`: more than the last weights
+    /// of a run were judged.
+    pub(crate) fn details(&self, selected: bool) -> String {
+        let name = match &self.weights {
+            Some(weights) if selected => format!("{} of the {weights} weights", self.name),
+            _ => self.name.clone(),
+        };
+        let parts =
+            [self.suite(), self.curve.as_ref().map(|curve| curve.table(&name)), self.hits(), self.grid()];
+        let mut text = String::new();
+        for (part, heading) in parts.into_iter().zip([&*name, "", &*name, &*name]) {
+            let Some(part) = part else { continue };
+            let _ = match heading {
+                "" => write!(text, "\n{part}"),
+                heading => write!(text, "\n{heading}\n{part}"),
+            };
+        }
+        text
+    }
+
+    /// What the attacks of a suite did.
+    fn suite(&self) -> Option<String> {
+        if self.attacks.len() < 2 {
+            return None;
+        }
+        let mut table = Table::new(&["attack", "ran on", "broke", "stands after", "fwd", "bwd", "seconds"]);
+        let broken: usize = self.attacks.iter().map(|attack| attack.broken).sum();
+        let mut standing = (self.accuracy * self.n as f64).round() as usize + broken;
+        for attack in &self.attacks {
+            standing -= attack.broken;
+            table.row(vec![
+                attack.attack.clone(),
+                attack.attacked.to_string(),
+                attack.broken.to_string(),
+                percent(standing as f64 / self.n.max(1) as f64),
+                attack.forwards.to_string(),
+                attack.backwards.to_string(),
+                format!("{:.1}", attack.seconds),
+            ]);
+        }
+        Some(table.to_string())
+    }
+
+    fn hits(&self) -> Option<String> {
+        let Hits { n, hits, rate, interval: [low, high] } = self.targets.as_ref()?;
+        Some(format!(
+            "class aimed at: {} ({} to {}), {hits} of {n} led there\n",
+            percent(*rate),
+            percent(*low),
+            percent(*high)
+        ))
+    }
+
+    /// Accuracy by kind of corruption and severity.
+    fn grid(&self) -> Option<String> {
+        let first = self.corruptions.first()?;
+        let severities: Vec<u8> = self
+            .corruptions
+            .iter()
+            .take_while(|cell| cell.kind == first.kind)
+            .map(|cell| cell.severity)
+            .collect();
+        let mut heads = vec!["corruption".to_string()];
+        heads.extend(severities.iter().map(ToString::to_string));
+        heads.push("mean".into());
+        let mut table = Table::new(&heads.iter().map(String::as_str).collect::<Vec<_>>());
+        for cells in self.corruptions.chunk_by(|a, b| a.kind == b.kind) {
+            let mean = cells.iter().map(|cell| cell.accuracy).sum::<f64>() / cells.len() as f64;
+            let mut row = vec![cells[0].kind.clone()];
+            row.extend(cells.iter().map(|cell| percent(cell.accuracy)));
+            row.push(percent(mean));
+            table.row(row);
+        }
+        Some(table.to_string())
+    }
+}
+
+impl Curve {
+    fn table(&self, name: &str) -> String {
+        let mut table = Table::new(&[&format!("{name}: {}", self.over), "accuracy", "95 % interval"]);
+        for point in &self.points {
+            let at = if self.over == "radius" { format!("{:.5}", point.at) } else { point.at.to_string() };
+            let [low, high] = point.interval;
+            table.row(vec![at, percent(point.accuracy), format!("{} to {}", percent(low), percent(high))]);
+        }
+        table.to_string()
+    }
+}
