@@ -1,0 +1,261 @@
+//! What accuracies on corrupted images come to: means, and the corruption errors of Hendrycks & Dietterich 2019
+//! (<https://arxiv.org/abs/1903.12261>, section 4.1).
+//!
+//! Every kind and every severity weighs the same, however many images it was measured on. A number for which a cell is
+//! missing is `None`, never one of what is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::alexnet::{ALEXNET_CLEAN, alexnet};
+use crate::kind::{Kind, Severity};
+
+/// How many images were classified rightly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cell {
+    hits: usize,
+    n: usize,
+}
+
+impl Cell {
+    /// `hits` of `n` images. The error says why there is no such cell.
+    pub fn new(hits: usize, n: usize) -> Result<Self, String> {
+        match n > 0 && hits <= n {
+            true => Ok(Self { hits, n }),
+            false => Err(format!(
+                "{hits} right ones of {n} images, expected one image or more and at most all right"
+            )),
+        }
+    }
+
+    /// Images classified rightly.
+    pub fn hits(self) -> usize {
+        self.hits
+    }
+
+    /// Images.
+    pub fn n(self) -> usize {
+        self.n
+    }
+
+    /// Share of right ones, 0 to 1.
+    pub fn accuracy(self) -> f64 {
+        self.hits as f64 / self.n as f64
+    }
+
+    /// Share of wrong ones, 0 to 1.
+    pub fn error(self) -> f64 {
+        (self.n - self.hits) as f64 / self.n as f64
+    }
+}
+
+/// Results by kind and severity, any of which may be missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cells(BTreeMap<(Kind, Severity), Cell>);
+
+impl Cells {
+    /// Puts in a result; returns the one that it takes the place of.
+    pub fn insert(&mut self, kind: Kind, severity: Severity, cell: Cell) -> Option<Cell> {
+        self.0.insert((kind, severity), cell)
+    }
+
+    /// A result.
+    pub fn get(&self, kind: Kind, severity: Severity) -> Option<Cell> {
+        self.0.get(&(kind, severity)).copied()
+    }
+
+    /// All results, in the order of [`Kind::ALL`] and by severity.
+    pub fn iter(&self) -> impl Iterator<Item = (Kind, Severity, Cell)> + '_ {
+        self.0.iter().map(|((kind, severity), cell)| (*kind, *severity, *cell))
+    }
+
+    /// The kinds of which there are results.
+    pub fn kinds(&self) -> BTreeSet<Kind> {
+        self.0.keys().map(|(kind, _)| *kind).collect()
+    }
+
+    /// The severities of which there are results.
+    pub fn severities(&self) -> BTreeSet<Severity> {
+        self.0.keys().map(|(_, severity)| *severity).collect()
+    }
+
+    /// Mean accuracy, 0 to 1, over the kinds and the severities of which there are results; `None` unless each of these kinds
+    /// has each of these severities. Its meaning is in [`Cells::kinds`] and [`Cells::severities`].
+    pub fn mean(&self) -> Option<f64> {
+        let (kinds, severities) = (self.kinds(), self.severities());
+        let all = kinds.iter().flat_map(|kind| severities.iter().map(|severity| self.get(*kind, *severity)));
+        mean(all.map(|cell| cell.map(Cell::accuracy)))
+    }
+
+    /// Mean accuracy of a kind over the five severities, 0 to 1.
+    pub fn accuracy(&self, kind: Kind) -> Option<f64> {
+        mean(Severity::ALL.into_iter().map(|severity| self.get(kind, severity).map(Cell::accuracy)))
+    }
+
+    /// Mean accuracy over the 15 main kinds, 0 to 1: that of RobustBench and of most papers since.
+    pub fn mean_of_main(&self) -> Option<f64> {
+        mean(main().map(|kind| self.accuracy(kind)))
+    }
+
+    /// Mean accuracy over all 19 kinds, 0 to 1: what the first paper gives for CIFAR-10-C, not to be compared with means over 15.
+    pub fn mean_of_all(&self) -> Option<f64> {
+        mean(Kind::ALL.into_iter().map(|kind| self.accuracy(kind)))
+    }
+
+    /// CE of a kind in percent: the sum of errors over the severities, divided by that of AlexNet, which has 100 therefore.
+    ///
+    /// Of use for ImageNet-C alone, which AlexNet's errors were measured on; see [`alexnet`] for whose they are.
+    pub fn corruption_error(&self, kind: Kind) -> Option<f64> {
+        self.relative(kind, (0.0, 0.0))
+    }
+
+    /// CE of each kind that has all severities, in percent.
+    pub fn corruption_errors(&self) -> Vec<(Kind, f64)> {
+        let error = |kind| self.corruption_error(kind).map(|error| (kind, error));
+        Kind::ALL.into_iter().filter_map(error).collect()
+    }
+
+    /// mCE in percent: the mean CE of the 15 main kinds.
+    pub fn mean_corruption_error(&self) -> Option<f64> {
+        mean(main().map(|kind| self.corruption_error(kind)))
+    }
+
+    /// Relative CE of a kind in percent: CE of what corruption adds to the error on clean images, in the numerator as in the
+    /// denominator. It is below 0 for a network that does better on the corrupted images.
+    pub fn relative_corruption_error(&self, kind: Kind, clean: Cell) -> Option<f64> {
+        self.relative(kind, (clean.error(), ALEXNET_CLEAN))
+    }
+
+    /// Relative mCE in percent: the mean relative CE of the 15 main kinds.
+    pub fn mean_relative_corruption_error(&self, clean: Cell) -> Option<f64> {
+        mean(main().map(|kind| self.relative_corruption_error(kind, clean)))
+    }
+
+    /// Errors above a base, ours and AlexNet's.
+    fn relative(&self, kind: Kind, (ours, alexnets): (f64, f64)) -> Option<f64> {
+        let (mut above, mut norm) = (0.0, 0.0);
+        for severity in Severity::ALL {
+            above += self.get(kind, severity)?.error() - ours;
+            norm += alexnet(kind, severity) - alexnets;
+        }
+        Some(100.0 * (above / norm))
+    }
+}
+
+fn main() -> impl Iterator<Item = Kind> {
+    Kind::ALL.into_iter().take(Kind::MAIN)
+}
+
+/// The mean of all, of which none may be missing.
+fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let values: Vec<f64> = values.collect::<Option<_>>()?;
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(hits: usize, n: usize) -> Cell {
+        Cell::new(hits, n).unwrap()
+    }
+
+    /// All cells of these kinds, by what a function gives.
+    fn cells(kinds: &[Kind], of: impl Fn(Kind, Severity) -> Cell) -> Cells {
+        let mut cells = Cells::default();
+        for kind in kinds {
+            for severity in Severity::ALL {
+                assert_eq!(cells.insert(*kind, severity, of(*kind, severity)), None);
+            }
+        }
+        cells
+    }
+
+    /// AlexNet's own result of `n` images.
+    fn alexnets(kind: Kind, severity: Severity, n: usize) -> Cell {
+        cell(n - (alexnet(kind, severity) * n as f64).round() as usize, n)
+    }
+
+    #[test]
+    fn alexnet_has_a_hundred() {
+        let cells = cells(&Kind::ALL, |kind, severity| alexnets(kind, severity, 50_000));
+        assert_eq!(cells.mean_corruption_error(), Some(100.0));
+        assert_eq!(cells.mean_relative_corruption_error(cell(28_250, 50_000)), Some(100.0));
+        assert_eq!(cells.corruption_errors(), Kind::ALL.map(|kind| (kind, 100.0)));
+    }
+
+    #[test]
+    fn errors_of_a_kind_are_summed_before_they_are_divided() {
+        // 100 images, 10, 20, 30, 40 and 50 wrong: 1.5 over 5 x 0.564592.
+        let cells =
+            cells(&[Kind::Brightness], |_, severity| cell(100 - 10 * usize::from(severity.get()), 100));
+        let near =
+            |got: Option<f64>, wanted: f64| assert!((got.unwrap() - wanted).abs() < 1e-3, "{got:?} {wanted}");
+        near(cells.corruption_error(Kind::Brightness), 53.1357);
+        // (1.5 - 5 x 0.05) / (2.82296 - 5 x 0.435) = 1.25 / 0.64796.
+        near(cells.relative_corruption_error(Kind::Brightness, cell(95, 100)), 192.9131);
+        // 1.5 - 5 x 0.4 is below 0.
+        near(cells.relative_corruption_error(Kind::Brightness, cell(60, 100)), -77.1653);
+        near(cells.accuracy(Kind::Brightness), 0.7);
+        assert_eq!(cells.corruption_errors().len(), 1);
+        assert_eq!(cells.mean(), cells.accuracy(Kind::Brightness));
+        assert_eq!((cells.mean_of_main(), cells.mean_corruption_error()), (None, None));
+    }
+
+    #[test]
+    fn the_mean_error_is_of_the_main_kinds_and_each_weighs_the_same() {
+        // Half of AlexNet's errors, but none with fog and all with saturate, which is no main one.
+        let cells = cells(&Kind::ALL, |kind, severity| match kind {
+            Kind::Fog => cell(7, 7),
+            Kind::Saturate => cell(0, 7),
+            _ => {
+                let wrong = (alexnet(kind, severity) * 50_000.0).round() as usize;
+                cell(100_000 - wrong, 100_000)
+            }
+        });
+        let error = cells.mean_corruption_error().unwrap();
+        assert!((error - 50.0 * 14.0 / 15.0).abs() < 1e-9, "{error}");
+        assert_eq!(cells.corruption_error(Kind::Fog), Some(0.0));
+    }
+
+    #[test]
+    fn means_are_over_cells_whatever_their_images() {
+        let accuracy = |kind: Kind, _| if kind.is_main() { cell(1, 2) } else { cell(1000, 1000) };
+        let all = cells(&Kind::ALL, accuracy);
+        assert_eq!(all.mean_of_main(), Some(0.5));
+        let wanted = (15.0 * 0.5 + 4.0) / 19.0;
+        for got in [all.mean_of_all(), all.mean()] {
+            assert!((got.unwrap() - wanted).abs() < 1e-12);
+        }
+        let main = cells(&Kind::ALL[..15], accuracy);
+        assert_eq!((main.mean_of_main(), main.mean_of_all(), main.mean()), (Some(0.5), None, Some(0.5)));
+    }
+
+    #[test]
+    fn one_missing_cell_leaves_nothing_that_needs_it() {
+        let whole = cells(&Kind::ALL, |_, _| cell(1, 4));
+        let mut torn = whole.clone();
+        torn.0.remove(&(Kind::Snow, Severity::ALL[3]));
+        assert_eq!((torn.mean(), torn.mean_of_main(), torn.mean_of_all()), (None, None, None));
+        assert_eq!((torn.accuracy(Kind::Snow), torn.accuracy(Kind::Fog)), (None, Some(0.25)));
+        assert_eq!(torn.mean_corruption_error(), None);
+        assert_eq!(torn.mean_relative_corruption_error(cell(1, 2)), None);
+        assert_eq!(torn.corruption_errors().len(), 18);
+        assert!(whole.mean().is_some() && whole.mean_corruption_error().is_some());
+        assert_eq!(Cells::default().mean(), None);
+        // Some severities of all kinds are a table without a gap, but no mean over five.
+        let mut worst = Cells::default();
+        for kind in [Kind::Fog, Kind::Frost] {
+            worst.insert(kind, Severity::ALL[4], cell(1, 4));
+        }
+        assert_eq!((worst.mean(), worst.accuracy(Kind::Fog)), (Some(0.25), None));
+        assert_eq!((worst.kinds().len(), worst.severities().len(), worst.iter().count()), (2, 1, 2));
+    }
+
+    #[test]
+    fn cells_hold_what_can_be() {
+        assert!(Cell::new(0, 0).is_err());
+        assert!(Cell::new(5, 4).unwrap_err().starts_with("5 right ones of 4 images"));
+        let cell = cell(3, 4);
+        assert_eq!((cell.hits(), cell.n(), cell.accuracy(), cell.error()), (3, 4, 0.75, 0.25));
+    }
+}
