@@ -3,7 +3,10 @@
 mod alexnet;
 mod kind;
 mod metric;
+mod npy;
+mod published;
 
 pub use alexnet::{ALEXNET_CLEAN, alexnet};
 pub use kind::{Kind, Severity};
 pub use metric::{Cell, Cells};
+pub use published::{PublishedCifar, PublishedSet, published_imagenet};
