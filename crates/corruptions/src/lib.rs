@@ -1,12 +1,37 @@
 //! Common corruptions, Hendrycks & Dietterich 2019, <https://arxiv.org/abs/1903.12261>: 19 kinds at five severities.
+//!
+//! [`Generator`] makes them by the published parameters and formulas, from seeds of its own. The published files cannot be made
+//! again bit for bit, by anyone: they were drawn without a seed. Numbers on generated images are therefore ours, and compare with
+//! each other only.
 
 mod alexnet;
+mod blur;
+mod colour;
+mod filters;
+mod frost;
+mod generator;
+mod geometry;
+mod jpeg;
 mod kind;
 mod metric;
+mod noise;
 mod npy;
+mod parameters;
+mod planes;
 mod published;
+mod refusal;
+mod source;
+mod spatter;
+#[cfg(test)]
+mod tests;
+mod weather;
 
 pub use alexnet::{ALEXNET_CLEAN, alexnet};
+pub use frost::Frost;
+pub use generator::Generator;
 pub use kind::{Kind, Severity};
 pub use metric::{Cell, Cells};
+pub use parameters::Parameters;
 pub use published::{PublishedCifar, PublishedSet, published_imagenet};
+pub use refusal::Refusal;
+pub use source::Corrupted;

@@ -36,8 +36,8 @@ const STRANGERS: [(&[u8], &str); 8] = [
     (b"version https://git-lfs", "a pointer of Git LFS"),
 ];
 
-/// Decodes a file's bytes; the error says what is wrong with them.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Image, String> {
+/// The image that the bytes of a JPEG or PNG file hold, RGB; the error says what is wrong with them.
+pub fn decode(bytes: &[u8]) -> Result<Image, String> {
     let decoded = match bytes {
         [0xff, 0xd8, ..] => catch_unwind(|| jpeg(bytes)),
         [0x89, b'P', b'N', b'G', ..] => catch_unwind(|| png(bytes)),

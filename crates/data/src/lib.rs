@@ -22,6 +22,7 @@ mod subset;
 pub use augment::{Augment, Crop, Fill};
 pub use batches::{Batches, RawBatch};
 pub use class_folders::{Listing, class_names, class_photos, list};
+pub use decode::decode;
 pub use disk::{hex, rename_synced};
 pub use error::{Error, Result};
 pub use fit::Fit;

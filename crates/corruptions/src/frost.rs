@@ -1,0 +1,216 @@
+//! Frost: textures of ice, from pictures or drawn.
+
+use std::f32::consts::{FRAC_PI_3, TAU};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rand::Rng as _;
+use rand_chacha::ChaCha8Rng;
+use temper_data::{Image, Rng};
+
+use crate::parameters::Parameters;
+use crate::planes::{Planes, Size};
+use crate::refusal::Refusal;
+use crate::weather::plasma;
+
+/// Textures that are drawn, as many as the published code picks among.
+const DRAWN: usize = 5;
+/// Side of a drawn texture, in pixels.
+const SIDE: usize = 512;
+/// Crystals of a drawn texture.
+const CRYSTALS: usize = 26;
+
+/// Textures of ice.
+///
+/// The published images were made with five photos, which are not part of temper. [`Frost::from_folder`] takes these, or any others;
+/// [`Frost::drawn`] draws textures of its own: crystals that branch at 60 degrees before clouds of blue.
+#[derive(Debug, Clone)]
+pub struct Frost {
+    textures: Vec<Texture>,
+    folder: Option<PathBuf>,
+}
+
+/// One of them, RGB.
+#[derive(Debug, Clone)]
+struct Texture {
+    file: PathBuf,
+    image: Image,
+    /// Does it go on beyond its border?
+    endless: bool,
+}
+
+impl Frost {
+    /// Five textures that temper draws, the same for every seed.
+    pub fn drawn() -> Self {
+        let texture =
+            |n| Texture { file: PathBuf::from(format!("drawn texture {n}")), image: draw(n), endless: true };
+        Self { textures: (1..=DRAWN as u64).map(texture).collect(), folder: None }
+    }
+
+    /// All JPEG and PNG files of a folder and of folders in it, by name. The authors' code picks among `frost1.png`, `frost2.png`,
+    /// `frost3.png`, `frost4.jpg` and `frost5.jpg`; it never takes the sixth picture. The error names the file or the folder that
+    /// cannot be used.
+    pub fn from_folder(folder: &Path) -> Result<Self, Refusal> {
+        let mut textures = vec![];
+        for file in temper_data::list(folder)?.images {
+            let file = folder.join(file);
+            let bytes = match fs::read(&file) {
+                Ok(bytes) => bytes,
+                Err(source) => return Err(temper_data::Error::Io { file, source }.into()),
+            };
+            match temper_data::decode(&bytes) {
+                Ok(image) => textures.push(Texture { file, image, endless: false }),
+                Err(what) => return Err(temper_data::Error::Malformed { file, at: None, what }.into()),
+            }
+        }
+        match textures.is_empty() {
+            true => Err(Refusal::NoTexture { folder: folder.to_path_buf() }),
+            false => Ok(Self { textures, folder: Some(folder.to_path_buf()) }),
+        }
+    }
+
+    /// Where they come from, for the run's report.
+    pub fn origin(&self) -> String {
+        self.folder.as_ref().map_or("drawn frost".into(), |folder| format!("frost of {}", folder.display()))
+    }
+
+    /// Is there a part as large as the image in each? The error names the first without.
+    pub(crate) fn check(&self, parameters: Parameters, size: Size) -> Result<(), Refusal> {
+        let needed = size.map(|side| side * stride(parameters));
+        for Texture { file, image: Image { shape: [_, h, w], .. }, endless } in &self.textures {
+            if !endless && (*h < needed[0] || *w < needed[1]) {
+                return Err(Refusal::SmallTexture { file: file.clone(), size: [*h, *w], needed });
+            }
+        }
+        Ok(())
+    }
+
+    /// `image` times the image and `ice` times a random part of a random texture.
+    pub(crate) fn lay(
+        &self,
+        planes: &mut Planes,
+        [image, ice]: [f32; 2],
+        parameters: Parameters,
+        rng: &mut ChaCha8Rng,
+    ) {
+        let Some(texture) =
+            self.textures.get(rng.random_range(0..self.textures.len().max(1) as u32) as usize)
+        else {
+            return;
+        };
+        let ([h, w], stride) = (planes.size, stride(parameters));
+        let part = texture.part([h, w], stride, rng);
+        // On a grey image the mean of the colours.
+        let ice = match planes.channels {
+            1 => part.chunks_exact(h * w).fold(vec![0.0; h * w], |mut grey, plane| {
+                grey.iter_mut().zip(plane).for_each(|(sum, value)| *sum += ice / 3.0 * value);
+                grey
+            }),
+            _ => part.iter().map(|value| ice * value).collect(),
+        };
+        planes.values.iter_mut().zip(ice).for_each(|(value, ice)| *value = image * *value + ice);
+    }
+}
+
+/// Images as small as CIFAR's see a texture at a fifth of its size, which is every fifth pixel of it.
+fn stride(parameters: Parameters) -> usize {
+    match parameters {
+        Parameters::Cifar => 5,
+        Parameters::ImageNet => 1,
+    }
+}
+
+impl Texture {
+    /// A random part of it, `[3, h, w]`.
+    fn part(&self, [h, w]: Size, stride: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+        let [_, tall, wide] = self.image.shape;
+        let mut start = |side: usize, needed: usize| {
+            let last = if self.endless { side - 1 } else { (side / stride).saturating_sub(needed) };
+            rng.random_range(0..=last as u32) as usize
+        };
+        let (top, left) = (start(tall, h), start(wide, w));
+        // What has no end begins at any pixel.
+        let begin = |at: usize| if self.endless { at } else { at * stride };
+        let place = |begin: usize, at: usize, side: usize| (begin + at * stride + stride / 2) % side;
+        let mut part = Vec::with_capacity(3 * h * w);
+        for plane in self.image.bytes.chunks_exact(tall * wide) {
+            for y in 0..h {
+                let row = &plane[place(begin(top), y, tall) * wide..][..wide];
+                part.extend((0..w).map(|x| f32::from(row[place(begin(left), x, wide)]) / 255.0));
+            }
+        }
+        part
+    }
+}
+
+/// A texture that goes on at its opposite border.
+fn draw(n: u64) -> Image {
+    let mut rng = Rng::new(0, "texture of frost").sample(n);
+    let clouds = plasma(SIDE, 1.5, &mut rng);
+    let mut ice = vec![0.0; SIDE * SIDE];
+    for _ in 0..CRYSTALS {
+        let start = [0, 1].map(|_| rng.random_range(0.0..SIDE as f32));
+        let (turn, arms) = (rng.random_range(0.0..TAU), rng.random_range(1..=6));
+        for arm in 0..arms {
+            let stem = Stem {
+                start,
+                angle: turn + FRAC_PI_3 * arm as f32,
+                length: rng.random_range(60.0..220.0),
+                brightness: rng.random_range(0.6..1.0),
+            };
+            stem.grow(&mut ice, 0, &mut rng);
+        }
+    }
+    let mut bytes = Vec::with_capacity(3 * SIDE * SIDE);
+    // From dark to white by way of blue.
+    for (dark, pale) in [(18.0, 105.0), (34.0, 135.0), (58.0, 170.0)] {
+        bytes.extend(clouds.iter().zip(&ice).map(|(cloud, ice)| {
+            let ground: f32 = dark + (pale - dark) * cloud * cloud;
+            (ground + (245.0 - ground) * ice).clamp(0.0, 255.0) as u8
+        }));
+    }
+    Image { shape: [3, SIDE, SIDE], bytes }
+}
+
+/// A needle of ice.
+struct Stem {
+    start: [f32; 2],
+    angle: f32,
+    length: f32,
+    brightness: f32,
+}
+
+impl Stem {
+    /// Draws it, and its branches on either side, the longer the nearer to its root.
+    fn grow(self, ice: &mut [f32], depth: usize, rng: &mut ChaCha8Rng) {
+        let (mut at, mut angle, mut until) = (self.start, self.angle, rng.random_range(2.0..6.0_f32));
+        let bend = rng.random_range(-0.0025..0.0025);
+        for step in 0..self.length as usize {
+            let left = 1.0 - step as f32 / self.length;
+            dab(ice, at, self.brightness * (0.35 + 0.65 * left));
+            angle += bend;
+            at = [at[0] + angle.sin(), at[1] + angle.cos()];
+            until -= 1.0;
+            if depth < 2 && until < 0.0 {
+                until = rng.random_range(3.0..9.0);
+                for side in [-FRAC_PI_3, FRAC_PI_3] {
+                    let length = self.length * left * rng.random_range(0.1..0.45);
+                    let brightness = self.brightness * rng.random_range(0.55..0.9);
+                    Stem { start: at, angle: angle + side, length, brightness }.grow(ice, depth + 1, rng);
+                }
+            }
+        }
+    }
+}
+
+/// Whitens the four pixels around a point, each the more the nearer it is.
+fn dab(ice: &mut [f32], [y, x]: [f32; 2], brightness: f32) {
+    let (top, left) = (y.floor(), x.floor());
+    for (row, down) in [(top, 1.0 - (y - top)), (top + 1.0, y - top)] {
+        for (column, along) in [(left, 1.0 - (x - left)), (left + 1.0, x - left)] {
+            let [row, column] = [row, column].map(|at| (at as isize).rem_euclid(SIDE as isize) as usize);
+            let pixel = &mut ice[row * SIDE + column];
+            *pixel = pixel.max(brightness * down * along);
+        }
+    }
+}

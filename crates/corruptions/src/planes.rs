@@ -1,0 +1,76 @@
+//! Images as numbers.
+
+use temper_data::Image;
+
+/// Height and width.
+pub(crate) type Size = [usize; 2];
+
+/// What rounding in single precision may take from a whole level, in levels.
+const ROUNDING: f32 = 1.0 / 1024.0;
+
+/// One image: `[c, h, w]`, in [0, 1] before and after every corruption.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Planes {
+    pub(crate) channels: usize,
+    pub(crate) size: Size,
+    pub(crate) values: Vec<f32>,
+}
+
+impl Planes {
+    pub(crate) fn new(image: &Image) -> Self {
+        let [channels, h, w] = image.shape;
+        let values = image.bytes.iter().map(|byte| f32::from(*byte) / 255.0).collect();
+        Self { channels, size: [h, w], values }
+    }
+
+    /// The image as bytes: clipped, and what lies between two levels becomes the lower one, as in the published files. Levels
+    /// that rounding errors missed by a thousandth are forgiven, so that nothing becomes darker for nothing.
+    pub(crate) fn image(&self) -> Image {
+        let bytes =
+            self.values.iter().map(|value| (value * 255.0 + ROUNDING).clamp(0.0, 255.0) as u8).collect();
+        Image { shape: [self.channels, self.size[0], self.size[1]], bytes }
+    }
+
+    /// Pixels of a plane.
+    pub(crate) fn area(&self) -> usize {
+        self.size[0] * self.size[1]
+    }
+
+    /// The planes, one by one.
+    pub(crate) fn each(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        let area = self.area();
+        self.values.chunks_exact_mut(area)
+    }
+
+    /// Each plane becomes what `change` makes of it.
+    pub(crate) fn replace(&mut self, mut change: impl FnMut(&[f32], Size) -> Vec<f32>) {
+        let size = self.size;
+        self.each().for_each(|plane| plane.copy_from_slice(&change(plane, size)));
+    }
+
+    /// Clips, and takes the lower of two levels: what conversion to bytes within a corruption does.
+    pub(crate) fn cut_to_levels(&mut self) {
+        for value in &mut self.values {
+            *value = (*value * 255.0 + ROUNDING).floor().clamp(0.0, 255.0) / 255.0;
+        }
+    }
+
+    /// Luma of every pixel (ITU-R BT.601), `[h, w]`; of a grey image its values.
+    pub(crate) fn grey(&self) -> Vec<f32> {
+        let area = self.area();
+        if self.channels == 1 {
+            return self.values.clone();
+        }
+        let (red, rest) = self.values.split_at(area);
+        let (green, blue) = rest.split_at(area);
+        red.iter().zip(green).zip(blue).map(|((r, g), b)| 0.299 * r + 0.587 * g + 0.114 * b).collect()
+    }
+
+    /// What an RGB colour, of levels, adds to each plane; on a grey image its mean.
+    pub(crate) fn colour(&self, [r, g, b]: [f32; 3]) -> Vec<f32> {
+        match self.channels {
+            1 => vec![(r + g + b) / 3.0 / 255.0],
+            _ => [r, g, b].map(|level| level / 255.0).to_vec(),
+        }
+    }
+}
