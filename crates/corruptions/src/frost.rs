@@ -18,7 +18,7 @@ const DRAWN: usize = 5;
 /// Side of a drawn texture, in pixels.
 const SIDE: usize = 512;
 /// Crystals of a drawn texture.
-const CRYSTALS: usize = 26;
+const CRYSTALS: usize = 22;
 
 /// Textures of ice.
 ///
@@ -146,7 +146,7 @@ impl Texture {
 /// A texture that goes on at its opposite border.
 fn draw(n: u64) -> Image {
     let mut rng = Rng::new(0, "texture of frost").sample(n);
-    let clouds = plasma(SIDE, 1.5, &mut rng);
+    let (clouds, grain) = (plasma(SIDE, 1.5, &mut rng), plasma(SIDE, 1.1, &mut rng));
     let mut ice = vec![0.0; SIDE * SIDE];
     for _ in 0..CRYSTALS {
         let start = [0, 1].map(|_| rng.random_range(0.0..SIDE as f32));
@@ -155,62 +155,73 @@ fn draw(n: u64) -> Image {
             let stem = Stem {
                 start,
                 angle: turn + FRAC_PI_3 * arm as f32,
-                length: rng.random_range(60.0..220.0),
-                brightness: rng.random_range(0.6..1.0),
+                length: rng.random_range(60.0..240.0),
+                width: rng.random_range(3.0..7.0),
+                brightness: rng.random_range(0.5..1.0),
             };
             stem.grow(&mut ice, 0, &mut rng);
         }
     }
     let mut bytes = Vec::with_capacity(3 * SIDE * SIDE);
     // From dark to white by way of blue.
-    for (dark, pale) in [(18.0, 105.0), (34.0, 135.0), (58.0, 170.0)] {
-        bytes.extend(clouds.iter().zip(&ice).map(|(cloud, ice)| {
+    for (dark, pale) in [(18.0, 150.0), (34.0, 178.0), (58.0, 205.0)] {
+        let pixels = clouds.iter().zip(&grain).zip(&ice);
+        bytes.extend(pixels.map(|((cloud, grain), ice)| {
             let ground: f32 = dark + (pale - dark) * cloud * cloud;
-            (ground + (245.0 - ground) * ice).clamp(0.0, 255.0) as u8
+            let ice = ice * (0.55 + 0.6 * grain);
+            (ground + (250.0 - ground) * ice).clamp(0.0, 255.0) as u8
         }));
     }
     Image { shape: [3, SIDE, SIDE], bytes }
 }
 
-/// A needle of ice.
+/// A needle of ice; lengths in pixels.
 struct Stem {
     start: [f32; 2],
     angle: f32,
     length: f32,
+    /// Half the width at its root.
+    width: f32,
     brightness: f32,
 }
 
 impl Stem {
     /// Draws it, and its branches on either side, the longer the nearer to its root.
     fn grow(self, ice: &mut [f32], depth: usize, rng: &mut ChaCha8Rng) {
-        let (mut at, mut angle, mut until) = (self.start, self.angle, rng.random_range(2.0..6.0_f32));
-        let bend = rng.random_range(-0.0025..0.0025);
+        let (mut at, mut angle, mut until) = (self.start, self.angle, rng.random_range(4.0..9.0_f32));
+        let bend = rng.random_range(-0.004..0.004);
         for step in 0..self.length as usize {
             let left = 1.0 - step as f32 / self.length;
-            dab(ice, at, self.brightness * (0.35 + 0.65 * left));
+            dab(ice, at, 0.8 + self.width * left, self.brightness * (0.4 + 0.6 * left));
             angle += bend;
             at = [at[0] + angle.sin(), at[1] + angle.cos()];
             until -= 1.0;
             if depth < 2 && until < 0.0 {
-                until = rng.random_range(3.0..9.0);
+                until = rng.random_range(5.0..14.0);
                 for side in [-FRAC_PI_3, FRAC_PI_3] {
-                    let length = self.length * left * rng.random_range(0.1..0.45);
-                    let brightness = self.brightness * rng.random_range(0.55..0.9);
-                    Stem { start: at, angle: angle + side, length, brightness }.grow(ice, depth + 1, rng);
+                    let branch = Self {
+                        start: at,
+                        angle: angle + side,
+                        length: self.length * left * rng.random_range(0.15..0.5),
+                        width: self.width * left * rng.random_range(0.3..0.7),
+                        brightness: self.brightness * rng.random_range(0.6..0.95),
+                    };
+                    branch.grow(ice, depth + 1, rng);
                 }
             }
         }
     }
 }
 
-/// Whitens the four pixels around a point, each the more the nearer it is.
-fn dab(ice: &mut [f32], [y, x]: [f32; 2], brightness: f32) {
-    let (top, left) = (y.floor(), x.floor());
-    for (row, down) in [(top, 1.0 - (y - top)), (top + 1.0, y - top)] {
-        for (column, along) in [(left, 1.0 - (x - left)), (left + 1.0, x - left)] {
-            let [row, column] = [row, column].map(|at| (at as isize).rem_euclid(SIDE as isize) as usize);
+/// Whitens the pixels up to `reach` from a point, each the more the nearer it is.
+fn dab(ice: &mut [f32], [y, x]: [f32; 2], reach: f32, brightness: f32) {
+    let around = |at: f32| (at - reach).ceil() as isize..=(at + reach).floor() as isize;
+    for row in around(y) {
+        for column in around(x) {
+            let distance = (row as f32 - y).hypot(column as f32 - x) / reach;
+            let [row, column] = [row, column].map(|at| at.rem_euclid(SIDE as isize) as usize);
             let pixel = &mut ice[row * SIDE + column];
-            *pixel = pixel.max(brightness * down * along);
+            *pixel = pixel.max(brightness * (1.0 - distance * distance));
         }
     }
 }
