@@ -60,7 +60,8 @@ impl Target {
                 let (classes, order) = (at_least_two(victim)?, likeliest(victim)?);
                 attempts(victim, ball, classes - 1, |victim, ball, rank| {
                     let targets: Vec<u32> = order.iter().map(|classes| classes[rank]).collect();
-                    let targets = Targets::told(targets, victim)?;
+                    // Nobody is told: of every class there is none to be hit.
+                    let targets = Targets::new(targets, victim)?;
                     led(victim, &targets, ball, &rng.numbered(rank as u64))
                 })
             }
@@ -112,15 +113,20 @@ fn at_least_two(victim: &Victim) -> Result<usize> {
 pub struct Targets(Tensor);
 
 impl Targets {
-    /// Classes by position in the original batch; who asks hears those of `victim`'s samples.
+    /// Classes by position in the original batch.
+    fn new(classes: Vec<u32>, victim: &Victim) -> Result<Self> {
+        let n = classes.len();
+        Ok(Self(Tensor::from_vec(classes, n, victim.pixels().device())?))
+    }
+
+    /// The same; who asks hears those of `victim`'s samples.
     fn told(classes: Vec<u32>, victim: &Victim) -> Result<Self> {
         if let Some(trace) = victim.trace() {
             let positions = victim.positions().to_vec1::<u32>()?;
             let own: Vec<u32> = positions.iter().map(|position| classes[*position as usize]).collect();
             trace.aims(&positions, &own);
         }
-        let n = classes.len();
-        Ok(Self(Tensor::from_vec(classes, n, victim.pixels().device())?))
+        Self::new(classes, victim)
     }
 
     /// Those of some samples, `[n]`, `u32`.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use temper_corruptions::{Kind, Severity};
+use temper_corruptions::{Kind, Parameters, Severity};
 
 temper_core::options! {
     /// Where corrupted images come from.
@@ -29,7 +29,9 @@ pub struct Corruptions {
     pub only: Option<Vec<Kind>>,
     /// Severities; left out, all five.
     pub severities: Option<Vec<Severity>>,
-    /// Pictures of frost for generated images; left out, procedural ones.
+    /// Whose parameters generated images have; left out, those whose images are nearer in size.
+    pub parameters: Option<Parameters>,
+    /// Pictures of frost for generated images; left out, drawn ones.
     pub frost: Option<PathBuf>,
 }
 
@@ -55,6 +57,9 @@ impl Corruptions {
         match self.from {
             Origin::Generated if self.root.is_some() => {
                 Some("`root` is the folder of published files: it goes with `from = \"published\"`".into())
+            }
+            Origin::Published if self.parameters.is_some() => {
+                Some("`parameters` are for generated images; published ones have theirs".into())
             }
             Origin::Published if self.frost.is_some() => {
                 Some("`frost` is for generated images; published ones have theirs".into())

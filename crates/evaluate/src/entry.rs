@@ -19,7 +19,7 @@ pub struct Entry {
     /// Several attacks, each on what the former ones left standing: the worst case over all of them, for each sample.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attacks: Vec<Chosen<dyn Attack>>,
-    /// Runs of each attack as a whole, each on what still stands; left out, 1.
+    /// Runs of each attack as a whole, each on what still stands; left out, 1. Minimum-norm attacks draw nothing, and run once.
     pub restarts: Option<NonZeroUsize>,
     /// How the radius is measured; left out, l-inf.
     pub norm: Option<Norm>,
@@ -210,14 +210,11 @@ impl Entry {
             );
             return Some((field, message));
         }
-        if let (Some(attack), true) =
-            (minimal.first(), self.restarts.is_some_and(|restarts| restarts.get() > 1))
-        {
+        let again = self.restarts.is_some_and(|restarts| restarts.get() > 1);
+        if let (Some(attack), true) = (minimal.first(), again && minimal.len() == self.attacks().count()) {
             let name = attack.name();
-            return Some((
-                "restarts",
-                format!("`{name}` draws nothing: a second run of it is the first one again"),
-            ));
+            let message = format!("`{name}` draws nothing: a second run of it is the first one again");
+            return Some(("restarts", message));
         }
         self.attacks().find_map(|attack| attack.problem(self.norm())).map(|problem| (field, problem))
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use temper_core::{Norm, Pixels};
 
+use crate::corrupted::Corrupted;
 use crate::digest::DataDigest;
 use crate::entry::Entry;
 use crate::record::{Cost, Line, Record};
@@ -52,22 +53,22 @@ pub struct Evaluation {
     /// The network that images were crafted on, if not the one judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crafted_on: Option<String>,
-    /// For targeted attacks.
+    /// Of one targeted attack.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets: Option<Hits>,
-    /// For minimum-norm attacks: median distance of the adversarial images found, whatever the radius, in the attack's
+    /// Of one minimum-norm attack: median distance of the adversarial images found, whatever the radius, in the attack's
     /// norm. Samples on which it failed count as infinitely far; absent if the median is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub median_distance: Option<f64>,
-    /// For minimum-norm attacks: more of that distribution.
+    /// For minimum-norm attacks: that distribution, over the samples that these attacks were run on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distances: Option<Distances>,
     /// Of a sweep: its points.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub curve: Option<Curve>,
-    /// Of corruptions: each kind at each severity.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub corruptions: Vec<Corrupted>,
+    /// Of corrupted images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corruptions: Option<Corrupted>,
     /// A hash of all images and labels judged: see [`DataDigest`].
     pub data: String,
 }
@@ -103,28 +104,6 @@ pub struct Point {
     pub accuracy: f64,
     /// Its 95 % Wilson interval.
     pub interval: [f64; 2],
-}
-
-/// Accuracy on one kind of corruption at one severity.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Corrupted {
-    /// The kind and the severity, as records name them: `fog 3`.
-    #[serde(skip)]
-    pub cell: String,
-    /// The kind, by the name of the published files.
-    pub kind: String,
-    /// 1 to 5.
-    pub severity: u8,
-    /// Share of images classified correctly.
-    pub accuracy: f64,
-    /// Images judged.
-    pub n: usize,
-    /// Images classified correctly.
-    pub right: usize,
-    /// 95 % Wilson interval.
-    pub interval: [f64; 2],
-    /// Where the images come from.
-    pub origin: String,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -198,19 +177,6 @@ impl Sum {
         self.unreadable.values().next().map(String::as_str)
     }
 
-    pub(crate) fn corrupted(&self, cell: String, kind: &str, severity: u8, origin: String) -> Corrupted {
-        Corrupted {
-            cell,
-            kind: kind.into(),
-            severity,
-            accuracy: share(self.standing, self.n),
-            n: self.n,
-            right: self.standing,
-            interval: wilson(self.standing, self.n),
-            origin,
-        }
-    }
-
     pub(crate) fn evaluation(self, entry: &Entry) -> Evaluation {
         let total = |count: fn(&Cost) -> u64| self.costs.iter().map(count).sum();
         let labels = entry.labels();
@@ -246,29 +212,18 @@ impl Sum {
             attacks: if attacked { self.costs.iter().skip(1).cloned().collect() } else { vec![] },
             restarts: entry.restarts.map(std::num::NonZeroUsize::get).filter(|restarts| *restarts > 1),
             crafted_on: entry.crafted_on.as_ref().map(|path| path.display().to_string()),
-            targets: (self.led > 0).then(|| Hits {
+            targets: (self.led > 0 && labels.len() == 1).then(|| Hits {
                 n: self.led,
                 hits: self.hits,
                 rate: share(self.hits, self.led),
                 interval: wilson(self.hits, self.led),
             }),
-            median_distance: distances.as_ref().and_then(|distances| distances.p50),
+            median_distance: distances.as_ref().filter(|_| labels.len() == 1).and_then(|of| of.p50),
             distances,
             curve,
-            corruptions: vec![],
+            corruptions: None,
             data: self.data.to_string(),
         }
-    }
-}
-
-impl Evaluation {
-    /// Of corrupted images: every kind at every severity weighs the same. The same images lie under all of them, so that the
-    /// interval is that of a share of so many images, not of so many times as many.
-    pub(crate) fn of_corruptions(entry: &Entry, whole: Sum, cells: Vec<Corrupted>) -> Self {
-        let accuracy = cells.iter().map(|cell| cell.accuracy).sum::<f64>() / cells.len().max(1) as f64;
-        let n = cells.iter().map(|cell| cell.n).max().unwrap_or(0);
-        let interval = wilson((accuracy * n as f64).round() as usize, n);
-        Self { accuracy, n, interval, corruptions: cells, ..whole.evaluation(entry) }
     }
 }
 

@@ -63,6 +63,7 @@ impl Judging<'_> {
         let mut found: Vec<Option<Found>> = labels.iter().map(|_| None).collect();
         for radius in &radii {
             for (i, attack) in self.entry.attacks().enumerate() {
+                let restarts = if attack.minimal().is_some() { 1 } else { restarts };
                 for restart in 0..restarts {
                     let standing: Vec<bool> = judged.records.iter().map(Record::stands).collect();
                     if !standing.contains(&true) {

@@ -24,7 +24,7 @@ pub struct Record {
     pub loss: f32,
     /// How far that image is from the clean one, in the evaluation's norm.
     pub distance: Option<f64>,
-    /// The class that the last attack led to, if it was targeted.
+    /// The class that the last attack led to, if it led to one.
     pub target: Option<u32>,
     /// For minimum-norm attacks: how far away the adversarial image was, in the attack's own norm, whatever the radius; infinite
     /// where there was none.

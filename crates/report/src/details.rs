@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::results::{Curve, Evaluation, Hits};
+use crate::results::{Corrupted, Curve, Evaluation, Hits};
 use crate::table::{Table, percent};
 
 impl Evaluation {
@@ -59,27 +59,42 @@ impl Evaluation {
         ))
     }
 
-    /// Accuracy by kind of corruption and severity.
+    /// Accuracy by kind of corruption and severity, and what it comes to.
     fn grid(&self) -> Option<String> {
-        let first = self.corruptions.first()?;
-        let severities: Vec<u8> = self
-            .corruptions
-            .iter()
-            .take_while(|cell| cell.kind == first.kind)
-            .map(|cell| cell.severity)
-            .collect();
-        let mut heads = vec!["corruption".to_string()];
-        heads.extend(severities.iter().map(ToString::to_string));
+        let Corrupted {
+            from,
+            clean,
+            mean_of_all,
+            mean_of_main,
+            mean_corruption_error,
+            mean_relative_corruption_error,
+            baseline,
+            cells,
+        } = self.corruptions.as_ref()?;
+        let kinds = || cells.chunk_by(|a, b| a.kind == b.kind);
+        let severities = kinds().next()?.iter().filter_map(|cell| cell.severity);
+        let mut heads = vec!["accuracy at severity".to_string()];
+        heads.extend(severities.map(|severity| severity.to_string()));
         heads.push("mean".into());
         let mut table = Table::new(&heads.iter().map(String::as_str).collect::<Vec<_>>());
-        for cells in self.corruptions.chunk_by(|a, b| a.kind == b.kind) {
+        for cells in kinds() {
             let mean = cells.iter().map(|cell| cell.accuracy).sum::<f64>() / cells.len() as f64;
-            let mut row = vec![cells[0].kind.clone()];
+            let mut row = vec![cells[0].kind.clone().unwrap_or_default()];
             row.extend(cells.iter().map(|cell| percent(cell.accuracy)));
             row.push(percent(mean));
             table.row(row);
         }
-        Some(table.to_string())
+        let mut text = format!("{from}\n{table}unperturbed {}", percent(clean.accuracy));
+        let means = [("over 19 kinds", mean_of_all), ("over the 15 main ones", mean_of_main)];
+        for (what, mean) in means.into_iter().filter_map(|(what, mean)| Some((what, (*mean)?))) {
+            let _ = write!(text, "; {what} {}", percent(mean));
+        }
+        if let (Some(error), Some(baseline)) = (mean_corruption_error, baseline) {
+            let relative = mean_relative_corruption_error
+                .map_or_else(String::new, |relative| format!(", relative mCE {relative:.1}"));
+            let _ = write!(text, "\nmCE {error:.1}{relative}, where 100 is {baseline}");
+        }
+        Some(text + "\n")
     }
 }
 

@@ -56,9 +56,8 @@ pub struct Evaluation {
     pub targets: Option<Hits>,
     /// Of a sweep.
     pub curve: Option<Curve>,
-    /// Of corruptions: each kind at each severity.
-    #[serde(default)]
-    pub corruptions: Vec<Corrupted>,
+    /// Of corrupted images.
+    pub corruptions: Option<Corrupted>,
 }
 
 /// What one attack of an evaluation did.
@@ -111,13 +110,34 @@ pub struct Point {
     pub interval: [f64; 2],
 }
 
-/// Accuracy on one kind of corruption at one severity.
+/// Accuracies on corrupted images. A mean that lacks a kind or a severity is absent.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Corrupted {
-    /// The kind.
-    pub kind: String,
+    /// Where the images come from.
+    pub from: String,
+    /// On the same images unperturbed.
+    pub clean: Corruption,
+    /// Mean over all 19 kinds.
+    pub mean_of_all: Option<f64>,
+    /// Mean over the 15 main kinds.
+    pub mean_of_main: Option<f64>,
+    /// Mean corruption error, in per cent of the baseline's.
+    pub mean_corruption_error: Option<f64>,
+    /// Mean relative corruption error, in per cent of the baseline's.
+    pub mean_relative_corruption_error: Option<f64>,
+    /// What these errors are relative to.
+    pub baseline: Option<String>,
+    /// Each kind at each severity.
+    pub cells: Vec<Corruption>,
+}
+
+/// Accuracy on one kind of corruption at one severity.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Corruption {
+    /// The kind; absent for the images unperturbed.
+    pub kind: Option<String>,
     /// 1 to 5.
-    pub severity: u8,
+    pub severity: Option<u8>,
     /// Share of images classified correctly.
     pub accuracy: f64,
 }
@@ -155,11 +175,10 @@ impl Results {
         self.evaluations.iter().find(|evaluation| evaluation.name == name)
     }
 
-    /// The evaluations as a table for the terminal.
+    /// The evaluations as a table for the terminal; `fwd` and `bwd` are passes a sample.
     pub fn table(&self) -> String {
         let distances = self.evaluations.iter().any(|e| e.median_distance.is_some());
-        let mut header =
-            vec!["evaluation", "accuracy", "95 % interval", "n", "fwd/sample", "bwd/sample", "seconds"];
+        let mut header = vec!["evaluation", "accuracy", "95 % interval", "n", "fwd", "bwd", "seconds"];
         if distances {
             header.push("median dist");
         }

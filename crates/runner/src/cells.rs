@@ -1,20 +1,109 @@
-//! The images that an evaluation judges: as they are, or corrupted in every way that it asks for.
+//! The images that an evaluation judges: as they are, and corrupted in every way that it asks for.
 
 use std::sync::Arc;
 
-use temper_core::Source;
-use temper_evaluate::{Cell, Entry};
+use temper_core::{DataError, Source, Subset};
+use temper_corruptions::{Corrupted, Frost, Generator, Kind, Parameters, PublishedSet, Refusal};
+use temper_evaluate::{Cell, Corruptions, Entry, Origin};
 
 use crate::config::BadConfig;
 
-/// Opens them. `bad` words what is wrong with the evaluation's corruptions.
+/// Where the images of an evaluation come from.
+pub(crate) struct Images<'a> {
+    /// Name of the data set.
+    pub(crate) dataset: &'a str,
+    /// Those that are judged.
+    pub(crate) source: Arc<dyn Source>,
+    /// Channels, height, width.
+    pub(crate) shape: [usize; 3],
+    /// Where all randomness begins.
+    pub(crate) seed: u64,
+}
+
+/// Opens them: those unperturbed come first. `bad` words what is wrong with the evaluation's corruptions.
 pub(crate) fn open(
     entry: &Entry,
-    source: Arc<dyn Source>,
-    _seed: u64,
-    _input: [usize; 3],
-    _bad: impl Fn(&str) -> BadConfig,
+    images: &Images,
+    bad: impl Fn(&str) -> BadConfig,
 ) -> anyhow::Result<Vec<Cell>> {
-    let Some(_corruptions) = &entry.corruptions else { return Ok(vec![Cell::clean(source)]) };
-    anyhow::bail!("corruptions are on their way")
+    let mut cells = vec![Cell::clean(images.source.clone())];
+    let Some(corruptions) = &entry.corruptions else { return Ok(cells) };
+    let corrupted = match corruptions.from {
+        Origin::Generated => generated(corruptions, images, bad)?,
+        Origin::Published => published(corruptions, entry, images, bad)?,
+    };
+    cells.extend(corrupted);
+    Ok(cells)
+}
+
+/// Made by temper.
+fn generated(
+    corruptions: &Corruptions,
+    images: &Images,
+    bad: impl Fn(&str) -> BadConfig,
+) -> anyhow::Result<Vec<Cell>> {
+    // What is wrong with files is no mistake of the pipeline.
+    let refused = |refusal: Refusal| match refusal {
+        Refusal::Texture(error) => temper_core::Error::from(error).into(),
+        other => anyhow::Error::new(bad(&other.to_string())),
+    };
+    let [_, height, width] = images.shape;
+    let parameters = corruptions.parameters.unwrap_or_else(|| Parameters::of_side(height.max(width)));
+    let frost = match &corruptions.frost {
+        Some(folder) => Frost::from_folder(folder).map_err(refused)?,
+        None => Frost::drawn(),
+    };
+    let generator = Arc::new(Generator::new(parameters, images.seed, frost));
+    let mut cells = vec![];
+    for kind in corruptions.kinds() {
+        for severity in corruptions.severities() {
+            let source = Corrupted::new(images.source.clone(), generator.clone(), kind, severity);
+            let source = Arc::new(source.map_err(refused)?);
+            let origin = generator.origin(Kind::Frost);
+            cells.push(Cell { corruption: Some((kind, severity)), source, origin });
+        }
+    }
+    Ok(cells)
+}
+
+/// Read from the published files.
+fn published(
+    corruptions: &Corruptions,
+    entry: &Entry,
+    images: &Images,
+    bad: impl Fn(&str) -> BadConfig,
+) -> anyhow::Result<Vec<Cell>> {
+    let set = match images.dataset {
+        "cifar10" => PublishedSet::Cifar10C,
+        "cifar100" => PublishedSet::Cifar100C,
+        "imagenet" => PublishedSet::ImageNetC,
+        other => {
+            let message = format!(
+                "no corrupted `{other}` is published, only cifar10, cifar100 and imagenet: `from = \"generated\"` corrupts \
+                 any images"
+            );
+            return Err(bad(&message).into());
+        }
+    };
+    if set == PublishedSet::ImageNetC && entry.indices.is_some() {
+        let message = "files of ImageNet-C have an order of their own: choose by `samples`, not by `indices`";
+        return Err(bad(message).into());
+    }
+    let core = |error: DataError| anyhow::Error::new(temper_core::Error::from(error));
+    let folder = set.find(corruptions.root.as_deref()).map_err(core)?;
+    let open = |kind: Kind, severity| {
+        let whole = set.open(&folder, kind, severity, images.source.clone()).map_err(core)?;
+        // Rows of an array are those of the clean images; a tree holds all of them.
+        let part = Arc::new(Subset::new(whole.clone(), images.source.len()));
+        let source = if whole.len() > images.source.len() { part } else { whole };
+        let origin = format!("{} as published, {}", set.name(), folder.display());
+        anyhow::Ok(Cell { corruption: Some((kind, severity)), source, origin })
+    };
+    let mut cells = vec![];
+    for kind in corruptions.kinds() {
+        for severity in corruptions.severities() {
+            cells.push(open(kind, severity)?);
+        }
+    }
+    Ok(cells)
 }

@@ -9,7 +9,7 @@ use temper_core::{DataError, Device, Part, Rng, Source, Split, Subset, shape};
 use temper_evaluate::{Cell, Entry};
 use temper_train::Trainer;
 
-use crate::cells;
+use crate::cells::{self, Images};
 use crate::config::Pipeline;
 use crate::stored::Stored;
 
@@ -109,8 +109,9 @@ impl Judged {
             }
         });
         let source = chosen(entry, test.clone()).map_err(|message| pipeline.bad_indices(i, &message))?;
-        let cells =
-            cells::open(entry, source, pipeline.seed, input, |message| pipeline.bad_corruptions(i, message))?;
+        let (dataset, seed) = (pipeline.dataset.name(), pipeline.seed);
+        let images = Images { dataset, source, shape: input, seed };
+        let cells = cells::open(entry, &images, |message| pipeline.bad_corruptions(i, message))?;
         Ok(Self { cells, crafted_on: crafted_on.transpose()? })
     }
 }
