@@ -18,7 +18,7 @@ name = "natural"
 const NAMES: &str = "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n";
 
 /// Labels and pixels of image `i` of a file.
-fn image(file: usize, i: usize) -> (u8, Vec<u8>) {
+pub(crate) fn image(file: usize, i: usize) -> (u8, Vec<u8>) {
     let seed = (file * 7 + i) as u64;
     let pixels = temper_core::Rng::new(seed, "cifar").uniform(&[0], 3072);
     ((seed % 10) as u8, pixels.iter().map(|v| (v * 127.0 + 128.0) as u8).collect())
@@ -28,7 +28,7 @@ const FILES: [&str; 6] =
     ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"];
 
 /// CIFAR-10 with three images a file, in the binary version.
-fn binary(folder: &Path) {
+pub(crate) fn binary(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     for (f, name) in FILES.iter().enumerate() {
         let record = |i| {

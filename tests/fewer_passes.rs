@@ -1,49 +1,22 @@
 //! Work that is not done gives the numbers of doing it: to the bit, by a network with random weights.
 
-use std::sync::Arc;
-
 use candle_core::{DType, Device};
 use temper_core::nn::Frozen;
 use temper_core::{
-    Ball, Batch, Chosen, Epsilon, Goal, Image, Loss, Network, Norm, Passes, Rng, Source, Step, Victim, Visit,
-    perturb,
+    Ball, Batch, Chosen, Epsilon, Goal, Loss, Network, Norm, Passes, Rng, Step, Victim, Visit, perturb,
 };
 use temper_evaluate::Entry;
 
-use crate::support::{attack, judged, numbers, small_batch, small_network};
+use crate::support::{Images, attack, judged, numbers, small_batch, small_network};
 
 const PGD: &str = "pgd = { steps = 4, step = 0.02, restarts = 3 }";
-
-/// The images of a batch, with the identities that a data set gives them.
-struct Images {
-    batch: Batch,
-    classes: Vec<String>,
-}
-
-impl Source for Images {
-    fn len(&self) -> usize {
-        self.batch.len()
-    }
-    fn classes(&self) -> &[String] {
-        &self.classes
-    }
-    fn read(&self, index: usize) -> Result<(Image, u32), temper_core::DataError> {
-        let pixels = numbers(&self.batch.pixels.get(index).unwrap());
-        let bytes = pixels.into_iter().map(|v| (v * 255.0).round() as u8).collect();
-        Ok((Image { shape: [2, 8, 8], bytes }, self.batch.labels.to_vec1().unwrap()[index]))
-    }
-    fn origin(&self) -> String {
-        "a test".into()
-    }
-}
 
 /// Only what is classified correctly is attacked, and restarts run on what stands.
 #[test]
 fn an_evaluation_attacks_only_what_can_still_fall() {
     let classifier = small_network(DType::F32);
     let frozen = Frozen::new(&classifier).unwrap();
-    let images = Images { batch: small_batch(&classifier, 40), classes: vec![String::new(); 5] };
-    let source: Arc<dyn Source> = Arc::new(images);
+    let source = Images::of(small_batch(&classifier, 40));
     let text = format!("name = \"pgd\"\nradius = 0.05\nattack.{PGD}");
     let entry: Entry = toml::from_str(&text).unwrap();
     let got = judged(&frozen, &source, &entry, 3);

@@ -9,6 +9,8 @@ mod cifar;
 mod closed_form;
 mod conformance;
 mod deepfool;
+mod evaluations;
+mod evaluations_run;
 mod fetch;
 mod fewer_passes;
 mod init;

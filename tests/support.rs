@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor};
 use expect_test::Expect;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use temper_core::{Attack, Batch, Chosen, Rng, Source};
+use temper_core::{Attack, Batch, Chosen, Image, Rng, Source};
 use temper_evaluate::{Cell, Entry, Evaluation, Glimpse, Records, Setting, evaluate};
 use temper_nn::{Classifier, Conv2d, Frozen, Network, Pool2d};
 
@@ -109,6 +109,35 @@ pub(crate) fn small_batch(classifier: &Classifier, n: usize) -> Batch {
     let last = labels.last_mut().unwrap();
     *last = (*last + 1) % 5;
     Batch { pixels, labels: Tensor::from_vec(labels, n, &Device::Cpu).unwrap(), ids }
+}
+
+/// The images of such a batch as a data set: rounded to bytes, named by their place.
+pub(crate) struct Images {
+    batch: Batch,
+    classes: Vec<String>,
+}
+
+impl Images {
+    pub(crate) fn of(batch: Batch) -> Arc<dyn Source> {
+        Arc::new(Self { batch, classes: vec![String::new(); 5] })
+    }
+}
+
+impl Source for Images {
+    fn len(&self) -> usize {
+        self.batch.len()
+    }
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+    fn read(&self, index: usize) -> Result<(Image, u32), temper_core::DataError> {
+        let pixels = numbers(&self.batch.pixels.get(index).unwrap());
+        let bytes = pixels.into_iter().map(|v| (v * 255.0).round() as u8).collect();
+        Ok((Image { shape: [2, 8, 8], bytes }, self.batch.labels.to_vec1().unwrap()[index]))
+    }
+    fn origin(&self) -> String {
+        "a test".into()
+    }
 }
 
 /// Numbers of a tensor.

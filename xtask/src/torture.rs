@@ -183,6 +183,9 @@ pub fn essence(run: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     for (i, line) in String::from_utf8(read("metrics.jsonl")?)?.lines().enumerate() {
         all.insert(format!("metrics.jsonl, line {}", i + 1), timeless(line)?);
     }
+    for (i, line) in String::from_utf8(read("records.jsonl")?)?.lines().enumerate() {
+        all.insert(format!("records.jsonl, line {}", i + 1), timeless(line)?);
+    }
     all.insert("results.json".into(), timeless(&String::from_utf8(read("results.json")?)?)?);
     Ok(all)
 }
