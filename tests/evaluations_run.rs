@@ -314,7 +314,7 @@ fn images_that_are_not_there_are_refused_before_any_work() {
     let output = temper(folder.path(), &["run", "run.toml"]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     expect![[r#"
-        error: run.toml:15:1: there is no image 80 among those judged: data, from 0
+        error: run.toml:15:1: there is no image 80 among these 80, counted from 0: data
           at evaluate[0].indices
     "#]]
     .assert_eq(&stderr(&output).replace(folder.path().to_str().unwrap(), "FOLDER"));

@@ -1,6 +1,7 @@
 //! Hashes of data, by which a number says what it was measured on.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -46,15 +47,23 @@ impl DataDigest {
         Some(Self([word(0)?, word(1)?, word(2)?, word(3)?]))
     }
 
-    /// Of all images of a source that can be decoded: one pass over it.
-    pub fn of_source(source: &Arc<dyn Source>) -> Result<Self> {
-        let mut all = Self::default();
+    /// Of all images of a source that can be decoded: one pass over it. `watch` hears how many are done, and may break off: then
+    /// there is none.
+    pub fn of_source(
+        source: &Arc<dyn Source>,
+        watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Option<Self>> {
+        let (mut all, mut done) = (Self::default(), 0);
         for batch in Batches::new(source.clone(), (0..source.len()).collect(), 256, None) {
             let mut batch = batch?;
             in_the_whole(&mut batch, &**source);
             all = all.plus(Self::of(&batch));
+            done += batch.ids.len() + batch.skipped.len();
+            if watch(done).is_break() && done < source.len() {
+                return Ok(None);
+            }
         }
-        Ok(all)
+        Ok(Some(all))
     }
 }
 

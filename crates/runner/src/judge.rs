@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use temper_core::Device;
 use temper_core::nn::{Classifier, Frozen};
+use temper_core::{Device, Source};
 use temper_data::hex;
 use temper_evaluate::{DataDigest, Entry, Glimpse, Records, Setting, evaluate};
 use temper_report::percent;
@@ -85,7 +86,7 @@ pub(crate) fn judge(
     device: &Device,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Outcome> {
-    let data = DataDigest::of_source(&material.test).context("the test images")?.to_string();
+    let data = hash(&material.test, interrupt)?;
     let entries = || pipeline.evaluate.iter().zip(&material.judged);
     let mut work = vec![];
     for weights in judged {
@@ -132,6 +133,21 @@ pub(crate) fn judge(
         evaluations.push(evaluation);
     }
     Ok(Outcome { evaluations, unreadable, data })
+}
+
+/// A hash of all test images: one pass over them.
+fn hash(test: &Arc<dyn Source>, interrupt: &Interrupt) -> anyhow::Result<String> {
+    let bar = progress::evaluation("hash of the test images", test.len());
+    let mut watch = |done: usize| {
+        bar.set_position(done as u64);
+        if interrupt.heard() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let hash = DataDigest::of_source(test, &mut watch).context("the test images");
+    bar.finish_and_clear();
+    match hash? {
+        Some(hash) => Ok(hash.to_string()),
+        None => Err(interrupt.stopped("before the evaluations; training is done and kept")),
+    }
 }
 
 /// All that an evaluation's numbers depend on, hashed: weights, data, the network to craft on, the entry, seed and arithmetic.

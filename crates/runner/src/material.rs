@@ -125,7 +125,8 @@ pub(crate) fn chosen(entry: &Entry, images: Arc<dyn Source>) -> Result<Arc<dyn S
     match Part::of(&images, indices) {
         Ok(part) => Ok(Arc::new(part)),
         Err(missing) => {
-            Err(format!("there is no image {missing} among those judged: {}, from 0", images.origin()))
+            let (n, origin) = (images.len(), images.origin());
+            Err(format!("there is no image {missing} among these {n}, counted from 0: {origin}"))
         }
     }
 }
