@@ -1,8 +1,8 @@
-"""Makes golden.safetensors: what Pillow and SciPy make of two images, and kernels by their definitions.
+"""Makes golden.safetensors: what Pillow and SciPy make of small images, and kernels by their definitions.
 
 The keys are:
 
-    image, wide            uint8 [3, h, w]: a smooth scene with edges, of 32 x 32 and of 37 x 50 pixels
+    image, wide, tiny      uint8 [3, h, w]: a smooth scene with edges, of 32 x 32, 37 x 50 and (for Pillow) 5 x 3 pixels
     KIND-PARAMETER/NAME    uint8 [3, h, w]: that image, corrupted
     disk-RADIUS-ALIAS      float32 [k, k]: the kernel of defocus_blur
 
@@ -116,9 +116,16 @@ def jpeg(image, quality):
     return planes(Image.open(file))
 
 
-images = {"image": scene(32, 32), "wide": scene(37, 50)}
+images = {"image": scene(32, 32), "wide": scene(37, 50), "tiny": scene(5, 3)}
 tensors = dict(images)
 for name, image in images.items():
+    for scale in (0.95, 0.65, 0.25):
+        if min(image.shape[1:]) * scale >= 1:
+            tensors[f"pixelate-{scale}/{name}"] = pixelate(image, scale)
+    for quality in (80, 40, 7):
+        tensors[f"jpeg-{quality}/{name}"] = jpeg(image, quality)
+    if name == "tiny":
+        continue
     x = image / 255.0
     for sigma in (0.4, 1.0, 6.0):
         tensors[f"gaussian_blur-{sigma}/{name}"] = stored(gaussian_blur(x, sigma))
@@ -132,10 +139,6 @@ for name, image in images.items():
         tensors[f"brightness-{more}/{name}"] = stored(brightness(x, more))
     for times, plus in ((0.3, 0.0), (2.5, 0.2), (20.0, 0.2)):
         tensors[f"saturate-{times}-{plus}/{name}"] = stored(saturate(x, times, plus))
-    for scale in (0.95, 0.65, 0.25):
-        tensors[f"pixelate-{scale}/{name}"] = pixelate(image, scale)
-    for quality in (80, 40, 7):
-        tensors[f"jpeg-{quality}/{name}"] = jpeg(image, quality)
 for radius, alias in ((0.3, 0.4), (1.5, 0.1), (3.0, 0.1), (8.0, 0.5), (10.0, 0.5)):
     tensors[f"disk-{radius}-{alias}"] = disk(radius, alias).astype(np.float32)
 

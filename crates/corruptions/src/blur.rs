@@ -20,7 +20,7 @@ pub(crate) fn defocus(planes: &mut Planes, radius: f32, alias: f32) {
 
 /// A disk of this radius on the grid of pixels, of sum one, smoothed by a Gaussian of standard deviation `alias` over 3 x 3 pixels,
 /// 5 x 5 beyond radius 8. (Where the disk touches the grid's border, at radii 8 and above, smoothing there is with a mirrored
-/// border, which adds up to a few per cent to the sum; the published files have it too.)
+/// border, which adds one or two per cent to the sum; the published files have it too.)
 pub(crate) fn disk(radius: f32, alias: f32) -> Kernel {
     let (reach, smooth) = if radius <= 8.0 { (8, 1) } else { (radius as usize, 2) };
     let side = 2 * reach + 1;
@@ -70,8 +70,10 @@ pub(crate) fn motion(planes: &mut Planes, radius: f32, sigma: f32, rng: &mut Cha
     }
 }
 
-/// The mean of the image and of its enlargements by `1 + i step`, `i` from 0 to below `count`.
+/// The mean of the image and of its enlargements by `1 + i step`, `i` from 0 to below `count`, the step as `numpy.arange` takes it:
+/// sides of parts and of enlargements are rounded, often from a half.
 pub(crate) fn zoom(planes: &mut Planes, count: usize, step: f64) {
+    let step = (1.0 + step) - 1.0;
     planes.replace(|plane, size| {
         let mut sums = plane.to_vec();
         for i in 0..count {

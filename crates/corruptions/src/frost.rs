@@ -164,12 +164,12 @@ fn draw(n: u64) -> Image {
     }
     let mut bytes = Vec::with_capacity(3 * SIDE * SIDE);
     // From dark to white by way of blue.
-    for (dark, pale) in [(18.0, 150.0), (34.0, 178.0), (58.0, 205.0)] {
+    for (dark, pale, white) in [(18.0, 150.0, 236.0), (34.0, 178.0, 245.0), (58.0, 205.0, 255.0)] {
         let pixels = clouds.iter().zip(&grain).zip(&ice);
         bytes.extend(pixels.map(|((cloud, grain), ice)| {
             let ground: f32 = dark + (pale - dark) * cloud * cloud;
             let ice = ice * (0.55 + 0.6 * grain);
-            (ground + (250.0 - ground) * ice).clamp(0.0, 255.0) as u8
+            (ground + (white - ground) * ice).clamp(0.0, 255.0) as u8
         }));
     }
     Image { shape: [3, SIDE, SIDE], bytes }
@@ -221,7 +221,101 @@ fn dab(ice: &mut [f32], [y, x]: [f32; 2], reach: f32, brightness: f32) {
             let distance = (row as f32 - y).hypot(column as f32 - x) / reach;
             let [row, column] = [row, column].map(|at| at.rem_euclid(SIDE as isize) as usize);
             let pixel = &mut ice[row * SIDE + column];
-            *pixel = pixel.max(brightness * (1.0 - distance * distance));
+            *pixel = pixel.max(brightness * (1.0 - distance.powi(4)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::{Kind, Severity};
+
+    impl Frost {
+        /// For tests that need none.
+        pub(crate) fn none() -> Self {
+            Self { textures: vec![], folder: None }
+        }
+    }
+
+    fn picture(file: &Path, width: u32, height: u32) {
+        let mut encoder = png::Encoder::new(fs::File::create(file).unwrap(), width, height);
+        encoder.set_color(png::ColorType::Rgb);
+        // Level x of red in column x, level y of green in row y.
+        let pixels = (0..height).flat_map(|y| (0..width).flat_map(move |x| [x as u8, y as u8, 9]));
+        encoder.write_header().unwrap().write_image_data(&pixels.collect::<Vec<u8>>()).unwrap();
+    }
+
+    #[test]
+    fn every_fifth_pixel_of_a_picture_is_laid_on_small_images() {
+        let folder = tempfile::tempdir().unwrap();
+        picture(&folder.path().join("frost1.png"), 60, 50);
+        let frost = Frost::from_folder(folder.path()).unwrap();
+        let mut corners = std::collections::BTreeSet::new();
+        for (parameters, stride, shift) in [(Parameters::Cifar, 5, 2), (Parameters::ImageNet, 1, 0)] {
+            for id in 0..50 {
+                let mut planes = Planes { channels: 3, size: [9, 10], values: vec![0.5; 270] };
+                frost.lay(&mut planes, [0.0, 1.0], parameters, &mut Rng::new(0, "frost").sample(id));
+                let bytes = planes.image().bytes;
+                let (left, top) = (usize::from(bytes[0]), usize::from(bytes[90]));
+                assert!(left % stride == shift && top % stride == shift && left + 9 * stride < 60);
+                assert!((0..90).all(|at| usize::from(bytes[at]) == left + at % 10 * stride));
+                assert!((0..90).all(|at| usize::from(bytes[90 + at]) == top + at / 10 * stride));
+                corners.insert((left, top));
+            }
+        }
+        assert!(corners.len() > 30, "{corners:?}");
+        // A grey image gets the mean of the colours.
+        let mut planes = Planes { channels: 1, size: [9, 10], values: vec![0.0; 90] };
+        frost.lay(&mut planes, [1.0, 1.0], Parameters::ImageNet, &mut Rng::new(0, "frost").sample(0));
+        let mean = |at: usize| planes.values[at] * 255.0;
+        assert!((mean(1) - mean(0) - 1.0 / 3.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_folder_that_gives_no_frost_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().display();
+        let refused = || Frost::from_folder(folder.path()).unwrap_err().to_string();
+        assert!(refused().starts_with(&format!("{at}: no texture of frost in this folder")));
+        fs::write(folder.path().join("frost1.jpg"), "hello").unwrap();
+        assert_eq!(refused(), format!("{at}/frost1.jpg: neither JPEG nor PNG"));
+        fs::remove_file(folder.path().join("frost1.jpg")).unwrap();
+        picture(&folder.path().join("frost2.png"), 159, 300);
+        let generator =
+            |parameters| crate::Generator::new(parameters, 0, Frost::from_folder(folder.path()).unwrap());
+        let image = Image { shape: [3, 32, 32], bytes: vec![0; 3072] };
+        let corrupt = |parameters| generator(parameters).corrupt(&image, Kind::Frost, Severity::ALL[0], 0);
+        assert_eq!(
+            corrupt(Parameters::Cifar).unwrap_err().to_string(),
+            format!(
+                "{at}/frost2.png: a texture of frost of 300 x 159 pixels (height x width), these images need at least 160 x 160"
+            )
+        );
+        assert!(corrupt(Parameters::ImageNet).is_ok());
+        assert!(
+            Frost::from_folder(&folder.path().join("nowhere"))
+                .unwrap_err()
+                .to_string()
+                .starts_with("cannot read ")
+        );
+    }
+
+    #[test]
+    fn drawn_textures_are_dark_and_bright_and_differ() {
+        let frost = Frost::drawn();
+        for (n, texture) in frost.textures.iter().enumerate() {
+            let share = |range: std::ops::Range<u8>| {
+                let within = texture.image.bytes.iter().filter(|byte| range.contains(byte)).count();
+                within as f64 / texture.image.bytes.len() as f64
+            };
+            assert!(
+                share(0..100) > 0.1 && share(180..255) > 0.02,
+                "{n}: {} {}",
+                share(0..100),
+                share(180..255)
+            );
+            assert!(frost.textures[..n].iter().all(|other| other.image != texture.image));
         }
     }
 }

@@ -54,7 +54,7 @@ impl Generator {
     /// bytes are not as many as its shape says.
     pub fn corrupt(&self, image: &Image, kind: Kind, severity: Severity, id: u64) -> Result<Image, Refusal> {
         self.check(kind, image.shape)?;
-        if image.bytes.len() != image.shape.iter().product() {
+        if image.bytes.len() != image.shape.iter().product::<usize>() {
             return Err(Refusal::Bytes { shape: image.shape, bytes: image.bytes.len() });
         }
         let rng = Rng::new(self.seed, "corruption").named(kind.name()).numbered(u64::from(severity.get()));

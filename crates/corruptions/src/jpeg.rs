@@ -40,7 +40,7 @@ pub(crate) fn jpeg(planes: &mut Planes, quality: u16) {
             let [y, cb, cr] = split(red, green, blue);
             let [cb, cr] = [cb, cr].map(|part| {
                 let (small, half) = halve(&part, size);
-                double(&quantise(&small, half, &chroma), half, size)
+                double(&quantise(&small, half, &chroma), half[1], size)
             });
             join(&quantise(&y, size, &luma), &cb, &cr)
         }
@@ -56,51 +56,57 @@ fn steps(table: &[u16; 64], quality: u16) -> [f32; 64] {
     table.map(|step| f32::from(((u32::from(step) * u32::from(percent) + 50) / 100).clamp(1, 255) as u8))
 }
 
-fn level(value: f32) -> f32 {
-    value.round().clamp(0.0, 255.0)
-}
-
-/// Luma and both chromas, in levels.
+/// Luma and both chromas, in levels. Weights are multiples of 2^-16, and halves of chroma are rounded down, as in libjpeg.
 fn split(red: &[f32], green: &[f32], blue: &[f32]) -> [Vec<f32>; 3] {
-    let pixels = || red.iter().zip(green).zip(blue);
+    let part = |[r, g, b]: [i32; 3], more: i32| {
+        let sum = |((red, green), blue): ((&f32, &f32), &f32)| {
+            (r * *red as i32 + g * *green as i32 + b * *blue as i32 + more) >> 16
+        };
+        red.iter().zip(green).zip(blue).map(|pixel| sum(pixel) as f32).collect()
+    };
+    let (half, middle) = (1 << 15, 128 << 16);
     [
-        pixels().map(|((r, g), b)| level(0.299 * r + 0.587 * g + 0.114 * b)).collect(),
-        pixels().map(|((r, g), b)| level(-0.168_735_9 * r - 0.331_264_1 * g + 0.5 * b + 128.0)).collect(),
-        pixels().map(|((r, g), b)| level(0.5 * r - 0.418_687_6 * g - 0.081_312_4 * b + 128.0)).collect(),
+        part([19_595, 38_470, 7_471], half),
+        part([-11_059, -21_709, 32_768], middle + half - 1),
+        part([32_768, -27_439, -5_329], middle + half - 1),
     ]
 }
 
 /// Red, green and blue one after the other.
-fn join(y: &[f32], cb: &[f32], cr: &[f32]) -> Vec<f32> {
-    let pixels = || y.iter().zip(cb).zip(cr).map(|((y, cb), cr)| (y, cb - 128.0, cr - 128.0));
-    let red = pixels().map(|(y, _, cr)| level(y + 1.402 * cr));
-    let green = pixels().map(|(y, cb, cr)| level(y - 0.344_136_3 * cb - 0.714_136_3 * cr));
-    let blue = pixels().map(|(y, cb, _)| level(y + 1.772 * cb));
-    red.chain(green).chain(blue).collect()
+fn join(luma: &[f32], cb: &[f32], cr: &[f32]) -> Vec<f32> {
+    let part = |[b, r]: [i32; 2]| {
+        let sum = move |((y, cb), cr): ((&f32, &f32), &f32)| {
+            *y as i32 + ((b * (*cb as i32 - 128) + r * (*cr as i32 - 128) + (1 << 15)) >> 16)
+        };
+        luma.iter().zip(cb).zip(cr).map(move |pixel| sum(pixel).clamp(0, 255) as f32)
+    };
+    part([0, 91_881]).chain(part([-22_554, -46_802])).chain(part([116_130, 0])).collect()
 }
 
-/// Means of 2 x 2 pixels, of which half levels are rounded down and up in turns.
+/// Means of 2 x 2 pixels, of which half levels are rounded down and up in turns; rows as long as whole blocks, as if the last pixel
+/// went on.
 fn halve(plane: &[f32], [h, w]: Size) -> (Vec<f32>, Size) {
-    let (height, width) = (h.div_ceil(2), w.div_ceil(2));
+    let (height, width) = (h.div_ceil(2), w.div_ceil(2).next_multiple_of(SIDE));
     let mut out = Vec::with_capacity(height * width);
     for y in 0..height {
+        let row = |y: usize| &plane[y.min(h - 1) * w..][..w];
+        let (top, bottom) = (row(2 * y), row(2 * y + 1));
         for x in 0..width {
-            let row = |y: usize| y.min(h - 1) * w;
-            let (left, right) = (2 * x, (2 * x + 1).min(w - 1));
-            let (top, bottom) = (row(2 * y), row(2 * y + 1));
-            let sum = plane[top + left] + plane[top + right] + plane[bottom + left] + plane[bottom + right];
+            let (left, right) = ((2 * x).min(w - 1), (2 * x + 1).min(w - 1));
+            let sum = top[left] + top[right] + bottom[left] + bottom[right];
             out.push(((sum + (1 + x % 2) as f32) / 4.0).floor());
         }
     }
     (out, [height, width])
 }
 
-/// Twice the size: a pixel is made of its nearest one and its next ones, three to one each way; images of up to two pixels are
-/// repeated instead.
-fn double(plane: &[f32], [height, width]: Size, [h, w]: Size) -> Vec<f32> {
-    if width <= 2 {
-        return (0..h * w).map(|at| plane[at / w / 2 * width + at % w / 2]).collect();
+/// Twice the size, of rows of `stride` pixels: a pixel is made of its nearest one and its next ones, three to one each way; images
+/// of up to four pixels a row are made of nearest ones alone.
+fn double(plane: &[f32], stride: usize, [h, w]: Size) -> Vec<f32> {
+    if w <= 4 {
+        return (0..h * w).map(|at| plane[at / w / 2 * stride + at % w / 2]).collect();
     }
+    let (height, width) = (h.div_ceil(2), w.div_ceil(2));
     // The neighbour on the side where the larger pixel lies, or the pixel itself at the border.
     let next = |at: usize, len: usize| match at % 2 {
         0 => (at / 2).saturating_sub(1),
@@ -108,7 +114,7 @@ fn double(plane: &[f32], [height, width]: Size, [h, w]: Size) -> Vec<f32> {
     };
     let mut out = Vec::with_capacity(h * w);
     for y in 0..h {
-        let (near, far) = (y / 2 * width, next(y, height) * width);
+        let (near, far) = (y / 2 * stride, next(y, height) * stride);
         for x in 0..w {
             let column = |x: usize| 3.0 * plane[near + x] + plane[far + x];
             let bias = if x % 2 == 0 { 8.0 } else { 7.0 };
@@ -135,7 +141,7 @@ fn quantise(plane: &[f32], [h, w]: Size, steps: &[f32; 64]) -> Vec<f32> {
             let block = product(&product(&turned(&cosines), &coefficients), &cosines);
             for y in 0..SIDE.min(h - top) {
                 for x in 0..SIDE.min(w - left) {
-                    out[(top + y) * w + left + x] = level(block[y * SIDE + x] + 128.0);
+                    out[(top + y) * w + left + x] = (block[y * SIDE + x] + 128.0).round().clamp(0.0, 255.0);
                 }
             }
         }

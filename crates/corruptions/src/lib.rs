@@ -11,6 +11,8 @@ mod filters;
 mod frost;
 mod generator;
 mod geometry;
+#[cfg(test)]
+mod golden;
 mod jpeg;
 mod kind;
 mod metric;

@@ -208,3 +208,21 @@ fn spatter((mean, std, sigma, threshold, liquid): (f32, f32, f32, f32, Liquid)) 
 fn saturate((times, plus): (f32, f32)) -> Strength {
     Strength::Saturate { times, plus }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_serde_reads_and_sides_choose() {
+        for parameters in [Parameters::Cifar, Parameters::ImageNet] {
+            let read: Result<Parameters, serde::de::value::Error> =
+                Parameters::deserialize(serde::de::value::StrDeserializer::new(parameters.name()));
+            assert_eq!(read, Ok(parameters));
+        }
+        assert_eq!(
+            [28, 64, 65, 224].map(Parameters::of_side).map(Parameters::name),
+            ["cifar", "cifar", "imagenet", "imagenet"]
+        );
+    }
+}
