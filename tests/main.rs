@@ -22,6 +22,7 @@ mod momentum;
 mod new_plugin;
 mod numerics;
 mod peers;
+mod peers_trained;
 mod pgd;
 mod photos;
 mod resnet;

@@ -2,8 +2,8 @@
 //!
 //! The largest change alone has a gradient at one pixel only, so all changes beyond a threshold tau are punished: Adam lowers
 //! sum max(|x' - x| - tau, 0) + c max(margin + confidence, 0). An attempt that brings this below c / 10,000 and succeeds lowers
-//! tau to 0.9 of the largest change, and the next one goes on from there; one that does not doubles c and starts again where
-//! it began. A sample ends when tau is below 1/256, or c reaches its largest value.
+//! tau to 0.9 of the largest change, and the next one goes on from there with fresh moments; one that does not doubles c and
+//! goes on as if nothing had happened. A sample ends when tau is below 1/256, or c reaches its largest value.
 //!
 //! Deviations: the nearest successful image of all iterates counts, whether or not it ended an attempt (as in adv-lib); each
 //! sample begins its next attempt at once, beside others in the middle of theirs.
@@ -95,8 +95,7 @@ impl Attack for CarliniWagnerLinf {
         let constant = self.initial_const.get();
         let mut attempts =
             vec![Attempt { threshold: 1.0, constant, steps: 0, best: f64::INFINITY }; victim.len()];
-        let mut start = front.variable.clone();
-        let mut adam = Adam::new(&start)?;
+        let mut adam = Adam::new(&front.variable)?;
         while !front.rows.is_empty() {
             let Look { image, forward, margins } = front.look()?;
             let offset = (&image - &front.clean)?;
@@ -110,28 +109,27 @@ impl Attack for CarliniWagnerLinf {
             let thresholds: Vec<f64> = attempts.iter().map(|a| a.threshold).collect();
             let excess = changes.broadcast_sub(&rows::column(&thresholds, &image)?)?.relu()?;
             let punished = sums(&excess)?;
+            let constants: Vec<f64> = attempts.iter().map(|a| a.constant).collect();
             let turns: Vec<Turn> = (0..margins.len())
                 .map(|i| self.turn(&mut attempts[i], margins[i], largest[i], punished[i]))
                 .collect();
 
-            let constants: Vec<f64> = attempts.iter().map(|a| a.constant).collect();
             let raised = front.aim.gradient(&forward, &margins, false)?;
             let raised = raised.broadcast_mul(&rows::column(&constants, &image)?)?;
             let beyond = excess.gt(0.0)?.to_dtype(image.dtype())?;
             let gradient = front.space.pull_back(&front.variable, &(raised + (offset.sign()? * beyond)?)?)?;
             let next = (&front.variable + adam.step(&gradient, self.learning_rate.get())?)?;
 
-            let is = |turn: Turn| turns.iter().map(|t| *t == turn).collect::<Vec<bool>>();
-            start = rows::choose(&is(Turn::Success), &front.variable, &start)?;
-            front.variable = rows::choose(&is(Turn::Step), &next, &start)?;
-            adam.reset(&turns.iter().map(|turn| *turn != Turn::Step).collect::<Vec<bool>>())?;
+            let succeeded: Vec<bool> = turns.iter().map(|turn| *turn == Turn::Success).collect();
+            front.variable = rows::choose(&succeeded, &front.variable, &next)?;
+            adam.reset(&succeeded)?;
 
             let goes_on = |a: &Attempt| a.threshold > SMALLEST && a.constant < self.largest_const.get();
             let goes_on: Vec<bool> = attempts.iter().map(goes_on).collect();
             if goes_on.contains(&false) {
                 front.keep(&goes_on)?;
                 attempts = rows::kept(&attempts, &goes_on);
-                (start, adam) = (rows::select(&start, &goes_on)?, adam.rows(&goes_on)?);
+                adam = adam.rows(&goes_on)?;
             }
         }
         Ok(nearest)
