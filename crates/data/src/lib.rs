@@ -8,6 +8,7 @@ mod batches;
 mod class_folders;
 mod decode;
 mod disk;
+mod encode;
 mod error;
 mod fit;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use batches::{Batches, RawBatch};
 pub use class_folders::{Listing, class_names, class_photos, list};
 pub use decode::decode;
 pub use disk::{hex, rename_synced};
+pub use encode::encode;
 pub use error::{Error, Result};
 pub use fit::Fit;
 pub use photos::{Photo, Photos};

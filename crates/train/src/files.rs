@@ -23,14 +23,25 @@ pub fn save_weights(file: &Path, weights: &BTreeMap<String, Tensor>, about: Stri
 
 /// Reads weights that [`save_weights`] wrote, or any other safetensors file of f32 tensors by torch's names.
 pub fn load_weights(file: &Path) -> Result<BTreeMap<String, Tensor>> {
+    load(file, &[(Dtype::F32, DType::F32)])
+}
+
+/// Reads tensors that [`save_tensors`] wrote: of f32, f64 and i64.
+pub fn load_tensors(file: &Path) -> Result<BTreeMap<String, Tensor>> {
+    load(file, &[(Dtype::F32, DType::F32), (Dtype::F64, DType::F64), (Dtype::I64, DType::I64)])
+}
+
+/// Reads a file's tensors, if they are of these types.
+fn load(file: &Path, known: &[(Dtype, DType)]) -> Result<BTreeMap<String, Tensor>> {
     let bytes = fs::read(file).map_err(|source| Error::Read { file: file.into(), source })?;
     let fault = |what: String| Error::File { file: file.into(), what };
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| fault(format!("not safetensors: {e}")))?;
-    let read = |(name, view): (String, TensorView<'_>)| match view.dtype() {
-        Dtype::F32 => {
-            Ok((name, Tensor::from_raw_buffer(view.data(), DType::F32, view.shape(), &Device::Cpu)?))
-        }
-        other => Err(fault(format!("tensor `{name}` of type {other:?}, expected F32"))),
+    let read = |(name, view): (String, TensorView<'_>)| {
+        let dtype = known.iter().find(|(dtype, _)| *dtype == view.dtype()).ok_or_else(|| {
+            let expected: Vec<_> = known.iter().map(|(dtype, _)| format!("{dtype:?}")).collect();
+            fault(format!("tensor `{name}` of type {:?}, expected {}", view.dtype(), expected.join(" or ")))
+        })?;
+        Ok((name, Tensor::from_raw_buffer(view.data(), dtype.1, view.shape(), &Device::Cpu)?))
     };
     tensors.tensors().into_iter().map(read).collect()
 }
@@ -52,7 +63,8 @@ pub fn save_radii(file: &Path, memory: &[f64], source: &dyn Source) -> Result<()
     save_tensors(file, [("index".to_string(), &index), ("memory".to_string(), &memory)], None)
 }
 
-fn save_tensors<'t>(
+/// Writes tensors of f32 and i64 as they are, of other types as f64; `about`, if given, becomes the metadata entry `temper`.
+pub fn save_tensors<'t>(
     file: &Path,
     tensors: impl IntoIterator<Item = (String, &'t Tensor)>,
     about: Option<String>,

@@ -17,7 +17,9 @@ mod trainer;
 pub use average::Ema;
 pub use checkpoint::{Checkpoint, previous, put_aside};
 pub use error::{Error, Result};
-pub use files::{load_about, load_weights, save_atomically, save_radii, save_weights};
+pub use files::{
+    load_about, load_tensors, load_weights, save_atomically, save_radii, save_tensors, save_weights,
+};
 pub use optimizer::{Optimizer, Sgd};
 pub use plan::{BatchNormMode, MaybeAttack, Plan, Precision, StepBatchNorm};
 pub use progress::{EpochReport, Glimpse, Percentiles, Progress, Watch};
