@@ -1,6 +1,7 @@
 //! Tests of the whole: registries, golden values, the command line as a user types it. One binary.
 
 mod algorithm2;
+mod attack_command;
 mod bad_attack;
 mod bad_input;
 mod carlini_wagner;
@@ -28,10 +29,12 @@ mod photos;
 mod resnet;
 mod resume;
 mod run_folder;
+mod show;
 mod support;
 mod survive;
 mod training;
 mod training_options;
+mod transfer;
 mod twin;
 
 #[test]

@@ -214,3 +214,15 @@ pub(crate) fn fails(folder: &Path, args: &[&str], expected: &Expect) {
     assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
     expected.assert_eq(&stderr(&output).replace(folder.to_str().unwrap(), "FOLDER"));
 }
+
+/// Runs the binary and asserts that it refuses the command with exit code 2 and this message.
+pub(crate) fn refuses(folder: &Path, args: &[&str], expected: &Expect) {
+    let output = temper(folder, args);
+    assert_eq!(output.status.code(), Some(2), "{}{}", stdout(&output), stderr(&output));
+    expected.assert_eq(&stderr(&output));
+}
+
+/// A file of JSON.
+pub(crate) fn json(file: &Path) -> serde_json::Value {
+    serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}

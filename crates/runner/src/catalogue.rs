@@ -60,11 +60,16 @@ fn of_kind(kind: Option<&str>) -> Result<Vec<Summary>, String> {
 
 /// Writes a comment, wrapped to fit 80 columns.
 fn comment(text: &mut String, words: &str) {
-    let mut line = String::from("#");
+    wrap(text, "#", "#", words);
+}
+
+/// Writes words in lines that fit 80 columns: the first one begins with `first`, the others with `others`.
+pub(crate) fn wrap(text: &mut String, first: &str, others: &str, words: &str) {
+    let mut line = String::from(first);
     for word in words.split_whitespace() {
-        if line.len() + 1 + word.len() > 78 {
+        if line.chars().count() + 1 + word.chars().count() > 78 {
             let _ = writeln!(text, "{line}");
-            line = String::from("#");
+            line = String::from(others);
         }
         line.push(' ');
         line.push_str(word);

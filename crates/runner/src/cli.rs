@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{BadConfig, Pipeline};
-use crate::{catalogue, fetch, material, run, say};
+use crate::{attack, catalogue, fetch, material, run, say, show, transfer};
 
 /// Adversarial training and robustness evaluation of image classifiers.
 #[derive(Debug, Parser)]
@@ -24,6 +24,15 @@ enum Command {
     Run(run::Options),
     /// Check a pipeline without running it
     Check(Check),
+    /// Attack a trained network: accuracy, records and adversarial images, without a pipeline
+    #[command(after_help = ATTACK_HELP)]
+    Attack(Box<attack::Options>),
+    /// Craft images on each of several networks and judge them by all of them
+    #[command(after_help = TRANSFER_HELP)]
+    Transfer(Box<transfer::Options>),
+    /// Show all that a run's evaluations saw of one test image
+    #[command(after_help = "Example: temper show runs/quickstart --sample 17")]
+    Show(show::Options),
     /// List the plugins of this binary
     List {
         /// Only this kind: dataset, model, attack, loss, or epsilon
@@ -41,6 +50,24 @@ enum Command {
     Data(fetch::Data),
 }
 
+const ATTACK_HELP: &str = "\
+Examples:
+  temper attack runs/quickstart --attack pgd --eps 8/255 --samples 500 --save out
+  temper attack net.safetensors --model 'resnet = { depth = 18 }' --data cifar10
+      --attack 'pgd = { steps = 100, restarts = 5 }' --attack deepfool --eps 8/255
+
+--save holds all images in memory, six to seven times over: 500 of 3 x 224 x 224
+pixels take about 2 GB. Exit codes: 0 success, 1 failed, 2 bad command, 130
+stopped by Ctrl-C.";
+
+const TRANSFER_HELP: &str = "\
+Example:
+  temper transfer runs/a runs/b --attack pgd --eps 8/255 --samples 500
+
+On the diagonal images are crafted and judged by the same network, elsewhere they
+are those of the highest loss on the network that they are crafted on. Exit codes:
+0 success, 1 failed, 2 bad command, 130 stopped by Ctrl-C.";
+
 #[derive(Debug, Args)]
 struct Check {
     /// The pipeline
@@ -56,6 +83,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     anyhow::ensure!(duplicates.is_empty(), "this binary is put together wrongly: {}", duplicates.join("; "));
     match cli.command {
         Command::Run(options) => run::run(&options),
+        Command::Attack(options) => attack::run(&options),
+        Command::Transfer(options) => transfer::run(&options),
+        Command::Show(options) => show::run(&options),
         Command::Check(check) => {
             let pipeline = Pipeline::load(&check.file, &check.sets)?;
             say(&format!("{}: a sound pipeline{}\n", check.file.display(), material::check(&pipeline)?))

@@ -118,7 +118,7 @@ pub struct BadConfig(pub(crate) String);
 
 impl BadConfig {
     /// Several mistakes, told one after the other.
-    fn of(messages: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn of(messages: impl IntoIterator<Item = String>) -> Self {
         Self(messages.into_iter().collect::<Vec<_>>().join("\nerror: "))
     }
 }

@@ -31,9 +31,14 @@ impl Interrupt {
 
     /// The end of a run that was asked to stop; `what` says what was reached and kept.
     pub(crate) fn stopped(&self, what: &str) -> anyhow::Error {
+        self.ended(&format!("{what}\n  continue with: {}", resuming()))
+    }
+
+    /// The end of a command of which nothing is kept; `what` says where it was.
+    pub(crate) fn ended(&self, what: &str) -> anyhow::Error {
         let signal = self.0.load(Ordering::SeqCst);
         let by = if signal == SIGTERM as usize { "SIGTERM" } else { "Ctrl-C" };
-        let text = format!("stopped by {by} {what}\n  continue with: {}", resuming());
+        let text = format!("stopped by {by} {what}");
         Stopped { code: (128 + signal) as u8, text }.into()
     }
 }

@@ -1,7 +1,6 @@
 //! The evaluations at the end of a run: of its last weights, its best, or both.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -11,10 +10,10 @@ use temper_core::nn::{Classifier, Frozen};
 use temper_core::{Device, Source};
 use temper_data::hex;
 use temper_evaluate::{DataDigest, Entry, Glimpse, Records, Setting, evaluate};
-use temper_report::percent;
 use temper_train::{State, load_about, load_weights};
 
-use crate::config::Pipeline;
+use crate::config::{Numerics, Pipeline};
+use crate::device::DeviceName;
 use crate::interrupt::Interrupt;
 use crate::material::Material;
 use crate::progress;
@@ -86,8 +85,11 @@ pub(crate) fn judge(
     device: &Device,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Outcome> {
-    let data = hash(&material.test, interrupt)?;
+    let Some(data) = hash(&material.test, interrupt)? else {
+        return Err(interrupt.stopped("before the evaluations; training is done and kept"));
+    };
     let entries = || pipeline.evaluate.iter().zip(&material.judged);
+    let arithmetic = Arithmetic { seed: pipeline.seed, device: pipeline.device, numerics: pipeline.numerics };
     let mut work = vec![];
     for weights in judged {
         for (entry, needs) in entries() {
@@ -96,7 +98,7 @@ pub(crate) fn judge(
                 weights,
                 entry,
                 needs,
-                key(pipeline, entry, [Some(&weights.sha256), Some(&data), crafted_on])?,
+                arithmetic.key(entry, [Some(&weights.sha256), Some(&data), crafted_on])?,
             ));
         }
     }
@@ -104,12 +106,9 @@ pub(crate) fn judge(
     let mut records = Records::open(&dir.records(), |line| keys.contains(&line.key))?;
     let (mut evaluations, mut unreadable) = (vec![], BTreeMap::new());
     for (weights, entry, needs, key) in &work {
-        let bar = progress::evaluation(&entry.name, needs.cells.iter().map(|cell| cell.source.len()).sum());
-        let mut watch = |glimpse: &Glimpse| {
-            bar.set_position(glimpse.done as u64);
-            bar.set_message(percent(glimpse.standing as f64 / glimpse.done.max(1) as f64));
-            if interrupt.heard() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
+        let samples = needs.cells.iter().map(|cell| cell.source.len()).sum();
+        let shown = progress::Evaluation::new(&entry.name, samples, Some(interrupt));
+        let mut watch = |glimpse: &Glimpse| shown.glimpse(glimpse);
         let crafted_on = needs.crafted_on.as_ref().map(|stored| stored.frozen(device)).transpose()?;
         let setting = Setting {
             network: &weights.frozen,
@@ -121,7 +120,7 @@ pub(crate) fn judge(
             key: key.clone(),
         };
         let evaluation = evaluate(&setting, entry, &needs.cells, &mut records, &mut watch);
-        bar.finish_and_clear();
+        drop(shown);
         let Some(evaluation) = evaluation.with_context(|| format!("evaluation `{}`", entry.name))? else {
             let what = format!("in the evaluation `{}`; training and what is judged are kept", entry.name);
             return Err(interrupt.stopped(&what));
@@ -135,30 +134,37 @@ pub(crate) fn judge(
     Ok(Outcome { evaluations, unreadable, data })
 }
 
-/// A hash of all test images: one pass over them.
-fn hash(test: &Arc<dyn Source>, interrupt: &Interrupt) -> anyhow::Result<String> {
-    let bar = progress::evaluation("hash of the test images", test.len());
-    let mut watch = |done: usize| {
-        bar.set_position(done as u64);
-        if interrupt.heard() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let hash = DataDigest::of_source(test, &mut watch).context("the test images");
-    bar.finish_and_clear();
-    match hash? {
-        Some(hash) => Ok(hash.to_string()),
-        None => Err(interrupt.stopped("before the evaluations; training is done and kept")),
+/// A hash of all these images: one pass over them. `None`: it was interrupted.
+pub(crate) fn hash(test: &Arc<dyn Source>, interrupt: &Interrupt) -> anyhow::Result<Option<String>> {
+    let shown = progress::Evaluation::new("hash of the test images", test.len(), Some(interrupt));
+    let hash = DataDigest::of_source(test, &mut |done| shown.count(done)).context("the test images");
+    Ok(hash?.map(|hash| hash.to_string()))
+}
+
+/// How numbers are computed, whatever of.
+pub(crate) struct Arithmetic {
+    pub(crate) seed: u64,
+    pub(crate) device: DeviceName,
+    pub(crate) numerics: Numerics,
+}
+
+impl Arithmetic {
+    /// All that an evaluation's numbers depend on, hashed: the hashes of weights, data and the network to craft on, the entry, seed
+    /// and arithmetic.
+    pub(crate) fn key(&self, entry: &Entry, hashes: [Option<&str>; 3]) -> anyhow::Result<String> {
+        let all = json!({
+            "temper": env!("CARGO_PKG_VERSION"),
+            "hashes": hashes,
+            "seed": self.seed,
+            "device": self.device,
+            "numerics": self.numerics,
+            "entry": entry,
+        });
+        Ok(hex(&Sha256::digest(serde_json::to_vec(&all)?)[..16]))
     }
 }
 
-/// All that an evaluation's numbers depend on, hashed: weights, data, the network to craft on, the entry, seed and arithmetic.
-fn key(pipeline: &Pipeline, entry: &Entry, hashes: [Option<&str>; 3]) -> anyhow::Result<String> {
-    let all = json!({
-        "temper": env!("CARGO_PKG_VERSION"),
-        "hashes": hashes,
-        "seed": pipeline.seed,
-        "device": pipeline.device,
-        "numerics": pipeline.numerics,
-        "entry": entry,
-    });
-    Ok(hex(&Sha256::digest(serde_json::to_vec(&all)?)[..16]))
+/// What made the numbers.
+pub(crate) fn versions() -> Value {
+    json!({ "temper": env!("CARGO_PKG_VERSION"), "candle": "0.11.1" })
 }

@@ -2,12 +2,15 @@
 //!
 //! It is a library too, so that the tests see the registries that the binary sees.
 
+mod attack;
+mod attacked;
 mod catalogue;
 mod cells;
 mod cli;
 mod config;
 mod device;
 mod fetch;
+mod inline;
 mod interrupt;
 mod judge;
 mod material;
@@ -19,7 +22,9 @@ mod resume;
 mod run;
 mod run_dir;
 mod select;
+mod show;
 mod stored;
+mod transfer;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

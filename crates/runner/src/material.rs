@@ -1,17 +1,21 @@
 //! What a pipeline works on: images, and the network that fits them.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use temper_core::nn::Network;
-use temper_core::{DataError, Device, Part, Rng, Source, Split, Subset, shape};
+use temper_core::{Chosen, DataError, Dataset, Device, Part, Rng, Source, Split, Subset, shape};
 use temper_evaluate::{Cell, Entry};
 use temper_train::Trainer;
 
 use crate::cells::{self, Images};
-use crate::config::Pipeline;
+use crate::config::{BadConfig, Pipeline};
 use crate::stored::Stored;
+
+/// Images left out that are told by name.
+const SHOWN: usize = 5;
 
 /// The images of a pipeline, and the network that fits them.
 pub(crate) struct Material {
@@ -33,13 +37,7 @@ pub(crate) struct Judged {
 impl Material {
     pub(crate) fn open(pipeline: &Pipeline) -> anyhow::Result<Self> {
         let name = pipeline.dataset.name();
-        let open = |split| {
-            pipeline.dataset.open(split).map_err(|error| match error {
-                // Parameters that contradict each other: the pipeline's fault, not the data's.
-                temper_core::Error::Refused(message) => anyhow::Error::new(pipeline.bad_dataset(&message)),
-                other => anyhow::Error::new(other).context(format!("dataset `{name}`")),
-            })
-        };
+        let open = |split| open(&pipeline.dataset, split, |message| pipeline.bad_dataset(message));
         let (train, test) = (open(Split::Train)?, open(Split::Test)?);
         let part = |source: Arc<dyn Source>, n: Option<NonZeroUsize>| match n {
             Some(n) => Arc::new(Subset::new(source, n.get())),
@@ -65,10 +63,7 @@ impl Material {
             }
             None => (train, None),
         };
-        let look = |source: &Arc<dyn Source>| {
-            shape(&**source).map_err(temper_core::Error::from).with_context(|| format!("dataset `{name}`"))
-        };
-        let (first, last) = (look(&train)?, look(&test)?);
+        let (first, last) = (look(&train, name)?, look(&test, name)?);
         if first != last || train.classes() != test.classes() {
             bail!(
                 "dataset `{name}`: training and test images differ in shape or classes: {first:?} and {last:?}"
@@ -91,6 +86,23 @@ impl Material {
         }
         Ok(Self { train, held_out, test, network, judged })
     }
+}
+
+/// Opens a part of a data set; `bad` words parameters that contradict each other: the author's fault, not the data's.
+pub(crate) fn open(
+    dataset: &Chosen<dyn Dataset>,
+    split: Split,
+    bad: impl Fn(&str) -> BadConfig,
+) -> anyhow::Result<Arc<dyn Source>> {
+    dataset.open(split).map_err(|error| match error {
+        temper_core::Error::Refused(message) => anyhow::Error::new(bad(&message)),
+        other => anyhow::Error::new(other).context(format!("dataset `{}`", dataset.name())),
+    })
+}
+
+/// Channels, height and width of images of the data set of this name.
+pub(crate) fn look(source: &Arc<dyn Source>, name: &str) -> anyhow::Result<[usize; 3]> {
+    shape(&**source).map_err(temper_core::Error::from).with_context(|| format!("dataset `{name}`"))
 }
 
 impl Judged {
@@ -155,6 +167,21 @@ pub(crate) fn check(pipeline: &Pipeline) -> anyhow::Result<String> {
             _ => Err(error),
         },
     }
+}
+
+/// What a data set left out, the first ones by name, and where the others are; nothing where that is nothing.
+pub(crate) fn skipped(what: &str, of: usize, unreadable: &BTreeMap<u64, String>, others: &str) -> String {
+    let n = unreadable.len();
+    if n == 0 {
+        return String::new();
+    }
+    let names: Vec<&str> = unreadable.values().take(SHOWN).map(String::as_str).collect();
+    let names = names.join("\n        ");
+    let more = match n.saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!("\n        and {more} more, {others}"),
+    };
+    format!("skipped {n} of {of} {what} images, which cannot be decoded:\n        {names}{more}\n")
 }
 
 /// Number of trained parameters.

@@ -1,9 +1,11 @@
 //! What a terminal shows while a run runs. Where there is none, one line an epoch.
 
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use temper_evaluate::Glimpse as Judged;
 use temper_report::percent;
 use temper_train::{EpochReport, Glimpse, Percentiles, Watch};
 
@@ -86,11 +88,40 @@ fn words(Percentiles { p5, p50, p95 }: &Percentiles) -> String {
 }
 
 /// The progress of one evaluation.
-pub(crate) fn evaluation(name: &str, samples: usize) -> ProgressBar {
-    let bar = bar("{prefix} [{bar:20}] {pos}/{len} {msg}  {eta} left");
-    bar.set_length(samples as u64);
-    bar.set_prefix(name.to_string());
-    bar
+pub(crate) struct Evaluation<'i> {
+    bar: ProgressBar,
+    /// What breaks it off, if anything does.
+    interrupt: Option<&'i Interrupt>,
+}
+
+impl<'i> Evaluation<'i> {
+    pub(crate) fn new(name: &str, samples: usize, interrupt: Option<&'i Interrupt>) -> Self {
+        let bar = bar("{prefix} [{bar:20}] {pos}/{len} {msg}  {eta} left");
+        bar.set_length(samples as u64);
+        bar.set_prefix(name.to_string());
+        Self { bar, interrupt }
+    }
+
+    /// Shows what is judged, and says whether to go on.
+    pub(crate) fn glimpse(&self, glimpse: &Judged) -> ControlFlow<()> {
+        self.bar.set_message(percent(glimpse.standing as f64 / glimpse.done.max(1) as f64));
+        self.count(glimpse.done)
+    }
+
+    /// Shows how many are done, and says whether to go on.
+    pub(crate) fn count(&self, done: usize) -> ControlFlow<()> {
+        self.bar.set_position(done as u64);
+        match self.interrupt.is_some_and(Interrupt::heard) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Drop for Evaluation<'_> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 fn bar(template: &str) -> ProgressBar {

@@ -133,7 +133,7 @@ fn quoted(message: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The name that `name` is a slip of the keyboard away from.
-fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let distance = |other: &str| strsim::damerau_levenshtein(other, name);
     known.min_by_key(|other| distance(other)).filter(|other| distance(other) <= 1 + name.len() / 3)
 }

@@ -17,15 +17,12 @@ use temper_train::{
 use crate::config::Pipeline;
 use crate::device::DeviceName;
 use crate::interrupt::Interrupt;
-use crate::judge::{Judged, Outcome, judge, judged};
-use crate::material::{Material, parameters};
+use crate::judge::{Judged, Outcome, judge, judged, versions};
+use crate::material::{Material, parameters, skipped};
 use crate::resume::{reached, resumed, trained_by};
 use crate::run_dir::{Mode, RunDir};
 use crate::select::{Best, unreadable};
 use crate::{progress, say};
-
-/// Images left out that are told by name; `results.json` has all.
-const SHOWN: usize = 5;
 
 /// Options of `temper run`.
 #[derive(Debug, Args)]
@@ -232,7 +229,7 @@ fn results(
     let mut results = json!({
         "evaluations": outcome.evaluations,
         "seed": pipeline.seed,
-        "versions": { "temper": env!("CARGO_PKG_VERSION"), "candle": "0.11.1" },
+        "versions": versions(),
         "dataset": { "name": pipeline.dataset.name(), "train": train, "test": test },
         "model": { "name": pipeline.model.name(), "parameters": parameters(&material.network), "sha256": sha256 },
         "training": {
@@ -264,19 +261,7 @@ fn left_out(
     metrics: &[String],
     unread: &BTreeMap<u64, String>,
 ) -> String {
-    let told = |what: &str, of: usize, unreadable: &BTreeMap<u64, String>| match unreadable.len() {
-        0 => String::new(),
-        n => {
-            let names = unreadable.values().take(SHOWN).map(|why| format!("\n        {why}"));
-            let more = n.saturating_sub(SHOWN);
-            let more =
-                if more > 0 { format!("\n        and {more} more, see results.json") } else { String::new() };
-            format!(
-                "skipped {n} of {of} {what} images, which cannot be decoded:{}{more}\n",
-                names.collect::<String>()
-            )
-        }
-    };
+    let told = |what: &str, of: usize, unreadable: &_| skipped(what, of, unreadable, "see results.json");
     let held_out = material.held_out.as_ref().map_or(0, |held_out| held_out.len());
     told("training", material.train.len(), &state.skipped)
         + &told("held out", held_out, &unreadable(metrics))

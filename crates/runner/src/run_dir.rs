@@ -10,9 +10,9 @@ use temper_train::save_atomically;
 use crate::say;
 
 /// The resolved pipeline, by which a folder is known to hold a run.
-const CONFIG: &str = "config.toml";
+pub(crate) const CONFIG: &str = "config.toml";
 /// First line of that file: a `config.toml` without it is somebody else's.
-const MARK: &str = "# a run of temper\n";
+pub(crate) const MARK: &str = "# a run of temper\n";
 /// Everything that runs write, so that `--force` removes nothing else.
 const FILES: [&str; 9] = [
     CONFIG,
@@ -26,7 +26,7 @@ const FILES: [&str; 9] = [
     "checkpoint.safetensors",
 ];
 /// Held by the process that writes into the folder.
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 /// The folder of the epsilon memory after each epoch.
 const EPSILON: &str = "epsilon";
 
@@ -53,13 +53,7 @@ pub(crate) enum Mode {
 impl RunDir {
     /// Decides whether the folder may be used; changes nothing.
     pub(crate) fn choose(path: PathBuf, mode: Mode) -> anyhow::Result<Self> {
-        let entries = match fs::read_dir(&path) {
-            Ok(entries) => {
-                entries.collect::<io::Result<Vec<_>>>().with_context(|| path.display().to_string())?
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => vec![],
-            Err(error) => bail!("{}: {error}", path.display()),
-        };
+        let entries = entries(&path)?;
         // What a run leaves that was killed while it took the folder.
         let traces: Vec<String> = FILES
             .map(|name| format!("{name}.part"))
@@ -69,7 +63,7 @@ impl RunDir {
         let foreign =
             entries.iter().any(|entry| !traces.iter().any(|trace| entry.file_name() == trace.as_str()));
         let at = path.display();
-        let holds_run = fs::read_to_string(path.join(CONFIG)).is_ok_and(|text| text.starts_with(MARK));
+        let holds_run = marked(&path.join(CONFIG), MARK);
         match mode {
             Mode::New if holds_run => {
                 bail!(
@@ -88,32 +82,7 @@ impl RunDir {
     /// Takes the folder for this process: makes it, locks it, and judges it once more, for another run may have come and
     /// gone in between.
     pub(crate) fn take(self) -> anyhow::Result<Self> {
-        let at = self.path.display();
-        fs::create_dir_all(&self.path).with_context(|| format!("cannot create {at}"))?;
-        let file = self.path.join(LOCK);
-        let options = || File::options().read(true).write(true).create(true).truncate(false).open(&file);
-        let lock = options().with_context(|| format!("cannot write into {at}"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                // A run that has just begun has not written its number yet.
-                let holder = fs::read_to_string(&file).unwrap_or_default();
-                let holder = match holder.trim() {
-                    "" => String::new(),
-                    process => format!(" (process {process})"),
-                };
-                bail!(
-                    "another temper is writing into {at}{holder}\n  wait for it, or choose another place with --out DIR"
-                )
-            }
-            // Some network file systems cannot lock.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                say(&format!("note    {at} cannot be locked: see to it that no second run writes there\n"))?;
-            }
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock {}", file.display()));
-            }
-        }
+        let lock = lock(&self.path, "--out DIR")?;
         Ok(Self { lock: Some(lock), ..Self::choose(self.path, self.mode)? })
     }
 
@@ -209,7 +178,53 @@ impl RunDir {
     }
 }
 
-fn remove(file: &Path) -> anyhow::Result<()> {
+/// Does this file begin with this line?
+pub(crate) fn marked(file: &Path, mark: &str) -> bool {
+    fs::read_to_string(file).is_ok_and(|text| text.starts_with(mark))
+}
+
+/// Makes a folder and locks it for this process, as long as the file lives; `option` is how to choose another one.
+pub(crate) fn lock(folder: &Path, option: &str) -> anyhow::Result<File> {
+    let at = folder.display();
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {at}"))?;
+    let file = folder.join(LOCK);
+    let options = || File::options().read(true).write(true).create(true).truncate(false).open(&file);
+    let lock = options().with_context(|| format!("cannot write into {at}"))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            // A run that has just begun has not written its number yet.
+            let holder = fs::read_to_string(&file).unwrap_or_default();
+            let holder = match holder.trim() {
+                "" => String::new(),
+                process => format!(" (process {process})"),
+            };
+            bail!(
+                "another temper is writing into {at}{holder}\n  wait for it, or choose another place with {option}"
+            )
+        }
+        // Some network file systems cannot lock.
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+            say(&format!("note    {at} cannot be locked: see to it that no second run writes there\n"))?;
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("cannot lock {}", file.display()));
+        }
+    }
+    Ok(lock)
+}
+
+/// What a folder holds; nothing if it is not there.
+pub(crate) fn entries(folder: &Path) -> anyhow::Result<Vec<fs::DirEntry>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.collect::<io::Result<Vec<_>>>().with_context(|| folder.display().to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
+        Err(error) => bail!("{}: {error}", folder.display()),
+    }
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn remove(file: &Path) -> anyhow::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", file.display()))

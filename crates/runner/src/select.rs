@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -11,7 +10,6 @@ use serde_json::{Value, json};
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{Attack, Chosen, Device, Norm, Pixels, Source, nonzero};
 use temper_evaluate::{Cell, Entry, Glimpse, Records, Setting, evaluate};
-use temper_report::percent;
 use temper_train::State;
 
 use crate::config::Pipeline;
@@ -142,18 +140,14 @@ impl Select {
         metrics: &mut Value,
     ) -> anyhow::Result<f64> {
         let classifier = Classifier::new(state.classifier.network().clone(), &state.result())?;
-        let bar = progress::evaluation(&self.entry.name, held_out.len());
         // Not broken off: an epoch that is done is judged before it is kept.
-        let mut watch = |glimpse: &Glimpse| {
-            bar.set_position(glimpse.done as u64);
-            bar.set_message(percent(glimpse.standing as f64 / glimpse.done.max(1) as f64));
-            ControlFlow::Continue(())
-        };
+        let shown = progress::Evaluation::new(&self.entry.name, held_out.len(), None);
+        let mut watch = |glimpse: &Glimpse| shown.glimpse(glimpse);
         let frozen = Frozen::new(&classifier)?;
         let setting = Setting::new(&frozen, pipeline.train.batch.get(), pipeline.seed, device);
         let cells = [Cell::clean(held_out.clone())];
         let judged = evaluate(&setting, &self.entry, &cells, &mut Records::in_memory(), &mut watch);
-        bar.finish_and_clear();
+        drop(shown);
         let judged = judged.context("the images held out")?.context("a judgement was broken off")?;
         metrics[KEY] = json!({
             "accuracy": judged.accuracy,

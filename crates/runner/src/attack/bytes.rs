@@ -1,0 +1,126 @@
+//! Adversarial images in 8 bits a value that are still inside their ball.
+
+use temper_core::{Norm, TOLERANCE};
+
+/// How far from the clean image another one may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ball {
+    pub(super) norm: Norm,
+    /// In pixel values of [0, 1].
+    pub(super) radius: f64,
+}
+
+impl Ball {
+    /// How far rounding may carry an image: l2 distances are rounded in proportion to their size.
+    fn farthest(self) -> f64 {
+        match self.norm {
+            Norm::Linf => self.radius + TOLERANCE,
+            Norm::L2 => self.radius * (1.0 + TOLERANCE) + TOLERANCE,
+        }
+    }
+}
+
+/// The clean image, and the adversarial one, each `[c, h, w]` in [0, 1], in bytes. The adversarial one takes the nearest bytes, but
+/// where these leave the ball of `radius` those towards the clean image, whose values are bytes / 255: for l-inf value by value, for l2
+/// all of them.
+pub(super) fn bytes(clean: &[f32], adversarial: &[f32], ball: Ball) -> (Vec<u8>, Vec<u8>) {
+    let Ball { norm, radius } = ball;
+    let centre: Vec<f64> = clean.iter().map(|value| (f64::from(*value) * 255.0).round()).collect();
+    let offsets: Vec<f64> =
+        adversarial.iter().zip(&centre).map(|(value, centre)| f64::from(*value) * 255.0 - centre).collect();
+    let near = |offset: &f64| -> f64 {
+        let nearest = offset.round();
+        let leaves = norm == Norm::Linf && nearest.abs() > (radius + TOLERANCE) * 255.0;
+        if leaves { offset.trunc() } else { nearest }
+    };
+    let mut whole: Vec<f64> = offsets.iter().map(near).collect();
+    if norm == Norm::L2 && length(whole.iter().map(|offset| offset / 255.0)) > ball.farthest() {
+        whole = offsets.iter().map(|offset| offset.trunc()).collect();
+    }
+    let byte = |value: f64| value.clamp(0.0, 255.0) as u8;
+    let moved = centre.iter().zip(&whole).map(|(centre, offset)| byte(centre + offset)).collect();
+    (centre.iter().map(|value| byte(*value)).collect(), moved)
+}
+
+/// What is wrong with an image that should lie within `radius` of a clean one and in [0, 1]; `None` if it does.
+pub(super) fn leaves(clean: &[f32], image: &[f32], ball: Ball) -> Option<String> {
+    if let Some(value) = image.iter().find(|value| !(0.0..=1.0).contains(*value)) {
+        return Some(format!("a pixel value of {value}, outside [0, 1]"));
+    }
+    let offsets = image.iter().zip(clean).map(|(value, clean)| f64::from(*value) - f64::from(*clean));
+    let Ball { norm, radius } = ball;
+    let distance = match norm {
+        Norm::Linf => offsets.fold(0.0f64, |most, offset| most.max(offset.abs())),
+        Norm::L2 => length(offsets),
+    };
+    (distance > ball.farthest())
+        .then(|| format!("at {norm} distance {distance} from the clean image, but the radius is {radius}"))
+}
+
+fn length(offsets: impl Iterator<Item = f64>) -> f64 {
+    offsets.map(|offset| offset * offset).sum::<f64>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use temper_core::Rng;
+
+    use super::*;
+
+    fn of_255(values: &[f64]) -> Vec<f32> {
+        values.iter().map(|value| (value / 255.0) as f32).collect()
+    }
+
+    #[test]
+    fn the_nearest_byte_is_taken_unless_it_leaves_the_ball() {
+        // 8.4 is nearest to 8; 7.6 to 8, which is inside 7.7 no more.
+        let (clean, image) = (of_255(&[100.0, 100.0, 2.0]), of_255(&[107.6, 92.6, 0.4]));
+        assert_eq!(bytes(&clean, &image, Ball { norm: Norm::Linf, radius: 8.0 / 255.0 }).1, [108, 93, 0]);
+        assert_eq!(bytes(&clean, &image, Ball { norm: Norm::Linf, radius: 7.7 / 255.0 }).1, [107, 93, 0]);
+        // Less than half a step is nothing in bytes.
+        let small = of_255(&[100.3, 99.7, 2.3]);
+        let (centre, nothing) = bytes(&clean, &small, Ball { norm: Norm::Linf, radius: 0.3 / 255.0 });
+        assert_eq!((centre.clone(), nothing), (vec![100, 100, 2], centre));
+        // An l2 image whose nearest bytes lie outside goes towards the clean one as a whole: 0.6 and 0.8 are 1 long, (1, 1) is not.
+        let diagonal = of_255(&[100.6, 100.8, 2.0]);
+        assert_eq!(bytes(&clean, &diagonal, Ball { norm: Norm::L2, radius: 1.0 / 255.0 }).1, [100, 100, 2]);
+        assert_eq!(bytes(&clean, &diagonal, Ball { norm: Norm::L2, radius: 1.5 / 255.0 }).1, [101, 101, 2]);
+    }
+
+    #[test]
+    fn bytes_are_inside_whatever_the_ball() {
+        let ids: Vec<u64> = (0..200).collect();
+        let draws = Rng::new(3, "bytes").uniform(&ids, 24);
+        for (row, draw) in draws.chunks_exact(24).enumerate() {
+            let clean: Vec<f32> = draw[..12].iter().map(|v| ((v + 1.0) * 127.5).round() / 255.0).collect();
+            for norm in [Norm::Linf, Norm::L2] {
+                let radius = (row as f64 + 0.5) / 1000.0;
+                let scale = match norm {
+                    Norm::Linf => radius,
+                    Norm::L2 => radius / length(draw[12..].iter().map(|v| f64::from(*v))),
+                };
+                let image: Vec<f32> = (clean.iter().zip(&draw[12..]))
+                    .map(|(c, v)| (f64::from(*c) + scale * f64::from(*v)).clamp(0.0, 1.0) as f32)
+                    .collect();
+                let ball = Ball { norm, radius };
+                assert_eq!(leaves(&clean, &image, ball), None);
+                let (centre, moved) = bytes(&clean, &image, ball);
+                let read =
+                    |bytes: &[u8]| -> Vec<f32> { bytes.iter().map(|b| f32::from(*b) / 255.0).collect() };
+                assert_eq!(read(&centre), clean);
+                assert_eq!(leaves(&clean, &read(&moved), ball), None, "{norm} {radius}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_leaves_its_ball_is_told() {
+        let clean = [0.5f32, 0.5];
+        let said = |image: [f32; 2], norm| leaves(&clean, &image, Ball { norm, radius: 0.1 });
+        assert_eq!(said([0.6, 0.4], Norm::Linf), None);
+        assert!(said([0.6, 0.4], Norm::L2).unwrap().starts_with("at l2 distance 0.1414"));
+        assert!(said([0.7, 0.5], Norm::Linf).unwrap().ends_with("but the radius is 0.1"));
+        assert_eq!(said([-0.1, 0.5], Norm::Linf).unwrap(), "a pixel value of -0.1, outside [0, 1]");
+        assert!(said([f32::NAN, 0.5], Norm::Linf).is_some());
+    }
+}

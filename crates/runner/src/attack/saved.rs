@@ -1,0 +1,355 @@
+//! The images that an attack leaves on disk, as floats and as PNG files, each read back and judged again before anybody believes it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+use temper_core::nn::Frozen;
+use temper_core::{Batch, Device, Goal, Image, Network, Norm, Passes, Tensor, Victim};
+use temper_data::{decode, encode};
+use temper_evaluate::{Glimpse, Record, wilson};
+use temper_report::percent;
+use temper_train::{load_tensors, save_tensors};
+
+use crate::attack::bytes::{Ball, bytes, leaves};
+use crate::attack::folder::{Folder, Shows};
+use crate::config::BadConfig;
+use crate::interrupt::Interrupt;
+
+/// The samples of an attack, as batch after batch is judged.
+#[derive(Default)]
+pub(super) struct Gathered {
+    clean: Vec<Tensor>,
+    adversarial: Vec<Tensor>,
+    records: Vec<Record>,
+}
+
+impl Gathered {
+    pub(super) fn hear(&mut self, glimpse: &Glimpse) {
+        self.clean.push(glimpse.clean.clone());
+        self.adversarial.push(glimpse.images.clone());
+        self.records.extend_from_slice(glimpse.records);
+    }
+}
+
+/// Who judges what is read back, and where it has to lie.
+pub(super) struct Judge<'a> {
+    pub(super) network: &'a Frozen,
+    pub(super) device: &'a Device,
+    /// Samples judged at a time.
+    pub(super) batch: usize,
+    pub(super) ball: Ball,
+    pub(super) interrupt: &'a Interrupt,
+}
+
+/// How many samples the network gets wrong.
+pub(super) struct Saved {
+    n: usize,
+    /// In the attack.
+    broken: usize,
+    /// As floats read back; the same, or there would be an error.
+    reread: usize,
+    /// As PNG files.
+    png: usize,
+    /// Of those broken in the attack, as PNG files.
+    still: usize,
+}
+
+impl Saved {
+    /// A sentence for the terminal.
+    pub(super) fn told(&self) -> String {
+        let Self { n, broken, reread, png, still } = *self;
+        let stands = |broken: usize| percent((n - broken) as f64 / n.max(1) as f64);
+        format!(
+            "read back from disk, all of them inside the ball:\nfloats: {reread} of {broken} still break\n8-bit PNGs: {still} of {broken} still break \
+             (accuracy {} instead of {})\n",
+            stands(png),
+            stands(broken)
+        )
+    }
+
+    /// For `results.json`.
+    pub(super) fn json(&self) -> Value {
+        let Self { n, broken, reread, png, still } = *self;
+        let right = n - png;
+        json!({
+            "n": n,
+            "broken": broken,
+            "floats": { "broken": reread },
+            "png": {
+                "broken": png,
+                "still_broken": still,
+                "accuracy": right as f64 / n.max(1) as f64,
+                "interval": wilson(right, n),
+            },
+        })
+    }
+}
+
+/// Images read back, `[n, c, h, w]` one after the other.
+struct Images {
+    clean: Vec<f32>,
+    adversarial: Vec<f32>,
+    shape: [usize; 3],
+}
+
+impl Images {
+    /// Clean and adversarial pixels of the i-th sample.
+    fn sample(&self, i: usize) -> (&[f32], &[f32]) {
+        let len: usize = self.shape.iter().product();
+        (&self.clean[i * len..][..len], &self.adversarial[i * len..][..len])
+    }
+}
+
+/// Writes all images, reads them back, checks that they are what was written and inside their balls, and has them judged again.
+pub(super) fn save(folder: &Folder, gathered: Gathered, judge: &Judge) -> anyhow::Result<Saved> {
+    let Gathered { clean, adversarial, records } = gathered;
+    let (clean, adversarial) = (whole(clean)?, whole(adversarial)?);
+    let file = folder.images();
+    save_floats(&file, &clean, &adversarial, &records)?;
+    let (_, c, h, w) = clean.dims4()?;
+    let images = read_floats(&file, [c, h, w], (&clean, &adversarial), &records, judge.ball)?;
+    drop((clean, adversarial));
+    let broken: Vec<bool> = records.iter().map(|record| !record.stands()).collect();
+    let reread = judge.errs(&records, |i| Ok(images.sample(i).1.to_vec()), images.shape)?;
+    if let Some(i) = (0..records.len()).find(|i| reread[*i] != broken[*i]) {
+        let word = |broken: bool| if broken { "broke" } else { "stood" };
+        let (sample, was, is) = (records[i].sample, word(broken[i]), word(reread[i]));
+        bail!("{}: sample {sample} {was} in the attack, but {is} as it was read back", file.display());
+    }
+    for (i, record) in records.iter().enumerate() {
+        judge.go_on()?;
+        save_pngs(folder, &images, i, record.sample, judge.ball)?;
+    }
+    let read = |i: usize| read_png(folder, &images, i, records[i].sample, judge.ball);
+    let png = judge.errs(&records, read, images.shape)?;
+    let count = |broken: &[bool]| broken.iter().filter(|broken| **broken).count();
+    Ok(Saved {
+        n: records.len(),
+        broken: count(&broken),
+        reread: count(&reread),
+        png: count(&png),
+        still: broken.iter().zip(&png).filter(|(was, is)| **was && **is).count(),
+    })
+}
+
+/// Refuses images that PNG files do not hold, before any work.
+pub(super) fn check(shape: [usize; 3]) -> anyhow::Result<()> {
+    let black = Image { shape, bytes: vec![0; shape.iter().product()] };
+    encode(&black).map(drop).map_err(|fault| BadConfig(format!("--save: {fault}")).into())
+}
+
+/// Batches as one tensor on the CPU.
+fn whole(batches: Vec<Tensor>) -> anyhow::Result<Tensor> {
+    let all: Vec<Tensor> =
+        batches.into_iter().map(|batch| batch.to_device(&Device::Cpu)).collect::<Result<_, _>>()?;
+    Ok(Tensor::cat(&all, 0)?)
+}
+
+fn save_floats(file: &Path, clean: &Tensor, adversarial: &Tensor, records: &[Record]) -> anyhow::Result<()> {
+    let column = |of: fn(&Record) -> i64| {
+        Tensor::from_vec(records.iter().map(of).collect::<Vec<i64>>(), records.len(), &Device::Cpu)
+    };
+    let index = column(|record| record.sample as i64)?;
+    let label = column(|record| i64::from(record.label))?;
+    let prediction = column(|record| record.prediction.map_or(-1, i64::from))?;
+    let broken = column(|record| i64::from(!record.stands()))?;
+    let tensors = [
+        ("adversarial", adversarial),
+        ("broken", &broken),
+        ("clean", clean),
+        ("index", &index),
+        ("label", &label),
+        ("prediction", &prediction),
+    ];
+    Ok(save_tensors(file, tensors.map(|(name, tensor)| (name.to_string(), tensor)), None)?)
+}
+
+/// Reads images back: they must be what was written, and inside their balls.
+fn read_floats(
+    file: &Path,
+    shape: [usize; 3],
+    (clean, adversarial): (&Tensor, &Tensor),
+    records: &[Record],
+    ball: Ball,
+) -> anyhow::Result<Images> {
+    let at = || file.display().to_string();
+    let mut tensors = load_tensors(file)?;
+    let mut read = |name: &str, written: &Tensor| -> anyhow::Result<Vec<f32>> {
+        let tensor = tensors.remove(name).with_context(|| format!("{}: no tensor `{name}`", at()))?;
+        if tensor.dims() != written.dims() {
+            bail!("{}: `{name}` is {:?}, {:?} was written", at(), tensor.dims(), written.dims());
+        }
+        let (read, written) = (tensor.flatten_all()?.to_vec1()?, written.flatten_all()?.to_vec1::<f32>()?);
+        let len = read.len() / records.len().max(1);
+        let differs = |(a, b): (&f32, &f32)| a.to_bits() != b.to_bits();
+        match read.iter().zip(&written).position(differs) {
+            Some(place) => {
+                let sample = records[place / len.max(1)].sample;
+                bail!("{}: sample {sample} of `{name}` is not what was written", at())
+            }
+            None => Ok(read),
+        }
+    };
+    let images =
+        Images { clean: read("clean", clean)?, adversarial: read("adversarial", adversarial)?, shape };
+    for (i, record) in records.iter().enumerate() {
+        let (clean, adversarial) = images.sample(i);
+        if let Some(fault) = leaves(clean, adversarial, ball) {
+            bail!("{}: sample {}: {fault}", at(), record.sample);
+        }
+    }
+    Ok(images)
+}
+
+/// Writes a sample's PNG files. They are not synced one by one: what says that they are whole, the results, comes last.
+fn save_pngs(folder: &Folder, images: &Images, i: usize, sample: u64, ball: Ball) -> anyhow::Result<()> {
+    let (clean, adversarial) = images.sample(i);
+    let (clean, moved) = bytes(clean, adversarial, ball);
+    for (bytes, shows) in [(clean, Shows::Clean), (moved, Shows::Adversarial)] {
+        let file = folder.png(sample, shows);
+        let png = encode(&Image { shape: images.shape, bytes }).map_err(anyhow::Error::msg);
+        fs::write(&file, png.with_context(|| file.display().to_string())?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Reads a sample's PNG files back: the clean one must be the image of the data set, the adversarial one must be inside its ball.
+fn read_png(folder: &Folder, images: &Images, i: usize, sample: u64, ball: Ball) -> anyhow::Result<Vec<f32>> {
+    let (clean, _) = images.sample(i);
+    let [channels, height, width] = images.shape;
+    let read = |shows: Shows| -> anyhow::Result<Vec<f32>> {
+        let file = folder.png(sample, shows);
+        let at = || file.display().to_string();
+        let image = decode(&fs::read(&file).with_context(at)?).map_err(anyhow::Error::msg);
+        let image = image.with_context(at)?;
+        if image.shape[1..] != [height, width] {
+            bail!(
+                "{}: {} x {} pixels, {height} x {width} were written",
+                at(),
+                image.shape[1],
+                image.shape[2]
+            );
+        }
+        // Grey is read as three equal channels.
+        let pixels: Vec<f32> =
+            image.bytes[..channels * height * width].iter().map(|byte| f32::from(*byte) / 255.0).collect();
+        let ball = match shows {
+            Shows::Clean => Ball { norm: Norm::Linf, radius: 0.0 },
+            Shows::Adversarial => ball,
+        };
+        match leaves(clean, &pixels, ball) {
+            Some(fault) => bail!("{}: sample {sample}: {fault}", at()),
+            None => Ok(pixels),
+        }
+    };
+    read(Shows::Clean)?;
+    read(Shows::Adversarial)
+}
+
+impl Judge<'_> {
+    /// An error once the command was asked to stop.
+    fn go_on(&self) -> anyhow::Result<()> {
+        match self.interrupt.heard() {
+            true => Err(self.interrupt.ended("while images were saved: their folder is incomplete")),
+            false => Ok(()),
+        }
+    }
+
+    /// Which samples the network gets wrong, given the pixels of each.
+    fn errs(
+        &self,
+        records: &[Record],
+        mut pixels: impl FnMut(usize) -> anyhow::Result<Vec<f32>>,
+        [c, h, w]: [usize; 3],
+    ) -> anyhow::Result<Vec<bool>> {
+        let mut wrong = vec![];
+        for (k, records) in records.chunks(self.batch).enumerate() {
+            self.go_on()?;
+            let n = records.len();
+            let mut all = Vec::with_capacity(n * c * h * w);
+            for i in 0..n {
+                all.extend(pixels(k * self.batch + i)?);
+            }
+            let labels: Vec<u32> = records.iter().map(|record| record.label).collect();
+            let batch = Batch {
+                pixels: Tensor::from_vec(all, (n, c, h, w), self.device)?,
+                labels: Tensor::from_vec(labels, n, self.device)?,
+                ids: records.iter().map(|record| record.sample).collect(),
+            };
+            let passes = Passes::default();
+            let victim = Victim::new(Network::Frozen(self.network), &batch, Goal::Mistake, &passes)?;
+            wrong.extend(victim.broken(&batch.pixels)?);
+        }
+        Ok(wrong)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// Two samples of one pixel, in a folder of their own, and what was written of them.
+    fn written(folder: &Path) -> (Folder, PathBuf, Tensor, Tensor, Vec<Record>) {
+        let mut folder = Folder::choose(folder.join("out"), false).unwrap().take().unwrap();
+        folder.prepare("").unwrap();
+        let tensor =
+            |values: [f32; 2]| Tensor::from_vec(values.to_vec(), (2, 1, 1, 1), &Device::Cpu).unwrap();
+        let (clean, adversarial) = (tensor([0.0, 51.0 / 255.0]), tensor([0.05, 0.25]));
+        let record = |sample| Record { sample, natural: Some(0), ..Record::default() };
+        let records = vec![record(3), record(8)];
+        let file = folder.images();
+        save_floats(&file, &clean, &adversarial, &records).unwrap();
+        (folder, file, clean, adversarial, records)
+    }
+
+    const BALL: Ball = Ball { norm: Norm::Linf, radius: 0.06 };
+
+    #[test]
+    fn floats_that_changed_on_disk_or_leave_the_ball_are_told_by_file_and_sample() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_folder, file, clean, adversarial, records) = written(folder.path());
+        let read = |ball| {
+            read_floats(&file, [1, 1, 1], (&clean, &adversarial), &records, ball).map(|i| i.adversarial)
+        };
+        assert_eq!(read(BALL).unwrap(), [0.05, 0.25]);
+        let fault = read(Ball { radius: 0.049, ..BALL }).unwrap_err().to_string();
+        assert!(fault.ends_with("images.safetensors: sample 3: at l-inf distance 0.05000000074505806 from the clean image, but the radius is 0.049"), "{fault}");
+        let mut bytes = fs::read(&file).unwrap();
+        let pixel = 0.25f32.to_le_bytes();
+        let at = bytes.windows(4).position(|window| window == pixel).unwrap();
+        bytes[at] ^= 1;
+        fs::write(&file, bytes).unwrap();
+        let fault = read(BALL).unwrap_err().to_string();
+        assert!(
+            fault.ends_with("images.safetensors: sample 8 of `adversarial` is not what was written"),
+            "{fault}"
+        );
+    }
+
+    #[test]
+    fn png_files_that_are_not_the_image_are_told_by_file_and_sample() {
+        let folder = tempfile::tempdir().unwrap();
+        let (folder, _, clean, adversarial, _) = written(folder.path());
+        let read = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1().unwrap();
+        let images = Images { clean: read(&clean), adversarial: read(&adversarial), shape: [1, 1, 1] };
+        let paint = |shows, byte| {
+            let png = encode(&Image { shape: [1, 1, 1], bytes: vec![byte] }).unwrap();
+            fs::write(folder.png(8, shows), png).unwrap();
+        };
+        let read = || read_png(&folder, &images, 1, 8, BALL).map_err(|fault| fault.to_string());
+        paint(Shows::Clean, 51);
+        paint(Shows::Adversarial, 66);
+        assert_eq!(read().unwrap(), [66.0 / 255.0]);
+        paint(Shows::Adversarial, 67);
+        let fault = read().unwrap_err();
+        assert!(fault.contains("png/00008-adversarial.png: sample 8: at l-inf distance 0.0627"), "{fault}");
+        paint(Shows::Clean, 50);
+        let fault = read().unwrap_err();
+        assert!(fault.contains("png/00008-clean.png: sample 8: at l-inf distance 0.0039"), "{fault}");
+    }
+}

@@ -1,0 +1,291 @@
+//! `temper show`: all that is known of one sample.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::Value;
+use temper_evaluate::{Line, Record, Records};
+
+use crate::catalogue::wrap;
+use crate::config::BadConfig;
+use crate::reading::nearest;
+use crate::say;
+use crate::stored::Stored;
+
+/// Options of `temper show`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// A run's folder, or what `temper attack --save` wrote
+    run: PathBuf,
+    /// Index of the sample in the whole test split, from 0
+    #[arg(long, value_name = "INDEX")]
+    sample: u64,
+    /// Only this evaluation
+    #[arg(long, value_name = "NAME")]
+    evaluation: Option<String>,
+}
+
+/// What is told in a line of its own.
+const INDENT: &str = " ";
+/// What goes on in the next line.
+const FURTHER: &str = "   ";
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let folder = &options.run;
+    if !folder.is_dir() {
+        bail!("there is no folder {}: expected that of a run", folder.display());
+    }
+    let file = folder.join("records.jsonl");
+    let mut lines = Records::read(&file)?;
+    if lines.is_empty() {
+        bail!(
+            "no sample was judged: {} is not there, or empty\n  the [[evaluate]] tables of a pipeline have it written: \
+             continue the run with --resume",
+            file.display()
+        );
+    }
+    if let Some(name) = &options.evaluation {
+        check_name(name, &lines)?;
+        lines.retain(|line| line.evaluation == *name);
+    }
+    let told = Told { sample: options.sample, facts: Facts::of(folder)? };
+    say(&told.text(&lines)?)
+}
+
+/// Is there an evaluation of this name?
+fn check_name(name: &str, lines: &[Line]) -> Result<(), BadConfig> {
+    let known: BTreeSet<&str> = lines.iter().map(|line| &*line.evaluation).collect();
+    if known.contains(name) {
+        return Ok(());
+    }
+    let near = nearest(name, known.iter().copied());
+    let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
+    Err(BadConfig(format!("--evaluation {name}: no such evaluation; {hint}known: {}", known.join(", "))))
+}
+
+/// What other files of the folder know.
+struct Facts {
+    classes: Vec<String>,
+    /// The evaluations of `results.json`.
+    evaluations: Vec<Value>,
+}
+
+impl Facts {
+    fn of(folder: &Path) -> anyhow::Result<Self> {
+        let file = folder.join("results.json");
+        let results: Value = match file.is_file() {
+            true => {
+                let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+                serde_json::from_str(&text).with_context(|| file.display().to_string())?
+            }
+            // A run that was stopped among its evaluations.
+            false => Value::Null,
+        };
+        let model = folder.join("model.safetensors");
+        let about = if model.is_file() { Stored::about(&model)? } else { None };
+        let names = |value: &Value| serde_json::from_value(value.clone()).unwrap_or_default();
+        let classes = about.map_or_else(|| names(&results["model"]["classes"]), |about| about.classes);
+        let evaluations = results["evaluations"].as_array().cloned().unwrap_or_default();
+        Ok(Self { classes, evaluations })
+    }
+
+    /// A class with its name.
+    fn class(&self, class: u32) -> String {
+        match self.classes.get(class as usize) {
+            Some(name) if *name != class.to_string() => format!("{class} ({name})"),
+            _ => class.to_string(),
+        }
+    }
+
+    fn prediction(&self, class: Option<u32>) -> String {
+        class.map_or_else(|| "no class: its logits are no numbers".into(), |class| self.class(class))
+    }
+
+    /// The result that this record is part of.
+    fn evaluation(&self, name: &str, weights: &str) -> &Value {
+        let of = |e: &&Value| e["name"] == name && e["weights"] == weights;
+        self.evaluations.iter().find(of).unwrap_or(&Value::Null)
+    }
+}
+
+struct Told {
+    sample: u64,
+    facts: Facts,
+}
+
+impl Told {
+    /// All about the sample; an error if these lines do not know it.
+    fn text(&self, lines: &[Line]) -> Result<String, BadConfig> {
+        let mut seen: Vec<((&str, &str), Vec<&Line>)> = vec![];
+        for line in lines {
+            let key = (&*line.evaluation, &*line.weights);
+            match seen.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, lines)) => lines.push(line),
+                None => seen.push((key, vec![line])),
+            }
+        }
+        let mut text = String::new();
+        let mut without = vec![];
+        for ((evaluation, weights), lines) in seen {
+            let heading = format!("{evaluation}, {weights} weights");
+            let found = self.records(&lines);
+            if let Some(reason) = lines.iter().find_map(|line| line.unreadable.get(&self.sample)) {
+                wrap(&mut text, &format!("\n{heading}:"), FURTHER, &format!("not decoded: {reason}"));
+            } else if found.is_empty() {
+                without.push(heading);
+            } else if found.iter().any(|(corruption, _)| corruption.is_some()) {
+                let _ = write!(text, "\n{heading}: {}", corrupted(&found));
+            } else {
+                for (_, record) in found {
+                    self.record(&mut text, &heading, &record, self.facts.evaluation(evaluation, weights));
+                }
+            }
+        }
+        if text.is_empty() {
+            return Err(BadConfig(unknown(self.sample, lines)));
+        }
+        if !without.is_empty() {
+            wrap(&mut text, "\nnot among the images of:", FURTHER, &without.join("; "));
+        }
+        let label = lines.iter().flat_map(|line| line.samples.records()).find(|r| r.sample == self.sample);
+        let label = label.map_or_else(String::new, |r| format!(", of class {}", self.facts.class(r.label)));
+        Ok(format!("sample {}{label}\n{text}", self.sample))
+    }
+
+    /// What lines hold of the sample, and under which corruption.
+    fn records<'l>(&self, lines: &[&'l Line]) -> Vec<(Option<&'l str>, Record)> {
+        let of = |line: &&'l Line| {
+            let place = line.samples.samples().iter().position(|sample| *sample == self.sample)?;
+            Some((line.corruption.as_deref(), line.samples.records().nth(place)?))
+        };
+        lines.iter().filter_map(of).collect()
+    }
+
+    /// What an evaluation saw.
+    fn record(&self, text: &mut String, heading: &str, record: &Record, result: &Value) {
+        let _ = writeln!(text);
+        let attacked = record.distance.is_some() || record.minimal.is_some() || record.steps.is_some();
+        let at = record.radius.map_or_else(String::new, |radius| format!(" at radius {}", short(radius)));
+        let verdict = match &record.broken_by {
+            Some(attack) => format!("broken by {attack}{at}"),
+            // An evaluation without an attack has no norm.
+            None if record.natural != Some(record.label) && !result.is_null() && result["norm"].is_null() => {
+                "wrong".into()
+            }
+            None if record.natural != Some(record.label) => "wrong already without an attack".into(),
+            None if attacked => "stands".into(),
+            None => "right".into(),
+        };
+        wrap(text, &format!("{heading}:"), FURTHER, &verdict);
+        let mut line = |words: &str| wrap(text, INDENT, FURTHER, words);
+        line(&format!("unperturbed: {}", self.facts.prediction(record.natural)));
+        let loss = match record.loss.is_finite() {
+            true => format!("{:.4}", record.loss),
+            false => "not a number".into(),
+        };
+        match record.distance {
+            Some(distance) => {
+                let norm = norm(result).map_or_else(String::new, |norm| format!("{norm} "));
+                let radius = result["radius"].as_f64();
+                let of = radius.map_or_else(String::new, |radius| format!(" of {} allowed", short(radius)));
+                let image = self.facts.prediction(record.prediction);
+                line(&format!("under attack: {image}, loss {loss}, {norm}distance {}{of}", short(distance)));
+            }
+            None => line(&format!("loss {loss}")),
+        }
+        if let Some(target) = record.target {
+            line(&format!("aimed at: {}", self.facts.class(target)));
+        }
+        match record.minimal {
+            Some(distance) if distance.is_finite() => {
+                line(&format!("smallest distance found, whatever the radius: {}", short(distance)));
+            }
+            Some(_) => line("smallest distance found: none, the attack failed"),
+            None => {}
+        }
+        if let Some(broken) = &record.steps {
+            line(&after_steps(broken, result));
+        }
+    }
+}
+
+/// How the norm of a result is called.
+fn norm(result: &Value) -> Option<String> {
+    let norm: temper_core::Norm = serde_json::from_value(result["norm"].clone()).ok()?;
+    Some(norm.to_string())
+}
+
+/// A length with as many digits as matter.
+fn short(length: f64) -> String {
+    let text = format!("{length:.5}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
+/// Of a sweep over steps: after which of them the sample stood.
+fn after_steps(broken: &[bool], result: &Value) -> String {
+    let points = result["curve"]["points"].as_array();
+    let at = |i: usize| match points.and_then(|points| points.get(i)?["at"].as_f64()) {
+        Some(steps) => format!("{steps}"),
+        None => format!("point {} of the sweep", i + 1),
+    };
+    let those = |wanted: bool| -> Vec<String> {
+        (0..broken.len()).filter(|i| broken[*i] == wanted).map(at).collect()
+    };
+    match (those(false), those(true)) {
+        (stands, broken) if broken.is_empty() => format!("stands after step {}", stands.join(", ")),
+        (stands, broken) if stands.is_empty() => format!("broken after step {}", broken.join(", ")),
+        (stands, broken) => {
+            format!("stands after step {}, broken after {}", stands.join(", "), broken.join(", "))
+        }
+    }
+}
+
+/// Of corruptions: under which kinds and severities the network errs.
+fn corrupted(found: &[(Option<&str>, Record)]) -> String {
+    let mut kinds: BTreeMap<&str, (Vec<&str>, usize)> = BTreeMap::new();
+    for (corruption, record) in found {
+        let Some((kind, severity)) = corruption.and_then(|cell| cell.rsplit_once(' ')) else { continue };
+        let (wrong, all) = kinds.entry(kind).or_default();
+        *all += 1;
+        if !record.stands() {
+            wrong.push(severity);
+        }
+    }
+    let all: usize = kinds.values().map(|(_, all)| all).sum();
+    let errs: usize = kinds.values().map(|(wrong, _)| wrong.len()).sum();
+    let mut text = format!("wrong on {errs} of {all} corrupted images\n");
+    let (mut every, mut never) = (vec![], vec![]);
+    for (kind, (wrong, all)) in &mut kinds {
+        wrong.sort_unstable();
+        match wrong.len() {
+            0 => never.push(*kind),
+            n if n == *all => every.push(*kind),
+            _ => wrap(&mut text, INDENT, FURTHER, &format!("{kind}: wrong at severity {}", wrong.join(", "))),
+        }
+    }
+    for (words, kinds) in [("wrong at every severity:", every), ("right at every severity:", never)] {
+        if !kinds.is_empty() {
+            wrap(&mut text, INDENT, FURTHER, &format!("{words} {}", kinds.join(", ")));
+        }
+    }
+    text
+}
+
+/// Which samples there are instead.
+fn unknown(sample: u64, lines: &[Line]) -> String {
+    let known: BTreeSet<u64> = lines.iter().flat_map(|line| line.samples.samples()).copied().collect();
+    let (Some(first), Some(last)) = (known.first(), known.last()) else {
+        return format!("--sample {sample}: no sample could be decoded");
+    };
+    let near = known.range(..sample).next_back().into_iter().chain(known.range(sample..).next());
+    let near: Vec<String> = near.map(ToString::to_string).collect();
+    format!(
+        "--sample {sample}: it was not judged; known: {} samples from {first} to {last}, the nearest {}",
+        known.len(),
+        near.join(" and ")
+    )
+}

@@ -1,0 +1,202 @@
+//! `temper transfer`: how well images that are crafted on one network fool others.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::{Value, json};
+use temper_evaluate::{Entry, Evaluation, Records};
+use temper_report::{Table, percent};
+use temper_train::save_atomically;
+
+use crate::attacked::{self, Opened};
+use crate::config::BadConfig;
+use crate::interrupt::Interrupt;
+use crate::say;
+
+/// Options of `temper transfer`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Runs' folders, or files of weights (.safetensors): two or more
+    #[arg(value_name = "RUN_OR_MODEL", num_args = 2.., required = true)]
+    networks: Vec<PathBuf>,
+    #[command(flatten)]
+    attacked: attacked::Shared,
+    /// Write all evaluations into this file
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Replace what `temper transfer` wrote into that file before
+    #[arg(long, requires = "save")]
+    force: bool,
+}
+
+/// The word by which a file of results is known to be of this command.
+const COMMAND: &str = "transfer";
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let plan = options.attacked.plan()?;
+    let names = names(&options.networks)?;
+    let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
+    if let Some(file) = &options.save {
+        may_write(file, options.force)?;
+    }
+    let (opened, entry) = Opened::open(&options.networks, plan, &interrupt)?;
+    say(&opened.heading(&entry))?;
+    let Some(matrix) = Matrix::measure(&opened, entry, &interrupt)? else {
+        return Err(interrupt.ended("between two cells of the matrix; nothing is kept that could be resumed"));
+    };
+    say(&format!("\n{}", matrix.told(&names)))?;
+    let Some(file) = &options.save else { return Ok(()) };
+    let mut results = opened.results(COMMAND, &matrix.evaluations(&opened, &names)?);
+    let network = |(target, name): (&attacked::Target, &String)| {
+        let mut about = target.about();
+        about["called"] = json!(name);
+        about
+    };
+    results["networks"] = opened.targets.iter().zip(&names).map(network).collect();
+    save_atomically(file, (serde_json::to_string_pretty(&results)? + "\n").as_bytes())?;
+    say(&format!("written to {}\n", file.display()))
+}
+
+/// Refuses to write over what this command did not write, and over that without `--force`.
+fn may_write(file: &Path, force: bool) -> anyhow::Result<()> {
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        bail!("cannot write {}: there is no folder {}", file.display(), folder.display());
+    }
+    if fs::symlink_metadata(file).is_err() {
+        return Ok(());
+    }
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let before: Option<Value> = serde_json::from_str(&text).ok();
+    match before.is_some_and(|before| before["command"] == COMMAND) {
+        true if force => Ok(()),
+        true => bail!(
+            "{} holds a matrix already\n  replace it with --force, or choose another place with --save FILE",
+            file.display()
+        ),
+        false => bail!("{} is no matrix of temper; choose another place with --save FILE", file.display()),
+    }
+}
+
+/// What was measured: `cells[i][j]` is crafted on the i-th network, and judged by the j-th.
+struct Matrix {
+    natural: Vec<Evaluation>,
+    cells: Vec<Vec<Evaluation>>,
+}
+
+impl Matrix {
+    /// Measures all cells; `None` if that was broken off.
+    fn measure(opened: &Opened, mut entry: Entry, interrupt: &Interrupt) -> anyhow::Result<Option<Self>> {
+        let natural = Entry { name: "natural".into(), ..Entry::default() };
+        let judge = |entry: &Entry, by: &attacked::Target, on: Option<&attacked::Target>| {
+            let mut records = Records::in_memory();
+            let judged = opened.judge(entry, (by, on), &mut records, interrupt, &mut |_| {})?;
+            anyhow::Ok(judged.map(|(evaluation, _)| evaluation))
+        };
+        let mut matrix = Self { natural: vec![], cells: vec![] };
+        for by in &opened.targets {
+            let Some(evaluation) = judge(&natural, by, None)? else { return Ok(None) };
+            matrix.natural.push(evaluation);
+        }
+        for (i, on) in opened.targets.iter().enumerate() {
+            let mut row = vec![];
+            for (j, by) in opened.targets.iter().enumerate() {
+                let other = Some(on).filter(|_| i != j);
+                entry.crafted_on = other.map(|other| other.path.clone());
+                let Some(evaluation) = judge(&entry, by, other)? else { return Ok(None) };
+                row.push(evaluation);
+            }
+            matrix.cells.push(row);
+        }
+        Ok(Some(matrix))
+    }
+
+    /// As tables.
+    fn told(&self, names: &[String]) -> String {
+        let table = |first: &str, cell: fn(&Evaluation) -> String| {
+            let heads: Vec<&str> = std::iter::once(first).chain(names.iter().map(String::as_str)).collect();
+            let mut table = Table::new(&heads);
+            let mut row = |name: String, cells: &[Evaluation]| {
+                table.row(std::iter::once(name).chain(cells.iter().map(cell)).collect());
+            };
+            row("unperturbed".into(), &self.natural);
+            for (name, cells) in names.iter().zip(&self.cells) {
+                row(format!("on {name}"), cells);
+            }
+            table.to_string()
+        };
+        let interval = |e: &Evaluation| {
+            let [low, high] = e.interval.map(|share| 100.0 * share);
+            format!("{low:.1} to {high:.1}")
+        };
+        let n = self.natural.iter().map(|evaluation| evaluation.n).min().unwrap_or(0);
+        format!(
+            "accuracy of the network of a column on images crafted on that of a row, n = {n}\n{}\n{}",
+            table("crafted", |e| percent(e.accuracy)),
+            table("95 % interval, %", interval)
+        )
+    }
+
+    /// As a file of results holds them.
+    fn evaluations(&self, opened: &Opened, names: &[String]) -> anyhow::Result<Vec<Value>> {
+        let mut all = vec![];
+        let rows = std::iter::once((None, &self.natural)).chain(names.iter().map(Some).zip(&self.cells));
+        for (on, row) in rows {
+            for ((target, evaluation), by) in opened.targets.iter().zip(row).zip(names) {
+                let mut evaluation = target.marked(evaluation)?;
+                evaluation["judged_by"] = json!(by);
+                if let Some(on) = on {
+                    evaluation["crafted_on"] = json!(on);
+                }
+                all.push(evaluation);
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The shortest parts of paths that tell them apart: what all of them begin or end with is left out.
+fn names(paths: &[PathBuf]) -> Result<Vec<String>, BadConfig> {
+    let part = |component: Component| component.as_os_str().to_string_lossy().into_owned();
+    let mut parts: Vec<Vec<String>> = paths
+        .iter()
+        .map(|path| path.components().filter(|c| *c != Component::CurDir).map(part).collect())
+        .collect();
+    let mut seen = HashSet::new();
+    if let Some(double) = paths.iter().zip(&parts).find(|(_, parts)| !seen.insert(*parts)) {
+        return Err(BadConfig(format!("{} is named twice", double.0.display())));
+    }
+    while shared(&parts, |parts| parts.last()) {
+        for parts in &mut parts {
+            parts.pop();
+        }
+    }
+    while shared(&parts, |parts| parts.first()) {
+        for parts in &mut parts {
+            parts.remove(0);
+        }
+    }
+    Ok(parts.into_iter().map(|parts| parts.join("/")).collect())
+}
+
+/// Do all have the same part there, and another one besides?
+fn shared(all: &[Vec<String>], at: fn(&Vec<String>) -> Option<&String>) -> bool {
+    all.iter().all(|parts| parts.len() > 1) && all.windows(2).all(|pair| at(&pair[0]) == at(&pair[1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_tells_paths_apart() {
+        let names = |paths: &[&str]| names(&paths.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(names(&["runs/a", "./runs/b/"]).unwrap(), ["a", "b"]);
+        assert_eq!(names(&["runs/a/model.safetensors", "runs/b/model.safetensors"]).unwrap(), ["a", "b"]);
+        assert_eq!(names(&["runs/a", "runs/a/best.safetensors"]).unwrap(), ["a", "a/best.safetensors"]);
+        assert_eq!(names(&["x/1/m", "x/2/m", "x/2/n"]).unwrap(), ["1/m", "2/m", "2/n"]);
+        assert_eq!(names(&["a", "b", "./a"]).unwrap_err().to_string(), "./a is named twice");
+    }
+}
