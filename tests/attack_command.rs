@@ -166,7 +166,7 @@ fn suites_minimum_norm_attacks_and_files_of_others() {
         folder.path(),
         &["attack", "runs/run", "--attack", "deepfool", "--norm", "l2", "--eps", "2", "--save", "far"],
     );
-    assert!(said.contains("median dist"), "{said}");
+    assert!(said.contains("distance"), "{said}");
     sound(&folder.path().join("far"), "l2", 2.0);
     let said = succeed(
         folder.path(),
@@ -250,9 +250,9 @@ fn bad_commands_are_refused_before_any_work() {
     );
     attack(
         &["--attack", "deepfool", "--eps", "0.1", "--restarts", "3"],
-        &expect![[r"
-            error: --restarts: `deepfool` draws nothing: a second run of it is the first one again
-        "]],
+        &expect![[r#"
+            error: --restarts: `deepfool` searches the smallest perturbation, and does so once: leave `restarts` out
+        "#]],
     );
     attack(
         &["--attack", "pgd"],
@@ -272,6 +272,17 @@ fn bad_commands_are_refused_before_any_work() {
         "]],
     );
     // What only files show.
+    let config = folder.path().join("runs/run/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("\"auto\"", "\"none\"")).unwrap();
+    fails(
+        folder.path(),
+        &["attack", "runs/run", "--attack", "fgsm", "--eps", "0.1"],
+        &expect![[r"
+        error: runs/run/config.toml: unknown variant `none`, expected one of `auto`, `official`, `embedded`
+          is it a run of another version?
+    "]],
+    );
     fs::create_dir(folder.path().join("empty")).unwrap();
     fails(
         folder.path(),

@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use temper_core::nn::Frozen;
 use temper_core::{Ball, Batch, Goal, Network, Norm, Passes, Rng, Source, Victim, perturb};
-use temper_evaluate::{Cell, Entry, Evaluation, Glimpse, Record, Records, Setting, evaluate};
+use temper_evaluate::{Cell, Crafting, Entry, Evaluation, Glimpse, Record, Records, Setting, evaluate};
 use temper_nn::Classifier;
 
 use crate::support::{Images, attack, judged, small_batch, small_network};
@@ -35,7 +35,7 @@ impl Stage {
         let entry: Entry = toml::from_str(text).unwrap();
         assert_eq!(entry.problem(), None, "{text}");
         let mut setting = Setting::new(&self.frozen, 16, 3, &Device::Cpu);
-        setting.crafted_on = crafted_on;
+        setting.crafted_on = crafted_on.map(|network| Crafting { network, sha256: "of the other" });
         let mut records = vec![];
         let mut watch = |glimpse: &Glimpse| {
             records.extend(glimpse.records.to_vec());
@@ -263,7 +263,8 @@ fn transferred_images_are_crafted_on_the_other_network() {
     let passes = Passes::default();
     for raw in temper_data::Batches::new(stage.source.clone(), (0..60).collect(), 60, None) {
         let batch = Batch::new(raw.unwrap(), &Device::Cpu).unwrap();
-        let victim = |network| Victim::new(Network::Frozen(network), &batch, Goal::Loss, &passes).unwrap();
+        let victim =
+            |network| Victim::new(Network::Frozen(network), &batch, Goal::Transfer, &passes).unwrap();
         let ball = Ball::new(&batch.pixels, &[0.05; 60], Norm::Linf, &batch.ids).unwrap();
         let rng = Rng::new(3, "evaluate").named("a");
         let crafted = perturb(&pgd, &victim(&other), &ball, &rng).unwrap().pixels;
@@ -279,6 +280,37 @@ fn transferred_images_are_crafted_on_the_other_network() {
         "images of a stranger are as strong as its own"
     );
     assert_eq!(transferred.crafted_on.as_deref(), Some("other"));
+    assert_eq!(transferred.crafted_on_sha256.as_deref(), Some("of the other"));
+
+    // Stopping early is for training: a transfer attack goes on.
+    let early = text.replace("step = 0.02", "step = 0.02, stop_after = 0");
+    assert_eq!(stage.judge_on(&early, Some(&other)).1, records);
+
+    // How far images must go on the other network says nothing of this one; whether they break it does.
+    let text = "name = \"a\"\nradius = 10.0\nnorm = \"l2\"\ncrafted_on = \"other\"\nattack = \"deepfool\"";
+    let (nearest, records) = stage.judge_on(text, Some(&other));
+    assert_eq!((nearest.distances, nearest.median_distance), (None, None));
+    assert!(nearest.attacks[0].broken > 0 && records.iter().all(|record| record.minimal.is_none()));
+}
+
+/// A minimum-norm attack is judged by what it found, however far that is.
+#[test]
+fn hits_of_a_minimum_norm_attack_do_not_depend_on_the_radius() {
+    let stage = Stage::new(30);
+    let hits = |radius: f64| {
+        let attack = "attack.cw-l2 = { steps = 60, binary_search_steps = 4, learning_rate = 0.03, target = \"random\" }";
+        let (evaluation, records) =
+            stage.judge(&format!("name = \"a\"\nnorm = \"l2\"\nradius = {radius}\n{attack}"));
+        for record in records.iter().filter(|record| record.minimal.is_some_and(f64::is_finite)) {
+            assert_eq!(record.prediction, record.target);
+            let distance = record.distance.unwrap();
+            assert_eq!(record.broken_by.is_some(), distance <= radius);
+            assert!((distance - record.minimal.unwrap()).abs() < 1e-5);
+        }
+        evaluation.targets.unwrap()
+    };
+    let (near, far) = (hits(0.3), hits(10.0));
+    assert!(near == far && far.hits > 9, "{near:?} {far:?}");
 }
 
 /// Half is judged, the rest later: the same result, and nothing twice.

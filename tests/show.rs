@@ -84,11 +84,12 @@ fn corruptions_are_told_by_kind() {
         let natural = Some(if right { 2 } else { 3 });
         let record = Record { sample: 5, label: 2, natural, prediction: natural, ..Record::default() };
         let line = Line {
+            fingerprint: None,
             evaluation: "c".into(),
             weights: "best".into(),
             corruption: Some(format!("{kind} {severity}")),
             key: "k".into(),
-            data: String::new(),
+            data: "0".repeat(64),
             samples: Columns::of(vec![record]),
             unreadable: [].into(),
             costs: vec![],

@@ -43,7 +43,7 @@ crate::options! {
 
 impl Target {
     /// Runs `attempt` on a victim whose score leads to the class aimed at: once, but with [`Self::All`] once for each wrong
-    /// class, on what still stands; for `Goal::Loss` each sample then keeps the image of highest score of the victim given.
+    /// class, on what still stands; for other goals than a mistake each sample then keeps the image of highest score of the victim given.
     pub fn aim(
         self,
         victim: &Victim,

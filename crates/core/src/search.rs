@@ -186,7 +186,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Runs `attempt` up to `times` times with randomness of its own. For `Goal::Mistake` only the samples still standing
-/// are tried again; for `Goal::Loss` all are, and each keeps its highest score.
+/// are tried again; for the other goals all are, and each keeps its highest score.
 pub fn restarts<'a>(
     victim: &Victim<'a>,
     ball: &Ball,
@@ -225,7 +225,7 @@ pub(crate) fn attempts<'a>(
                 let again = select(&again, &kept(&standing, &tried))?;
                 best = if standing.contains(&true) { replace(&best, &again, &standing)? } else { best };
             }
-            Goal::Loss => {
+            Goal::Loss | Goal::Transfer => {
                 let old: Vec<f64> = match scores.take() {
                     Some(scores) => scores,
                     None => numbers(&victim.scores(&best)?)?,

@@ -24,6 +24,8 @@ pub enum Goal {
     Mistake,
     /// Make the score as high as possible at the last iterate. Training and Algorithm 2.
     Loss,
+    /// The same for images that another network will judge: what this one takes for a success is no end.
+    Transfer,
 }
 
 /// Passes through a network, counted a sample: a forward pass of a batch of 128 counts 128.

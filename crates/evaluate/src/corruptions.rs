@@ -31,6 +31,8 @@ pub struct Corruptions {
     pub severities: Option<Vec<Severity>>,
     /// Whose parameters generated images have; left out, those whose images are nearer in size.
     pub parameters: Option<Parameters>,
+    /// Where the randomness of generated images begins: not where that of a run does, so that runs are judged on the same images.
+    pub seed: u64,
     /// Pictures of frost for generated images; left out, drawn ones.
     pub frost: Option<PathBuf>,
 }

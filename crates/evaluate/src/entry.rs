@@ -17,9 +17,8 @@ pub struct Entry {
     /// What perturbs the images; without it the natural accuracy is taken.
     pub attack: Option<Chosen<dyn Attack>>,
     /// Several attacks, each on what the former ones left standing: the worst case over all of them, for each sample.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attacks: Vec<Chosen<dyn Attack>>,
-    /// Runs of each attack as a whole, each on what still stands; left out, 1. Minimum-norm attacks draw nothing, and run once.
+    pub attacks: Option<Vec<Chosen<dyn Attack>>>,
+    /// Runs of each attack as a whole, each on what still stands; left out, 1. Minimum-norm attacks run once.
     pub restarts: Option<NonZeroUsize>,
     /// How the radius is measured; left out, l-inf.
     pub norm: Option<Norm>,
@@ -58,7 +57,7 @@ impl Entry {
 
     /// All attacks, in their order.
     pub fn attacks(&self) -> impl Iterator<Item = &Chosen<dyn Attack>> {
-        self.attack.iter().chain(&self.attacks)
+        self.attack.iter().chain(self.attacks.iter().flatten())
     }
 
     /// What each attack is called in records and results: its name, with its place if there are two of that name.
@@ -99,6 +98,9 @@ impl Entry {
         if self.attacks().next().is_some() {
             return None;
         }
+        if self.attacks.is_some() {
+            return Some(("attacks", "no attack at all: name one, or leave `attacks` out".into()));
+        }
         let given = [
             ("radius", self.radius.is_some(), "a radius"),
             ("norm", self.norm.is_some(), "a norm"),
@@ -112,7 +114,7 @@ impl Entry {
 
     /// Fields that exclude each other.
     fn mixed(&self) -> Option<(&'static str, String)> {
-        if let (Some(attack), false) = (&self.attack, self.attacks.is_empty()) {
+        if let (Some(attack), Some(_)) = (&self.attack, &self.attacks) {
             let name = attack.name();
             return Some(("attack", format!("both `attack` and `attacks`: put `{name}` into `attacks`")));
         }
@@ -213,7 +215,9 @@ impl Entry {
         let again = self.restarts.is_some_and(|restarts| restarts.get() > 1);
         if let (Some(attack), true) = (minimal.first(), again && minimal.len() == self.attacks().count()) {
             let name = attack.name();
-            let message = format!("`{name}` draws nothing: a second run of it is the first one again");
+            let message = format!(
+                "`{name}` searches the smallest perturbation, and does so once: leave `restarts` out"
+            );
             return Some(("restarts", message));
         }
         self.attacks().find_map(|attack| attack.problem(self.norm())).map(|problem| (field, problem))

@@ -53,7 +53,10 @@ pub struct Evaluation {
     /// The network that images were crafted on, if not the one judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crafted_on: Option<String>,
-    /// Of one targeted attack.
+    /// SHA-256 of its file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crafted_on_sha256: Option<String>,
+    /// Of one targeted attack at one radius.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets: Option<Hits>,
     /// Of one minimum-norm attack: median distance of the adversarial images found, whatever the radius, in the attack's
@@ -71,6 +74,8 @@ pub struct Evaluation {
     pub corruptions: Option<Corrupted>,
     /// A hash of all images and labels judged: see [`DataDigest`].
     pub data: String,
+    /// All that the numbers depend on, hashed: that of its lines in the file of records.
+    pub key: String,
 }
 
 /// How often a targeted attack got the class that it aimed at.
@@ -180,6 +185,7 @@ impl Sum {
     pub(crate) fn evaluation(self, entry: &Entry) -> Evaluation {
         let total = |count: fn(&Cost) -> u64| self.costs.iter().map(count).sum();
         let labels = entry.labels();
+        let once = entry.radii().len() == 1 && entry.restarts.is_none_or(|restarts| restarts.get() == 1);
         let attacked = !labels.is_empty();
         let distances = Distances::of(self.minimal);
         let points = self.points.iter().enumerate().map(|(i, standing)| (i, *standing));
@@ -212,7 +218,9 @@ impl Sum {
             attacks: if attacked { self.costs.iter().skip(1).cloned().collect() } else { vec![] },
             restarts: entry.restarts.map(std::num::NonZeroUsize::get).filter(|restarts| *restarts > 1),
             crafted_on: entry.crafted_on.as_ref().map(|path| path.display().to_string()),
-            targets: (self.led > 0 && labels.len() == 1).then(|| Hits {
+            crafted_on_sha256: None,
+            // Who falls early to another class is led no further: with more than one chance that would be no rate of hits.
+            targets: (self.led > 0 && labels.len() == 1 && once).then(|| Hits {
                 n: self.led,
                 hits: self.hits,
                 rate: share(self.hits, self.led),
@@ -223,6 +231,7 @@ impl Sum {
             curve,
             corruptions: None,
             data: self.data.to_string(),
+            key: String::new(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use temper_core::nn::Frozen;
 use temper_core::{
-    Attack, Ball, Batch, Chosen, DType, Goal, Network, Passes, Result, Rng, TOLERANCE, Tensor, Trace, Victim,
+    Attack, Ball, Batch, Chosen, DType, Goal, Network, Passes, Result, Rng, Tensor, Trace, Victim,
     cross_entropy, perturb, rows,
 };
 
@@ -25,7 +25,7 @@ pub(crate) struct Judging<'a> {
 pub(crate) struct Judged {
     pub(crate) records: Vec<Record>,
     pub(crate) costs: Vec<Cost>,
-    /// The images that the records speak of, `[n, c, h, w]`: see [`Record::prediction`].
+    /// The image that broke each sample, else the last one tried within the radius, else the clean one, `[n, c, h, w]`.
     pub(crate) images: Tensor,
 }
 
@@ -47,69 +47,78 @@ impl Verdict {
 
 /// What a minimum-norm attack found: it serves every radius.
 struct Found {
-    /// From which radius on each sample is broken, by position in the batch; infinite for those that it was not run on.
+    /// From which radius on each sample is broken, by position in the batch; infinite for those that it was not run on, or failed on.
     needed: Vec<f64>,
     images: Tensor,
     predictions: Vec<Option<u32>>,
     losses: Vec<f32>,
 }
 
+/// One run of an attack.
+struct Run<'a> {
+    attack: &'a Chosen<dyn Attack>,
+    label: &'a str,
+    radius: f64,
+    rng: Rng,
+}
+
 impl Judging<'_> {
     /// Judges a batch whose ids are indices in the whole data set.
     pub(crate) fn batch(&self, batch: &Batch) -> Result<Judged> {
         let mut judged = self.natural(batch)?;
-        let (labels, radii) = (self.entry.labels(), self.entry.radii());
+        let labels = self.entry.labels();
         let restarts = self.entry.restarts.map_or(1, std::num::NonZeroUsize::get);
         let mut found: Vec<Option<Found>> = labels.iter().map(|_| None).collect();
-        for radius in &radii {
+        for radius in self.entry.radii() {
             for (i, attack) in self.entry.attacks().enumerate() {
-                let restarts = if attack.minimal().is_some() { 1 } else { restarts };
-                for restart in 0..restarts {
-                    let standing: Vec<bool> = judged.records.iter().map(Record::stands).collect();
-                    if !standing.contains(&true) {
-                        break;
+                let runs = if attack.minimal().is_some() { 1 } else { restarts };
+                for restart in 0..runs {
+                    let run = Run { attack, label: &labels[i], radius, rng: self.rng_of(i, restart) };
+                    if let Some(cost) = self.attack(&run, batch, &mut found[i], &mut judged)? {
+                        judged.costs[i + 1].add(&cost);
                     }
-                    let started = Instant::now();
-                    let passes = Passes::default();
-                    let before = standing.iter().filter(|stands| **stands).count();
-                    if attack.minimal().is_none() {
-                        let rng = self.rng_of(i, restart);
-                        self.run(
-                            attack,
-                            &labels[i],
-                            *radius,
-                            (batch, &standing),
-                            &rng,
-                            &passes,
-                            &mut judged,
-                        )?;
-                    } else {
-                        let known = match &mut found[i] {
-                            Some(known) => known,
-                            // The largest radius keeps the most.
-                            none => none.insert(self.search(
-                                (attack, radii[radii.len() - 1]),
-                                (batch, &standing),
-                                &self.rng_of(i, restart),
-                                &passes,
-                                &mut judged,
-                            )?),
-                        };
-                        self.fits(known, &labels[i], *radius, (batch, &standing), &mut judged)?;
-                    }
-                    let after = judged.records.iter().filter(|record| record.stands()).count();
-                    judged.costs[i + 1].add(&Cost {
-                        attack: String::new(),
-                        attacked: before,
-                        broken: before - after,
-                        forwards: passes.forwards(),
-                        backwards: passes.backwards(),
-                        seconds: started.elapsed().as_secs_f64(),
-                    });
                 }
             }
         }
         Ok(judged)
+    }
+
+    /// Runs an attack on what stands; `None` if nothing does.
+    fn attack(
+        &self,
+        run: &Run,
+        batch: &Batch,
+        found: &mut Option<Found>,
+        judged: &mut Judged,
+    ) -> Result<Option<Cost>> {
+        let standing: Vec<bool> = judged.records.iter().map(Record::stands).collect();
+        let count = |standing: &[bool]| standing.iter().filter(|stands| **stands).count();
+        if count(&standing) == 0 {
+            return Ok(None);
+        }
+        let (started, passes) = (Instant::now(), Passes::default());
+        let mut attacked = count(&standing);
+        if run.attack.minimal().is_none() {
+            self.within(run, (batch, &standing), &passes, judged)?;
+        } else {
+            let known = match found {
+                Some(known) => {
+                    attacked = 0;
+                    known
+                }
+                none => none.insert(self.search(run, (batch, &standing), &passes, judged)?),
+            };
+            self.fits(known, run, (batch, &standing), judged)?;
+        }
+        let after: Vec<bool> = judged.records.iter().map(Record::stands).collect();
+        Ok(Some(Cost {
+            attack: String::new(),
+            attacked,
+            broken: count(&standing) - count(&after),
+            forwards: passes.forwards(),
+            backwards: passes.backwards(),
+            seconds: started.elapsed().as_secs_f64(),
+        }))
     }
 
     /// Randomness of an attack's run. That of the first one of the first attack does not depend on what else there is.
@@ -161,19 +170,15 @@ impl Judging<'_> {
         };
         let judge = view(self.network, Goal::Mistake)?;
         // What transfers is not the first mistake of another network: there the loss is raised to the end.
-        let crafted = self.crafted_on.map(|network| view(network, Goal::Loss)).transpose()?;
+        let crafted = self.crafted_on.map(|network| view(network, Goal::Transfer)).transpose()?;
         Ok((judge.clone(), crafted.unwrap_or(judge)))
     }
 
     /// An attack within a radius.
-    #[expect(clippy::too_many_arguments, reason = "what varies from run to run")]
-    fn run(
+    fn within(
         &self,
-        attack: &Chosen<dyn Attack>,
-        label: &str,
-        radius: f64,
+        run: &Run,
         (batch, standing): (&Batch, &[bool]),
-        rng: &Rng,
         passes: &Passes,
         judged: &mut Judged,
     ) -> Result<()> {
@@ -181,8 +186,8 @@ impl Judging<'_> {
         let trace = Trace::new(batch.len(), &milestones);
         let (judge, crafted) = self.victims((batch, standing), passes)?;
         let norm = self.entry.norm();
-        let ball = Ball::new(judge.pixels(), &vec![radius; judge.len()], norm, judge.ids())?;
-        let perturbed = perturb(attack, &crafted.traced(&trace), &ball, rng)?;
+        let ball = Ball::new(judge.pixels(), &vec![run.radius; judge.len()], norm, judge.ids())?;
+        let perturbed = perturb(run.attack, &crafted.traced(&trace), &ball, &run.rng)?;
         let Verdict { predictions, losses } = Verdict::of(&judge, &perturbed.pixels)?;
         let distances = ball.distances(&perturbed.pixels, norm)?;
         let (targets, mistaken) = (trace.targets(), trace.mistaken());
@@ -194,11 +199,11 @@ impl Judging<'_> {
             record.distance = Some(distances[row]);
             record.target = targets[position];
             if broken {
-                self.breaks(record, label, radius);
+                self.breaks(record, run);
             }
             if !milestones.is_empty() {
                 // The image that the attack returns comes after all of its steps.
-                let all = attack.steps();
+                let all = run.attack.steps();
                 let after = milestones.iter().zip(&mistaken[position]);
                 let after = after.map(|(steps, mistaken)| *mistaken || broken && Some(*steps) == all);
                 record.steps = Some(after.collect());
@@ -208,29 +213,30 @@ impl Judging<'_> {
         Ok(())
     }
 
-    fn breaks(&self, record: &mut Record, label: &str, radius: f64) {
-        record.broken_by = Some(label.into());
+    fn breaks(&self, record: &mut Record, run: &Run) {
+        record.broken_by = Some(run.label.into());
         let swept = self.entry.sweep.as_ref().is_some_and(|sweep| !sweep.radius.is_empty());
-        record.radius = swept.then_some(radius);
+        record.radius = swept.then_some(run.radius);
     }
 
     /// A minimum-norm attack, whatever the radius.
     fn search(
         &self,
-        (attack, largest): (&Chosen<dyn Attack>, f64),
+        run: &Run,
         (batch, standing): (&Batch, &[bool]),
-        rng: &Rng,
         passes: &Passes,
         judged: &mut Judged,
     ) -> Result<Found> {
         let trace = Trace::new(batch.len(), &[]);
         let (judge, crafted) = self.victims((batch, standing), passes)?;
-        let ball = Ball::new(judge.pixels(), &vec![largest; judge.len()], self.entry.norm(), judge.ids())?;
-        let perturbed = perturb(attack, &crafted.traced(&trace), &ball, rng)?;
+        // A ball that holds every image: what is found comes back, however far it is.
+        let everywhere = vec![f64::INFINITY; judge.len()];
+        let ball = Ball::new(judge.pixels(), &everywhere, self.entry.norm(), judge.ids())?;
+        let perturbed = perturb(run.attack, &crafted.traced(&trace), &ball, &run.rng)?;
         let verdict = Verdict::of(&judge, &perturbed.pixels)?;
-        let (far, n) = (vec![f64::INFINITY; judge.len()], batch.len());
-        let needed = perturbed.needed.as_ref().unwrap_or(&far);
-        let distances = perturbed.distances.as_ref().unwrap_or(&far);
+        let n = batch.len();
+        let needed = perturbed.needed.as_ref().unwrap_or(&everywhere);
+        let distances = perturbed.distances.as_ref().unwrap_or(&everywhere);
         let mut found = Found {
             needed: vec![f64::INFINITY; n],
             images: rows::replace(&batch.pixels, &perturbed.pixels, standing)?,
@@ -243,8 +249,12 @@ impl Judging<'_> {
             found.predictions[position] = verdict.predictions[row];
             found.losses[position] = verdict.losses[row];
             let record = &mut judged.records[position];
-            record.minimal = Some(record.minimal.map_or(distances[row], |known| known.min(distances[row])));
             record.target = targets[position];
+            // How far an image must go that another network takes for something else says nothing of this one.
+            if self.crafted_on.is_none() {
+                let least = record.minimal.map_or(distances[row], |known| known.min(distances[row]));
+                record.minimal = Some(least);
+            }
         }
         Ok(found)
     }
@@ -253,27 +263,22 @@ impl Judging<'_> {
     fn fits(
         &self,
         found: &Found,
-        label: &str,
-        radius: f64,
+        run: &Run,
         (batch, standing): (&Batch, &[bool]),
         judged: &mut Judged,
     ) -> Result<()> {
-        let within = |position: usize| standing[position] && found.needed[position] <= radius + TOLERANCE;
-        let fitting: Vec<bool> = (0..batch.len()).map(within).collect();
-        if !fitting.contains(&true) {
-            return Ok(());
-        }
-        let ball = Ball::new(&batch.pixels, &vec![radius; batch.len()], self.entry.norm(), &batch.ids)?;
-        let distances = ball.distances(&found.images, self.entry.norm())?;
-        for position in positions(&fitting) {
+        let far = |position: usize| standing[position] && found.needed[position].is_finite();
+        for position in (0..batch.len()).filter(|position| far(*position)) {
             let record = &mut judged.records[position];
             record.prediction = found.predictions[position];
             record.loss = found.losses[position];
-            record.distance = Some(distances[position]);
-            if record.prediction != Some(record.label) {
-                self.breaks(record, label, radius);
+            record.distance = Some(found.needed[position]);
+            if found.needed[position] <= run.radius && record.prediction != Some(record.label) {
+                self.breaks(record, run);
             }
         }
+        let fits = |position: usize| far(position) && found.needed[position] <= run.radius;
+        let fitting: Vec<bool> = (0..batch.len()).map(fits).collect();
         judged.images = rows::choose(&fitting, &found.images, &judged.images)?;
         Ok(())
     }

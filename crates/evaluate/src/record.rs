@@ -17,8 +17,8 @@ pub struct Record {
     pub broken_by: Option<String>,
     /// The radius of a sweep at which it broke first.
     pub radius: Option<f64>,
-    /// The class that the network gives the image judged last: the one that broke the sample, else the last one tried, without an
-    /// attack the clean one.
+    /// The class that the network gives the image judged last: the one that broke the sample, else the last one tried (by a
+    /// minimum-norm attack whatever the radius), without an attack the clean one.
     pub prediction: Option<u32>,
     /// Cross-entropy of that image with the sample's class.
     pub loss: f32,
@@ -27,7 +27,7 @@ pub struct Record {
     /// The class that the last attack led to, if it led to one.
     pub target: Option<u32>,
     /// For minimum-norm attacks: how far away the adversarial image was, in the attack's own norm, whatever the radius; infinite
-    /// where there was none.
+    /// where there was none. Of images crafted on another network there is no such distance.
     pub minimal: Option<f64>,
     /// Of a sweep over steps: does the sample count as broken after each of its numbers of steps?
     pub steps: Option<Vec<bool>>,
@@ -215,7 +215,8 @@ impl Columns {
 pub struct Cost {
     /// The attack; `natural` for the pass over the clean images.
     pub attack: String,
-    /// Samples it was run on: those that stood. A sample counts once for every radius of a sweep, and for every restart.
+    /// Samples it was run on: those that stood. A sample counts once for every radius of a sweep and for every restart, but with a
+    /// minimum-norm attack, which serves all radii, once.
     pub attacked: usize,
     /// Samples it broke first.
     pub broken: usize,
@@ -229,10 +230,10 @@ pub struct Cost {
 
 impl Cost {
     pub(crate) fn add(&mut self, other: &Self) {
-        self.attacked += other.attacked;
-        self.broken += other.broken;
-        self.forwards += other.forwards;
-        self.backwards += other.backwards;
+        self.attacked = self.attacked.saturating_add(other.attacked);
+        self.broken = self.broken.saturating_add(other.broken);
+        self.forwards = self.forwards.saturating_add(other.forwards);
+        self.backwards = self.backwards.saturating_add(other.backwards);
         self.seconds += other.seconds;
     }
 }
@@ -248,6 +249,9 @@ pub struct Line {
     /// The corruption of the images, and its severity; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corruption: Option<String>,
+    /// What tells corrupted images from others of their kind and severity, hashed; absent for images as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     /// All that the numbers depend on, hashed.
     pub key: String,
     /// Images and labels of the batch, hashed.

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use temper_data::rename_synced;
 
+use crate::Error;
+use crate::digest::DataDigest;
 use crate::record::Line;
 
 /// A power cut costs no more than what was judged in so long.
@@ -24,6 +26,16 @@ pub enum RecordsError {
         file: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// Lines that cannot be of an evaluation's images and attacks.
+    #[error("{}: the records of the evaluation `{evaluation}` {what}\n  remove the file to judge anew", file.display())]
+    Foreign {
+        /// The file.
+        file: PathBuf,
+        /// The evaluation.
+        evaluation: String,
+        /// The fault.
+        what: String,
     },
     /// A line that is none.
     #[error("{}:{line}: {what}\n  remove the file to judge anew", file.display())]
@@ -68,7 +80,8 @@ impl Records {
         while let Some((i, part)) = parts.next() {
             let line = serde_json::from_slice::<Line>(part).map_err(|error| error.to_string());
             let line = line.and_then(|line| match line.samples.fit() {
-                true => Ok(line),
+                true if DataDigest::parse(&line.data).is_some() => Ok(line),
+                true => Err(format!("`{}` is no hash of data", line.data)),
                 false => Err("columns of different lengths".into()),
             });
             match line {
@@ -118,9 +131,14 @@ impl Records {
         Ok(())
     }
 
-    /// Lines of an evaluation with this key, and of the part of it that is one corruption.
-    pub fn of<'r>(&'r self, key: &'r str, corruption: Option<&'r str>) -> impl Iterator<Item = &'r Line> {
-        self.lines.iter().filter(move |line| line.key == key && line.corruption.as_deref() == corruption)
+    /// All of them.
+    pub fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter()
+    }
+
+    pub(crate) fn foreign(&self, evaluation: &str, what: &str) -> Error {
+        let file = self.file.as_ref().map_or_else(PathBuf::new, |(file, _)| file.clone());
+        RecordsError::Foreign { file, evaluation: evaluation.into(), what: what.into() }.into()
     }
 }
 
@@ -142,7 +160,8 @@ mod tests {
             weights: "last".into(),
             corruption: None,
             key: key.into(),
-            data: String::new(),
+            fingerprint: None,
+            data: DataDigest::default().to_string(),
             samples: Columns::of(vec![Record { sample, ..Record::default() }]),
             unreadable: [].into(),
             costs: vec![],
@@ -162,8 +181,7 @@ mod tests {
         for cut in [whole.len() - 1, whole.len() - 9, whole.len()] {
             fs::write(&file, &whole[..cut]).unwrap();
             let records = Records::open(&file, |line| line.key == "new").unwrap();
-            let samples: Vec<u64> =
-                records.of("new", None).flat_map(|l| l.samples.samples().to_vec()).collect();
+            let samples: Vec<u64> = records.lines().flat_map(|l| l.samples.samples().to_vec()).collect();
             assert_eq!(samples, if cut == whole.len() { vec![0, 2] } else { vec![0] });
             let expected = if cut == whole.len() { 2 } else { 1 };
             assert_eq!(Records::read(&file).unwrap().len(), expected);

@@ -34,6 +34,7 @@ impl Evaluation {
         let mut table = Table::new(&["attack", "ran on", "broke", "stands after", "fwd", "bwd", "seconds"]);
         let broken: usize = self.attacks.iter().map(|attack| attack.broken).sum();
         let mut standing = (self.accuracy * self.n as f64).round() as usize + broken;
+        let each = |passes: u64| format!("{:.1}", passes as f64 / self.n.max(1) as f64);
         for attack in &self.attacks {
             standing -= attack.broken;
             table.row(vec![
@@ -41,8 +42,8 @@ impl Evaluation {
                 attack.attacked.to_string(),
                 attack.broken.to_string(),
                 percent(standing as f64 / self.n.max(1) as f64),
-                attack.forwards.to_string(),
-                attack.backwards.to_string(),
+                each(attack.forwards),
+                each(attack.backwards),
                 format!("{:.1}", attack.seconds),
             ]);
         }
@@ -92,7 +93,7 @@ impl Evaluation {
         if let (Some(error), Some(baseline)) = (mean_corruption_error, baseline) {
             let relative = mean_relative_corruption_error
                 .map_or_else(String::new, |relative| format!(", relative mCE {relative:.1}"));
-            let _ = write!(text, "\nmCE {error:.1}{relative}, where 100 is {baseline}");
+            let _ = write!(text, "\nmCE {error:.1}{relative}, where 100 is\n{baseline}");
         }
         Some(text + "\n")
     }

@@ -175,12 +175,12 @@ impl Results {
         self.evaluations.iter().find(|evaluation| evaluation.name == name)
     }
 
-    /// The evaluations as a table for the terminal; `fwd` and `bwd` are passes a sample.
+    /// The evaluations as a table for the terminal; `fwd` and `bwd` are passes a sample, `distance` is a median.
     pub fn table(&self) -> String {
         let distances = self.evaluations.iter().any(|e| e.median_distance.is_some());
         let mut header = vec!["evaluation", "accuracy", "95 % interval", "n", "fwd", "bwd", "seconds"];
         if distances {
-            header.push("median dist");
+            header.push("distance");
         }
         let selected = self.evaluations.iter().any(|e| e.weights.as_deref().is_some_and(|w| w != "last"));
         if selected {

@@ -74,8 +74,6 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 struct Outcome {
     evaluations: Vec<Value>,
     records: Records,
-    /// Those of the records, in the order of the evaluations.
-    keys: Vec<String>,
     unreadable: BTreeMap<u64, String>,
 }
 
@@ -90,11 +88,10 @@ impl Outcome {
     ) -> anyhow::Result<()> {
         let target = &opened.targets[0];
         let judged = opened.judge(entry, (target, None), &mut self.records, interrupt, hear)?;
-        let Some((evaluation, key)) = judged else {
+        let Some(evaluation) = judged else {
             let what = format!("in `{}`; nothing is kept that could be resumed", entry.name);
             return Err(interrupt.ended(&what));
         };
-        self.keys.push(key);
         self.evaluations.push(target.marked(&evaluation)?);
         self.unreadable = evaluation.unreadable;
         Ok(())
@@ -122,7 +119,7 @@ impl Outcome {
     ) -> anyhow::Result<()> {
         folder.prepare(&opened.resolved(entry)?)?;
         let mut kept = Records::open(&folder.records(), |_| false)?;
-        for line in self.keys.iter().flat_map(|key| self.records.of(key, None)) {
+        for line in self.records.lines() {
             kept.append(line.clone())?;
         }
         let judge = Judge {

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use temper_core::nn::Frozen;
 use temper_core::{Chosen, Dataset, Device, Model, Source, Split, Subset};
-use temper_evaluate::{Cell, Entry, Evaluation, Glimpse, Records, Setting, evaluate};
+use temper_evaluate::{Cell, Crafting, Entry, Evaluation, Glimpse, Records, Setting, evaluate};
 
 use crate::catalogue::wrap;
-use crate::config::{BadConfig, Numerics};
+use crate::config::{BadConfig, Numerics, first_line};
 use crate::device::DeviceName;
 use crate::inline;
 use crate::interrupt::Interrupt;
@@ -85,7 +85,7 @@ impl Shared {
         };
         match attacks.len() {
             1 => entry.attack = attacks.pop(),
-            _ => entry.attacks = attacks,
+            _ => entry.attacks = Some(attacks),
         }
         entry.name = entry.labels().join("+");
         if faults.is_empty()
@@ -134,7 +134,8 @@ impl Ran {
         }
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         toml::from_str(&text).map(Some).map_err(|error| {
-            anyhow::anyhow!("{}: {}\n  is it a run of another version?", file.display(), error.message())
+            let why = first_line(error.message());
+            anyhow::anyhow!("{}: {why}\n  is it a run of another version?", file.display())
         })
     }
 }
@@ -195,18 +196,19 @@ impl Opened {
         records: &mut Records,
         interrupt: &Interrupt,
         hear: &mut dyn FnMut(&Glimpse),
-    ) -> anyhow::Result<Option<(Evaluation, String)>> {
+    ) -> anyhow::Result<Option<Evaluation>> {
         let arithmetic = Arithmetic { seed: self.seed, device: self.place, numerics: by.numerics };
         let crafting = crafted_on.map(|target| target.stored.sha256.as_str());
         let key = arithmetic.key(entry, [Some(&by.stored.sha256), Some(&self.hash), crafting])?;
         let setting = Setting {
             network: &by.frozen,
             weights: by.word(),
-            crafted_on: crafted_on.map(|target| &target.frozen),
+            crafted_on: crafted_on
+                .map(|target| Crafting { network: &target.frozen, sha256: &target.stored.sha256 }),
             batch: self.batch,
             seed: self.seed,
             device: &self.device,
-            key: key.clone(),
+            key,
         };
         let shown = progress::Evaluation::new(&entry.name, self.source.len(), Some(interrupt));
         let mut watch = |glimpse: &Glimpse| {
@@ -216,9 +218,7 @@ impl Opened {
         let cells = [Cell::clean(self.source.clone())];
         let evaluation = evaluate(&setting, entry, &cells, records, &mut watch);
         drop(shown);
-        let evaluation =
-            evaluation.with_context(|| format!("`{}` on {}", entry.name, by.stored.file.display()))?;
-        Ok(evaluation.map(|evaluation| (evaluation, key)))
+        evaluation.with_context(|| format!("`{}` on {}", entry.name, by.stored.file.display()))
     }
 
     /// The images at hand, for `results.json`.
@@ -275,8 +275,10 @@ impl Opened {
         for Target { stored, strange, .. } in &self.targets {
             wrap(&mut text, "network", INDENT, &stored.file.display().to_string());
             let (model, sha256) = (stored.model, stored.sha256.get(..12).unwrap_or(&stored.sha256));
-            let about =
-                format!("{model}, {} trained parameters, sha256 {sha256}", parameters(&stored.network));
+            let about = format!(
+                "{model}, {} trained parameters, sha256 {sha256}",
+                parameters(stored.classifier.network())
+            );
             wrap(&mut text, INDENT, INDENT, &about);
             if *strange {
                 wrap(&mut text, "note   ", INDENT, "it calls its classes otherwise than the data set does");
@@ -304,8 +306,9 @@ impl Target {
 
     /// What `results.json` says of it.
     pub(crate) fn about(&self) -> Value {
-        let Stored { file, sha256, model, network, .. } = &self.stored;
-        json!({ "name": model, "file": file, "sha256": sha256, "parameters": parameters(network) })
+        let Stored { file, sha256, model, classifier, .. } = &self.stored;
+        let parameters = parameters(classifier.network());
+        json!({ "name": model, "file": file, "sha256": sha256, "parameters": parameters })
     }
 
     /// What the command line's table and records say of an evaluation, too.

@@ -16,8 +16,6 @@ pub(crate) struct Images<'a> {
     pub(crate) source: Arc<dyn Source>,
     /// Channels, height, width.
     pub(crate) shape: [usize; 3],
-    /// Where all randomness begins.
-    pub(crate) seed: u64,
 }
 
 /// Opens them: those unperturbed come first. `bad` words what is wrong with the evaluation's corruptions.
@@ -53,14 +51,15 @@ fn generated(
         Some(folder) => Frost::from_folder(folder).map_err(refused)?,
         None => Frost::drawn(),
     };
-    let generator = Arc::new(Generator::new(parameters, images.seed, frost));
+    let generator = Arc::new(Generator::new(parameters, corruptions.seed, frost));
     let mut cells = vec![];
     for kind in corruptions.kinds() {
         for severity in corruptions.severities() {
             let source = Corrupted::new(images.source.clone(), generator.clone(), kind, severity);
             let source = Arc::new(source.map_err(refused)?);
-            let origin = generator.origin(Kind::Frost);
-            cells.push(Cell { corruption: Some((kind, severity)), source, origin });
+            let origin = generator.origin(kind);
+            let told = format!("{origin}, seed {}", corruptions.seed);
+            cells.push(Cell::corrupted((kind, severity), source, origin, &told));
         }
     }
     Ok(cells)
@@ -97,7 +96,8 @@ fn published(
         let part = Arc::new(Subset::new(whole.clone(), images.source.len()));
         let source = if whole.len() > images.source.len() { part } else { whole };
         let origin = format!("{} as published, {}", set.name(), folder.display());
-        anyhow::Ok(Cell { corruption: Some((kind, severity)), source, origin })
+        let told = folder.display().to_string();
+        anyhow::Ok(Cell::corrupted((kind, severity), source, origin, &told))
     };
     let mut cells = vec![];
     for kind in corruptions.kinds() {

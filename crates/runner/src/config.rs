@@ -283,7 +283,8 @@ impl Pipeline {
         for (i, entry) in evaluate.iter().enumerate() {
             let index = i.to_string();
             let at = ["evaluate", index.as_str()];
-            if reading.spoilt(&at) || reading.spoilt_within(&at) {
+            let sweep = ["evaluate", index.as_str(), "sweep"];
+            if reading.spoilt(&at) || reading.spoilt_within(&at) || reading.spoilt_within(&sweep) {
                 continue;
             }
             if let Some((field, message)) = entry.problem() {

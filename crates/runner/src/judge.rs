@@ -1,7 +1,8 @@
 //! The evaluations at the end of a run: of its last weights, its best, or both.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use sha2::{Digest, Sha256};
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{Device, Source};
 use temper_data::hex;
-use temper_evaluate::{DataDigest, Entry, Glimpse, Records, Setting, evaluate};
+use temper_evaluate::{Cell, Crafting, DataDigest, Entry, Glimpse, Records, Setting, evaluate, superseded};
 use temper_train::{State, load_about, load_weights};
 
 use crate::config::{Numerics, Pipeline};
@@ -19,7 +20,7 @@ use crate::material::Material;
 use crate::progress;
 use crate::run_dir::RunDir;
 use crate::select::{Best, Which};
-use crate::stored::sha256;
+use crate::stored::{Stored, sha256};
 
 /// Weights to be judged.
 pub(crate) struct Judged {
@@ -72,8 +73,8 @@ pub(crate) struct Outcome {
     pub(crate) evaluations: Vec<Value>,
     /// Test images that could not be decoded, by their index in the whole data set, with the reason.
     pub(crate) unreadable: BTreeMap<u64, String>,
-    /// A hash of all test images.
-    pub(crate) data: String,
+    /// A hash of all test images, if all of them were judged.
+    pub(crate) data: Option<String>,
 }
 
 /// All evaluations of all these weights. Each batch that is judged is kept in the run's folder, and not judged again.
@@ -85,25 +86,26 @@ pub(crate) fn judge(
     device: &Device,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Outcome> {
-    let Some(data) = hash(&material.test, interrupt)? else {
-        return Err(interrupt.stopped("before the evaluations; training is done and kept"));
-    };
-    let entries = || pipeline.evaluate.iter().zip(&material.judged);
+    let mut hashes = Hashes::default();
     let arithmetic = Arithmetic { seed: pipeline.seed, device: pipeline.device, numerics: pipeline.numerics };
     let mut work = vec![];
     for weights in judged {
-        for (entry, needs) in entries() {
+        for (entry, needs) in pipeline.evaluate.iter().zip(&material.judged) {
+            let Some(data) = hashes.of(entry, &needs.cells, interrupt)? else {
+                return Err(interrupt.stopped("before the evaluations; training is done and kept"));
+            };
             let crafted_on = needs.crafted_on.as_ref().map(|stored| stored.sha256.as_str());
-            work.push((
-                weights,
-                entry,
-                needs,
-                arithmetic.key(entry, [Some(&weights.sha256), Some(&data), crafted_on])?,
-            ));
+            let key = arithmetic.key(entry, [Some(&weights.sha256), Some(&data), crafted_on])?;
+            work.push((weights, entry, needs, key));
         }
     }
-    let keys: BTreeSet<&String> = work.iter().map(|(.., key)| key).collect();
-    let mut records = Records::open(&dir.records(), |line| keys.contains(&line.key))?;
+    // What other evaluations left stays: only their names tell that these are not asked for now.
+    let mut records = Records::open(&dir.records(), |line| {
+        let now = work
+            .iter()
+            .find(|(weights, entry, ..)| weights.word == line.weights && entry.name == line.evaluation);
+        now.is_none_or(|(_, _, needs, key)| !superseded(line, key, &needs.cells))
+    })?;
     let (mut evaluations, mut unreadable) = (vec![], BTreeMap::new());
     for (weights, entry, needs, key) in &work {
         let samples = needs.cells.iter().map(|cell| cell.source.len()).sum();
@@ -113,7 +115,7 @@ pub(crate) fn judge(
         let setting = Setting {
             network: &weights.frozen,
             weights: weights.word,
-            crafted_on: crafted_on.as_ref(),
+            crafted_on: needs.crafted_on.as_ref().zip(crafted_on.as_ref()).map(crafting),
             batch: pipeline.train.batch.get(),
             seed: pipeline.seed,
             device,
@@ -131,7 +133,33 @@ pub(crate) fn judge(
         evaluation["epoch"] = json!(weights.epoch);
         evaluations.push(evaluation);
     }
-    Ok(Outcome { evaluations, unreadable, data })
+    Ok(Outcome { evaluations, unreadable, data: hashes.whole() })
+}
+
+fn crafting<'a>((stored, network): (&'a Stored, &'a Frozen)) -> Crafting<'a> {
+    Crafting { network, sha256: &stored.sha256 }
+}
+
+/// Hashes of the images that evaluations judge, by the choice of them.
+#[derive(Default)]
+struct Hashes(BTreeMap<(Option<NonZeroUsize>, Option<Vec<usize>>), String>);
+
+impl Hashes {
+    /// Of the images of an evaluation unperturbed. `None`: it was interrupted.
+    fn of(&mut self, entry: &Entry, cells: &[Cell], interrupt: &Interrupt) -> anyhow::Result<Option<String>> {
+        let choice = (entry.samples, entry.indices.clone());
+        if let Some(hash) = self.0.get(&choice) {
+            return Ok(Some(hash.clone()));
+        }
+        let hash = hash(&cells[0].source, interrupt)?;
+        self.0.extend(hash.clone().map(|hash| (choice, hash)));
+        Ok(hash)
+    }
+
+    /// Of all test images, if an evaluation judged them all.
+    fn whole(&self) -> Option<String> {
+        self.0.get(&(None, None)).cloned()
+    }
 }
 
 /// A hash of all these images: one pass over them. `None`: it was interrupted.
@@ -152,8 +180,14 @@ impl Arithmetic {
     /// All that an evaluation's numbers depend on, hashed: the hashes of weights, data and the network to craft on, the entry, seed
     /// and arithmetic.
     pub(crate) fn key(&self, entry: &Entry, hashes: [Option<&str>; 3]) -> anyhow::Result<String> {
+        // Which corruptions are asked for decides which cells there are, not what is in one.
+        let mut entry = serde_json::to_value(entry)?;
+        if let Some(corruptions) = entry["corruptions"].as_object_mut() {
+            corruptions.remove("only");
+            corruptions.remove("severities");
+        }
         let all = json!({
-            "temper": env!("CARGO_PKG_VERSION"),
+            "temper": program(),
             "hashes": hashes,
             "seed": self.seed,
             "device": self.device,
@@ -162,6 +196,15 @@ impl Arithmetic {
         });
         Ok(hex(&Sha256::digest(serde_json::to_vec(&all)?)[..16]))
     }
+}
+
+/// This program, hashed: numbers of another one may be others.
+fn program() -> &'static str {
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let file = std::env::current_exe().ok().and_then(|file| sha256(&file).ok());
+        file.unwrap_or_else(|| env!("CARGO_PKG_VERSION").into())
+    })
 }
 
 /// What made the numbers.

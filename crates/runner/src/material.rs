@@ -114,16 +114,22 @@ impl Judged {
     ) -> anyhow::Result<Self> {
         let entry = &pipeline.evaluate[i];
         let crafted_on = entry.crafted_on.as_ref().map(|path| {
-            let stored = Stored::known(path, pipeline.numerics.into())?;
+            let stored = Stored::known(path, pipeline.numerics.into())
+                .with_context(|| format!("evaluation `{}`", entry.name))?;
             match stored.misfit(input, test.classes().len()) {
                 Some(misfit) => Err(pipeline.bad_craft(i, &misfit).into()),
                 None => anyhow::Ok(stored),
             }
         });
         let source = chosen(entry, test.clone()).map_err(|message| pipeline.bad_indices(i, &message))?;
-        let (dataset, seed) = (pipeline.dataset.name(), pipeline.seed);
-        let images = Images { dataset, source, shape: input, seed };
-        let cells = cells::open(entry, &images, |message| pipeline.bad_corruptions(i, message))?;
+        let images = Images { dataset: pipeline.dataset.name(), source, shape: input };
+        let cells = cells::open(entry, &images, |message| pipeline.bad_corruptions(i, message))
+            .with_context(|| format!("evaluation `{}`", entry.name));
+        // A mistake of the pipeline has its place already.
+        let cells = cells.map_err(|error| match error.downcast::<BadConfig>() {
+            Ok(bad) => bad.into(),
+            Err(other) => other,
+        })?;
         Ok(Self { cells, crafted_on: crafted_on.transpose()? })
     }
 }
@@ -138,7 +144,9 @@ pub(crate) fn chosen(entry: &Entry, images: Arc<dyn Source>) -> Result<Arc<dyn S
         Ok(part) => Ok(Arc::new(part)),
         Err(missing) => {
             let (n, origin) = (images.len(), images.origin());
-            Err(format!("there is no image {missing} among these {n}, counted from 0: {origin}"))
+            Err(format!(
+                "image {missing} of the whole test set, from 0, is not among the {n} judged: {origin}"
+            ))
         }
     }
 }

@@ -223,7 +223,9 @@ fn results(
     };
     let train = source(&material.train, &state.skipped);
     let mut test = source(&material.test, &outcome.unreadable);
-    test["hash"] = json!(outcome.data);
+    if let Some(hash) = &outcome.data {
+        test["hash"] = json!(hash);
+    }
     let sha256: BTreeMap<&str, &str> =
         judged.iter().map(|judged| (judged.word, judged.sha256.as_str())).collect();
     let mut results = json!({

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use temper_core::nn::{Classifier, Frozen, Network, Numerics};
+use temper_core::nn::{Classifier, Frozen, Numerics};
 use temper_core::{Chosen, DataError, Device, Model};
 use temper_data::hex;
 use temper_train::{load_about, load_weights};
@@ -33,8 +33,8 @@ pub(crate) struct Stored {
     pub(crate) classes: usize,
     /// The model's name.
     pub(crate) model: &'static str,
-    /// The network.
-    pub(crate) network: Network,
+    /// The network, with these weights.
+    pub(crate) classifier: Classifier,
 }
 
 impl Stored {
@@ -65,11 +65,11 @@ impl Stored {
     /// The network of a file and what it says of itself.
     pub(crate) fn open(file: PathBuf, about: &About, numerics: Numerics) -> anyhow::Result<Self> {
         let at = || file.display().to_string();
-        let bytes = std::fs::read(&file).with_context(at)?;
+        let sha256 = sha256(&file)?;
         let classes = about.classes.len();
         let network = about.model.build(about.input, classes).with_context(at)?.with_numerics(numerics);
-        let sha256 = hex(&Sha256::digest(&bytes));
-        Ok(Self { file, sha256, input: about.input, classes, model: about.model.name(), network })
+        let classifier = Classifier::new(network, &load_weights(&file)?).with_context(at)?;
+        Ok(Self { sha256, input: about.input, classes, model: about.model.name(), classifier, file })
     }
 
     /// The network at a path that says what it is.
@@ -86,11 +86,8 @@ impl Stored {
 
     /// Its weights, for passes in evaluation mode.
     pub(crate) fn frozen(&self, device: &Device) -> anyhow::Result<Frozen> {
-        let at = || self.file.display().to_string();
-        let weights = load_weights(&self.file)?;
-        let classifier =
-            Classifier::new(self.network.clone(), &weights).with_context(at)?.to_device(device)?;
-        Ok(Frozen::new(&classifier)?)
+        let network = self.classifier.network().clone();
+        Ok(Frozen::new(&Classifier::new(network, &self.classifier.weights())?.to_device(device)?)?)
     }
 
     /// Why it does not see the same images and classes as another network; `None` if it does.

@@ -93,7 +93,7 @@ impl Matrix {
         let judge = |entry: &Entry, by: &attacked::Target, on: Option<&attacked::Target>| {
             let mut records = Records::in_memory();
             let judged = opened.judge(entry, (by, on), &mut records, interrupt, &mut |_| {})?;
-            anyhow::Ok(judged.map(|(evaluation, _)| evaluation))
+            anyhow::Ok(judged)
         };
         let mut matrix = Self { natural: vec![], cells: vec![] };
         for by in &opened.targets {
