@@ -104,6 +104,23 @@ fn two_attacks_of_one_name_are_told_apart() {
 }
 
 #[test]
+fn what_speaks_against_a_number_is_said() {
+    let stage = Stage::new(20);
+    let doubts = |text: &str| stage.judge(&format!("name = \"a\"\n{text}")).0.doubts;
+    assert_eq!(
+        doubts("radius = 0.05\nattack.pgd = { steps = 4, step = 0.01 }"),
+        ["`pgd`: 4 steps of 0.0100 reach 0.0400, not the radius of 0.0500: take more or longer ones"]
+    );
+    assert_eq!(doubts("radius = 0.05\nattack.pgd = { steps = 5, step = 0.01 }"), Vec::<String>::new());
+    assert_eq!(doubts("radius = 0.05\nattack.mi-fgsm = { travel = 0.5 }").len(), 1);
+    assert_eq!(doubts("radius = 0.05\nattack = \"fgsm\""), Vec::<String>::new());
+    let short = doubts("sweep.radius = [0.1, 0.6]\nattack.pgd = { steps = 1, step = 0.01 }");
+    assert!(short.len() == 2 && short[1].contains("where every image can become grey"), "{short:?}");
+    let falls = doubts("radius = 0.03\nsweep.steps = [1, 6]\nattack.pgd = { steps = 6, step = 0.005 }");
+    assert_eq!(falls, ["it still falls from 1 to 6 steps: more may break more"]);
+}
+
+#[test]
 fn restarts_of_an_entry_are_further_chances() {
     let stage = Stage::new(60);
     let entry = |restarts: usize| {

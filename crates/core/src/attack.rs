@@ -20,6 +20,11 @@ pub trait Attack: Debug + Send + Sync {
         None
     }
 
+    /// What makes numbers of it in balls of this radius doubtful, in words: they are told beside the numbers.
+    fn doubt(&self, _radius: f64) -> Option<String> {
+        None
+    }
+
     /// How many steps it takes, if its iterates can be judged on their way: then an evaluation may ask what stood after
     /// fewer of them. They are the iterates of this attack, whose steps may depend on how many there are.
     fn steps(&self) -> Option<usize> {

@@ -33,7 +33,7 @@ pub use error::{Error, Result};
 pub use loss::{Loss, Step};
 pub use model::Model;
 pub use registry::{Chosen, Kind, Param, Parsed, Plugin, Summary, duplicates, summaries};
-pub use search::{Judge, Walk, restarts};
+pub use search::{Judge, Walk, restarts, short_of};
 pub use trace::Trace;
 pub use units::{Field, Fraction, Growth, NonNegative, Norm, Pixels, Positive, Share, nonzero};
 pub use victim::{
@@ -63,7 +63,7 @@ pub mod prelude {
         Attack, Ball, Batch, Chosen, DataError, Dataset, Digest, Epsilon, Error, Fit, Fraction, Goal, Growth,
         Image, Judge, Labels, Loss, Model, NonNegative, Norm, Photo, Photos, Pixels, Positive, Publication,
         Remote, Result, Rng, Rows, Share, Source, Split, Step, Target, Targets, Tensor, Victim, Visit, Walk,
-        cross_entropy, folders, log_softmax, nonzero, options, plugin, restarts, rows, scaled,
+        cross_entropy, folders, log_softmax, nonzero, options, plugin, restarts, rows, scaled, short_of,
     };
     /// The layer graph that a model builds.
     pub use temper_nn::Network;

@@ -185,6 +185,15 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// The doubt about an attack whose steps together do not reach from the middle of a ball to its edge: it leaves images out that
+/// it should try.
+pub fn short_of(radius: f64, steps: usize, length: f64) -> Option<String> {
+    let reach = steps as f64 * length;
+    (reach < radius * (1.0 - 1e-9)).then(|| {
+        format!("{steps} steps of {length:.4} reach {reach:.4}, not the radius of {radius:.4}: take more or longer ones")
+    })
+}
+
 /// Runs `attempt` up to `times` times with randomness of its own. For `Goal::Mistake` only the samples still standing
 /// are tried again; for the other goals all are, and each keeps its highest score.
 pub fn restarts<'a>(

@@ -72,6 +72,9 @@ pub struct Evaluation {
     /// Of corrupted images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corruptions: Option<Corrupted>,
+    /// What speaks against these numbers, as far as the evaluation itself can tell, in words; absent where nothing does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
     /// A hash of all images and labels judged: see [`DataDigest`].
     pub data: String,
     /// All that the numbers depend on, hashed: that of its lines in the file of records.
@@ -230,6 +233,7 @@ impl Sum {
             distances,
             curve,
             corruptions: None,
+            doubts: vec![],
             data: self.data.to_string(),
             key: String::new(),
         }

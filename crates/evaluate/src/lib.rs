@@ -8,6 +8,7 @@ mod cell;
 mod corrupted;
 mod corruptions;
 mod digest;
+mod doubts;
 mod entry;
 mod evaluation;
 mod judge;
@@ -134,6 +135,7 @@ pub fn evaluate(
     let mut evaluation = whole.evaluation(entry);
     evaluation.key.clone_from(&setting.key);
     evaluation.crafted_on_sha256 = setting.crafted_on.map(|crafting| crafting.sha256.into());
+    evaluation.doubts = doubts::doubts(entry, &evaluation);
     Ok(Some(match table {
         Some(table) => corrupted::evaluation(evaluation, table),
         None => evaluation,

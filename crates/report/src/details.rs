@@ -13,15 +13,15 @@ impl Evaluation {
             Some(weights) if selected => format!("{} of the {weights} weights", self.name),
             _ => self.name.clone(),
         };
-        let parts =
-            [self.suite(), self.curve.as_ref().map(|curve| curve.table(&name)), self.hits(), self.grid()];
-        let mut text = String::new();
-        for (part, heading) in parts.into_iter().zip([&*name, "", &*name, &*name]) {
-            let Some(part) = part else { continue };
-            let _ = match heading {
-                "" => write!(text, "\n{part}"),
-                heading => write!(text, "\n{heading}\n{part}"),
-            };
+        // A curve has the name in its head.
+        let curve = self.curve.as_ref().map(|curve| curve.table(&name));
+        let mut text = curve.as_ref().map_or_else(String::new, |curve| format!("\n{curve}"));
+        let parts = [self.suite(), self.hits(), self.grid(), self.doubted()];
+        for (i, part) in parts.into_iter().flatten().enumerate() {
+            if i == 0 && curve.is_none() {
+                let _ = write!(text, "\n{name}\n");
+            }
+            text += &part;
         }
         text
     }
@@ -58,6 +58,12 @@ impl Evaluation {
             percent(*low),
             percent(*high)
         ))
+    }
+
+    /// Why the numbers should not be believed.
+    fn doubted(&self) -> Option<String> {
+        let lines = self.doubts.iter().map(|doubt| wrapped("doubtful: ", doubt));
+        (!self.doubts.is_empty()).then(|| lines.collect())
     }
 
     /// Accuracy by kind of corruption and severity, and what it comes to.
@@ -109,4 +115,18 @@ impl Curve {
         }
         table.to_string()
     }
+}
+
+/// Text in lines of at most 80 columns, behind a word.
+fn wrapped(word: &str, text: &str) -> String {
+    let (mut lines, mut line) = (String::new(), word.trim_end().to_string());
+    for word in text.split_whitespace() {
+        if line.chars().count() + 1 + word.chars().count() > 80 {
+            let _ = writeln!(lines, "{line}");
+            line = " ".into();
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    lines + &line + "\n"
 }

@@ -58,6 +58,9 @@ pub struct Evaluation {
     pub curve: Option<Curve>,
     /// Of corrupted images.
     pub corruptions: Option<Corrupted>,
+    /// What speaks against these numbers.
+    #[serde(default)]
+    pub doubts: Vec<String>,
 }
 
 /// What one attack of an evaluation did.

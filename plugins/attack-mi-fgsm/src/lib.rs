@@ -50,6 +50,11 @@ plugin! { Attack "mi-fgsm";
 }
 
 impl Attack for MomentumIterative {
+    fn doubt(&self, radius: f64) -> Option<String> {
+        let length = self.step.map_or(self.travel.get() * radius / self.steps.get() as f64, Pixels::get);
+        short_of(radius, self.steps.get(), length)
+    }
+
     fn steps(&self) -> Option<usize> {
         Some(self.steps.get())
     }

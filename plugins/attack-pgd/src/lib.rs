@@ -62,6 +62,10 @@ plugin! { Attack "pgd";
 }
 
 impl Attack for Pgd {
+    fn doubt(&self, radius: f64) -> Option<String> {
+        short_of(radius, self.steps.get(), self.step.get().max(self.relative_step.get() * radius))
+    }
+
     fn steps(&self) -> Option<usize> {
         Some(self.steps.get())
     }
