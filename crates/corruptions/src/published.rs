@@ -37,6 +37,15 @@ impl PublishedSet {
         }
     }
 
+    /// What its images are called that go with clean images of so many classes: its name, or, of trees in the layout of
+    /// ImageNet-C that have not 1000 classes, "a set in ImageNet-C's layout".
+    pub fn title(self, classes: usize) -> &'static str {
+        match self {
+            Self::ImageNetC => images::title(classes),
+            Self::Cifar10C | Self::Cifar100C => self.name(),
+        }
+    }
+
     /// How to get it.
     fn how(self) -> &'static str {
         match self {
@@ -84,11 +93,11 @@ impl PublishedSet {
     ) -> Result<Arc<dyn Source>> {
         Ok(match self {
             Self::Cifar10C | Self::Cifar100C => Arc::new(self.cifar(folder, kind, severity, clean)?),
-            Self::ImageNetC => published_imagenet(folder, kind, severity, &*clean)?,
+            Self::ImageNetC => published_imagenet(folder, kind, severity, clean)?,
         })
     }
 
-    /// The same of an array, for clean images of as many classes: labels of the set may be missing.
+    /// The same of an array, for clean images of as many classes.
     fn cifar(
         self,
         folder: &Path,

@@ -63,6 +63,14 @@ impl Source for Corrupted {
         self.clean.index(index)
     }
 
+    fn name(&self, index: usize) -> Option<String> {
+        self.clean.name(index)
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.clean.label(index)
+    }
+
     /// None: they are fitted before they are corrupted.
     fn fit(&self) -> Option<Fit> {
         None

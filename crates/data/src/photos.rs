@@ -58,11 +58,41 @@ impl Source for Photos {
         }
     }
 
+    fn name(&self, index: usize) -> Option<String> {
+        self.photos.get(index)?.file.file_stem()?.to_str().map(String::from)
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.photos.get(index).map(|photo| photo.label)
+    }
+
     fn fit(&self) -> Option<Fit> {
         Some(self.fit)
     }
 
     fn origin(&self) -> String {
         self.origin.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_files_and_labels_are_known_undecoded() {
+        let photo = |file: &str, label| Photo { file: Path::new(file).into(), label };
+        let photos = Photos {
+            root: "nowhere".into(),
+            photos: vec![photo("b/ILSVRC2012_val_00000002.JPEG", 1), photo("a/x.y/one.two.png", 0)],
+            classes: vec!["a".into(), "b".into()],
+            fit: Fit::new(4, 2).unwrap(),
+            skip_unreadable: false,
+            origin: "photos".into(),
+        };
+        assert_eq!(photos.name(0).as_deref(), Some("ILSVRC2012_val_00000002"));
+        assert_eq!(photos.name(1).as_deref(), Some("one.two"));
+        assert_eq!([0, 1, 2].map(|index| photos.label(index)), [Some(1), Some(0), None]);
+        assert_eq!(photos.name(2), None);
     }
 }

@@ -42,6 +42,19 @@ pub trait Source: Send + Sync {
         index
     }
 
+    /// The name of the file that holds the image with this index, without folder and ending; `None`: it has none, or none in UTF-8.
+    /// Sets that were made of these images, say corrupted ones, keep it.
+    fn name(&self, index: usize) -> Option<String> {
+        let _ = index;
+        None
+    }
+
+    /// The label of the image with this index where it is known without decoding the image.
+    fn label(&self, index: usize) -> Option<u32> {
+        let _ = index;
+        None
+    }
+
     /// How images of many sizes become images of one size; `None`: they are of one size.
     fn fit(&self) -> Option<Fit> {
         None

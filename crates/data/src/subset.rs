@@ -44,6 +44,14 @@ impl Source for Subset {
         self.whole.index(self.place(index))
     }
 
+    fn name(&self, index: usize) -> Option<String> {
+        self.whole.name(self.place(index))
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.whole.label(self.place(index))
+    }
+
     fn fit(&self) -> Option<Fit> {
         self.whole.fit()
     }
@@ -102,6 +110,14 @@ impl Source for Part {
         self.whole.index(self.indices[index])
     }
 
+    fn name(&self, index: usize) -> Option<String> {
+        self.whole.name(self.indices[index])
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.whole.label(self.indices[index])
+    }
+
     fn fit(&self) -> Option<Fit> {
         self.whole.fit()
     }
@@ -125,6 +141,12 @@ mod tests {
         }
         fn read(&self, index: usize) -> Result<(Image, u32)> {
             Ok((Image { shape: [1, 1, 1], bytes: vec![index as u8] }, 0))
+        }
+        fn name(&self, index: usize) -> Option<String> {
+            Some(format!("number {index}"))
+        }
+        fn label(&self, index: usize) -> Option<u32> {
+            Some(index as u32)
         }
         fn fit(&self) -> Option<Fit> {
             Fit::new(4, 2).ok()
@@ -178,7 +200,10 @@ mod tests {
         let (some, rest) = Part::drawn(&half, 2, Rng::new(1, "held out"));
         for part in [&*half, &some, &rest] {
             for i in 0..part.len() {
-                assert_eq!(part.index(i), usize::from(part.read(i).unwrap().0.bytes[0]));
+                let place = part.index(i);
+                assert_eq!(place, usize::from(part.read(i).unwrap().0.bytes[0]));
+                assert_eq!(part.name(i), Some(format!("number {place}")));
+                assert_eq!(part.label(i), Some(place as u32));
             }
         }
         assert!((0..10).all(|i| Numbers.index(i) == i));
