@@ -22,32 +22,55 @@ pub(super) fn file(folder: &Path, kind: Kind) -> PathBuf {
     folder.join(format!("{}.npy", kind.name()))
 }
 
+/// Where the labels lie, of images of all severities and any kind.
+pub(super) fn labels(folder: &Path) -> PathBuf {
+    folder.join("labels.npy")
+}
+
 /// One kind at one severity of CIFAR-10-C or CIFAR-100-C, for the images of a clean source: all test images or some.
 ///
 /// The image with an index is the corrupted one of the clean source's image with that index. The file is read a row at a
-/// time. Where `labels.npy` lies beside it, each label is compared with that of the clean source when its image is read.
+/// time. Each label of `labels.npy`, which lies beside it, is compared with that of the clean source when its image is read.
 pub struct PublishedCifar {
     images: Array,
-    labels: Option<Array>,
+    labels: Labels,
     severity: Severity,
     clean: Arc<dyn Source>,
     origin: String,
 }
 
+/// The labels of one severity's images, so that no file stays open for them.
+struct Labels {
+    file: PathBuf,
+    values: Vec<i64>,
+    /// Where in the file the first one stands, and how many bytes one takes.
+    start: u64,
+    width: u64,
+}
+
+impl Labels {
+    fn read(file: PathBuf, severity: Severity) -> Result<Self> {
+        let array = Array::open(&file, &[ROWS], &[Values::U8, Values::I32, Values::I64])?;
+        let first = severity.place() * TEST;
+        let (start, next) = (array.place(first), array.place(first + 1));
+        Ok(Self { values: array.integers(first, TEST)?, file, start, width: next - start })
+    }
+}
+
 impl PublishedCifar {
-    /// Opens `folder/KIND.npy`. Errors: the file is missing or no array of `[50000, 32, 32, 3]` bytes, the labels are no
-    /// array of 50,000 integers, the clean images are not 3 x 32 x 32 or not among the 10,000 of a test set.
+    /// Opens `folder/KIND.npy` and reads `folder/labels.npy`. Errors: a file is missing, the images are no array of
+    /// `[50000, 32, 32, 3]` bytes, the labels are no array of 50,000 integers, the clean images are not 3 x 32 x 32 or not among the 10,000 of a test set.
     pub fn open(folder: &Path, kind: Kind, severity: Severity, clean: Arc<dyn Source>) -> Result<Self> {
-        let path = file(folder, kind);
-        if !path.is_file() {
-            let set =
-                if clean.classes().len() == 100 { PublishedSet::Cifar100C } else { PublishedSet::Cifar10C };
-            return Err(set.lacks(folder, &format!("{}.npy", kind.name())));
+        let set = if clean.classes().len() == 100 { PublishedSet::Cifar100C } else { PublishedSet::Cifar10C };
+        let (path, labels) = (file(folder, kind), labels(folder));
+        // A link that leads nowhere is missing, too.
+        for file in [&path, &labels] {
+            if !file.is_file() {
+                return Err(set.lacks(folder, &file.file_name().unwrap_or_default().to_string_lossy()));
+            }
         }
         let images = Array::open(&path, &[ROWS, SIDE, SIDE, 3], &[Values::U8])?;
-        let labels = folder.join("labels.npy");
-        let known = [Values::U8, Values::I32, Values::I64];
-        let labels = labels.exists().then(|| Array::open(&labels, &[ROWS], &known)).transpose()?;
+        let labels = Labels::read(labels, severity)?;
         let part = if clean.len() < TEST { format!(", {} of {TEST}", clean.len()) } else { String::new() };
         let origin = format!("{}, severity {}{part}", path.display(), severity.get());
         let fault = |what| Error::Malformed { file: path, at: None, what };
@@ -62,17 +85,15 @@ impl PublishedCifar {
 
     /// Do the published labels say of an image what the clean source says?
     fn agrees(&self, index: usize, label: u32) -> Result<()> {
-        let Some(labels) = &self.labels else { return Ok(()) };
-        let row = self.row(index);
-        match labels.integers(row, 1)?[..] {
-            [published] if published == i64::from(label) => Ok(()),
-            ref published => Err(Error::Malformed {
-                file: labels.path().into(),
-                at: Some(labels.place(row)),
+        let (labels, place) = (&self.labels, self.clean.index(index));
+        match labels.values.get(place) {
+            Some(published) if *published == i64::from(label) => Ok(()),
+            published => Err(Error::Malformed {
+                file: labels.file.clone(),
+                at: Some(labels.start + place as u64 * labels.width),
                 what: format!(
-                    "label {} of test image {}, which has label {label} in {}: these data sets do not belong together",
-                    published.iter().map(ToString::to_string).collect::<String>(),
-                    self.clean.index(index),
+                    "label {} of test image {place}, which has label {label} in {}: these data sets do not belong together",
+                    published.map_or_else(|| "none".into(), ToString::to_string),
                     self.clean.origin(),
                 ),
             }),
@@ -132,6 +153,14 @@ impl Source for PublishedCifar {
 
     fn index(&self, index: usize) -> usize {
         self.clean.index(index)
+    }
+
+    fn name(&self, index: usize) -> Option<String> {
+        self.clean.name(index)
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.clean.label(index)
     }
 
     fn origin(&self) -> String {
@@ -198,7 +227,7 @@ mod tests {
 
     const PIXELS: u64 = 3 * 32 * 32;
 
-    /// A folder of one kind, zero but for the images 4,999 of severity 1 and 0 of severity 5,
+    /// A folder of one kind and the labels, zero but for the images 4,999 of severity 1 and 0 of severity 5,
     /// whose reds are their places, greens their rows.
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -207,6 +236,7 @@ mod tests {
         let parts = [(4_999 * PIXELS, image(1)), (40_000 * PIXELS, image(2))];
         let file = folder.path().join("fog.npy");
         npy(&file, "|u1", "(50000, 32, 32, 3)", 50_000 * PIXELS, &parts);
+        label(folder.path(), |row| (row % 10) as u8);
         folder
     }
 
@@ -216,9 +246,9 @@ mod tests {
         PublishedCifar::open(folder, Kind::Fog, severity, clean).map_err(said)
     }
 
-    fn labels(folder: &Path, labels: impl Fn(usize) -> u8) {
-        let bytes: Vec<u8> = (0..ROWS).map(labels).collect();
-        npy(&folder.join("labels.npy"), "|u1", "(50000,)", ROWS as u64, &[(0, bytes)]);
+    fn label(folder: &Path, label: impl Fn(usize) -> u8) {
+        let bytes: Vec<u8> = (0..ROWS).map(label).collect();
+        npy(&labels(folder), "|u1", "(50000,)", ROWS as u64, &[(0, bytes)]);
     }
 
     #[test]
@@ -232,7 +262,6 @@ mod tests {
                 assert_eq!(got, [(base + i) as u8, (i / 32) as u8, 200], "pixel {i}");
             }
         };
-        labels(folder.path(), |row| (row % 10) as u8);
         let first = open(folder.path(), 1, tests()).unwrap();
         check(&first, 4_999, 1);
         assert_eq!(first.read(5_000).unwrap().0.bytes, [0; 3072]);
@@ -251,9 +280,21 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_any_width_are_compared_and_may_be_missing() {
+    fn labels_of_any_width_are_compared_and_may_not_be_missing() {
         let folder = folder();
-        let file = folder.path().join("labels.npy");
+        let file = labels(folder.path());
+        fs::remove_file(&file).unwrap();
+        let lack =
+            "no labels.npy of CIFAR-10-C found\n  looked in: ROOT lacks labels.npy\n  get CIFAR-10-C.tar";
+        let said = || open(folder.path(), 2, tests()).unwrap_err();
+        assert!(said().starts_with(lack) && said().ends_with("for each kind, and labels.npy"), "{}", said());
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(folder.path().join("nowhere"), &file).unwrap();
+            assert!(said().starts_with(lack), "{}", said());
+            fs::remove_file(&file).unwrap();
+        }
+        label(folder.path(), |row| (row % 10) as u8);
         assert_eq!(open(folder.path(), 2, tests()).unwrap().read(7).unwrap().1, 7);
         for (descr, width) in [("<i8", 8), ("<i4", 4)] {
             let value = |row: usize| [&[(row % 10) as u8][..], &vec![0; width - 1]].concat();
@@ -261,7 +302,7 @@ mod tests {
             npy(&file, descr, "(50000,)", (ROWS * width) as u64, &[(0, bytes)]);
             assert_eq!(open(folder.path(), 2, tests()).unwrap().read(9_999).unwrap().1, 9, "{descr}");
         }
-        labels(folder.path(), |row| if row == 10_007 { 3 } else { (row % 10) as u8 });
+        label(folder.path(), |row| if row == 10_007 { 3 } else { (row % 10) as u8 });
         assert_eq!(open(folder.path(), 1, tests()).unwrap().read(7).unwrap().1, 7);
         let error = open(folder.path(), 2, tests()).unwrap().read(7).unwrap_err().to_string();
         assert_eq!(
@@ -293,6 +334,7 @@ mod tests {
     fn wrong_and_missing_files_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("fog.npy");
+        label(folder.path(), |row| (row % 10) as u8);
         let said = || open(folder.path(), 1, tests()).unwrap_err();
         let missing = "no fog.npy of CIFAR-10-C found\n  looked in: ROOT lacks fog.npy\n  get CIFAR-10-C.tar";
         assert!(said().starts_with(missing), "{}", said());

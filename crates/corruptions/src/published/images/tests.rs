@@ -67,7 +67,7 @@ fn put(root: &Path, file: &str, bytes: &[u8]) {
 fn tree(below: &str) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     for (file, level) in [("n00000007/a.JPEG", 10), ("n00000007/b.jpeg", 20), ("n00000001/c.JPEG", 30)] {
-        put(root.path(), &format!("{below}/fog/3/{file}").trim_start_matches('/'), &picture(level));
+        put(&root.path().join(below), &format!("fog/3/{file}"), &picture(level));
     }
     root
 }
