@@ -225,4 +225,80 @@ mod tests {
             ["cifar", "cifar", "imagenet", "imagenet"]
         );
     }
+
+    /// The numbers of a strength, in the order of `golden/parameters.txt`.
+    fn numbers(strength: Strength) -> Vec<f64> {
+        use Strength as S;
+        let single = |numbers: &[f32]| numbers.iter().copied().map(f64::from).collect();
+        match strength {
+            S::GaussianNoise { std: n }
+            | S::SpeckleNoise { std: n }
+            | S::ShotNoise { photons: n }
+            | S::ImpulseNoise { share: n }
+            | S::Brightness { more: n }
+            | S::Contrast { factor: n }
+            | S::GaussianBlur { sigma: n } => single(&[n]),
+            S::DefocusBlur { radius: a, alias: b }
+            | S::MotionBlur { radius: a, sigma: b }
+            | S::Frost { image: a, ice: b }
+            | S::Saturate { times: a, plus: b } => single(&[a, b]),
+            S::GlassBlur { sigma, reach, passes } => vec![f64::from(sigma), reach as f64, passes as f64],
+            S::ZoomBlur { count, step } => vec![count as f64, step],
+            S::Snow(Snow { mean, std, zoom, threshold, radius, sigma, mix }) => {
+                let [mean, std, threshold, radius, sigma, mix] =
+                    [mean, std, threshold, radius, sigma, mix].map(f64::from);
+                vec![mean, std, zoom, threshold, radius, sigma, mix]
+            }
+            S::Fog { amplitude, decay } => vec![f64::from(amplitude), decay],
+            S::ElasticTransform { alpha, sigma, affine } => vec![f64::from(alpha), f64::from(sigma), affine],
+            S::Pixelate { scale } => vec![scale],
+            S::JpegCompression { quality } => vec![f64::from(quality)],
+            S::Spatter(Spatter { mean, std, sigma, threshold, liquid }) => match liquid {
+                Liquid::Water(strength) => single(&[mean, std, sigma, threshold, strength, 0.0]),
+                Liquid::Mud(rounding) => single(&[mean, std, sigma, threshold, rounding, 1.0]),
+            },
+        }
+    }
+
+    /// Published numbers, of which some are written in another way than they are used.
+    fn used(parameters: Parameters, kind: Kind, mut published: Vec<f64>) -> Vec<f64> {
+        match kind {
+            // As many as numpy.arange(1, stop, step) gives.
+            Kind::ZoomBlur => published[0] = ((published[0] - 1.0) / published[1]).ceil(),
+            Kind::ElasticTransform => {
+                let side = if parameters == Parameters::Cifar { 32.0 } else { 244.0 };
+                published = published.into_iter().map(|share| share * side).collect();
+            }
+            _ => {}
+        }
+        published
+    }
+
+    #[test]
+    fn all_numbers_are_those_that_were_published() {
+        let mut missing: Vec<(Parameters, Kind)> = [Parameters::Cifar, Parameters::ImageNet]
+            .into_iter()
+            .flat_map(|parameters| Kind::ALL.map(|kind| (parameters, kind)))
+            .collect();
+        let table = include_str!("../golden/parameters.txt").lines().filter(|line| !line.starts_with('#'));
+        for line in table {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let named = |(whose, kind): &(Parameters, Kind)| [whose.name(), kind.name()] == words[..2];
+            let (parameters, kind) = missing.remove(missing.iter().position(named).unwrap());
+            assert_eq!(words.len(), 2 + Severity::ALL.len(), "{line}");
+            for (severity, published) in Severity::ALL.into_iter().zip(&words[2..]) {
+                let published = published.split(',').map(|number| number.parse().unwrap()).collect();
+                let wanted = used(parameters, kind, published);
+                let strength = parameters.strength(kind, severity);
+                assert!(format!("{strength:?}").starts_with(&format!("{kind:?}")), "{kind:?}: {strength:?}");
+                let got = numbers(strength);
+                let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-6 * b.abs();
+                assert!(
+                    got.len() == wanted.len() && got.iter().zip(&wanted).all(close),
+                    "{parameters:?} {kind:?} {severity:?}: {got:?}, published {wanted:?}"
+                );
+            }
+        }
+        assert!(missing.is_empty(), "{missing:?}");
+    }
 }
