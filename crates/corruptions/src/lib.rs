@@ -6,6 +6,8 @@
 
 mod alexnet;
 mod blur;
+#[cfg(test)]
+mod closed_forms;
 mod colour;
 mod filters;
 mod frost;
