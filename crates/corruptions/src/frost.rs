@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
+use sha2::{Digest as _, Sha256};
 use temper_data::{Image, Rng};
 
 use crate::parameters::Parameters;
@@ -13,8 +14,10 @@ use crate::planes::{Planes, Size};
 use crate::refusal::Refusal;
 use crate::weather::plasma;
 
+/// The authors' names of the photos that they pick among, without endings; there is a sixth one, which they never take.
+const AUTHORS: [&str; 5] = ["frost1", "frost2", "frost3", "frost4", "frost5"];
 /// Textures that are drawn, as many as the published code picks among.
-const DRAWN: usize = 5;
+const DRAWN: usize = AUTHORS.len();
 /// Side of a drawn texture, in pixels.
 const SIDE: usize = 512;
 /// Crystals of a drawn texture.
@@ -27,7 +30,8 @@ const CRYSTALS: usize = 22;
 #[derive(Debug, Clone)]
 pub struct Frost {
     textures: Vec<Texture>,
-    folder: Option<PathBuf>,
+    /// Where they come from, for the run's report.
+    origin: String,
 }
 
 /// One of them, RGB.
@@ -44,15 +48,22 @@ impl Frost {
     pub fn drawn() -> Self {
         let texture =
             |n| Texture { file: PathBuf::from(format!("drawn texture {n}")), image: draw(n), endless: true };
-        Self { textures: (1..=DRAWN as u64).map(texture).collect(), folder: None }
+        Self { textures: (1..=DRAWN as u64).map(texture).collect(), origin: "drawn frost".into() }
     }
 
-    /// All JPEG and PNG files of a folder and of folders in it, by name. The authors' code picks among `frost1.png`, `frost2.png`,
-    /// `frost3.png`, `frost4.jpg` and `frost5.jpg`; it never takes the sixth picture. The error names the file or the folder that
-    /// cannot be used.
+    /// Pictures of a folder. Where there is one of each of the authors' names in it (`frost1.png`, `frost2.png`, `frost3.png`,
+    /// `frost4.jpg`, `frost5.jpg`, of any ending), it is these five, and not the sixth that goes round with them; else all JPEG
+    /// and PNG files of the folder and of folders in it, by name. The error names the file or the folder that cannot be used.
     pub fn from_folder(folder: &Path) -> Result<Self, Refusal> {
+        let all = temper_data::list(folder)?.images;
+        let authors = theirs(&all);
+        let what = match (&authors, all.len()) {
+            (Some(_), _) => "frost1 to frost5".into(),
+            (None, 1) => "one texture".into(),
+            (None, n) => format!("{n} textures"),
+        };
         let mut textures = vec![];
-        for file in temper_data::list(folder)?.images {
+        for file in authors.unwrap_or(all) {
             let file = folder.join(file);
             let bytes = match fs::read(&file) {
                 Ok(bytes) => bytes,
@@ -65,13 +76,27 @@ impl Frost {
         }
         match textures.is_empty() {
             true => Err(Refusal::NoTexture { folder: folder.to_path_buf() }),
-            false => Ok(Self { textures, folder: Some(folder.to_path_buf()) }),
+            false => Ok(Self { textures, origin: format!("frost of {}, {what}", folder.display()) }),
         }
     }
 
-    /// Where they come from, for the run's report.
-    pub fn origin(&self) -> String {
-        self.folder.as_ref().map_or("drawn frost".into(), |folder| format!("frost of {}", folder.display()))
+    /// Where they come from, for the run's report: a folder and how many of its pictures, or "drawn frost".
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// A hash (SHA-256) of the textures as they are laid on, in order, wherever they come from: to tell whether stored results are
+    /// of these.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        for Texture { image, endless, .. } in &self.textures {
+            for side in image.shape {
+                hash.update((side as u64).to_le_bytes());
+            }
+            hash.update([u8::from(*endless)]);
+            hash.update(&image.bytes);
+        }
+        temper_data::hex(&hash.finalize())
     }
 
     /// Is there a part as large as the image in each? The error names the first without.
@@ -110,6 +135,17 @@ impl Frost {
         };
         planes.values.iter_mut().zip(ice).for_each(|(value, ice)| *value = image * *value + ice);
     }
+}
+
+/// The files of the authors' names, one of each, if they are among those of a folder.
+fn theirs(files: &[PathBuf]) -> Option<Vec<PathBuf>> {
+    let one = |name| {
+        // In the folder itself, not in one within it.
+        let mut named = files.iter().filter(|file| *file == Path::new(file.file_name().unwrap_or_default()));
+        let found = named.find(|file| file.file_stem().is_some_and(|stem| stem == name))?;
+        named.all(|file| file.file_stem().is_none_or(|stem| stem != name)).then(|| found.clone())
+    };
+    AUTHORS.into_iter().map(one).collect()
 }
 
 /// Images as small as CIFAR's see a texture at a fifth of its size, which is every fifth pixel of it.
@@ -234,7 +270,7 @@ mod tests {
     impl Frost {
         /// For tests that need none.
         pub(crate) fn none() -> Self {
-            Self { textures: vec![], folder: None }
+            Self { textures: vec![], origin: "no frost".into() }
         }
     }
 
@@ -317,5 +353,61 @@ mod tests {
             );
             assert!(frost.textures[..n].iter().all(|other| other.image != texture.image));
         }
+    }
+
+    /// A picture of one level.
+    fn flat(file: &Path, level: u8) {
+        let image = Image { shape: [3, 40, 50], bytes: vec![level; 6000] };
+        fs::write(file, temper_data::encode(&image).unwrap()).unwrap();
+    }
+
+    /// How often each level is laid on an image, of 1000 times.
+    fn levels_of(frost: &Frost) -> std::collections::BTreeMap<u8, usize> {
+        let mut counts = std::collections::BTreeMap::new();
+        for id in 0..1000 {
+            let mut planes = Planes { channels: 3, size: [8, 8], values: vec![0.5; 192] };
+            frost.lay(&mut planes, [0.0, 1.0], Parameters::Cifar, &mut Rng::new(0, "choice").sample(id));
+            *counts.entry(planes.image().bytes[0]).or_default() += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn of_the_authors_photos_five_are_laid_on_as_often_as_each_other_and_of_others_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        let frost = || Frost::from_folder(at).unwrap();
+        let origin = || frost().origin().replace(at.to_str().unwrap(), "AT");
+        for n in 1..=6 {
+            flat(&at.join(format!("frost{n}.{}", if n < 4 { "png" } else { "jpg" })), 10 * n);
+        }
+        let even = |levels: &[u8], least: usize, most: usize| {
+            let counts = levels_of(&frost());
+            assert_eq!(counts.keys().copied().collect::<Vec<_>>(), levels);
+            assert!(counts.values().all(|count| (least..most).contains(count)), "{counts:?}");
+        };
+        even(&[10, 20, 30, 40, 50], 150, 250);
+        assert_eq!(origin(), "frost of AT, frost1 to frost5");
+        let five = frost().fingerprint();
+        fs::rename(at.join("frost2.png"), at.join("ice2.png")).unwrap();
+        even(&[10, 20, 30, 40, 50, 60], 120, 215);
+        assert_eq!(origin(), "frost of AT, 6 textures");
+        // Two of a name are not the authors'.
+        flat(&at.join("frost2.png"), 20);
+        flat(&at.join("frost2.jpg"), 70);
+        assert_eq!(origin(), "frost of AT, 8 textures");
+        // Nor is one in another folder.
+        fs::create_dir(at.join("more")).unwrap();
+        fs::rename(at.join("frost2.jpg"), at.join("more/frost2.jpg")).unwrap();
+        assert_eq!(origin(), "frost of AT, frost1 to frost5");
+        assert_eq!(frost().fingerprint(), five);
+        fs::rename(at.join("more/frost2.jpg"), at.join("frost2.png")).unwrap();
+        assert_ne!(frost().fingerprint(), five);
+        assert_eq!(Frost::drawn().fingerprint(), Frost::drawn().fingerprint());
+        for n in [1, 2, 3, 4, 5] {
+            fs::remove_file(at.join(format!("frost{n}.{}", if n < 4 { "png" } else { "jpg" }))).unwrap();
+        }
+        fs::remove_file(at.join("ice2.png")).unwrap();
+        assert_eq!(origin(), "frost of AT, one texture");
     }
 }

@@ -3,6 +3,7 @@
 //! They are what results in papers were measured on. Their random numbers were not kept, so that no program can make them anew.
 
 mod cifar;
+mod fingerprint;
 mod images;
 
 use std::env;
@@ -95,6 +96,19 @@ impl PublishedSet {
             Self::Cifar10C | Self::Cifar100C => Arc::new(self.cifar(folder, kind, severity, clean)?),
             Self::ImageNetC => published_imagenet(folder, kind, severity, clean)?,
         })
+    }
+
+    /// A hash (SHA-256) of what can be told of the files of a kind and severity without reading them, to tell whether stored
+    /// results are of these: of an array and its labels paths, sizes and times of change, of a tree the paths and times of its
+    /// folder and class folders (which change when files are added, removed or renamed, not when one is written over).
+    pub fn fingerprint(self, folder: &Path, kind: Kind, severity: Severity) -> Result<String> {
+        let title = format!("{}, {}, severity {}", self.name(), kind.name(), severity.get());
+        match self {
+            Self::Cifar10C | Self::Cifar100C => {
+                fingerprint::of_files(&title, &[cifar::file(folder, kind), cifar::labels(folder)])
+            }
+            Self::ImageNetC => fingerprint::of_tree(&title, &images::level(folder, kind, severity)?),
+        }
     }
 
     /// The same of an array, for clean images of as many classes.
