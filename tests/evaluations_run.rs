@@ -377,6 +377,15 @@ fn published_corruptions_are_judged_by_the_rows_of_the_images() {
         (&file).seek(SeekFrom::Start(128 + (10_000 + i as u64) * 3072)).unwrap();
         (&file).write_all(&row).unwrap();
     }
+    let mut labels =
+        b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (50000,), }".to_vec();
+    labels.resize(127, b' ');
+    labels.push(b'\n');
+    labels.resize(128 + 50_000, 0);
+    for (i, severity) in (0..3).flat_map(|i| [(i, 1), (i, 3)]) {
+        labels[128 + severity * 10_000 + i] = cifar::image(5, i).0;
+    }
+    fs::write(published.join("labels.npy"), labels).unwrap();
     let pipeline = r#"dataset.cifar10 = { root = "sets" }
 model.resnet = { width = 1 }
 train = { epochs = 1, batch = 8 }
@@ -402,4 +411,18 @@ corruptions = { from = "published", root = "published", only = ["fog"], severiti
     let results = results(&folder.join("runs/run"));
     let from = &results["evaluations"][0]["corruptions"]["from"];
     assert_eq!(from, "CIFAR-10-C as published, published/CIFAR-10-C");
+
+    // Results of other files are not taken for those of these.
+    let losses = |corruption| of(Some(corruption)).iter().map(|r| r.2.to_bits()).collect::<Vec<_>>();
+    let before = losses("fog 4");
+    for i in 0..3 {
+        (&file).seek(SeekFrom::Start(128 + (30_000 + i) * 3072)).unwrap();
+        (&file).write_all(&[200; 3072]).unwrap();
+    }
+    file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(5)).unwrap();
+    succeed(folder, &["run", "run.toml", "--resume"]);
+    let lines = Records::read(&folder.join("runs/run/records.jsonl")).unwrap();
+    assert_eq!(lines.len(), 3, "old lines are gone");
+    let now = lines.iter().find(|line| line.corruption.as_deref() == Some("fog 4")).unwrap();
+    assert_ne!(now.samples.records().map(|r| r.loss.to_bits()).collect::<Vec<_>>(), before);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use temper_core::{DataError, Source, Subset};
+use temper_core::{DataError, Source};
 use temper_corruptions::{Corrupted, Frost, Generator, Kind, Parameters, PublishedSet, Refusal};
 use temper_evaluate::{Cell, Corruptions, Entry, Origin};
 
@@ -28,7 +28,7 @@ pub(crate) fn open(
     let Some(corruptions) = &entry.corruptions else { return Ok(cells) };
     let corrupted = match corruptions.from {
         Origin::Generated => generated(corruptions, images, bad)?,
-        Origin::Published => published(corruptions, entry, images, bad)?,
+        Origin::Published => published(corruptions, images, bad)?,
     };
     cells.extend(corrupted);
     Ok(cells)
@@ -51,6 +51,7 @@ fn generated(
         Some(folder) => Frost::from_folder(folder).map_err(refused)?,
         None => Frost::drawn(),
     };
+    let textures = frost.fingerprint();
     let generator = Arc::new(Generator::new(parameters, corruptions.seed, frost));
     let mut cells = vec![];
     for kind in corruptions.kinds() {
@@ -58,7 +59,7 @@ fn generated(
             let source = Corrupted::new(images.source.clone(), generator.clone(), kind, severity);
             let source = Arc::new(source.map_err(refused)?);
             let origin = generator.origin(kind);
-            let told = format!("{origin}, seed {}", corruptions.seed);
+            let told = format!("{origin}, {textures}");
             cells.push(Cell::corrupted((kind, severity), source, origin, &told));
         }
     }
@@ -68,7 +69,6 @@ fn generated(
 /// Read from the published files.
 fn published(
     corruptions: &Corruptions,
-    entry: &Entry,
     images: &Images,
     bad: impl Fn(&str) -> BadConfig,
 ) -> anyhow::Result<Vec<Cell>> {
@@ -84,20 +84,19 @@ fn published(
             return Err(bad(&message).into());
         }
     };
-    if set == PublishedSet::ImageNetC && entry.indices.is_some() {
-        let message = "files of ImageNet-C have an order of their own: choose by `samples`, not by `indices`";
-        return Err(bad(message).into());
-    }
     let core = |error: DataError| anyhow::Error::new(temper_core::Error::from(error));
     let folder = set.find(corruptions.root.as_deref()).map_err(core)?;
+    let name = match set {
+        PublishedSet::ImageNetC if images.source.classes().len() != 1000 => {
+            "a set in ImageNet-C's layout".into()
+        }
+        set => format!("{} as published", set.name()),
+    };
+    let origin = format!("{name}, {}", folder.display());
     let open = |kind: Kind, severity| {
-        let whole = set.open(&folder, kind, severity, images.source.clone()).map_err(core)?;
-        // Rows of an array are those of the clean images; a tree holds all of them.
-        let part = Arc::new(Subset::new(whole.clone(), images.source.len()));
-        let source = if whole.len() > images.source.len() { part } else { whole };
-        let origin = format!("{} as published, {}", set.name(), folder.display());
-        let told = folder.display().to_string();
-        anyhow::Ok(Cell::corrupted((kind, severity), source, origin, &told))
+        let source = set.open(&folder, kind, severity, images.source.clone()).map_err(core)?;
+        let told = set.fingerprint(&folder, kind, severity).map_err(core)?;
+        anyhow::Ok(Cell::corrupted((kind, severity), source, origin.clone(), &told))
     };
     let mut cells = vec![];
     for kind in corruptions.kinds() {
