@@ -98,11 +98,9 @@ fn pixelate_is_pillows_to_the_bit() {
     }
 }
 
-/// Measured with Pillow 13: up to 2 levels, in less than 4 in 100 values.
 #[test]
-fn jpeg_is_libjpegs_but_for_the_rounding_of_coefficients() {
+fn jpeg_is_pillows_to_the_bit() {
     for (name, wanted, got) in pairs("jpeg", |p| Strength::JpegCompression { quality: p[0] as u16 }) {
-        let (most, share) = difference(&wanted, &got);
-        assert!(most <= 3 && share < 0.1, "{name}: up to {most} levels, {share} of the values");
+        assert_eq!(difference(&wanted, &got), (0, 0.0), "{name}");
     }
 }

@@ -1,10 +1,9 @@
 //! What JPEG loses.
 //!
 //! The lossless part of the format, the codes and the file around them, is left out: this is libjpeg's colour transform, halved
-//! chroma (as Pillow does by default), cosine transform, quantisation, and all of it back. Cosine transforms are exact here and of 13
-//! binary places in libjpeg; a coefficient that lies between two steps may fall the other way, which moves few pixels by few levels.
-
-use std::f32::consts::PI;
+//! chroma (as Pillow does by default), cosine transform, quantisation, and all of it back, in whole numbers that are rounded where
+//! libjpeg's slow integer transform, which Pillow takes, rounds them. Measured: the bits of Pillow 13 for 1800 pairs of an image (1 x 1
+//! to 224 x 224 pixels, grey and in colour: smooth, noisy, black and white) and a quality (15 of them, 1 to 100).
 
 use crate::planes::{Planes, Size};
 
@@ -24,6 +23,21 @@ const LUMA: [u16; 64] = [
 ];
 /// Steps of chroma at quality 50 within the first four rows and columns; elsewhere they are 99 (K.2).
 const CHROMA: [[u16; 4]; 4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]];
+
+/// Binary places of [`COSINES`].
+const BITS: u32 = 13;
+/// The cosine transform of eight numbers, times the root of 8, in multiples of 2^-13. These are not the nearest ones to the cosines
+/// but sums of the twelve constants of Loeffler, Ligtenberg & Moschytz 1989, each rounded, as libjpeg adds them up.
+const COSINES: [i64; 64] = [
+    8192, 8192, 8192, 8192, 8192, 8192, 8192, 8192, //
+    11_363, 9633, 6437, 2260, -2260, -6437, -9633, -11_363, //
+    10_703, 4433, -4433, -10_703, -10_703, -4433, 4433, 10_703, //
+    9633, -2259, -11_362, -6436, 6436, 11_362, 2259, -9633, //
+    8192, -8192, -8192, 8192, 8192, -8192, -8192, 8192, //
+    6437, -11_362, 2261, 9633, -9633, -2261, 11_362, -6437, //
+    4433, -10_704, 10_704, -4433, -4433, 10_704, -10_704, 4433, //
+    2260, -6436, 9633, -11_363, 11_363, -9633, 6436, -2260,
+];
 
 /// JPEG at a quality of 1 to 100.
 pub(crate) fn jpeg(planes: &mut Planes, quality: u16) {
@@ -50,10 +64,10 @@ pub(crate) fn jpeg(planes: &mut Planes, quality: u16) {
 }
 
 /// Steps at a quality, as libjpeg scales them.
-fn steps(table: &[u16; 64], quality: u16) -> [f32; 64] {
+fn steps(table: &[u16; 64], quality: u16) -> [i64; 64] {
     let quality = quality.clamp(1, 100);
     let percent = if quality < 50 { 5000 / quality } else { 200 - 2 * quality };
-    table.map(|step| f32::from(((u32::from(step) * u32::from(percent) + 50) / 100).clamp(1, 255) as u8))
+    table.map(|step| ((i64::from(step) * i64::from(percent) + 50) / 100).clamp(1, 255))
 }
 
 /// Luma and both chromas, in levels. Weights are multiples of 2^-16, and halves of chroma are rounded down, as in libjpeg.
@@ -125,23 +139,25 @@ fn double(plane: &[f32], stride: usize, [h, w]: Size) -> Vec<f32> {
 }
 
 /// What is left of a plane of levels: blocks transformed, quantised, and transformed back.
-fn quantise(plane: &[f32], [h, w]: Size, steps: &[f32; 64]) -> Vec<f32> {
-    let cosines = cosines();
+fn quantise(plane: &[f32], [h, w]: Size, steps: &[i64; 64]) -> Vec<f32> {
     let mut out = vec![0.0; h * w];
     for top in (0..h).step_by(SIDE) {
         for left in (0..w).step_by(SIDE) {
             // Beyond its border an image is its border.
             let pixel = |at: usize| plane[(top + at / SIDE).min(h - 1) * w + (left + at % SIDE).min(w - 1)];
-            let block: [f32; 64] = std::array::from_fn(|at| pixel(at) - 128.0);
-            let mut coefficients = product(&product(&cosines, &block), &turned(&cosines));
+            let block: [i64; 64] = std::array::from_fn(|at| pixel(at) as i64 - 128);
+            // Rows, columns; then columns, rows. In between numbers are four times as large, and coefficients eight times.
+            let mut coefficients = along_columns(&along_rows(&block, &COSINES, BITS - 2), &COSINES, BITS + 2);
             for (coefficient, step) in coefficients.iter_mut().zip(steps) {
-                // libjpeg's coefficients are whole numbers, eight times as large.
-                *coefficient = ((*coefficient * 8.0).round() / (step * 8.0)).round() * step;
+                // The nearest step; from the middle between two away from zero.
+                let times = (coefficient.abs() + 4 * step) / (8 * step);
+                *coefficient = coefficient.signum() * times * step;
             }
-            let block = product(&product(&turned(&cosines), &coefficients), &cosines);
+            let back = turned(&COSINES);
+            let block = along_rows(&along_columns(&coefficients, &back, BITS - 2), &back, BITS + 5);
             for y in 0..SIDE.min(h - top) {
                 for x in 0..SIDE.min(w - left) {
-                    out[(top + y) * w + left + x] = (block[y * SIDE + x] + 128.0).round().clamp(0.0, 255.0);
+                    out[(top + y) * w + left + x] = (block[y * SIDE + x] + 128).clamp(0, 255) as f32;
                 }
             }
         }
@@ -149,25 +165,20 @@ fn quantise(plane: &[f32], [h, w]: Size, steps: &[f32; 64]) -> Vec<f32> {
     out
 }
 
-/// The orthonormal cosine transform of eight numbers, `[8, 8]`.
-fn cosines() -> [f32; 64] {
+/// The transform of each column: products with a matrix, without their last `bits`, which are rounded.
+fn along_columns(block: &[i64; 64], matrix: &[i64; 64], bits: u32) -> [i64; 64] {
     std::array::from_fn(|at| {
-        let (k, n) = ((at / SIDE) as f32, (at % SIDE) as f32);
-        let norm = if at < SIDE { 0.125_f32 } else { 0.25 }.sqrt();
-        norm * ((2.0 * n + 1.0) * k * PI / 16.0).cos()
+        let (k, x) = (at / SIDE, at % SIDE);
+        let sum: i64 = (0..SIDE).map(|n| matrix[k * SIDE + n] * block[n * SIDE + x]).sum();
+        (sum + (1 << (bits - 1))) >> bits
     })
 }
 
-fn turned(block: &[f32; 64]) -> [f32; 64] {
-    std::array::from_fn(|at| block[at % SIDE * SIDE + at / SIDE])
+/// The same of each row.
+fn along_rows(block: &[i64; 64], matrix: &[i64; 64], bits: u32) -> [i64; 64] {
+    turned(&along_columns(&turned(block), matrix, bits))
 }
 
-fn product(a: &[f32; 64], b: &[f32; 64]) -> [f32; 64] {
-    let mut out = [0.0; 64];
-    for (row, sums) in a.chunks_exact(SIDE).zip(out.chunks_exact_mut(SIDE)) {
-        for (weight, values) in row.iter().zip(b.chunks_exact(SIDE)) {
-            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
-        }
-    }
-    out
+fn turned(block: &[i64; 64]) -> [i64; 64] {
+    std::array::from_fn(|at| block[at % SIDE * SIDE + at / SIDE])
 }

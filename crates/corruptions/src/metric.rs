@@ -96,7 +96,8 @@ impl Cells {
         mean(main().map(|kind| self.accuracy(kind)))
     }
 
-    /// Mean accuracy over all 19 kinds, 0 to 1: what the first paper gives for CIFAR-10-C, not to be compared with means over 15.
+    /// Mean accuracy over all 19 kinds, 0 to 1: what the paper of instance adaptive adversarial training (IAAT) gives for CIFAR-10-C,
+    /// not to be compared with means over 15.
     pub fn mean_of_all(&self) -> Option<f64> {
         mean(Kind::ALL.into_iter().map(|kind| self.accuracy(kind)))
     }

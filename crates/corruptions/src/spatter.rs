@@ -45,6 +45,9 @@ pub(crate) enum Liquid {
 ///
 /// `OpenCV`'s outlines, distances, equalisation and embossing are written anew here by their definitions. They deviate from it in the
 /// rounding of distances (single precision for 16 binary places) and of slopes (likewise, for 15).
+///
+/// Two more deviations from the authors' code: an image on which no drop of water falls stays what it is (there it is divided by
+/// the largest depth, zero); and noise above 1 is cut to level 255 (there it wraps around to dark levels).
 pub(crate) fn spatter(planes: &mut Planes, spatter: Spatter, rng: &mut ChaCha8Rng) {
     let noise = |_| spatter.mean + spatter.std * rng.sample::<f32, _>(StandardNormal);
     let noise: Vec<f32> = (0..planes.area()).map(noise).collect();

@@ -86,11 +86,9 @@ fn published(
     };
     let core = |error: DataError| anyhow::Error::new(temper_core::Error::from(error));
     let folder = set.find(corruptions.root.as_deref()).map_err(core)?;
-    let name = match set {
-        PublishedSet::ImageNetC if images.source.classes().len() != 1000 => {
-            "a set in ImageNet-C's layout".into()
-        }
-        set => format!("{} as published", set.name()),
+    let name = match set.title(images.source.classes().len()) {
+        title if title == set.name() => format!("{title} as published"),
+        title => title.into(),
     };
     let origin = format!("{name}, {}", folder.display());
     let open = |kind: Kind, severity| {
