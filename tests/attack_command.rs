@@ -250,9 +250,9 @@ fn bad_commands_are_refused_before_any_work() {
     );
     attack(
         &["--attack", "deepfool", "--eps", "0.1", "--restarts", "3"],
-        &expect![[r#"
+        &expect![[r"
             error: --restarts: `deepfool` searches the smallest perturbation, and does so once: leave `restarts` out
-        "#]],
+        "]],
     );
     attack(
         &["--attack", "pgd"],

@@ -204,11 +204,11 @@ fn images_are_crafted_on_another_run() {
     fails(
         folder.path(),
         &["run", "run.toml", "--out", "runs/new", "--set", "evaluate.0.crafted_on=runs/none"],
-        &expect![[r#"
+        &expect![[r"
             error: evaluation `transfer`: no trained network found
               looked in: runs/none
               expected a run that has ended, or a file of weights (.safetensors)
-        "#]],
+        "]],
     );
     assert!(!folder.path().join("runs/new").exists());
 }
@@ -336,10 +336,10 @@ fn images_that_are_not_there_are_refused_before_any_work() {
     let folder = playground(&judging("[[evaluate]]\nname = \"some\"\nindices = [3, 80]\n"));
     let output = temper(folder.path(), &["run", "run.toml"]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-    expect![[r#"
+    expect![[r"
         error: run.toml:15:1: image 80 of the whole test set, from 0, is not among the 80 judged: data
           at evaluate[0].indices
-    "#]]
+    "]]
     .assert_eq(&stderr(&output).replace(folder.path().to_str().unwrap(), "FOLDER"));
     fs::write(
         folder.path().join("run.toml"),
