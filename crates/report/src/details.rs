@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::results::{Corrupted, Curve, Evaluation, Hits};
-use crate::table::{Table, percent};
+use crate::table::{Table, interval, percent};
 
 impl Evaluation {
     /// Tables and lines for the terminal; nothing where there is nothing more to say. `selected`: more than the last weights
@@ -51,13 +51,9 @@ impl Evaluation {
     }
 
     fn hits(&self) -> Option<String> {
-        let Hits { n, hits, rate, interval: [low, high] } = self.targets.as_ref()?;
-        Some(format!(
-            "class aimed at: {} ({} to {}), {hits} of {n} led there\n",
-            percent(*rate),
-            percent(*low),
-            percent(*high)
-        ))
+        let Hits { n, hits, rate, interval: bounds } = self.targets.as_ref()?;
+        let (rate, bounds) = (percent(*rate), interval(*bounds));
+        Some(format!("class aimed at: {rate} ({bounds}), {hits} of {n} led there\n"))
     }
 
     /// Why the numbers should not be believed.
@@ -110,8 +106,7 @@ impl Curve {
         let mut table = Table::new(&[&format!("{name}: {}", self.over), "accuracy", "95 % interval"]);
         for point in &self.points {
             let at = if self.over == "radius" { format!("{:.5}", point.at) } else { point.at.to_string() };
-            let [low, high] = point.interval;
-            table.row(vec![at, percent(point.accuracy), format!("{} to {}", percent(low), percent(high))]);
+            table.row(vec![at, percent(point.accuracy), interval(point.interval)]);
         }
         table.to_string()
     }

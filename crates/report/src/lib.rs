@@ -5,4 +5,4 @@ mod results;
 mod table;
 
 pub use results::{Corrupted, Corruption, Cost, Curve, Error, Evaluation, Hits, Point, Results};
-pub use table::{Table, percent};
+pub use table::{Table, interval, percent};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::table::{Table, percent};
+use crate::table::{Table, interval, percent};
 
 /// A results file. Keys may be added to it, never renamed; unknown ones are ignored here.
 #[derive(Debug, Clone, Deserialize)]
@@ -195,7 +195,7 @@ impl Results {
             let mut row = vec![
                 e.name.clone(),
                 percent(e.accuracy),
-                format!("{} to {}", percent(e.interval[0]), percent(e.interval[1])),
+                interval(e.interval),
                 e.n.to_string(),
                 each(e.forwards),
                 each(e.backwards),

@@ -52,6 +52,11 @@ pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
+/// An interval of shares in percent, "81.0 to 85.2 %".
+pub fn interval([low, high]: [f64; 2]) -> String {
+    format!("{:.1} to {:.1} %", low * 100.0, high * 100.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +68,6 @@ mod tests {
         table.row(vec!["longer".into(), "7".into()]);
         assert_eq!(table.to_string(), "name       n\n------  ----\na       1000\nlonger     7\n");
         assert_eq!(percent(0.8335), "83.4 %");
+        assert_eq!(interval([0.05, 0.999]), "5.0 to 99.9 %");
     }
 }
