@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::results::{Corrupted, Curve, Evaluation, Hits};
+use crate::results::{Corrupted, Curve, Distances, Evaluation, Hits};
 use crate::table::{Table, interval, percent};
 
 impl Evaluation {
@@ -16,7 +16,7 @@ impl Evaluation {
         // A curve has the name in its head.
         let curve = self.curve.as_ref().map(|curve| curve.table(&name));
         let mut text = curve.as_ref().map_or_else(String::new, |curve| format!("\n{curve}"));
-        let parts = [self.suite(), self.hits(), self.grid(), self.doubted()];
+        let parts = [self.suite(), self.hits(), self.nearest(), self.grid(), self.doubted()];
         for (i, part) in parts.into_iter().flatten().enumerate() {
             if i == 0 && curve.is_none() {
                 let _ = write!(text, "\n{name}\n");
@@ -56,9 +56,20 @@ impl Evaluation {
         Some(format!("class aimed at: {rate} ({bounds}), {hits} of {n} led there\n"))
     }
 
+    /// How far away adversarial images are.
+    fn nearest(&self) -> Option<String> {
+        let Distances { n, found, p5, p25, p50, p75, p95 } = self.distances.as_ref()?;
+        let shares = [("5 %", p5), ("25 %", p25), ("50 %", p50), ("75 %", p75), ("95 %", p95)];
+        let told = shares.map(|(share, distance)| match distance {
+            Some(distance) => format!("{share} {distance:.4}"),
+            None => format!("{share} not found"),
+        });
+        Some(wrapped("found for", &format!("{found} of {n}; nearer are {}", told.join(", "))))
+    }
+
     /// Why the numbers should not be believed.
     fn doubted(&self) -> Option<String> {
-        let lines = self.doubts.iter().map(|doubt| wrapped("doubtful: ", doubt));
+        let lines = self.doubts.iter().map(|doubt| wrapped("doubtful:", doubt));
         (!self.doubts.is_empty()).then(|| lines.collect())
     }
 
@@ -114,7 +125,7 @@ impl Curve {
 
 /// Text in lines of at most 80 columns, behind a word.
 fn wrapped(word: &str, text: &str) -> String {
-    let (mut lines, mut line) = (String::new(), word.trim_end().to_string());
+    let (mut lines, mut line) = (String::new(), word.to_string());
     for word in text.split_whitespace() {
         if line.chars().count() + 1 + word.chars().count() > 80 {
             let _ = writeln!(lines, "{line}");

@@ -4,5 +4,5 @@ mod details;
 mod results;
 mod table;
 
-pub use results::{Corrupted, Corruption, Cost, Curve, Error, Evaluation, Hits, Point, Results};
+pub use results::{Corrupted, Corruption, Cost, Curve, Distances, Error, Evaluation, Hits, Point, Results};
 pub use table::{Table, interval, percent};

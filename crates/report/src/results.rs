@@ -54,6 +54,8 @@ pub struct Evaluation {
     pub attacks: Vec<Cost>,
     /// How often a targeted attack got its class.
     pub targets: Option<Hits>,
+    /// Of minimum-norm attacks.
+    pub distances: Option<Distances>,
     /// Of a sweep.
     pub curve: Option<Curve>,
     /// Of corrupted images.
@@ -78,6 +80,25 @@ pub struct Cost {
     pub backwards: u64,
     /// Wall time.
     pub seconds: f64,
+}
+
+/// How far away the adversarial images of minimum-norm attacks are. A quantile that is infinite is absent.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Distances {
+    /// Samples attacked.
+    pub n: usize,
+    /// Those for which an adversarial image was found.
+    pub found: usize,
+    /// 5 % are nearer.
+    pub p5: Option<f64>,
+    /// A quarter is nearer.
+    pub p25: Option<f64>,
+    /// The median.
+    pub p50: Option<f64>,
+    /// A quarter is further away.
+    pub p75: Option<f64>,
+    /// 5 % are further away.
+    pub p95: Option<f64>,
 }
 
 /// How often a targeted attack got the class that it aimed at.
