@@ -157,6 +157,9 @@ impl Matrix {
     }
 }
 
+/// Letters that a column's head should not exceed.
+const LONG: usize = 24;
+
 /// The shortest parts of paths that tell them apart: what all of them begin or end with is left out.
 fn names(paths: &[PathBuf]) -> Result<Vec<String>, BadConfig> {
     let part = |component: Component| component.as_os_str().to_string_lossy().into_owned();
@@ -178,6 +181,15 @@ fn names(paths: &[PathBuf]) -> Result<Vec<String>, BadConfig> {
             parts.remove(0);
         }
     }
+    let long = |parts: &Vec<String>| parts.iter().map(String::len).sum::<usize>() + parts.len() > LONG;
+    if parts.iter().any(long) {
+        // Of long ones as many of their last parts as it takes.
+        let last = |n: usize| parts.iter().map(move |parts| &parts[parts.len().saturating_sub(n)..]);
+        let most = parts.iter().map(Vec::len).max().unwrap_or(1);
+        let unlike = |n: &usize| last(*n).collect::<HashSet<_>>().len() == paths.len();
+        let n = (1..=most).find(unlike).unwrap_or(most);
+        return Ok(last(n).map(|parts| parts.join("/")).collect());
+    }
     Ok(parts.into_iter().map(|parts| parts.join("/")).collect())
 }
 
@@ -197,6 +209,10 @@ mod tests {
         assert_eq!(names(&["runs/a/model.safetensors", "runs/b/model.safetensors"]).unwrap(), ["a", "b"]);
         assert_eq!(names(&["runs/a", "runs/a/best.safetensors"]).unwrap(), ["a", "a/best.safetensors"]);
         assert_eq!(names(&["x/1/m", "x/2/m", "x/2/n"]).unwrap(), ["1/m", "2/m", "2/n"]);
+        assert_eq!(
+            names(&["runs/a", "/home/some/where/far/away/b/net", "/home/some/where/far/away/c/net"]).unwrap(),
+            ["runs/a", "b/net", "c/net"]
+        );
         assert_eq!(names(&["a", "b", "./a"]).unwrap_err().to_string(), "./a is named twice");
     }
 }
