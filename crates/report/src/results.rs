@@ -18,7 +18,7 @@ pub struct Results {
 }
 
 /// Percentiles of the epsilon memory, in pixel values of [0, 1].
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Radii {
     /// 5 % of the samples have less.
     pub p5: f64,
@@ -166,7 +166,7 @@ pub struct Corruption {
     pub accuracy: f64,
 }
 
-/// What can be wrong with a results file.
+/// What can be wrong with a file of a run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be read.
@@ -184,6 +184,24 @@ pub enum Error {
         file: PathBuf,
         /// The fault.
         source: serde_json::Error,
+    },
+    /// A line of it is not what it should be.
+    #[error("{}, line {line}: {source}", file.display())]
+    Line {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The fault.
+        source: serde_json::Error,
+    },
+    /// It does not hold what it should.
+    #[error("{}: {what}", file.display())]
+    Unfit {
+        /// The file or folder.
+        file: PathBuf,
+        /// What is wrong with it.
+        what: String,
     },
 }
 
