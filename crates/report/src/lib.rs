@@ -1,13 +1,22 @@
-//! Tables from what runs leave behind. This crate reads files and knows nothing of how they came to be.
+//! Tables and figures from what runs leave behind. This crate reads files and knows nothing of how they came to be.
 
 mod details;
+mod figure;
+#[cfg(test)]
+mod markup;
 mod metrics;
 mod radii;
+mod radii_figures;
 mod results;
 mod table;
 
+pub use figure::{
+    Axis, Chart, Datum, Drawing, Figure, FigureError, HeatMap, Histogram, Histograms, Image, ImageRow,
+    ImageSheet, Series, Tile,
+};
 pub use metrics::{Epoch, read_metrics};
 pub use radii::{EpochRadii, RadiiFile};
+pub use radii_figures::{histograms_of_radii, radii_over_epochs};
 pub use results::{
     Corrupted, Corruption, Cost, Curve, Distances, Error, Evaluation, Hits, Point, Radii, Results,
 };

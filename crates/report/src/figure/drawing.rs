@@ -1,0 +1,278 @@
+//! A figure laid out: marks on a sheet of paper, for every form in which it is wanted.
+
+use plotters::backend::{BitMapBackend, DrawingBackend, RGBPixel};
+use plotters_backend::{BackendColor, BackendCoord, BackendStyle, DrawingErrorKind};
+
+use super::image::{self, Image};
+use super::lettering::{Align, Lettering, Setting};
+use super::palette::Color;
+use super::{FigureError, svg};
+
+/// Pixels of a PNG for each unit of length.
+const SHARPNESS: usize = 2;
+/// Each pixel of a PNG is the mean of so many a side: plotters draws slanting edges in whole pixels.
+const SMOOTHNESS: usize = 2;
+/// A sheet may be so many units long.
+const LONGEST: f64 = 3000.0;
+
+/// Where something is, in units from the upper left corner.
+pub(super) type At = [f64; 2];
+
+/// What is on the sheet, later marks above earlier ones (images above all).
+#[derive(Debug, Clone)]
+pub(super) enum Mark {
+    Path { points: Vec<At>, width: f64, color: Color },
+    Polygon { points: Vec<At>, color: Color },
+    Rectangle { corner: At, size: [f64; 2], color: Color },
+    Disc { center: At, radius: f64, color: Color },
+    Text { text: String, at: At, em: f64, color: Color, align: Align, upward: bool },
+    Picture { image: Image, corner: At, size: [f64; 2] },
+}
+
+/// A figure that is laid out.
+#[derive(Debug, Clone)]
+pub struct Drawing {
+    /// Width and height.
+    size: [f64; 2],
+    /// For people who cannot see it.
+    pub(super) describes: String,
+    pub(super) marks: Vec<Mark>,
+    pub(super) lettering: Lettering,
+}
+
+impl Drawing {
+    /// An empty sheet, as wide as every figure's; its height comes last.
+    pub(super) fn new(describes: String) -> Result<Self, FigureError> {
+        Ok(Self { size: [Self::WIDTH, 0.0], describes, marks: vec![], lettering: Lettering::new()? })
+    }
+
+    /// Units across, about those of a page's text.
+    pub(super) const WIDTH: f64 = 720.0;
+
+    /// Width and height in the units of its SVG, CSS pixels.
+    pub fn size(&self) -> [u32; 2] {
+        self.size.map(|side| side as u32)
+    }
+
+    /// Cuts the sheet off below.
+    pub(super) fn with_height(mut self, height: f64) -> Result<Self, FigureError> {
+        if !(1.0..=LONGEST).contains(&height) {
+            return Err(FigureError::unfit(format!(
+                "the figure would be {height:.0} units high, at most {LONGEST} are drawn: divide it into several"
+            )));
+        }
+        self.size[1] = height.ceil();
+        Ok(self)
+    }
+
+    /// A line in two points or more.
+    pub(super) fn path(&mut self, points: Vec<At>, width: f64, color: Color) {
+        self.marks.push(Mark::Path { points, width, color });
+    }
+
+    /// A filled polygon.
+    pub(super) fn polygon(&mut self, points: Vec<At>, color: Color) {
+        self.marks.push(Mark::Polygon { points, color });
+    }
+
+    /// A filled rectangle, from its upper left corner.
+    pub(super) fn rectangle(&mut self, corner: At, size: [f64; 2], color: Color) {
+        self.marks.push(Mark::Rectangle { corner, size, color });
+    }
+
+    /// A filled circle.
+    pub(super) fn disc(&mut self, center: At, radius: f64, color: Color) {
+        self.marks.push(Mark::Disc { center, radius, color });
+    }
+
+    /// Text on a line whose middle is at this height. Characters that no XML may hold become blanks.
+    pub(super) fn text(&mut self, text: &str, at: At, em: f64, color: Color, align: Align) {
+        let (text, upward) = (printable(text), false);
+        self.marks.push(Mark::Text { text, at, em, color, align, upward });
+    }
+
+    /// Text that reads upward, centred at a place or from a place on.
+    pub(super) fn upward(&mut self, text: &str, at: At, em: f64, color: Color, align: Align) {
+        let (text, upward) = (printable(text), true);
+        self.marks.push(Mark::Text { text, at, em, color, align, upward });
+    }
+
+    /// An image, its pixels seen as squares.
+    pub(super) fn picture(&mut self, image: &Image, corner: At, size: [f64; 2]) {
+        self.marks.push(Mark::Picture { image: image.clone(), corner, size });
+    }
+
+    /// Width of a text in units.
+    pub(super) fn width(&self, text: &str, em: f64) -> f64 {
+        self.lettering.width(text, em)
+    }
+
+    /// Draws all marks but the images, with so many pixels of the backend for each unit.
+    pub(super) fn render<B: DrawingBackend>(&self, backend: &mut B, scale: f64) -> Result<(), FigureError> {
+        let place = |at: &At| (length(at[0], scale), length(at[1], scale));
+        for mark in &self.marks {
+            let done = match mark {
+                Mark::Path { points, width, color } => {
+                    let stroke = Stroke { color: *color, width: length(*width, scale).max(1) as u32 };
+                    // Twice the same point has no direction, of which plotters would make a corner.
+                    let mut points: Vec<BackendCoord> = points.iter().map(place).collect();
+                    points.dedup();
+                    if points.len() < 2 {
+                        continue;
+                    }
+                    backend.draw_path(points, &stroke)
+                }
+                Mark::Polygon { points, color } => {
+                    backend.fill_polygon(points.iter().map(place), &Stroke::fill(*color))
+                }
+                Mark::Rectangle { corner: [x, y], size: [width, height], color } => backend.draw_rect(
+                    place(&[*x, *y]),
+                    place(&[x + width, y + height]),
+                    &Stroke::fill(*color),
+                    true,
+                ),
+                Mark::Disc { center, radius, color } => backend.draw_circle(
+                    place(center),
+                    length(*radius, scale) as u32,
+                    &Stroke::fill(*color),
+                    true,
+                ),
+                Mark::Text { text, at, em, color, align, upward } => {
+                    let (lettering, em) = (&self.lettering, em * scale);
+                    let setting = Setting { lettering, em, color: *color, align: *align, upward: *upward };
+                    backend.draw_text(text, &setting, place(at))
+                }
+                Mark::Picture { .. } => continue,
+            };
+            done.map_err(|fault| broken(&fault))?;
+        }
+        backend.present().map_err(|fault| broken(&fault))
+    }
+
+    /// The images, with their corner and size.
+    pub(super) fn pictures(&self) -> impl Iterator<Item = (&Image, At, [f64; 2])> {
+        self.marks.iter().filter_map(|mark| match mark {
+            Mark::Picture { image, corner, size } => Some((image, *corner, *size)),
+            _ => None,
+        })
+    }
+
+    /// As an SVG document, its text in the viewer's own font without serifs.
+    pub fn svg(&self) -> Result<String, FigureError> {
+        svg::document(self)
+    }
+
+    /// As a PNG file, two pixels for each unit of length.
+    pub fn png(&self) -> Result<Vec<u8>, FigureError> {
+        let [width, height] = self.size.map(|side| side as usize * SHARPNESS);
+        let (fine_width, fine_height) = (width * SMOOTHNESS, height * SMOOTHNESS);
+        let mut fine = vec![255; fine_width * fine_height * 3];
+        {
+            let size = (fine_width as u32, fine_height as u32);
+            let backend = BitMapBackend::<RGBPixel>::with_buffer_and_format(&mut fine, size);
+            let mut backend = backend.map_err(|fault| FigureError::Backend(fault.to_string()))?;
+            self.render(&mut backend, (SHARPNESS * SMOOTHNESS) as f64)?;
+        }
+        let mut pixels = smoothed(&fine, width, height);
+        for (image, corner, size) in self.pictures() {
+            paste(&mut pixels, [width, height], image, corner, size);
+        }
+        image::encoded(width, height, png::ColorType::Rgb, &pixels)
+    }
+}
+
+/// Units to the nearest pixel.
+fn length(units: f64, scale: f64) -> i32 {
+    (units * scale).round() as i32
+}
+
+fn broken<E: std::error::Error + Send + Sync>(fault: &DrawingErrorKind<E>) -> FigureError {
+    FigureError::Backend(fault.to_string())
+}
+
+/// What XML 1.0 may hold, on one line.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { ' ' } else { c })
+        .collect()
+}
+
+/// A line's colour and width, or that of a filled shape.
+struct Stroke {
+    color: Color,
+    width: u32,
+}
+
+impl Stroke {
+    fn fill(color: Color) -> Self {
+        Self { color, width: 1 }
+    }
+}
+
+impl BackendStyle for Stroke {
+    fn color(&self) -> BackendColor {
+        BackendColor { alpha: 1.0, rgb: self.color }
+    }
+
+    fn stroke_width(&self) -> u32 {
+        self.width
+    }
+}
+
+/// Each pixel as the mean of the square of finer ones that it covers.
+fn smoothed(fine: &[u8], width: usize, height: usize) -> Vec<u8> {
+    const FINE: u16 = (SMOOTHNESS * SMOOTHNESS) as u16;
+    let mut pixels = Vec::with_capacity(width * height * 3);
+    let row = width * SMOOTHNESS * 3;
+    let mut sums = vec![0_u16; row];
+    for rows in fine.chunks_exact(row * SMOOTHNESS) {
+        sums.fill(0);
+        for line in rows.chunks_exact(row) {
+            for (sum, value) in sums.iter_mut().zip(line) {
+                *sum += u16::from(*value);
+            }
+        }
+        let (squares, _) = sums.as_chunks::<{ SMOOTHNESS * 3 }>();
+        for [red, green, blue, next_red, next_green, next_blue] in squares {
+            let of_square = [red + next_red, green + next_green, blue + next_blue];
+            pixels.extend(of_square.map(|sum| ((sum + FINE / 2) / FINE) as u8));
+        }
+    }
+    pixels
+}
+
+/// Puts an image on the pixels of a sheet, by its nearest pixels; what lies beyond the sheet is left out.
+fn paste(pixels: &mut [u8], [width, height]: [usize; 2], image: &Image, corner: At, size: [f64; 2]) {
+    let [left, top] = corner.map(|side| length(side, SHARPNESS as f64).max(0) as usize);
+    let [across, down] = size.map(|side| length(side, SHARPNESS as f64).max(0) as usize);
+    for y in 0..down.min(height.saturating_sub(top)) {
+        for x in 0..across.min(width.saturating_sub(left)) {
+            let color = image.color(x * image.width() / across, y * image.height() / down);
+            let at = ((top + y) * width + left + x) * 3;
+            pixels[at..at + 3].copy_from_slice(&color);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixels_are_means_of_squares() {
+        // Two rows of four fine pixels: the left square is 0 and 255 by columns, the right one 10 to 13.
+        let row = |values: [u8; 4]| values.into_iter().flat_map(|v| [v, v, v / 2]);
+        let fine: Vec<u8> = row([0, 255, 10, 11]).chain(row([0, 255, 12, 13])).collect();
+        // (0 + 255) / 2 is 127.5, rounded up; 11.5 likewise; of the halves 63.5 and 5.5.
+        assert_eq!(smoothed(&fine, 2, 1), [128, 128, 64, 12, 12, 6]);
+    }
+
+    #[test]
+    fn images_keep_to_the_sheet() {
+        let image = Image::new(2, 2, vec![10, 20, 30, 40]).unwrap();
+        let mut pixels = vec![255; 4 * 4 * 3];
+        paste(&mut pixels, [4, 4], &image, [1.0, 1.0], [2.0, 2.0]);
+        let grey = |x: usize, y: usize| pixels[(y * 4 + x) * 3];
+        assert_eq!([grey(1, 1), grey(2, 2), grey(3, 3), grey(3, 1)], [255, 10, 10, 255]);
+    }
+}

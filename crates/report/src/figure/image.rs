@@ -1,0 +1,122 @@
+//! An image in a figure.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::FigureError;
+
+/// An image of 8 bits a channel, grey or RGB, row by row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    width: usize,
+    height: usize,
+    channels: usize,
+    pixels: Vec<u8>,
+}
+
+impl Image {
+    /// `pixels`: `[height, width]` of grey or `[height, width, 3]` of RGB; an error if it is neither.
+    pub fn new(width: usize, height: usize, pixels: Vec<u8>) -> Result<Self, FigureError> {
+        let unfit = || {
+            FigureError::unfit(format!(
+                "an image of {width} x {height} has {} bytes, expected one or three a pixel",
+                pixels.len()
+            ))
+        };
+        let area = width.checked_mul(height).filter(|area| *area > 0).ok_or_else(unfit)?;
+        let channels = pixels.len() / area;
+        if !matches!(channels, 1 | 3) || !pixels.len().is_multiple_of(area) {
+            return Err(unfit());
+        }
+        if width > MOST || height > MOST {
+            return Err(FigureError::unfit(format!("an image of {width} x {height}, at most {MOST} a side")));
+        }
+        Ok(Self { width, height, channels, pixels })
+    }
+
+    /// Pixels across.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Pixels down.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// The colour of a pixel.
+    pub(super) fn color(&self, x: usize, y: usize) -> [u8; 3] {
+        let at = (y * self.width + x) * self.channels;
+        match self.pixels[at..at + self.channels] {
+            [red, green, blue] => [red, green, blue],
+            _ => [self.pixels[at]; 3],
+        }
+    }
+
+    /// As a PNG file.
+    pub fn png(&self) -> Result<Vec<u8>, FigureError> {
+        let color = if self.channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb };
+        encoded(self.width, self.height, color, &self.pixels)
+    }
+}
+
+/// Longest side; more than this is no tile of a figure.
+const MOST: usize = 4096;
+
+/// A PNG file of 8 bits a channel.
+pub(super) fn encoded(
+    width: usize,
+    height: usize,
+    color: png::ColorType,
+    pixels: &[u8],
+) -> Result<Vec<u8>, FigureError> {
+    let mut file = vec![];
+    let mut encoder = png::Encoder::new(&mut file, width as u32, height as u32);
+    encoder.set_color(color);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Balanced);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(pixels)?;
+    writer.finish()?;
+    Ok(file)
+}
+
+/// A PNG file as an address that holds it.
+pub(crate) fn data_uri(png: &[u8]) -> String {
+    format!("data:image/png;base64,{}", STANDARD.encode(png))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_of_one_and_three_channels() {
+        let grey = Image::new(2, 1, vec![7, 9]).unwrap();
+        assert_eq!([grey.color(0, 0), grey.color(1, 0)], [[7; 3], [9; 3]]);
+        let color = Image::new(1, 2, vec![1, 2, 3, 4, 5, 6]).unwrap();
+        assert_eq!([color.color(0, 0), color.color(0, 1)], [[1, 2, 3], [4, 5, 6]]);
+        assert_eq!((color.width(), color.height()), (1, 2));
+    }
+
+    #[test]
+    fn bytes_that_make_no_image_are_refused() {
+        for (width, height, bytes) in [(0, 3, 0), (2, 2, 8), (2, 2, 5), (2, 2, 0), (usize::MAX, 2, 4)] {
+            let refused = Image::new(width, height, vec![0; bytes]).unwrap_err().to_string();
+            assert!(refused.contains("expected one or three a pixel"), "{refused}");
+        }
+        let refused = Image::new(5000, 1, vec![0; 5000]).unwrap_err().to_string();
+        assert!(refused.contains("at most 4096"), "{refused}");
+    }
+
+    #[test]
+    fn an_address_holds_the_file() {
+        // The bytes that begin every PNG file, in base64 by RFC 4648.
+        assert!(data_uri(&[0x89, b'P', b'N', b'G']).ends_with(",iVBORw=="));
+        let image = Image::new(1, 1, vec![200]).unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(image.png().unwrap())).read_info().unwrap();
+        let mut pixels = [0];
+        reader.next_frame(&mut pixels).unwrap();
+        assert_eq!(pixels, [200]);
+    }
+}

@@ -1,0 +1,59 @@
+//! A drawing as an SVG document.
+
+use std::fmt::Write;
+
+use plotters::backend::SVGBackend;
+
+use super::FigureError;
+use super::drawing::Drawing;
+use super::image::data_uri;
+
+/// Steps of the document's coordinates for each unit of length: plotters knows whole numbers only.
+const STEPS: f64 = 8.0;
+
+/// The document: marks by plotters, images behind them in the file, a head that says its size and what it shows.
+pub(super) fn document(drawing: &Drawing) -> Result<String, FigureError> {
+    let [width, height] = drawing.size();
+    let [across, down] = drawing.size().map(|side| side * STEPS as u32);
+    let mut marks = String::new();
+    drawing.render(&mut SVGBackend::with_string(&mut marks, (across, down)), STEPS)?;
+    let body = marks.split_once('>').and_then(|(_, rest)| rest.trim_end().strip_suffix("</svg>"));
+    let body = body.ok_or_else(|| FigureError::Backend("plotters gave no SVG document".into()))?;
+    let describes = escaped(&drawing.describes);
+    let mut document = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {across} {down}\" role=\"img\" aria-label=\"{describes}\" \
+         stroke-linejoin=\"round\" stroke-linecap=\"round\">\n<title>{describes}</title>\n\
+         <rect width=\"{across}\" height=\"{down}\" fill=\"#FFFFFF\"/>\n{}\n",
+        body.trim()
+    );
+    for (image, corner, size) in drawing.pictures() {
+        let [x, y] = corner.map(|side| side * STEPS);
+        let [wide, high] = size.map(|side| side * STEPS);
+        let _ = writeln!(
+            document,
+            "<image x=\"{x}\" y=\"{y}\" width=\"{wide}\" height=\"{high}\" preserveAspectRatio=\"none\" \
+             style=\"image-rendering:pixelated\" href=\"{}\"/>",
+            data_uri(&image.png()?)
+        );
+    }
+    Ok(document + "</svg>\n")
+}
+
+/// Text as XML and HTML hold it, in elements and in attributes.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped += "&amp;",
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '"' => escaped += "&quot;",
+            '\'' => escaped += "&#39;",
+            _ if letter.is_control() && !matches!(letter, '\n' | '\t') => escaped.push(' '),
+            '\u{fffe}' | '\u{ffff}' => escaped.push(' '),
+            _ => escaped.push(letter),
+        }
+    }
+    escaped
+}

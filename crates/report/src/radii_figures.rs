@@ -1,0 +1,68 @@
+//! Figures of the radii of a run: how they move, and how they lie.
+
+use crate::figure::{Axis, Chart, Datum, Histogram, Histograms, Series};
+use crate::radii::RadiiFile;
+use crate::results::Error;
+
+/// Mean radius over epochs, and beside it the radii of these samples (by their place in the whole training split); an error
+/// names a sample that was not trained on. Reads one file after the other.
+pub fn radii_over_epochs(files: &[RadiiFile], samples: &[i64], radius: Axis) -> Result<Chart, Error> {
+    let mut mean = vec![];
+    let mut lines: Vec<(i64, Vec<Datum>)> = samples.iter().map(|sample| (*sample, vec![])).collect();
+    for file in files {
+        let radii = file.read()?;
+        let unfit = |what: String| Error::Unfit { file: file.file.clone(), what };
+        mean.push(Datum::new(
+            radii.epoch as f64,
+            radii.mean().ok_or_else(|| unfit("it holds no samples".into()))?,
+        ));
+        for (sample, line) in &mut lines {
+            let missing = || unfit(format!("sample {sample} was not trained on"));
+            line.push(Datum::new(radii.epoch as f64, radii.of(*sample).ok_or_else(missing)?));
+        }
+    }
+    let mut series = vec![Series::line("mean of all samples", mean)];
+    series.extend(lines.into_iter().map(|(sample, line)| Series::line(format!("sample {sample}"), line)));
+    Ok(Chart { x: Axis::new("epoch").whole(), y: radius, series })
+}
+
+/// How the radii lie after these epochs; an error names an epoch that left no file.
+pub fn histograms_of_radii(files: &[RadiiFile], epochs: &[usize], radius: Axis) -> Result<Histograms, Error> {
+    let panel = |epoch: &usize| {
+        let file = files.iter().find(|file| file.epoch == *epoch).ok_or_else(|| Error::Unfit {
+            file: files.first().and_then(|file| file.file.parent()).unwrap_or("epsilon".as_ref()).into(),
+            what: format!("no radii of epoch {epoch}, those of {} are there", spans(files)),
+        })?;
+        Ok(Histogram { name: format!("epoch {epoch}"), values: file.read()?.radii })
+    };
+    Ok(Histograms { x: radius, panels: epochs.iter().map(panel).collect::<Result<_, Error>>()? })
+}
+
+/// Epochs in words, "1 to 90, 100".
+fn spans(files: &[RadiiFile]) -> String {
+    if files.is_empty() {
+        return "none".into();
+    }
+    let spans = files.chunk_by(|a, b| a.epoch + 1 == b.epoch).map(|span| match span {
+        [one] => one.epoch.to_string(),
+        [first, .., last] => format!("{} to {}", first.epoch, last.epoch),
+        [] => String::new(),
+    });
+    spans.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_in_words() {
+        let files = |epochs: &[usize]| {
+            epochs.iter().map(|epoch| RadiiFile { epoch: *epoch, file: "x".into() }).collect::<Vec<_>>()
+        };
+        assert_eq!(spans(&files(&[1, 2, 3, 7, 9, 10])), "1 to 3, 7, 9 to 10");
+        assert_eq!(spans(&[]), "none");
+        let fault = histograms_of_radii(&files(&[1, 2]), &[4], Axis::new("radius")).unwrap_err().to_string();
+        assert!(fault.ends_with("no radii of epoch 4, those of 1 to 2 are there"), "{fault}");
+    }
+}
