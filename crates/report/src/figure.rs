@@ -19,7 +19,9 @@ pub use drawing::Drawing;
 pub use heat_map::HeatMap;
 pub use histograms::{Histogram, Histograms};
 pub use image::Image;
+pub(crate) use image::data_uri;
 pub use image_sheet::{ImageRow, ImageSheet, Tile};
+pub(crate) use svg::escaped;
 
 /// Something that can be drawn.
 pub trait Figure {

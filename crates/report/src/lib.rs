@@ -5,6 +5,7 @@ mod figure;
 #[cfg(test)]
 mod markup;
 mod metrics;
+mod page;
 mod radii;
 mod radii_figures;
 mod results;
@@ -15,6 +16,7 @@ pub use figure::{
     ImageSheet, Series, Tile,
 };
 pub use metrics::{Epoch, read_metrics};
+pub use page::Page;
 pub use radii::{EpochRadii, RadiiFile};
 pub use radii_figures::{histograms_of_radii, radii_over_epochs};
 pub use results::{

@@ -177,6 +177,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// It cannot be written.
+    #[error("cannot write {}: {source}", file.display())]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// It is not what it should be.
     #[error("{}:{}:{}: {source}", file.display(), source.line(), source.column())]
     Malformed {

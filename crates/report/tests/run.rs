@@ -1,0 +1,108 @@
+//! A page of a run, from the files that a run leaves behind.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use safetensors::Dtype;
+use safetensors::tensor::{TensorView, serialize_to_file};
+use temper_report::{
+    Axis, Chart, Figure, HeatMap, Page, RadiiFile, Results, Series, histograms_of_radii, radii_over_epochs,
+    read_metrics,
+};
+
+const SAMPLES: usize = 200;
+const EPOCHS: usize = 12;
+
+/// Radius of a sample after an epoch: they drift apart.
+fn radius(sample: usize, epoch: usize) -> f64 {
+    let pull = (sample as f64 / SAMPLES as f64 - 0.4) * 0.02;
+    (8.0 / 255.0 + pull * epoch as f64).max(0.0)
+}
+
+fn write_run(run: &Path) {
+    fs::create_dir(run.join("epsilon")).unwrap();
+    let mut metrics = String::new();
+    for epoch in 1..=EPOCHS {
+        let memory: Vec<u8> = (0..SAMPLES).flat_map(|sample| radius(sample, epoch).to_le_bytes()).collect();
+        let index: Vec<u8> = (0..SAMPLES as i64).flat_map(|sample| (3 * sample).to_le_bytes()).collect();
+        let tensors = [
+            ("memory", TensorView::new(Dtype::F64, vec![SAMPLES], &memory).unwrap()),
+            ("index", TensorView::new(Dtype::I64, vec![SAMPLES], &index).unwrap()),
+        ];
+        let file = run.join(format!("epsilon/epoch-{epoch:04}.safetensors"));
+        serialize_to_file(tensors, None, &file).unwrap();
+        let mean = (0..SAMPLES).map(|sample| radius(sample, epoch)).sum::<f64>() / SAMPLES as f64;
+        let _ = writeln!(
+            metrics,
+            "{{\"epoch\":{epoch},\"loss\":0.5,\"accuracy\":0.8,\"lr\":0.1,\"mean_radius\":{mean},\
+             \"forwards\":10.0,\"backwards\":9.0,\"seconds\":1.0}}"
+        );
+    }
+    fs::write(run.join("metrics.jsonl"), metrics).unwrap();
+    let results = r#"{"seed":0,"evaluations":[
+        {"name":"sweep","accuracy":0.5,"n":100,"interval":[0.4,0.6],"seconds":1,"forwards":1,"backwards":1,
+         "curve":{"over":"radius","points":[{"at":0,"accuracy":0.8,"interval":[0.7,0.9]},
+                                            {"at":0.1,"accuracy":0.5,"interval":[0.4,0.6]}]}},
+        {"name":"corruptions","accuracy":0.6,"n":100,"interval":[0.5,0.7],"seconds":1,"forwards":1,"backwards":0,
+         "corruptions":{"from":"here","clean":{"accuracy":0.8},
+                        "cells":[{"kind":"fog","severity":1,"accuracy":0.7},{"kind":"fog","severity":3,"accuracy":0.4},
+                                 {"kind":"snow","severity":3,"accuracy":0.375}]}}]}"#;
+    fs::write(run.join("results.json"), results).unwrap();
+}
+
+#[test]
+fn a_page_of_a_run_holds_its_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path();
+    write_run(run);
+    let results = Results::read(&run.join("results.json")).unwrap();
+    let mut page = Page::new("a run");
+    page.heading("Evaluations");
+    let curve = results.get("sweep").unwrap().curve.as_ref().unwrap();
+    let (x, y) = (Axis::new("radius"), Axis::new("accuracy (%)").percent());
+    page.figure("Over radii.", &Chart { x, y, series: vec![Series::accuracy("sweep", curve)] }).unwrap();
+    let corrupted = results.get("corruptions").unwrap().corruptions.as_ref().unwrap();
+    let grid = HeatMap::of_corruptions(corrupted);
+    assert_eq!(grid.cells, [[Some(0.7), Some(0.4)], [None, Some(0.375)]]);
+    page.figure("Corrupted.", &grid).unwrap();
+
+    let files = RadiiFile::of(run).unwrap();
+    assert_eq!(files.len(), EPOCHS);
+    let epochs = read_metrics(&run.join("metrics.jsonl")).unwrap();
+    for (file, epoch) in files.iter().zip(&epochs) {
+        let radii = file.read().unwrap();
+        assert_eq!(radii.epoch, epoch.epoch);
+        assert!((radii.mean().unwrap() - epoch.mean_radius.unwrap()).abs() < 1e-12);
+    }
+    let last = files[EPOCHS - 1].read().unwrap();
+    let [least, most] = last.extremes(0.01);
+    assert_eq!((most, last.of(3 * 199)), (vec![597, 594], Some(radius(199, EPOCHS))));
+    let axis = || Axis::new("radius (of 255)").times(255.0);
+    page.figure("Radii.", &radii_over_epochs(&files, &[least[0], 300, 597], axis()).unwrap()).unwrap();
+    page.figure("How they lie.", &histograms_of_radii(&files, &[1, 6, 12], axis()).unwrap()).unwrap();
+
+    let out = run.join("report.html");
+    page.write(&out).unwrap();
+    let html = fs::read_to_string(out).unwrap();
+    assert!((20_000..2_000_000).contains(&html.len()), "{} bytes", html.len());
+    assert_eq!(html.matches("<svg ").count(), 4);
+    for text in
+        ["40.0", "37.5", "fog", "sample 597", "mean of all samples", "epoch 12", "Figure 4. How they lie."]
+    {
+        assert!(html.contains(text), "{text}");
+    }
+}
+
+#[test]
+fn what_a_run_lacks_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    write_run(folder.path());
+    let files = RadiiFile::of(folder.path()).unwrap();
+    let fault = radii_over_epochs(&files, &[4], Axis::new("radius")).unwrap_err().to_string();
+    assert!(fault.ends_with("epoch-0001.safetensors: sample 4 was not trained on"), "{fault}");
+    let fault = histograms_of_radii(&files, &[1, 13], Axis::new("radius")).unwrap_err().to_string();
+    assert!(fault.ends_with("epsilon: no radii of epoch 13, those of 1 to 12 are there"), "{fault}");
+    let none = radii_over_epochs(&[], &[], Axis::new("radius")).unwrap().svg().unwrap_err().to_string();
+    assert_eq!(none, "the series `mean of all samples` has no points");
+}
