@@ -1,5 +1,5 @@
 //! Figures, as SVG for a page and as PNG for everywhere else. Both are made from one list of marks, and the same figure gives
-//! the same bytes on every machine.
+//! the same bytes, whatever fonts a machine has.
 
 mod axis;
 mod chart;

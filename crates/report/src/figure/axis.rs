@@ -4,6 +4,8 @@ use super::FigureError;
 
 /// Numbers beyond this are no measurement.
 const LARGEST: f64 = 1e100;
+/// Numbers closer to 0 than this are drawn there.
+const SMALLEST: f64 = 1e-100;
 /// Room beside the outermost values, as a share of their range.
 const MARGIN: f64 = 0.05;
 
@@ -69,9 +71,11 @@ impl Axis {
         if !shown.is_finite() || shown.abs() > LARGEST {
             return Err(FigureError::unfit(format!("{}: {value} cannot be drawn", what())));
         }
+        // Steps between such numbers would come near the end of what floating point can tell apart.
+        let shown = if shown.abs() < SMALLEST { 0.0 } else { shown };
         if self.is_logarithmic() && shown <= 0.0 {
             return Err(FigureError::unfit(format!(
-                "{}: {value} has no place on the logarithmic axis `{}`, only numbers above 0 have",
+                "{}: {value} has no place on the logarithmic axis `{}`, only numbers of at least {SMALLEST:e} have",
                 what(),
                 self.name
             )));

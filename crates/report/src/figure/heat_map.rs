@@ -10,6 +10,8 @@ use crate::results::Corrupted;
 const EM: f64 = 12.0;
 /// Height of a cell.
 const HEIGHT: f64 = 26.0;
+/// More digits after the point than this are no measurement.
+const MOST_DIGITS: usize = 9;
 /// A cell is at least and at most so wide.
 const WIDTHS: [f64; 2] = [34.0, 96.0];
 
@@ -30,7 +32,7 @@ pub struct HeatMap {
     pub cells: Vec<Vec<Option<f64>>>,
     /// Factor of the numbers as they are written, 100 for shares in per cent.
     pub times: f64,
-    /// Digits after the point.
+    /// Digits after the point, at most 9.
     pub digits: usize,
 }
 
@@ -91,7 +93,7 @@ impl Figure for HeatMap {
     fn draw(&self) -> Result<Drawing, FigureError> {
         let cells = self.shown()?;
         let mut drawing = Drawing::new(format!("heat map of {}", self.shows))?;
-        let words = |value: f64| format!("{value:.*}", self.digits).replace('-', "−");
+        let words = |value: f64| format!("{value:.*}", self.digits.min(MOST_DIGITS)).replace('-', "−");
         let numbers = || cells.iter().flatten().flatten().copied();
         let widest = |texts: &mut dyn Iterator<Item = String>, drawing: &Drawing| {
             texts.map(|text| drawing.width(&text, EM)).fold(0.0, f64::max)

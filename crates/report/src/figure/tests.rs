@@ -285,3 +285,49 @@ fn other_figures_refuse_what_they_cannot_draw() {
     long.rows = vec![long.rows[1].clone(); 40];
     assert!(refused(&long).contains("at most 3000 are drawn"), "{}", refused(&long));
 }
+
+#[test]
+fn no_number_makes_a_figure_panic() {
+    let tiny = f64::from_bits(1);
+    let values = [
+        0.0,
+        -0.0,
+        tiny,
+        1e-310,
+        1e-101,
+        2e-100,
+        1e-50,
+        1.0,
+        1.0 + f64::EPSILON,
+        -1.0,
+        1e15,
+        1e15 + 1.0,
+        9e99,
+        -1e100,
+    ];
+    let drawn = |figure: &dyn Figure, expected: bool| match figure.svg() {
+        Ok(svg) => {
+            assert!(expected && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+            markup::parse(&svg, &[]).unwrap();
+        }
+        Err(fault) => assert!(!expected, "{fault}"),
+    };
+    let shown = |value: f64| if value.abs() < 1e-100 { 0.0 } else { value };
+    for low in values {
+        for high in values {
+            let points = || vec![Datum::new(low, high).labelled("a"), Datum::new(high, low).labelled("b")];
+            let chart = |x| Chart { x, y: Axis::new("y"), series: vec![Series::line("", points())] };
+            drawn(&chart(Axis::new("x")), true);
+            drawn(&chart(Axis::new("x").whole()), true);
+            drawn(&chart(Axis::new("x").logarithmic()), shown(low) > 0.0 && shown(high) > 0.0);
+            drawn(&chart(Axis::new("x").range(low, high)), shown(low) < shown(high));
+            let panels = vec![Histogram { name: String::new(), values: vec![low, high, low] }];
+            drawn(&Histograms { x: Axis::new("x"), panels }, true);
+        }
+    }
+    drawn(&HeatMap { digits: usize::MAX, ..heat_map() }, true);
+    let back_and_forth = [0.0, 1.0, 0.0, 1.0, 1.0].map(|x| Datum::new(x, x)).to_vec();
+    let chart =
+        Chart { x: Axis::new("x"), y: Axis::new("y"), series: vec![Series::line("", back_and_forth)] };
+    assert!(chart.png().is_ok());
+}
