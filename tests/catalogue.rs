@@ -46,16 +46,19 @@ fn help() {
     assert_eq!(wrong.status.code(), Some(2));
 }
 
-/// Every configuration in the repository is sound.
+/// Every configuration in the repository is sound; what pipelines are only composed of, `reproduce` tries.
 #[test]
 fn configs_pass_check() {
     let mut configs = vec![root().join("configs")];
+    let parts = ["recipes", "tables"].map(|name| root().join("configs").join(name));
     let mut checked = 0;
     while let Some(folder) = configs.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                configs.push(path);
+                if !parts.contains(&path) {
+                    configs.push(path);
+                }
             } else {
                 assert_eq!(path.extension().and_then(|e| e.to_str()), Some("toml"), "{}", path.display());
                 let said = succeed(&root(), &["check", path.to_str().unwrap()]);

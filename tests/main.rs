@@ -26,6 +26,7 @@ mod peers;
 mod peers_trained;
 mod pgd;
 mod photos;
+mod reproduce;
 mod resnet;
 mod resume;
 mod run_folder;

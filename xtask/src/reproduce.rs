@@ -1,99 +1,115 @@
-//! `cargo xtask reproduce`: runs an experiment and judges it. Each claim is an inequality with its measured side.
+//! `cargo xtask reproduce`: runs an experiment and judges it. `quickstart` is one run; a table or figure of the IAAT paper
+//! (Balaji, Goldstein & Hoffman 2019, <https://arxiv.org/abs/1910.08051>) is a file in `configs/tables`, whose rows are
+//! composed of the fragments in `configs/recipes`.
 
-use std::path::Path;
+pub mod claim;
+pub mod compose;
+pub mod cost;
+pub mod dry_run;
+pub mod execute;
+pub mod fragment;
+pub mod plan;
+pub mod quickstart;
+pub mod report;
+pub mod statistics;
+pub mod table;
+
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
-use temper_report::{Results, Table, percent};
 
-/// Experiments that this command knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Experiment {
-    /// `configs/quickstart.toml`: IAAT on the embedded part of Fashion-MNIST.
-    Quickstart,
+use self::compose::{Book, Version};
+use self::execute::Place;
+use self::fragment::Reading;
+use self::report::Report;
+use self::table::{Scale, TableFile};
+
+/// Options of the command.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// `quickstart`, or a file of `configs/tables`: `table1` to `table9`, `figure3`, ...
+    pub experiment: String,
+    /// How much of it: the real thing, a smaller experiment for two cores, or seconds a row
+    #[arg(long, value_enum, default_value_t = Scale::Cpu)]
+    pub scale: Scale,
+    /// Which reading of what the paper leaves open
+    #[arg(long, value_enum, default_value_t = Reading::Paper)]
+    pub reading: Reading,
+    /// Only this row, for example `resnet18/iaat`; may be repeated
+    #[arg(long, value_name = "ROW")]
+    pub only: Vec<String>,
+    /// Seeds of each row, from 0
+    #[arg(long, default_value_t = NonZeroU32::MIN)]
+    pub seeds: NonZeroU32,
+    /// Print what would be run, and what it costs at most; run nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
-/// What is claimed of a run, and what was measured.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Claim {
-    /// In words.
-    pub what: String,
-    /// The measured value must be at least this.
-    pub at_least: f64,
-    /// The measured value.
-    pub measured: f64,
-}
-
-impl Claim {
-    /// Does the measurement bear it out?
-    pub fn holds(&self) -> bool {
-        self.measured >= self.at_least
+/// Runs the experiment with a release build; `false` if a claim fails.
+pub fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
+    if options.experiment == "quickstart" {
+        let given = !options.only.is_empty() || options.dry_run || options.seeds != NonZeroU32::MIN;
+        ensure!(!given, "the quickstart is one run: it takes no `--only`, `--seeds` or `--dry-run`");
+        return quickstart::run(root);
     }
-}
-
-/// The claims of the quickstart about a run's results. An error says which evaluation is missing.
-pub fn quickstart(results: &Results, warmup_radius: f64) -> anyhow::Result<Vec<Claim>> {
-    let accuracy = |name: &str| {
-        results
-            .get(name)
-            .map(|e| e.accuracy)
-            .with_context(|| format!("the results hold no evaluation `{name}`"))
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let place = Place { binary: target.join("release/temper"), folder: root.into(), quiet: false };
+    let work = || -> anyhow::Result<()> {
+        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .current_dir(root)
+            .args(["build", "--release", "--quiet", "--package", "temper-runner"])
+            .status()
+            .context("cannot start cargo")?;
+        ensure!(status.success(), "the build failed: {status}");
+        Ok(())
     };
-    let radii = results.radii.context("the results hold no radii")?;
-    let claim = |what: &str, at_least, measured| Claim { what: what.into(), at_least, measured };
-    Ok(vec![
-        claim("natural accuracy", 0.75, accuracy("natural")?),
-        claim("accuracy under pgd20", 0.50, accuracy("pgd20")?),
-        claim("5 to 95 % span of radii / warm-up radius", 0.30, (radii.p95 - radii.p5) / warmup_radius),
-    ])
+    table(&root.join("configs"), &place, options, &work, &mut |line| println!("{line}"))
 }
 
-/// Runs the experiment, prints the verdicts; `false` if a claim does not hold.
-pub fn run(root: &Path, experiment: Experiment) -> anyhow::Result<bool> {
-    let name = match experiment {
-        Experiment::Quickstart => "quickstart",
+/// Runs a table of `configs` where `place` says, after `prepare`; what people should know goes to `say`. `false` if a claim
+/// fails.
+pub fn table(
+    configs: &Path,
+    place: &Place,
+    options: &Options,
+    prepare: &dyn Fn() -> anyhow::Result<()>,
+    say: &mut dyn FnMut(&str),
+) -> anyhow::Result<bool> {
+    let table = TableFile::read(&configs.join("tables"), &options.experiment)?;
+    let book = Book::read(&configs.join("recipes"))?;
+    book.check_table(&table)?;
+    let version = Version { table: &table, scale: options.scale, reading: options.reading };
+    let seeds = u64::from(options.seeds.get());
+    let plans = plan::rows(&book, version, &options.only, seeds)?;
+    if options.dry_run {
+        say(&dry_run::printed(version, &plans, &place.folder));
+        return Ok(true);
+    }
+    prepare()?;
+    let command = command(options);
+    // A report has all rows, whichever were asked for.
+    let all = plan::rows(&book, version, &[], seeds)?;
+    let reports = place.folder.join("reports").join(version.part());
+    for plan in &plans {
+        execute::row(place, plan, &table.name, say)?;
+        // After each row, so that a table that takes days can be looked at.
+        Report::of(place, version, &all, &command)?.write(&reports)?;
+    }
+    let report = Report::of(place, version, &all, &command)?;
+    say(&report.text());
+    say(&format!("written to {}", reports.join(format!("{}.md", table.name)).display()));
+    Ok(!report.fails())
+}
+
+/// The command as people type it. `--only` does not matter: a report has all rows.
+fn command(options: &Options) -> String {
+    let reading = match options.reading {
+        Reading::Paper => "",
+        Reading::AuthorsCode => " --reading authors-code",
     };
-    let config = root.join("configs").join(format!("{name}.toml"));
-    let out = root.join("runs/reproduce").join(name);
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(root)
-        .args(["run", "--release", "--quiet", "--package", "temper-runner", "--", "run"])
-        .arg(&config)
-        .args(["--force", "--out"])
-        .arg(&out)
-        .status()
-        .context("cannot start cargo")?;
-    ensure!(status.success(), "the run failed: {status}");
-    let results = Results::read(&out.join("results.json"))?;
-    let text = std::fs::read_to_string(&config)?;
-    let pipeline: toml::Table = text.parse()?;
-    let warmup = pipeline["train"]["epsilon"]["instance-adaptive"]["start"].as_float();
-    let claims = quickstart(&results, warmup.context("the quickstart's warm-up radius is not a number")?)?;
-    print!("{}", verdicts(&claims));
-    Ok(claims.iter().all(Claim::holds))
-}
-
-/// The claims as a table.
-pub fn verdicts(claims: &[Claim]) -> String {
-    let mut table = Table::new(&["claim", "expected", "measured", "verdict"]);
-    for claim in claims {
-        let expected = format!(">= {}", percent(claim.at_least));
-        let verdict = if claim.holds() { "holds" } else { "fails" };
-        table.row(vec![claim.what.clone(), expected, percent(claim.measured), verdict.into()]);
-    }
-    table.to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_claim_that_is_not_met_fails() {
-        let claims: Vec<Claim> = [(0.5, 0.6), (0.5, 0.4), (0.5, f64::NAN)]
-            .map(|(at_least, measured)| Claim { what: "x".into(), at_least, measured })
-            .into();
-        assert_eq!(claims.iter().map(Claim::holds).collect::<Vec<_>>(), [true, false, false]);
-        assert!(verdicts(&claims).contains(">= 50.0 %    40.0 %    fails"));
-    }
+    let Options { experiment, scale, seeds, .. } = options;
+    format!("cargo xtask reproduce {experiment} --scale {}{reading} --seeds {seeds}", scale.name())
 }

@@ -1,0 +1,285 @@
+//! `cargo xtask reproduce`: every pipeline that a table composes is sound, and a table runs, is killed, goes on, and is judged.
+
+use std::fs;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use temper_runner::Pipeline;
+use xtask::reproduce::claim::Verdict;
+use xtask::reproduce::compose::{Book, Version};
+use xtask::reproduce::execute::Place;
+use xtask::reproduce::fragment::Reading;
+use xtask::reproduce::plan;
+use xtask::reproduce::statistics::Estimate;
+use xtask::reproduce::table::{Row, Scale, TableFile, names};
+use xtask::reproduce::{Options, table};
+
+use crate::support::{command, json, root};
+
+fn tables() -> Vec<TableFile> {
+    let folder = root().join("configs/tables");
+    names(&folder).unwrap().iter().map(|name| TableFile::read(&folder, name).unwrap()).collect()
+}
+
+fn book() -> Book {
+    Book::read(&root().join("configs/recipes")).unwrap()
+}
+
+fn versions(table: &TableFile) -> impl Iterator<Item = Version<'_>> {
+    let readings = [Reading::Paper, Reading::AuthorsCode];
+    table
+        .scales
+        .iter()
+        .flat_map(move |scale| readings.map(|reading| Version { table, scale: *scale, reading }))
+}
+
+#[test]
+fn every_table_and_figure_is_there() {
+    let names: Vec<String> = tables().into_iter().map(|table| table.name).collect();
+    let figures = ["figure3", "figure3b", "figure4", "figure4b", "figure7", "figure8", "figure9"];
+    let wanted = figures.map(String::from).into_iter().chain((1..=9).map(|i| format!("table{i}")));
+    assert_eq!(names, wanted.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_composed_pipeline_is_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("composed.toml");
+    let (book, mut checked) = (book(), 0);
+    for table in &tables() {
+        book.check_table(table).unwrap();
+        for version in versions(table) {
+            for plan in plan::rows(&book, version, &[], 1).unwrap() {
+                let run = &plan.runs[0];
+                for pipeline in
+                    [Some(&run.pipeline), run.second.as_ref().map(|second| &second.1)].into_iter().flatten()
+                {
+                    fs::write(&file, toml::to_string(pipeline).unwrap()).unwrap();
+                    if let Err(error) = Pipeline::load(&file, &[]) {
+                        panic!("{} {} {}: {error}\n{pipeline}", table.name, version.part(), plan.row.name);
+                    }
+                    checked += 1;
+                }
+            }
+        }
+    }
+    assert!(checked > 300, "only {checked} pipelines");
+}
+
+/// What the paper prints bears out what it claims, or the inequality is not its claim.
+#[test]
+fn claims_hold_of_the_papers_own_numbers() {
+    let mut judged = 0;
+    for table in &tables() {
+        let paper = |row: &str, column: &str| {
+            table.row(row).unwrap().expected.get(column).copied().map(Estimate::exact)
+        };
+        for claim in &table.claim {
+            match claim.judge(&paper).verdict {
+                Verdict::Holds => judged += 1,
+                // Figures print no numbers.
+                Verdict::NotJudged(_) => {
+                    assert!(table.name.starts_with("figure"), "{}: {}", table.name, claim.what);
+                }
+                verdict => panic!("{}: {}: {verdict}", table.name, claim.what),
+            }
+        }
+    }
+    assert!(judged > 30, "only {judged} claims");
+}
+
+/// `same_as` is true: both rows train the same network, in every version that has both.
+#[test]
+fn shared_rows_are_trained_alike() {
+    let (book, tables) = (book(), tables());
+    let mut shared = 0;
+    for table in &tables {
+        for row in &table.row {
+            let Some((owner, name)) = row.same_as.as_ref().map(|same| same.split_once(':').unwrap()) else {
+                continue;
+            };
+            let owner = tables.iter().find(|table| table.name == owner).unwrap();
+            let other = owner.row(name).unwrap();
+            assert!(other.same_as.is_none(), "{}: {} is not where it is trained", table.name, row.name);
+            for version in versions(table) {
+                let theirs = Version { table: owner, ..version };
+                assert_eq!(
+                    book.training(version, row, 0).unwrap(),
+                    book.training(theirs, other, 0).unwrap(),
+                    "{} {}: {}",
+                    table.name,
+                    version.part(),
+                    row.name
+                );
+                shared += 1;
+            }
+        }
+    }
+    assert!(shared > 50, "only {shared}");
+}
+
+/// Hyper-parameters of table 10, and how far radii can go at the scale `cpu`: beta gamma E / start, 4.6 in the paper.
+#[test]
+fn recipes_are_the_papers_and_radii_reach_as_far() {
+    let (book, tables) = (book(), tables());
+    let table = tables.iter().find(|table| table.name == "table1").unwrap();
+    let train = |scale, row: &Row| {
+        let version = Version { table, scale, reading: Reading::Paper };
+        book.training(version, row, 0).unwrap()["train"].clone()
+    };
+    let length = |value: &toml::Value| {
+        let (a, b) = value.as_str().unwrap().split_once('/').unwrap();
+        a.parse::<f64>().unwrap() / b.parse::<f64>().unwrap()
+    };
+    for (row, epochs, warmup, decay) in [("resnet18/iaat", 200, 5, 2e-4), ("wrn-32-10/iaat", 110, 10, 5e-4)] {
+        let row = table.row(row).unwrap();
+        for scale in [Scale::Paper, Scale::Cpu] {
+            let train = train(scale, row);
+            let adaptive = &train["epsilon"]["instance-adaptive"];
+            let visits = train["epochs"].as_integer().unwrap() - adaptive["warmup"].as_integer().unwrap();
+            let step = adaptive["beta"].as_float().unwrap() * length(&adaptive["gamma"]);
+            let reach = step * visits as f64 / length(&adaptive["start"]);
+            // The WRN of the paper has half the epochs.
+            let want = if scale == Scale::Paper && epochs == 110 { 2.4 } else { 4.6 };
+            assert!((reach - want).abs() < 0.1, "{} at {}: {reach}", row.name, scale.name());
+        }
+        let train = train(Scale::Paper, row);
+        assert_eq!(train["epochs"].as_integer(), Some(epochs));
+        assert_eq!(train["epsilon"]["instance-adaptive"]["warmup"].as_integer(), Some(warmup));
+        assert_eq!(train["optimizer"]["weight_decay"].as_float(), Some(decay));
+        assert_eq!(train["attack"]["pgd"]["steps"].as_integer(), Some(10));
+    }
+}
+
+fn options(experiment: &str, only: &[&str]) -> Options {
+    Options {
+        experiment: experiment.into(),
+        scale: Scale::Smoke,
+        reading: Reading::Paper,
+        only: only.iter().map(ToString::to_string).collect(),
+        seeds: NonZeroU32::MIN,
+        dry_run: false,
+    }
+}
+
+/// Runs `reproduce` in a folder by the binary under test; returns its verdict and what it said.
+fn reproduce(folder: &Path, options: &Options) -> (Result<bool, String>, String) {
+    let binary = PathBuf::from(env!("CARGO_BIN_EXE_temper-under-test"));
+    let place = Place { binary, folder: folder.into(), quiet: true };
+    let mut said = vec![];
+    let result =
+        table(&root().join("configs"), &place, options, &|| Ok(()), &mut |line| said.push(line.to_string()));
+    (result.map_err(|error| format!("{error:#}")), said.join("\n"))
+}
+
+#[test]
+fn a_table_runs_is_killed_goes_on_and_is_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = ["resnet18/adversarial", "resnet18/iaat"];
+    let wanted = options("table1", &rows);
+    let dry = Options { dry_run: true, ..options("table1", &rows) };
+    let (planned, said) = reproduce(folder.path(), &dry);
+    assert_eq!(planned, Ok(true));
+    assert!(said.contains("table1 at smoke scale") && said.contains("0 of 1"), "{said}");
+    assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "a dry run left something");
+
+    // The network to craft on for the first row, killed as soon as it has a checkpoint.
+    let (tables, book) = (tables(), book());
+    let table = tables.iter().find(|table| table.name == "table1").unwrap();
+    let version = Version { table, scale: Scale::Smoke, reading: Reading::Paper };
+    let plans = plan::rows(&book, version, &wanted.only, 1).unwrap();
+    let (seed, pipeline) = plans[0].runs[0].second.as_ref().unwrap();
+    fs::write(folder.path().join("killed.toml"), toml::to_string(pipeline).unwrap()).unwrap();
+    let out = plans[0].run(*seed);
+    let mut child = command(folder.path())
+        .args(["run", "killed.toml", "--out", out.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while !folder.path().join(&out).join("checkpoint.safetensors").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no checkpoint");
+        sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        !folder.path().join(&out).join("model.safetensors").exists(),
+        "it ended before it could be killed"
+    );
+
+    let (verdict, said) = reproduce(folder.path(), &wanted);
+    let verdict = verdict.unwrap();
+    assert!(said.contains("resnet18/adversarial, seed 1: to craft on"), "{said}");
+    let report = json(&folder.path().join("reports/smoke/table1.json"));
+    let failed = report["claims"].as_array().unwrap().iter().any(|claim| claim["ours"]["verdict"] == "fails");
+    assert_eq!(verdict, !failed);
+    let row = |name: &str| {
+        report["rows"].as_array().unwrap().iter().find(|row| row["name"] == name).unwrap().clone()
+    };
+    for name in rows {
+        let row = row(name);
+        for column in ["natural", "pgd10", "pgd100", "pgd1000", "transfer", "corruption"] {
+            let cell = &row["cells"][column];
+            let (ours, n) = (cell["ours"].as_f64().unwrap(), cell["n"].as_u64().unwrap());
+            let [low, high] = [0, 1].map(|end| cell["interval"][end].as_f64().unwrap());
+            assert!(
+                low <= ours && ours <= high && n == 200 && cell["paper"].is_f64(),
+                "{name} {column}: {cell}"
+            );
+        }
+        // The report's number is that of the run's own results.
+        let results =
+            json(&folder.path().join(format!("runs/reproduce/table1/smoke/{name}/seed-0/results.json")));
+        let natural = results["evaluations"][0]["accuracy"].as_f64().unwrap() * 100.0;
+        assert_eq!(row["cells"]["natural"]["ours"].as_f64(), Some(natural));
+        let crafted =
+            results["evaluations"].as_array().unwrap().iter().find(|e| e["name"] == "transfer").unwrap();
+        assert_eq!(crafted["crafted_on"], format!("runs/reproduce/table1/smoke/{name}/seed-1"));
+        let cost = &row["runs"][0]["cost"];
+        assert!(
+            cost["disk_bytes"].as_u64() > Some(1000)
+                && cost["training_backwards_per_image"].as_f64() > Some(1.0)
+        );
+        assert!(row["runs"][0]["versions"]["temper"].is_string());
+    }
+    assert_eq!(row("resnet18/clean")["runs"], serde_json::json!([]));
+    let markdown = fs::read_to_string(folder.path().join("reports/smoke/table1.md")).unwrap();
+    assert!(markdown.contains("| resnet18/iaat | natural | 87.26 |"), "{markdown}");
+    assert!(markdown.contains("Not run: resnet18/clean, wrn-32-10/clean"), "{markdown}");
+
+    // What is finished is left alone; a table with the same network takes it as it is, and only judges it.
+    let file = folder.path().join("runs/reproduce/table1/smoke/resnet18/iaat/seed-0/model.safetensors");
+    let model = || fs::read(&file).unwrap();
+    let before = model();
+    let (_, said) = reproduce(folder.path(), &wanted);
+    assert!(said.contains("resnet18/adversarial, seed 0: done\nresnet18/iaat, seed 0: done"), "{said}");
+    // Of what was run the plan knows time and disk.
+    let (_, plan) = reproduce(folder.path(), &dry);
+    assert!(plan.contains("1 of 1") && plan.contains("about 0 s are left"), "{plan}");
+    let (shared, said) = reproduce(folder.path(), &options("figure8", &[]));
+    shared.unwrap();
+    assert!(said.contains("radius p95"), "{said}");
+    assert_eq!(model(), before);
+    let report = json(&folder.path().join("reports/smoke/figure8.json"));
+    assert_eq!(report["rows"][0]["folder"], "runs/reproduce/table1/smoke/resnet18/iaat");
+    assert!(report["rows"][0]["cells"]["radius p95"]["ours"].as_f64() > Some(0.0));
+}
+
+#[test]
+fn unknown_names_are_told_with_the_known_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = |options: &Options| reproduce(folder.path(), options).0.unwrap_err();
+    let told = error(&options("table10", &[]));
+    assert!(told.starts_with("unknown experiment `table10`; known: `quickstart`, `figure3`"), "{told}");
+    let told = error(&options("table7", &["resnet18/iat"]));
+    assert_eq!(
+        told,
+        "table7 has no row `resnet18/iat` at this scale; it has `resnet18/line-search`, `resnet18/iaat`"
+    );
+    let told = error(&Options { scale: Scale::Cpu, ..options("table4", &[]) });
+    assert_eq!(told, "table4 has no scale `cpu`; it has `paper`, `smoke`");
+}

@@ -1,0 +1,192 @@
+//! From table, recipe, network, scale and row to the pipeline that `temper run` reads.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use toml::{Table, Value};
+
+use super::fragment::{Fragment, Reading, Wanted, merge};
+use super::table::{Row, Scale, TableFile};
+
+/// What stands in a protocol for the network of the row's second seed.
+pub const SECOND_SEED: &str = "second seed";
+
+/// The files below `configs/recipes`.
+#[derive(Debug)]
+pub struct Book {
+    networks: BTreeMap<String, Fragment>,
+    recipes: BTreeMap<String, Fragment>,
+    scales: BTreeMap<Scale, Fragment>,
+    protocol: Fragment,
+}
+
+/// A table at a scale in a reading.
+#[derive(Debug, Clone, Copy)]
+pub struct Version<'a> {
+    /// The table.
+    pub table: &'a TableFile,
+    /// At which scale.
+    pub scale: Scale,
+    /// In which reading.
+    pub reading: Reading,
+}
+
+impl<'a> Version<'a> {
+    /// Scale and reading, as folders have them.
+    pub fn part(&self) -> String {
+        match self.reading {
+            Reading::Paper => self.scale.name().into(),
+            Reading::AuthorsCode => format!("{}-authors-code", self.scale.name()),
+        }
+    }
+
+    /// Is this row, network or column left out?
+    pub fn lacks(&self, name: &str) -> bool {
+        let fragments = std::iter::once(&self.table.base).chain(self.table.scale.get(&self.scale));
+        fragments.flat_map(|fragment| &fragment.without).any(|without| without == name)
+    }
+
+    /// Its rows.
+    pub fn rows(&self) -> impl Iterator<Item = &'a Row> {
+        self.table.row.iter().filter(|row| !self.lacks(&row.name) && !self.lacks(&row.network))
+    }
+
+    /// The evaluations that its columns need, each once, in their order.
+    pub fn evaluations(&self) -> Vec<&'a str> {
+        let mut names: Vec<&str> = vec![];
+        for column in self.table.column.iter().filter(|column| !self.lacks(&column.name)) {
+            names.extend(column.evaluation().filter(|name| !names.contains(name)));
+        }
+        names
+    }
+}
+
+impl Book {
+    /// Reads the folder; every name that a file speaks of must be known.
+    pub fn read(recipes: &Path) -> anyhow::Result<Self> {
+        let mut scales = BTreeMap::new();
+        for scale in Scale::ALL {
+            scales.insert(scale, Fragment::read(&recipes.join(format!("scales/{}.toml", scale.name())))?);
+        }
+        let book = Self {
+            networks: fragments(&recipes.join("networks"))?,
+            recipes: fragments(recipes)?,
+            scales,
+            protocol: Fragment::read(&recipes.join("protocol/evaluations.toml"))?,
+        };
+        let of = |kind: &str, name: &str| format!("{} {kind} `{name}`", recipes.display());
+        let networks = book.networks.iter().map(|(name, fragment)| (of("network", name), fragment));
+        let methods = book.recipes.iter().map(|(name, fragment)| (of("recipe", name), fragment));
+        let scales = book.scales.iter().map(|(scale, fragment)| (of("scale", scale.name()), fragment));
+        for (whose, fragment) in networks.chain(methods).chain(scales) {
+            book.check(fragment, |name| book.protocol.speaks_of(name)).context(whose)?;
+        }
+        Ok(book)
+    }
+
+    /// Refuses a table that speaks of networks, recipes or evaluations that there are not.
+    pub fn check_table(&self, table: &TableFile) -> anyhow::Result<()> {
+        let evaluation = |name: &str| self.protocol.speaks_of(name) || table.base.speaks_of(name);
+        for fragment in std::iter::once(&table.base).chain(table.scale.values()) {
+            self.check(fragment, evaluation).with_context(|| table.name.clone())?;
+        }
+        for row in &table.row {
+            let whose = || format!("{}, row `{}`", table.name, row.name);
+            known("network", &row.network, &self.networks).with_context(whose)?;
+            known("recipe", &row.recipe, &self.recipes).with_context(whose)?;
+        }
+        for name in table.column.iter().filter_map(|column| column.evaluation()) {
+            ensure!(evaluation(name), "{}: no protocol knows an evaluation `{name}`", table.name);
+        }
+        Ok(())
+    }
+
+    fn check(&self, fragment: &Fragment, evaluation: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+        let [networks, recipes, evaluations] = fragment.names();
+        networks.into_iter().try_for_each(|name| known("network", name, &self.networks))?;
+        recipes.into_iter().try_for_each(|name| known("recipe", name, &self.recipes))?;
+        for name in evaluations {
+            ensure!(evaluation(name), "no protocol knows an evaluation `{name}`");
+        }
+        Ok(())
+    }
+
+    /// The pipeline that trains a row with a seed, without evaluations.
+    pub fn training(&self, version: Version, row: &Row, seed: u64) -> anyhow::Result<Table> {
+        let wanted = Wanted { network: &row.network, recipe: &row.recipe, reading: version.reading };
+        let mut pipeline = Table::new();
+        pipeline.insert("seed".into(), Value::Integer(i64::try_from(seed)?));
+        known("network", &row.network, &self.networks)?;
+        known("recipe", &row.recipe, &self.recipes)?;
+        let fragments = [
+            self.networks.get(&row.network),
+            self.recipes.get(&row.recipe),
+            Some(&version.table.base),
+            self.scales.get(&version.scale),
+            version.table.scale.get(&version.scale),
+        ];
+        fragments.into_iter().flatten().for_each(|fragment| fragment.apply(&mut pipeline, wanted));
+        merge(&mut pipeline, &row.set);
+        if let Some(set) = row.scale.get(&version.scale) {
+            merge(&mut pipeline, set);
+        }
+        Ok(pipeline)
+    }
+
+    /// The `[[evaluate]]` tables of a version; `second` takes the place of the row's second seed.
+    pub fn evaluations(&self, version: Version, second: &str) -> Vec<Table> {
+        let evaluation = |name: &str| {
+            let mut evaluation = Table::from_iter([("name".to_string(), Value::from(name))]);
+            let fragments = [
+                Some(&self.protocol),
+                Some(&version.table.base),
+                self.scales.get(&version.scale),
+                version.table.scale.get(&version.scale),
+            ];
+            for fragment in fragments.into_iter().flatten() {
+                fragment.apply_to_evaluation(name, &mut evaluation, version.reading);
+            }
+            if crafts_on_second(&evaluation) {
+                evaluation.insert("crafted_on".into(), second.into());
+            }
+            evaluation
+        };
+        version.evaluations().into_iter().map(evaluation).collect()
+    }
+
+    /// Does an evaluation of this version need a second seed?
+    pub fn needs_second(&self, version: Version) -> bool {
+        self.evaluations(version, SECOND_SEED).iter().any(crafts_on_second)
+    }
+
+    /// The whole pipeline.
+    pub fn pipeline(&self, version: Version, row: &Row, seed: u64, second: &str) -> anyhow::Result<Table> {
+        let mut pipeline = self.training(version, row, seed)?;
+        let evaluations = self.evaluations(version, second).into_iter().map(Value::Table).collect();
+        pipeline.insert("evaluate".into(), Value::Array(evaluations));
+        Ok(pipeline)
+    }
+}
+
+fn crafts_on_second(evaluation: &Table) -> bool {
+    evaluation.get("crafted_on").and_then(Value::as_str) == Some(SECOND_SEED)
+}
+
+fn known(kind: &str, name: &str, all: &BTreeMap<String, Fragment>) -> anyhow::Result<()> {
+    let names: Vec<&str> = all.keys().map(String::as_str).collect();
+    ensure!(all.contains_key(name), "unknown {kind} `{name}`; known: `{}`", names.join("`, `"));
+    Ok(())
+}
+
+/// All files of a folder, by name.
+fn fragments(folder: &Path) -> anyhow::Result<BTreeMap<String, Fragment>> {
+    let names = super::table::names(folder)?;
+    names
+        .into_iter()
+        .map(|name| {
+            let fragment = Fragment::read(&folder.join(format!("{name}.toml")))?;
+            Ok((name, fragment))
+        })
+        .collect()
+}

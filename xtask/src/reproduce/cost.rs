@@ -1,0 +1,147 @@
+//! What pipelines cost at most, in passes: counted, not measured.
+
+use toml::{Table, Value};
+
+/// Passes that a pipeline takes at most, counted an image, forward and backward as one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cost {
+    /// Of training.
+    pub training: f64,
+    /// Of the evaluations.
+    pub judging: f64,
+    /// Epochs.
+    pub epochs: u64,
+    /// Training images; none if the data set is not known here.
+    pub images: Option<u64>,
+}
+
+impl Cost {
+    /// Counts them.
+    pub fn of(pipeline: &Table) -> Self {
+        let train = pipeline.get("train").and_then(Value::as_table);
+        let number =
+            |table: Option<&Table>, key: &str| table.and_then(|t| t.get(key)).and_then(Value::as_integer);
+        let sizes = sizes(pipeline);
+        let subset = pipeline.get("subset").and_then(Value::as_table);
+        let part = |key: &str, all: Option<u64>| match number(subset, key) {
+            Some(part) => Some(all.map_or(part as u64, |all| all.min(part as u64))),
+            None => all,
+        };
+        let images = part("train", sizes.map(|s| s.0));
+        let test = part("test", sizes.map(|s| s.1));
+        let epochs = number(train, "epochs").unwrap_or(0) as u64;
+        let steps = train.and_then(|t| t.get("attack")).map_or(0, steps);
+        let policy = |name: &str| train?.get("epsilon")?.get(name)?.as_table();
+        // Attacks of an epoch beside the one that is trained on, and epochs without them.
+        let (probes, warmup) = if let Some(adaptive) = policy("instance-adaptive") {
+            (2, number(Some(adaptive), "warmup").unwrap_or(10))
+        } else if let Some(search) = policy("line-search") {
+            (number(Some(search), "points").unwrap_or(16), number(Some(search), "warmup").unwrap_or(10))
+        } else {
+            (0, 0)
+        };
+        let probe = |name: &str| policy(name).and_then(|p| p.get("probe")).map(self::steps);
+        let probe = probe("instance-adaptive").or_else(|| probe("line-search")).unwrap_or(steps);
+        // Each adaptive policy also looks at the clean image.
+        let adaptive = if probes > 0 { 1 + probes as u64 * (probe + 1) } else { 0 };
+        let searching = epochs.saturating_sub(warmup as u64);
+        let all = epochs * (1 + steps) + searching * adaptive;
+        let judging: f64 = pipeline
+            .get("evaluate")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_table)
+            .map(|entry| judging(entry, test))
+            .sum();
+        Self { training: all as f64 * images.unwrap_or(0) as f64, judging, epochs, images }
+    }
+}
+
+/// Passes of an evaluation, at most.
+fn judging(entry: &Table, test: Option<u64>) -> f64 {
+    let number = |key: &str| entry.get(key).and_then(Value::as_integer).map(|n| n as u64);
+    let n = match (number("samples"), test) {
+        (Some(samples), Some(test)) => samples.min(test),
+        (samples, test) => samples.or(test).unwrap_or(0),
+    };
+    let list = |key: &str| entry.get(key).and_then(Value::as_array);
+    let attacks = entry.get("attack").into_iter().chain(list("attacks").into_iter().flatten());
+    let radii =
+        entry.get("sweep").and_then(|s| s.get("radius")).and_then(Value::as_array).map_or(1, Vec::len);
+    let attacked: u64 = attacks.map(steps).sum::<u64>() * number("restarts").unwrap_or(1) * radii as u64;
+    let cells = entry.get("corruptions").map_or(1, |corruptions| {
+        let length = |key: &str, all| corruptions.get(key).and_then(Value::as_array).map_or(all, Vec::len);
+        1 + length("only", 19) * length("severities", 5)
+    });
+    (attacked + cells as u64) as f64 * n as f64
+}
+
+/// Gradient steps of an attack as TOML, restarts and all classes tried included; those of defaults are the plugins'.
+fn steps(attack: &Value) -> u64 {
+    let (name, parameters) = match attack {
+        Value::String(name) => (name.as_str(), None),
+        Value::Table(table) => match table.iter().next() {
+            Some((name, parameters)) => (name.as_str(), parameters.as_table()),
+            None => return 0,
+        },
+        _ => return 0,
+    };
+    let number = |key: &str, default: u64| {
+        parameters.and_then(|p| p.get(key)).and_then(Value::as_integer).map_or(default, |n| n as u64)
+    };
+    match name {
+        "none" => 0,
+        "fgsm" => 1,
+        "deepfool" => number("steps", 50) * (number("candidates", 9) + 1),
+        // A step tries rates, each with a forward pass.
+        "cw-ball" => number("steps", 40) * (1 + number("halvings", 5) + number("doublings", 5)),
+        _ => number("steps", 10) * number("restarts", 1),
+    }
+}
+
+/// Training and test images of the data sets that the paper's tables use.
+fn sizes(pipeline: &Table) -> Option<(u64, u64)> {
+    let (name, parameters) = match pipeline.get("dataset")? {
+        Value::String(name) => (name.as_str(), None),
+        Value::Table(table) => {
+            table.iter().next().map(|(name, parameters)| (name.as_str(), Some(parameters)))?
+        }
+        _ => return None,
+    };
+    let embedded = parameters.and_then(|p| p.get("images")).and_then(Value::as_str) == Some("embedded");
+    match name {
+        "fashion-mnist" if embedded => Some((10_000, 2_000)),
+        "fashion-mnist" | "mnist" => Some((60_000, 10_000)),
+        "cifar10" | "cifar100" => Some((50_000, 10_000)),
+        "imagenet" => Some((1_281_167, 50_000)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cost(text: &str) -> Cost {
+        Cost::of(&text.parse().unwrap())
+    }
+
+    #[test]
+    fn passes_are_counted_by_hand() {
+        let fixed = "dataset = \"cifar10\"\nsubset.train = 1000\ntrain.epochs = 4\ntrain.attack.pgd.steps = 5\n\
+                     train.epsilon.fixed.radius = 0.1\n";
+        // Each epoch: 5 passes of the attack, one of the step.
+        assert_eq!(cost(fixed).training, 4.0 * 6.0 * 1000.0);
+        let adaptive = fixed.replace("fixed.radius = 0.1", "instance-adaptive.warmup = 1");
+        // Three epochs more with a clean pass and two probes of 5 + 1.
+        assert_eq!(cost(&adaptive).training, (4.0 * 6.0 + 3.0 * 13.0) * 1000.0);
+        let judged = format!(
+            "{fixed}[[evaluate]]\nname = \"a\"\n[[evaluate]]\nname = \"b\"\nsamples = 10\n\
+             attack.pgd = {{ steps = 20, restarts = 5 }}\n[[evaluate]]\nname = \"c\"\nsamples = 10\ncorruptions.only = [\"fog\"]"
+        );
+        assert_eq!(cost(&judged).judging, 10_000.0 + 10.0 * 101.0 + 10.0 * 6.0);
+        assert_eq!(cost(&judged).images, Some(1000));
+        assert_eq!(cost("dataset = \"other\"").images, None);
+    }
+}

@@ -1,0 +1,201 @@
+//! Runs what a plan asks for and is not there yet, and reads what is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+use temper_report::Results;
+
+use super::plan::{RowPlan, Run, bytes};
+use super::statistics::Seen;
+use super::table::{Column, What};
+
+/// Where temper is, and where it runs: `runs` and `reports` lie there, and data may.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The binary.
+    pub binary: PathBuf,
+    /// The folder.
+    pub folder: PathBuf,
+    /// Do runs tell of their progress?
+    pub quiet: bool,
+}
+
+/// Runs what is missing of a row, and says so by `say`.
+pub fn row(place: &Place, plan: &RowPlan, table: &str, say: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
+    for run in &plan.runs {
+        if done(place, plan, run, table)? {
+            say(&format!("{}, seed {}: done", plan.row.name, run.seed));
+            continue;
+        }
+        if let Some((seed, pipeline)) = &run.second {
+            let (file, pipeline) = (training(plan, *seed), text(plan, pipeline)?);
+            let judged = plan.runs.iter().find(|run| run.seed == *seed);
+            let judged = judged.map(|run| done(place, plan, run, table)).transpose()?.unwrap_or(false);
+            if !judged && !ended(place, &file, &pipeline) {
+                say(&format!("{}, seed {seed}: to craft on", plan.row.name));
+                start(place, plan, *seed, &file, &pipeline)?;
+            }
+        }
+        say(&format!("{}, seed {}", plan.row.name, run.seed));
+        let file = plan.beside(run.seed, table, "toml");
+        start(place, plan, run.seed, &file, &text(plan, &run.pipeline)?)?;
+    }
+    Ok(())
+}
+
+/// The pipeline that only trains a seed.
+fn training(plan: &RowPlan, seed: u64) -> PathBuf {
+    plan.folder.join(format!("seed-{seed}.training.toml"))
+}
+
+/// Was this very pipeline run to its end?
+fn done(place: &Place, plan: &RowPlan, run: &Run, table: &str) -> anyhow::Result<bool> {
+    Ok(ended(place, &plan.beside(run.seed, table, "toml"), &text(plan, &run.pipeline)?))
+}
+
+/// Did a run of this file come to its end, and was this in it?
+fn ended(place: &Place, file: &Path, pipeline: &str) -> bool {
+    let file = place.folder.join(file);
+    file.with_extension("json").exists() && fs::read_to_string(file).is_ok_and(|was| was == pipeline)
+}
+
+/// A pipeline as a file has it.
+fn text(plan: &RowPlan, pipeline: &toml::Table) -> anyhow::Result<String> {
+    let head = format!("# Row {}: written by `cargo xtask reproduce`, which overwrites it.\n", plan.row.name);
+    Ok(head + &toml::to_string(pipeline)?)
+}
+
+/// Starts or continues a run, waits for it, and keeps a copy of its results beside its pipeline: the run's own are those of
+/// the pipeline that was run last.
+fn start(place: &Place, plan: &RowPlan, seed: u64, file: &Path, pipeline: &str) -> anyhow::Result<()> {
+    // Results of another pipeline are not this one's: they go before it comes.
+    let kept = place.folder.join(file).with_extension("json");
+    if kept.exists() {
+        fs::remove_file(&kept).with_context(|| format!("cannot remove {}", kept.display()))?;
+    }
+    write(&place.folder.join(file), pipeline.as_bytes())?;
+    let out = plan.run(seed);
+    let resume = place.folder.join(&out).join("config.toml").exists();
+    let mut command = Command::new(&place.binary);
+    command.current_dir(&place.folder).args(arguments(file, &out)).args(resume.then_some("--resume"));
+    let (status, said) = if place.quiet {
+        let output = command.output().with_context(|| format!("cannot start {}", place.binary.display()))?;
+        (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
+    } else {
+        (command.status().with_context(|| format!("cannot start {}", place.binary.display()))?, String::new())
+    };
+    ensure!(
+        status.success(),
+        "row `{}`, seed {seed}: temper ended with {status}\n  its pipeline is {}, its folder {}; the same command goes on from \
+         there, and without the folder it begins anew\n{said}",
+        plan.row.name,
+        file.display(),
+        out.display()
+    );
+    let results = place.folder.join(&out).join("results.json");
+    write(&kept, &fs::read(&results).with_context(|| format!("cannot read {}", results.display()))?)
+}
+
+fn arguments(file: &Path, out: &Path) -> Vec<String> {
+    ["run".into(), file.display().to_string(), "--out".into(), out.display().to_string()].into()
+}
+
+/// Writes a file whole, or not at all.
+pub fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let told = || format!("cannot write {}", file.display());
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).with_context(told)?;
+    }
+    let part = PathBuf::from(format!("{}.part", file.display()));
+    fs::write(&part, bytes).with_context(told)?;
+    fs::rename(&part, file).with_context(told)
+}
+
+/// What is there of a finished run.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its seed.
+    pub seed: u64,
+    /// `results.json`, for columns.
+    pub results: Results,
+    /// The same, whole.
+    pub json: Value,
+    /// Mean radius after the last epoch, in pixel values of [0, 1].
+    pub mean_radius: Option<f64>,
+    /// Bytes of its folder.
+    pub disk: u64,
+    /// The commands that make it, in the folder that runs lie in.
+    pub commands: Vec<String>,
+}
+
+/// The runs of a row that are finished with these very pipelines.
+pub fn finished(place: &Place, plan: &RowPlan, table: &str) -> anyhow::Result<Vec<Finished>> {
+    let mut all = vec![];
+    for run in &plan.runs {
+        if !done(place, plan, run, table)? {
+            continue;
+        }
+        let file = place.folder.join(plan.beside(run.seed, table, "json"));
+        let folder = place.folder.join(plan.run(run.seed));
+        let command = |file: &Path, seed| format!("temper {}", arguments(file, &plan.run(seed)).join(" "));
+        // A network to craft on that is judged itself has its command there.
+        let seconds = run.second.iter().map(|(seed, _)| *seed);
+        let seconds = seconds.filter(|seed| place.folder.join(training(plan, *seed)).exists());
+        let mut commands: Vec<String> = seconds.map(|seed| command(&training(plan, seed), seed)).collect();
+        commands.push(command(&plan.beside(run.seed, table, "toml"), run.seed));
+        all.push(Finished {
+            seed: run.seed,
+            results: Results::read(&file)?,
+            json: serde_json::from_str(&fs::read_to_string(&file)?)
+                .with_context(|| file.display().to_string())?,
+            mean_radius: mean_radius(&folder.join("metrics.jsonl"))?,
+            disk: bytes(&folder),
+            commands,
+        });
+    }
+    Ok(all)
+}
+
+fn mean_radius(metrics: &Path) -> anyhow::Result<Option<f64>> {
+    let text = fs::read_to_string(metrics).with_context(|| format!("cannot read {}", metrics.display()))?;
+    let Some(last) = text.lines().last() else { return Ok(None) };
+    let last: Value = serde_json::from_str(last).with_context(|| metrics.display().to_string())?;
+    Ok(last["mean_radius"].as_f64())
+}
+
+/// What a run says of a column; an error names what it lacks.
+pub fn seen(finished: &Finished, column: &Column) -> anyhow::Result<Seen> {
+    let lacks = |what: &str| {
+        format!("the results of seed {} hold no {what} for column `{}`", finished.seed, column.name)
+    };
+    let Some(name) = column.evaluation() else {
+        let radii = finished.results.radii;
+        let radius = match column.value {
+            What::RadiusP5 => radii.map(|radii| radii.p5),
+            What::RadiusP50 => radii.map(|radii| radii.p50),
+            What::RadiusP95 => radii.map(|radii| radii.p95),
+            What::Accuracy | What::MeanCorruptionError | What::MeanRadius => finished.mean_radius,
+        };
+        let value = radius.with_context(|| lacks("radii"))? * 255.0;
+        return Ok(Seen { value, interval: None, n: None });
+    };
+    let evaluation = finished.results.get(name).with_context(|| lacks(&format!("evaluation `{name}`")))?;
+    let share = |value: f64, interval: [f64; 2]| Seen {
+        value: value * 100.0,
+        interval: Some(interval.map(|end| end * 100.0)),
+        n: Some(evaluation.n),
+    };
+    if column.value == What::MeanCorruptionError {
+        let error = evaluation.corruptions.as_ref().and_then(|c| c.mean_corruption_error);
+        let value = error.with_context(|| lacks("mean corruption error"))?;
+        return Ok(Seen { value, interval: None, n: Some(evaluation.n) });
+    }
+    let Some(at) = column.place()? else { return Ok(share(evaluation.accuracy, evaluation.interval)) };
+    let Some(curve) = &evaluation.curve else { bail!(lacks("curve")) };
+    let point = curve.points.iter().find(|point| (point.at - at).abs() < 1e-9);
+    let point = point.with_context(|| lacks(&format!("point of the curve at {at}")))?;
+    Ok(share(point.accuracy, point.interval))
+}

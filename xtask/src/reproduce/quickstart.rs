@@ -1,0 +1,89 @@
+//! The quickstart, run and judged. Each claim is an inequality with its measured side.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use temper_report::{Results, Table, percent};
+
+/// What is claimed of a run, and what was measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// In words.
+    pub what: String,
+    /// The measured value must be at least this.
+    pub at_least: f64,
+    /// The measured value.
+    pub measured: f64,
+}
+
+impl Claim {
+    /// Does the measurement bear it out?
+    pub fn holds(&self) -> bool {
+        self.measured >= self.at_least
+    }
+}
+
+/// The claims of the quickstart about a run's results. An error says which evaluation is missing.
+pub fn quickstart(results: &Results, warmup_radius: f64) -> anyhow::Result<Vec<Claim>> {
+    let accuracy = |name: &str| {
+        results
+            .get(name)
+            .map(|e| e.accuracy)
+            .with_context(|| format!("the results hold no evaluation `{name}`"))
+    };
+    let radii = results.radii.context("the results hold no radii")?;
+    let claim = |what: &str, at_least, measured| Claim { what: what.into(), at_least, measured };
+    Ok(vec![
+        claim("natural accuracy", 0.75, accuracy("natural")?),
+        claim("accuracy under pgd20", 0.50, accuracy("pgd20")?),
+        claim("5 to 95 % span of radii / warm-up radius", 0.30, (radii.p95 - radii.p5) / warmup_radius),
+    ])
+}
+
+/// Runs `configs/quickstart.toml`, prints the verdicts; `false` if a claim does not hold.
+pub fn run(root: &Path) -> anyhow::Result<bool> {
+    let config = root.join("configs/quickstart.toml");
+    let out = root.join("runs/reproduce/quickstart");
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(root)
+        .args(["run", "--release", "--quiet", "--package", "temper-runner", "--", "run"])
+        .arg(&config)
+        .args(["--force", "--out"])
+        .arg(&out)
+        .status()
+        .context("cannot start cargo")?;
+    ensure!(status.success(), "the run failed: {status}");
+    let results = Results::read(&out.join("results.json"))?;
+    let text = std::fs::read_to_string(&config)?;
+    let pipeline: toml::Table = text.parse()?;
+    let warmup = pipeline["train"]["epsilon"]["instance-adaptive"]["start"].as_float();
+    let claims = quickstart(&results, warmup.context("the quickstart's warm-up radius is not a number")?)?;
+    print!("{}", verdicts(&claims));
+    Ok(claims.iter().all(Claim::holds))
+}
+
+/// The claims as a table.
+pub fn verdicts(claims: &[Claim]) -> String {
+    let mut table = Table::new(&["claim", "expected", "measured", "verdict"]);
+    for claim in claims {
+        let expected = format!(">= {}", percent(claim.at_least));
+        let verdict = if claim.holds() { "holds" } else { "fails" };
+        table.row(vec![claim.what.clone(), expected, percent(claim.measured), verdict.into()]);
+    }
+    table.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_that_is_not_met_fails() {
+        let claims: Vec<Claim> = [(0.5, 0.6), (0.5, 0.4), (0.5, f64::NAN)]
+            .map(|(at_least, measured)| Claim { what: "x".into(), at_least, measured })
+            .into();
+        assert_eq!(claims.iter().map(Claim::holds).collect::<Vec<_>>(), [true, false, false]);
+        assert!(verdicts(&claims).contains(">= 50.0 %    40.0 %    fails"));
+    }
+}

@@ -1,0 +1,159 @@
+//! What several seeds say together: means, and 95 % intervals that know of the images and of the seeds.
+//!
+//! All seeds are judged on the same n images, so more seeds do not make more images. An interval therefore joins two widths
+//! as independent errors: that of the images (the mean of the seeds' own Wilson intervals) and that of the seeds (Student's t
+//! times s / sqrt(seeds)). Two or three seeds say little of s, so it is taken from all rows of a column together: the
+//! variance between seeds as a multiple of p (1 - p) is assumed to be the same for all of them, as in quasi-binomial models.
+//! With one seed an interval knows nothing of the spread between seeds.
+
+/// A number of one seed's results.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seen {
+    /// In the column's unit.
+    pub value: f64,
+    /// Its own 95 % interval, where it has one.
+    pub interval: Option<[f64; 2]>,
+    /// Images that it was measured on, where it was.
+    pub n: Option<usize>,
+}
+
+/// What all seeds of a row say of a column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimate {
+    /// Mean over the seeds.
+    pub mean: f64,
+    /// 95 % interval; none where nothing is known of the spread.
+    pub interval: Option<[f64; 2]>,
+    /// Images that each seed was judged on.
+    pub n: Option<usize>,
+    /// Each seed's value, in their order.
+    pub seeds: Vec<f64>,
+}
+
+impl Estimate {
+    /// A number without error.
+    pub fn exact(value: f64) -> Self {
+        Self { mean: value, interval: Some([value, value]), n: None, seeds: vec![] }
+    }
+
+    /// How far the interval goes below and above the mean.
+    pub fn widths(&self) -> Option<[f64; 2]> {
+        self.interval.map(|[low, high]| [self.mean - low, high - self.mean])
+    }
+}
+
+/// Estimates of one column, a row each; a row without results has none. `share`: values are shares in per cent.
+pub fn estimates(rows: &[Vec<Seen>], share: bool) -> Vec<Option<Estimate>> {
+    let pooled = share.then(|| dispersion(rows)).flatten();
+    rows.iter().map(|seen| estimate(seen, pooled)).collect()
+}
+
+/// Between-seed variance over p (1 - p), from all rows together, and its degrees of freedom.
+fn dispersion(rows: &[Vec<Seen>]) -> Option<(f64, usize)> {
+    let (mut sum, mut freedom) = (0.0, 0);
+    for seen in rows.iter().filter(|seen| seen.len() > 1) {
+        let mean = mean(seen);
+        let binomial = mean * (100.0 - mean);
+        // Where every seed gives 0 or 100 per cent there is nothing to learn of the others.
+        if binomial > 0.0 {
+            sum += seen.iter().map(|s| (s.value - mean).powi(2)).sum::<f64>() / binomial;
+            freedom += seen.len() - 1;
+        }
+    }
+    (freedom > 0).then(|| (sum / freedom as f64, freedom))
+}
+
+fn estimate(seen: &[Seen], pooled: Option<(f64, usize)>) -> Option<Estimate> {
+    let first = seen.first()?;
+    let (mean, k) = (mean(seen), seen.len() as f64);
+    let spread = match pooled {
+        _ if seen.len() < 2 => None,
+        Some((dispersion, freedom)) => {
+            Some(student(freedom) * (dispersion * mean * (100.0 - mean) / k).max(0.0).sqrt())
+        }
+        None => {
+            let variance = seen.iter().map(|s| (s.value - mean).powi(2)).sum::<f64>() / (k - 1.0);
+            Some(student(seen.len() - 1) * (variance / k).sqrt())
+        }
+    };
+    // Every seed has an interval of its own, or the column has none.
+    let own: Option<Vec<[f64; 2]>> =
+        seen.iter().map(|s| s.interval.map(|[low, high]| [s.value - low, high - s.value])).collect();
+    let images = own.map(|own| [0, 1].map(|side| own.iter().map(|widths| widths[side]).sum::<f64>() / k));
+    let widths = match (images, spread) {
+        (None, None) => None,
+        (images, spread) => {
+            let (images, spread) = (images.unwrap_or_default(), spread.unwrap_or_default());
+            Some(images.map(|width| width.hypot(spread)))
+        }
+    };
+    let interval = widths.map(|[below, above]| [mean - below, mean + above]);
+    Some(Estimate { mean, interval, n: first.n, seeds: seen.iter().map(|s| s.value).collect() })
+}
+
+fn mean(seen: &[Seen]) -> f64 {
+    seen.iter().map(|s| s.value).sum::<f64>() / seen.len().max(1) as f64
+}
+
+/// The 97.5 % quantile of Student's t.
+fn student(freedom: usize) -> f64 {
+    const QUANTILES: [f64; 30] = [
+        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145,
+        2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048,
+        2.045, 2.042,
+    ];
+    let normal: f64 = 1.95996;
+    match QUANTILES.get(freedom.saturating_sub(1)) {
+        Some(quantile) => *quantile,
+        // The first terms of Cornish and Fisher's expansion: below 0.003 too small at 31.
+        None => normal + (normal.powi(3) + normal) / (4.0 * freedom as f64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(value: f64, width: f64) -> Seen {
+        Seen { value, interval: Some([value - width, value + width]), n: Some(100) }
+    }
+
+    #[test]
+    fn one_seed_keeps_its_own_interval() {
+        let all = estimates(&[vec![seen(40.0, 3.0)], vec![]], true);
+        assert_eq!(all[0].as_ref().unwrap().interval, Some([37.0, 43.0]));
+        assert_eq!(all[1], None);
+    }
+
+    #[test]
+    fn seeds_widen_by_what_all_rows_say_of_them() {
+        // p (1 - p) is 2500 in both rows: squared deviations 2 and 8 over two degrees of freedom give s^2 = 5, of the mean
+        // 2.5; t at 2 is 4.303.
+        let rows = [vec![seen(49.0, 3.0), seen(51.0, 3.0)], vec![seen(48.0, 3.0), seen(52.0, 3.0)]];
+        let want = (9.0 + 4.303f64.powi(2) * 2.5).sqrt();
+        for estimate in estimates(&rows, true) {
+            let [below, above] = estimate.unwrap().widths().unwrap();
+            assert!((below - want).abs() < 1e-9 && (above - want).abs() < 1e-9, "{below} {above} {want}");
+        }
+        // A number without images: t at 1 times s / sqrt(2) = 12.706 * sqrt(2) / sqrt(2).
+        let bare = |value| Seen { value, interval: None, n: None };
+        let alone = estimates(&[vec![bare(49.0), bare(51.0)]], false)[0].clone().unwrap();
+        assert!((alone.widths().unwrap()[0] - 12.706).abs() < 1e-9);
+        assert_eq!(estimates(&[vec![bare(1.0)]], false)[0].as_ref().unwrap().interval, None);
+    }
+
+    #[test]
+    fn rows_at_the_edge_say_nothing_of_the_others() {
+        let edge = vec![seen(0.0, 0.5), seen(0.0, 0.5)];
+        let row = vec![seen(49.0, 3.0), seen(51.0, 3.0)];
+        let together = estimates(&[edge, row.clone()], true);
+        assert_eq!(together[1], estimates(&[row], true)[0]);
+        assert_eq!(together[0].as_ref().unwrap().widths(), Some([0.5, 0.5]));
+    }
+
+    #[test]
+    fn students_quantiles_fall_towards_the_normal_one() {
+        let all: Vec<f64> = (1..200).map(student).collect();
+        assert!(all.windows(2).all(|pair| pair[0] > pair[1]) && all[198] > 1.96);
+    }
+}
