@@ -246,6 +246,14 @@ fn a_table_runs_is_killed_goes_on_and_is_judged() {
         );
         assert!(row["runs"][0]["versions"]["temper"].is_string());
     }
+    // All three claims on these rows are judged image by image, which is sharper than two intervals apart.
+    let ends = |value: &serde_json::Value| [0, 1].map(|end| value["interval"][end].as_f64().unwrap());
+    for (claim, column) in [(0, "natural"), (1, "pgd1000"), (2, "corruption")] {
+        let ours = ends(&report["claims"][claim]["ours"]);
+        let [a, b] = rows.map(|name| ends(&row(name)["cells"][column]));
+        let apart = [(a[1] - a[0]) / 2.0, (b[1] - b[0]) / 2.0];
+        assert!(ours[1] - ours[0] < 2.0 * apart[0].hypot(apart[1]), "{column}: {ours:?} {a:?} {b:?}");
+    }
     assert_eq!(row("resnet18/clean")["runs"], serde_json::json!([]));
     let markdown = fs::read_to_string(folder.path().join("reports/smoke/table1.md")).unwrap();
     assert!(markdown.contains("| resnet18/iaat | natural | 87.26 |"), "{markdown}");

@@ -8,6 +8,7 @@ pub mod cost;
 pub mod dry_run;
 pub mod execute;
 pub mod fragment;
+pub mod outcomes;
 pub mod plan;
 pub mod quickstart;
 pub mod report;

@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::ensure;
 use serde::Deserialize;
 
-use super::statistics::Estimate;
+use super::statistics::{Estimate, combined, paired};
 
 /// A row's column is more than something else, by at least `by` in the column's unit.
 #[derive(Debug, Clone, Deserialize)]
@@ -132,17 +132,28 @@ impl Claim {
 
     fn compared(&self, left: &Estimate, right: &Estimate) -> Judged {
         let difference = left.mean - right.mean;
-        let (Some(left), Some(right)) = (left.widths(), right.widths()) else {
+        let (Some([below, above]), Some([right_below, right_above])) = (left.widths(), right.widths()) else {
             let not = Judged::not("nothing is known of the spread: more seeds are needed");
             return Judged { difference: Some(difference), ..not };
         };
-        let [low, high] = [difference - left[0].hypot(right[1]), difference + left[1].hypot(right[0])];
-        let verdict = match () {
-            () if low > self.by => Verdict::Holds,
-            () if high < self.by => Verdict::Fails,
-            () => Verdict::Unclear,
+        let interval = match combined(&[(1.0, left), (-1.0, right)]) {
+            // Image by image; what is not the images' comes on top.
+            Some(differences) => {
+                let [low, high] = paired(&differences);
+                let spread = left.spread.hypot(right.spread);
+                [
+                    difference - (difference - low).hypot(spread),
+                    difference + (high - difference).hypot(spread),
+                ]
+            }
+            None => [difference - below.hypot(right_above), difference + above.hypot(right_below)],
         };
-        Judged { verdict, difference: Some(difference), interval: Some([low, high]) }
+        let verdict = match interval {
+            [low, _] if low > self.by => Verdict::Holds,
+            [_, high] if high < self.by => Verdict::Fails,
+            _ => Verdict::Unclear,
+        };
+        Judged { verdict, difference: Some(difference), interval: Some(interval) }
     }
 }
 
@@ -170,7 +181,10 @@ fn interpolated(points: &[(Estimate, Estimate)], at: &Estimate) -> Result<Estima
         (Some(below), Some(above)) => Some([mean - below, mean + above]),
         _ => None,
     };
-    Ok(Estimate { mean, interval, n: None, seeds: vec![] })
+    let at = at.widths().map_or(0.0, |[below, above]| f64::midpoint(below, above));
+    let spread = ((1.0 - share) * y0.spread).hypot(share * y1.spread).hypot(slope * at);
+    let images = combined(&[(1.0 - share, y0), (share, y1)]);
+    Ok(Estimate { mean, interval, n: None, seeds: vec![], images, spread })
 }
 
 #[cfg(test)]
@@ -182,7 +196,7 @@ mod tests {
     }
 
     fn near(mean: f64, width: f64) -> Estimate {
-        Estimate { mean, interval: Some([mean - width, mean + width]), n: None, seeds: vec![] }
+        Estimate { interval: Some([mean - width, mean + width]), ..Estimate::exact(mean) }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use temper_report::Results;
 
+use super::outcomes::outcomes;
 use super::plan::{RowPlan, Run, bytes};
 use super::statistics::Seen;
 use super::table::{Column, What};
@@ -127,6 +128,8 @@ pub struct Finished {
     pub mean_radius: Option<f64>,
     /// Bytes of its folder.
     pub disk: u64,
+    /// What was seen of every image.
+    pub records: PathBuf,
     /// The commands that make it, in the folder that runs lie in.
     pub commands: Vec<String>,
 }
@@ -153,6 +156,7 @@ pub fn finished(place: &Place, plan: &RowPlan, table: &str) -> anyhow::Result<Ve
                 .with_context(|| file.display().to_string())?,
             mean_radius: mean_radius(&folder.join("metrics.jsonl"))?,
             disk: bytes(&folder),
+            records: folder.join("records.jsonl"),
             commands,
         });
     }
@@ -180,22 +184,30 @@ pub fn seen(finished: &Finished, column: &Column) -> anyhow::Result<Seen> {
             What::Accuracy | What::MeanCorruptionError | What::MeanRadius => finished.mean_radius,
         };
         let value = radius.with_context(|| lacks("radii"))? * 255.0;
-        return Ok(Seen { value, interval: None, n: None });
+        return Ok(Seen { value, ..Seen::default() });
     };
     let evaluation = finished.results.get(name).with_context(|| lacks(&format!("evaluation `{name}`")))?;
-    let share = |value: f64, interval: [f64; 2]| Seen {
-        value: value * 100.0,
-        interval: Some(interval.map(|end| end * 100.0)),
-        n: Some(evaluation.n),
-    };
     if column.value == What::MeanCorruptionError {
         let error = evaluation.corruptions.as_ref().and_then(|c| c.mean_corruption_error);
         let value = error.with_context(|| lacks("mean corruption error"))?;
-        return Ok(Seen { value, interval: None, n: Some(evaluation.n) });
+        return Ok(Seen { value, n: Some(evaluation.n), ..Seen::default() });
     }
-    let Some(at) = column.place()? else { return Ok(share(evaluation.accuracy, evaluation.interval)) };
-    let Some(curve) = &evaluation.curve else { bail!(lacks("curve")) };
-    let point = curve.points.iter().find(|point| (point.at - at).abs() < 1e-9);
-    let point = point.with_context(|| lacks(&format!("point of the curve at {at}")))?;
-    Ok(share(point.accuracy, point.interval))
+    let at = column.place()?;
+    let (accuracy, interval) = match at {
+        None => (evaluation.accuracy, evaluation.interval),
+        Some(at) => {
+            let Some(curve) = &evaluation.curve else { bail!(lacks("curve")) };
+            let point = curve.points.iter().find(|point| (point.at - at).abs() < 1e-9);
+            let point = point.with_context(|| lacks(&format!("point of the curve at {at}")))?;
+            (point.accuracy, point.interval)
+        }
+    };
+    let all = finished.json["evaluations"].as_array().into_iter().flatten();
+    let key = all.clone().find(|e| e["name"] == name).map_or(&Value::Null, |e| &e["key"]);
+    Ok(Seen {
+        value: accuracy * 100.0,
+        interval: Some(interval.map(|end| end * 100.0)),
+        n: Some(evaluation.n),
+        images: outcomes(&finished.records, evaluation, key, at)?,
+    })
 }

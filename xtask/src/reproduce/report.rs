@@ -27,7 +27,8 @@ seeds' (Student's t, the spread pooled over the rows of a column). With one seed
 const CLAIMS: &str = "
 ## Claims
 
-Differences, in the column's unit. A claim holds where the whole interval of the difference does, fails where none of it does.
+Differences, in the column's unit; of rows on the same images, image by image. A claim holds where the whole interval of the
+difference does, fails where none of it does.
 ";
 const COST: &str = "
 ## Cost

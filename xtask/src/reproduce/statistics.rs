@@ -6,8 +6,10 @@
 //! variance between seeds as a multiple of p (1 - p) is assumed to be the same for all of them, as in quasi-binomial models.
 //! With one seed an interval knows nothing of the spread between seeds.
 
+use super::outcomes::Outcomes;
+
 /// A number of one seed's results.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Seen {
     /// In the column's unit.
     pub value: f64,
@@ -15,6 +17,8 @@ pub struct Seen {
     pub interval: Option<[f64; 2]>,
     /// Images that it was measured on, where it was.
     pub n: Option<usize>,
+    /// What each of them gave, where that is known.
+    pub images: Option<Outcomes>,
 }
 
 /// What all seeds of a row say of a column.
@@ -28,12 +32,23 @@ pub struct Estimate {
     pub n: Option<usize>,
     /// Each seed's value, in their order.
     pub seeds: Vec<f64>,
+    /// What each image gave, the mean over the seeds, where that is known.
+    pub images: Option<Outcomes>,
+    /// The part of the interval's width that is not the images'.
+    pub spread: f64,
 }
 
 impl Estimate {
     /// A number without error.
     pub fn exact(value: f64) -> Self {
-        Self { mean: value, interval: Some([value, value]), n: None, seeds: vec![] }
+        Self {
+            mean: value,
+            interval: Some([value, value]),
+            n: None,
+            seeds: vec![],
+            images: None,
+            spread: 0.0,
+        }
     }
 
     /// How far the interval goes below and above the mean.
@@ -45,7 +60,38 @@ impl Estimate {
 /// Estimates of one column, a row each; a row without results has none. `share`: values are shares in per cent.
 pub fn estimates(rows: &[Vec<Seen>], share: bool) -> Vec<Option<Estimate>> {
     let pooled = share.then(|| dispersion(rows)).flatten();
-    rows.iter().map(|seen| estimate(seen, pooled)).collect()
+    let mut all: Vec<Option<Estimate>> = rows.iter().map(|seen| estimate(seen, pooled)).collect();
+    if share {
+        for estimate in all.iter_mut().flatten() {
+            estimate.interval = estimate.interval.map(|ends| ends.map(|end| end.clamp(0.0, 100.0)));
+        }
+    }
+    all
+}
+
+/// The weighted sum of what each image gave, where all terms have the same images.
+pub fn combined(terms: &[(f64, &Estimate)]) -> Option<Outcomes> {
+    let mut sum = Outcomes::new();
+    for (i, (weight, estimate)) in terms.iter().enumerate() {
+        let images = estimate.images.as_ref()?;
+        if i > 0 && !images.keys().eq(sum.keys()) {
+            return None;
+        }
+        for (image, value) in images {
+            *sum.entry(*image).or_default() += weight * value;
+        }
+    }
+    Some(sum)
+}
+
+/// 95 % interval of a mean difference between shares in per cent, from each image's difference: Wald's for pairs, after Agresti &
+/// Min 2005, <https://doi.org/10.1002/sim.1781>, with half an image more in each of four cells (both rows right, either, neither).
+pub fn paired(differences: &Outcomes) -> [f64; 2] {
+    let n = differences.len() as f64 + 2.0;
+    let mean = differences.values().sum::<f64>() / n;
+    let squares = (differences.values().map(|d| d * d).sum::<f64>() + 100.0 * 100.0) / n;
+    let width = 1.95996 * ((squares - mean * mean).max(0.0) / n).sqrt();
+    [mean - width, mean + width]
 }
 
 /// Between-seed variance over p (1 - p), from all rows together, and its degrees of freedom.
@@ -88,7 +134,33 @@ fn estimate(seen: &[Seen], pooled: Option<(f64, usize)>) -> Option<Estimate> {
         }
     };
     let interval = widths.map(|[below, above]| [mean - below, mean + above]);
-    Some(Estimate { mean, interval, n: first.n, seeds: seen.iter().map(|s| s.value).collect() })
+    let seeds = seen.iter().map(|s| s.value).collect();
+    Some(Estimate {
+        mean,
+        interval,
+        n: first.n,
+        seeds,
+        images: averaged(seen),
+        spread: spread.unwrap_or_default(),
+    })
+}
+
+/// What each image gave, the mean over the seeds.
+fn averaged(seen: &[Seen]) -> Option<Outcomes> {
+    let mut sum = seen.first()?.images.clone()?;
+    for other in &seen[1..] {
+        let images = other.images.as_ref()?;
+        if !images.keys().eq(sum.keys()) {
+            return None;
+        }
+        for (value, other) in sum.values_mut().zip(images.values()) {
+            *value += other;
+        }
+    }
+    for value in sum.values_mut() {
+        *value /= seen.len() as f64;
+    }
+    Some(sum)
 }
 
 fn mean(seen: &[Seen]) -> f64 {
@@ -115,7 +187,7 @@ mod tests {
     use super::*;
 
     fn seen(value: f64, width: f64) -> Seen {
-        Seen { value, interval: Some([value - width, value + width]), n: Some(100) }
+        Seen { value, interval: Some([value - width, value + width]), n: Some(100), images: None }
     }
 
     #[test]
@@ -136,7 +208,7 @@ mod tests {
             assert!((below - want).abs() < 1e-9 && (above - want).abs() < 1e-9, "{below} {above} {want}");
         }
         // A number without images: t at 1 times s / sqrt(2) = 12.706 * sqrt(2) / sqrt(2).
-        let bare = |value| Seen { value, interval: None, n: None };
+        let bare = |value| Seen { value, ..Seen::default() };
         let alone = estimates(&[vec![bare(49.0), bare(51.0)]], false)[0].clone().unwrap();
         assert!((alone.widths().unwrap()[0] - 12.706).abs() < 1e-9);
         assert_eq!(estimates(&[vec![bare(1.0)]], false)[0].as_ref().unwrap().interval, None);
@@ -148,7 +220,33 @@ mod tests {
         let row = vec![seen(49.0, 3.0), seen(51.0, 3.0)];
         let together = estimates(&[edge, row.clone()], true);
         assert_eq!(together[1], estimates(&[row], true)[0]);
-        assert_eq!(together[0].as_ref().unwrap().widths(), Some([0.5, 0.5]));
+        // No share is below 0.
+        assert_eq!(together[0].as_ref().unwrap().interval, Some([0.0, 0.5]));
+    }
+
+    #[test]
+    fn pairs_are_compared_image_by_image() {
+        // Agresti and Min by hand: of 98 images 20 stand in the first row alone, 10 in the second alone. With half an image
+        // more in each cell (20.5 - 10.5) / 100, and variance ((20.5 + 10.5) - 10^2 / 100) / 100^2 = 30 / 10^4.
+        let difference = |i: u64| {
+            if i < 20 {
+                100.0
+            } else if i < 30 {
+                -100.0
+            } else {
+                0.0
+            }
+        };
+        let [low, high] = paired(&(0..98).map(|i| (i, difference(i))).collect());
+        let width = 1.95996 * 30.0f64.sqrt();
+        assert!((low - (10.0 - width)).abs() < 1e-9 && (high - (10.0 + width)).abs() < 1e-9, "{low} {high}");
+        let row = |images: &[(u64, f64)]| {
+            let seen = Seen { images: Some(images.iter().copied().collect()), ..seen(50.0, 3.0) };
+            estimates(&[vec![seen.clone(), seen]], true)[0].clone().unwrap()
+        };
+        let (a, b) = (row(&[(3, 100.0), (5, 0.0)]), row(&[(3, 0.0), (5, 0.0)]));
+        assert_eq!(combined(&[(1.0, &a), (-1.0, &b)]), Some(Outcomes::from([(3, 100.0), (5, 0.0)])));
+        assert_eq!(combined(&[(1.0, &a), (-1.0, &row(&[(3, 0.0), (6, 0.0)]))]), None);
     }
 
     #[test]
