@@ -172,6 +172,15 @@ fn suites_minimum_norm_attacks_and_files_of_others() {
     );
     assert!(said.contains("distance"), "{said}");
     sound(&folder.path().join("far"), "l2", 2.0);
+    // Some are found beyond the radius: what is saved of them is the clean image, and what is said of it is true of it.
+    let near = ["--norm", "l2", "--eps", "0.6", "--save", "near"];
+    succeed(folder.path(), &[&["attack", "runs/run", "--attack", "deepfool"], &near[..]].concat());
+    let (n, moved) = sound(&folder.path().join("near"), "l2", 0.6);
+    let records = temper_evaluate::Records::read(&folder.path().join("near/records.jsonl")).unwrap();
+    let missed =
+        |record: &temper_evaluate::Record| record.stands() && record.prediction != Some(record.label);
+    let missed = records.iter().flat_map(|line| line.samples.records()).filter(missed).count();
+    assert!(missed > 0 && moved > 0 && moved < n, "{missed} found beyond the radius, {moved} of {n} within");
     let said = succeed(
         folder.path(),
         &["attack", "runs/run", "--attack", "pgd = { steps = 3, target = \"random\" }", "--eps", "0.1"],

@@ -153,7 +153,11 @@ fn save_floats(file: &Path, clean: &Tensor, adversarial: &Tensor, records: &[Rec
     };
     let index = column(|record| record.sample as i64)?;
     let label = column(|record| i64::from(record.label))?;
-    let prediction = column(|record| record.prediction.map_or(-1, i64::from))?;
+    // Of the image that is saved: a record may speak of one that lies beyond the radius.
+    let prediction = column(|record| match record.stands() {
+        true => i64::from(record.label),
+        false => record.prediction.map_or(-1, i64::from),
+    })?;
     let broken = column(|record| i64::from(!record.stands()))?;
     let tensors = [
         ("adversarial", adversarial),
