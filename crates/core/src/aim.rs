@@ -141,16 +141,25 @@ impl Targets {
     }
 }
 
-/// The wrong classes of each sample, the likeliest for the clean image first, of equals the first; by position in the
-/// original batch.
-fn likeliest(victim: &Victim) -> Result<Vec<Vec<u32>>> {
-    let logits = victim.logits(victim.pixels())?.to_dtype(DType::F64)?.to_vec2::<f64>()?;
-    let (labels, positions) = (victim.labels().to_vec1::<u32>()?, victim.positions().to_vec1::<u32>()?);
-    let mut all = vec![vec![0; victim.classes() - 1]; positions.iter().max().map_or(0, |p| *p as usize + 1)];
-    for ((row, label), position) in logits.iter().zip(labels).zip(positions) {
+/// The classes other than `labels`, `[n]`, `u32`, by logits `[n, classes]`: for each sample `classes - 1`, the likeliest first, of
+/// equals the first.
+pub fn wrong_classes(logits: &Tensor, labels: &Tensor) -> Result<Vec<Vec<u32>>> {
+    let logits = logits.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+    let order = |(row, label): (&Vec<f64>, u32)| {
         let mut order: Vec<u32> = (0..row.len() as u32).filter(|class| *class != label).collect();
         order.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]));
-        all[position as usize] = order;
+        order
+    };
+    Ok(logits.iter().zip(labels.to_vec1()?).map(order).collect())
+}
+
+/// Those of the clean images, by position in the original batch.
+fn likeliest(victim: &Victim) -> Result<Vec<Vec<u32>>> {
+    let positions = victim.positions().to_vec1::<u32>()?;
+    let wrong = wrong_classes(&victim.logits(victim.pixels())?, victim.labels())?;
+    let mut all = vec![vec![0; victim.classes() - 1]; positions.iter().max().map_or(0, |p| *p as usize + 1)];
+    for (position, order) in positions.iter().zip(wrong) {
+        all[*position as usize] = order;
     }
     Ok(all)
 }

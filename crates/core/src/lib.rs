@@ -23,7 +23,7 @@ mod trace;
 mod units;
 mod victim;
 
-pub use aim::{Labels, Target, Targets};
+pub use aim::{Labels, Target, Targets, wrong_classes};
 pub use attack::{Attack, Perturbed, perturb};
 pub use ball::{Ball, TOLERANCE, scaled};
 pub use batch::Batch;
@@ -64,6 +64,7 @@ pub mod prelude {
         Image, Judge, Labels, Loss, Model, NonNegative, Norm, Photo, Photos, Pixels, Positive, Publication,
         Remote, Result, Rng, Rows, Share, Source, Split, Step, Target, Targets, Tensor, Victim, Visit, Walk,
         cross_entropy, folders, log_softmax, nonzero, options, plugin, restarts, rows, scaled, short_of,
+        wrong_classes,
     };
     /// The layer graph that a model builds.
     pub use temper_nn::Network;

@@ -105,15 +105,9 @@ impl Attack for DeepFool {
 impl DeepFool {
     /// The wrong classes of largest logit at the clean image, `[n, candidates]`, the likeliest first, of equals the first.
     fn candidates(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-        let classes = logits.dim(1)?;
-        let count = self.candidates.get().min(classes - 1);
-        let mut chosen = vec![];
-        let labels = labels.to_vec1::<u32>()?;
-        for (row, label) in logits.to_dtype(DType::F64)?.to_vec2::<f64>()?.iter().zip(labels) {
-            let mut order: Vec<u32> = (0..classes as u32).filter(|class| *class != label).collect();
-            order.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]));
-            chosen.extend_from_slice(&order[..count]);
-        }
+        let count = self.candidates.get().min(logits.dim(1)? - 1);
+        let wrong = wrong_classes(logits, labels)?;
+        let chosen: Vec<u32> = wrong.iter().flat_map(|order| &order[..count]).copied().collect();
         Ok(Tensor::from_vec(chosen, (logits.dim(0)?, count), logits.device())?)
     }
 }
