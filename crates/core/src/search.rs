@@ -222,11 +222,13 @@ pub(crate) fn attempts<'a>(
             Goal::Mistake => {
                 let standing: Vec<bool> = victim.broken(&best)?.iter().map(|broken| !broken).collect();
                 // Where it is asked what stood after fewer steps, those that fell late are of interest, too.
-                let positions = victim.positions().to_vec1()?;
-                let open = victim.trace().and_then(|trace| trace.open(&positions));
-                let tried = open.unwrap_or_else(|| standing.clone());
-                let tried: Vec<bool> =
-                    tried.iter().zip(&standing).map(|(open, stands)| *open || *stands).collect();
+                let tried: Vec<bool> = match victim.trace().filter(|trace| trace.asks()) {
+                    Some(trace) => {
+                        let open = trace.open(&victim.positions().to_vec1()?);
+                        open.iter().zip(&standing).map(|(open, stands)| *open || *stands).collect()
+                    }
+                    None => standing.clone(),
+                };
                 if !tried.contains(&true) {
                     break;
                 }

@@ -67,13 +67,15 @@ impl Trace {
         }
     }
 
-    /// Whom another run may still break after fewer steps, whatever became of them in the end; none: nobody asks.
-    pub(crate) fn open(&self, positions: &[u32]) -> Option<Vec<bool>> {
-        if self.milestones.is_empty() {
-            return None;
-        }
+    /// Is it asked at all who errs on the way?
+    pub(crate) fn asks(&self) -> bool {
+        !self.milestones.is_empty()
+    }
+
+    /// Whom another run may still break after fewer steps, whatever became of them in the end.
+    pub(crate) fn open(&self, positions: &[u32]) -> Vec<bool> {
         let notes = self.notes();
-        Some(positions.iter().map(|position| notes.mistaken[*position as usize].contains(&false)).collect())
+        positions.iter().map(|position| notes.mistaken[*position as usize].contains(&false)).collect()
     }
 }
 
@@ -95,8 +97,8 @@ mod tests {
             [[false; 3], [false, true, true], [false, true, false]].map(Vec::from)
         );
         trace.hear(0, &[1], &[true], true);
-        assert_eq!(trace.open(&[0, 1, 2]), Some(vec![true, false, true]));
-        assert_eq!(Trace::new(1, &[]).open(&[0]), None);
+        assert_eq!(trace.open(&[0, 1, 2]), [true, false, true]);
+        assert!(trace.asks() && !Trace::new(1, &[]).asks());
         trace.aims(&[2], &[7]);
         assert_eq!(trace.targets(), [None, None, Some(7)]);
     }
