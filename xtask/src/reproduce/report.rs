@@ -15,7 +15,7 @@ use super::statistics::{Estimate, Seen, estimates};
 use super::table::{Column, Row, Scale, What};
 
 const CPU: &str = "
-A smaller experiment: thin networks on a part of the data. Its numbers do not compare with the paper's, its claims do.
+A smaller experiment: a small network on a part of the data. Its numbers do not compare with the paper's, its claims do.
 ";
 const SMOKE: &str = "
 A run of seconds on embedded images: it shows that everything works, and nothing of the paper.
@@ -128,7 +128,7 @@ impl<'a> Report<'a> {
     fn verdict(&self, paper: Option<f64>, ours: Option<&Estimate>) -> &'static str {
         match (self.version.scale, paper, ours.and_then(|ours| ours.interval)) {
             (_, _, None) | (_, None, _) => "-",
-            (Scale::Cpu | Scale::Smoke, ..) => "other scale",
+            (Scale::Cpu | Scale::CpuFashion | Scale::Smoke, ..) => "other scale",
             (Scale::Paper, Some(paper), Some([_, high])) if high < paper => "below",
             (Scale::Paper, Some(paper), Some([low, _])) if low > paper => "above",
             (Scale::Paper, ..) => "agrees",
@@ -229,7 +229,7 @@ impl<'a> Report<'a> {
         let mut text = format!("# {}\n\nMade by `{}`.\n", self.title(), self.command);
         text += match self.version.scale {
             Scale::Paper => "",
-            Scale::Cpu => CPU,
+            Scale::Cpu | Scale::CpuFashion => CPU,
             Scale::Smoke => SMOKE,
         };
         text += NUMBERS;

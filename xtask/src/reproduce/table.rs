@@ -16,21 +16,24 @@ use super::fragment::Fragment;
 pub enum Scale {
     /// The real thing.
     Paper,
-    /// A true smaller experiment: thin networks on a part of the data, for two cores.
+    /// A true smaller experiment: a small network on a part of the data, for two cores.
     Cpu,
+    /// The same on Fashion-MNIST, where the small network is right far more often.
+    CpuFashion,
     /// Seconds a row, on embedded images: shows that everything works, and nothing else.
     Smoke,
 }
 
 impl Scale {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Paper, Self::Cpu, Self::Smoke];
+    pub const ALL: [Self; 4] = [Self::Paper, Self::Cpu, Self::CpuFashion, Self::Smoke];
 
     /// As in the command and in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Paper => "paper",
             Self::Cpu => "cpu",
+            Self::CpuFashion => "cpu-fashion",
             Self::Smoke => "smoke",
         }
     }
