@@ -9,9 +9,12 @@ pub mod dry_run;
 pub mod execute;
 pub mod fragment;
 pub mod outcomes;
+pub mod page;
+pub mod picture;
 pub mod plan;
 pub mod quickstart;
 pub mod report;
+pub mod samples;
 pub mod statistics;
 pub mod table;
 
@@ -90,27 +93,42 @@ pub fn table(
         return Ok(true);
     }
     prepare()?;
-    let command = command(options);
+    let command = command(&table.name, version, seeds);
     // A report has all rows, whichever were asked for.
     let all = plan::rows(&book, version, &[], seeds)?;
     let reports = place.folder.join("reports").join(version.part());
     for plan in &plans {
         execute::row(place, plan, &table.name, say)?;
         // After each row, so that a table that takes days can be looked at.
-        Report::of(place, version, &all, &command)?.write(&reports)?;
+        Report::of(place, version, &all, &command)?.write(&reports, &[])?;
     }
     let report = Report::of(place, version, &all, &command)?;
+    let drawn = page::drawn(&table, &report, place)?;
+    let pictures = page::write_pictures(&reports, &table.name, &drawn)?;
+    let captions = drawn.iter().map(|drawn| drawn.caption.as_str());
+    report.write(&reports, &pictures.iter().cloned().zip(captions).collect::<Vec<_>>())?;
+    let html = page::page(
+        &configs.join("tables"),
+        (&book, place),
+        (options.scale, options.reading),
+        (&table.name, &report, &drawn),
+    )?;
+    html.write(&reports.join("report.html"))?;
     say(&report.text());
-    say(&format!("written to {}", reports.join(format!("{}.md", table.name)).display()));
+    for name in &pictures {
+        say(&format!("drawn to {}", reports.join(format!("{name}.svg")).display()));
+    }
+    let name = format!("{}.md", table.name);
+    say(&format!("written to {} and report.html", reports.join(name).display()));
     Ok(!report.fails())
 }
 
 /// The command as people type it. `--only` does not matter: a report has all rows.
-fn command(options: &Options) -> String {
-    let reading = match options.reading {
+fn command(experiment: &str, version: Version, seeds: u64) -> String {
+    let reading = match version.reading {
         Reading::Paper => "",
         Reading::AuthorsCode => " --reading authors-code",
     };
-    let Options { experiment, scale, seeds, .. } = options;
-    format!("cargo xtask reproduce {experiment} --scale {}{reading} --seeds {seeds}", scale.name())
+    let scale = version.scale.name();
+    format!("cargo xtask reproduce {experiment} --scale {scale}{reading} --seeds {seeds}")
 }

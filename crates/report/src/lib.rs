@@ -1,5 +1,6 @@
 //! Tables and figures from what runs leave behind. This crate reads files and knows nothing of how they came to be.
 
+mod attacked;
 mod details;
 mod figure;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod radii_figures;
 mod results;
 mod table;
 
+pub use attacked::{Attacked, read_attacked};
 pub use figure::{
     Axis, Chart, Datum, Drawing, Figure, FigureError, HeatMap, Histogram, Histograms, Image, ImageRow,
     ImageSheet, Series, Tile,

@@ -61,7 +61,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     outcome.judge(&opened, &entry, &interrupt, &mut hear)?;
     let results = outcome.results(&opened);
     let table = serde_json::from_value::<Results>(results.clone())?.table();
-    let skipped = skipped("test", opened.source.len(), &outcome.unreadable, "--save writes all of them");
+    let what = opened.images.word();
+    let skipped = skipped(what, opened.source.len(), &outcome.unreadable, "--save writes all of them");
     say(&format!("\n{table}\n{skipped}"))?;
     match folder {
         None => Ok(()),

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use temper_core::nn::Frozen;
-use temper_core::{Chosen, Dataset, Device, Model, Source, Split, Subset};
+use temper_core::{Chosen, Dataset, Device, Model, Source, Split};
 use temper_evaluate::{Cell, Crafting, Entry, Evaluation, Glimpse, Records, Setting, evaluate};
 
 use crate::catalogue::wrap;
@@ -38,9 +38,15 @@ pub(crate) struct Shared {
     /// How the radius is measured: linf or l2
     #[arg(long, default_value = "linf")]
     norm: String,
-    /// How many of the test images, spread evenly over them; left out, all
+    /// Which images: those to judge by, or those that were trained on, as they are without augmentation
+    #[arg(long, value_enum, default_value_t = Images::Test)]
+    split: Images,
+    /// How many of them, spread evenly over them; left out, all
     #[arg(long, value_name = "N")]
     samples: Option<NonZeroUsize>,
+    /// These of them, by their index in the whole split, from 0: 3,17,42
+    #[arg(long, value_name = "I,...", value_delimiter = ',', conflicts_with = "samples")]
+    indices: Option<Vec<usize>>,
     /// Runs of each attack as a whole, each on what still stands
     #[arg(long, value_name = "N")]
     restarts: Option<NonZeroUsize>,
@@ -58,9 +64,34 @@ pub(crate) struct Shared {
     model: Option<String>,
 }
 
+/// A part of a data set, as the command line names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Images {
+    Test,
+    Train,
+}
+
+impl Images {
+    fn split(self) -> Split {
+        match self {
+            Self::Test => Split::Test,
+            Self::Train => Split::Train,
+        }
+    }
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Train => "training",
+        }
+    }
+}
+
 /// Options, read.
 pub(crate) struct Plan {
     data: Option<Chosen<dyn Dataset>>,
+    images: Images,
     model: Option<Chosen<dyn Model>>,
     pub(crate) entry: Entry,
     pub(crate) seed: u64,
@@ -81,6 +112,7 @@ impl Shared {
             radius: inline::read("eps", &self.eps, &mut faults),
             restarts: self.restarts,
             samples: self.samples,
+            indices: self.indices.clone(),
             ..Entry::default()
         };
         match attacks.len() {
@@ -100,8 +132,8 @@ impl Shared {
         if !faults.is_empty() {
             return Err(BadConfig::of(faults));
         }
-        let Self { seed, batch, device, .. } = *self;
-        Ok(Plan { data, model, entry, seed, batch: batch.get(), device })
+        let Self { seed, batch, device, split, .. } = *self;
+        Ok(Plan { data, images: split, model, entry, seed, batch: batch.get(), device })
     }
 }
 
@@ -146,6 +178,7 @@ pub(crate) struct Opened {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) input: [usize; 3],
     dataset: Chosen<dyn Dataset>,
+    pub(crate) images: Images,
     /// A hash of the images.
     hash: String,
     device: Device,
@@ -161,7 +194,7 @@ impl Opened {
         plan: Plan,
         interrupt: &Interrupt,
     ) -> anyhow::Result<(Self, Entry)> {
-        let Plan { data, model, entry, seed, batch, device: place } = plan;
+        let Plan { data, images, model, entry, seed, batch, device: place } = plan;
         let device = place.open()?;
         let (mut files, mut own) = (vec![], vec![]);
         for path in paths {
@@ -174,7 +207,7 @@ impl Opened {
         }
         check_model(&files, model.as_ref())?;
         let dataset = data.map_or_else(|| own_data(own, &files), Ok)?;
-        let source = test_images(&dataset, entry.samples)?;
+        let source = opened_images(&dataset, images, &entry)?;
         let input = material::look(&source, dataset.name())?;
         let told = model.map(|model| told(model, input, source.classes())).transpose()?;
         let mut targets = vec![];
@@ -184,7 +217,7 @@ impl Opened {
         let Some(hash) = hash(&source, interrupt)? else {
             return Err(interrupt.ended("before anything was attacked"));
         };
-        Ok((Self { targets, source, input, dataset, hash, device, place, seed, batch }, entry))
+        Ok((Self { targets, source, input, dataset, images, hash, device, place, seed, batch }, entry))
     }
 
     /// Judges one network by an entry, on images crafted on another one, if that is given. `hear` is told of each batch, too.
@@ -224,7 +257,8 @@ impl Opened {
     /// The images at hand, for `results.json`.
     pub(crate) fn data(&self) -> Value {
         let (name, origin) = (self.dataset.name(), self.source.origin());
-        json!({ "name": name, "origin": origin, "n": self.source.len(), "hash": self.hash })
+        let (n, split) = (self.source.len(), self.images);
+        json!({ "name": name, "split": split, "origin": origin, "n": n, "hash": self.hash })
     }
 
     /// What every file of results of a command begins with.
@@ -240,13 +274,14 @@ impl Opened {
 
     /// All parameters, as TOML.
     pub(crate) fn resolved(&self, entry: &Entry) -> anyhow::Result<String> {
-        #[derive(serde::Serialize)]
+        #[derive(Serialize)]
         struct View<'a> {
             seed: u64,
             device: DeviceName,
             batch: usize,
             networks: Vec<&'a Path>,
             dataset: &'a Chosen<dyn Dataset>,
+            split: Images,
             evaluate: &'a Entry,
         }
         let view = View {
@@ -255,6 +290,7 @@ impl Opened {
             batch: self.batch,
             networks: self.targets.iter().map(|target| &*target.path).collect(),
             dataset: &self.dataset,
+            split: self.images,
             evaluate: entry,
         };
         Ok(toml::to_string(&view)?)
@@ -285,7 +321,8 @@ impl Opened {
             }
         }
         let (name, n) = (self.dataset.name(), self.source.len());
-        wrap(&mut text, "data   ", INDENT, &format!("{name}, {n} test images: {}", self.source.origin()));
+        let what = self.images.word();
+        wrap(&mut text, "data   ", INDENT, &format!("{name}, {n} {what} images: {}", self.source.origin()));
         let mut first = "attack ";
         for attack in entry.attacks() {
             let parameters = toml::Value::Table(attack.params().clone());
@@ -347,20 +384,19 @@ impl Named<'_> {
     }
 }
 
-/// The test images, or so many of them.
-fn test_images(
+/// The images of a data set that an entry chooses.
+fn opened_images(
     dataset: &Chosen<dyn Dataset>,
-    samples: Option<NonZeroUsize>,
+    images: Images,
+    entry: &Entry,
 ) -> anyhow::Result<Arc<dyn Source>> {
     let bad = |message: &str| BadConfig(format!("dataset `{}`: {message}", dataset.name()));
-    let source = material::open(dataset, Split::Test, bad)?;
+    let source = material::open(dataset, images.split(), bad)?;
     if source.is_empty() {
-        bail!("dataset `{}` has no test images", dataset.name());
+        bail!("dataset `{}` has no {} images", dataset.name(), images.word());
     }
-    Ok(match samples {
-        Some(samples) => Arc::new(Subset::new(source, samples.get())),
-        None => source,
-    })
+    let chosen = material::chosen(entry, source, images.word());
+    chosen.map_err(|message| BadConfig(format!("--indices: {message}")).into())
 }
 
 /// What `--model` says of a file, for images of this shape and these classes.

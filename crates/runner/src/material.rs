@@ -121,7 +121,8 @@ impl Judged {
                 None => anyhow::Ok(stored),
             }
         });
-        let source = chosen(entry, test.clone()).map_err(|message| pipeline.bad_indices(i, &message))?;
+        let source =
+            chosen(entry, test.clone(), "test").map_err(|message| pipeline.bad_indices(i, &message))?;
         let images = Images { dataset: pipeline.dataset.name(), source, shape: input };
         let cells = cells::open(entry, &images, |message| pipeline.bad_corruptions(i, message))
             .with_context(|| format!("evaluation `{}`", entry.name));
@@ -134,8 +135,8 @@ impl Judged {
     }
 }
 
-/// Those of the images that an evaluation judges. The error says which one is not there.
-pub(crate) fn chosen(entry: &Entry, images: Arc<dyn Source>) -> Result<Arc<dyn Source>, String> {
+/// Those of the images, of this split, that an evaluation judges. The error says which one is not there.
+pub(crate) fn chosen(entry: &Entry, images: Arc<dyn Source>, split: &str) -> Result<Arc<dyn Source>, String> {
     if let Some(samples) = entry.samples {
         return Ok(Arc::new(Subset::new(images, samples.get())));
     }
@@ -145,7 +146,7 @@ pub(crate) fn chosen(entry: &Entry, images: Arc<dyn Source>) -> Result<Arc<dyn S
         Err(missing) => {
             let (n, origin) = (images.len(), images.origin());
             Err(format!(
-                "image {missing} of the whole test set, from 0, is not among the {n} judged: {origin}"
+                "image {missing} of the whole {split} set, from 0, is not among the {n} judged: {origin}"
             ))
         }
     }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde_json::{Map, Value, json};
 use temper_report::Table as Printed;
 
-use super::claim::{Judged, Verdict};
+use super::claim::{Claim, Judged, Verdict};
 use super::compose::Version;
 use super::execute::{Finished, Place, finished, seen, write};
 use super::plan::RowPlan;
@@ -15,7 +15,12 @@ use super::statistics::{Estimate, Seen, estimates};
 use super::table::{Column, Row, Scale, What};
 
 const CPU: &str = "
-A smaller experiment: a small network on a part of the data. Its numbers do not compare with the paper's, its claims do.
+A smaller experiment: a small network in the place of the paper's, on a part of the data. Its numbers do not compare with the
+paper's, its claims do.
+";
+const FASHION: &str = "
+A smaller experiment: a small network in the place of the paper's, on a part of Fashion-MNIST in the place of CIFAR-10. All radii
+are three times as long: what the table calls 8/255 is 24/255. Its numbers do not compare with the paper's, its claims do.
 ";
 const SMOKE: &str = "
 A run of seconds on embedded images: it shows that everything works, and nothing of the paper.
@@ -49,6 +54,7 @@ Each in the folder that `runs` lies in; `cargo xtask reproduce` wrote the pipeli
 pub struct Report<'a> {
     version: Version<'a>,
     command: String,
+    unit: f64,
     columns: Vec<&'a Column>,
     rows: Vec<Known<'a>>,
     claims: Vec<Told<'a>>,
@@ -99,21 +105,50 @@ impl<'a> Report<'a> {
             let found = estimates(&all, column.value == What::Accuracy);
             rows.iter_mut().zip(found).for_each(|(row, cell)| row.cells.push(cell));
         }
-        let mut report = Self { version, command: command.into(), columns, rows, claims: vec![] };
+        let mut report = Self {
+            version,
+            command: command.into(),
+            unit: plans.first().map_or(1.0, |plan| plan.unit),
+            columns,
+            rows,
+            claims: vec![],
+        };
         report.claims = report.judged();
         Ok(report)
     }
 
+    /// The first seed of a row that was run.
+    pub fn first(&self, row: &str) -> Option<&Finished> {
+        self.rows.iter().find(|known| known.row.name == row)?.runs.first()
+    }
+
+    /// What is known of a row's column.
+    pub fn cell(&self, row: &str, column: &str) -> Option<&Estimate> {
+        let known = self.rows.iter().find(|known| known.row.name == row)?;
+        known.cells.get(self.columns.iter().position(|c| c.name == column)?)?.as_ref()
+    }
+
+    /// Its columns.
+    pub fn columns(&self) -> &[&'a Column] {
+        &self.columns
+    }
+
+    /// Seeds of the row that has most of them.
+    pub fn seeds(&self) -> usize {
+        self.rows.iter().map(|known| known.runs.len()).max().unwrap_or(0)
+    }
+
     fn judged(&self) -> Vec<Told<'a>> {
-        let ours = |row: &str, column: &str| {
-            let known = self.rows.iter().find(|known| known.row.name == row)?;
-            let at = self.columns.iter().position(|c| c.name == column)?;
-            known.cells.get(at)?.clone()
-        };
+        let ours = |row: &str, column: &str| self.cell(row, column).cloned();
         let paper = |row: &str, column: &str| {
             self.version.table.row(row)?.expected.get(column).copied().map(Estimate::exact)
         };
-        let claims = self.version.table.claim.iter();
+        // Of what a scale leaves out nothing is claimed there.
+        let there = |claim: &&Claim| {
+            claim.rows().all(|row| self.rows.iter().any(|known| known.row.name == row))
+                && claim.columns().all(|column| self.columns.iter().any(|c| c.name == column))
+        };
+        let claims = self.version.table.claim.iter().filter(there);
         claims
             .map(|claim| Told { what: &claim.what, paper: claim.judge(&paper), ours: claim.judge(&ours) })
             .collect()
@@ -136,7 +171,7 @@ impl<'a> Report<'a> {
     }
 
     /// The heads and lines of the table of numbers.
-    fn numbers(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    pub(super) fn numbers(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
         let mut lines = vec![];
         for known in &self.rows {
             for (column, cell) in self.columns.iter().zip(&known.cells) {
@@ -158,7 +193,7 @@ impl<'a> Report<'a> {
         (vec!["row", "column", "paper", "ours", "95 % interval", "n", "seeds", "verdict"], lines)
     }
 
-    fn claims(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    pub(super) fn claims(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
         let signed = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format!("{v:+.2}"));
         let line = |told: &Told| {
             vec![
@@ -173,7 +208,7 @@ impl<'a> Report<'a> {
         (heads, self.claims.iter().map(line).collect())
     }
 
-    fn costs(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    pub(super) fn costs(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
         let mut lines = vec![];
         for known in &self.rows {
             for run in &known.runs {
@@ -209,34 +244,49 @@ impl<'a> Report<'a> {
 
     /// For the terminal.
     pub fn text(&self) -> String {
-        let printed = |(heads, lines): (Vec<&str>, Vec<Vec<String>>)| {
-            let mut table = Printed::new(&heads);
-            let empty = lines.is_empty();
-            for line in lines {
-                table.row(line);
-            }
-            if empty { String::new() } else { format!("{table}\n") }
+        let claims = match self.claims.is_empty() {
+            true => String::new(),
+            false => format!("{}\n", printed(self.claims())),
         };
-        format!("\n{}\n\n{}{}", self.title(), printed(self.numbers()), printed(self.claims()))
+        format!("\n{}\n\n{}\n{claims}", self.title(), printed(self.numbers()))
     }
 
-    fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
         format!("{}: {}, {} scale", self.version.table.name, self.version.table.title, self.version.part())
     }
 
-    /// Markdown.
-    pub fn markdown(&self) -> String {
-        let mut text = format!("# {}\n\nMade by `{}`.\n", self.title(), self.command);
-        text += match self.version.scale {
+    /// What its scale means.
+    pub fn note(&self) -> &'static str {
+        match self.version.scale {
             Scale::Paper => "",
-            Scale::Cpu | Scale::CpuFashion => CPU,
+            Scale::Cpu => CPU,
+            Scale::CpuFashion => FASHION,
             Scale::Smoke => SMOKE,
-        };
+        }
+    }
+
+    /// How many times as long as the table says radii are.
+    pub fn unit(&self) -> f64 {
+        self.unit
+    }
+
+    /// What made it.
+    pub fn command(&self) -> &str {
+        &self.command
+    }
+
+    /// Markdown, with pictures that lie beside it: their names, and what they show.
+    pub fn markdown(&self, pictures: &[(String, &str)]) -> String {
+        let mut text = format!("# {}\n\nMade by `{}`.\n", self.title(), self.command);
+        text += self.note();
         text += NUMBERS;
         text += &markdown(self.numbers());
         if !self.claims.is_empty() {
             text += CLAIMS;
             text += &markdown(self.claims());
+        }
+        for (name, caption) in pictures {
+            let _ = write!(text, "\n![{caption}]({name}.png)\n\n{caption}\n");
         }
         text += COST;
         text += &markdown(self.costs());
@@ -271,6 +321,7 @@ impl<'a> Report<'a> {
             "scale": self.version.scale.name(),
             "reading": if self.version.part().ends_with("authors-code") { "authors-code" } else { "paper" },
             "command": self.command,
+            "times_radii": self.unit,
             "columns": self.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(),
             "rows": rows,
             "claims": claims,
@@ -320,9 +371,9 @@ impl<'a> Report<'a> {
     }
 
     /// Writes both files.
-    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+    pub fn write(&self, folder: &Path, pictures: &[(String, &str)]) -> anyhow::Result<()> {
         let name = &self.version.table.name;
-        write(&folder.join(format!("{name}.md")), self.markdown().as_bytes())?;
+        write(&folder.join(format!("{name}.md")), self.markdown(pictures).as_bytes())?;
         let json = serde_json::to_string_pretty(&self.json()).context("the report is no JSON")? + "\n";
         write(&folder.join(format!("{name}.json")), json.as_bytes())
     }
@@ -342,6 +393,15 @@ fn cost(run: &Finished) -> Value {
         "judging_backwards": evaluations.iter().map(|e| e.backwards).sum::<u64>(),
         "disk_bytes": run.disk,
     })
+}
+
+/// A table as text.
+pub(super) fn printed((heads, lines): (Vec<&str>, Vec<Vec<String>>)) -> Printed {
+    let mut table = Printed::new(&heads);
+    for line in lines {
+        table.row(line);
+    }
+    table
 }
 
 fn range([low, high]: [f64; 2]) -> String {

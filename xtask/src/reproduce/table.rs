@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::claim::Claim;
 use super::fragment::Fragment;
+use super::picture::Picture;
 
 /// How much of an experiment is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, clap::ValueEnum)]
@@ -63,6 +64,9 @@ pub struct TableFile {
     /// Claims of the paper.
     #[serde(default)]
     pub claim: Vec<Claim>,
+    /// What is drawn of it.
+    #[serde(default)]
+    pub picture: Vec<Picture>,
 }
 
 fn all() -> Vec<Scale> {
@@ -114,15 +118,15 @@ impl Column {
         }
     }
 
-    /// The place on a curve, as a number.
-    pub fn place(&self) -> anyhow::Result<Option<f64>> {
+    /// The place on a curve, as a number; quotients are `unit` times as long.
+    pub fn place(&self, unit: f64) -> anyhow::Result<Option<f64>> {
         let Some(at) = &self.at else { return Ok(None) };
         let number = match at {
             toml::Value::Integer(steps) => Some(*steps as f64),
             toml::Value::Float(radius) => Some(*radius),
-            toml::Value::String(text) => text
-                .split_once('/')
-                .and_then(|(a, b)| Some(a.trim().parse::<f64>().ok()? / b.trim().parse::<f64>().ok()?)),
+            toml::Value::String(text) => text.split_once('/').and_then(|(a, b)| {
+                Some(a.trim().parse::<f64>().ok()? * unit / b.trim().parse::<f64>().ok()?)
+            }),
             _ => None,
         };
         let expected = || {
@@ -202,8 +206,16 @@ impl TableFile {
             }
             claim.check().with_context(|| whose.clone())?;
         }
+        for picture in &self.picture {
+            let whose = format!("picture \"{}\"", picture.caption);
+            picture.columns().into_iter().try_for_each(|name| column(name, &whose))?;
+            for row in picture.rows() {
+                ensure!(self.row(row).is_some(), "{whose}: unknown row `{row}`");
+            }
+            picture.check(self).with_context(|| whose.clone())?;
+        }
         for column in &self.column {
-            column.place()?;
+            column.place(1.0)?;
         }
         let fragments = std::iter::once(&self.base).chain(self.scale.values());
         for name in fragments.flat_map(|fragment| &fragment.without) {

@@ -1,0 +1,267 @@
+//! Pictures of a table: what its file wants drawn, from the numbers of its report and from what its runs left behind.
+
+use anyhow::{Context, ensure};
+use serde::Deserialize;
+use temper_report::{
+    Axis, Chart, Datum, Figure, HeatMap, RadiiFile, Series, histograms_of_radii, radii_over_epochs,
+};
+
+use super::execute::{Finished, Place};
+use super::report::Report;
+use super::samples::{Samples, sheets};
+use super::statistics::Estimate;
+use super::table::TableFile;
+
+/// A picture that a table's file asks for.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Picture {
+    /// What it shows, in a sentence or two.
+    pub caption: String,
+    /// What is drawn.
+    pub draw: Draw,
+}
+
+/// What can be drawn.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Draw {
+    /// One column over another: a curve through rows, and rows beside it.
+    TradeOff {
+        /// The column across.
+        x: String,
+        /// The column upward.
+        y: String,
+        /// Rows of the curve, in its order.
+        curve: Vec<String>,
+        /// The curve's name.
+        name: String,
+        /// Rows by themselves.
+        points: Vec<String>,
+    },
+    /// A line a row, over the columns that stand `at` a radius or a number of steps.
+    Over {
+        /// What they stand at.
+        along: Along,
+        /// The rows.
+        rows: Vec<String>,
+    },
+    /// Mean radius, and some samples', over the epochs of a row's first seed.
+    Radii {
+        /// The row.
+        row: String,
+        /// How many samples, spread over the training images.
+        samples: usize,
+    },
+    /// Histograms of the radii of a row's first seed.
+    Histograms {
+        /// The row.
+        row: String,
+        /// After how many epochs, spread over all, the last one among them.
+        panels: usize,
+    },
+    /// A column as a map of rows.
+    HeatMap(Map),
+    /// Training images with the least and the largest radii, attacked.
+    Samples(Samples),
+}
+
+/// What a curve runs along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Along {
+    /// Radii, shown in 1/255.
+    Radius,
+    /// Steps of the attack, on a logarithmic axis.
+    Steps,
+}
+
+/// A map of rows.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Map {
+    /// The column that is shown.
+    pub column: String,
+    /// What the lines are.
+    pub lines: String,
+    /// What the columns of the map are.
+    pub columns: String,
+    /// Their names.
+    pub line_names: Vec<String>,
+    /// Theirs.
+    pub column_names: Vec<String>,
+    /// The table's rows, as they lie on the map.
+    pub rows: Vec<Vec<String>>,
+}
+
+/// A picture, ready to be drawn.
+pub struct Drawn {
+    /// What it shows, and what is missing of it.
+    pub caption: String,
+    /// The figure itself.
+    pub figure: Box<dyn Figure>,
+}
+
+impl Picture {
+    /// Rows that it names.
+    pub fn rows(&self) -> Vec<&str> {
+        let names: Vec<&String> = match &self.draw {
+            Draw::TradeOff { curve, points, .. } => curve.iter().chain(points).collect(),
+            Draw::Over { rows, .. } => rows.iter().collect(),
+            Draw::Radii { row, .. } | Draw::Histograms { row, .. } => vec![row],
+            Draw::HeatMap(map) => map.rows.iter().flatten().collect(),
+            Draw::Samples(samples) => vec![&samples.row],
+        };
+        names.into_iter().map(String::as_str).collect()
+    }
+
+    /// Columns that it names.
+    pub fn columns(&self) -> Vec<&str> {
+        match &self.draw {
+            Draw::TradeOff { x, y, .. } => vec![x, y],
+            Draw::HeatMap(map) => vec![&map.column],
+            _ => vec![],
+        }
+    }
+
+    /// Refuses what cannot be drawn of this table.
+    pub fn check(&self, table: &TableFile) -> anyhow::Result<()> {
+        match &self.draw {
+            Draw::Over { .. } => {
+                let at = table.column.iter().any(|column| column.at.is_some());
+                ensure!(at, "no column stands `at` a radius or a number of steps");
+            }
+            Draw::HeatMap(map) => {
+                let [lines, columns] = [map.line_names.len(), map.column_names.len()];
+                ensure!(
+                    map.rows.len() == lines && map.rows.iter().all(|row| row.len() == columns),
+                    "`rows` must be {lines} lists of {columns} rows, as there are `line-names` and `column-names`"
+                );
+            }
+            Draw::Samples(samples) => samples.check()?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Draws it from a report; nothing where no row of it was run.
+    pub fn drawn(&self, report: &Report, place: &Place) -> anyhow::Result<Vec<Drawn>> {
+        let missing: Vec<&str> = self.rows().into_iter().filter(|row| report.first(row).is_none()).collect();
+        if missing.len() == self.rows().len() {
+            return Ok(vec![]);
+        }
+        let one = |figure: Box<dyn Figure>| {
+            let missing = match missing.is_empty() {
+                true => String::new(),
+                false => format!(" Not run: {}.", missing.join(", ")),
+            };
+            Ok(vec![Drawn { caption: format!("{}{missing}", self.caption), figure }])
+        };
+        match &self.draw {
+            Draw::TradeOff { x, y, curve, name, points } => {
+                one(Box::new(trade_off(report, (x, y), (name, curve), points)))
+            }
+            Draw::Over { along, rows } => one(Box::new(over(report, *along, rows)?)),
+            Draw::Radii { row, samples } => {
+                let run = first(report, row)?;
+                one(Box::new(radii(&run.folder(place), *samples)?))
+            }
+            Draw::Histograms { row, panels } => {
+                let run = first(report, row)?;
+                one(Box::new(histograms(&run.folder(place), *panels)?))
+            }
+            Draw::HeatMap(map) => one(Box::new(heat_map(report, map))),
+            Draw::Samples(samples) => {
+                let run = first(report, &samples.row)?;
+                sheets(samples, &self.caption, run, place)
+            }
+        }
+    }
+}
+
+fn first<'r>(report: &'r Report, row: &str) -> anyhow::Result<&'r Finished> {
+    report.first(row).with_context(|| format!("row `{row}` was not run"))
+}
+
+fn point(x: f64, y: &Estimate) -> Datum {
+    match y.interval {
+        Some([low, high]) => Datum::new(x, y.mean).between(low, high),
+        None => Datum::new(x, y.mean),
+    }
+}
+
+fn trade_off(
+    report: &Report,
+    (x, y): (&str, &str),
+    (name, curve): (&str, &[String]),
+    points: &[String],
+) -> Chart {
+    let place = |row: &String| {
+        let (x, y) = (report.cell(row, x)?, report.cell(row, y)?);
+        Some(point(x.mean, y).labelled(row.as_str()))
+    };
+    let mut series = vec![];
+    let on_curve: Vec<Datum> = curve.iter().filter_map(place).collect();
+    if !on_curve.is_empty() {
+        series.push(Series::line(name, on_curve));
+    }
+    let beside = |row: &String| Some(Series::scatter(row.as_str(), vec![place(row)?]));
+    series.extend(points.iter().filter_map(beside));
+    Chart { x: Axis::new(format!("{x} accuracy (%)")), y: Axis::new(format!("{y} accuracy (%)")), series }
+}
+
+fn over(report: &Report, along: Along, rows: &[String]) -> anyhow::Result<Chart> {
+    let mut series = vec![];
+    for row in rows.iter().filter(|row| report.first(row).is_some()) {
+        let mut points = vec![];
+        for column in report.columns() {
+            // Where nothing is done to an image the curve begins.
+            let at = match (column.place(report.unit())?, along) {
+                (None, Along::Radius) if column.name == "natural" => Some(0.0),
+                (at, _) => at,
+            };
+            points.extend(at.zip(report.cell(row, &column.name)).map(|(at, cell)| point(at, cell)));
+        }
+        series.push(Series::line(row.as_str(), points));
+    }
+    let x = match along {
+        Along::Radius => Axis::new("radius of the attack (1/255)").times(255.0),
+        Along::Steps => Axis::new("steps of the attack").logarithmic(),
+    };
+    Ok(Chart { x, y: Axis::new("accuracy (%)"), series })
+}
+
+fn radii(run: &std::path::Path, samples: usize) -> anyhow::Result<Chart> {
+    let files = RadiiFile::of(run)?;
+    let last = files.last().context("no epoch left its radii")?.read()?;
+    let n = last.index.len();
+    // In the middle of as many equal parts: nobody chose them.
+    let chosen: Vec<i64> = (0..samples.min(n)).map(|i| last.index[(2 * i + 1) * n / (2 * samples)]).collect();
+    Ok(radii_over_epochs(&files, &chosen, radius())?)
+}
+
+fn histograms(run: &std::path::Path, panels: usize) -> anyhow::Result<temper_report::Histograms> {
+    let files = RadiiFile::of(run)?;
+    let n = files.len();
+    let panels = panels.clamp(1, n);
+    let epochs: Vec<usize> = (1..=panels).map(|i| files[(i * n).div_ceil(panels) - 1].epoch).collect();
+    Ok(histograms_of_radii(&files, &epochs, radius())?)
+}
+
+fn radius() -> Axis {
+    Axis::new("radius (1/255)").times(255.0)
+}
+
+fn heat_map(report: &Report, map: &Map) -> HeatMap {
+    let cell = |row: &String| report.cell(row, &map.column).map(|cell| cell.mean);
+    HeatMap {
+        shows: format!("{} accuracy (%)", map.column),
+        rows: map.lines.clone(),
+        columns: map.columns.clone(),
+        row_names: map.line_names.clone(),
+        column_names: map.column_names.clone(),
+        cells: map.rows.iter().map(|rows| rows.iter().map(cell).collect()).collect(),
+        times: 1.0,
+        digits: 1,
+    }
+}
