@@ -97,6 +97,47 @@ fn sound(folder: &Path, norm: &str, radius: f64) -> (usize, usize) {
     (index.len(), moved)
 }
 
+/// Training images, by their index in the whole split: as they are, whatever the run did to them.
+#[test]
+fn chosen_training_images_are_attacked_by_index() {
+    let folder = trained();
+    let args = ["attack", "runs/run", "--attack", PGD, "--eps", "0.1", "--split", "train", "--save", "out"];
+    let said = succeed(folder.path(), &[&args[..], &["--indices", "9,4,17"]].concat());
+    assert!(said.contains("data    fashion-mnist, 3 training images: "), "{said}");
+    let out = folder.path().join("out");
+    assert_eq!(sound(&out, "linf", 0.1).0, 3);
+    let tensors = safetensors::load(out.join("images.safetensors"), &Device::Cpu).unwrap();
+    assert_eq!(tensors["index"].to_vec1::<i64>().unwrap(), [4, 9, 17]);
+    let results = json(&out.join("results.json"));
+    assert_eq!((&results["data"]["split"], &results["data"]["n"]), (&"train".into(), &3.into()));
+    // The same images of the other split are others.
+    let test =
+        ["attack", "runs/run", "--attack", PGD, "--eps", "0.1", "--indices", "4,9,17", "--save", "test"];
+    succeed(folder.path(), &test);
+    let others = safetensors::load(folder.path().join("test/images.safetensors"), &Device::Cpu).unwrap();
+    let pixels = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert_ne!(pixels(&others["clean"]), pixels(&tensors["clean"]));
+
+    let refused = |rest: &[&str]| {
+        let output = command(folder.path())
+            .args(["attack", "runs/run", "--attack", "fgsm", "--eps", "0.1"])
+            .args(rest)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{rest:?}");
+        stderr(&output)
+    };
+    let told = refused(&["--split", "train", "--indices", "3,100000"]);
+    assert!(
+        told.starts_with("error: --indices: image 100000 of the whole training set, from 0, is not among"),
+        "{told}"
+    );
+    let told = refused(&["--indices", "3,3"]);
+    assert_eq!(told, "error: --indices: image 3 is named twice: it would count twice\n");
+    assert!(refused(&["--split", "trian"]).contains("a similar value exists: 'train'"));
+    assert!(refused(&["--indices", "3", "--samples", "4"]).contains("cannot be used with"));
+}
+
 #[test]
 fn what_is_saved_lies_in_its_ball_and_breaks_the_network_again() {
     let folder = trained();
