@@ -265,3 +265,38 @@ fn heat_map(report: &Report, map: &Map) -> HeatMap {
         digits: 1,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "title = \"x\"\n[base]\n[[column]]\nname = \"natural\"\n[[row]]\nname = \"a\"\nnetwork = \"n\"\nrecipe = \"r\"\n\
+                         [[picture]]\ncaption = \"c\"\n";
+
+    /// What is wrong with a table with this picture.
+    fn fault(draw: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("t.toml"), format!("{TABLE}draw.{draw}\n")).unwrap();
+        match TableFile::read(folder.path(), "t") {
+            Ok(_) => "none".into(),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    #[test]
+    fn pictures_of_what_a_table_has_not_are_refused() {
+        assert_eq!(fault("radii = { row = \"a\", samples = 3 }"), "none");
+        let row = fault("radii = { row = \"b\", samples = 3 }");
+        assert!(row.ends_with("picture \"c\": unknown row `b`"), "{row}");
+        let column =
+            fault("trade-off = { x = \"natural\", y = \"pgd\", name = \"n\", curve = [\"a\"], points = [] }");
+        assert!(column.ends_with("unknown column `pgd`; known: `natural`"), "{column}");
+        let over = fault("over = { along = \"radius\", rows = [\"a\"] }");
+        assert!(over.ends_with("no column stands `at` a radius or a number of steps"), "{over}");
+        let map = "heat-map = { column = \"natural\", lines = \"l\", columns = \"c\", line-names = [\"1\"], column-names = [\"1\", \"2\"], rows = [[\"a\"]] }";
+        assert!(fault(map).contains("`rows` must be 1 lists of 2 rows"), "{}", fault(map));
+        let share = fault("samples = { row = \"a\", share = 0.7, images = 6, radii = [], attack = \"pgd\" }");
+        assert!(share.ends_with("`share` is 0.7, expected 0 to 0.5"), "{share}");
+        assert!(fault("pie = {}").contains("unknown variant `pie`"), "{}", fault("pie = {}"));
+    }
+}
