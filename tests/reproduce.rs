@@ -293,6 +293,10 @@ fn a_table_runs_is_killed_goes_on_and_is_judged() {
     let markdown = fs::read_to_string(folder.path().join("reports/smoke/table1.md")).unwrap();
     assert!(markdown.contains("| resnet18/iaat | natural | 87.26 |"), "{markdown}");
     assert!(markdown.contains("Not run: resnet18/clean, wrn-32-10/clean"), "{markdown}");
+    let machine = &report["rows"][1]["runs"][0]["machine"];
+    let sentence =
+        format!("\nRun on {} threads of {}", machine["threads"], machine["processor"].as_str().unwrap());
+    assert!(markdown.contains(&sentence), "{markdown}");
 
     // What is finished is left alone; a table with the same network takes it as it is, and only judges it.
     let file = folder.path().join("runs/reproduce/table1/smoke/resnet18/iaat/seed-0/model.safetensors");

@@ -18,6 +18,7 @@ use crate::device::DeviceName;
 use crate::inline;
 use crate::interrupt::Interrupt;
 use crate::judge::{Arithmetic, hash, versions};
+use crate::machine::machine;
 use crate::material::{self, parameters};
 use crate::progress;
 use crate::run_dir::{CONFIG, MARK, marked};
@@ -268,6 +269,7 @@ impl Opened {
             "evaluations": evaluations,
             "seed": self.seed,
             "versions": versions(),
+            "machine": machine(),
             "data": self.data(),
         })
     }

@@ -13,6 +13,7 @@ mod fetch;
 mod inline;
 mod interrupt;
 mod judge;
+mod machine;
 mod material;
 mod place;
 mod plugins;

@@ -18,6 +18,7 @@ use crate::config::Pipeline;
 use crate::device::DeviceName;
 use crate::interrupt::Interrupt;
 use crate::judge::{Judged, Outcome, judge, judged, versions};
+use crate::machine::machine;
 use crate::material::{Material, parameters, skipped};
 use crate::resume::{reached, resumed, trained_by};
 use crate::run_dir::{Mode, RunDir};
@@ -232,6 +233,7 @@ fn results(
         "evaluations": outcome.evaluations,
         "seed": pipeline.seed,
         "versions": versions(),
+        "machine": machine(),
         "dataset": { "name": pipeline.dataset.name(), "train": train, "test": test },
         "model": { "name": pipeline.model.name(), "parameters": parameters(&material.network), "sha256": sha256 },
         "training": {

@@ -93,5 +93,6 @@ fn section(page: &mut Page, report: &Report, pictures: &[Drawn]) -> anyhow::Resu
         page.figure(&picture.caption, &*picture.figure)?;
     }
     page.table("What each run took.", &printed(report.costs()));
+    page.text(&report.machines());
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What came out, as `TABLE.md` for people and `TABLE.json` for programs.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -242,6 +243,20 @@ impl<'a> Report<'a> {
         (heads, lines)
     }
 
+    /// What the runs were made on, as far as they say it.
+    pub(super) fn machines(&self) -> String {
+        let runs = self.rows.iter().flat_map(|known| &known.runs);
+        let told = runs.filter_map(|run| {
+            let machine = &run.json["machine"];
+            Some(format!("{} threads of {}", machine["threads"].as_u64()?, machine["processor"].as_str()?))
+        });
+        let all: BTreeSet<String> = told.collect();
+        match all.is_empty() {
+            true => String::new(),
+            false => format!("\nRun on {}.\n", all.into_iter().collect::<Vec<_>>().join("; ")),
+        }
+    }
+
     /// For the terminal.
     pub fn text(&self) -> String {
         let claims = match self.claims.is_empty() {
@@ -290,6 +305,7 @@ impl<'a> Report<'a> {
         }
         text += COST;
         text += &markdown(self.costs());
+        text += &self.machines();
         let missing: Vec<&str> = self
             .rows
             .iter()
@@ -352,6 +368,7 @@ impl<'a> Report<'a> {
                 json!({
                     "seed": run.seed,
                     "versions": run.json["versions"],
+                    "machine": run.json["machine"],
                     "dataset": run.json["dataset"],
                     "model": run.json["model"],
                     "cost": cost(run),

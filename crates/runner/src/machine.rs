@@ -1,0 +1,33 @@
+//! The machine that a run's times are of.
+
+use std::fs;
+use std::thread::available_parallelism;
+
+use serde_json::{Value, json};
+
+/// Name of the processor and threads at hand, for `results.json`; the architecture where the system does not tell a name.
+pub(crate) fn machine() -> Value {
+    let told = fs::read_to_string("/proc/cpuinfo").ok();
+    let name = told.as_deref().and_then(processor).unwrap_or(std::env::consts::ARCH);
+    json!({ "processor": name, "threads": available_parallelism().map_or(1, usize::from) })
+}
+
+/// The first model name of Linux's table of processors.
+fn processor(table: &str) -> Option<&str> {
+    let line = table.lines().find(|line| line.starts_with("model name"))?;
+    line.split_once(':').map(|(_, name)| name.trim()).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_is_called_by_its_model_name() {
+        let table = "processor\t: 0\nmodel\t\t: 17\nmodel name\t: Some CPU @ 2 GHz\n\nprocessor\t: 1\nmodel name\t: Other\n";
+        assert_eq!(processor(table), Some("Some CPU @ 2 GHz"));
+        assert_eq!(processor("processor\t: 0\nmodel name\t:\n"), None);
+        assert_eq!(processor("CPU part\t: 0xd0c\n"), None);
+        assert!(machine()["threads"].as_u64() > Some(0));
+    }
+}
