@@ -219,6 +219,9 @@ fn a_table_runs_is_killed_goes_on_and_is_judged() {
     let (planned, said) = reproduce(folder.path(), &dry);
     assert_eq!(planned, Ok(true));
     assert!(said.contains("table1 at smoke scale") && said.contains("0 of 1"), "{said}");
+    // Both rows have one network, which the binary was timed on.
+    assert!(said.contains("resnet18: ") && said.contains("ms a pass of an attack"), "{said}");
+    assert!(said.contains(" are left, at most, and about "), "{said}");
     assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "a dry run left something");
 
     // The network to craft on for the first row, killed as soon as it has a checkpoint.

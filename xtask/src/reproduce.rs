@@ -2,16 +2,19 @@
 //! (Balaji, Goldstein & Hoffman 2019, <https://arxiv.org/abs/1910.08051>) is a file in `configs/tables`, whose rows are
 //! composed of the fragments in `configs/recipes`.
 
+pub mod calibrate;
 pub mod claim;
 pub mod compose;
 pub mod cost;
 pub mod dry_run;
 pub mod execute;
 pub mod fragment;
+pub mod made_up;
 pub mod outcomes;
 pub mod page;
 pub mod picture;
 pub mod plan;
+pub mod probe;
 pub mod quickstart;
 pub mod report;
 pub mod samples;
@@ -47,7 +50,7 @@ pub struct Options {
     /// Seeds of each row, from 0
     #[arg(long, default_value_t = NonZeroU32::MIN)]
     pub seeds: NonZeroU32,
-    /// Print what would be run, and what it costs at most; run nothing
+    /// Print what would be run, and what it costs at most by a calibration of about a minute; leave nothing behind
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -89,7 +92,8 @@ pub fn table(
     let seeds = u64::from(options.seeds.get());
     let plans = plan::rows(&book, version, &options.only, seeds)?;
     if options.dry_run {
-        say(&dry_run::printed(version, &plans, &place.folder));
+        let text = dry_run::printed(version, &plans, place, prepare, say);
+        say(&text);
         return Ok(true);
     }
     prepare()?;

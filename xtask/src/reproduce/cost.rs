@@ -7,13 +7,20 @@ use toml::{Table, Value};
 pub struct Cost {
     /// Of training.
     pub training: f64,
+    /// Those of them that give the weights' gradients: the others are attacks'.
+    pub steps: f64,
     /// Of the evaluations.
     pub judging: f64,
     /// Epochs.
     pub epochs: u64,
     /// Training images; none if the data set is not known here.
     pub images: Option<u64>,
+    /// Bytes that a run keeps beside its checkpoints' weights: radii and records.
+    pub kept: f64,
 }
+
+/// Bytes that `records.jsonl` takes for an image: not attacked, and attacked.
+const RECORD: [f64; 2] = [27.0, 53.0];
 
 impl Cost {
     /// Counts them.
@@ -45,36 +52,57 @@ impl Cost {
         // Each adaptive policy also looks at the clean image.
         let adaptive = if probes > 0 { 1 + probes as u64 * (probe + 1) } else { 0 };
         let searching = epochs.saturating_sub(warmup as u64);
-        let all = epochs * (1 + steps) + searching * adaptive;
-        let judging: f64 = pipeline
-            .get("evaluate")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_table)
-            .map(|entry| judging(entry, test))
-            .sum();
-        Self { training: all as f64 * images.unwrap_or(0) as f64, judging, epochs, images }
+        let mixed = train.and_then(|t| t.get("loss")?.get("mixup")).is_some();
+        // Mixup trains on clean and on attacked images.
+        let trained = epochs * if mixed { 2 } else { 1 };
+        let all = trained + epochs * steps + searching * adaptive;
+        let n = images.unwrap_or(0) as f64;
+        let entries = pipeline.get("evaluate").and_then(Value::as_array).into_iter().flatten();
+        let entries: Vec<&Table> = entries.filter_map(Value::as_table).collect();
+        // A sample's id and radius after each epoch; its memory in both checkpoints.
+        let radii = if train.is_some_and(|t| t.contains_key("epsilon")) { 16 * (epochs + 1) } else { 0 };
+        Self {
+            training: all as f64 * n,
+            steps: trained as f64 * n,
+            judging: entries.iter().map(|entry| judging(entry, test)).sum(),
+            epochs,
+            images,
+            kept: radii as f64 * n + entries.iter().map(|entry| records(entry, test)).sum::<f64>(),
+        }
     }
+}
+
+/// Images that an evaluation judges.
+fn judged(entry: &Table, test: Option<u64>) -> u64 {
+    match (entry.get("samples").and_then(Value::as_integer).map(|n| n as u64), test) {
+        (Some(samples), Some(test)) => samples.min(test),
+        (samples, test) => samples.or(test).unwrap_or(0),
+    }
+}
+
+/// How often an evaluation shows each image as it is, or corrupted.
+fn shown(entry: &Table) -> u64 {
+    entry.get("corruptions").map_or(1, |corruptions| {
+        let length = |key: &str, all| corruptions.get(key).and_then(Value::as_array).map_or(all, Vec::len);
+        1 + (length("only", 19) * length("severities", 5)) as u64
+    })
+}
+
+/// Bytes of an evaluation's records.
+fn records(entry: &Table, test: Option<u64>) -> f64 {
+    let attacked = entry.contains_key("attack") || entry.contains_key("attacks");
+    (judged(entry, test) * shown(entry)) as f64 * RECORD[usize::from(attacked)]
 }
 
 /// Passes of an evaluation, at most.
 fn judging(entry: &Table, test: Option<u64>) -> f64 {
     let number = |key: &str| entry.get(key).and_then(Value::as_integer).map(|n| n as u64);
-    let n = match (number("samples"), test) {
-        (Some(samples), Some(test)) => samples.min(test),
-        (samples, test) => samples.or(test).unwrap_or(0),
-    };
     let list = |key: &str| entry.get(key).and_then(Value::as_array);
     let attacks = entry.get("attack").into_iter().chain(list("attacks").into_iter().flatten());
     let radii =
         entry.get("sweep").and_then(|s| s.get("radius")).and_then(Value::as_array).map_or(1, Vec::len);
     let attacked: u64 = attacks.map(steps).sum::<u64>() * number("restarts").unwrap_or(1) * radii as u64;
-    let cells = entry.get("corruptions").map_or(1, |corruptions| {
-        let length = |key: &str, all| corruptions.get(key).and_then(Value::as_array).map_or(all, Vec::len);
-        1 + length("only", 19) * length("severities", 5)
-    });
-    (attacked + cells as u64) as f64 * n as f64
+    (attacked + shown(entry)) as f64 * judged(entry, test) as f64
 }
 
 /// Gradient steps of an attack as TOML, restarts and all classes tried included; those of defaults are the plugins'.
@@ -133,6 +161,10 @@ mod tests {
                      train.epsilon.fixed.radius = 0.1\n";
         // Each epoch: 5 passes of the attack, one of the step.
         assert_eq!(cost(fixed).training, 4.0 * 6.0 * 1000.0);
+        assert_eq!(cost(fixed).steps, 4.0 * 1000.0);
+        // Mixup trains on clean images too.
+        let mixup = cost(&format!("{fixed}train.loss.mixup.alpha = 1.0"));
+        assert_eq!((mixup.training, mixup.steps), (4.0 * 7.0 * 1000.0, 8.0 * 1000.0));
         let adaptive = fixed.replace("fixed.radius = 0.1", "instance-adaptive.warmup = 1");
         // Three epochs more with a clean pass and two probes of 5 + 1.
         assert_eq!(cost(&adaptive).training, (4.0 * 6.0 + 3.0 * 13.0) * 1000.0);
@@ -142,6 +174,9 @@ mod tests {
         );
         assert_eq!(cost(&judged).judging, 10_000.0 + 10.0 * 101.0 + 10.0 * 6.0);
         assert_eq!(cost(&judged).images, Some(1000));
+        // Four epochs' radii and a memory in two checkpoints, and a record of each image.
+        let records = 27.0 * (10_000.0 + 10.0 * 6.0) + 53.0 * 10.0;
+        assert_eq!(cost(&judged).kept, 16.0 * 5.0 * 1000.0 + records);
         assert_eq!(cost("dataset = \"other\"").images, None);
     }
 }

@@ -1,32 +1,59 @@
-//! What `--dry-run` prints: rows and runs, their passes, and what was measured of them here.
+//! What `--dry-run` prints: rows and runs, their passes, what was measured of them here, and what the others will take.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use temper_report::Table as Printed;
 
+use super::calibrate::{Budget, Calibration, calibrate};
 use super::compose::Version;
 use super::cost::Cost;
+use super::execute::Place;
 use super::plan::{RowPlan, bytes};
 use super::table::Scale;
+
+const MIB: f64 = 1024.0 * 1024.0;
+const HEADS: [&str; 11] = [
+    "row",
+    "seeds",
+    "to craft on",
+    "epochs",
+    "images",
+    "training",
+    "judging",
+    "done",
+    "a seed",
+    "MiB",
+    "left",
+];
 
 /// What is known of a row before it is run.
 struct Outlook<'a> {
     plan: &'a RowPlan<'a>,
+    pipeline: &'a toml::Table,
     cost: Cost,
     /// Networks that are trained only for others' transfer attacks.
     extra: usize,
     /// Of each seed that came to its end: seconds, and bytes on disk.
     measured: Vec<(f64, u64)>,
-    /// Passes, at most, of what is not there yet.
-    left: f64,
+    /// Networks that are not trained yet.
+    untrained: usize,
+    /// Those that are not judged.
+    unjudged: usize,
+}
+
+/// What is estimated of a row, at most.
+struct Estimate {
+    /// Seconds and bytes of a seed.
+    seed: [f64; 2],
+    /// Of what is not there yet.
+    left: [f64; 2],
 }
 
 impl<'a> Outlook<'a> {
     fn of(plan: &'a RowPlan<'a>, table: &str, folder: &Path) -> Option<Self> {
-        let cost = Cost::of(&plan.runs.first()?.pipeline);
+        let pipeline = &plan.runs.first()?.pipeline;
         let judged: Vec<u64> = plan.runs.iter().map(|run| run.seed).collect();
         let mut trained = judged.clone();
         trained.extend(plan.runs.iter().filter_map(|run| Some(run.second.as_ref()?.0)));
@@ -34,82 +61,178 @@ impl<'a> Outlook<'a> {
         trained.dedup();
         let results = |seed: &u64| folder.join(plan.beside(*seed, table, "json"));
         let untrained = |seed: &&u64| !folder.join(plan.run(**seed)).join("model.safetensors").exists();
-        let untrained = trained.iter().filter(untrained).count();
-        let unjudged = judged.iter().filter(|seed| !results(seed).exists()).count();
         let measured =
             judged.iter().filter_map(|seed| measured(&results(seed), &folder.join(plan.run(*seed))));
         Some(Self {
             plan,
-            cost,
+            pipeline,
+            cost: Cost::of(pipeline),
             extra: trained.len() - judged.len(),
             measured: measured.collect(),
-            left: cost.training * untrained as f64 + cost.judging * unjudged as f64,
+            untrained: trained.iter().filter(untrained).count(),
+            unjudged: judged.iter().filter(|seed| !results(seed).exists()).count(),
         })
+    }
+
+    fn is_done(&self) -> bool {
+        self.untrained + self.unjudged == 0
+    }
+
+    /// Must its network be measured first?
+    fn needs_rate(&self) -> bool {
+        !self.is_done() && self.measured.is_empty() && self.cost.images.is_some()
+    }
+
+    /// Seconds and bytes of a seed: measured, on average over those that are done.
+    fn mean(&self) -> Option<[f64; 2]> {
+        let n = self.measured.len() as f64;
+        let mean = |value: &dyn Fn(&(f64, u64)) -> f64| self.measured.iter().map(value).sum::<f64>() / n;
+        (n > 0.0).then(|| [mean(&|m| m.0), mean(&|m| m.1 as f64)])
+    }
+
+    /// What it takes, by its own seeds if one is done, else by its network's rate.
+    fn estimate(&self, calibration: &Calibration) -> Option<Estimate> {
+        let (untrained, unjudged) = (self.untrained as f64, self.unjudged as f64);
+        let Cost { training, judging, kept, .. } = self.cost;
+        if let Some(seed) = self.mean() {
+            let share = (training * untrained + judging * unjudged) / (training + judging).max(1.0);
+            return Some(Estimate { seed, left: [seed[0] * share, seed[1] * untrained.max(unjudged)] });
+        }
+        if self.is_done() {
+            return None;
+        }
+        let rate = calibration.rate(self.pipeline).filter(|_| self.cost.images.is_some())?;
+        let [train, judge] = rate.seconds(&self.cost);
+        let seed = rate.checkpoints as f64 + kept;
+        Some(Estimate {
+            seed: [train + judge, seed],
+            left: [train * untrained + judge * unjudged, seed * untrained.max(unjudged)],
+        })
+    }
+
+    /// Its line of the table.
+    fn line(&self, estimate: Option<&Estimate>) -> Vec<String> {
+        let seeds = self.plan.runs.len();
+        let about = if self.measured.is_empty() { "~" } else { "" };
+        let of_seed = |text: &dyn Fn(&Estimate) -> String| {
+            estimate.map_or_else(|| "-".into(), |estimate| format!("{about}{}", text(estimate)))
+        };
+        let left = match estimate {
+            _ if self.is_done() => duration(0.0),
+            Some(estimate) => format!("~{}", duration(estimate.left[0])),
+            None => "-".into(),
+        };
+        vec![
+            self.plan.row.name.clone(),
+            seeds.to_string(),
+            self.extra.to_string(),
+            self.cost.epochs.to_string(),
+            self.cost.images.map_or_else(|| "?".into(), |images| images.to_string()),
+            millions(self.training()),
+            millions(self.judging()),
+            format!("{} of {seeds}", self.measured.len()),
+            of_seed(&|estimate| duration(estimate.seed[0])),
+            of_seed(&|estimate| format!("{:.1}", estimate.seed[1] / MIB)),
+            left,
+        ]
+    }
+
+    /// Passes of all its training.
+    fn training(&self) -> f64 {
+        self.cost.training * (self.plan.runs.len() + self.extra) as f64
+    }
+
+    /// Passes of all its evaluations.
+    fn judging(&self) -> f64 {
+        self.cost.judging * self.plan.runs.len() as f64
     }
 }
 
-/// The plan as text, for runs below `folder`.
-pub fn printed(version: Version, plans: &[RowPlan], folder: &Path) -> String {
+/// The plan as text. Networks of rows that were never run here are measured first, after `prepare`; `say` hears that it takes a
+/// while. What fails of this is told in the text.
+pub fn printed(
+    version: Version,
+    plans: &[RowPlan],
+    place: &Place,
+    prepare: &dyn Fn() -> anyhow::Result<()>,
+    say: &mut dyn FnMut(&str),
+) -> String {
     let (name, title) = (&version.table.name, &version.table.title);
-    let rows: Vec<Outlook> = plans.iter().filter_map(|plan| Outlook::of(plan, name, folder)).collect();
-    let rates = rates(&rows);
-    let heads = [
-        "row",
-        "seeds",
-        "to craft on",
-        "epochs",
-        "images",
-        "training",
-        "judging",
-        "done",
-        "seconds",
-        "MiB",
-        "left, s",
-    ];
-    let mut table = Printed::new(&heads);
-    let (mut training, mut judging, mut left) = (0.0, 0.0, Some(0.0));
+    let rows: Vec<Outlook> = plans.iter().filter_map(|plan| Outlook::of(plan, name, &place.folder)).collect();
+    let calibration = calibration(&rows, version.scale, place, prepare, say);
+    let mut table = Printed::new(&HEADS);
+    let mut left = Some([0.0; 2]);
     for row in &rows {
-        let seeds = row.plan.runs.len();
-        let trained = row.cost.training * (seeds + row.extra) as f64;
-        let judged = row.cost.judging * seeds as f64;
-        let estimate = match rates.get(row.plan.row.network.as_str()) {
-            _ if row.left == 0.0 => Some(0.0),
-            rate => rate.map(|rate| rate * row.left),
-        };
-        training += trained;
-        judging += judged;
-        left = left.zip(estimate).map(|(sum, estimate)| sum + estimate);
-        let n = row.measured.len() as f64;
-        let mean = |value: &dyn Fn(&(f64, u64)) -> f64| row.measured.iter().map(value).sum::<f64>() / n;
-        let known = |text: String| if row.measured.is_empty() { "-".into() } else { text };
-        table.row(vec![
-            row.plan.row.name.clone(),
-            seeds.to_string(),
-            row.extra.to_string(),
-            row.cost.epochs.to_string(),
-            row.cost.images.map_or_else(|| "?".into(), |images| images.to_string()),
-            millions(trained),
-            millions(judged),
-            format!("{} of {seeds}", row.measured.len()),
-            known(format!("{:.0}", mean(&|m| m.0))),
-            known(format!("{:.1}", mean(&|m| m.1 as f64 / 1024.0 / 1024.0))),
-            estimate.map_or_else(|| "-".into(), |seconds| format!("{seconds:.0}")),
-        ]);
+        let estimate = row.estimate(&calibration);
+        table.row(row.line(estimate.as_ref()));
+        if !row.is_done() {
+            let sum = |(a, b): ([f64; 2], Estimate)| [a[0] + b.left[0], a[1] + b.left[1]];
+            left = left.zip(estimate).map(sum);
+        }
     }
     let mut text = format!("{name} at {} scale: {title}\n\n{table}\n", version.part());
-    let (training, judging) = (millions(training), millions(judging));
+    let training = millions(rows.iter().map(Outlook::training).sum());
+    let judging = millions(rows.iter().map(Outlook::judging).sum());
     let _ = writeln!(
         text,
         "training, judging: millions of passes forward and backward of an image, at most; {training} and {judging} in all\n\
-         seconds, MiB: measured, a seed of the row, by runs in this folder\n\
-         left: estimated by the seconds a pass of finished rows with the same network"
+         a seed, MiB: time and disk of one seed of the row, measured by runs in this folder, or estimated (~)\n\
+         estimates are upper ones: attacks run only on what still stands, IAAT probes only what it must, and every forward pass counts \
+         as a whole one. Making corrupted images is not in them"
     );
-    let _ = match left {
-        Some(seconds) => writeln!(text, "about {seconds:.0} s are left"),
-        None => {
-            writeln!(text, "what has no number there is not measured: run one of its rows, and ask again")
+    if !calibration.rates.is_empty() {
+        text += &calibration.told();
+    }
+    text += &closing(left);
+    text += &absent(version);
+    text
+}
+
+/// Measures the networks of the rows that need it.
+fn calibration(
+    rows: &[Outlook],
+    scale: Scale,
+    place: &Place,
+    prepare: &dyn Fn() -> anyhow::Result<()>,
+    say: &mut dyn FnMut(&str),
+) -> Calibration {
+    let asked: Vec<(&str, &toml::Table)> = rows
+        .iter()
+        .filter(|row| row.needs_rate())
+        .map(|row| (row.plan.row.network.as_str(), row.pipeline))
+        .collect();
+    if asked.is_empty() {
+        return Calibration::default();
+    }
+    if let Err(error) = prepare() {
+        return Calibration::failed(&asked, &format!("{error:#}"));
+    }
+    let budget = Budget::of(scale);
+    say(&format!(
+        "calibrating, {:.0} s at most or little more; Ctrl-C prints the plan without it",
+        budget.all
+    ));
+    calibrate(place, &asked, budget)
+}
+
+/// What is left of all rows, in seconds and bytes.
+fn closing(left: Option<[f64; 2]>) -> String {
+    match left {
+        Some([0.0, _]) => "about 0 s are left\n".into(),
+        Some([seconds, bytes]) => {
+            format!(
+                "about {} are left, at most, and about {:.0} MiB on disk\n",
+                duration(seconds),
+                bytes / MIB
+            )
         }
-    };
+        None => "what has no number there could not be estimated: there is no sum of it\n".into(),
+    }
+}
+
+/// What the scale lacks.
+fn absent(version: Version) -> String {
+    let mut text = String::new();
     let there: Vec<&str> = version.rows().map(|row| row.name.as_str()).collect();
     let all = version.table.row.iter().map(|row| row.name.as_str());
     let absent: Vec<&str> = all.filter(|name| !there.contains(name)).collect();
@@ -122,20 +245,22 @@ pub fn printed(version: Version, plans: &[RowPlan], folder: &Path) -> String {
     text
 }
 
-/// Seconds a pass, counted at most, of the rows with each network that were measured.
-fn rates<'a>(rows: &'a [Outlook]) -> BTreeMap<&'a str, f64> {
-    let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    for row in rows {
-        let (seconds, passes) = sums.entry(&row.plan.row.network).or_default();
-        *seconds += row.measured.iter().map(|measured| measured.0).sum::<f64>();
-        *passes += (row.cost.training + row.cost.judging) * row.measured.len() as f64;
-    }
-    let known = sums.into_iter().filter(|(_, (_, passes))| *passes > 0.0);
-    known.map(|(network, (seconds, passes))| (network, seconds / passes)).collect()
-}
-
 fn millions(passes: f64) -> String {
     format!("{:.1}", passes / 1e6)
+}
+
+/// Seconds as people say them.
+fn duration(seconds: f64) -> String {
+    let (minutes, hours, days) = (seconds / 60.0, seconds / 3600.0, seconds / 86400.0);
+    match seconds {
+        0.0 => "0 s".into(),
+        _ if seconds < 9.95 => format!("{seconds:.1} s"),
+        _ if seconds < 120.0 => format!("{seconds:.0} s"),
+        _ if minutes < 90.0 => format!("{minutes:.0} min"),
+        _ if hours < 48.0 => format!("{hours:.1} h"),
+        _ if days < 730.0 => format!("{days:.0} days"),
+        _ => format!("{:.1} years", days / 365.25),
+    }
 }
 
 /// Seconds of training and judging by these results, and bytes of the run's folder.
@@ -143,4 +268,15 @@ fn measured(results: &Path, run: &Path) -> Option<(f64, u64)> {
     let results: serde_json::Value = serde_json::from_str(&fs::read_to_string(results).ok()?).ok()?;
     let judging = results["evaluations"].as_array()?.iter().filter_map(|e| e["seconds"].as_f64());
     Some((results["training"]["seconds"].as_f64()? + judging.sum::<f64>(), bytes(run)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_said_in_their_unit() {
+        let said = [0.0, 0.24, 9.97, 119.0, 840.0, 11_520.0, 1_036_800.0, 1e9].map(duration);
+        assert_eq!(said, ["0 s", "0.2 s", "10 s", "119 s", "14 min", "3.2 h", "12 days", "31.7 years"]);
+    }
 }
