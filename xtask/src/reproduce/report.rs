@@ -369,7 +369,7 @@ impl<'a> Report<'a> {
                     "seed": run.seed,
                     "versions": run.json["versions"],
                     "machine": run.json["machine"],
-                    "dataset": run.json["dataset"],
+                    "dataset": dataset(&run.json["dataset"]),
                     "model": run.json["model"],
                     "cost": cost(run),
                     "commands": run.commands,
@@ -412,6 +412,19 @@ fn cost(run: &Finished) -> Value {
     })
 }
 
+/// What a run says of its images, without where its machine keeps them: reports are for others.
+fn dataset(told: &Value) -> Value {
+    let mut told = told.clone();
+    for split in ["train", "test"] {
+        let Some(origin) = told[split]["origin"].as_str() else { continue };
+        let end = origin.find([',', '(']).unwrap_or(origin.len());
+        let (path, rest) = origin.split_at(end);
+        let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
+        told[split]["origin"] = format!("{name}{rest}").into();
+    }
+    told
+}
+
 /// A table as text.
 pub(super) fn printed((heads, lines): (Vec<&str>, Vec<Vec<String>>)) -> Printed {
     let mut table = Printed::new(&heads);
@@ -433,4 +446,22 @@ fn markdown((heads, lines): (Vec<&str>, Vec<Vec<String>>)) -> String {
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_folder_of_a_machine_is_in_a_report() {
+        let told = json!({
+            "name": "cifar10",
+            "train": { "origin": "/home/me/my sets/cifar-10-batches-bin (binary version), 10000 of 50000", "n": 10000 },
+            "test": { "origin": "data/fashion-mnist", "n": 5 },
+        });
+        let told = dataset(&told);
+        assert_eq!(told["train"]["origin"], "cifar-10-batches-bin (binary version), 10000 of 50000");
+        assert_eq!((&told["test"]["origin"], &told["name"]), (&json!("fashion-mnist"), &json!("cifar10")));
+        assert_eq!(told["test"]["n"], 5);
+    }
 }
