@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use toml::{Table, Value};
 
-use super::fragment::{Fragment, Reading, Wanted, lengthen, merge};
+use super::fragment::{Fragment, Reading, Wanted, merge};
 use super::table::{Row, Scale, TableFile};
 
 /// What stands in a protocol for the network of the row's second seed.
@@ -79,15 +79,7 @@ impl Book {
         let networks = book.networks.iter().map(|(name, fragment)| (of("network", name), fragment));
         let methods = book.recipes.iter().map(|(name, fragment)| (of("recipe", name), fragment));
         let scales = book.scales.iter().map(|(scale, fragment)| (of("scale", scale.name()), fragment));
-        let unit = book.scales.values().filter_map(|fragment| fragment.radii);
-        for radii in unit {
-            ensure!(radii.is_finite() && radii > 0.0, "`radii = {radii}`: expected a factor above 0");
-        }
-        for (whose, fragment) in networks.chain(methods) {
-            ensure!(fragment.radii.is_none(), "{whose}: `radii` is for scales alone");
-            book.check(fragment, |name| book.protocol.speaks_of(name)).context(whose)?;
-        }
-        for (whose, fragment) in scales {
+        for (whose, fragment) in networks.chain(methods).chain(scales) {
             book.check(fragment, |name| book.protocol.speaks_of(name)).context(whose)?;
         }
         Ok(book)
@@ -97,7 +89,6 @@ impl Book {
     pub fn check_table(&self, table: &TableFile) -> anyhow::Result<()> {
         let evaluation = |name: &str| self.protocol.speaks_of(name) || table.base.speaks_of(name);
         for fragment in std::iter::once(&table.base).chain(table.scale.values()) {
-            ensure!(fragment.radii.is_none(), "{}: `radii` is for configs/recipes/scales alone", table.name);
             self.check(fragment, evaluation).with_context(|| table.name.clone())?;
         }
         for row in &table.row {
@@ -140,7 +131,6 @@ impl Book {
         if let Some(set) = row.scale.get(&version.scale) {
             merge(&mut pipeline, set);
         }
-        lengthen(&mut pipeline, self.unit(version.scale));
         Ok(pipeline)
     }
 
@@ -157,18 +147,12 @@ impl Book {
             for fragment in fragments.into_iter().flatten() {
                 fragment.apply_to_evaluation(name, &mut evaluation, version.reading);
             }
-            lengthen(&mut evaluation, self.unit(version.scale));
             if crafts_on_second(&evaluation) {
                 evaluation.insert("crafted_on".into(), second.into());
             }
             evaluation
         };
         version.evaluations().into_iter().map(evaluation).collect()
-    }
-
-    /// How many times as long as the tables say radii are at a scale.
-    pub fn unit(&self, scale: Scale) -> f64 {
-        self.scales.get(&scale).and_then(|fragment| fragment.radii).unwrap_or(1.0)
     }
 
     /// Does an evaluation of this version need a second seed?

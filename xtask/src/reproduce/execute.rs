@@ -128,8 +128,6 @@ pub struct Finished {
     pub mean_radius: Option<f64>,
     /// Bytes of its folder.
     pub disk: u64,
-    /// How many times as long as the table says radii are.
-    pub unit: f64,
     /// Its folder, from where runs lie.
     pub relative: PathBuf,
     /// What was seen of every image.
@@ -167,7 +165,6 @@ pub fn finished(place: &Place, plan: &RowPlan, table: &str) -> anyhow::Result<Ve
                 .with_context(|| file.display().to_string())?,
             mean_radius: mean_radius(&folder.join("metrics.jsonl"))?,
             disk: bytes(&folder),
-            unit: plan.unit,
             relative: plan.run(run.seed),
             records: folder.join("records.jsonl"),
             commands,
@@ -196,7 +193,7 @@ pub fn seen(finished: &Finished, column: &Column) -> anyhow::Result<Seen> {
             What::RadiusP95 => radii.map(|radii| radii.p95),
             What::Accuracy | What::MeanCorruptionError | What::MeanRadius => finished.mean_radius,
         };
-        let value = radius.with_context(|| lacks("radii"))? * 255.0 / finished.unit;
+        let value = radius.with_context(|| lacks("radii"))? * 255.0;
         return Ok(Seen { value, ..Seen::default() });
     };
     let evaluation = finished.results.get(name).with_context(|| lacks(&format!("evaluation `{name}`")))?;
@@ -205,7 +202,7 @@ pub fn seen(finished: &Finished, column: &Column) -> anyhow::Result<Seen> {
         let value = error.with_context(|| lacks("mean corruption error"))?;
         return Ok(Seen { value, n: Some(evaluation.n), ..Seen::default() });
     }
-    let at = column.place(finished.unit)?;
+    let at = column.place()?;
     let (accuracy, interval) = match at {
         None => (evaluation.accuracy, evaluation.interval),
         Some(at) => {

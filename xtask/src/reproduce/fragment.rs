@@ -33,8 +33,6 @@ pub struct Fragment {
     pub evaluate: BTreeMap<String, Table>,
     /// Rows, networks and columns that are left out.
     pub without: Vec<String>,
-    /// Of a scale: factor of all radii that are given as quotients of 255.
-    pub radii: Option<f64>,
 }
 
 /// For whom fragments are merged.
@@ -119,45 +117,9 @@ fn merge_at(path: &str, into: &mut Table, from: &Table) {
     }
 }
 
-/// A length that is given as a quotient of 255, so many times as long.
-pub fn longer(text: &str, factor: f64) -> Option<String> {
-    let of_255: f64 = text.strip_suffix("/255")?.trim().parse().ok()?;
-    // 3 * 8.4 is 25.200000000000003 otherwise.
-    let digits = format!("{:.6}", of_255 * factor);
-    Some(format!("{}/255", digits.trim_end_matches('0').trim_end_matches('.')))
-}
-
-/// Makes all lengths of a table that are quotients of 255 so many times as long.
-pub fn lengthen(table: &mut Table, factor: f64) {
-    table.iter_mut().for_each(|(_, value)| lengthen_value(value, factor));
-}
-
-fn lengthen_value(value: &mut Value, factor: f64) {
-    match value {
-        Value::String(text) => {
-            if let Some(longer) = longer(text, factor) {
-                *text = longer;
-            }
-        }
-        Value::Table(table) => lengthen(table, factor),
-        Value::Array(values) => values.iter_mut().for_each(|value| lengthen_value(value, factor)),
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quotients_of_255_and_nothing_else_become_longer() {
-        let mut all = table(
-            "a.radius = \"8/255\"\nb = [\"1.25/255\", \"8/256\", \"x/255\"]\nsteps = 8\nc.d.gamma = \"8.4/255\"\ne = \"255\"",
-        );
-        lengthen(&mut all, 3.0);
-        let want = "a.radius = \"24/255\"\nb = [\"3.75/255\", \"8/256\", \"x/255\"]\nsteps = 8\nc.d.gamma = \"25.2/255\"\ne = \"255\"";
-        assert_eq!(all, table(want));
-    }
 
     fn merged(into: &str, from: &str) -> Table {
         let mut into: Table = into.parse().unwrap();

@@ -216,7 +216,7 @@ fn over(report: &Report, along: Along, rows: &[String]) -> anyhow::Result<Chart>
         let mut points = vec![];
         for column in report.columns() {
             // Where nothing is done to an image the curve begins.
-            let at = match (column.place(report.unit())?, along) {
+            let at = match (column.place()?, along) {
                 (None, Along::Radius) if column.name == "natural" => Some(0.0),
                 (at, _) => at,
             };

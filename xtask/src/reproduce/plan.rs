@@ -18,8 +18,6 @@ pub struct RowPlan<'a> {
     pub folder: PathBuf,
     /// The runs that are judged, a seed each.
     pub runs: Vec<Run>,
-    /// How many times as long as the table says radii are.
-    pub unit: f64,
 }
 
 /// A run that is judged.
@@ -80,7 +78,7 @@ pub fn plan<'a>(book: &Book, version: Version<'a>, row: &'a Row, seeds: u64) -> 
             .with_context(|| format!("row `{}`: `same_as = \"{same}\"`: expected TABLE:ROW", row.name))?,
     };
     let folder = Path::new("runs/reproduce").join(owner).join(version.part()).join(name);
-    let mut plan = RowPlan { row, folder, runs: vec![], unit: book.unit(version.scale) };
+    let mut plan = RowPlan { row, folder, runs: vec![] };
     for seed in 0..seeds {
         let other = second(seed);
         let pipeline = book.pipeline(version, row, seed, &plan.run(other).display().to_string())?;

@@ -20,8 +20,8 @@ A smaller experiment: a small network in the place of the paper's, on a part of 
 paper's, its claims do.
 ";
 const FASHION: &str = "
-A smaller experiment: a small network in the place of the paper's, on a part of Fashion-MNIST in the place of CIFAR-10. All radii
-are three times as long: what the table calls 8/255 is 24/255. Its numbers do not compare with the paper's, its claims do.
+A smaller experiment: a small network in the place of the paper's, on a part of Fashion-MNIST in the place of CIFAR-10. Its
+numbers do not compare with the paper's, its claims do.
 ";
 const SMOKE: &str = "
 A run of seconds on embedded images: it shows that everything works, and nothing of the paper.
@@ -55,7 +55,6 @@ Each in the folder that `runs` lies in; `cargo xtask reproduce` wrote the pipeli
 pub struct Report<'a> {
     version: Version<'a>,
     command: String,
-    unit: f64,
     columns: Vec<&'a Column>,
     rows: Vec<Known<'a>>,
     claims: Vec<Told<'a>>,
@@ -106,14 +105,7 @@ impl<'a> Report<'a> {
             let found = estimates(&all, column.value == What::Accuracy);
             rows.iter_mut().zip(found).for_each(|(row, cell)| row.cells.push(cell));
         }
-        let mut report = Self {
-            version,
-            command: command.into(),
-            unit: plans.first().map_or(1.0, |plan| plan.unit),
-            columns,
-            rows,
-            claims: vec![],
-        };
+        let mut report = Self { version, command: command.into(), columns, rows, claims: vec![] };
         report.claims = report.judged();
         Ok(report)
     }
@@ -280,11 +272,6 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// How many times as long as the table says radii are.
-    pub fn unit(&self) -> f64 {
-        self.unit
-    }
-
     /// What made it.
     pub fn command(&self) -> &str {
         &self.command
@@ -337,7 +324,6 @@ impl<'a> Report<'a> {
             "scale": self.version.scale.name(),
             "reading": if self.version.part().ends_with("authors-code") { "authors-code" } else { "paper" },
             "command": self.command,
-            "times_radii": self.unit,
             "columns": self.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(),
             "rows": rows,
             "claims": claims,

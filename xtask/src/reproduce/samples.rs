@@ -10,7 +10,6 @@ use serde::Deserialize;
 use temper_report::{Attacked, Image, ImageRow, ImageSheet, RadiiFile, Tile, read_attacked};
 
 use super::execute::{Finished, Place};
-use super::fragment::longer;
 use super::picture::Drawn;
 
 /// Which images are shown, and how they are attacked.
@@ -63,8 +62,7 @@ pub fn sheets(samples: &Samples, caption: &str, run: &Finished, place: &Place) -
         };
         let mut columns = vec![clean];
         for eps in &samples.radii {
-            let eps = longer(eps, run.unit).unwrap_or_else(|| eps.clone());
-            columns.push(craft.at(&eps, &shown)?.0);
+            columns.push(craft.at(eps, &shown)?.0);
             sheet.columns.push(format!("at {eps}"));
         }
         sheet.columns.push("at its own radius".into());

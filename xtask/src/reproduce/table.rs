@@ -118,15 +118,15 @@ impl Column {
         }
     }
 
-    /// The place on a curve, as a number; quotients are `unit` times as long.
-    pub fn place(&self, unit: f64) -> anyhow::Result<Option<f64>> {
+    /// The place on a curve, as a number.
+    pub fn place(&self) -> anyhow::Result<Option<f64>> {
         let Some(at) = &self.at else { return Ok(None) };
         let number = match at {
             toml::Value::Integer(steps) => Some(*steps as f64),
             toml::Value::Float(radius) => Some(*radius),
-            toml::Value::String(text) => text.split_once('/').and_then(|(a, b)| {
-                Some(a.trim().parse::<f64>().ok()? * unit / b.trim().parse::<f64>().ok()?)
-            }),
+            toml::Value::String(text) => text
+                .split_once('/')
+                .and_then(|(a, b)| Some(a.trim().parse::<f64>().ok()? / b.trim().parse::<f64>().ok()?)),
             _ => None,
         };
         let expected = || {
@@ -215,7 +215,7 @@ impl TableFile {
             picture.check(self).with_context(|| whose.clone())?;
         }
         for column in &self.column {
-            column.place(1.0)?;
+            column.place()?;
         }
         let fragments = std::iter::once(&self.base).chain(self.scale.values());
         for name in fragments.flat_map(|fragment| &fragment.without) {
