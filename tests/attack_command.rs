@@ -138,6 +138,73 @@ fn chosen_training_images_are_attacked_by_index() {
     assert!(refused(&["--indices", "3", "--samples", "4"]).contains("cannot be used with"));
 }
 
+/// `--eps own`: every training image within the radius that training left it, and a word against radii that do not hold.
+#[test]
+fn radii_of_training_are_put_to_the_test() {
+    let folder = trained();
+    let attack = |eps: &str, rest: &[&str]| {
+        let args = [
+            "attack", "runs/run", "--split", "train", "--attack", PGD, "--eps", eps, "--force", "--save",
+            "out",
+        ];
+        succeed(folder.path(), &[&args[..], rest].concat())
+    };
+    let said = attack("own", &[]);
+    assert!(said.contains("within the l-inf radius of each image, at most "), "{said}");
+    let epoch = folder.path().join("runs/run/epsilon/epoch-0002.safetensors");
+    let last = safetensors::load(epoch, &Device::Cpu).unwrap();
+    let (ids, memory) = (last["index"].to_vec1::<i64>().unwrap(), last["memory"].to_vec1::<f64>().unwrap());
+    let own: BTreeMap<i64, f64> = ids.into_iter().zip(memory).filter(|(_, radius)| *radius > 0.0).collect();
+    let out = folder.path().join("out");
+    let images = safetensors::load(out.join("images.safetensors"), &Device::Cpu).unwrap();
+    let index = images["index"].to_vec1::<i64>().unwrap();
+    assert!(index.iter().eq(own.keys()), "images with a radius above 0, and no others");
+    let rows = |name: &str| images[name].flatten_from(1).unwrap().to_vec2::<f32>().unwrap();
+    let mut farthest = vec![];
+    for (i, (clean, moved)) in rows("clean").iter().zip(rows("adversarial")).enumerate() {
+        let far = clean.iter().zip(moved).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+        assert!(far <= own[&index[i]] + 1e-6, "image {}: {far} of {}", index[i], own[&index[i]]);
+        farthest.push(far / own[&index[i]]);
+    }
+    // Most of those that are attacked go to the edge of their own ball.
+    assert!(farthest.iter().filter(|share| **share > 0.99).count() * 2 > farthest.len(), "{farthest:?}");
+
+    // A stronger attack than that of training breaks more, and is heard.
+    let results = json(&out.join("results.json"));
+    let cost = &results["evaluations"][1]["attacks"][0];
+    let (attacked, broken) = (cost["attacked"].as_u64().unwrap(), cost["broken"].as_u64().unwrap());
+    let doubts = results["evaluations"][1]["doubts"].as_array().map_or(0, Vec::len);
+    assert_eq!(doubts > 0, broken * 5 > attacked, "{broken} of {attacked}");
+    assert!(results["data"]["radii"].as_str().unwrap().ends_with("epsilon/epoch-0002.safetensors"));
+
+    let refused = |args: &[&str]| {
+        let output = command(folder.path()).arg("attack").args(args).output().unwrap();
+        assert!(!output.status.success(), "{args:?}");
+        stderr(&output)
+    };
+    let told = refused(&["runs/run", "--attack", "pgd", "--eps", "own"]);
+    assert_eq!(
+        told,
+        "error: --eps own: images that were trained on have radii of their own: add --split train\n"
+    );
+    let missing = own.keys().last().unwrap() + 100_000;
+    let told = refused(&[
+        "runs/run",
+        "--attack",
+        "pgd",
+        "--eps",
+        "own",
+        "--split",
+        "train",
+        "--indices",
+        &missing.to_string(),
+    ]);
+    assert!(told.contains("was not trained on"), "{told}");
+    fs::remove_dir_all(folder.path().join("runs/run/epsilon")).unwrap();
+    let told = refused(&["runs/run", "--attack", "pgd", "--eps", "own", "--split", "train"]);
+    assert!(told.contains("runs/run/epsilon"), "{told}");
+}
+
 #[test]
 fn what_is_saved_lies_in_its_ball_and_breaks_the_network_again() {
     let folder = trained();

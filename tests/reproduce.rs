@@ -307,6 +307,8 @@ fn pictures_of_what_was_run_are_on_one_page(folder: &Path) {
         }
     }
     let read = |name: &str| fs::read_to_string(reports.join(name)).unwrap();
+    let radii = read("figure8.md");
+    assert!(radii.contains(" training images that are right unperturbed, "), "{radii}");
     // The images of figure 2: six of each kind, unperturbed, at two radii and at their own.
     for name in ["figure2.svg", "figure2-2.svg"] {
         assert_eq!(read(name).matches("<image ").count(), 24, "{name}");

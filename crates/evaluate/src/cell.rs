@@ -89,7 +89,7 @@ pub(crate) fn judge(
         (0..source.len()).filter(|i| !known.contains(&(source.index(*i) as u64))).collect();
     let rng = Rng::new(setting.seed, "evaluate").named(&entry.name);
     let crafted_on = setting.crafted_on.map(|crafting| crafting.network);
-    let judging = Judging { network: setting.network, crafted_on, entry, rng };
+    let judging = Judging { network: setting.network, crafted_on, entry, radii: setting.radii, rng };
     let (mut left, mut waiting) = (order.len(), Instant::now());
     for raw in Batches::new(source.clone(), order, setting.batch, None) {
         let mut raw = raw?;

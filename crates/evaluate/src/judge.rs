@@ -1,5 +1,6 @@
 //! One batch under all attacks of an evaluation.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use temper_core::nn::Frozen;
@@ -18,6 +19,8 @@ pub(crate) struct Judging<'a> {
     /// Where images are crafted, if not on that.
     pub(crate) crafted_on: Option<&'a Frozen>,
     pub(crate) entry: &'a Entry,
+    /// Radius of each image, if each has its own.
+    pub(crate) radii: Option<&'a BTreeMap<u64, f64>>,
     pub(crate) rng: Rng,
 }
 
@@ -186,7 +189,8 @@ impl Judging<'_> {
         let trace = Trace::new(batch.len(), &milestones);
         let (judge, crafted) = self.victims((batch, standing), passes)?;
         let norm = self.entry.norm();
-        let ball = Ball::new(judge.pixels(), &vec![run.radius; judge.len()], norm, judge.ids())?;
+        let radii: Vec<f64> = judge.ids().iter().map(|id| self.radius(run, *id)).collect::<Result<_>>()?;
+        let ball = Ball::new(judge.pixels(), &radii, norm, judge.ids())?;
         let perturbed = perturb(run.attack, &crafted.traced(&trace), &ball, &run.rng)?;
         let Verdict { predictions, losses } = Verdict::of(&judge, &perturbed.pixels)?;
         let distances = ball.distances(&perturbed.pixels, norm)?;
@@ -211,6 +215,17 @@ impl Judging<'_> {
         }
         judged.images = rows::replace(&judged.images, &perturbed.pixels, standing)?;
         Ok(())
+    }
+
+    /// The radius of an image.
+    fn radius(&self, run: &Run, id: u64) -> Result<f64> {
+        match self.radii {
+            None => Ok(run.radius),
+            Some(radii) => radii
+                .get(&id)
+                .copied()
+                .ok_or_else(|| temper_core::Error::refused(format!("image {id} has no radius of its own"))),
+        }
     }
 
     fn breaks(&self, record: &mut Record, run: &Run) {
@@ -267,17 +282,18 @@ impl Judging<'_> {
         (batch, standing): (&Batch, &[bool]),
         judged: &mut Judged,
     ) -> Result<()> {
+        let radii: Vec<f64> = batch.ids.iter().map(|id| self.radius(run, *id)).collect::<Result<_>>()?;
         let far = |position: usize| standing[position] && found.needed[position].is_finite();
         for position in (0..batch.len()).filter(|position| far(*position)) {
             let record = &mut judged.records[position];
             record.prediction = found.predictions[position];
             record.loss = found.losses[position];
             record.distance = Some(found.needed[position]);
-            if found.needed[position] <= run.radius && record.prediction != Some(record.label) {
+            if found.needed[position] <= radii[position] && record.prediction != Some(record.label) {
                 self.breaks(record, run);
             }
         }
-        let fits = |position: usize| far(position) && found.needed[position] <= run.radius;
+        let fits = |position: usize| far(position) && found.needed[position] <= radii[position];
         let fitting: Vec<bool> = (0..batch.len()).map(fits).collect();
         judged.images = rows::choose(&fitting, &found.images, &judged.images)?;
         Ok(())

@@ -16,6 +16,7 @@ mod record;
 mod records;
 mod statistics;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use temper_core::nn::Frozen;
@@ -62,6 +63,8 @@ pub struct Setting<'a> {
     pub weights: &'a str,
     /// Where images are crafted, if not on that network.
     pub crafted_on: Option<Crafting<'a>>,
+    /// Radius of each image, by its index in the whole data set, in place of the entry's, which is the largest of them.
+    pub radii: Option<&'a BTreeMap<u64, f64>>,
     /// Samples judged at a time.
     pub batch: usize,
     /// Where all randomness begins.
@@ -84,7 +87,16 @@ pub struct Crafting<'a> {
 impl<'a> Setting<'a> {
     /// For numbers that nobody keeps.
     pub fn new(network: &'a Frozen, batch: usize, seed: u64, device: &'a Device) -> Self {
-        Self { network, weights: "last", crafted_on: None, batch, seed, device, key: String::new() }
+        Self {
+            network,
+            weights: "last",
+            crafted_on: None,
+            radii: None,
+            batch,
+            seed,
+            device,
+            key: String::new(),
+        }
     }
 }
 
@@ -135,7 +147,7 @@ pub fn evaluate(
     let mut evaluation = whole.evaluation(entry);
     evaluation.key.clone_from(&setting.key);
     evaluation.crafted_on_sha256 = setting.crafted_on.map(|crafting| crafting.sha256.into());
-    evaluation.doubts = doubts::doubts(entry, &evaluation);
+    evaluation.doubts = doubts::doubts(entry, &evaluation, setting.radii.is_some());
     Ok(Some(match table {
         Some(table) => corrupted::evaluation(evaluation, table),
         None => evaluation,

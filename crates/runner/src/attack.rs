@@ -127,7 +127,10 @@ impl Outcome {
             network: &opened.targets[0].frozen,
             device: opened.device(),
             batch: opened.batch(),
-            ball: Ball { norm: entry.norm(), radius: entry.radius.map_or(0.0, Pixels::get) },
+            ball: &|sample| {
+                let own = opened.own.as_ref().and_then(|own| own.radii.get(&sample).copied());
+                Ball { norm: entry.norm(), radius: own.or(entry.radius.map(Pixels::get)).unwrap_or(0.0) }
+            },
             interrupt,
         };
         let saved = save(&folder, gathered, &judge)?;

@@ -4,22 +4,24 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use temper_core::nn::Frozen;
-use temper_core::{Chosen, Dataset, Device, Model, Source, Split};
+use temper_core::{Chosen, Dataset, Device, Model, Pixels, Source};
 use temper_evaluate::{Cell, Crafting, Entry, Evaluation, Glimpse, Records, Setting, evaluate};
 
 use crate::catalogue::wrap;
 use crate::config::{BadConfig, Numerics, first_line};
 use crate::device::DeviceName;
+use crate::images::{Images, opened_images};
 use crate::inline;
 use crate::interrupt::Interrupt;
 use crate::judge::{Arithmetic, hash, versions};
 use crate::machine::machine;
 use crate::material::{self, parameters};
+use crate::own_radii::OwnRadii;
 use crate::progress;
 use crate::run_dir::{CONFIG, MARK, marked};
 use crate::stored::{About, Stored};
@@ -33,7 +35,8 @@ pub(crate) struct Shared {
     /// Attack, by name or with parameters as in a pipeline; may be repeated: the worst case over all counts
     #[arg(long = "attack", value_name = "NAME", required = true)]
     attacks: Vec<String>,
-    /// Radius of every sample in pixel values of [0, 1]: a number, or a quotient such as 8/255
+    /// Radius of every sample in pixel values of [0, 1]: a number, or a quotient such as 8/255; or own, with --split train: the
+    /// radius that the run's last epoch left to each image. Images whose radius is 0 are left out
     #[arg(long, value_name = "LENGTH", allow_negative_numbers = true)]
     eps: String,
     /// How the radius is measured: linf or l2
@@ -65,36 +68,14 @@ pub(crate) struct Shared {
     model: Option<String>,
 }
 
-/// A part of a data set, as the command line names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Images {
-    Test,
-    Train,
-}
-
-impl Images {
-    fn split(self) -> Split {
-        match self {
-            Self::Test => Split::Test,
-            Self::Train => Split::Train,
-        }
-    }
-
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Test => "test",
-            Self::Train => "training",
-        }
-    }
-}
-
 /// Options, read.
 pub(crate) struct Plan {
     data: Option<Chosen<dyn Dataset>>,
     images: Images,
     model: Option<Chosen<dyn Model>>,
     pub(crate) entry: Entry,
+    /// Has each image its own radius?
+    pub(crate) own: bool,
     pub(crate) seed: u64,
     pub(crate) batch: usize,
     pub(crate) device: DeviceName,
@@ -104,13 +85,20 @@ impl Shared {
     /// Reads them; all their mistakes are told at once.
     pub(crate) fn plan(&self) -> Result<Plan, BadConfig> {
         let mut faults = vec![];
+        let own = self.eps.trim() == "own";
+        if own && self.split != Images::Train {
+            faults.push(
+                "--eps own: images that were trained on have radii of their own: add --split train".into(),
+            );
+        }
         let data = self.data.as_ref().and_then(|text| inline::read("data", text, &mut faults));
         let model = self.model.as_ref().and_then(|text| inline::read("model", text, &mut faults));
         let mut attacks: Vec<_> =
             self.attacks.iter().filter_map(|text| inline::read("attack", text, &mut faults)).collect();
         let mut entry = Entry {
             norm: inline::read("norm", &self.norm, &mut faults),
-            radius: inline::read("eps", &self.eps, &mut faults),
+            // The largest one takes its place once the run is open.
+            radius: if own { Some(Pixels::of_255(0.0)) } else { inline::read("eps", &self.eps, &mut faults) },
             restarts: self.restarts,
             samples: self.samples,
             indices: self.indices.clone(),
@@ -134,7 +122,7 @@ impl Shared {
             return Err(BadConfig::of(faults));
         }
         let Self { seed, batch, device, split, .. } = *self;
-        Ok(Plan { data, images: split, model, entry, seed, batch: batch.get(), device })
+        Ok(Plan { data, images: split, model, entry, own, seed, batch: batch.get(), device })
     }
 }
 
@@ -180,6 +168,8 @@ pub(crate) struct Opened {
     pub(crate) input: [usize; 3],
     dataset: Chosen<dyn Dataset>,
     pub(crate) images: Images,
+    /// The radius of each image, if each has its own.
+    pub(crate) own: Option<OwnRadii>,
     /// A hash of the images.
     hash: String,
     device: Device,
@@ -195,7 +185,7 @@ impl Opened {
         plan: Plan,
         interrupt: &Interrupt,
     ) -> anyhow::Result<(Self, Entry)> {
-        let Plan { data, images, model, entry, seed, batch, device: place } = plan;
+        let Plan { data, images, model, mut entry, own: each, seed, batch, device: place } = plan;
         let device = place.open()?;
         let (mut files, mut own) = (vec![], vec![]);
         for path in paths {
@@ -208,7 +198,19 @@ impl Opened {
         }
         check_model(&files, model.as_ref())?;
         let dataset = data.map_or_else(|| own_data(own, &files), Ok)?;
-        let source = opened_images(&dataset, images, &entry)?;
+        let radii = match (each, paths) {
+            (false, _) => None,
+            (true, [path]) => Some(OwnRadii::of(path)?),
+            (true, _) => {
+                return Err(
+                    BadConfig("--eps own: images have the radii of one run, not of several".into()).into()
+                );
+            }
+        };
+        let source = opened_images(&dataset, images, &entry, radii.as_ref())?;
+        if let Some(radii) = &radii {
+            entry.radius = Some(radii.largest()?);
+        }
         let input = material::look(&source, dataset.name())?;
         let told = model.map(|model| told(model, input, source.classes())).transpose()?;
         let mut targets = vec![];
@@ -218,7 +220,10 @@ impl Opened {
         let Some(hash) = hash(&source, interrupt)? else {
             return Err(interrupt.ended("before anything was attacked"));
         };
-        Ok((Self { targets, source, input, dataset, images, hash, device, place, seed, batch }, entry))
+        Ok((
+            Self { targets, source, input, dataset, images, own: radii, hash, device, place, seed, batch },
+            entry,
+        ))
     }
 
     /// Judges one network by an entry, on images crafted on another one, if that is given. `hear` is told of each batch, too.
@@ -232,13 +237,15 @@ impl Opened {
         hear: &mut dyn FnMut(&Glimpse),
     ) -> anyhow::Result<Option<Evaluation>> {
         let arithmetic = Arithmetic { seed: self.seed, device: self.place, numerics: by.numerics };
-        let crafting = crafted_on.map(|target| target.stored.sha256.as_str());
+        let radii = self.own.as_ref().map(OwnRadii::hash);
+        let crafting = crafted_on.map(|target| target.stored.sha256.as_str()).or(radii.as_deref());
         let key = arithmetic.key(entry, [Some(&by.stored.sha256), Some(&self.hash), crafting])?;
         let setting = Setting {
             network: &by.frozen,
             weights: by.word(),
             crafted_on: crafted_on
                 .map(|target| Crafting { network: &target.frozen, sha256: &target.stored.sha256 }),
+            radii: self.own.as_ref().map(|own| &own.radii),
             batch: self.batch,
             seed: self.seed,
             device: &self.device,
@@ -259,7 +266,11 @@ impl Opened {
     pub(crate) fn data(&self) -> Value {
         let (name, origin) = (self.dataset.name(), self.source.origin());
         let (n, split) = (self.source.len(), self.images);
-        json!({ "name": name, "split": split, "origin": origin, "n": n, "hash": self.hash })
+        let mut data = json!({ "name": name, "split": split, "origin": origin, "n": n, "hash": self.hash });
+        if let Some(own) = &self.own {
+            data["radii"] = json!(own.file);
+        }
+        data
     }
 
     /// What every file of results of a command begins with.
@@ -284,6 +295,8 @@ impl Opened {
             networks: Vec<&'a Path>,
             dataset: &'a Chosen<dyn Dataset>,
             split: Images,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            radii: Option<&'a Path>,
             evaluate: &'a Entry,
         }
         let view = View {
@@ -293,6 +306,7 @@ impl Opened {
             networks: self.targets.iter().map(|target| &*target.path).collect(),
             dataset: &self.dataset,
             split: self.images,
+            radii: self.own.as_ref().map(|own| &*own.file),
             evaluate: entry,
         };
         Ok(toml::to_string(&view)?)
@@ -331,8 +345,15 @@ impl Opened {
             wrap(&mut text, first, INDENT, &format!("{} = {parameters}", attack.name()));
             first = INDENT;
         }
-        let radius = entry.radius.map_or(0.0, temper_core::Pixels::get);
-        wrap(&mut text, INDENT, INDENT, &format!("within an {} radius of {radius:.5}", entry.norm()));
+        let radius = entry.radius.map_or(0.0, Pixels::get);
+        let within = match &self.own {
+            None => format!("within an {} radius of {radius:.5}", entry.norm()),
+            Some(own) => {
+                let (norm, file) = (entry.norm(), own.file.display());
+                format!("within the {norm} radius of each image, at most {radius:.5}, in {file}")
+            }
+        };
+        wrap(&mut text, INDENT, INDENT, &within);
         text
     }
 }
@@ -384,21 +405,6 @@ impl Named<'_> {
         let frozen = stored.frozen(device)?;
         Ok(Target { path: path.into(), stored, frozen, numerics, strange: about.classes != classes })
     }
-}
-
-/// The images of a data set that an entry chooses.
-fn opened_images(
-    dataset: &Chosen<dyn Dataset>,
-    images: Images,
-    entry: &Entry,
-) -> anyhow::Result<Arc<dyn Source>> {
-    let bad = |message: &str| BadConfig(format!("dataset `{}`: {message}", dataset.name()));
-    let source = material::open(dataset, images.split(), bad)?;
-    if source.is_empty() {
-        bail!("dataset `{}` has no {} images", dataset.name(), images.word());
-    }
-    let chosen = material::chosen(entry, source, images.word());
-    chosen.map_err(|message| BadConfig(format!("--indices: {message}")).into())
 }
 
 /// What `--model` says of a file, for images of this shape and these classes.

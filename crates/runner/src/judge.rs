@@ -116,6 +116,7 @@ pub(crate) fn judge(
             network: &weights.frozen,
             weights: weights.word,
             crafted_on: needs.crafted_on.as_ref().zip(crafted_on.as_ref()).map(crafting),
+            radii: None,
             batch: pipeline.train.batch.get(),
             seed: pipeline.seed,
             device,

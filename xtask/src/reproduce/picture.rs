@@ -8,7 +8,7 @@ use temper_report::{
 
 use super::execute::{Finished, Place};
 use super::report::Report;
-use super::samples::{Samples, sheets};
+use super::samples::{Samples, held, sheets};
 use super::statistics::Estimate;
 use super::table::TableFile;
 
@@ -59,6 +59,10 @@ pub enum Draw {
         row: String,
         /// After how many epochs, spread over all, the last one among them.
         panels: usize,
+        /// Attack by which the radii are checked, as `temper attack` reads it.
+        check: String,
+        /// On how many images.
+        checked: usize,
     },
     /// A column as a map of rows.
     HeatMap(Map),
@@ -166,9 +170,11 @@ impl Picture {
                 let run = first(report, row)?;
                 one(Box::new(radii(&run.folder(place), *samples)?))
             }
-            Draw::Histograms { row, panels } => {
+            Draw::Histograms { row, panels, check, checked } => {
                 let run = first(report, row)?;
-                one(Box::new(histograms(&run.folder(place), *panels)?))
+                let figure = Box::new(histograms(&run.folder(place), *panels)?);
+                let said = held(place, run, check, *checked)?;
+                Ok(vec![Drawn { caption: format!("{} {said}", self.caption), figure }])
             }
             Draw::HeatMap(map) => one(Box::new(heat_map(report, map))),
             Draw::Samples(samples) => {

@@ -66,11 +66,7 @@ pub fn sheets(samples: &Samples, caption: &str, run: &Finished, place: &Place) -
             sheet.columns.push(format!("at {eps}"));
         }
         sheet.columns.push("at its own radius".into());
-        let mut own = BTreeMap::new();
-        for index in &shown {
-            own.extend(craft.at(&radius(*index).to_string(), &[*index])?.0);
-        }
-        columns.push(own);
+        columns.push(craft.at("own", &shown)?.0);
         let name = |class: i64| usize::try_from(class).ok().and_then(|class| classes.get(class));
         for index in &shown {
             let tile = |images: &BTreeMap<i64, Attacked>| images.get(index).map(|one| tile(one, &name));
@@ -111,33 +107,48 @@ impl Craft<'_> {
     /// These training images, attacked at this radius, by index; and the names of the classes.
     fn at(&self, eps: &str, indices: &[i64]) -> anyhow::Result<(BTreeMap<i64, Attacked>, Vec<String>)> {
         let list = indices.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let mut command = Command::new(&self.place.binary);
-        command.current_dir(&self.place.folder).arg("attack").arg(&self.run.relative);
-        command.args([
-            "--split",
-            "train",
-            "--indices",
-            &list,
-            "--attack",
-            self.attack,
-            "--eps",
-            eps,
-            "--force",
-        ]);
-        let output = command.arg("--save").arg(&self.into).output();
-        let output = output.with_context(|| format!("cannot start {}", self.place.binary.display()))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "temper attack ended with {}\n{said}", output.status);
+        let options = ["--indices", &list, "--attack", self.attack, "--eps", eps];
+        saved(self.place, self.run, &options, &self.into)?;
         let images = read_attacked(&self.into)?.into_iter().map(|one| (one.index, one)).collect();
         Ok((images, classes(&self.into)?))
     }
 }
 
-fn classes(folder: &Path) -> anyhow::Result<Vec<String>> {
+/// How many of the radii that a run ended with hold, in a sentence: so many of its training images, attacked within their own.
+pub fn held(place: &Place, run: &Finished, attack: &str, images: usize) -> anyhow::Result<String> {
+    let into = run.folder(place).with_extension("radii");
+    let images = images.to_string();
+    saved(place, run, &["--samples", &images, "--attack", attack, "--eps", "own"], &into)?;
+    let results = results(&into)?;
+    let costs = results["evaluations"][1]["attacks"].as_array().context("an attack without its costs")?;
+    let count =
+        |key: &str| costs.first().and_then(|cost| cost[key].as_u64()).context("an attack without its costs");
+    let (attacked, broken) = (count("attacked")?, count("broken")?);
+    Ok(format!(
+        "Of {attacked} training images that are right unperturbed, {} stand within the radius that they ended with under `{attack}`.",
+        attacked - broken
+    ))
+}
+
+/// Training images attacked by `temper attack`, into a folder.
+fn saved(place: &Place, run: &Finished, options: &[&str], into: &Path) -> anyhow::Result<()> {
+    let mut command = Command::new(&place.binary);
+    command.current_dir(&place.folder).arg("attack").arg(&run.relative);
+    let output = command.args(["--split", "train", "--force"]).args(options).arg("--save").arg(into).output();
+    let output = output.with_context(|| format!("cannot start {}", place.binary.display()))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "temper attack ended with {}\n{said}", output.status);
+    Ok(())
+}
+
+fn results(folder: &Path) -> anyhow::Result<serde_json::Value> {
     let file = folder.join("results.json");
     let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let results: serde_json::Value =
-        serde_json::from_str(&text).with_context(|| file.display().to_string())?;
+    serde_json::from_str(&text).with_context(|| file.display().to_string())
+}
+
+fn classes(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let results = results(folder)?;
     let names = results["model"]["classes"].as_array().into_iter().flatten();
     Ok(names.filter_map(|name| name.as_str().map(String::from)).collect())
 }

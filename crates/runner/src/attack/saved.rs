@@ -39,7 +39,8 @@ pub(super) struct Judge<'a> {
     pub(super) device: &'a Device,
     /// Samples judged at a time.
     pub(super) batch: usize,
-    pub(super) ball: Ball,
+    /// Of each sample.
+    pub(super) ball: &'a dyn Fn(u64) -> Ball,
     pub(super) interrupt: &'a Interrupt,
 }
 
@@ -120,9 +121,9 @@ pub(super) fn save(folder: &Folder, gathered: Gathered, judge: &Judge) -> anyhow
     }
     for (i, record) in records.iter().enumerate() {
         judge.go_on()?;
-        save_pngs(folder, &images, i, record.sample, judge.ball)?;
+        save_pngs(folder, &images, i, record.sample, (judge.ball)(record.sample))?;
     }
-    let read = |i: usize| read_png(folder, &images, i, records[i].sample, judge.ball);
+    let read = |i: usize| read_png(folder, &images, i, records[i].sample, (judge.ball)(records[i].sample));
     let png = judge.errs(&records, read, images.shape)?;
     let count = |broken: &[bool]| broken.iter().filter(|broken| **broken).count();
     Ok(Saved {
@@ -176,7 +177,7 @@ fn read_floats(
     shape: [usize; 3],
     (clean, adversarial): (&Tensor, &Tensor),
     records: &[Record],
-    ball: Ball,
+    ball: &dyn Fn(u64) -> Ball,
 ) -> anyhow::Result<Images> {
     let at = || file.display().to_string();
     let mut tensors = load_tensors(file)?;
@@ -200,7 +201,7 @@ fn read_floats(
         Images { clean: read("clean", clean)?, adversarial: read("adversarial", adversarial)?, shape };
     for (i, record) in records.iter().enumerate() {
         let (clean, adversarial) = images.sample(i);
-        if let Some(fault) = leaves(clean, adversarial, ball) {
+        if let Some(fault) = leaves(clean, adversarial, ball(record.sample)) {
             bail!("{}: sample {}: {fault}", at(), record.sample);
         }
     }
@@ -317,8 +318,8 @@ mod tests {
     fn floats_that_changed_on_disk_or_leave_the_ball_are_told_by_file_and_sample() {
         let folder = tempfile::tempdir().unwrap();
         let (_folder, file, clean, adversarial, records) = written(folder.path());
-        let read = |ball| {
-            read_floats(&file, [1, 1, 1], (&clean, &adversarial), &records, ball).map(|i| i.adversarial)
+        let read = |ball: Ball| {
+            read_floats(&file, [1, 1, 1], (&clean, &adversarial), &records, &|_| ball).map(|i| i.adversarial)
         };
         assert_eq!(read(BALL).unwrap(), [0.05, 0.25]);
         let fault = read(Ball { radius: 0.049, ..BALL }).unwrap_err().to_string();
