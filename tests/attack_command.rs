@@ -177,11 +177,53 @@ fn radii_of_training_are_put_to_the_test() {
     assert_eq!(doubts > 0, broken * 5 > attacked, "{broken} of {attacked}");
     assert!(results["data"]["radii"].as_str().unwrap().ends_with("epsilon/epoch-0002.safetensors"));
 
+    // A minimum-norm attack breaks those whose boundary is nearer than their own radius, and no others.
+    succeed(
+        folder.path(),
+        &[
+            "attack",
+            "runs/run",
+            "--split",
+            "train",
+            "--attack",
+            "deepfool = { norm = \"linf\" }",
+            "--eps",
+            "own",
+            "--save",
+            "near",
+        ],
+    );
+    let near = fs::read_to_string(folder.path().join("near/records.jsonl")).unwrap();
+    let (mut inside, mut outside) = (0, 0);
+    for line in near.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let samples = &line["samples"];
+        for (i, sample) in samples["sample"].as_array().unwrap().iter().enumerate() {
+            let Some(needed) = samples["minimal"][i].as_f64() else { continue };
+            let fits = needed <= own[&sample.as_i64().unwrap()];
+            assert_eq!(!samples["broken_by"][i].is_null(), fits, "{sample}: {needed}");
+            if fits { inside += 1 } else { outside += 1 }
+        }
+    }
+    assert!(inside > 0 && outside > 0, "{inside} {outside}");
+
     let refused = |args: &[&str]| {
         let output = command(folder.path()).arg("attack").args(args).output().unwrap();
         assert!(!output.status.success(), "{args:?}");
         stderr(&output)
     };
+    let two = [
+        "transfer",
+        "runs/run",
+        "runs/run/model.safetensors",
+        "--attack",
+        "pgd",
+        "--eps",
+        "own",
+        "--split",
+        "train",
+    ];
+    let told = stderr(&command(folder.path()).args(two).output().unwrap());
+    assert_eq!(told, "error: --eps own: images have the radii of one run, not of several\n");
     let told = refused(&["runs/run", "--attack", "pgd", "--eps", "own"]);
     assert_eq!(
         told,
@@ -203,6 +245,31 @@ fn radii_of_training_are_put_to_the_test() {
     fs::remove_dir_all(folder.path().join("runs/run/epsilon")).unwrap();
     let told = refused(&["runs/run", "--attack", "pgd", "--eps", "own", "--split", "train"]);
     assert!(told.contains("runs/run/epsilon"), "{told}");
+}
+
+/// Radii are those of the epoch that left the weights: that of the best ones, which attacks take of a run that selected.
+#[test]
+fn best_weights_go_with_the_radii_of_their_epoch() {
+    let select = "[select]\nsamples = 16\n\n[[evaluate]]";
+    let folder = playground(&STRIPES.replacen("[[evaluate]]", select, 1));
+    succeed(folder.path(), &["run", "run.toml"]);
+    let best = json(&folder.path().join("runs/run/results.json"))["best"]["epoch"].as_u64().unwrap();
+    assert_ne!(best, 3, "the last epoch would show nothing");
+    let radii = |network: &str| {
+        let args = [
+            "attack", network, "--split", "train", "--attack", "fgsm", "--eps", "own", "--save", "out",
+            "--force",
+        ];
+        succeed(folder.path(), &args);
+        json(&folder.path().join("out/results.json"))["data"]["radii"].as_str().unwrap().to_string()
+    };
+    assert!(radii("runs/run").ends_with(&format!("epsilon/epoch-{best:04}.safetensors")));
+    assert!(radii("runs/run/model.safetensors").ends_with("epsilon/epoch-0003.safetensors"));
+    // Where that epoch's radii are gone, another epoch's are not taken for them.
+    fs::remove_file(folder.path().join(format!("runs/run/epsilon/epoch-{best:04}.safetensors"))).unwrap();
+    let args = ["attack", "runs/run", "--split", "train", "--attack", "fgsm", "--eps", "own"];
+    let told = stderr(&command(folder.path()).args(args).output().unwrap());
+    assert!(told.contains(&format!("no radii of epoch {best}")), "{told}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     #[arg(long = "attack", value_name = "NAME", required = true)]
     attacks: Vec<String>,
     /// Radius of every sample in pixel values of [0, 1]: a number, or a quotient such as 8/255; or own, with --split train: the
-    /// radius that the run's last epoch left to each image. Images whose radius is 0 are left out
+    /// radius that training left to each image, at the epoch of these weights. Images whose radius is 0 are left out
     #[arg(long, value_name = "LENGTH", allow_negative_numbers = true)]
     eps: String,
     /// How the radius is measured: linf or l2
@@ -198,9 +198,9 @@ impl Opened {
         }
         check_model(&files, model.as_ref())?;
         let dataset = data.map_or_else(|| own_data(own, &files), Ok)?;
-        let radii = match (each, paths) {
+        let radii = match (each, &files[..]) {
             (false, _) => None,
-            (true, [path]) => Some(OwnRadii::of(path)?),
+            (true, [named]) => Some(OwnRadii::of(&named.file)?),
             (true, _) => {
                 return Err(
                     BadConfig("--eps own: images have the radii of one run, not of several".into()).into()

@@ -178,8 +178,8 @@ pub(crate) struct Arithmetic {
 }
 
 impl Arithmetic {
-    /// All that an evaluation's numbers depend on, hashed: the hashes of weights, data and the network to craft on, the entry, seed
-    /// and arithmetic.
+    /// All that an evaluation's numbers depend on, hashed: the hashes of weights, of data, and of the network to craft on or the
+    /// images' own radii; the entry, seed and arithmetic.
     pub(crate) fn key(&self, entry: &Entry, hashes: [Option<&str>; 3]) -> anyhow::Result<String> {
         // Which corruptions are asked for decides which cells there are, not what is in one.
         let mut entry = serde_json::to_value(entry)?;

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use temper_core::{Part, Pixels, Source};
 use temper_data::hex;
 use temper_report::RadiiFile;
+use temper_train::load_about;
 
 use crate::config::BadConfig;
 
-/// Radii of a run's last epoch.
+/// Radii that an epoch of a run ended with.
 #[derive(Debug)]
 pub(crate) struct OwnRadii {
     /// Their file.
@@ -22,14 +24,20 @@ pub(crate) struct OwnRadii {
 }
 
 impl OwnRadii {
-    /// Those of the run that a path names, or in whose folder the file of weights lies.
-    pub(crate) fn of(network: &Path) -> anyhow::Result<Self> {
-        let run = if network.is_dir() { network } else { network.parent().unwrap_or(network) };
+    /// Those of the epoch that left these weights, which lie in a run's folder: weights that a selection kept name it, others are
+    /// the last one's.
+    pub(crate) fn of(weights: &Path) -> anyhow::Result<Self> {
+        let run = weights.parent().unwrap_or(weights);
         let files = RadiiFile::of(run)?;
-        let last = files.last().with_context(|| format!("{} holds no radii", run.display()))?;
-        let read = last.read()?;
+        let about: Option<Value> = load_about(weights)?.and_then(|about| serde_json::from_str(&about).ok());
+        let epoch = about.as_ref().and_then(|about| about["epoch"].as_u64());
+        let named = |file: &&RadiiFile| epoch.is_none_or(|epoch| file.epoch as u64 == epoch);
+        let file = files.iter().rev().find(named).with_context(|| {
+            format!("{} has no radii of epoch {}", run.display(), epoch.unwrap_or_default())
+        })?;
+        let read = file.read()?;
         let radii = read.index.iter().zip(read.radii).filter_map(|(i, r)| Some((u64::try_from(*i).ok()?, r)));
-        Ok(Self { file: last.file.clone(), radii: radii.collect() })
+        Ok(Self { file: file.file.clone(), radii: radii.collect() })
     }
 
     /// The images that have a radius above 0.
