@@ -93,6 +93,9 @@ fn section(page: &mut Page, report: &Report, pictures: &[Drawn]) -> anyhow::Resu
         page.figure(&picture.caption, &*picture.figure)?;
     }
     page.table("What each run took.", &printed(report.costs()));
-    page.text(&report.machines());
+    let machines = report.machines();
+    if !machines.is_empty() {
+        page.text(&machines);
+    }
     Ok(())
 }

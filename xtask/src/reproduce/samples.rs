@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
-use temper_report::{Attacked, Image, ImageRow, ImageSheet, RadiiFile, Tile, read_attacked};
+use temper_report::{Attacked, ImageRow, ImageSheet, RadiiFile, Tile, read_attacked};
 
 use super::execute::{Finished, Place};
 use super::picture::Drawn;
@@ -90,7 +90,7 @@ pub fn sheets(samples: &Samples, caption: &str, run: &Finished, place: &Place) -
 /// An image, and below it what the network takes it for.
 fn tile<'c>(one: &Attacked, name: &dyn Fn(i64) -> Option<&'c String>) -> Tile {
     let taken = one.prediction.and_then(name).map_or("?", String::as_str);
-    let image: Image = one.image.clone();
+    let image = one.image.clone();
     Tile { image, caption: if one.broken { format!("-> {taken}") } else { taken.to_string() } }
 }
 
@@ -116,7 +116,12 @@ impl Craft<'_> {
 
 /// How many of the radii that a run ended with hold, in a sentence: so many of its training images, attacked within their own.
 pub fn held(place: &Place, run: &Finished, attack: &str, images: usize) -> anyhow::Result<String> {
-    let into = run.folder(place).with_extension("radii");
+    let folder = run.folder(place);
+    let last = RadiiFile::of(&folder)?.pop().context("no epoch left its radii")?.read()?;
+    if last.radii.iter().all(|radius| *radius == 0.0) {
+        return Ok("No radius is above 0 at the end.".into());
+    }
+    let into = folder.with_extension("radii");
     let images = images.to_string();
     saved(place, run, &["--samples", &images, "--attack", attack, "--eps", "own"], &into)?;
     let results = results(&into)?;
