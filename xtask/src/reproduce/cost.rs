@@ -2,6 +2,8 @@
 
 use toml::{Table, Value};
 
+use super::fragment::chosen;
+
 /// Passes that a pipeline takes at most, counted an image, forward and backward as one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cost {
@@ -107,14 +109,7 @@ fn judging(entry: &Table, test: Option<u64>) -> f64 {
 
 /// Gradient steps of an attack as TOML, restarts and all classes tried included; those of defaults are the plugins'.
 fn steps(attack: &Value) -> u64 {
-    let (name, parameters) = match attack {
-        Value::String(name) => (name.as_str(), None),
-        Value::Table(table) => match table.iter().next() {
-            Some((name, parameters)) => (name.as_str(), parameters.as_table()),
-            None => return 0,
-        },
-        _ => return 0,
-    };
+    let Some((name, parameters)) = chosen(attack) else { return 0 };
     let number = |key: &str, default: u64| {
         parameters.and_then(|p| p.get(key)).and_then(Value::as_integer).map_or(default, |n| n as u64)
     };
@@ -130,13 +125,7 @@ fn steps(attack: &Value) -> u64 {
 
 /// Training and test images of the data sets that the paper's tables use.
 fn sizes(pipeline: &Table) -> Option<(u64, u64)> {
-    let (name, parameters) = match pipeline.get("dataset")? {
-        Value::String(name) => (name.as_str(), None),
-        Value::Table(table) => {
-            table.iter().next().map(|(name, parameters)| (name.as_str(), Some(parameters)))?
-        }
-        _ => return None,
-    };
+    let (name, parameters) = chosen(pipeline.get("dataset")?)?;
     let embedded = parameters.and_then(|p| p.get("images")).and_then(Value::as_str) == Some("embedded");
     match name {
         "fashion-mnist" if embedded => Some((10_000, 2_000)),

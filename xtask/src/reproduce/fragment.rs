@@ -90,6 +90,17 @@ impl Fragment {
     }
 }
 
+/// A plugin as TOML names it, by its name alone or as a table's one key, and its parameters; `None` for anything else.
+pub fn chosen(value: &Value) -> Option<(&str, Option<&Table>)> {
+    match value {
+        Value::String(name) => Some((name, None)),
+        Value::Table(table) => {
+            table.iter().next().map(|(name, parameters)| (name.as_str(), parameters.as_table()))
+        }
+        _ => None,
+    }
+}
+
 /// Tables with one key, the name of a plugin: another plugin takes the place of the whole.
 const CHOICES: [&str; 6] = ["dataset", "model", "train.attack", "train.loss", "train.epsilon", "attack"];
 /// Tables whose fields depend on each other: a new one takes the place of the old one.

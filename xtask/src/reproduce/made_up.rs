@@ -9,6 +9,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use toml::{Table, Value};
 
+use super::fragment::chosen;
+
 /// Training images of made-up CIFAR; of made-up ImageNet there is one a class.
 const CIFAR: usize = 4096;
 /// ImageNet's classes.
@@ -27,17 +29,11 @@ pub struct MadeUp {
 
 /// Writes images in the shape and with the classes of `dataset` into `folder`; `None` for a data set that is not known here.
 pub fn write(dataset: &Value, folder: &Path) -> anyhow::Result<Option<MadeUp>> {
-    let (name, mut parameters) = match dataset {
-        Value::String(name) => (name.clone(), Table::new()),
-        Value::Table(table) => match table.iter().next() {
-            Some((name, parameters)) => (name.clone(), parameters.as_table().cloned().unwrap_or_default()),
-            None => return Ok(None),
-        },
-        _ => return Ok(None),
-    };
+    let Some((name, parameters)) = chosen(dataset) else { return Ok(None) };
+    let mut parameters = parameters.cloned().unwrap_or_default();
     let told = || format!("cannot write made-up images to {}", folder.display());
     fs::create_dir_all(folder).with_context(told)?;
-    let images = match name.as_str() {
+    let images = match name {
         "cifar10" => cifar10(folder).with_context(told)?,
         "cifar100" => cifar100(folder).with_context(told)?,
         "imagenet" => imagenet(folder).with_context(told)?,
@@ -47,7 +43,10 @@ pub fn write(dataset: &Value, folder: &Path) -> anyhow::Result<Option<MadeUp>> {
     // Labels of the real validation images, which are not there.
     parameters.remove("val_list");
     parameters.remove("numbers");
-    Ok(Some(MadeUp { dataset: Table::from_iter([(name, Value::Table(parameters))]).into(), images }))
+    Ok(Some(MadeUp {
+        dataset: Table::from_iter([(name.to_string(), Value::Table(parameters))]).into(),
+        images,
+    }))
 }
 
 /// Noise with these bytes before each image's pixels.
