@@ -34,6 +34,7 @@ mod show;
 mod support;
 mod survive;
 mod training;
+mod training_images;
 mod training_options;
 mod transfer;
 mod twin;
