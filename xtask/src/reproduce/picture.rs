@@ -43,6 +43,8 @@ pub enum Draw {
     Over {
         /// What they stand at.
         along: Along,
+        /// The column that stands at 0, where nothing is done to an image.
+        from: Option<String>,
         /// The rows.
         rows: Vec<String>,
     },
@@ -124,6 +126,7 @@ impl Picture {
         match &self.draw {
             Draw::TradeOff { x, y, .. } => vec![x, y],
             Draw::HeatMap(map) => vec![&map.column],
+            Draw::Over { from, .. } => from.iter().map(String::as_str).collect(),
             _ => vec![],
         }
     }
@@ -131,7 +134,9 @@ impl Picture {
     /// Refuses what cannot be drawn of this table.
     pub fn check(&self, table: &TableFile) -> anyhow::Result<()> {
         match &self.draw {
-            Draw::Over { .. } => {
+            Draw::Over { along, from, .. } => {
+                let zero = from.is_none() || *along == Along::Radius;
+                ensure!(zero, "`from` is the radius 0, and the axis of steps is logarithmic: it has no 0");
                 let at = table.column.iter().any(|column| column.at.is_some());
                 ensure!(at, "no column stands `at` a radius or a number of steps");
             }
@@ -165,7 +170,7 @@ impl Picture {
             Draw::TradeOff { x, y, curve, name, points } => {
                 one(Box::new(trade_off(report, (x, y), (name, curve), points)))
             }
-            Draw::Over { along, rows } => one(Box::new(over(report, *along, rows)?)),
+            Draw::Over { along, from, rows } => one(Box::new(over(report, *along, from.as_deref(), rows)?)),
             Draw::Radii { row, samples } => {
                 let run = first(report, row)?;
                 one(Box::new(radii(&run.folder(place), *samples)?))
@@ -216,16 +221,12 @@ fn trade_off(
     Chart { x: Axis::new(format!("{x} accuracy (%)")), y: Axis::new(format!("{y} accuracy (%)")), series }
 }
 
-fn over(report: &Report, along: Along, rows: &[String]) -> anyhow::Result<Chart> {
+fn over(report: &Report, along: Along, from: Option<&str>, rows: &[String]) -> anyhow::Result<Chart> {
     let mut series = vec![];
     for row in rows.iter().filter(|row| report.first(row).is_some()) {
         let mut points = vec![];
         for column in report.columns() {
-            // Where nothing is done to an image the curve begins.
-            let at = match (column.place()?, along) {
-                (None, Along::Radius) if column.name == "natural" => Some(0.0),
-                (at, _) => at,
-            };
+            let at = if from == Some(column.name.as_str()) { Some(0.0) } else { column.place()? };
             points.extend(at.zip(report.cell(row, &column.name)).map(|(at, cell)| point(at, cell)));
         }
         series.push(Series::line(row.as_str(), points));
@@ -297,6 +298,10 @@ mod tests {
         let column =
             fault("trade-off = { x = \"natural\", y = \"pgd\", name = \"n\", curve = [\"a\"], points = [] }");
         assert!(column.ends_with("unknown column `pgd`; known: `natural`"), "{column}");
+        let from = fault("over = { along = \"radius\", from = \"clean\", rows = [\"a\"] }");
+        assert!(from.ends_with("unknown column `clean`; known: `natural`"), "{from}");
+        let steps = fault("over = { along = \"steps\", from = \"natural\", rows = [\"a\"] }");
+        assert!(steps.ends_with("it has no 0"), "{steps}");
         let over = fault("over = { along = \"radius\", rows = [\"a\"] }");
         assert!(over.ends_with("no column stands `at` a radius or a number of steps"), "{over}");
         let map = "heat-map = { column = \"natural\", lines = \"l\", columns = \"c\", line-names = [\"1\"], column-names = [\"1\", \"2\"], rows = [[\"a\"]] }";

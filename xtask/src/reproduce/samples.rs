@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
-use temper_report::{Attacked, ImageRow, ImageSheet, RadiiFile, Tile, read_attacked};
+use temper_report::{Attacked, EpochRadii, ImageRow, ImageSheet, RadiiFile, Tile, read_attacked};
 
 use super::execute::{Finished, Place};
 use super::picture::Drawn;
@@ -42,49 +42,51 @@ pub fn sheets(samples: &Samples, caption: &str, run: &Finished, place: &Place) -
     let folder = run.folder(place);
     let last = RadiiFile::of(&folder)?.pop().context("no epoch left its radii")?.read()?;
     let craft = Craft { place, run, attack: &samples.attack, into: folder.with_extension("images") };
-    let mut all = vec![];
-    for (which, indices) in ["least", "largest"].into_iter().zip(last.extremes(samples.share)) {
-        let radius = |index: i64| last.of(index).unwrap_or_default();
+    let ends = ["least", "largest"].into_iter().zip(last.extremes(samples.share));
+    ends.map(|(which, indices)| {
         let (clean, classes) = craft.at("0", &indices)?;
-        // Of what is wrong unperturbed an attack has nothing to change.
-        let right: Vec<i64> =
-            indices.iter().copied().filter(|i| clean.get(i).is_some_and(|a| !a.broken)).collect();
-        let shown: Vec<i64> = right
-            .iter()
-            .chain(indices.iter().filter(|i| !right.contains(i)))
-            .take(samples.images)
-            .copied()
-            .collect();
-        let mut sheet = ImageSheet {
-            shows: format!("training images with the {which} radii"),
-            columns: vec!["unperturbed".into()],
-            rows: vec![],
-        };
-        let mut columns = vec![clean];
-        for eps in &samples.radii {
-            columns.push(craft.at(eps, &shown)?.0);
-            sheet.columns.push(format!("at {eps}"));
-        }
-        sheet.columns.push("at its own radius".into());
-        columns.push(craft.at("own", &shown)?.0);
-        let name = |class: i64| usize::try_from(class).ok().and_then(|class| classes.get(class));
-        for index in &shown {
-            let tile = |images: &BTreeMap<i64, Attacked>| images.get(index).map(|one| tile(one, &name));
-            let label = columns[0].get(index).and_then(|one| name(one.label)).map_or("", String::as_str);
-            sheet.rows.push(ImageRow {
-                name: format!("{label}, radius {:.2}", radius(*index) * 255.0),
-                tiles: columns.iter().map(tile).collect(),
-            });
-        }
+        // Of what is wrong unperturbed an attack has nothing to change: it comes last.
+        let (right, wrong): (Vec<i64>, Vec<i64>) =
+            indices.iter().partition(|index| clean.get(index).is_some_and(|one| !one.broken));
+        let shown: Vec<i64> = right.iter().chain(&wrong).take(samples.images).copied().collect();
+        let columns = craft.columns(clean, &samples.radii, &shown)?;
         let caption = format!(
             "{caption} The {} of {} with the {which} radii (1/255); {} of these are right unperturbed, and only such are attacked.",
             shown.len(),
             indices.len(),
             right.len()
         );
-        all.push(Drawn { caption, figure: Box::new(sheet) });
+        let figure = Box::new(sheet(which, &columns, &shown, &last, &classes));
+        Ok(Drawn { caption, figure })
+    })
+    .collect()
+}
+
+/// Images of one kind, by index, and how the kind is called.
+type Column = (String, BTreeMap<i64, Attacked>);
+
+/// A row an image, a tile a column.
+fn sheet(
+    which: &str,
+    columns: &[Column],
+    shown: &[i64],
+    radii: &EpochRadii,
+    classes: &[String],
+) -> ImageSheet {
+    let name = |class: i64| usize::try_from(class).ok().and_then(|class| classes.get(class));
+    let row = |index: &i64| {
+        let label = columns.first().and_then(|(_, images)| name(images.get(index)?.label));
+        let radius = radii.of(*index).unwrap_or_default() * 255.0;
+        ImageRow {
+            name: format!("{}, radius {radius:.2}", label.map_or("", String::as_str)),
+            tiles: columns.iter().map(|(_, images)| Some(tile(images.get(index)?, &name))).collect(),
+        }
+    };
+    ImageSheet {
+        shows: format!("training images with the {which} radii"),
+        columns: columns.iter().map(|(name, _)| name.clone()).collect(),
+        rows: shown.iter().map(row).collect(),
     }
-    Ok(all)
 }
 
 /// An image, and below it what the network takes it for.
@@ -104,6 +106,21 @@ struct Craft<'a> {
 }
 
 impl Craft<'_> {
+    /// Unperturbed, at each of these radii, and at their own.
+    fn columns(
+        &self,
+        clean: BTreeMap<i64, Attacked>,
+        radii: &[String],
+        shown: &[i64],
+    ) -> anyhow::Result<Vec<Column>> {
+        let mut columns = vec![("unperturbed".to_string(), clean)];
+        for eps in radii {
+            columns.push((format!("at {eps}"), self.at(eps, shown)?.0));
+        }
+        columns.push(("at its own radius".into(), self.at("own", shown)?.0));
+        Ok(columns)
+    }
+
     /// These training images, attacked at this radius, by index; and the names of the classes.
     fn at(&self, eps: &str, indices: &[i64]) -> anyhow::Result<(BTreeMap<i64, Attacked>, Vec<String>)> {
         let list = indices.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
