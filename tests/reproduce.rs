@@ -98,9 +98,7 @@ fn shared_rows_are_trained_alike() {
     let mut shared = 0;
     for table in &tables {
         for row in &table.row {
-            let Some((owner, name)) = row.same_as.as_ref().map(|same| same.split_once(':').unwrap()) else {
-                continue;
-            };
+            let Some((owner, name)) = row.elsewhere().unwrap() else { continue };
             let owner = tables.iter().find(|table| table.name == owner).unwrap();
             let other = owner.row(name).unwrap();
             assert!(other.same_as.is_none(), "{}: {} is not where it is trained", table.name, row.name);
@@ -154,6 +152,26 @@ fn recipes_are_the_papers_and_radii_reach_as_far() {
     }
 }
 
+/// Table 11: steps of 1/255 within 16/255, whichever way the reading says it.
+#[test]
+fn imagenet_is_attacked_in_steps_of_one() {
+    let (book, tables) = (book(), tables());
+    for table in tables.iter().filter(|table| ["table4", "figure9"].contains(&table.name.as_str())) {
+        for reading in [Reading::Paper, Reading::AuthorsCode] {
+            let version = Version { table, scale: Scale::Paper, reading };
+            let attacked = table.row.iter().filter(|row| row.recipe != "clean");
+            for row in attacked {
+                let train = book.training(version, row, 0).unwrap()["train"].clone();
+                let pgd = &train["attack"]["pgd"];
+                assert_eq!((pgd["steps"].as_integer(), pgd["step"].as_str()), (Some(30), Some("1/255")));
+                let relative = pgd.get("relative_step").map_or(0.0, |step| step.as_float().unwrap());
+                assert!(relative * 16.0 <= 1.0, "{} {}: {relative}", table.name, row.name);
+                assert_eq!(reading == Reading::AuthorsCode, relative > 0.0, "{}", table.name);
+            }
+        }
+    }
+}
+
 fn options(experiment: &str, only: &[&str]) -> Options {
     Options {
         experiment: experiment.into(),
@@ -189,31 +207,7 @@ fn a_table_runs_is_killed_goes_on_and_is_judged() {
     assert!(said.contains(" are left, at most, and about "), "{said}");
     assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "a dry run left something");
 
-    // The network to craft on for the first row, killed as soon as it has a checkpoint.
-    let (tables, book) = (tables(), book());
-    let table = tables.iter().find(|table| table.name == "table1").unwrap();
-    let version = Version { table, scale: Scale::Smoke, reading: Reading::Paper };
-    let plans = plan::rows(&book, version, &wanted.only, 1).unwrap();
-    let (seed, pipeline) = plans[0].runs[0].second.as_ref().unwrap();
-    fs::write(folder.path().join("killed.toml"), toml::to_string(pipeline).unwrap()).unwrap();
-    let out = plans[0].run(*seed);
-    let mut child = command(folder.path())
-        .args(["run", "killed.toml", "--out", out.to_str().unwrap()])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let begun = Instant::now();
-    while !folder.path().join(&out).join("checkpoint.safetensors").exists() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "no checkpoint");
-        sleep(Duration::from_millis(2));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(
-        !folder.path().join(&out).join("model.safetensors").exists(),
-        "it ended before it could be killed"
-    );
-
+    a_network_to_craft_on_is_killed(folder.path(), &wanted);
     let (verdict, said) = reproduce(folder.path(), &wanted);
     let verdict = verdict.unwrap();
     assert!(said.contains("resnet18/adversarial, seed 1: to craft on"), "{said}");
@@ -275,6 +269,7 @@ fn a_table_runs_is_killed_goes_on_and_is_judged() {
     // Of what was run the plan knows time and disk.
     let (_, plan) = reproduce(folder.path(), &dry);
     assert!(plan.contains("1 of 1") && plan.contains("about 0 s are left"), "{plan}");
+    what_is_there_no_more_is_not_done(folder.path(), &dry, &wanted);
     let (shared, said) = reproduce(folder.path(), &options("figure8", &[]));
     shared.unwrap();
     assert!(said.contains("radius p95"), "{said}");
@@ -282,7 +277,77 @@ fn a_table_runs_is_killed_goes_on_and_is_judged() {
     let report = json(&folder.path().join("reports/smoke/figure8.json"));
     assert_eq!(report["rows"][0]["folder"], "runs/reproduce/table1/smoke/resnet18/iaat");
     assert!(report["rows"][0]["cells"]["radius p95"]["ours"].as_f64() > Some(0.0));
+    let share = |name: &str| report["rows"][0]["cells"][name]["ours"].as_f64().unwrap();
+    assert!(share("above 10") + share("below 8") <= 100.0, "{report}");
+    fewer_seeds_are_no_reason_to_forget_some(folder.path());
     pictures_of_what_was_run_are_on_one_page(folder.path());
+}
+
+/// That of the first row, as soon as it has a checkpoint.
+fn a_network_to_craft_on_is_killed(folder: &Path, wanted: &Options) {
+    let (tables, book) = (tables(), book());
+    let table = tables.iter().find(|table| table.name == "table1").unwrap();
+    let version = Version { table, scale: Scale::Smoke, reading: Reading::Paper };
+    let plans = plan::rows(&book, version, &wanted.only, 1).unwrap();
+    let (seed, pipeline) = plans[0].runs[0].second.as_ref().unwrap();
+    fs::write(folder.join("killed.toml"), toml::to_string(pipeline).unwrap()).unwrap();
+    let out = plans[0].run(*seed);
+    let mut child = command(folder)
+        .args(["run", "killed.toml", "--out", out.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while !folder.join(&out).join("checkpoint.safetensors").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no checkpoint");
+        sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!folder.join(&out).join("model.safetensors").exists(), "it ended before it could be killed");
+}
+
+/// Networks that went, pipelines that changed, records that another build replaced.
+fn what_is_there_no_more_is_not_done(folder: &Path, dry: &Options, wanted: &Options) {
+    let row = folder.join("runs/reproduce/table1/smoke/resnet18/iaat");
+    let planned = || reproduce(folder, dry).1;
+    let line = |plan: &str| plan.lines().find(|line| line.contains("resnet18/iaat")).unwrap().to_string();
+    let [network, away] = ["seed-0/model.safetensors", "away"].map(|name| row.join(name));
+    fs::rename(&network, &away).unwrap();
+    assert!(line(&planned()).contains("0 of 1"), "{}", planned());
+    fs::rename(&away, &network).unwrap();
+    let file = row.join("seed-0.table1.toml");
+    let pipeline = fs::read_to_string(&file).unwrap();
+    fs::write(&file, pipeline.replace("epochs = ", "epochs = 1")).unwrap();
+    assert!(line(&planned()).contains("0 of 1"), "{}", planned());
+    fs::write(&file, pipeline).unwrap();
+    assert!(line(&planned()).contains("1 of 1"), "{}", planned());
+
+    // The run's own records may go: each table has its copy.
+    let apart = || {
+        reproduce(folder, wanted).0.unwrap();
+        json(&folder.join("reports/smoke/table1.json"))["claims"][0]["ours"]["apart"].clone()
+    };
+    let records = row.join("seed-0/records.jsonl");
+    let kept = fs::read(&records).unwrap();
+    fs::write(&records, "").unwrap();
+    assert_eq!(apart(), false);
+    let copy = row.join("seed-0.table1.records.jsonl");
+    fs::remove_file(&copy).unwrap();
+    assert_eq!(apart(), true);
+    let markdown = fs::read_to_string(folder.join("reports/smoke/table1.md")).unwrap();
+    assert!(markdown.contains("Not image by image where a * stands"), "{markdown}");
+    fs::write(&records, &kept).unwrap();
+    fs::write(&copy, &kept).unwrap();
+}
+
+fn fewer_seeds_are_no_reason_to_forget_some(folder: &Path) {
+    let two = Options { seeds: NonZeroU32::new(2).unwrap(), ..options("figure7", &[]) };
+    reproduce(folder, &two).0.unwrap();
+    reproduce(folder, &options("figure7", &[])).0.unwrap();
+    let report = json(&folder.join("reports/smoke/figure7.json"));
+    assert_eq!(report["rows"][0]["runs"].as_array().unwrap().len(), 2);
+    assert!(report["command"].as_str().unwrap().ends_with("--seeds 2"), "{report}");
 }
 
 /// Draws what tables want of networks that are there already, or train in a second.
@@ -308,7 +373,10 @@ fn pictures_of_what_was_run_are_on_one_page(folder: &Path) {
     }
     let read = |name: &str| fs::read_to_string(reports.join(name)).unwrap();
     let radii = read("figure8.md");
-    assert!(radii.contains(" training images that are right unperturbed, "), "{radii}");
+    assert!(
+        radii.contains(" training images that ended with a radius above 0 and are right unperturbed, "),
+        "{radii}"
+    );
     // The images of figure 2: six of each kind, unperturbed, at two radii and at their own.
     for name in ["figure2.svg", "figure2-2.svg"] {
         assert_eq!(read(name).matches("<image ").count(), 24, "{name}");

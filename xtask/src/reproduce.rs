@@ -58,8 +58,10 @@ pub struct Options {
 /// Runs the experiment with a release build; `false` if a claim fails.
 pub fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
     if options.experiment == "quickstart" {
-        let given = !options.only.is_empty() || options.dry_run || options.seeds != NonZeroU32::MIN;
-        ensure!(!given, "the quickstart is one run: it takes no `--only`, `--seeds` or `--dry-run`");
+        let Options { scale, reading, only, seeds, dry_run, .. } = options;
+        let given = !only.is_empty() || *dry_run || *seeds != NonZeroU32::MIN;
+        let other = *scale != Scale::Cpu || *reading != Reading::Paper;
+        ensure!(!given && !other, "the quickstart is one run: it takes no options");
         return quickstart::run(root);
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
@@ -92,13 +94,14 @@ pub fn table(
     let seeds = u64::from(options.seeds.get());
     let plans = plan::rows(&book, version, &options.only, seeds)?;
     if options.dry_run {
-        let text = dry_run::printed(version, &plans, place, prepare, say);
+        let text = dry_run::printed(version, &plans, place, prepare, say)?;
         say(&text);
         return Ok(true);
     }
     prepare()?;
+    // A report has all rows, and all seeds that are there, whichever were asked for.
+    let seeds = seeds.max(page::seeds(&book, version, place)?);
     let command = command(&table.name, version, seeds);
-    // A report has all rows, whichever were asked for.
     let all = plan::rows(&book, version, &[], seeds)?;
     let reports = place.folder.join("reports").join(version.part());
     for plan in &plans {

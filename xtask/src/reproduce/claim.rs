@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::ensure;
 use serde::Deserialize;
 
-use super::statistics::{Estimate, combined, paired};
+use super::statistics::{Estimate, Sum, weighted};
 
 /// A row's column is more than something else, by at least `by` in the column's unit.
 #[derive(Debug, Clone, Deserialize)]
@@ -68,11 +68,13 @@ pub struct Judged {
     pub difference: Option<f64>,
     /// Its 95 % interval.
     pub interval: Option<[f64; 2]>,
+    /// Are two rows compared, but not image by image?
+    pub apart: bool,
 }
 
 impl Judged {
-    fn not(why: impl Into<String>) -> Self {
-        Self { verdict: Verdict::NotJudged(why.into()), difference: None, interval: None }
+    fn not(why: impl Into<String>, difference: Option<f64>) -> Self {
+        Self { verdict: Verdict::NotJudged(why.into()), difference, interval: None, apart: false }
     }
 }
 
@@ -102,89 +104,136 @@ impl Claim {
 
     /// Judges it by the estimates of rows and columns; what is missing is told.
     pub fn judge(&self, cell: &dyn Fn(&str, &str) -> Option<Estimate>) -> Judged {
+        self.judged(cell).unwrap_or_else(|why| Judged::not(why, None))
+    }
+
+    fn judged(&self, cell: &dyn Fn(&str, &str) -> Option<Estimate>) -> Result<Judged, String> {
         let find = |row: &str, column: &str| {
             cell(row, column).ok_or_else(|| format!("there is no `{column}` of `{row}`"))
         };
-        let sides = || -> Result<(Estimate, Estimate), String> {
-            let left = find(&self.row, &self.column)?;
-            if let Some(value) = self.below_value {
-                return Ok((Estimate::exact(value), left));
-            }
-            let right = match (self.exceeds_value, &self.along) {
-                (Some(value), _) => Estimate::exact(value),
-                (None, Some(along)) => {
-                    let points =
-                        self.curve.iter().map(|row| Ok((find(row, along)?, find(row, &self.column)?)));
-                    interpolated(&points.collect::<Result<Vec<_>, String>>()?, &find(&self.row, along)?)?
-                }
-                (None, None) => {
-                    let column = self.exceeds_column.as_ref().unwrap_or(&self.column);
-                    find(self.exceeds.as_ref().unwrap_or(&self.row), column)?
-                }
-            };
-            Ok((left, right))
-        };
-        match sides() {
-            Err(why) => Judged::not(why),
-            Ok((left, right)) => self.compared(&left, &right),
+        let left = find(&self.row, &self.column)?;
+        if let Some(along) = &self.along {
+            let points = self
+                .curve
+                .iter()
+                .map(|row| Ok(Point { row: row.clone(), x: find(row, along)?, y: find(row, &self.column)? }));
+            let points = points.collect::<Result<Vec<_>, String>>()?;
+            return self
+                .against(&points, &Point { row: self.row.clone(), x: find(&self.row, along)?, y: left });
         }
+        if let Some(value) = self.below_value {
+            return Ok(self.told(&[(1.0, &Estimate::exact(value)), (-1.0, &left)], 0.0));
+        }
+        let right = match self.exceeds_value {
+            Some(value) => Estimate::exact(value),
+            None => find(
+                self.exceeds.as_ref().unwrap_or(&self.row),
+                self.exceeds_column.as_ref().unwrap_or(&self.column),
+            )?,
+        };
+        Ok(self.told(&[(1.0, &left), (-1.0, &right)], 0.0))
     }
 
-    fn compared(&self, left: &Estimate, right: &Estimate) -> Judged {
-        let difference = left.mean - right.mean;
-        let (Some([below, above]), Some([right_below, right_above])) = (left.widths(), right.widths()) else {
-            let not = Judged::not("nothing is known of the spread: more seeds are needed");
-            return Judged { difference: Some(difference), ..not };
+    /// A difference and what becomes of the claim; `more` widens its interval on both sides.
+    fn told(&self, terms: &[(f64, &Estimate)], more: f64) -> Judged {
+        let Some(Sum { mean, widths: [below, above], by_image }) = weighted(terms) else {
+            let difference = terms.iter().map(|(weight, estimate)| weight * estimate.mean).sum();
+            return Judged::not("nothing is known of the spread: more seeds are needed", Some(difference));
         };
-        let interval = match combined(&[(1.0, left), (-1.0, right)]) {
-            // Image by image; what is not the images' comes on top.
-            Some(differences) => {
-                let [low, high] = paired(&differences);
-                let spread = left.spread.hypot(right.spread);
-                [
-                    difference - (difference - low).hypot(spread),
-                    difference + (high - difference).hypot(spread),
-                ]
-            }
-            None => [difference - below.hypot(right_above), difference + above.hypot(right_below)],
-        };
+        let interval = [mean - below.hypot(more), mean + above.hypot(more)];
         let verdict = match interval {
             [low, _] if low > self.by => Verdict::Holds,
             [_, high] if high < self.by => Verdict::Fails,
             _ => Verdict::Unclear,
         };
-        Judged { verdict, difference: Some(difference), interval: Some(interval) }
+        let images = terms.iter().all(|(_, estimate)| estimate.n.is_some());
+        Judged { verdict, difference: Some(mean), interval: Some(interval), apart: images && !by_image }
+    }
+
+    /// The row against a curve, read where the row stands along it.
+    fn against(&self, points: &[Point], at: &Point) -> Result<Judged, String> {
+        if let Some(reading) = Reading::between(points, &at.x) {
+            return self.read(&reading, at);
+        }
+        let [least, most] = ends(points).ok_or("all of the curve stands at one place")?;
+        let (end, beside) = if at.x.mean < least.0.x.mean { least } else { most };
+        // So near to the end that the row may as well stand on the curve: its last piece is drawn out.
+        let off = weighted(&[(1.0, &at.x), (-1.0, &end.x)])
+            .ok_or("nothing is known of the spread along the curve")?;
+        if off.mean.abs() <= f64::midpoint(off.widths[0], off.widths[1]) {
+            return self.read(&Reading::of(end, beside, at.x.mean), at);
+        }
+        // Behind the end in both, or ahead of it in both, is behind or ahead of the whole curve.
+        let judged = self.told(&[(1.0, &at.y), (-1.0, &end.y)], 0.0);
+        let behind = at.x.mean < end.x.mean;
+        match judged.verdict {
+            Verdict::Fails if behind => Ok(judged),
+            Verdict::Holds if !behind => Ok(judged),
+            _ => Err(format!(
+                "the curve goes from {:.1} to {:.1}, and the row stands at {:.1}: compared with the curve's end, `{}`, it is {:+.2}",
+                least.0.x.mean,
+                most.0.x.mean,
+                at.x.mean,
+                end.row,
+                at.y.mean - end.y.mean
+            )),
+        }
+    }
+
+    fn read(&self, reading: &Reading, at: &Point) -> Result<Judged, String> {
+        let Reading { ends: [a, b], share, slope } = *reading;
+        // Where on the piece the row stands is not known exactly: of the row, nor of the piece's ends.
+        let place = weighted(&[(1.0, &at.x), (share - 1.0, &a.x), (-share, &b.x)]);
+        let place = place.ok_or("nothing is known of the spread along the curve")?;
+        let more = slope.abs() * f64::midpoint(place.widths[0], place.widths[1]);
+        Ok(self.told(&[(1.0, &at.y), (share - 1.0, &a.y), (-share, &b.y)], more))
     }
 }
 
-/// The curve through points, read at `at`. An error in `at` counts by the curve's slope.
-fn interpolated(points: &[(Estimate, Estimate)], at: &Estimate) -> Result<Estimate, String> {
-    let mut points: Vec<&(Estimate, Estimate)> = points.iter().collect();
-    points.sort_by(|a, b| a.0.mean.total_cmp(&b.0.mean));
-    let pair = points.windows(2).find(|pair| (pair[0].0.mean..=pair[1].0.mean).contains(&at.mean));
-    let Some([(x0, y0), (x1, y1)]) = pair.map(|pair| [pair[0], pair[1]]) else {
-        let [first, last] = [points.first(), points.last()].map(|p| p.map_or(f64::NAN, |p| p.0.mean));
-        return Err(format!(
-            "the curve goes from {first:.1} to {last:.1}, and the row stands at {:.1}",
-            at.mean
-        ));
-    };
-    let run = x1.mean - x0.mean;
-    let share = if run > 0.0 { (at.mean - x0.mean) / run } else { 0.5 };
-    let slope = if run > 0.0 { (y1.mean - y0.mean) / run } else { 0.0 };
-    let mean = y0.mean + share * (y1.mean - y0.mean);
-    let width = |side: usize| {
-        let [y0, y1, at] = [y0, y1, at].map(|estimate| estimate.widths().map(|widths| widths[side]));
-        Some(((1.0 - share) * y0?).hypot(share * y1?).hypot(slope * at?))
-    };
-    let interval = match (width(0), width(1)) {
-        (Some(below), Some(above)) => Some([mean - below, mean + above]),
-        _ => None,
-    };
-    let at = at.widths().map_or(0.0, |[below, above]| f64::midpoint(below, above));
-    let spread = ((1.0 - share) * y0.spread).hypot(share * y1.spread).hypot(slope * at);
-    let images = combined(&[(1.0 - share, y0), (share, y1)]);
-    Ok(Estimate { mean, interval, n: None, seeds: vec![], images, spread })
+/// A row as a point of a curve.
+struct Point {
+    row: String,
+    x: Estimate,
+    y: Estimate,
+}
+
+/// A straight piece of a curve, read at a place of it.
+struct Reading<'a> {
+    ends: [&'a Point; 2],
+    /// How much of the way from the one to the other that place is.
+    share: f64,
+    slope: f64,
+}
+
+impl<'a> Reading<'a> {
+    fn of(a: &'a Point, b: &'a Point, x: f64) -> Self {
+        let run = b.x.mean - a.x.mean;
+        Self { ends: [a, b], share: (x - a.x.mean) / run, slope: (b.y.mean - a.y.mean) / run }
+    }
+
+    fn height(&self) -> f64 {
+        self.ends[0].y.mean + self.share * (self.ends[1].y.mean - self.ends[0].y.mean)
+    }
+
+    /// The highest of the pieces, in the curve's order, that pass where `at` stands.
+    fn between(points: &'a [Point], at: &Estimate) -> Option<Self> {
+        let readings = pieces(points)
+            .map(|[a, b]| Self::of(a, b, at.mean))
+            .filter(|reading| (0.0..=1.0).contains(&reading.share));
+        readings.max_by(|a, b| a.height().total_cmp(&b.height()))
+    }
+}
+
+/// Neighbours on the curve that do not stand at the same place.
+fn pieces(points: &[Point]) -> impl Iterator<Item = [&Point; 2]> {
+    points.windows(2).map(|pair| [&pair[0], &pair[1]]).filter(|[a, b]| a.x.mean != b.x.mean)
+}
+
+/// The ends of the curve along it, each with the other end of its piece.
+fn ends(points: &[Point]) -> Option<[(&Point, &Point); 2]> {
+    let both = || pieces(points).flat_map(|[a, b]| [(a, b), (b, a)]);
+    let order = |a: &(&Point, &Point), b: &(&Point, &Point)| a.0.x.mean.total_cmp(&b.0.x.mean);
+    Some([both().min_by(order)?, both().max_by(order)?])
 }
 
 #[cfg(test)]
@@ -229,14 +278,73 @@ mod tests {
             }
         };
         let claim = claim("curve = [\"q\", \"p\"]\nalong = \"x\"");
-        // Half way: 40 with widths of a half each, and the slope of -2 times 1.
+        // Half way: 40 with widths of a half each, and the slope of -2 times that of the place: 1 of the row, a half of each end.
         let judged = claim.judge(&at(85.0));
         assert_eq!(judged.difference, Some(8.0));
-        let width = (1.0f64 + 0.25 + 0.25 + 4.0).sqrt();
+        let width = (1.0f64 + 0.25 + 0.25 + 4.0 * (1.0 + 0.25 + 0.25)).sqrt();
         assert!((judged.interval.unwrap()[0] - (8.0 - width)).abs() < 1e-9);
         assert_eq!(judged.verdict, Verdict::Holds);
-        let beyond = claim.judge(&at(95.0)).verdict.to_string();
-        assert_eq!(beyond, "not judged: the curve goes from 80.0 to 90.0, and the row stands at 95.0");
+    }
+
+    /// What becomes of a row at (x, y) against the curve through (80, 50) and (90, 30), all with widths of 1.
+    fn against(x: f64, y: f64) -> Judged {
+        let cell = |row: &str, column: &str| {
+            let (x, y) = match row {
+                "a" => (x, y),
+                "p" => (80.0, 50.0),
+                _ => (90.0, 30.0),
+            };
+            Some(near(if column == "x" { x } else { y }, 1.0))
+        };
+        claim("curve = [\"q\", \"p\"]\nalong = \"x\"").judge(&cell)
+    }
+
+    #[test]
+    fn beyond_its_ends_a_curve_is_read_no_further_than_the_errors_reach() {
+        // Widths of 1 each: 1.4 of their difference. The last piece drawn out to 79 stands at 52.
+        assert!((against(79.0, 48.0).difference.unwrap() + 4.0).abs() < 1e-9);
+        // Further off, worse in both is worse than the whole curve, better in both is better.
+        assert_eq!(against(70.0, 40.0).verdict, Verdict::Fails);
+        assert_eq!(against(95.0, 40.0).verdict, Verdict::Holds);
+        let said = against(95.0, 20.0).verdict.to_string();
+        assert_eq!(
+            said,
+            "not judged: the curve goes from 80.0 to 90.0, and the row stands at 95.0: compared with the curve's end, `q`, it is -10.00"
+        );
+        assert!(matches!(against(70.0, 60.0).verdict, Verdict::NotJudged(_)));
+    }
+
+    #[test]
+    fn of_a_curve_that_turns_back_the_highest_piece_counts() {
+        let cell = |row: &str, column: &str| {
+            let (x, y) = match row {
+                "a" => (85.0, 48.0),
+                "p" => (80.0, 50.0),
+                "q" => (90.0, 30.0),
+                "r" => (80.0, 40.0),
+                _ => (80.0, 20.0),
+            };
+            Some(near(if column == "x" { x } else { y }, 1.0))
+        };
+        // p to q passes 85 at 40, q to r at 35; r to s goes nowhere along it.
+        let claim = claim("curve = [\"p\", \"q\", \"r\", \"s\"]\nalong = \"x\"");
+        assert_eq!(claim.judge(&cell).difference, Some(8.0));
+        let upright = self::claim("curve = [\"r\", \"s\"]\nalong = \"x\"").judge(&cell).verdict;
+        assert_eq!(upright.to_string(), "not judged: all of the curve stands at one place");
+    }
+
+    #[test]
+    fn rows_without_each_images_outcome_are_told_apart() {
+        let images = |n: u64| Estimate {
+            n: Some(2),
+            images: Some((0..n).map(|i| (i, 100.0 * (i % 2) as f64)).collect()),
+            ..near(50.0, 3.0)
+        };
+        let claim = claim("exceeds = \"b\"");
+        assert!(!claim.judge(&|_, _| Some(images(2))).apart);
+        let other = |row: &str, _: &str| Some(images(if row == "a" { 2 } else { 3 }));
+        assert!(claim.judge(&other).apart);
+        assert!(!self::claim("exceeds_value = 8.0").judge(&other).apart);
     }
 
     #[test]

@@ -80,36 +80,45 @@ impl Book {
         let methods = book.recipes.iter().map(|(name, fragment)| (of("recipe", name), fragment));
         let scales = book.scales.iter().map(|(scale, fragment)| (of("scale", scale.name()), fragment));
         for (whose, fragment) in networks.chain(methods).chain(scales) {
-            book.check(fragment, |name| book.protocol.speaks_of(name)).context(whose)?;
+            book.check(fragment, &book.evaluations_of(None)).context(whose)?;
         }
         Ok(book)
     }
 
     /// Refuses a table that speaks of networks, recipes or evaluations that there are not.
     pub fn check_table(&self, table: &TableFile) -> anyhow::Result<()> {
-        let evaluation = |name: &str| self.protocol.speaks_of(name) || table.base.speaks_of(name);
+        let evaluations = self.evaluations_of(Some(&table.base));
         for fragment in std::iter::once(&table.base).chain(table.scale.values()) {
-            self.check(fragment, evaluation).with_context(|| table.name.clone())?;
+            self.check(fragment, &evaluations).with_context(|| table.name.clone())?;
         }
         for row in &table.row {
             let whose = || format!("{}, row `{}`", table.name, row.name);
-            known("network", &row.network, &self.networks).with_context(whose)?;
-            known("recipe", &row.recipe, &self.recipes).with_context(whose)?;
+            known("network", &row.network, &keys(&self.networks)).with_context(whose)?;
+            known("recipe", &row.recipe, &keys(&self.recipes)).with_context(whose)?;
         }
-        for name in table.column.iter().filter_map(|column| column.evaluation()) {
-            ensure!(evaluation(name), "{}: no protocol knows an evaluation `{name}`", table.name);
-        }
-        Ok(())
+        let mut columns = table.column.iter().filter_map(|column| column.evaluation());
+        columns
+            .try_for_each(|name| known("evaluation", name, &evaluations))
+            .with_context(|| table.name.clone())
     }
 
-    fn check(&self, fragment: &Fragment, evaluation: impl Fn(&str) -> bool) -> anyhow::Result<()> {
-        let [networks, recipes, evaluations] = fragment.names();
-        networks.into_iter().try_for_each(|name| known("network", name, &self.networks))?;
-        recipes.into_iter().try_for_each(|name| known("recipe", name, &self.recipes))?;
-        for name in evaluations {
-            ensure!(evaluation(name), "no protocol knows an evaluation `{name}`");
+    fn check(&self, fragment: &Fragment, evaluations: &[&str]) -> anyhow::Result<()> {
+        let [networks, recipes, named] = fragment.names();
+        networks.into_iter().try_for_each(|name| known("network", name, &keys(&self.networks)))?;
+        recipes.into_iter().try_for_each(|name| known("recipe", name, &keys(&self.recipes)))?;
+        named.into_iter().try_for_each(|name| known("evaluation", name, evaluations))
+    }
+
+    /// Evaluations of the protocol, and those that a table adds.
+    fn evaluations_of<'a>(&'a self, base: Option<&'a Fragment>) -> Vec<&'a str> {
+        let [.., mut names] = self.protocol.names();
+        if let Some(base) = base {
+            let [.., own] = base.names();
+            names.extend(own);
         }
-        Ok(())
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// The pipeline that trains a row with a seed, without evaluations.
@@ -117,8 +126,8 @@ impl Book {
         let wanted = Wanted { network: &row.network, recipe: &row.recipe, reading: version.reading };
         let mut pipeline = Table::new();
         pipeline.insert("seed".into(), Value::Integer(i64::try_from(seed)?));
-        known("network", &row.network, &self.networks)?;
-        known("recipe", &row.recipe, &self.recipes)?;
+        known("network", &row.network, &keys(&self.networks))?;
+        known("recipe", &row.recipe, &keys(&self.recipes))?;
         let fragments = [
             self.networks.get(&row.network),
             self.recipes.get(&row.recipe),
@@ -173,9 +182,12 @@ fn crafts_on_second(evaluation: &Table) -> bool {
     evaluation.get("crafted_on").and_then(Value::as_str) == Some(SECOND_SEED)
 }
 
-fn known(kind: &str, name: &str, all: &BTreeMap<String, Fragment>) -> anyhow::Result<()> {
-    let names: Vec<&str> = all.keys().map(String::as_str).collect();
-    ensure!(all.contains_key(name), "unknown {kind} `{name}`; known: `{}`", names.join("`, `"));
+fn keys(all: &BTreeMap<String, Fragment>) -> Vec<&str> {
+    all.keys().map(String::as_str).collect()
+}
+
+fn known(kind: &str, name: &str, all: &[&str]) -> anyhow::Result<()> {
+    ensure!(all.contains(&name), "unknown {kind} `{name}`; known: `{}`", all.join("`, `"));
     Ok(())
 }
 

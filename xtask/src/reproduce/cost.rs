@@ -17,7 +17,7 @@ pub struct Cost {
     pub epochs: u64,
     /// Training images; none if the data set is not known here.
     pub images: Option<u64>,
-    /// Bytes that a run keeps beside its checkpoints' weights: radii and records.
+    /// Bytes that a run keeps beside its checkpoints' weights: radii, and records with their copy.
     pub kept: f64,
 }
 
@@ -69,7 +69,7 @@ impl Cost {
             judging: entries.iter().map(|entry| judging(entry, test)).sum(),
             epochs,
             images,
-            kept: radii as f64 * n + entries.iter().map(|entry| records(entry, test)).sum::<f64>(),
+            kept: radii as f64 * n + 2.0 * entries.iter().map(|entry| records(entry, test)).sum::<f64>(),
         }
     }
 }
@@ -163,8 +163,8 @@ mod tests {
         );
         assert_eq!(cost(&judged).judging, 10_000.0 + 10.0 * 101.0 + 10.0 * 6.0);
         assert_eq!(cost(&judged).images, Some(1000));
-        // Four epochs' radii and a memory in two checkpoints, and a record of each image.
-        let records = 27.0 * (10_000.0 + 10.0 * 6.0) + 53.0 * 10.0;
+        // Four epochs' radii and a memory in two checkpoints, and a record of each image with its copy.
+        let records = 2.0 * (27.0 * (10_000.0 + 10.0 * 6.0) + 53.0 * 10.0);
         assert_eq!(cost(&judged).kept, 16.0 * 5.0 * 1000.0 + records);
         assert_eq!(cost("dataset = \"other\"").images, None);
     }

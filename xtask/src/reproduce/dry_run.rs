@@ -1,15 +1,17 @@
 //! What `--dry-run` prints: rows and runs, their passes, what was measured of them here, and what the others will take.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use anyhow::Context;
 use temper_report::Table as Printed;
 
 use super::calibrate::{Budget, Calibration, calibrate};
 use super::compose::Version;
 use super::cost::Cost;
-use super::execute::Place;
+use super::execute::{Place, done, trained};
 use super::plan::{RowPlan, bytes};
 use super::table::Scale;
 
@@ -52,25 +54,29 @@ struct Estimate {
 }
 
 impl<'a> Outlook<'a> {
-    fn of(plan: &'a RowPlan<'a>, table: &str, folder: &Path) -> Option<Self> {
-        let pipeline = &plan.runs.first()?.pipeline;
-        let judged: Vec<u64> = plan.runs.iter().map(|run| run.seed).collect();
-        let mut trained = judged.clone();
-        trained.extend(plan.runs.iter().filter_map(|run| Some(run.second.as_ref()?.0)));
-        trained.sort_unstable();
-        trained.dedup();
-        let results = |seed: &u64| folder.join(plan.beside(*seed, table, "json"));
-        let untrained = |seed: &&u64| !folder.join(plan.run(**seed)).join("model.safetensors").exists();
-        let measured =
-            judged.iter().filter_map(|seed| measured(&results(seed), &folder.join(plan.run(*seed))));
-        Some(Self {
+    fn of(plan: &'a RowPlan<'a>, table: &str, place: &Place) -> anyhow::Result<Self> {
+        let pipeline = &plan.runs.first().context("a row without seeds")?.pipeline;
+        // Each network once, judged or only crafted on.
+        let crafted = plan.runs.iter().filter_map(|run| run.second.as_ref());
+        let judged = plan.runs.iter().map(|run| (run.seed, &run.pipeline));
+        let networks: BTreeMap<u64, &toml::Table> =
+            crafted.map(|(seed, pipeline)| (*seed, pipeline)).chain(judged).collect();
+        let mut seconds = vec![];
+        for run in &plan.runs {
+            if done(place, plan, run, table)? {
+                let results = place.folder.join(plan.beside(run.seed, table, "json"));
+                seconds.extend(measured(&results, &place.folder.join(plan.run(run.seed))));
+            }
+        }
+        let there = |(seed, pipeline): &(&u64, &&toml::Table)| trained(place, plan, **seed, pipeline);
+        Ok(Self {
             plan,
             pipeline,
             cost: Cost::of(pipeline),
-            extra: trained.len() - judged.len(),
-            measured: measured.collect(),
-            untrained: trained.iter().filter(untrained).count(),
-            unjudged: judged.iter().filter(|seed| !results(seed).exists()).count(),
+            extra: networks.len() - plan.runs.len(),
+            untrained: networks.len() - networks.iter().filter(there).count(),
+            unjudged: plan.runs.len() - seconds.len(),
+            measured: seconds,
         })
     }
 
@@ -156,9 +162,10 @@ pub fn printed(
     place: &Place,
     prepare: &dyn Fn() -> anyhow::Result<()>,
     say: &mut dyn FnMut(&str),
-) -> String {
+) -> anyhow::Result<String> {
     let (name, title) = (&version.table.name, &version.table.title);
-    let rows: Vec<Outlook> = plans.iter().filter_map(|plan| Outlook::of(plan, name, &place.folder)).collect();
+    let rows = plans.iter().map(|plan| Outlook::of(plan, name, place));
+    let rows: Vec<Outlook> = rows.collect::<anyhow::Result<_>>()?;
     let calibration = calibration(&rows, version.scale, place, prepare, say);
     let mut table = Printed::new(&HEADS);
     let mut left = Some([0.0; 2]);
@@ -185,7 +192,7 @@ pub fn printed(
     }
     text += &closing(left);
     text += &absent(version);
-    text
+    Ok(text)
 }
 
 /// Measures the networks of the rows that need it.

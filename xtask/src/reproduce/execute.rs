@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
-use temper_report::Results;
+use temper_report::{RadiiFile, Results};
 
 use super::outcomes::outcomes;
 use super::plan::{RowPlan, Run, bytes};
@@ -35,7 +35,7 @@ pub fn row(place: &Place, plan: &RowPlan, table: &str, say: &mut dyn FnMut(&str)
             let (file, pipeline) = (training(plan, *seed), text(plan, pipeline)?);
             let judged = plan.runs.iter().find(|run| run.seed == *seed);
             let judged = judged.map(|run| done(place, plan, run, table)).transpose()?.unwrap_or(false);
-            if !judged && !ended(place, &file, &pipeline) {
+            if !judged && !ended(place, &file, &plan.run(*seed), &pipeline) {
                 say(&format!("{}, seed {seed}: to craft on", plan.row.name));
                 start(place, plan, *seed, &file, &pipeline)?;
             }
@@ -52,15 +52,46 @@ fn training(plan: &RowPlan, seed: u64) -> PathBuf {
     plan.folder.join(format!("seed-{seed}.training.toml"))
 }
 
-/// Was this very pipeline run to its end?
-fn done(place: &Place, plan: &RowPlan, run: &Run, table: &str) -> anyhow::Result<bool> {
-    Ok(ended(place, &plan.beside(run.seed, table, "toml"), &text(plan, &run.pipeline)?))
+/// Was this very pipeline run to its end, and is its network still there?
+pub fn done(place: &Place, plan: &RowPlan, run: &Run, table: &str) -> anyhow::Result<bool> {
+    let file = plan.beside(run.seed, table, "toml");
+    Ok(ended(place, &file, &plan.run(run.seed), &text(plan, &run.pipeline)?))
 }
 
-/// Did a run of this file come to its end, and was this in it?
-fn ended(place: &Place, file: &Path, pipeline: &str) -> bool {
+/// Did a run of this file into this folder come to its end, and was this in it?
+fn ended(place: &Place, file: &Path, out: &Path, pipeline: &str) -> bool {
     let file = place.folder.join(file);
-    file.with_extension("json").exists() && fs::read_to_string(file).is_ok_and(|was| was == pipeline)
+    fs::read_to_string(&file).is_ok_and(|was| was == pipeline)
+        && hold(&file.with_extension("json"), &place.folder.join(out))
+}
+
+/// Are these results of the network that the folder holds? Somebody may have removed it, or trained another one there.
+fn hold(results: &Path, folder: &Path) -> bool {
+    let network = |file: &Path| {
+        let results: Value = serde_json::from_str(&fs::read_to_string(file).ok()?).ok()?;
+        Some(results["model"]["sha256"].clone())
+    };
+    let now = network(&folder.join("results.json"));
+    folder.join("model.safetensors").exists()
+        && network(results).is_some_and(|kept| now.is_none_or(|now| now == kept))
+}
+
+/// Is a seed's network there, trained by the pipeline that this one begins with? Whatever it was judged by, and for which table.
+pub fn trained(place: &Place, plan: &RowPlan, seed: u64, pipeline: &toml::Table) -> bool {
+    let training = |mut pipeline: toml::Table| {
+        pipeline.remove("evaluate");
+        pipeline
+    };
+    let wanted = training(pipeline.clone());
+    let folder = place.folder.join(plan.run(seed));
+    let beside = fs::read_dir(place.folder.join(&plan.folder)).into_iter().flatten().flatten();
+    beside.map(|entry| entry.path()).any(|file| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let ours = name.starts_with(&format!("seed-{seed}.")) && name.ends_with(".toml");
+        let was = || fs::read_to_string(&file).ok()?.parse::<toml::Table>().ok();
+        ours && was().is_some_and(|was| training(was) == wanted)
+            && hold(&file.with_extension("json"), &folder)
+    })
 }
 
 /// A pipeline as a file has it.
@@ -69,13 +100,13 @@ fn text(plan: &RowPlan, pipeline: &toml::Table) -> anyhow::Result<String> {
     Ok(head + &toml::to_string(pipeline)?)
 }
 
-/// Starts or continues a run, waits for it, and keeps a copy of its results beside its pipeline: the run's own are those of
-/// the pipeline that was run last.
+/// Starts or continues a run, waits for it, and keeps a copy of its results and records beside its pipeline: the run's own are
+/// those of the pipeline that was run last, and another build of temper replaces what this one recorded.
 fn start(place: &Place, plan: &RowPlan, seed: u64, file: &Path, pipeline: &str) -> anyhow::Result<()> {
     // Results of another pipeline are not this one's: they go before it comes.
-    let kept = place.folder.join(file).with_extension("json");
-    if kept.exists() {
-        fs::remove_file(&kept).with_context(|| format!("cannot remove {}", kept.display()))?;
+    let [kept, kept_records] = ["json", RECORDS].map(|end| place.folder.join(file).with_extension(end));
+    for kept in [&kept, &kept_records].into_iter().filter(|kept| kept.exists()) {
+        fs::remove_file(kept).with_context(|| format!("cannot remove {}", kept.display()))?;
     }
     write(&place.folder.join(file), pipeline.as_bytes())?;
     let out = plan.run(seed);
@@ -96,7 +127,13 @@ fn start(place: &Place, plan: &RowPlan, seed: u64, file: &Path, pipeline: &str) 
         file.display(),
         out.display()
     );
-    let results = place.folder.join(&out).join("results.json");
+    let [results, records] = ["results.json", RECORDS].map(|name| place.folder.join(&out).join(name));
+    if records.exists() {
+        write(
+            &kept_records,
+            &fs::read(&records).with_context(|| format!("cannot read {}", records.display()))?,
+        )?;
+    }
     write(&kept, &fs::read(&results).with_context(|| format!("cannot read {}", results.display()))?)
 }
 
@@ -115,6 +152,9 @@ pub fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     fs::rename(&part, file).with_context(told)
 }
 
+/// What a run keeps of every image; also the end of the name of its copy.
+const RECORDS: &str = "records.jsonl";
+
 /// What is there of a finished run.
 #[derive(Debug)]
 pub struct Finished {
@@ -126,7 +166,9 @@ pub struct Finished {
     pub json: Value,
     /// Mean radius after the last epoch, in pixel values of [0, 1].
     pub mean_radius: Option<f64>,
-    /// Bytes of its folder.
+    /// Radii of the training samples after the last epoch, in pixel values of [0, 1]; empty without an adaptive policy.
+    pub radii: Vec<f64>,
+    /// Bytes of its folder, and of what is kept beside it.
     pub disk: u64,
     /// Its folder, from where runs lie.
     pub relative: PathBuf,
@@ -140,6 +182,12 @@ impl Finished {
     /// Its folder.
     pub fn folder(&self, place: &Place) -> PathBuf {
         place.folder.join(&self.relative)
+    }
+
+    /// Share of the training samples with such radii, in per cent; none without radii.
+    fn share_of_radii(&self, such: impl Fn(f64) -> bool) -> Option<f64> {
+        let n = self.radii.len();
+        (n > 0).then(|| self.radii.iter().filter(|radius| such(**radius)).count() as f64 / n as f64 * 100.0)
     }
 }
 
@@ -158,15 +206,22 @@ pub fn finished(place: &Place, plan: &RowPlan, table: &str) -> anyhow::Result<Ve
         let seconds = seconds.filter(|seed| place.folder.join(training(plan, *seed)).exists());
         let mut commands: Vec<String> = seconds.map(|seed| command(&training(plan, seed), seed)).collect();
         commands.push(command(&plan.beside(run.seed, table, "toml"), run.seed));
+        let kept = place.folder.join(plan.beside(run.seed, table, RECORDS));
+        let size = fs::metadata(&kept).map_or(0, |data| data.len());
+        let radii = match RadiiFile::of(&folder)?.pop() {
+            Some(last) => last.read()?.radii,
+            None => vec![],
+        };
         all.push(Finished {
             seed: run.seed,
             results: Results::read(&file)?,
             json: serde_json::from_str(&fs::read_to_string(&file)?)
                 .with_context(|| file.display().to_string())?,
             mean_radius: mean_radius(&folder.join("metrics.jsonl"))?,
-            disk: bytes(&folder),
+            radii,
+            disk: bytes(&folder) + size,
             relative: plan.run(run.seed),
-            records: folder.join("records.jsonl"),
+            records: if kept.exists() { kept } else { folder.join(RECORDS) },
             commands,
         });
     }
@@ -185,16 +240,20 @@ pub fn seen(finished: &Finished, column: &Column) -> anyhow::Result<Seen> {
     let lacks = |what: &str| {
         format!("the results of seed {} hold no {what} for column `{}`", finished.seed, column.name)
     };
+    let at = column.place()?;
     let Some(name) = column.evaluation() else {
         let radii = finished.results.radii;
-        let radius = match column.value {
-            What::RadiusP5 => radii.map(|radii| radii.p5),
-            What::RadiusP50 => radii.map(|radii| radii.p50),
-            What::RadiusP95 => radii.map(|radii| radii.p95),
-            What::Accuracy | What::MeanCorruptionError | What::MeanRadius => finished.mean_radius,
+        let scaled = |radius: Option<f64>| Some(radius? * 255.0);
+        let value = match column.value {
+            What::RadiusP5 => scaled(radii.map(|radii| radii.p5)),
+            What::RadiusP50 => scaled(radii.map(|radii| radii.p50)),
+            What::RadiusP95 => scaled(radii.map(|radii| radii.p95)),
+            // Radii walk in steps, and may stand on `at` but for rounding.
+            What::RadiiAbove => at.and_then(|at| finished.share_of_radii(|radius| radius > at + 1e-6)),
+            What::RadiiBelow => at.and_then(|at| finished.share_of_radii(|radius| radius < at - 1e-6)),
+            What::Accuracy | What::MeanCorruptionError | What::MeanRadius => scaled(finished.mean_radius),
         };
-        let value = radius.with_context(|| lacks("radii"))? * 255.0;
-        return Ok(Seen { value, ..Seen::default() });
+        return Ok(Seen { value: value.with_context(|| lacks("radii"))?, ..Seen::default() });
     };
     let evaluation = finished.results.get(name).with_context(|| lacks(&format!("evaluation `{name}`")))?;
     if column.value == What::MeanCorruptionError {
@@ -202,7 +261,6 @@ pub fn seen(finished: &Finished, column: &Column) -> anyhow::Result<Seen> {
         let value = error.with_context(|| lacks("mean corruption error"))?;
         return Ok(Seen { value, n: Some(evaluation.n), ..Seen::default() });
     }
-    let at = column.place()?;
     let (accuracy, interval) = match at {
         None => (evaluation.accuracy, evaluation.interval),
         Some(at) => {

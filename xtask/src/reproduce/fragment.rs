@@ -74,11 +74,6 @@ impl Fragment {
         }
     }
 
-    /// Does it, in one of its readings, speak of this evaluation?
-    pub fn speaks_of(&self, evaluation: &str) -> bool {
-        self.evaluate.contains_key(evaluation) || self.reading.values().any(|f| f.speaks_of(evaluation))
-    }
-
     /// All names of networks, recipes and evaluations that it speaks of.
     pub fn names(&self) -> [Vec<&str>; 3] {
         let mut names = [&self.network, &self.recipe, &self.evaluate]

@@ -6,7 +6,7 @@ use anyhow::Context;
 use temper_report::Page;
 
 use super::compose::{Book, Version};
-use super::execute::{Place, write};
+use super::execute::{Place, done, write};
 use super::fragment::Reading;
 use super::picture::Drawn;
 use super::plan;
@@ -66,17 +66,27 @@ fn known<'a>(book: &Book, version: Version<'a>, place: &Place) -> anyhow::Result
     if !version.table.scales.contains(&version.scale) {
         return Ok(None);
     }
-    let name = &version.table.name;
-    let mut seeds = 0;
-    while plan::rows(book, version, &[], seeds + 1)?
-        .iter()
-        .any(|plan| place.folder.join(plan.beside(seeds, name, "json")).exists())
-    {
-        seeds += 1;
-    }
+    let seeds = seeds(book, version, place)?;
     let plans = plan::rows(book, version, &[], seeds)?;
-    let report = Report::of(place, version, &plans, &super::command(name, version, seeds))?;
+    let command = super::command(&version.table.name, version, seeds);
+    let report = Report::of(place, version, &plans, &command)?;
     Ok((report.seeds() > 0).then_some(report))
+}
+
+/// How many seeds of some row were run to their end.
+pub fn seeds(book: &Book, version: Version, place: &Place) -> anyhow::Result<u64> {
+    for seeds in 1.. {
+        let mut there = false;
+        for plan in plan::rows(book, version, &[], seeds)? {
+            if let Some(run) = plan.runs.last() {
+                there |= done(place, &plan, run, &version.table.name)?;
+            }
+        }
+        if !there {
+            return Ok(seeds - 1);
+        }
+    }
+    Ok(0)
 }
 
 fn section(page: &mut Page, report: &Report, pictures: &[Drawn]) -> anyhow::Result<()> {
@@ -88,6 +98,9 @@ fn section(page: &mut Page, report: &Report, pictures: &[Drawn]) -> anyhow::Resu
             "Claims of the paper, judged by the difference in the column's unit.",
             &printed(report.claims()),
         );
+        if !report.apart().is_empty() {
+            page.text(report.apart());
+        }
     }
     for picture in pictures {
         page.figure(&picture.caption, &*picture.figure)?;

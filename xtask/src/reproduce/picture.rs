@@ -294,7 +294,7 @@ mod tests {
     fn pictures_of_what_a_table_has_not_are_refused() {
         assert_eq!(fault("radii = { row = \"a\", samples = 3 }"), "none");
         let row = fault("radii = { row = \"b\", samples = 3 }");
-        assert!(row.ends_with("picture \"c\": unknown row `b`"), "{row}");
+        assert!(row.ends_with("picture \"c\": unknown row `b`; known: `a`"), "{row}");
         let column =
             fault("trade-off = { x = \"natural\", y = \"pgd\", name = \"n\", curve = [\"a\"], points = [] }");
         assert!(column.ends_with("unknown column `pgd`; known: `natural`"), "{column}");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use toml::Table;
 
 use super::compose::{Book, Version};
@@ -71,12 +71,7 @@ pub fn rows<'a>(
 
 /// The runs of a row.
 pub fn plan<'a>(book: &Book, version: Version<'a>, row: &'a Row, seeds: u64) -> anyhow::Result<RowPlan<'a>> {
-    let (owner, name) = match &row.same_as {
-        None => (version.table.name.as_str(), row.name.as_str()),
-        Some(same) => same
-            .split_once(':')
-            .with_context(|| format!("row `{}`: `same_as = \"{same}\"`: expected TABLE:ROW", row.name))?,
-    };
+    let (owner, name) = row.elsewhere()?.unwrap_or((&version.table.name, &row.name));
     let folder = Path::new("runs/reproduce").join(owner).join(version.part()).join(name);
     let mut plan = RowPlan { row, folder, runs: vec![] };
     for seed in 0..seeds {

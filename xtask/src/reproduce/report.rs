@@ -13,7 +13,7 @@ use super::compose::Version;
 use super::execute::{Finished, Place, finished, seen, write};
 use super::plan::RowPlan;
 use super::statistics::{Estimate, Seen, estimates};
-use super::table::{Column, Row, Scale, What};
+use super::table::{Column, Row, Scale};
 
 const CPU: &str = "
 A smaller experiment: a small network in the place of the paper's, on a part of the data. Its numbers do not compare with the
@@ -35,6 +35,9 @@ const CLAIMS: &str = "
 
 Differences, in the column's unit; of rows on the same images, image by image. A claim holds where the whole interval of the
 difference does, fails where none of it does.
+";
+const APART: &str = "
+Not image by image where a * stands: the rows were judged on different images, or what each gave is not at hand.
 ";
 const COST: &str = "
 ## Cost
@@ -102,7 +105,7 @@ impl<'a> Report<'a> {
                 .iter()
                 .map(|row| row.runs.iter().map(|run| seen(run, column)).collect())
                 .collect::<anyhow::Result<_>>()?;
-            let found = estimates(&all, column.value == What::Accuracy);
+            let found = estimates(&all, column.value.is_share());
             rows.iter_mut().zip(found).for_each(|(row, cell)| row.cells.push(cell));
         }
         let mut report = Self { version, command: command.into(), columns, rows, claims: vec![] };
@@ -189,16 +192,22 @@ impl<'a> Report<'a> {
     pub(super) fn claims(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
         let signed = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format!("{v:+.2}"));
         let line = |told: &Told| {
+            let apart = if told.ours.apart { " *" } else { "" };
             vec![
                 told.what.to_string(),
                 signed(told.paper.difference),
                 signed(told.ours.difference),
-                told.ours.interval.map_or_else(|| "-".into(), range),
+                told.ours.interval.map_or_else(|| "-".into(), |ends| range(ends) + apart),
                 told.ours.verdict.to_string(),
             ]
         };
         let heads = vec!["claim", "paper", "ours", "95 % interval", "verdict"];
         (heads, self.claims.iter().map(line).collect())
+    }
+
+    /// What the star beside an interval means, if there is one.
+    pub(super) fn apart(&self) -> &'static str {
+        if self.claims.iter().any(|told| told.ours.apart) { APART } else { "" }
     }
 
     pub(super) fn costs(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
@@ -286,6 +295,7 @@ impl<'a> Report<'a> {
         if !self.claims.is_empty() {
             text += CLAIMS;
             text += &markdown(self.claims());
+            text += self.apart();
         }
         for (name, caption) in pictures {
             let _ = write!(text, "\n![{caption}]({name}.png)\n\n{caption}\n");
@@ -312,7 +322,7 @@ impl<'a> Report<'a> {
     /// JSON: keys may be added, none is renamed.
     pub fn json(&self) -> Value {
         let rows: Vec<Value> = self.rows.iter().map(|known| self.row_json(known)).collect();
-        let judged = |judged: &Judged| json!({ "verdict": judged.verdict.to_string(), "difference": judged.difference, "interval": judged.interval });
+        let judged = |judged: &Judged| json!({ "verdict": judged.verdict.to_string(), "difference": judged.difference, "interval": judged.interval, "apart": judged.apart });
         let claims: Vec<Value> = self
             .claims
             .iter()

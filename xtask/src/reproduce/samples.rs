@@ -44,6 +44,7 @@ pub fn sheets(samples: &Samples, caption: &str, run: &Finished, place: &Place) -
     let craft = Craft { place, run, attack: &samples.attack, into: folder.with_extension("images") };
     let ends = ["least", "largest"].into_iter().zip(last.extremes(samples.share));
     ends.map(|(which, indices)| {
+        let tied = tied(&last, &indices);
         let (clean, classes) = craft.at("0", &indices)?;
         // Of what is wrong unperturbed an attack has nothing to change: it comes last.
         let (right, wrong): (Vec<i64>, Vec<i64>) =
@@ -51,15 +52,28 @@ pub fn sheets(samples: &Samples, caption: &str, run: &Finished, place: &Place) -
         let shown: Vec<i64> = right.iter().chain(&wrong).take(samples.images).copied().collect();
         let columns = craft.columns(clean, &samples.radii, &shown)?;
         let caption = format!(
-            "{caption} The {} of {} with the {which} radii (1/255); {} of these are right unperturbed, and only such are attacked.",
+            "{caption} {} of the {} with the {which} radii (1/255){tied}, seed {}; {} of these are right unperturbed: they come first, and \
+             only such are attacked.",
             shown.len(),
             indices.len(),
+            run.seed,
             right.len()
         );
         let figure = Box::new(sheet(which, &columns, &shown, &last, &classes));
         Ok(Drawn { caption, figure })
     })
     .collect()
+}
+
+/// In words, that more samples have the radius at which these end than could be taken.
+fn tied(radii: &EpochRadii, taken: &[i64]) -> String {
+    let Some(edge) = taken.last().and_then(|index| radii.of(*index)) else { return String::new() };
+    let all = radii.radii.iter().filter(|radius| **radius == edge).count();
+    let among = taken.iter().filter(|index| radii.of(**index) == Some(edge)).count();
+    match all > among {
+        true => format!(" (of {all} that all have {:.2}, the first {among})", edge * 255.0),
+        false => String::new(),
+    }
 }
 
 /// Images of one kind, by index, and how the kind is called.
@@ -147,7 +161,7 @@ pub fn held(place: &Place, run: &Finished, attack: &str, images: usize) -> anyho
         |key: &str| costs.first().and_then(|cost| cost[key].as_u64()).context("an attack without its costs");
     let (attacked, broken) = (count("attacked")?, count("broken")?);
     Ok(format!(
-        "Of {attacked} training images that are right unperturbed, {} stand within the radius that they ended with under `{attack}`.",
+        "Of {attacked} training images that ended with a radius above 0 and are right unperturbed, {} stand within it under `{attack}`.",
         attacked - broken
     ))
 }

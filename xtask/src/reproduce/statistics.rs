@@ -69,8 +69,40 @@ pub fn estimates(rows: &[Vec<Seen>], share: bool) -> Vec<Option<Estimate>> {
     all
 }
 
+/// A sum with weights.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sum {
+    /// Of the means.
+    pub mean: f64,
+    /// How far its 95 % interval goes below and above that.
+    pub widths: [f64; 2],
+    /// Was that found image by image?
+    pub by_image: bool,
+}
+
+/// The weighted sum of estimates: image by image where all of them have the same images, with what is not the images' on top; else as
+/// of independent errors. None where nothing is known of the spread of one.
+pub fn weighted(terms: &[(f64, &Estimate)]) -> Option<Sum> {
+    let mean = terms.iter().map(|(weight, estimate)| weight * estimate.mean).sum::<f64>();
+    let all: Vec<[f64; 2]> = terms.iter().map(|(_, estimate)| estimate.widths()).collect::<Option<_>>()?;
+    let images = combined(terms);
+    let widths = match &images {
+        Some(images) => {
+            let [low, high] = paired(images);
+            let spread = terms.iter().fold(0.0, |sum: f64, (weight, e)| sum.hypot(weight * e.spread));
+            [(mean - low).hypot(spread), (high - mean).hypot(spread)]
+        }
+        None => terms.iter().zip(&all).fold([0.0; 2], |sum: [f64; 2], ((weight, _), widths)| {
+            // What is taken away reaches as far down as it may lie too high.
+            let [below, above] = if *weight < 0.0 { [widths[1], widths[0]] } else { *widths };
+            [sum[0].hypot(weight * below), sum[1].hypot(weight * above)]
+        }),
+    };
+    Some(Sum { mean, widths, by_image: images.is_some() })
+}
+
 /// The weighted sum of what each image gave, where all terms have the same images.
-pub fn combined(terms: &[(f64, &Estimate)]) -> Option<Outcomes> {
+fn combined(terms: &[(f64, &Estimate)]) -> Option<Outcomes> {
     let mut sum = Outcomes::new();
     for (i, (weight, estimate)) in terms.iter().enumerate() {
         let images = estimate.images.as_ref()?;
@@ -86,7 +118,7 @@ pub fn combined(terms: &[(f64, &Estimate)]) -> Option<Outcomes> {
 
 /// 95 % interval of a mean difference between shares in per cent, from each image's difference: Wald's for pairs, after Agresti &
 /// Min 2005, <https://doi.org/10.1002/sim.1781>, with half an image more in each of four cells (both rows right, either, neither).
-pub fn paired(differences: &Outcomes) -> [f64; 2] {
+fn paired(differences: &Outcomes) -> [f64; 2] {
     let n = differences.len() as f64 + 2.0;
     let mean = differences.values().sum::<f64>() / n;
     let squares = (differences.values().map(|d| d * d).sum::<f64>() + 100.0 * 100.0) / n;

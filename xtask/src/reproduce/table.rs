@@ -84,7 +84,7 @@ pub struct Column {
     /// Which number.
     #[serde(default)]
     pub value: What,
-    /// Of a curve: the radius (a number or a quotient such as `"8/255"`) or the number of steps.
+    /// Of a curve: the radius (a number or a quotient such as `"8/255"`) or the number of steps. Of a share of radii: the radius.
     pub at: Option<toml::Value>,
 }
 
@@ -105,6 +105,17 @@ pub enum What {
     RadiusP50,
     /// The radius that 5 % of them are above.
     RadiusP95,
+    /// Share of them whose radius is above that of `at`, in per cent.
+    RadiiAbove,
+    /// Share of them whose radius is below that of `at`.
+    RadiiBelow,
+}
+
+impl What {
+    /// Is it a share, in per cent, of which there can be no more than 100?
+    pub fn is_share(self) -> bool {
+        matches!(self, Self::Accuracy | Self::RadiiAbove | Self::RadiiBelow)
+    }
 }
 
 impl Column {
@@ -114,7 +125,12 @@ impl Column {
             What::Accuracy | What::MeanCorruptionError => {
                 Some(self.evaluation.as_deref().unwrap_or(&self.name))
             }
-            What::MeanRadius | What::RadiusP5 | What::RadiusP50 | What::RadiusP95 => None,
+            What::MeanRadius
+            | What::RadiusP5
+            | What::RadiusP50
+            | What::RadiusP95
+            | What::RadiiAbove
+            | What::RadiiBelow => None,
         }
     }
 
@@ -159,9 +175,33 @@ pub struct Row {
     pub expected: BTreeMap<String, f64>,
 }
 
+impl Row {
+    /// The table and the row that trains it, where that is another table's.
+    pub fn elsewhere(&self) -> anyhow::Result<Option<(&str, &str)>> {
+        let Some(same) = &self.same_as else { return Ok(None) };
+        let found = same.split_once(':');
+        found
+            .with_context(|| format!("row `{}`: `same_as = \"{same}\"`: expected TABLE:ROW", self.name))
+            .map(Some)
+    }
+}
+
 impl TableFile {
-    /// Reads `TABLES/NAME.toml`; an unknown name is told with the known ones.
+    /// Reads `TABLES/NAME.toml`; an unknown name is told with the known ones, also where a row is the same as another table's.
     pub fn read(tables: &Path, name: &str) -> anyhow::Result<Self> {
+        let table = Self::parsed(tables, name)?;
+        let file = tables.join(format!("{name}.toml")).display().to_string();
+        table.check().with_context(|| file.clone())?;
+        for row in &table.row {
+            let whose = format!("row `{}`, `same_as`", row.name);
+            let Some((other, same)) = row.elsewhere().with_context(|| file.clone())? else { continue };
+            let there = Self::parsed(tables, other).and_then(|other| other.known_row(same, &whose));
+            there.with_context(|| format!("{file}: {whose}"))?;
+        }
+        Ok(table)
+    }
+
+    fn parsed(tables: &Path, name: &str) -> anyhow::Result<Self> {
         let file = tables.join(format!("{name}.toml"));
         let known = names(tables)?;
         ensure!(
@@ -173,7 +213,6 @@ impl TableFile {
             std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let mut table: Self = toml::from_str(&text).with_context(|| file.display().to_string())?;
         table.name = name.into();
-        table.check().with_context(|| file.display().to_string())?;
         Ok(table)
     }
 
@@ -202,7 +241,7 @@ impl TableFile {
             let whose = format!("claim \"{}\"", claim.what);
             claim.columns().try_for_each(|name| column(name, &whose))?;
             for row in claim.rows() {
-                ensure!(self.row(row).is_some(), "{whose}: unknown row `{row}`");
+                self.known_row(row, &whose)?;
             }
             claim.check().with_context(|| whose.clone())?;
         }
@@ -210,20 +249,46 @@ impl TableFile {
             let whose = format!("picture \"{}\"", picture.caption);
             picture.columns().into_iter().try_for_each(|name| column(name, &whose))?;
             for row in picture.rows() {
-                ensure!(self.row(row).is_some(), "{whose}: unknown row `{row}`");
+                self.known_row(row, &whose)?;
             }
             picture.check(self).with_context(|| whose.clone())?;
         }
         for column in &self.column {
-            column.place()?;
+            let place = column.place()?;
+            let share = matches!(column.value, What::RadiiAbove | What::RadiiBelow);
+            ensure!(
+                place.is_some() || !share,
+                "column `{}` is a share of radii: say which radius, `at = \"8/255\"`",
+                column.name
+            );
         }
         let fragments = std::iter::once(&self.base).chain(self.scale.values());
         for name in fragments.flat_map(|fragment| &fragment.without) {
             let known = columns.contains(&name.as_str())
                 || self.row.iter().any(|row| row.name == *name || row.network == *name);
-            ensure!(known, "without `{name}`: there is no such row, network or column");
+            ensure!(
+                known,
+                "without `{name}`: there is no such row, network or column; rows: `{}`; networks: `{}`; columns: `{}`",
+                self.names(|row| &row.name),
+                self.names(|row| &row.network),
+                columns.join("`, `")
+            );
         }
         Ok(())
+    }
+
+    fn known_row(&self, name: &str, whose: &str) -> anyhow::Result<()> {
+        let known = || self.names(|row| &row.name);
+        ensure!(self.row(name).is_some(), "{whose}: unknown row `{name}`; known: `{}`", known());
+        Ok(())
+    }
+
+    /// A name of each row, each once.
+    fn names(&self, of: impl Fn(&Row) -> &String) -> String {
+        let mut names: Vec<&str> = self.row.iter().map(|row| of(row).as_str()).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        names.retain(|name| seen.insert(*name));
+        names.join("`, `")
     }
 }
 
@@ -238,4 +303,37 @@ pub fn names(tables: &Path) -> anyhow::Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with a table of one column and one row, with these lines more in the column and in the row.
+    fn fault(column: &str, row: &str, more: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "title = \"x\"\n[base]\n[[column]]\nname = \"c\"\n{column}\n[[row]]\nname = \"a\"\nnetwork = \"n\"\nrecipe = \"r\"\n{row}\n{more}"
+        );
+        std::fs::write(folder.path().join("t.toml"), text).unwrap();
+        match TableFile::read(folder.path(), "t") {
+            Ok(_) => "none".into(),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    #[test]
+    fn names_that_there_are_not_are_told_with_those_that_there_are() {
+        let ends = |fault: String, end: &str| assert!(fault.ends_with(end), "{fault}");
+        ends(fault("", "", ""), "none");
+        ends(fault("", "same_as = \"t:a\"", ""), "none");
+        ends(fault("", "same_as = \"t\"", ""), "row `a`: `same_as = \"t\"`: expected TABLE:ROW");
+        ends(fault("", "same_as = \"u:a\"", ""), "unknown experiment `u`; known: `quickstart`, `t`");
+        ends(fault("", "same_as = \"t:b\"", ""), "row `a`, `same_as`: unknown row `b`; known: `a`");
+        ends(
+            fault("", "", "[scale.cpu]\nwithout = [\"b\"]"),
+            "there is no such row, network or column; rows: `a`; networks: `n`; columns: `c`",
+        );
+        ends(fault("value = \"radii-above\"", "", ""), "say which radius, `at = \"8/255\"`");
+    }
 }
