@@ -12,10 +12,10 @@ use xtask::reproduce::claim::Verdict;
 use xtask::reproduce::compose::{Book, Version};
 use xtask::reproduce::execute::Place;
 use xtask::reproduce::fragment::Reading;
-use xtask::reproduce::plan;
 use xtask::reproduce::statistics::Estimate;
 use xtask::reproduce::table::{Row, Scale, TableFile, names};
 use xtask::reproduce::{Options, table};
+use xtask::reproduce::{page, plan};
 
 use crate::support::{command, json, root};
 
@@ -353,6 +353,8 @@ fn fewer_seeds_are_no_reason_to_forget_some(folder: &Path) {
 /// Draws what tables want of networks that are there already, or train in a second.
 fn pictures_of_what_was_run_are_on_one_page(folder: &Path) {
     let reports = folder.join("reports/smoke");
+    // A row without radii among them.
+    reproduce(folder, &options("table1", &["resnet18/clean"])).0.unwrap();
     for (experiment, only, pictures) in [
         ("figure3", &["fixed-8", "iaat"][..], 2),
         ("figure4", &["fixed-8", "iaat"], 1),
@@ -391,6 +393,16 @@ fn pictures_of_what_was_run_are_on_one_page(folder: &Path) {
         assert_eq!(section.matches("<figure ").count(), pictures, "{table}");
     }
     assert!(!page.contains("<h2>table5: "), "a table that was not run has a section");
+    // The page is made of the reports: it needs none of the runs, and says which report it cannot read.
+    let made = || page::page(&reports).map(|page| page.html()).map_err(|error| format!("{error:#}"));
+    assert_eq!(made(), Ok(page.clone()));
+    fs::write(reports.join("table0.json"), "{}").unwrap();
+    let fault = made().unwrap_err();
+    assert!(fault.contains("table0.json is no report of this temper; "), "{fault}");
+    fs::remove_file(reports.join("table0.json")).unwrap();
+    fs::remove_file(reports.join("figure8.svg")).unwrap();
+    let fault = made().unwrap_err();
+    assert!(fault.contains("figure8.svg; `cargo xtask reproduce figure8 --scale smoke "), "{fault}");
     assert!(!page.contains("<script") && !page.contains("src=\"http"));
 }
 

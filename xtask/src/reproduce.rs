@@ -20,6 +20,7 @@ pub mod report;
 pub mod samples;
 pub mod statistics;
 pub mod table;
+pub mod written;
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -107,23 +108,15 @@ pub fn table(
     for plan in &plans {
         execute::row(place, plan, &table.name, say)?;
         // After each row, so that a table that takes days can be looked at.
-        Report::of(place, version, &all, &command)?.write(&reports, &[])?;
+        Report::of(place, version, &all, &command)?.written(vec![]).write(&reports)?;
     }
     let report = Report::of(place, version, &all, &command)?;
-    let drawn = page::drawn(&table, &report, place)?;
-    let pictures = page::write_pictures(&reports, &table.name, &drawn)?;
-    let captions = drawn.iter().map(|drawn| drawn.caption.as_str());
-    report.write(&reports, &pictures.iter().cloned().zip(captions).collect::<Vec<_>>())?;
-    let html = page::page(
-        &configs.join("tables"),
-        (&book, place),
-        (options.scale, options.reading),
-        (&table.name, &report, &drawn),
-    )?;
-    html.write(&reports.join("report.html"))?;
-    say(&report.text());
-    for name in &pictures {
-        say(&format!("drawn to {}", reports.join(format!("{name}.svg")).display()));
+    let written = report.written(page::draw(&table, &report, place, &reports)?);
+    written.write(&reports)?;
+    page::page(&reports)?.write(&reports.join("report.html"))?;
+    say(&written.text());
+    for picture in &written.pictures {
+        say(&format!("drawn to {}", reports.join(format!("{}.svg", picture.name)).display()));
     }
     let name = format!("{}.md", table.name);
     say(&format!("written to {} and report.html", reports.join(name).display()));

@@ -66,16 +66,20 @@ impl Page {
     /// Adds a figure, numbered, with what it shows below it and its PNG to save where that is small.
     pub fn figure(&mut self, caption: &str, figure: &dyn Figure) -> Result<(), FigureError> {
         let drawing = figure.draw()?;
-        let (svg, png) = (drawing.svg()?, drawing.png()?);
+        self.drawing(caption, &drawing.svg()?, &drawing.png()?);
+        Ok(())
+    }
+
+    /// The same of a figure that was drawn before.
+    pub fn drawing(&mut self, caption: &str, svg: &str, png: &[u8]) {
         self.figures += 1;
         let (n, caption) = (self.figures, escaped(caption));
         let _ = write!(self.body, "<figure id=\"figure-{n}\">\n{svg}<figcaption>Figure {n}. {caption}");
         if png.len() <= LARGEST_PNG {
-            let address = data_uri(&png);
+            let address = data_uri(png);
             let _ = write!(self.body, " <a download=\"figure-{n}.png\" href=\"{address}\">Save as PNG</a>");
         }
         self.body += "</figcaption>\n</figure>\n";
-        Ok(())
     }
 
     /// The page as HTML 5.

@@ -20,7 +20,7 @@ impl Table {
     }
 
     /// All rows, the column heads first.
-    pub(crate) fn rows(&self) -> &[Vec<String>] {
+    pub fn rows(&self) -> &[Vec<String>] {
         &self.rows
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use temper_report::{RadiiFile, Results};
 
-use super::outcomes::outcomes;
+use super::outcomes::{Records, outcomes};
 use super::plan::{RowPlan, Run, bytes};
 use super::statistics::Seen;
 use super::table::{Column, What};
@@ -166,7 +166,7 @@ pub struct Finished {
     pub json: Value,
     /// Mean radius after the last epoch, in pixel values of [0, 1].
     pub mean_radius: Option<f64>,
-    /// Radii of the training samples after the last epoch, in pixel values of [0, 1]; empty without an adaptive policy.
+    /// Radii of the training samples after the last epoch, in pixel values of [0, 1]; empty without a policy.
     pub radii: Vec<f64>,
     /// Bytes of its folder, and of what is kept beside it.
     pub disk: u64,
@@ -208,13 +208,14 @@ pub fn finished(place: &Place, plan: &RowPlan, table: &str) -> anyhow::Result<Ve
         commands.push(command(&plan.beside(run.seed, table, "toml"), run.seed));
         let kept = place.folder.join(plan.beside(run.seed, table, RECORDS));
         let size = fs::metadata(&kept).map_or(0, |data| data.len());
-        let radii = match RadiiFile::of(&folder)?.pop() {
-            Some(last) => last.read()?.radii,
+        let results = Results::read(&file)?;
+        let radii = match results.radii {
+            Some(_) => RadiiFile::of(&folder)?.pop().context("no epoch left its radii")?.read()?.radii,
             None => vec![],
         };
         all.push(Finished {
             seed: run.seed,
-            results: Results::read(&file)?,
+            results,
             json: serde_json::from_str(&fs::read_to_string(&file)?)
                 .with_context(|| file.display().to_string())?,
             mean_radius: mean_radius(&folder.join("metrics.jsonl"))?,
@@ -235,8 +236,8 @@ fn mean_radius(metrics: &Path) -> anyhow::Result<Option<f64>> {
     Ok(last["mean_radius"].as_f64())
 }
 
-/// What a run says of a column; an error names what it lacks.
-pub fn seen(finished: &Finished, column: &Column) -> anyhow::Result<Seen> {
+/// What a run, of which these are the records, says of a column; an error names what it lacks.
+pub fn seen(finished: &Finished, column: &Column, records: &Records) -> anyhow::Result<Seen> {
     let lacks = |what: &str| {
         format!("the results of seed {} hold no {what} for column `{}`", finished.seed, column.name)
     };
@@ -276,6 +277,6 @@ pub fn seen(finished: &Finished, column: &Column) -> anyhow::Result<Seen> {
         value: accuracy * 100.0,
         interval: Some(interval.map(|end| end * 100.0)),
         n: Some(evaluation.n),
-        images: outcomes(&finished.records, evaluation, key, at)?,
+        images: outcomes(records, evaluation, key, at),
     })
 }

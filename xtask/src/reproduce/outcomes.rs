@@ -12,18 +12,31 @@ use temper_report::{Curve, Evaluation};
 /// Of each image, by its index: 100 if it stands, 0 if it does not; the mean over all cells of corruptions.
 pub type Outcomes = BTreeMap<u64, f64>;
 
+/// A run's records.
+#[derive(Debug)]
+pub struct Records(Vec<Value>);
+
+impl Records {
+    /// Reads them whole.
+    pub fn read(file: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let lines = text.lines().enumerate().map(|(i, line)| {
+            serde_json::from_str(line).with_context(|| format!("{}:{}", file.display(), i + 1))
+        });
+        Ok(Self(lines.collect::<anyhow::Result<_>>()?))
+    }
+}
+
 /// The outcomes behind an evaluation's accuracy, or behind the point `at` of its curve. None if the records hold another
 /// evaluation of this name by now. `key` is the evaluation's in the results.
 pub fn outcomes(
-    records: &Path,
+    records: &Records,
     evaluation: &Evaluation,
     key: &Value,
     at: Option<f64>,
-) -> anyhow::Result<Option<Outcomes>> {
-    let text = fs::read_to_string(records).with_context(|| format!("cannot read {}", records.display()))?;
+) -> Option<Outcomes> {
     let mut sums: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
-    for line in text.lines() {
-        let line: Value = serde_json::from_str(line).with_context(|| records.display().to_string())?;
+    for line in &records.0 {
         let ours = line["evaluation"] == evaluation.name.as_str() && line["key"] == *key;
         // Beside corrupted images the unperturbed ones are judged too.
         if !ours || evaluation.corruptions.is_some() && line["corruption"].is_null() {
@@ -31,7 +44,7 @@ pub fn outcomes(
         }
         let samples = &line["samples"];
         for (i, sample) in samples["sample"].as_array().into_iter().flatten().enumerate() {
-            let Some(sample) = sample.as_u64() else { return Ok(None) };
+            let sample = sample.as_u64()?;
             let stands = stands(samples, i, at.zip(evaluation.curve.as_ref()));
             let sum = sums.entry(sample).or_default();
             *sum = (sum.0 + f64::from(u8::from(stands)) * 100.0, sum.1 + 1.0);
@@ -44,7 +57,7 @@ pub fn outcomes(
     };
     let mean = all.values().sum::<f64>() / all.len().max(1) as f64;
     let same = all.len() == evaluation.n && expected.is_some_and(|e| (e * 100.0 - mean).abs() < 1e-6);
-    Ok(same.then_some(all))
+    same.then_some(all)
 }
 
 /// Does the `i`th image of a line stand, at this place of a curve if there is one?

@@ -1,5 +1,6 @@
-//! `reports/SCALE/report.html`: every table and figure of a scale that was run here, with its pictures, on one page.
+//! `reports/SCALE/report.html`: every table and figure of a scale, with its pictures, on one page.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
@@ -7,70 +8,53 @@ use temper_report::Page;
 
 use super::compose::{Book, Version};
 use super::execute::{Place, done, write};
-use super::fragment::Reading;
 use super::picture::Drawn;
 use super::plan;
-use super::report::{Report, printed};
-use super::table::{Scale, TableFile, names};
+use super::report::Report;
+use super::table::TableFile;
+use super::written::{Picture, Written};
 
-/// Draws all pictures of a table.
-pub fn drawn(table: &TableFile, report: &Report, place: &Place) -> anyhow::Result<Vec<Drawn>> {
-    let mut all = vec![];
+/// Draws all pictures of a table into a folder, each as SVG and PNG.
+pub fn draw(
+    table: &TableFile,
+    report: &Report,
+    place: &Place,
+    folder: &Path,
+) -> anyhow::Result<Vec<Picture>> {
+    let mut all: Vec<Drawn> = vec![];
     for picture in &table.picture {
         let whose = || format!("{}: picture \"{}\"", table.name, picture.caption);
         all.extend(picture.drawn(report, place).with_context(whose)?);
     }
-    Ok(all)
-}
-
-/// Writes each picture as SVG and PNG; returns their names without endings.
-pub fn write_pictures(folder: &Path, table: &str, pictures: &[Drawn]) -> anyhow::Result<Vec<String>> {
-    let mut names = vec![];
-    for (i, picture) in pictures.iter().enumerate() {
-        let name = if i == 0 { table.to_string() } else { format!("{table}-{}", i + 1) };
-        let drawing = picture.figure.draw().with_context(|| format!("picture {name}"))?;
+    let mut pictures = vec![];
+    for (i, Drawn { caption, figure }) in all.into_iter().enumerate() {
+        let name = if i == 0 { table.name.clone() } else { format!("{}-{}", table.name, i + 1) };
+        let drawing = figure.draw().with_context(|| format!("picture {name}"))?;
         write(&folder.join(format!("{name}.svg")), drawing.svg()?.as_bytes())?;
         write(&folder.join(format!("{name}.png")), &drawing.png()?)?;
-        names.push(name);
+        pictures.push(Picture { name, caption });
     }
-    Ok(names)
+    Ok(pictures)
 }
 
-/// The page of a scale: tables in the order of their files, those alone that have runs here. `now` is left as it was just drawn.
-pub fn page(
-    tables: &Path,
-    (book, place): (&Book, &Place),
-    (scale, reading): (Scale, Reading),
-    now: (&str, &Report, &[Drawn]),
-) -> anyhow::Result<Page> {
-    let mut page = Page::new(format!("Instance adaptive adversarial training, {} scale", scale.name()));
+/// The page of the reports in a folder, in the order of their names.
+pub fn page(reports: &Path) -> anyhow::Result<Page> {
+    let told = || format!("cannot read {}", reports.display());
+    let mut files = vec![];
+    for entry in fs::read_dir(reports).with_context(told)? {
+        let file = entry.with_context(told)?.path();
+        files.extend((file.extension().is_some_and(|end| end == "json")).then_some(file));
+    }
+    files.sort();
+    let all = files.iter().map(|file| Written::read(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let scale = all.first().map_or("", |report| report.scale.name());
+    let mut page = Page::new(format!("Instance adaptive adversarial training, {scale} scale"));
     page.text(
         "Tables and figures of Balaji, Goldstein and Hoffman 2019, arXiv:1910.08051, as they came out here. Made by \
          `cargo xtask reproduce`.",
     );
-    for name in names(tables)? {
-        if name == now.0 {
-            section(&mut page, now.1, now.2)?;
-            continue;
-        }
-        let table = TableFile::read(tables, &name)?;
-        let version = Version { table: &table, scale, reading };
-        let Some(report) = known(book, version, place)? else { continue };
-        section(&mut page, &report, &drawn(&table, &report, place)?)?;
-    }
+    all.iter().try_for_each(|report| section(&mut page, report, reports))?;
     Ok(page)
-}
-
-/// The report of a table with as many seeds as were run; none if none was.
-fn known<'a>(book: &Book, version: Version<'a>, place: &Place) -> anyhow::Result<Option<Report<'a>>> {
-    if !version.table.scales.contains(&version.scale) {
-        return Ok(None);
-    }
-    let seeds = seeds(book, version, place)?;
-    let plans = plan::rows(book, version, &[], seeds)?;
-    let command = super::command(&version.table.name, version, seeds);
-    let report = Report::of(place, version, &plans, &command)?;
-    Ok((report.seeds() > 0).then_some(report))
 }
 
 /// How many seeds of some row were run to their end.
@@ -89,23 +73,27 @@ pub fn seeds(book: &Book, version: Version, place: &Place) -> anyhow::Result<u64
     Ok(0)
 }
 
-fn section(page: &mut Page, report: &Report, pictures: &[Drawn]) -> anyhow::Result<()> {
-    page.heading(&report.title());
-    page.text(&format!("{}\nMade by `{}`.", report.note().trim(), report.command()));
-    page.table("Numbers: accuracies in per cent, radii in 1/255.", &printed(report.numbers()));
-    if !report.claims().1.is_empty() {
-        page.table(
-            "Claims of the paper, judged by the difference in the column's unit.",
-            &printed(report.claims()),
-        );
-        if !report.apart().is_empty() {
-            page.text(report.apart());
-        }
+fn section(page: &mut Page, report: &Written, reports: &Path) -> anyhow::Result<()> {
+    page.heading(&report.heading());
+    page.text(&format!("{}\nMade by `{}`.", report.note().trim(), report.command));
+    page.table("Numbers: accuracies in per cent, radii in 1/255.", &report.numbers());
+    let doubts = report.doubts();
+    if !doubts.is_empty() {
+        page.text(&format!("Doubtful:\n{}", doubts.join("\n")));
     }
-    for picture in pictures {
-        page.figure(&picture.caption, &*picture.figure)?;
+    if !report.claims.is_empty() {
+        page.table("Claims of the paper, judged by the difference in the column's unit.", &report.judged());
     }
-    page.table("What each run took.", &printed(report.costs()));
+    if !report.apart().is_empty() {
+        page.text(report.apart());
+    }
+    for Picture { name, caption } in &report.pictures {
+        let [svg, png] = ["svg", "png"].map(|end| reports.join(format!("{name}.{end}")));
+        let told = |file: &Path| format!("cannot read {}; `{}` draws it", file.display(), report.command);
+        let drawing = fs::read_to_string(&svg).with_context(|| told(&svg))?;
+        page.drawing(caption, &drawing, &fs::read(&png).with_context(|| told(&png))?);
+    }
+    page.table("What each run took.", &report.costs());
     let machines = report.machines();
     if !machines.is_empty() {
         page.text(&machines);

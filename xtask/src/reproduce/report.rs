@@ -1,57 +1,15 @@
-//! What came out, as `TABLE.md` for people and `TABLE.json` for programs.
+//! What is known of a table: its runs, its numbers, its claims; and of that what is written.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::path::Path;
-
-use anyhow::Context;
-use serde_json::{Map, Value, json};
-use temper_report::Table as Printed;
+use serde_json::Value;
 
 use super::claim::{Claim, Judged, Verdict};
 use super::compose::Version;
-use super::execute::{Finished, Place, finished, seen, write};
+use super::execute::{Finished, Place, finished, seen};
+use super::outcomes::Records;
 use super::plan::RowPlan;
 use super::statistics::{Estimate, Seen, estimates};
 use super::table::{Column, Row, Scale};
-
-const CPU: &str = "
-A smaller experiment: a small network in the place of the paper's, on a part of the data. Its numbers do not compare with the
-paper's, its claims do.
-";
-const FASHION: &str = "
-A smaller experiment: a small network in the place of the paper's, on a part of Fashion-MNIST in the place of CIFAR-10. Its
-numbers do not compare with the paper's, its claims do.
-";
-const SMOKE: &str = "
-A run of seconds on embedded images: it shows that everything works, and nothing of the paper.
-";
-const NUMBERS: &str = "
-Accuracies in per cent, radii in 1/255. Each seed is judged on the same n images; an interval joins the images' (Wilson) and the
-seeds' (Student's t, the spread pooled over the rows of a column). With one seed it knows nothing of the spread between seeds.
-";
-const CLAIMS: &str = "
-## Claims
-
-Differences, in the column's unit; of rows on the same images, image by image. A claim holds where the whole interval of the
-difference does, fails where none of it does.
-";
-const APART: &str = "
-Not image by image where a * stands: the rows were judged on different images, or what each gave is not at hand.
-";
-const COST: &str = "
-## Cost
-
-Passes of training are summed over epochs, an image of the training set; those of judging are counts over all images. A network
-that was only trained to craft on took that training once more.
-";
-const COMMANDS: &str = "
-## Commands
-
-Each in the folder that `runs` lies in; `cargo xtask reproduce` wrote the pipelines.
-
-```sh
-";
+use super::written::{self, Cell, Cost, Doubt, Picture, Run, Written};
 
 /// A table with all that is known of it.
 #[derive(Debug)]
@@ -100,11 +58,8 @@ impl<'a> Report<'a> {
                 cells: vec![],
             });
         }
-        for column in &columns {
-            let all: Vec<Vec<Seen>> = rows
-                .iter()
-                .map(|row| row.runs.iter().map(|run| seen(run, column)).collect())
-                .collect::<anyhow::Result<_>>()?;
+        let seen = seen_of(&rows, &columns)?;
+        for (column, all) in columns.iter().zip(seen) {
             let found = estimates(&all, column.value.is_share());
             rows.iter_mut().zip(found).for_each(|(row, cell)| row.cells.push(cell));
         }
@@ -127,11 +82,6 @@ impl<'a> Report<'a> {
     /// Its columns.
     pub fn columns(&self) -> &[&'a Column] {
         &self.columns
-    }
-
-    /// Seeds of the row that has most of them.
-    pub fn seeds(&self) -> usize {
-        self.rows.iter().map(|known| known.runs.len()).max().unwrap_or(0)
     }
 
     fn judged(&self) -> Vec<Told<'a>> {
@@ -166,246 +116,101 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The heads and lines of the table of numbers.
-    pub(super) fn numbers(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
-        let mut lines = vec![];
-        for known in &self.rows {
-            for (column, cell) in self.columns.iter().zip(&known.cells) {
-                let paper = known.row.expected.get(&column.name).copied();
-                let number = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format!("{v:.2}"));
-                let cell = cell.as_ref();
-                lines.push(vec![
-                    known.row.name.clone(),
-                    column.name.clone(),
-                    number(paper),
-                    number(cell.map(|c| c.mean)),
-                    cell.and_then(|c| c.interval).map_or_else(|| "-".into(), range),
-                    cell.and_then(|c| c.n).map_or_else(|| "-".into(), |n| n.to_string()),
-                    cell.map_or(0, |c| c.seeds.len()).to_string(),
-                    self.verdict(paper, cell).into(),
-                ]);
+    /// As it is written, with pictures that lie beside it.
+    pub fn written(&self, pictures: Vec<Picture>) -> Written {
+        let judged = |judged: &Judged| written::Judged {
+            verdict: judged.verdict.to_string(),
+            difference: judged.difference,
+            interval: judged.interval,
+            apart: judged.apart,
+        };
+        let claim = |told: &Told| written::Claim {
+            claim: told.what.into(),
+            paper: judged(&told.paper),
+            ours: judged(&told.ours),
+        };
+        Written {
+            table: self.version.table.name.clone(),
+            title: self.version.table.title.clone(),
+            scale: self.version.scale,
+            reading: self.version.reading,
+            command: self.command.clone(),
+            columns: self.columns.iter().map(|column| column.name.clone()).collect(),
+            rows: self.rows.iter().map(|known| self.row(known)).collect(),
+            claims: self.claims.iter().map(claim).collect(),
+            pictures,
+        }
+    }
+
+    fn row(&self, known: &Known) -> written::Row {
+        let cell = |(column, cell): (&&Column, &Option<Estimate>)| {
+            let (paper, cell) = (known.row.expected.get(&column.name).copied(), cell.as_ref());
+            let written = Cell {
+                paper,
+                ours: cell.map(|c| c.mean),
+                interval: cell.and_then(|c| c.interval),
+                n: cell.and_then(|c| c.n),
+                seeds: cell.map(|c| c.seeds.clone()).unwrap_or_default(),
+                verdict: self.verdict(paper, cell).into(),
+            };
+            (column.name.clone(), written)
+        };
+        written::Row {
+            name: known.row.name.clone(),
+            network: known.row.network.clone(),
+            recipe: known.row.recipe.clone(),
+            folder: known.folder.clone(),
+            cells: self.columns.iter().zip(&known.cells).map(cell).collect(),
+            runs: known.runs.iter().map(run).collect(),
+        }
+    }
+}
+
+/// What every run says of every column: by column, then by row, then by seed. A run's records are read once.
+fn seen_of(rows: &[Known], columns: &[&Column]) -> anyhow::Result<Vec<Vec<Vec<Seen>>>> {
+    let mut all = vec![vec![vec![]; rows.len()]; columns.len()];
+    for (i, row) in rows.iter().enumerate() {
+        for run in &row.runs {
+            let records = Records::read(&run.records)?;
+            for (column, all) in columns.iter().zip(&mut all) {
+                all[i].push(seen(run, column, &records)?);
             }
         }
-        (vec!["row", "column", "paper", "ours", "95 % interval", "n", "seeds", "verdict"], lines)
     }
+    Ok(all)
+}
 
-    pub(super) fn claims(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
-        let signed = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format!("{v:+.2}"));
-        let line = |told: &Told| {
-            let apart = if told.ours.apart { " *" } else { "" };
-            vec![
-                told.what.to_string(),
-                signed(told.paper.difference),
-                signed(told.ours.difference),
-                told.ours.interval.map_or_else(|| "-".into(), |ends| range(ends) + apart),
-                told.ours.verdict.to_string(),
-            ]
-        };
-        let heads = vec!["claim", "paper", "ours", "95 % interval", "verdict"];
-        (heads, self.claims.iter().map(line).collect())
-    }
-
-    /// What the star beside an interval means, if there is one.
-    pub(super) fn apart(&self) -> &'static str {
-        if self.claims.iter().any(|told| told.ours.apart) { APART } else { "" }
-    }
-
-    pub(super) fn costs(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
-        let mut lines = vec![];
-        for known in &self.rows {
-            for run in &known.runs {
-                let cost = cost(run);
-                let number =
-                    |key: &str, digits| format!("{:.digits$}", cost[key].as_f64().unwrap_or(f64::NAN));
-                lines.push(vec![
-                    known.row.name.clone(),
-                    run.seed.to_string(),
-                    number("training_seconds", 0),
-                    number("judging_seconds", 0),
-                    number("training_forwards_per_image", 1),
-                    number("training_backwards_per_image", 1),
-                    cost["judging_forwards"].to_string(),
-                    cost["judging_backwards"].to_string(),
-                    format!("{:.1}", run.disk as f64 / 1024.0 / 1024.0),
-                ]);
-            }
-        }
-        let heads = vec![
-            "row",
-            "seed",
-            "training, s",
-            "judging, s",
-            "fwd/image",
-            "bwd/image",
-            "judging fwd",
-            "judging bwd",
-            "MiB",
-        ];
-        (heads, lines)
-    }
-
-    /// What the runs were made on, as far as they say it.
-    pub(super) fn machines(&self) -> String {
-        let runs = self.rows.iter().flat_map(|known| &known.runs);
-        let told = runs.filter_map(|run| {
-            let machine = &run.json["machine"];
-            Some(format!("{} threads of {}", machine["threads"].as_u64()?, machine["processor"].as_str()?))
-        });
-        let all: BTreeSet<String> = told.collect();
-        match all.is_empty() {
-            true => String::new(),
-            false => format!("\nRun on {}.\n", all.into_iter().collect::<Vec<_>>().join("; ")),
-        }
-    }
-
-    /// For the terminal.
-    pub fn text(&self) -> String {
-        let claims = match self.claims.is_empty() {
-            true => String::new(),
-            false => format!("{}\n", printed(self.claims())),
-        };
-        format!("\n{}\n\n{}\n{claims}", self.title(), printed(self.numbers()))
-    }
-
-    pub(super) fn title(&self) -> String {
-        format!("{}: {}, {} scale", self.version.table.name, self.version.table.title, self.version.part())
-    }
-
-    /// What its scale means.
-    pub fn note(&self) -> &'static str {
-        match self.version.scale {
-            Scale::Paper => "",
-            Scale::Cpu => CPU,
-            Scale::CpuFashion => FASHION,
-            Scale::Smoke => SMOKE,
-        }
-    }
-
-    /// What made it.
-    pub fn command(&self) -> &str {
-        &self.command
-    }
-
-    /// Markdown, with pictures that lie beside it: their names, and what they show.
-    pub fn markdown(&self, pictures: &[(String, &str)]) -> String {
-        let mut text = format!("# {}\n\nMade by `{}`.\n", self.title(), self.command);
-        text += self.note();
-        text += NUMBERS;
-        text += &markdown(self.numbers());
-        if !self.claims.is_empty() {
-            text += CLAIMS;
-            text += &markdown(self.claims());
-            text += self.apart();
-        }
-        for (name, caption) in pictures {
-            let _ = write!(text, "\n![{caption}]({name}.png)\n\n{caption}\n");
-        }
-        text += COST;
-        text += &markdown(self.costs());
-        text += &self.machines();
-        let missing: Vec<&str> = self
-            .rows
-            .iter()
-            .filter(|known| known.runs.is_empty())
-            .map(|known| known.row.name.as_str())
-            .collect();
-        if !missing.is_empty() {
-            let _ = write!(text, "\nNot run: {}.\n", missing.join(", "));
-        }
-        text += COMMANDS;
-        for command in self.rows.iter().flat_map(|known| &known.runs).flat_map(|run| &run.commands) {
-            let _ = writeln!(text, "{command}");
-        }
-        text + "```\n"
-    }
-
-    /// JSON: keys may be added, none is renamed.
-    pub fn json(&self) -> Value {
-        let rows: Vec<Value> = self.rows.iter().map(|known| self.row_json(known)).collect();
-        let judged = |judged: &Judged| json!({ "verdict": judged.verdict.to_string(), "difference": judged.difference, "interval": judged.interval, "apart": judged.apart });
-        let claims: Vec<Value> = self
-            .claims
-            .iter()
-            .map(|told| json!({ "claim": told.what, "paper": judged(&told.paper), "ours": judged(&told.ours) }))
-            .collect();
-        json!({
-            "table": self.version.table.name,
-            "title": self.version.table.title,
-            "scale": self.version.scale.name(),
-            "reading": if self.version.part().ends_with("authors-code") { "authors-code" } else { "paper" },
-            "command": self.command,
-            "columns": self.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(),
-            "rows": rows,
-            "claims": claims,
-        })
-    }
-
-    fn row_json(&self, known: &Known) -> Value {
-        let mut cells = Map::new();
-        for (column, cell) in self.columns.iter().zip(&known.cells) {
-            let paper = known.row.expected.get(&column.name).copied();
-            let cell = cell.as_ref();
-            let value = json!({
-                "paper": paper,
-                "ours": cell.map(|c| c.mean),
-                "interval": cell.and_then(|c| c.interval),
-                "n": cell.and_then(|c| c.n),
-                "seeds": cell.map(|c| c.seeds.clone()).unwrap_or_default(),
-                "verdict": self.verdict(paper, cell),
-            });
-            cells.insert(column.name.clone(), value);
-        }
-        let runs: Vec<Value> = known
-            .runs
-            .iter()
-            .map(|run| {
-                let doubted = run.results.evaluations.iter().filter(|e| !e.doubts.is_empty());
-                let doubts = doubted.map(|e| json!({ "evaluation": e.name, "doubts": e.doubts }));
-                json!({
-                    "seed": run.seed,
-                    "versions": run.json["versions"],
-                    "machine": run.json["machine"],
-                    "dataset": dataset(&run.json["dataset"]),
-                    "model": run.json["model"],
-                    "cost": cost(run),
-                    "commands": run.commands,
-                    "doubts": doubts.collect::<Vec<_>>(),
-                })
-            })
-            .collect();
-        json!({
-            "name": known.row.name,
-            "network": known.row.network,
-            "recipe": known.row.recipe,
-            "folder": known.folder,
-            "cells": cells,
-            "runs": runs,
-        })
-    }
-
-    /// Writes both files.
-    pub fn write(&self, folder: &Path, pictures: &[(String, &str)]) -> anyhow::Result<()> {
-        let name = &self.version.table.name;
-        write(&folder.join(format!("{name}.md")), self.markdown(pictures).as_bytes())?;
-        let json = serde_json::to_string_pretty(&self.json()).context("the report is no JSON")? + "\n";
-        write(&folder.join(format!("{name}.json")), json.as_bytes())
+/// A run as it is written.
+fn run(run: &Finished) -> Run {
+    let doubted = run.results.evaluations.iter().filter(|evaluation| !evaluation.doubts.is_empty());
+    let doubts = doubted
+        .map(|evaluation| Doubt { evaluation: evaluation.name.clone(), doubts: evaluation.doubts.clone() });
+    Run {
+        seed: run.seed,
+        versions: run.json["versions"].clone(),
+        machine: run.json["machine"].clone(),
+        dataset: dataset(&run.json["dataset"]),
+        model: run.json["model"].clone(),
+        cost: cost(run),
+        commands: run.commands.clone(),
+        doubts: doubts.collect(),
     }
 }
 
 /// What a run took.
-fn cost(run: &Finished) -> Value {
+fn cost(run: &Finished) -> Cost {
     let training = &run.json["training"];
     let evaluations = &run.results.evaluations;
-    json!({
-        "epochs": training["epochs"],
-        "training_seconds": training["seconds"],
-        "training_forwards_per_image": training["forwards_per_sample"],
-        "training_backwards_per_image": training["backwards_per_sample"],
-        "judging_seconds": evaluations.iter().map(|e| e.seconds).sum::<f64>(),
-        "judging_forwards": evaluations.iter().map(|e| e.forwards).sum::<u64>(),
-        "judging_backwards": evaluations.iter().map(|e| e.backwards).sum::<u64>(),
-        "disk_bytes": run.disk,
-    })
+    Cost {
+        epochs: training["epochs"].as_u64(),
+        training_seconds: training["seconds"].as_f64(),
+        training_forwards_per_image: training["forwards_per_sample"].as_f64(),
+        training_backwards_per_image: training["backwards_per_sample"].as_f64(),
+        judging_seconds: evaluations.iter().map(|e| e.seconds).sum(),
+        judging_forwards: evaluations.iter().map(|e| e.forwards).sum(),
+        judging_backwards: evaluations.iter().map(|e| e.backwards).sum(),
+        disk_bytes: run.disk,
+    }
 }
 
 /// What a run says of its images, without where its machine keeps them: reports are for others.
@@ -421,31 +226,10 @@ fn dataset(told: &Value) -> Value {
     told
 }
 
-/// A table as text.
-pub(super) fn printed((heads, lines): (Vec<&str>, Vec<Vec<String>>)) -> Printed {
-    let mut table = Printed::new(&heads);
-    for line in lines {
-        table.row(line);
-    }
-    table
-}
-
-fn range([low, high]: [f64; 2]) -> String {
-    format!("{low:.2} to {high:.2}")
-}
-
-/// A table in markdown: numbers to the right but for the first two columns.
-fn markdown((heads, lines): (Vec<&str>, Vec<Vec<String>>)) -> String {
-    let mut text = format!("\n| {} |\n|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
-    for line in lines {
-        let cells: Vec<String> = line.iter().map(|cell| cell.replace('|', "\\|")).collect();
-        let _ = writeln!(text, "| {} |", cells.join(" | "));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

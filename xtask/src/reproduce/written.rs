@@ -1,0 +1,434 @@
+//! A report as it is written: `TABLE.json` for programs, `TABLE.md` for people, and its section of `report.html`. All are made of
+//! what the JSON holds, so that a page shows what was measured also where the runs themselves are elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use temper_report::Table as Printed;
+
+use super::execute::write;
+use super::fragment::Reading;
+use super::table::Scale;
+
+const CPU: &str = "
+A smaller experiment: a small network in the place of the paper's, on a part of the data. Its numbers do not compare with the
+paper's, its claims do.
+";
+const FASHION: &str = "
+A smaller experiment: a small network in the place of the paper's, on a part of Fashion-MNIST in the place of CIFAR-10. Its
+numbers do not compare with the paper's, its claims do.
+";
+const SMOKE: &str = "
+A run of seconds on embedded images: it shows that everything works, and nothing of the paper.
+";
+const NUMBERS: &str = "
+Accuracies in per cent, radii in 1/255. Each seed is judged on the same n images; an interval joins the images' (Wilson) and the
+seeds' (Student's t, the spread pooled over the rows of a column). With one seed it knows nothing of the spread between seeds.
+";
+const CLAIMS: &str = "
+## Claims
+
+Differences, in the column's unit; of rows on the same images, image by image. A claim holds where the whole interval of the
+difference does, fails where none of it does.
+";
+const APART: &str = "
+Not image by image where a * stands: the rows were judged on different images, or what each gave is not at hand.
+";
+const COST: &str = "
+## Cost
+
+Passes of training are summed over epochs, an image of the training set; those of judging are counts over all images. A network
+that was only trained to craft on took that training once more.
+";
+const COMMANDS: &str = "
+## Commands
+
+Each in the folder that `runs` lies in; `cargo xtask reproduce` wrote the pipelines.
+
+```sh
+";
+
+/// A table or figure as it came out. Keys may be added, none is renamed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Written {
+    /// Name of its file in `configs/tables`.
+    pub table: String,
+    /// What it shows.
+    pub title: String,
+    /// How much was run.
+    pub scale: Scale,
+    /// Which reading of the paper.
+    pub reading: Reading,
+    /// What made it.
+    pub command: String,
+    /// Names of its columns, in the paper's order.
+    pub columns: Vec<String>,
+    /// Its rows, in the paper's order.
+    pub rows: Vec<Row>,
+    /// The paper's claims.
+    pub claims: Vec<Claim>,
+    /// What was drawn of it.
+    #[serde(default)]
+    pub pictures: Vec<Picture>,
+}
+
+/// A row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// The paper's network.
+    pub network: String,
+    /// The recipe.
+    pub recipe: String,
+    /// Where its runs are, below the folder that temper ran in.
+    pub folder: String,
+    /// Its numbers, by column.
+    pub cells: BTreeMap<String, Cell>,
+    /// Its runs, a seed each; none if it was not run.
+    pub runs: Vec<Run>,
+}
+
+/// A number: accuracies in per cent, radii in 1/255.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// The paper's.
+    pub paper: Option<f64>,
+    /// Ours, the mean over the seeds.
+    pub ours: Option<f64>,
+    /// Its 95 % interval.
+    pub interval: Option<[f64; 2]>,
+    /// Images that each seed was judged on.
+    pub n: Option<usize>,
+    /// Each seed's.
+    pub seeds: Vec<f64>,
+    /// Does it agree with the paper's?
+    pub verdict: String,
+}
+
+/// A run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its seed.
+    pub seed: u64,
+    /// Of temper and candle.
+    pub versions: Value,
+    /// What it ran on, if it says so.
+    pub machine: Value,
+    /// Its images.
+    pub dataset: Value,
+    /// Its network.
+    pub model: Value,
+    /// What it took.
+    pub cost: Cost,
+    /// The commands that make it.
+    pub commands: Vec<String>,
+    /// What speaks against its numbers.
+    pub doubts: Vec<Doubt>,
+}
+
+/// What a run took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Epochs of training.
+    pub epochs: Option<u64>,
+    /// Seconds of training.
+    pub training_seconds: Option<f64>,
+    /// Forward passes of training, an image of the training set.
+    pub training_forwards_per_image: Option<f64>,
+    /// Backward passes.
+    pub training_backwards_per_image: Option<f64>,
+    /// Seconds of all evaluations.
+    pub judging_seconds: f64,
+    /// Their forward passes, over all images.
+    pub judging_forwards: u64,
+    /// Their backward passes.
+    pub judging_backwards: u64,
+    /// Bytes of the run's folder and of what is kept beside it.
+    pub disk_bytes: u64,
+}
+
+/// What speaks against an evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Doubt {
+    /// The evaluation.
+    pub evaluation: String,
+    /// In words.
+    pub doubts: Vec<String>,
+}
+
+/// A claim, judged by the paper's numbers and by ours.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    /// In words.
+    pub claim: String,
+    /// By the paper's.
+    pub paper: Judged,
+    /// By ours.
+    pub ours: Judged,
+}
+
+/// What becomes of a claim.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// In words.
+    pub verdict: String,
+    /// The difference, in the column's unit.
+    pub difference: Option<f64>,
+    /// Its 95 % interval.
+    pub interval: Option<[f64; 2]>,
+    /// Are two rows compared, but not image by image?
+    #[serde(default)]
+    pub apart: bool,
+}
+
+/// A picture, which lies beside the report as SVG and PNG.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Picture {
+    /// Its name, without an ending.
+    pub name: String,
+    /// What it shows.
+    pub caption: String,
+}
+
+impl Written {
+    /// Reads `TABLE.json`.
+    pub fn read(file: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        serde_json::from_str(&text).with_context(|| {
+            format!("{} is no report of this temper; `cargo xtask reproduce` writes it anew", file.display())
+        })
+    }
+
+    /// Writes both files.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        write(&folder.join(format!("{}.md", self.table)), self.markdown().as_bytes())?;
+        let json = serde_json::to_string_pretty(self).context("the report is no JSON")? + "\n";
+        write(&folder.join(format!("{}.json", self.table)), json.as_bytes())
+    }
+
+    /// Its heading.
+    pub fn heading(&self) -> String {
+        let reading = match self.reading {
+            Reading::Paper => "",
+            Reading::AuthorsCode => "-authors-code",
+        };
+        format!("{}: {}, {}{reading} scale", self.table, self.title, self.scale.name())
+    }
+
+    /// What its scale means.
+    pub fn note(&self) -> &'static str {
+        match self.scale {
+            Scale::Paper => "",
+            Scale::Cpu => CPU,
+            Scale::CpuFashion => FASHION,
+            Scale::Smoke => SMOKE,
+        }
+    }
+
+    /// What the star beside an interval means, if there is one.
+    pub fn apart(&self) -> &'static str {
+        if self.claims.iter().any(|claim| claim.ours.apart) { APART } else { "" }
+    }
+
+    /// Its numbers.
+    pub fn numbers(&self) -> Printed {
+        let mut table =
+            Printed::new(&["row", "column", "paper", "ours", "95 % interval", "n", "seeds", "verdict"]);
+        let number = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format!("{v:.2}"));
+        let none = Cell { verdict: "-".into(), ..Cell::default() };
+        for row in &self.rows {
+            for column in &self.columns {
+                let cell = row.cells.get(column).unwrap_or(&none);
+                table.row(vec![
+                    row.name.clone(),
+                    column.clone(),
+                    number(cell.paper),
+                    number(cell.ours),
+                    range(cell.interval),
+                    cell.n.map_or_else(|| "-".into(), |n| n.to_string()),
+                    cell.seeds.len().to_string(),
+                    cell.verdict.clone(),
+                ]);
+            }
+        }
+        table
+    }
+
+    /// The claims.
+    pub fn judged(&self) -> Printed {
+        let mut table = Printed::new(&["claim", "paper", "ours", "95 % interval", "verdict"]);
+        let signed = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format!("{v:+.2}"));
+        for Claim { claim, paper, ours } in &self.claims {
+            let apart = if ours.apart { " *" } else { "" };
+            table.row(vec![
+                claim.clone(),
+                signed(paper.difference),
+                signed(ours.difference),
+                range(ours.interval) + apart,
+                ours.verdict.clone(),
+            ]);
+        }
+        table
+    }
+
+    /// What each run took.
+    pub fn costs(&self) -> Printed {
+        let mut table = Printed::new(&[
+            "row",
+            "seed",
+            "training, s",
+            "judging, s",
+            "fwd/image",
+            "bwd/image",
+            "judging fwd",
+            "judging bwd",
+            "MiB",
+        ]);
+        let number =
+            |value: Option<f64>, digits| value.map_or_else(|| "-".into(), |v| format!("{v:.digits$}"));
+        for (row, run) in self.runs() {
+            let cost = &run.cost;
+            table.row(vec![
+                row.name.clone(),
+                run.seed.to_string(),
+                number(cost.training_seconds, 0),
+                number(Some(cost.judging_seconds), 0),
+                number(cost.training_forwards_per_image, 1),
+                number(cost.training_backwards_per_image, 1),
+                cost.judging_forwards.to_string(),
+                cost.judging_backwards.to_string(),
+                number(Some(cost.disk_bytes as f64 / 1024.0 / 1024.0), 1),
+            ]);
+        }
+        table
+    }
+
+    /// What the runs were made on, as far as they say it.
+    pub fn machines(&self) -> String {
+        let told = self.runs().filter_map(|(_, run)| {
+            let machine = &run.machine;
+            Some(format!("{} threads of {}", machine["threads"].as_u64()?, machine["processor"].as_str()?))
+        });
+        let all: BTreeSet<String> = told.collect();
+        match all.is_empty() {
+            true => String::new(),
+            false => format!("\nRun on {}.\n", all.into_iter().collect::<Vec<_>>().join("; ")),
+        }
+    }
+
+    /// What speaks against numbers, a line each.
+    pub fn doubts(&self) -> Vec<String> {
+        let all = self.runs().flat_map(|(row, run)| run.doubts.iter().map(move |doubt| (row, run, doubt)));
+        all.flat_map(|(row, run, Doubt { evaluation, doubts })| {
+            doubts.iter().map(move |text| format!("{}, seed {}, `{evaluation}`: {text}", row.name, run.seed))
+        })
+        .collect()
+    }
+
+    fn runs(&self) -> impl Iterator<Item = (&Row, &Run)> {
+        self.rows.iter().flat_map(|row| row.runs.iter().map(move |run| (row, run)))
+    }
+
+    /// For the terminal.
+    pub fn text(&self) -> String {
+        let claims = match self.claims.is_empty() {
+            true => String::new(),
+            false => format!("{}\n", self.judged()),
+        };
+        let mut text = format!("\n{}\n\n{}\n{claims}", self.heading(), self.numbers());
+        for doubt in self.doubts() {
+            let _ = writeln!(text, "doubtful: {doubt}");
+        }
+        text
+    }
+
+    /// Markdown; its pictures lie beside it.
+    pub fn markdown(&self) -> String {
+        let mut text = format!("# {}\n\nMade by `{}`.\n", self.heading(), self.command);
+        text += self.note();
+        text += NUMBERS;
+        text += &markdown(&self.numbers());
+        let doubts = self.doubts();
+        if !doubts.is_empty() {
+            let _ = write!(text, "\n## Doubts\n\n- {}\n", doubts.join("\n- "));
+        }
+        if !self.claims.is_empty() {
+            text += CLAIMS;
+            text += &markdown(&self.judged());
+            text += self.apart();
+        }
+        for Picture { name, caption } in &self.pictures {
+            let _ = write!(text, "\n![{caption}]({name}.png)\n\n{caption}\n");
+        }
+        text += COST;
+        text += &markdown(&self.costs());
+        text += &self.machines();
+        let missing = self.rows.iter().filter(|row| row.runs.is_empty());
+        let missing: Vec<&str> = missing.map(|row| row.name.as_str()).collect();
+        if !missing.is_empty() {
+            let _ = write!(text, "\nNot run: {}.\n", missing.join(", "));
+        }
+        text += COMMANDS;
+        for command in self.runs().flat_map(|(_, run)| &run.commands) {
+            let _ = writeln!(text, "{command}");
+        }
+        text + "```\n"
+    }
+}
+
+fn range(interval: Option<[f64; 2]>) -> String {
+    interval.map_or_else(|| "-".into(), |[low, high]| format!("{low:.2} to {high:.2}"))
+}
+
+/// A table in markdown.
+fn markdown(table: &Printed) -> String {
+    let mut text = String::from("\n");
+    for (i, cells) in table.rows().iter().enumerate() {
+        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+        if i == 0 {
+            let _ = writeln!(text, "|{}", "---|".repeat(cells.len()));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn doubts_and_pipes_are_in_the_markdown() {
+        let cost = json!({ "judging_seconds": 1.0, "judging_forwards": 2, "judging_backwards": 3, "disk_bytes": 1_048_576 });
+        let run = json!({
+            "seed": 0, "versions": {}, "machine": { "threads": 2, "processor": "P" }, "dataset": {}, "model": {}, "cost": cost,
+            "commands": ["temper run a"], "doubts": [{ "evaluation": "pgd", "doubts": ["steps that do not reach the radius"] }],
+        });
+        let cell = json!({ "paper": 1.0, "ours": 2.0, "interval": [1.5, 2.5], "n": 10, "seeds": [2.0], "verdict": "above" });
+        let row = json!({ "name": "a|b", "network": "n", "recipe": "r", "folder": "f", "cells": { "c": cell }, "runs": [run] });
+        let report: Written = serde_json::from_value(json!({
+            "table": "t", "title": "T", "scale": "paper", "reading": "authors-code", "command": "x", "columns": ["c", "d"],
+            "rows": [row], "claims": [],
+        }))
+        .unwrap();
+        let text = report.markdown();
+        for line in [
+            "# t: T, paper-authors-code scale",
+            "| a\\|b | c | 1.00 | 2.00 | 1.50 to 2.50 | 10 | 1 | above |",
+            "| a\\|b | d | - | - | - | - | 0 | - |",
+            "- a|b, seed 0, `pgd`: steps that do not reach the radius",
+            "| a\\|b | 0 | - | 1 | - | - | 2 | 3 | 1.0 |",
+            "Run on 2 threads of P.",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+}
