@@ -80,8 +80,8 @@ impl Places {
     /// The middle of a label of this size beside a point, at a distance; takes the place.
     pub(super) fn beside(&mut self, [x, y]: At, [width, height]: [f64; 2], distance: f64) -> At {
         let mut best: Option<(usize, At)> = None;
-        // Close by first, then half a line further off.
-        for distance in [distance, distance + height / 2.0] {
+        // Close by first, then further off by parts of a line: beyond a bar there may be room.
+        for distance in [0.0, 0.5, 1.5, 2.5].map(|lines| distance + lines * height) {
             let (across, down) = (distance + width / 2.0, distance + height / 2.0);
             let (slant_across, slant_down) = (across - distance * 0.4, down - distance * 0.4);
             let around = [
