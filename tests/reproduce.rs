@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use temper_report::RadiiFile;
 use temper_runner::Pipeline;
 use xtask::reproduce::claim::Verdict;
 use xtask::reproduce::compose::{Book, Version};
@@ -278,7 +279,14 @@ fn a_table_runs_is_killed_goes_on_and_is_judged() {
     assert_eq!(report["rows"][0]["folder"], "runs/reproduce/table1/smoke/resnet18/iaat");
     assert!(report["rows"][0]["cells"]["radius p95"]["ours"].as_f64() > Some(0.0));
     let share = |name: &str| report["rows"][0]["cells"][name]["ours"].as_f64().unwrap();
-    assert!(share("above 10") + share("below 8") <= 100.0, "{report}");
+    let run = folder.path().join("runs/reproduce/table1/smoke/resnet18/iaat/seed-0");
+    let radii = RadiiFile::of(&run).unwrap().pop().unwrap().read().unwrap().radii;
+    let counted = |such: &dyn Fn(&f64) -> bool| {
+        radii.iter().filter(|radius| such(radius)).count() as f64 * 100.0 / radii.len() as f64
+    };
+    assert!((share("above 10") - counted(&|radius| radius * 255.0 > 10.001)).abs() < 1e-9, "{report}");
+    assert!((share("below 8") - counted(&|radius| radius * 255.0 < 7.999)).abs() < 1e-9, "{report}");
+    assert!(share("above 10") + share("below 8") > 0.0, "no radius moved: this shows nothing");
     fewer_seeds_are_no_reason_to_forget_some(folder.path());
     pictures_of_what_was_run_are_on_one_page(folder.path());
 }

@@ -123,17 +123,8 @@ fn radii_of_training_are_put_to_the_test() {
         assert!(!output.status.success(), "{args:?}");
         stderr(&output)
     };
-    let two = [
-        "transfer",
-        "runs/run",
-        "runs/run/model.safetensors",
-        "--attack",
-        "pgd",
-        "--eps",
-        "own",
-        "--split",
-        "train",
-    ];
+    let own_radii = ["--attack", "pgd", "--eps", "own", "--split", "train"];
+    let two = [&["transfer", "runs/run", "runs/run/model.safetensors"][..], &own_radii].concat();
     let told = stderr(&command(folder.path()).args(two).output().unwrap());
     assert_eq!(told, "error: --eps own: images have the radii of one run, not of several\n");
     let told = refused(&["runs/run", "--attack", "pgd", "--eps", "own"]);
@@ -141,18 +132,8 @@ fn radii_of_training_are_put_to_the_test() {
         told,
         "error: --eps own: images that were trained on have radii of their own: add --split train\n"
     );
-    let missing = own.keys().last().unwrap() + 100_000;
-    let told = refused(&[
-        "runs/run",
-        "--attack",
-        "pgd",
-        "--eps",
-        "own",
-        "--split",
-        "train",
-        "--indices",
-        &missing.to_string(),
-    ]);
+    let missing = (own.keys().last().unwrap() + 100_000).to_string();
+    let told = refused(&[&["runs/run"][..], &own_radii, &["--indices", &missing]].concat());
     assert!(told.contains("was not trained on"), "{told}");
     fs::remove_dir_all(folder.path().join("runs/run/epsilon")).unwrap();
     let told = refused(&["runs/run", "--attack", "pgd", "--eps", "own", "--split", "train"]);

@@ -280,3 +280,36 @@ pub fn seen(finished: &Finished, column: &Column, records: &Records) -> anyhow::
         images: outcomes(records, evaluation, key, at),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Is this pipeline's network there, in a row where `was` came to its end, whose weights were `sha`, and whose folder now
+    /// holds those of `now`?
+    fn there(was: &str, sha: &str, now: &str, wanted: &str) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| write(&folder.path().join(name), text.as_bytes()).unwrap();
+        let results = |sha: &str| format!("{{\"model\": {{\"sha256\": {{\"last\": \"{sha}\"}}}}}}");
+        put("row/seed-0.table1.toml", was);
+        put("row/seed-0.table1.json", &results(sha));
+        put("row/seed-0/results.json", &results(now));
+        if now != "none" {
+            put("row/seed-0/model.safetensors", now);
+        }
+        let place = Place { binary: "temper".into(), folder: folder.path().into(), quiet: true };
+        let row = toml::from_str("name = \"row\"\nnetwork = \"n\"\nrecipe = \"r\"").unwrap();
+        let plan = RowPlan { row: &row, folder: "row".into(), runs: vec![] };
+        trained(&place, &plan, 0, &wanted.parse().unwrap())
+    }
+
+    #[test]
+    fn a_network_is_there_if_its_own_training_left_it() {
+        let was = "seed = 0\ntrain.epochs = 2\n[[evaluate]]\nname = \"natural\"";
+        assert!(there(was, "a", "a", was));
+        assert!(there(was, "a", "a", "seed = 0\ntrain.epochs = 2"), "judged otherwise, trained alike");
+        assert!(!there(was, "a", "a", "seed = 0\ntrain.epochs = 3"));
+        assert!(!there(was, "a", "b", was), "another network was trained there");
+        assert!(!there(was, "a", "none", was), "its network was removed");
+    }
+}

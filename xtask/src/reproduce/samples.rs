@@ -147,12 +147,10 @@ impl Craft<'_> {
 
 /// How many of the radii that a run ended with hold, in a sentence: so many of its training images, attacked within their own.
 pub fn held(place: &Place, run: &Finished, attack: &str, images: usize) -> anyhow::Result<String> {
-    let folder = run.folder(place);
-    let last = RadiiFile::of(&folder)?.pop().context("no epoch left its radii")?.read()?;
-    if last.radii.iter().all(|radius| *radius == 0.0) {
+    if run.radii.iter().all(|radius| *radius == 0.0) {
         return Ok("No radius is above 0 at the end.".into());
     }
-    let into = folder.with_extension("radii");
+    let into = run.folder(place).with_extension("radii");
     let images = images.to_string();
     saved(place, run, &["--samples", &images, "--attack", attack, "--eps", "own"], &into)?;
     let results = results(&into)?;
@@ -187,4 +185,18 @@ fn classes(folder: &Path) -> anyhow::Result<Vec<String>> {
     let results = results(folder)?;
     let names = results["model"]["classes"].as_array().into_iter().flatten();
     Ok(names.filter_map(|name| name.as_str().map(String::from)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tie_that_is_cut_is_told() {
+        let radii = EpochRadii { epoch: 1, radii: vec![0.0, 2.0 / 255.0, 0.0, 0.0], index: vec![3, 5, 7, 9] };
+        assert_eq!(tied(&radii, &[3, 7]), " (of 3 that all have 0.00, the first 2)");
+        assert_eq!(tied(&radii, &[3, 7, 9]), "");
+        assert_eq!(tied(&radii, &[5, 3]), " (of 3 that all have 0.00, the first 1)");
+        assert_eq!(tied(&radii, &[5]), "");
+    }
 }

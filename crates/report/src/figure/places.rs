@@ -131,6 +131,18 @@ mod tests {
     }
 
     #[test]
+    fn where_bars_are_in_the_way_a_label_stands_beyond_them() {
+        let mut places = Places::new(Area::around([100.0, 100.0], 200.0, 200.0));
+        // A bar through the point, and one on either side, nearer than the label is wide.
+        for x in [80.0, 100.0, 120.0] {
+            places.way([x, 80.0], [x, 120.0]);
+        }
+        let label = Area::around(places.beside([100.0, 100.0], [60.0, 12.0], 4.0), 60.0, 12.0);
+        let crossed = [80.0, 100.0, 120.0].iter().filter(|x| label.crossed([**x, 80.0], [**x, 120.0]));
+        assert_eq!(crossed.count(), 0, "{label:?}");
+    }
+
+    #[test]
     fn labels_keep_clear_of_each_other() {
         let mut places = Places::new(Area { left: 0.0, top: 0.0, right: 200.0, bottom: 100.0 });
         let points = [[100.0, 50.0], [104.0, 52.0], [98.0, 47.0]];
