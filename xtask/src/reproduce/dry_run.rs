@@ -11,8 +11,8 @@ use temper_report::Table as Printed;
 use super::calibrate::{Budget, Calibration, calibrate};
 use super::compose::Version;
 use super::cost::Cost;
-use super::execute::{Place, done, trained};
-use super::plan::{RowPlan, bytes};
+use super::execute::{Place, disk, done, trained};
+use super::plan::RowPlan;
 use super::table::Scale;
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -61,11 +61,11 @@ impl<'a> Outlook<'a> {
         let judged = plan.runs.iter().map(|run| (run.seed, &run.pipeline));
         let networks: BTreeMap<u64, &toml::Table> =
             crafted.map(|(seed, pipeline)| (*seed, pipeline)).chain(judged).collect();
-        let mut seconds = vec![];
+        let mut measured = vec![];
         for run in &plan.runs {
             if done(place, plan, run, table)? {
-                let results = place.folder.join(plan.beside(run.seed, table, "json"));
-                seconds.extend(measured(&results, &place.folder.join(plan.run(run.seed))));
+                let seconds = seconds(&place.folder.join(plan.beside(run.seed, table, "json")));
+                measured.extend(seconds.map(|seconds| (seconds, disk(place, plan, run.seed, table))));
             }
         }
         let there = |(seed, pipeline): &(&u64, &&toml::Table)| trained(place, plan, **seed, pipeline);
@@ -75,8 +75,8 @@ impl<'a> Outlook<'a> {
             cost: Cost::of(pipeline),
             extra: networks.len() - plan.runs.len(),
             untrained: networks.len() - networks.iter().filter(there).count(),
-            unjudged: plan.runs.len() - seconds.len(),
-            measured: seconds,
+            unjudged: plan.runs.len() - measured.len(),
+            measured,
         })
     }
 
@@ -270,11 +270,11 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// Seconds of training and judging by these results, and bytes of the run's folder.
-fn measured(results: &Path, run: &Path) -> Option<(f64, u64)> {
+/// Seconds of training and judging by these results.
+fn seconds(results: &Path) -> Option<f64> {
     let results: serde_json::Value = serde_json::from_str(&fs::read_to_string(results).ok()?).ok()?;
     let judging = results["evaluations"].as_array()?.iter().filter_map(|e| e["seconds"].as_f64());
-    Some((results["training"]["seconds"].as_f64()? + judging.sum::<f64>(), bytes(run)))
+    Some(results["training"]["seconds"].as_f64()? + judging.sum::<f64>())
 }
 
 #[cfg(test)]

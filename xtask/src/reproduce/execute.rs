@@ -207,7 +207,6 @@ pub fn finished(place: &Place, plan: &RowPlan, table: &str) -> anyhow::Result<Ve
         let mut commands: Vec<String> = seconds.map(|seed| command(&training(plan, seed), seed)).collect();
         commands.push(command(&plan.beside(run.seed, table, "toml"), run.seed));
         let kept = place.folder.join(plan.beside(run.seed, table, RECORDS));
-        let size = fs::metadata(&kept).map_or(0, |data| data.len());
         let results = Results::read(&file)?;
         let radii = match results.radii {
             Some(_) => RadiiFile::of(&folder)?.pop().context("no epoch left its radii")?.read()?.radii,
@@ -220,13 +219,19 @@ pub fn finished(place: &Place, plan: &RowPlan, table: &str) -> anyhow::Result<Ve
                 .with_context(|| file.display().to_string())?,
             mean_radius: mean_radius(&folder.join("metrics.jsonl"))?,
             radii,
-            disk: bytes(&folder) + size,
+            disk: disk(place, plan, run.seed, table),
             relative: plan.run(run.seed),
             records: if kept.exists() { kept } else { folder.join(RECORDS) },
             commands,
         });
     }
     Ok(all)
+}
+
+/// Bytes of a seed's folder, and of the records that a table keeps beside it.
+pub fn disk(place: &Place, plan: &RowPlan, seed: u64, table: &str) -> u64 {
+    let kept = fs::metadata(place.folder.join(plan.beside(seed, table, RECORDS)));
+    bytes(&place.folder.join(plan.run(seed))) + kept.map_or(0, |data| data.len())
 }
 
 fn mean_radius(metrics: &Path) -> anyhow::Result<Option<f64>> {
