@@ -257,7 +257,10 @@ fn a_network_that_cannot_be_is_refused_in_words() {
     );
     net.linear(net.input(), "fc", 2).unwrap();
     let classifier = Classifier::new(net.clone(), &BTreeMap::new()).unwrap_err().to_string();
-    assert_eq!(classifier, "weights do not belong to this network: `fc.weight` is missing");
+    assert_eq!(
+        classifier,
+        "weights do not belong to this network:\n  missing (2):\n    `fc.weight` [2, 16]\n    `fc.bias` [2]"
+    );
     let classifier =
         Classifier::random(net, DType::F32, &mut rand_chacha::ChaCha8Rng::from_seed([0; 32])).unwrap();
     let pixels = Tensor::zeros((1, 1, 5, 4), DType::F32, &Device::Cpu).unwrap();

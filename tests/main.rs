@@ -26,6 +26,7 @@ mod peers;
 mod peers_trained;
 mod pgd;
 mod photos;
+mod real_inputs;
 mod reproduce;
 mod resnet;
 mod resume;

@@ -11,6 +11,15 @@ pub trait Epsilon: Debug + Send + Sync {
     /// What the memory of a sample holds before its first visit, in pixel values of [0, 1].
     fn start(&self) -> f64;
 
+    /// The lengths among its parameters, by their names, in pixel values of [0, 1]: a radius that holds every image is refused
+    /// before any work, as everywhere.
+    fn lengths(&self) -> Vec<(&'static str, f64)>;
+
+    /// The attack of its probes, if it has one of its own.
+    fn probe(&self) -> Option<&Chosen<dyn Attack>> {
+        None
+    }
+
     /// One radius for each sample of the visit, `[n]`, in pixel values of [0, 1]; 0 trains on the clean image. What is
     /// to be remembered goes into [`Visit::remember`].
     fn radii(&self, visit: &mut Visit) -> Result<Vec<f64>>;

@@ -35,7 +35,7 @@ pub use model::Model;
 pub use registry::{Chosen, Kind, Param, Parsed, Plugin, Summary, duplicates, summaries};
 pub use search::{Judge, Walk, restarts, short_of};
 pub use trace::Trace;
-pub use units::{Field, Fraction, Growth, NonNegative, Norm, Pixels, Positive, Share, nonzero};
+pub use units::{Decay, Field, Fraction, Growth, NonNegative, Norm, Pixels, Positive, Share, nonzero};
 pub use victim::{
     CleanScore, Forward, Goal, Network, Pass, Passes, Rows, Score, Victim, cross_entropy, log_softmax,
 };
@@ -60,11 +60,11 @@ pub mod prelude {
 
     pub use crate::nn::{Conv2d, Pool2d};
     pub use crate::{
-        Attack, Ball, Batch, Chosen, DataError, Dataset, Digest, Epsilon, Error, Fit, Fraction, Goal, Growth,
-        Image, Judge, Labels, Loss, Model, NonNegative, Norm, Photo, Photos, Pixels, Positive, Publication,
-        Remote, Result, Rng, Rows, Share, Source, Split, Step, Target, Targets, Tensor, Victim, Visit, Walk,
-        cross_entropy, folders, log_softmax, nonzero, options, plugin, restarts, rows, scaled, short_of,
-        wrong_classes,
+        Attack, Ball, Batch, Chosen, DataError, Dataset, Decay, Digest, Epsilon, Error, Fit, Fraction, Goal,
+        Growth, Image, Judge, Labels, Loss, Model, NonNegative, Norm, Photo, Photos, Pixels, Positive,
+        Publication, Remote, Result, Rng, Rows, Share, Source, Split, Step, Target, Targets, Tensor, Victim,
+        Visit, Walk, cross_entropy, folders, log_softmax, nonzero, options, plugin, restarts, rows, scaled,
+        short_of, wrong_classes,
     };
     /// The layer graph that a model builds.
     pub use temper_nn::Network;

@@ -29,6 +29,7 @@ field! {
     NonNegative: "number of at least 0";
     Growth: "number above 1";
     Share: "number above 0 and below 1";
+    Decay: "number of at least 0 and below 1";
 }
 impl<T: Field> Field for Option<T> {
     fn expects() -> String {
@@ -226,6 +227,37 @@ ranged!(
     /// A number above 0 and below 1: a factor by which something shrinks.
     Share, |v| v > 0.0 && v < 1.0, "number above 0 and below 1"
 );
+ranged!(
+    /// A number of at least 0 and below 1: the share of something old that stays beside something new.
+    Decay, |v| (0.0..1.0).contains(&v), "number of at least 0 and below 1"
+);
+
+impl Norm {
+    /// The largest distance of two images of this shape (channels, height, width) in [0, 1].
+    pub fn diameter(self, shape: [usize; 3]) -> f64 {
+        match self {
+            Norm::Linf => 1.0,
+            Norm::L2 => shape.iter().map(|side| *side as f64).product::<f64>().sqrt(),
+        }
+    }
+
+    /// Why a radius cannot be meant: its ball holds every image of this shape (channels, height, width). Without a shape it is
+    /// told in l-inf alone, where the shape does not matter. `None`: it can.
+    pub fn refuses(self, radius: f64, shape: Option<[usize; 3]>) -> Option<String> {
+        let (diameter, images) = match (self, shape) {
+            (Norm::Linf, _) => (self.diameter([1, 1, 1]), String::new()),
+            (Norm::L2, Some([c, h, w])) => (self.diameter([c, h, w]), format!(" of {c} x {h} x {w}")),
+            (Norm::L2, None) => return None,
+        };
+        (radius >= diameter).then(|| {
+            let below = (diameter * 1e4).round() / 1e4;
+            format!(
+                "an {self} radius of {radius} holds every image{images}: it must be below {below}; lengths are in pixels of [0, 1]: \
+                 \"{radius}/255\"?"
+            )
+        })
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -239,6 +271,20 @@ mod tests {
     fn length(text: &str) -> Result<f64, String> {
         let row: Result<Row, _> = toml::from_str(&format!("length = {text}"));
         row.map(|r| r.length.get()).map_err(|e| e.message().to_string())
+    }
+
+    #[test]
+    fn radii_that_hold_every_image_are_refused() {
+        let shape = Some([1, 28, 28]);
+        assert_eq!(Norm::Linf.refuses(0.999, None), None);
+        let told = Norm::Linf.refuses(8.0, None).unwrap();
+        assert!(told.starts_with("an l-inf radius of 8 holds every image: it must be below 1;"), "{told}");
+        assert!(told.ends_with("\"8/255\"?"), "{told}");
+        assert!(Norm::Linf.refuses(1.0, shape).is_some());
+        assert_eq!((Norm::L2.refuses(27.9, shape), Norm::L2.refuses(128.0, None)), (None, None));
+        let told = Norm::L2.refuses(128.0, shape).unwrap();
+        assert!(told.contains("holds every image of 1 x 28 x 28: it must be below 28;"), "{told}");
+        assert!(Norm::L2.refuses(28.0, shape).is_some());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Where images come from.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use crate::error::{Error, Result};
 use crate::fit::Fit;
 
@@ -53,6 +55,21 @@ pub trait Source: Send + Sync {
     fn label(&self, index: usize) -> Option<u32> {
         let _ = index;
         None
+    }
+
+    /// Bytes of the file that holds the image with this index alone, where that is known without reading it; `None`: it has none.
+    fn file_size(&self, index: usize) -> Option<u64> {
+        let _ = index;
+        None
+    }
+
+    /// A hash of the image with this index by which copies of it are known, not of its label: of its values, or of the file that
+    /// holds it alone. `None`: it cannot be read.
+    fn digest(&self, index: usize) -> Option<u64> {
+        let (image, _) = self.read(index).ok()?;
+        let mut hasher = DefaultHasher::new();
+        (image.shape, &image.bytes).hash(&mut hasher);
+        Some(hasher.finish())
     }
 
     /// How images of many sizes become images of one size; `None`: they are of one size.

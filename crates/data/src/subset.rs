@@ -52,6 +52,14 @@ impl Source for Subset {
         self.whole.label(self.place(index))
     }
 
+    fn file_size(&self, index: usize) -> Option<u64> {
+        self.whole.file_size(self.place(index))
+    }
+
+    fn digest(&self, index: usize) -> Option<u64> {
+        self.whole.digest(self.place(index))
+    }
+
     fn fit(&self) -> Option<Fit> {
         self.whole.fit()
     }
@@ -116,6 +124,14 @@ impl Source for Part {
 
     fn label(&self, index: usize) -> Option<u32> {
         self.whole.label(self.indices[index])
+    }
+
+    fn file_size(&self, index: usize) -> Option<u64> {
+        self.whole.file_size(self.indices[index])
+    }
+
+    fn digest(&self, index: usize) -> Option<u64> {
+        self.whole.digest(self.indices[index])
     }
 
     fn fit(&self) -> Option<Fit> {

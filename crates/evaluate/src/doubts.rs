@@ -1,5 +1,7 @@
 //! When a number should not be believed, in words, as far as the evaluation itself can tell.
 
+use temper_core::Norm;
+
 use crate::entry::Entry;
 use crate::evaluation::{Curve, Evaluation};
 use crate::record::Cost;
@@ -22,6 +24,15 @@ pub(crate) fn doubts(entry: &Entry, evaluation: &Evaluation, own: bool) -> Vec<S
     doubts
 }
 
+/// Radii in another norm than those of training, which are not comparable with them.
+pub(crate) fn of_norms(entry: &Entry, trained_in: Option<Norm>) -> Option<String> {
+    entry.attacks().next()?;
+    let (norm, trained) = (entry.norm(), trained_in?);
+    (norm != trained).then(|| {
+        format!("it judges within {norm} radii, but the network was trained against {trained} ones: add an evaluation in {trained}")
+    })
+}
+
 /// Radii that do not hold: whatever attack gave them was too weak for them.
 fn of_own_radii(costs: &[Cost]) -> Option<String> {
     let attacked = costs.first()?.attacked;
@@ -36,7 +47,7 @@ fn of_own_radii(costs: &[Cost]) -> Option<String> {
 
 fn of_curve(entry: &Entry, curve: &Curve) -> Option<String> {
     let [.., before, last] = &curve.points[..] else { return None };
-    let linf = entry.norm() == temper_core::Norm::Linf;
+    let linf = entry.norm() == Norm::Linf;
     match curve.over {
         "radius" if linf && last.at >= NOTHING_STANDS && last.accuracy > 0.0 => Some(format!(
             "{:.1} % stand within {}, where every image can become grey: the attack fails, and all other points are in doubt",

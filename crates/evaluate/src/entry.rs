@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use temper_core::{Attack, Chosen, Norm, Pixels};
+use temper_data::shown;
 
 use crate::corruptions::Corruptions;
 
@@ -86,11 +87,25 @@ impl Entry {
 
     /// What no single field shows: the field at fault and a message.
     pub fn problem(&self) -> Option<(&'static str, String)> {
-        self.attackless()
+        self.unnamed()
+            .or_else(|| self.attackless())
             .or_else(|| self.mixed())
             .or_else(|| self.radius_problem())
             .or_else(|| self.sweep_problem())
             .or_else(|| self.attack_problem())
+    }
+
+    /// A name that tables and files cannot show.
+    fn unnamed(&self) -> Option<(&'static str, String)> {
+        let name = &self.name;
+        if name.trim().is_empty() {
+            return Some((
+                "name",
+                "an evaluation without a name: its results could not be told apart".into(),
+            ));
+        }
+        let odd = name.chars().find(|letter| letter.is_control())?;
+        Some(("name", format!("the name {} has the control character {}", shown(name), odd.escape_debug())))
     }
 
     /// Fields of an attack without one, or beside corruptions.
@@ -155,13 +170,15 @@ impl Entry {
             }
             _ => {}
         }
-        let largest = self.radii().last().copied().filter(|r| self.norm() == Norm::Linf && *r > 1.0)?;
-        Some((
-            if swept { "sweep" } else { "radius" },
-            format!(
-                "an l-inf radius of {largest} holds every image; lengths are in pixels of [0, 1]: \"{largest}/255\"?"
-            ),
-        ))
+        self.oversize(None)
+    }
+
+    /// A radius that holds every image of this shape (channels, height, width). Without a shape it is told in l-inf alone, where
+    /// the shape does not matter.
+    pub fn oversize(&self, shape: Option<[usize; 3]>) -> Option<(&'static str, String)> {
+        let swept = self.sweep.as_ref().is_some_and(|sweep| !sweep.radius.is_empty());
+        let message = self.norm().refuses(self.radii().last().copied()?, shape)?;
+        Some((if swept { "sweep" } else { "radius" }, message))
     }
 
     fn sweep_problem(&self) -> Option<(&'static str, String)> {

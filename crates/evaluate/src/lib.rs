@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use temper_core::nn::Frozen;
-use temper_core::{Device, Tensor};
+use temper_core::{Device, Norm, Tensor};
 
 pub use cell::{Cell, superseded};
 pub use corrupted::{Corrupted, Corruption};
@@ -63,6 +63,8 @@ pub struct Setting<'a> {
     pub weights: &'a str,
     /// Where images are crafted, if not on that network.
     pub crafted_on: Option<Crafting<'a>>,
+    /// The norm that its training attack measured radii in; `None`: it was trained without one, or that is not known.
+    pub trained_in: Option<Norm>,
     /// Radius of each image, by its index in the whole data set, in place of the entry's, which is the largest of them.
     pub radii: Option<&'a BTreeMap<u64, f64>>,
     /// Samples judged at a time.
@@ -91,6 +93,7 @@ impl<'a> Setting<'a> {
             network,
             weights: "last",
             crafted_on: None,
+            trained_in: None,
             radii: None,
             batch,
             seed,
@@ -148,6 +151,7 @@ pub fn evaluate(
     evaluation.key.clone_from(&setting.key);
     evaluation.crafted_on_sha256 = setting.crafted_on.map(|crafting| crafting.sha256.into());
     evaluation.doubts = doubts::doubts(entry, &evaluation, setting.radii.is_some());
+    evaluation.doubts.extend(doubts::of_norms(entry, setting.trained_in));
     Ok(Some(match table {
         Some(table) => corrupted::evaluation(evaluation, table),
         None => evaluation,

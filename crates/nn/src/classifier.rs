@@ -8,6 +8,7 @@ use rand::Rng;
 use crate::error::{Error, Result};
 use crate::gradients::{Collector, Gradients};
 use crate::kernel::Moments;
+use crate::misfit::misfit;
 use crate::network::Network;
 use crate::parameter::Role;
 use crate::portable::{self, Weights};
@@ -52,25 +53,21 @@ impl Classifier {
         Self::new(network, &weights)
     }
 
-    /// A network with given weights: every parameter by its torch name, in its torch shape, and nothing else.
+    /// A network with given weights: every parameter by its torch name, in its torch shape, and nothing else. The error lists
+    /// what is missing, what is not known and what has another shape.
     pub fn new(network: Network, weights: &BTreeMap<String, Tensor>) -> Result<Self> {
+        let parameters = network.parameters();
+        if let Some(misfit) = misfit(&parameters, weights) {
+            return Err(Error::Weights(misfit));
+        }
         let mut vars = BTreeMap::new();
         let mut roles = BTreeMap::new();
-        for parameter in network.parameters() {
-            let Some(tensor) = weights.get(&parameter.name) else {
-                return Err(Error::Weights(format!("`{}` is missing", parameter.name)));
-            };
-            if tensor.dims() != parameter.shape {
-                let (name, want, got) = (&parameter.name, &parameter.shape, tensor.dims());
-                return Err(Error::Weights(format!("`{name}` has shape {got:?}, expected {want:?}")));
-            }
+        for parameter in parameters {
+            let tensor = &weights[&parameter.name];
             vars.insert(parameter.name.clone(), Var::from_tensor(&tensor.contiguous()?)?);
             if roles.insert(parameter.name.clone(), parameter.role).is_some() {
-                return Err(Error::Weights(format!("two layers share the name of `{}`", parameter.name)));
+                return Err(Error::Weights(format!(" two layers share the name of `{}`", parameter.name)));
             }
-        }
-        if let Some(extra) = weights.keys().find(|name| !vars.contains_key(*name)) {
-            return Err(Error::Weights(format!("the network has no `{extra}`")));
         }
         let dtype = vars.values().next().map_or(DType::F32, |v| v.dtype());
         let (anchor, collector) = (Var::zeros((), dtype, &Device::Cpu)?, Collector::default());

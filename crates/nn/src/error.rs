@@ -17,7 +17,7 @@ pub enum Error {
         why: String,
     },
     /// Weights that are not those of the network.
-    #[error("weights do not belong to this network: {0}")]
+    #[error("weights do not belong to this network:{0}")]
     Weights(String),
     /// Pixels of another shape than the network takes.
     #[error("the network takes pixels of shape [n, {}, {}, {}] with n at least 1, got {got:?}", expected[0], expected[1], expected[2])]

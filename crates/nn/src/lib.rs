@@ -15,6 +15,7 @@ mod error;
 mod frozen;
 mod gradients;
 mod memory;
+mod misfit;
 mod network;
 mod ops;
 mod parameter;

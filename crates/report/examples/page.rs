@@ -20,6 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         table.row(vec![evaluation.name.clone(), percent(evaluation.accuracy), evaluation.n.to_string()]);
     }
     page.table("Every evaluation of the run.", &table);
+    for warning in results.said_against() {
+        page.text(&format!("Warning: {warning}"));
+    }
     for evaluation in &results.evaluations {
         let name = &evaluation.name;
         if let Some(curve) = &evaluation.curve {

@@ -124,7 +124,7 @@ impl Curve {
 }
 
 /// Text in lines of at most 80 columns, behind a word.
-fn wrapped(word: &str, text: &str) -> String {
+pub(crate) fn wrapped(word: &str, text: &str) -> String {
     let (mut lines, mut line) = (String::new(), word.to_string());
     for word in text.split_whitespace() {
         if line.chars().count() + 1 + word.chars().count() > 80 {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::details::wrapped;
 use crate::table::{Table, interval, percent};
 
 /// A results file. Keys may be added to it, never renamed; unknown ones are ignored here.
@@ -15,6 +16,9 @@ pub struct Results {
     pub seed: u64,
     /// Radii that training ended with.
     pub radii: Option<Radii>,
+    /// What speaks against all of its numbers, in words.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// Percentiles of the epsilon memory, in pixel values of [0, 1].
@@ -225,6 +229,14 @@ impl Results {
         self.evaluations.iter().find(|evaluation| evaluation.name == name)
     }
 
+    /// All that speaks against its numbers: what does against every one of them, then what does against those of an evaluation.
+    pub fn said_against(&self) -> Vec<String> {
+        let of = |e: &Evaluation| -> Vec<String> {
+            e.doubts.iter().map(|doubt| format!("`{}`: {doubt}", e.name)).collect()
+        };
+        self.warnings.iter().cloned().chain(self.evaluations.iter().flat_map(of)).collect()
+    }
+
     /// The evaluations as a table for the terminal; `fwd` and `bwd` are passes a sample, `distance` is a median.
     pub fn table(&self) -> String {
         let distances = self.evaluations.iter().any(|e| e.median_distance.is_some());
@@ -257,6 +269,7 @@ impl Results {
             table.row(row);
         }
         let details = self.evaluations.iter().map(|evaluation| evaluation.details(selected));
-        details.fold(table.to_string(), |text, details| text + &details)
+        let text = details.fold(table.to_string(), |text, details| text + &details);
+        self.warnings.iter().fold(text, |text, warning| text + "\n" + &wrapped("warning:", warning))
     }
 }

@@ -18,7 +18,8 @@ use temper_train::save_atomically;
 use crate::attacked::{self, Opened};
 use crate::interrupt::Interrupt;
 use crate::material::skipped;
-use crate::say;
+use crate::output::say;
+use crate::warnings::told;
 use bytes::Ball;
 use folder::Folder;
 use saved::{Gathered, Judge, save};
@@ -41,17 +42,21 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let plan = options.attacked.plan()?;
-    let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
+    let interrupt = Interrupt::listen("batch").context("cannot listen for Ctrl-C")?;
     let folder = options.save.clone().map(|path| Folder::choose(path, options.force)).transpose()?;
-    let (opened, entry) = Opened::open(std::slice::from_ref(&options.network), plan, &interrupt)?;
+    let (mut opened, entry) = Opened::open(std::slice::from_ref(&options.network), plan, &interrupt)?;
     if folder.is_some() {
         saved::check(opened.input)?;
     }
     let folder = folder.map(Folder::take).transpose()?;
-    say(&opened.heading(&entry))?;
+    say(&opened.heading(&entry));
+    say(&told(&opened.warnings));
     let mut outcome = Outcome::default();
     let natural = Entry { name: "natural".into(), ..Entry::default() };
-    outcome.judge(&opened, &natural, &interrupt, &mut |_| {})?;
+    let unperturbed = outcome.judge(&opened, &natural, &interrupt, &mut |_| {})?;
+    let known = opened.warnings.len();
+    opened.doubt_normalisation(0, unperturbed)?;
+    say(&told(&opened.warnings[known..]));
     let mut gathered = Gathered::default();
     let mut hear = |glimpse: &Glimpse| {
         if folder.is_some() {
@@ -63,7 +68,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let table = serde_json::from_value::<Results>(results.clone())?.table();
     let what = opened.images.word();
     let skipped = skipped(what, opened.source.len(), &outcome.unreadable, "--save writes all of them");
-    say(&format!("\n{table}\n{skipped}"))?;
+    say(&format!("\n{table}\n{skipped}"));
     match folder {
         None => Ok(()),
         Some(folder) => outcome.write((&opened, &entry), folder, gathered, results, &interrupt),
@@ -79,14 +84,14 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Judges the network by an entry.
+    /// Judges the network by an entry; returns the accuracy.
     fn judge(
         &mut self,
         opened: &Opened,
         entry: &Entry,
         interrupt: &Interrupt,
         hear: &mut dyn FnMut(&Glimpse),
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<f64> {
         let target = &opened.targets[0];
         let judged = opened.judge(entry, (target, None), &mut self.records, interrupt, hear)?;
         let Some(evaluation) = judged else {
@@ -95,7 +100,7 @@ impl Outcome {
         };
         self.evaluations.push(target.marked(&evaluation)?);
         self.unreadable = evaluation.unreadable;
-        Ok(())
+        Ok(evaluation.accuracy)
     }
 
     /// As a file of results holds them.
@@ -118,7 +123,10 @@ impl Outcome {
         mut results: Value,
         interrupt: &Interrupt,
     ) -> anyhow::Result<()> {
-        folder.prepare(&opened.resolved(entry)?)?;
+        let mut words = opened.words("attack", entry)?;
+        results["arguments"] = json!(words);
+        words.extend(["--save".into(), folder.path().display().to_string()]);
+        folder.prepare(&opened.resolved(entry, &words)?)?;
         let mut kept = Records::open(&folder.records(), |_| false)?;
         for line in self.records.lines() {
             kept.append(line.clone())?;
@@ -136,6 +144,7 @@ impl Outcome {
         let saved = save(&folder, gathered, &judge)?;
         results["saved"] = saved.json();
         save_atomically(&folder.results(), (serde_json::to_string_pretty(&results)? + "\n").as_bytes())?;
-        say(&format!("{}written to {}\n", saved.told(), folder.path().display()))
+        say(&format!("{}written to {}\n", saved.told(), folder.path().display()));
+        Ok(())
     }
 }

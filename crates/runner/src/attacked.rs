@@ -1,165 +1,34 @@
-//! Networks under attack, outside of runs: the options that `temper attack` and `temper transfer` share, and what they name.
+//! Networks under attack, outside of runs: what the options of `temper attack` and `temper transfer` name, opened.
 
-use std::num::NonZeroUsize;
+mod networks;
+mod normalisation;
+mod options;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
-use temper_core::nn::Frozen;
-use temper_core::{Chosen, Dataset, Device, Model, Pixels, Source};
+use temper_core::{Chosen, Dataset, Device, Kind, Norm, Pixels, Source};
 use temper_evaluate::{Cell, Crafting, Entry, Evaluation, Glimpse, Records, Setting, evaluate};
 
 use crate::catalogue::wrap;
-use crate::config::{BadConfig, Numerics, first_line};
+use crate::config::BadConfig;
 use crate::device::DeviceName;
 use crate::images::{Images, opened_images};
-use crate::inline;
 use crate::interrupt::Interrupt;
 use crate::judge::{Arithmetic, hash, versions};
 use crate::machine::machine;
-use crate::material::{self, parameters};
+use crate::material::{self, leaks, parameters};
 use crate::own_radii::OwnRadii;
 use crate::progress;
-use crate::run_dir::{CONFIG, MARK, marked};
-use crate::stored::{About, Stored};
+use crate::shell::command;
 
-/// What is attacked, and by what.
-#[derive(Debug, Args)]
-pub(crate) struct Shared {
-    /// Data set, by name or with parameters as in a pipeline; left out, the run's own
-    #[arg(long, value_name = "NAME")]
-    data: Option<String>,
-    /// Attack, by name or with parameters as in a pipeline; may be repeated: the worst case over all counts
-    #[arg(long = "attack", value_name = "NAME", required = true)]
-    attacks: Vec<String>,
-    /// Radius of every sample in pixel values of [0, 1]: a number, or a quotient such as 8/255; or own, with --split train: the
-    /// radius that training left to each image, at the epoch of these weights. Images whose radius is 0 are left out
-    #[arg(long, value_name = "LENGTH", allow_negative_numbers = true)]
-    eps: String,
-    /// How the radius is measured: linf or l2
-    #[arg(long, default_value = "linf")]
-    norm: String,
-    /// Which images: those to judge by, or those that were trained on, as they are without augmentation
-    #[arg(long, value_enum, default_value_t = Images::Test)]
-    split: Images,
-    /// How many of them, spread evenly over them; left out, all
-    #[arg(long, value_name = "N")]
-    samples: Option<NonZeroUsize>,
-    /// These of them, by their index in the whole split, from 0: 3,17,42
-    #[arg(long, value_name = "I,...", value_delimiter = ',', conflicts_with = "samples")]
-    indices: Option<Vec<usize>>,
-    /// Runs of each attack as a whole, each on what still stands
-    #[arg(long, value_name = "N")]
-    restarts: Option<NonZeroUsize>,
-    /// Where all randomness begins
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
-    seed: u64,
-    /// Samples attacked at a time
-    #[arg(long, value_name = "N", default_value = "128")]
-    batch: NonZeroUsize,
-    /// Device to run on: cpu, cuda:0, ...
-    #[arg(long, default_value_t)]
-    device: DeviceName,
-    /// Architecture of a file of weights that does not say what it is of, as in a pipeline
-    #[arg(long, value_name = "NAME")]
-    model: Option<String>,
-}
-
-/// Options, read.
-pub(crate) struct Plan {
-    data: Option<Chosen<dyn Dataset>>,
-    images: Images,
-    model: Option<Chosen<dyn Model>>,
-    pub(crate) entry: Entry,
-    /// Has each image its own radius?
-    pub(crate) own: bool,
-    pub(crate) seed: u64,
-    pub(crate) batch: usize,
-    pub(crate) device: DeviceName,
-}
-
-impl Shared {
-    /// Reads them; all their mistakes are told at once.
-    pub(crate) fn plan(&self) -> Result<Plan, BadConfig> {
-        let mut faults = vec![];
-        let own = self.eps.trim() == "own";
-        if own && self.split != Images::Train {
-            faults.push(
-                "--eps own: images that were trained on have radii of their own: add --split train".into(),
-            );
-        }
-        let data = self.data.as_ref().and_then(|text| inline::read("data", text, &mut faults));
-        let model = self.model.as_ref().and_then(|text| inline::read("model", text, &mut faults));
-        let mut attacks: Vec<_> =
-            self.attacks.iter().filter_map(|text| inline::read("attack", text, &mut faults)).collect();
-        let mut entry = Entry {
-            norm: inline::read("norm", &self.norm, &mut faults),
-            // The largest one takes its place once the run is open.
-            radius: if own { Some(Pixels::of_255(0.0)) } else { inline::read("eps", &self.eps, &mut faults) },
-            restarts: self.restarts,
-            samples: self.samples,
-            indices: self.indices.clone(),
-            ..Entry::default()
-        };
-        match attacks.len() {
-            1 => entry.attack = attacks.pop(),
-            _ => entry.attacks = Some(attacks),
-        }
-        entry.name = entry.labels().join("+");
-        if faults.is_empty()
-            && let Some((field, message)) = entry.problem()
-        {
-            faults.push(match field {
-                "radius" => format!("--eps {}: {message}", self.eps),
-                "attacks" => format!("--attack: {message}"),
-                other => format!("--{other}: {message}"),
-            });
-        }
-        if !faults.is_empty() {
-            return Err(BadConfig::of(faults));
-        }
-        let Self { seed, batch, device, split, .. } = *self;
-        Ok(Plan { data, images: split, model, entry, own, seed, batch: batch.get(), device })
-    }
-}
-
-/// A network to attack.
-pub(crate) struct Target {
-    /// As it was named.
-    pub(crate) path: PathBuf,
-    pub(crate) stored: Stored,
-    pub(crate) frozen: Frozen,
-    numerics: Numerics,
-    /// Does it call its classes otherwise than the data set does?
-    strange: bool,
-}
-
-/// What a run's configuration says of the judgement of its network.
-#[derive(Deserialize)]
-struct Ran {
-    dataset: Chosen<dyn Dataset>,
-    #[serde(default)]
-    numerics: Numerics,
-}
-
-impl Ran {
-    /// Of the run that a path names, or in whose folder the file lies.
-    fn of(path: &Path) -> anyhow::Result<Option<Self>> {
-        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-        let file = folder.join(CONFIG);
-        if !marked(&file, MARK) {
-            return Ok(None);
-        }
-        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-        toml::from_str(&text).map(Some).map_err(|error| {
-            let why = first_line(error.message());
-            anyhow::anyhow!("{}: {why}\n  is it a run of another version?", file.display())
-        })
-    }
-}
+pub(crate) use networks::Target;
+use networks::{Named, Ran, check_model, own_data, own_norm, told};
+pub(crate) use options::{Plan, Shared};
+use options::{in_options, problem};
 
 /// Networks and the images that they are attacked on.
 pub(crate) struct Opened {
@@ -176,6 +45,9 @@ pub(crate) struct Opened {
     place: DeviceName,
     seed: u64,
     batch: usize,
+    ignore_class_names: bool,
+    /// What speaks against all numbers, in words.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Opened {
@@ -185,19 +57,26 @@ impl Opened {
         plan: Plan,
         interrupt: &Interrupt,
     ) -> anyhow::Result<(Self, Entry)> {
-        let Plan { data, images, model, mut entry, own: each, seed, batch, device: place } = plan;
+        let Plan {
+            data,
+            images,
+            model,
+            mut entry,
+            own: each,
+            ignore_class_names,
+            seed,
+            batch,
+            device: place,
+        } = plan;
         let device = place.open()?;
-        let (mut files, mut own) = (vec![], vec![]);
+        let mut files = vec![];
         for path in paths {
-            let file = Stored::file(path)?;
-            let about = Stored::about(&file)?;
-            let ran = Ran::of(path)?;
-            let numerics = ran.as_ref().map(|ran| ran.numerics).unwrap_or_default();
-            own.extend(ran.map(|ran| (path.as_path(), ran.dataset)));
-            files.push(Named { path, file, about, numerics });
+            files.push(Named::look(path)?);
         }
         check_model(&files, model.as_ref())?;
-        let dataset = data.map_or_else(|| own_data(own, &files), Ok)?;
+        settle_norm(&mut entry, each, &files)?;
+        let own_images = data.is_none();
+        let dataset = data.map_or_else(|| own_data(&files), Ok)?;
         let radii = match (each, &files[..]) {
             (false, _) => None,
             (true, [named]) => Some(OwnRadii::of(&named.file)?),
@@ -212,18 +91,46 @@ impl Opened {
             entry.radius = Some(radii.largest()?);
         }
         let input = material::look(&source, dataset.name())?;
+        if let Some((field, message)) = entry.oversize(Some(input)).filter(|_| !each) {
+            return Err(BadConfig(in_options(field, &message)).into());
+        }
         let told = model.map(|model| told(model, input, source.classes())).transpose()?;
-        let mut targets = vec![];
+        let (mut targets, mut warnings) = (vec![], vec![]);
         for named in files {
-            targets.push(named.open(told.as_ref(), (input, source.classes()), &device)?);
+            let leak = named.ran.as_ref().and_then(Ran::also_trained_on);
+            warnings.extend(
+                leak.filter(|_| own_images && images == Images::Test).and_then(|(n, of)| leaks(n, of)),
+            );
+            let target = named.open(told.as_ref(), (input, source.classes()), ignore_class_names, &device)?;
+            warnings.extend(target.stored.warnings.clone());
+            targets.push(target);
         }
         let Some(hash) = hash(&source, interrupt)? else {
             return Err(interrupt.ended("before anything was attacked"));
         };
-        Ok((
-            Self { targets, source, input, dataset, images, own: radii, hash, device, place, seed, batch },
-            entry,
-        ))
+        let opened = Self {
+            targets,
+            source,
+            input,
+            dataset,
+            images,
+            own: radii,
+            hash,
+            device,
+            place,
+            seed,
+            batch,
+            ignore_class_names,
+            warnings,
+        };
+        Ok((opened, entry))
+    }
+
+    /// Adds what the natural accuracy of a network whose file does not say how it was trained speaks against.
+    pub(crate) fn doubt_normalisation(&mut self, target: usize, natural: f64) -> anyhow::Result<()> {
+        let doubt = normalisation::doubted(self, &self.targets[target], natural)?;
+        self.warnings.extend(doubt);
+        Ok(())
     }
 
     /// Judges one network by an entry, on images crafted on another one, if that is given. `hear` is told of each batch, too.
@@ -245,6 +152,7 @@ impl Opened {
             weights: by.word(),
             crafted_on: crafted_on
                 .map(|target| Crafting { network: &target.frozen, sha256: &target.stored.sha256 }),
+            trained_in: by.trained_in,
             radii: self.own.as_ref().map(|own| &own.radii),
             batch: self.batch,
             seed: self.seed,
@@ -282,34 +190,80 @@ impl Opened {
             "versions": versions(),
             "machine": machine(),
             "data": self.data(),
+            "warnings": self.warnings,
         })
     }
 
-    /// All parameters, as TOML.
-    pub(crate) fn resolved(&self, entry: &Entry) -> anyhow::Result<String> {
+    /// All parameters, as TOML; `words` are those of a command that makes the same images.
+    pub(crate) fn resolved(&self, entry: &Entry, words: &[String]) -> anyhow::Result<String> {
         #[derive(Serialize)]
         struct View<'a> {
+            command: String,
             seed: u64,
             device: DeviceName,
             batch: usize,
-            networks: Vec<&'a Path>,
             dataset: &'a Chosen<dyn Dataset>,
             split: Images,
             #[serde(skip_serializing_if = "Option::is_none")]
             radii: Option<&'a Path>,
             evaluate: &'a Entry,
+            networks: Vec<Value>,
         }
         let view = View {
+            command: command(words),
+            networks: self.targets.iter().map(Target::about).collect(),
             seed: self.seed,
             device: self.place,
             batch: self.batch,
-            networks: self.targets.iter().map(|target| &*target.path).collect(),
             dataset: &self.dataset,
             split: self.images,
             radii: self.own.as_ref().map(|own| &*own.file),
             evaluate: entry,
         };
         Ok(toml::to_string(&view)?)
+    }
+
+    /// The words of a command that makes the same images, from the folder where this one was given: every option whose value
+    /// decides them, defaults included.
+    pub(crate) fn words(&self, verb: &str, entry: &Entry) -> anyhow::Result<Vec<String>> {
+        fn plugin<T: ?Sized + Kind>(chosen: &Chosen<T>) -> String {
+            format!("{} = {}", chosen.name(), toml::Value::Table(chosen.params().clone()))
+        }
+        let mut words = vec![verb.to_string()];
+        words.extend(self.targets.iter().map(|target| target.path.display().to_string()));
+        let mut option = |name: &str, value: String| words.extend([format!("--{name}"), value]);
+        if let Some(told) = self.targets.iter().find(|target| target.told) {
+            let options = toml::Value::Table(told.stored.parameters.clone());
+            option("model", format!("{} = {options}", told.stored.model));
+        }
+        option("data", plugin(&self.dataset));
+        option("split", toml::Value::try_from(self.images)?.as_str().unwrap_or_default().into());
+        for attack in entry.attacks() {
+            option("attack", plugin(attack));
+        }
+        option("norm", toml::Value::try_from(entry.norm())?.as_str().unwrap_or_default().into());
+        let radius = match toml::Value::try_from(entry.radius.unwrap_or(Pixels::ZERO))? {
+            _ if self.own.is_some() => "own".into(),
+            toml::Value::String(quotient) => quotient,
+            number => number.to_string(),
+        };
+        option("eps", radius);
+        if let Some(samples) = entry.samples {
+            option("samples", samples.to_string());
+        }
+        if let Some(indices) = &entry.indices {
+            option("indices", indices.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
+        }
+        if let Some(restarts) = entry.restarts {
+            option("restarts", restarts.to_string());
+        }
+        option("seed", self.seed.to_string());
+        option("batch", self.batch.to_string());
+        option("device", self.place.to_string());
+        if self.ignore_class_names {
+            words.push("--ignore-class-names".into());
+        }
+        Ok(words)
     }
 
     pub(crate) fn device(&self) -> &Device {
@@ -324,7 +278,7 @@ impl Opened {
     pub(crate) fn heading(&self, entry: &Entry) -> String {
         const INDENT: &str = "       ";
         let mut text = String::new();
-        for Target { stored, strange, .. } in &self.targets {
+        for Target { stored, told, .. } in &self.targets {
             wrap(&mut text, "network", INDENT, &stored.file.display().to_string());
             let (model, sha256) = (stored.model, stored.sha256.get(..12).unwrap_or(&stored.sha256));
             let about = format!(
@@ -332,8 +286,11 @@ impl Opened {
                 parameters(stored.classifier.network())
             );
             wrap(&mut text, INDENT, INDENT, &about);
-            if *strange {
-                wrap(&mut text, "note   ", INDENT, "it calls its classes otherwise than the data set does");
+            if *told {
+                let options = toml::Value::Table(stored.parameters.clone());
+                let assumed =
+                    format!("assumed, for the file does not say: {options}, {}", stored.normalisation());
+                wrap(&mut text, INDENT, INDENT, &assumed);
             }
         }
         let (name, n) = (self.dataset.name(), self.source.len());
@@ -358,103 +315,19 @@ impl Opened {
     }
 }
 
-impl Target {
-    /// The word for its weights in records.
-    fn word(&self) -> &'static str {
-        if self.stored.file.ends_with("best.safetensors") { "best" } else { "last" }
-    }
-
-    /// What `results.json` says of it.
-    pub(crate) fn about(&self) -> Value {
-        let Stored { file, sha256, model, classifier, .. } = &self.stored;
-        let parameters = parameters(classifier.network());
-        json!({ "name": model, "file": file, "sha256": sha256, "parameters": parameters })
-    }
-
-    /// What the command line's table and records say of an evaluation, too.
-    pub(crate) fn marked(&self, evaluation: &Evaluation) -> anyhow::Result<Value> {
-        let mut evaluation = serde_json::to_value(evaluation)?;
-        evaluation["weights"] = json!(self.word());
-        Ok(evaluation)
-    }
-}
-
-/// A network as the command line names it.
-struct Named<'p> {
-    path: &'p Path,
-    file: PathBuf,
-    /// What the file says of itself.
-    about: Option<About>,
-    numerics: Numerics,
-}
-
-impl Named<'_> {
-    /// Opens it; what `told` says is for files that say nothing. An error if it does not see these images and classes.
-    fn open(
-        self,
-        told: Option<&About>,
-        (input, classes): ([usize; 3], &[String]),
-        device: &Device,
-    ) -> anyhow::Result<Target> {
-        let Self { path, file, about, numerics } = self;
-        let about = about.as_ref().or(told).with_context(|| file.display().to_string())?;
-        let stored = Stored::open(file, about, numerics.into())?;
-        if let Some(misfit) = stored.misfit(input, classes.len()) {
-            return Err(BadConfig(misfit).into());
+/// Gives an entry the norm of the runs' training where none was asked for; an error if their radii cannot be measured in the one
+/// that was, or if the entry cannot be judged.
+fn settle_norm(entry: &mut Entry, own_radii: bool, files: &[Named]) -> Result<(), BadConfig> {
+    match entry.norm {
+        None => entry.norm = Some(own_norm(files)?.unwrap_or(Norm::Linf)),
+        Some(norm) => {
+            let trained = files.iter().find_map(|named| named.ran.as_ref()?.trained_in());
+            if let Some(trained) = trained.filter(|trained| own_radii && *trained != norm) {
+                return Err(BadConfig(format!(
+                    "--eps own: training measured these radii in {trained}, which is no {norm}: leave --norm out"
+                )));
+            }
         }
-        let frozen = stored.frozen(device)?;
-        Ok(Target { path: path.into(), stored, frozen, numerics, strange: about.classes != classes })
     }
-}
-
-/// What `--model` says of a file, for images of this shape and these classes.
-fn told(model: Chosen<dyn Model>, input: [usize; 3], classes: &[String]) -> Result<About, BadConfig> {
-    let ([c, h, w], n) = (input, classes.len());
-    model.build(input, n).map_err(|error| {
-        BadConfig(format!(
-            "--model {}: {error}\n  images are {c} x {h} x {w}, with {n} classes",
-            model.name()
-        ))
-    })?;
-    Ok(About { model, input, classes: classes.to_vec() })
-}
-
-/// Is each file's architecture known once, and not twice?
-fn check_model(files: &[Named], model: Option<&Chosen<dyn Model>>) -> Result<(), BadConfig> {
-    let silent = files.iter().find(|named| named.about.is_none());
-    match (silent, model, files.first()) {
-        (Some(Named { file, .. }), None, _) => Err(BadConfig(format!(
-            "{} does not say what network it is of\n  say it, for example with --model 'resnet = {{ depth = 18 }}'",
-            file.display()
-        ))),
-        (None, Some(_), Some(Named { about: Some(about), file, .. })) => Err(BadConfig(format!(
-            "--model: {} says itself that it is of a `{}`, with all parameters: leave the option out",
-            file.display(),
-            about.model.name()
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// The data set of the runs whose networks these are.
-fn own_data(
-    own: Vec<(&Path, Chosen<dyn Dataset>)>,
-    files: &[Named],
-) -> Result<Chosen<dyn Dataset>, BadConfig> {
-    let mut own = own.into_iter();
-    let Some((path, dataset)) = own.next() else {
-        let file = files.first().map_or_else(String::new, |named| named.file.display().to_string());
-        return Err(BadConfig(format!(
-            "{file} does not lie in a run's folder, whose data set would be taken\n  say which one, for example with --data \
-             fashion-mnist"
-        )));
-    };
-    match own.find(|(_, other)| other.name() != dataset.name() || other.params() != dataset.params()) {
-        None => Ok(dataset),
-        Some((other, _)) => Err(BadConfig(format!(
-            "{} and {} are runs on different data sets: choose one with --data",
-            path.display(),
-            other.display()
-        ))),
-    }
+    problem(entry).map_or(Ok(()), |message| Err(BadConfig(message)))
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{BadConfig, Pipeline};
-use crate::{attack, catalogue, fetch, material, run, say, show, transfer};
+use crate::output::answer;
+use crate::{attack, catalogue, fetch, material, run, show, transfer};
 
 /// Adversarial training and robustness evaluation of image classifiers.
 #[derive(Debug, Parser)]
@@ -19,7 +20,8 @@ struct Cli {
 enum Command {
     /// Run a pipeline: train, evaluate, write the results
     #[command(
-        after_help = "Exit codes: 0 success, 1 failed run, 2 bad configuration or command, 130 stopped by Ctrl-C."
+        after_help = "Exit codes: 0 success, 1 failed run, 2 bad configuration or command; stopped by a signal: 129 SIGHUP, \
+                      130 Ctrl-C, 143 SIGTERM."
     )]
     Run(run::Options),
     /// Check a pipeline without running it
@@ -88,10 +90,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Command::Show(options) => show::run(&options),
         Command::Check(check) => {
             let pipeline = Pipeline::load(&check.file, &check.sets)?;
-            say(&format!("{}: a sound pipeline{}\n", check.file.display(), material::check(&pipeline)?))
+            answer(&format!("{}: a sound pipeline{}\n", check.file.display(), material::check(&pipeline)?))
         }
-        Command::List { kind } => say(&catalogue::list(kind.as_deref()).map_err(BadConfig)?),
+        Command::List { kind } => answer(&catalogue::list(kind.as_deref()).map_err(BadConfig)?),
         Command::Data(data) => fetch::run(&data),
-        Command::Describe { kind, name } => say(&catalogue::describe(&kind, &name).map_err(BadConfig)?),
+        Command::Describe { kind, name } => answer(&catalogue::describe(&kind, &name).map_err(BadConfig)?),
     }
 }

@@ -6,15 +6,16 @@ use std::num::NonZeroUsize;
 use std::path::Path as FilePath;
 
 use serde::{Deserialize, Serialize};
-use temper_core::{Chosen, Dataset, Model, Positive, nn};
+use temper_core::{Chosen, Dataset, Model, Norm, Positive, nn};
 use temper_evaluate::Entry;
 use temper_train::Plan;
 use toml::de::DeTable;
 
 use crate::device::DeviceName;
-use crate::place::{line_column, offset, path_of, set};
+use crate::place::{line_column, set};
 use crate::reading::Reading;
 use crate::select::Select;
+use crate::written::Written;
 
 /// A pipeline.
 #[derive(Debug, Serialize)]
@@ -27,6 +28,8 @@ pub struct Pipeline {
     pub(crate) numerics: Numerics,
     /// Minutes between two checkpoints within an epoch.
     pub(crate) checkpoint_minutes: Positive,
+    /// Takes networks of other class names, or of another order of them, for those of the images: labels alone count.
+    pub(crate) ignore_class_names: bool,
     /// Images.
     pub dataset: Chosen<dyn Dataset>,
     /// How many of them; left out, all.
@@ -39,9 +42,9 @@ pub struct Pipeline {
     pub select: Option<Select>,
     /// How it is judged.
     pub evaluate: Vec<Entry>,
-    /// Where parts stand that only their use may show to be wrong.
+    /// Where its parts stand, for what only their use shows to be wrong.
     #[serde(skip)]
-    places: Places,
+    written: Written,
 }
 
 temper_core::options! {
@@ -87,6 +90,8 @@ struct Draft {
     numerics: Numerics,
     #[serde(default = "ten")]
     checkpoint_minutes: Positive,
+    #[serde(default)]
+    ignore_class_names: bool,
     dataset: Option<Chosen<dyn Dataset>>,
     #[serde(default)]
     subset: Parts,
@@ -99,17 +104,6 @@ struct Draft {
 
 fn ten() -> Positive {
     Positive::of(10.0)
-}
-
-/// Places as messages about them, with `\0` where the message goes.
-#[derive(Debug, Default)]
-struct Places {
-    dataset: String,
-    model: String,
-    augment: String,
-    select: String,
-    /// Of each evaluation: its images by index, the network to craft on, its corruptions.
-    evaluate: Vec<[String; 3]>,
 }
 
 /// A configuration or a command that cannot be followed, in words for its author.
@@ -206,40 +200,19 @@ impl Pipeline {
         if !bad.is_empty() {
             return Err(BadConfig::of(bad));
         }
-        let told = |offset: usize, path: &str, message: &str| {
-            let mut sets = changes.iter();
-            let place = if let Some(set) = sets.find(|set| offset > text.len() && offset < set.line.len()) {
-                format!("--set {}", set.argument)
-            } else {
-                let (line, column) = line_column(text, offset);
-                format!("{file}:{line}:{column}")
-            };
-            let at = if path.is_empty() { String::new() } else { format!("\n  at {path}") };
-            format!("{place}: {message}{at}")
-        };
+        let written = Written::new(
+            file,
+            text,
+            changes.iter().map(|set| (set.line.len(), set.argument.clone())).collect(),
+            document.get_ref(),
+        );
         let (draft, mut reading) = Reading::of::<Draft>(&document);
         let pipeline = draft.and_then(|draft| Self::complete(draft, &mut reading));
         let faults = reading.into_faults();
         let Some(mut pipeline) = pipeline.filter(|_| faults.is_empty()) else {
-            return Err(BadConfig::of(faults.iter().map(|f| told(f.offset, &f.path, &f.message))));
+            return Err(BadConfig::of(faults.iter().map(|f| written.told(f.offset, &f.path, &f.message))));
         };
-        let place = |keys: &[&str]| {
-            let path = path_of(&document, keys);
-            told(offset(&document, &path), &path.to_string(), "\u{0}")
-        };
-        pipeline.places = Places {
-            dataset: place(&["dataset", pipeline.dataset.name()]),
-            model: place(&["model", pipeline.model.name()]),
-            augment: place(&["train", "augment", "pad"]),
-            select: place(&["select", "samples"]),
-            evaluate: (0..pipeline.evaluate.len())
-                .map(|i| {
-                    let i = i.to_string();
-                    ["indices", "crafted_on", "corruptions"]
-                        .map(|field| place(&["evaluate", i.as_str(), field]))
-                })
-                .collect(),
-        };
+        pipeline.written = written;
         Ok(pipeline)
     }
 
@@ -250,16 +223,14 @@ impl Pipeline {
             device,
             numerics,
             checkpoint_minutes,
+            ignore_class_names,
             dataset,
             subset,
             model,
             train,
-            select,
-            evaluate,
+            mut select,
+            mut evaluate,
         } = draft;
-        if i64::try_from(seed).is_err() {
-            reading.add(&["seed"], "a seed has at most 63 bits".into());
-        }
         for (part, missing) in
             [("dataset", dataset.is_none()), ("model", model.is_none()), ("train", train.is_none())]
         {
@@ -268,12 +239,19 @@ impl Pipeline {
             }
         }
         if !reading.spoilt_within(&["train"]) {
-            for (field, message) in train.as_ref().map(Plan::problems).unwrap_or_default() {
-                reading.add(&["train", field], message);
+            for (keys, message) in train.as_ref().map(Plan::problems).unwrap_or_default() {
+                reading.add(&[&["train"], &*keys].concat(), message);
             }
         }
         if let Some(why) = train.as_ref().and_then(|train| device.refuses(train.attack_precision)) {
             reading.add(&["train", "attack_precision"], why.into());
+        }
+        // A network is judged in the norm that it was trained in, unless a table names another one.
+        let trained_in = train.as_ref().and_then(Plan::attacked_in).filter(|norm| *norm != Norm::Linf);
+        for entry in evaluate.iter_mut().chain(select.as_mut().map(|select| &mut select.entry)) {
+            if entry.norm.is_none() && entry.attacks().next().is_some() {
+                entry.norm = trained_in;
+            }
         }
         if let Some((field, message)) = select.as_ref().and_then(|select| select.entry.problem())
             && !reading.spoilt_within(&["select"])
@@ -296,57 +274,36 @@ impl Pipeline {
             }
         }
         let (dataset, model, train) = (dataset?, model?, train?);
-        let places = Places::default();
         Some(Self {
             seed,
             device,
             numerics,
             checkpoint_minutes,
+            ignore_class_names,
             dataset,
             subset,
             model,
             train,
             select,
             evaluate,
-            places,
+            written: Written::default(),
         })
+    }
+
+    /// What is wrong with the part at these keys, with its place.
+    pub(crate) fn bad(&self, keys: &[&str], message: &str) -> BadConfig {
+        BadConfig(self.written.told_at(keys, message))
+    }
+
+    /// As [`Self::bad`], of a field of an evaluation.
+    pub(crate) fn bad_evaluation(&self, evaluation: usize, field: &str, message: &str) -> BadConfig {
+        self.bad(&["evaluate", &evaluation.to_string(), field], message)
     }
 
     /// What is wrong with the choice of data set, as only opening it shows.
     pub(crate) fn bad_dataset(&self, message: &str) -> BadConfig {
-        BadConfig(
-            self.places.dataset.replace('\u{0}', &format!("dataset `{}`: {message}", self.dataset.name())),
-        )
-    }
-
-    /// What is wrong with the choice of model, as only building it shows.
-    pub(crate) fn bad_model(&self, message: &str) -> BadConfig {
-        BadConfig(self.places.model.replace('\u{0}', &format!("model `{}`: {message}", self.model.name())))
-    }
-
-    /// What is wrong with the augmentation, as only images show.
-    pub(crate) fn bad_augment(&self, message: &str) -> BadConfig {
-        BadConfig(self.places.augment.replace('\u{0}', message))
-    }
-
-    /// What is wrong with an evaluation's images by index, as only images show.
-    pub(crate) fn bad_indices(&self, evaluation: usize, message: &str) -> BadConfig {
-        BadConfig(self.places.evaluate[evaluation][0].replace('\u{0}', message))
-    }
-
-    /// What is wrong with the network that an evaluation crafts on, as only opening it shows.
-    pub(crate) fn bad_craft(&self, evaluation: usize, message: &str) -> BadConfig {
-        BadConfig(self.places.evaluate[evaluation][1].replace('\u{0}', message))
-    }
-
-    /// What is wrong with an evaluation's corruptions, as only images show.
-    pub(crate) fn bad_corruptions(&self, evaluation: usize, message: &str) -> BadConfig {
-        BadConfig(self.places.evaluate[evaluation][2].replace('\u{0}', message))
-    }
-
-    /// What is wrong with the number of images held out, as only images show.
-    pub(crate) fn bad_select(&self, message: &str) -> BadConfig {
-        BadConfig(self.places.select.replace('\u{0}', message))
+        let name = self.dataset.name();
+        self.bad(&["dataset", name], &format!("dataset `{name}`: {message}"))
     }
 
     /// The resolved pipeline as TOML: every parameter, defaults included.
@@ -360,6 +317,7 @@ impl Pipeline {
         table.remove("evaluate");
         table.remove("device");
         table.remove("checkpoint_minutes");
+        table.remove("ignore_class_names");
         if let Some(select) = table.get_mut("select").and_then(toml::Value::as_table_mut) {
             select.remove("judge");
         }

@@ -9,7 +9,7 @@ use temper_core::{Chosen, Dataset, home, summaries};
 use temper_fetch::{Fetch, Progress};
 
 use crate::config::BadConfig;
-use crate::say;
+use crate::output::{remark, say};
 
 /// What can be done with data sets.
 #[derive(Debug, Subcommand)]
@@ -48,7 +48,7 @@ pub(crate) fn run(data: &Data) -> anyhow::Result<()> {
         })?,
     };
     let to = options.to.clone().unwrap_or_else(home);
-    say(&format!("{}\n", publication.terms))?;
+    say(&format!("{}\n", publication.terms));
     let mut shown = Shown::default();
     let fetch = Fetch { to: &to, from: options.from.as_deref(), pauses: Fetch::patience() };
     let fetched = fetch.fetch(&publication, &mut |progress| shown.show(progress));
@@ -59,7 +59,8 @@ pub(crate) fn run(data: &Data) -> anyhow::Result<()> {
         Some(_) if to != home() => format!("pipelines find it with TEMPER_DATA={}\n", to.display()),
         _ => String::new(),
     };
-    say(&format!("{verb} {}\n{hint}", folder.display()))
+    say(&format!("{verb} {}\n{hint}", folder.display()));
+    Ok(())
 }
 
 /// The progress on a terminal; elsewhere a line a file.
@@ -83,7 +84,7 @@ impl Shown {
             self.bar.set_prefix(file.to_string());
             self.bar.set_length(size);
             if !std::io::stderr().is_terminal() {
-                eprintln!("{file}, {size} bytes");
+                remark(&format!("{file}, {size} bytes"));
             }
         }
         self.bar.set_position(done);

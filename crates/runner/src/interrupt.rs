@@ -1,32 +1,65 @@
-//! Ctrl-C and termination: the first one asks the run to stop where nothing is lost, the second one stops it at once.
+//! Ctrl-C, termination and the end of a terminal: the first signal asks the run to stop where nothing is lost, the second one
+//! stops it at once.
 
 use std::fmt;
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
+
+use crate::output::remark;
+use crate::shell::command;
+
+/// How soon after a signal the user hears that it arrived.
+const ANSWER: Duration = Duration::from_millis(100);
 
 /// Hears of signals.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interrupt(Arc<AtomicUsize>);
 
 impl Interrupt {
-    /// Listens from now on.
-    pub(crate) fn listen() -> std::io::Result<Self> {
+    /// Listens from now on. `unit` is what is finished before the run stops, for the answer to the first signal.
+    pub(crate) fn listen(unit: &'static str) -> std::io::Result<Self> {
         let (heard, second) = (Self::default(), Arc::new(AtomicBool::new(false)));
-        for signal in [SIGINT, SIGTERM] {
+        let ignored = ignored();
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            // Whoever started this process with `nohup` wants it to outlive its terminal.
+            if ignored & (1 << (signal - 1)) != 0 {
+                continue;
+            }
             // In this order: the first signal finds `second` unset, and sets it.
             flag::register_conditional_shutdown(signal, 128 + signal, second.clone())?;
             flag::register(signal, second.clone())?;
             flag::register_usize(signal, heard.0.clone(), signal as usize)?;
         }
+        let listener = heard.clone();
+        thread::spawn(move || {
+            while !listener.heard() {
+                thread::sleep(ANSWER);
+            }
+            // Below a bar that is drawn.
+            let below = if std::io::stderr().is_terminal() { "\n" } else { "" };
+            remark(&format!("{below}{}: finishing this {unit}; again to stop now", listener.name()));
+        });
         Ok(heard)
     }
 
     /// Was the run asked to stop?
     pub(crate) fn heard(&self) -> bool {
         self.0.load(Ordering::SeqCst) != 0
+    }
+
+    /// What asked it to.
+    fn name(&self) -> &'static str {
+        match self.0.load(Ordering::SeqCst) as i32 {
+            SIGTERM => "SIGTERM",
+            SIGHUP => "SIGHUP",
+            _ => "Ctrl-C",
+        }
     }
 
     /// The end of a run that was asked to stop; `what` says what was reached and kept.
@@ -36,11 +69,16 @@ impl Interrupt {
 
     /// The end of a command of which nothing is kept; `what` says where it was.
     pub(crate) fn ended(&self, what: &str) -> anyhow::Error {
-        let signal = self.0.load(Ordering::SeqCst);
-        let by = if signal == SIGTERM as usize { "SIGTERM" } else { "Ctrl-C" };
-        let text = format!("stopped by {by} {what}");
-        Stopped { code: (128 + signal) as u8, text }.into()
+        let text = format!("stopped by {} {what}", self.name());
+        Stopped { code: (128 + self.0.load(Ordering::SeqCst)) as u8, text }.into()
     }
+}
+
+/// The signals that this process was started to ignore, a bit each, the first one the lowest; none where the system does not tell.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// A run that ended because it was asked to. The shells' exit code for it is 128 + the signal's number.
@@ -60,17 +98,9 @@ impl std::error::Error for Stopped {}
 
 /// The command of this process with `--resume`.
 fn resuming() -> String {
-    let mut words: Vec<String> = std::env::args().filter(|word| word != "--force").collect();
-    if let Some(program) = words.first_mut() {
-        *program = "temper".into();
-    }
+    let mut words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--force").collect();
     if !words.iter().any(|word| word == "--resume") {
         words.push("--resume".into());
     }
-    let plain = |word: &str| word.chars().all(|c| c.is_alphanumeric() || "-_=./:,+@%".contains(c));
-    let quoted = |word: &String| match plain(word) {
-        true => word.clone(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    };
-    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+    command(&words)
 }

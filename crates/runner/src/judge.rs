@@ -54,7 +54,7 @@ pub(crate) fn judged(
                 file.display()
             );
         }
-        let classifier = Classifier::new(network(), &load_weights(&file)?)
+        let classifier = Classifier::new(network(), &load_weights(&file)?.tensors)
             .with_context(|| file.display().to_string())?
             .to_device(device)?;
         let frozen = Frozen::new(&classifier)?;
@@ -116,6 +116,7 @@ pub(crate) fn judge(
             network: &weights.frozen,
             weights: weights.word,
             crafted_on: needs.crafted_on.as_ref().zip(crafted_on.as_ref()).map(crafting),
+            trained_in: pipeline.train.attacked_in(),
             radii: None,
             batch: pipeline.train.batch.get(),
             seed: pipeline.seed,

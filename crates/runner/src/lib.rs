@@ -10,12 +10,14 @@ mod cli;
 mod config;
 mod device;
 mod fetch;
+mod footprint;
 mod images;
 mod inline;
 mod interrupt;
 mod judge;
 mod machine;
 mod material;
+mod output;
 mod own_radii;
 mod place;
 mod plugins;
@@ -25,11 +27,13 @@ mod resume;
 mod run;
 mod run_dir;
 mod select;
+mod shell;
 mod show;
 mod stored;
 mod transfer;
+mod warnings;
+mod written;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 pub use catalogue::{describe, list};
@@ -40,22 +44,22 @@ pub use select::{Select, Which};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs the command line: 0 for success, 1 for a failed run, 2 for a bad configuration or command, 130 and 143 for a run
-/// that was stopped by Ctrl-C and SIGTERM.
+/// Runs the command line: 0 for success, 1 for a failed run, 2 for a bad configuration or command, 129, 130 and 143 for a run
+/// that was stopped by SIGHUP, Ctrl-C and SIGTERM.
 pub fn main() -> ExitCode {
     temper_core::nn::let_candle_rest();
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if let Some(stopped) = error.downcast_ref::<interrupt::Stopped>() {
-                let _ = writeln!(io::stderr(), "{stopped}");
+                output::remark(&stopped.to_string());
                 return ExitCode::from(stopped.code);
             }
             let code = if error.is::<BadConfig>() { 2 } else { 1 };
             // The chain of causes. candle writes its backtrace into its messages where RUST_BACKTRACE is set.
             let text = chain(&error);
             let lines = text.lines().take_while(|line| !line.trim_start().starts_with("0: "));
-            let _ = writeln!(io::stderr(), "error: {}", lines.collect::<Vec<_>>().join("\n"));
+            output::remark(&format!("error: {}", lines.collect::<Vec<_>>().join("\n")));
             ExitCode::from(code)
         }
     }
@@ -68,12 +72,4 @@ fn chain(error: &anyhow::Error) -> String {
         true => text,
         false => format!("{text}: {cause}"),
     })
-}
-
-/// Prints to standard output. Whoever reads it may stop early (`temper list | head`): that is no failure.
-fn say(text: &str) -> anyhow::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
-    }
 }

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use temper_core::nn::Network;
 use temper_core::{Chosen, DataError, Dataset, Device, Part, Rng, Source, Split, Subset, shape};
+use temper_data::{Classes, class_difference, shared_images};
 use temper_evaluate::{Cell, Entry};
 use temper_train::Trainer;
 
+use crate::catalogue::wrap;
 use crate::cells::{self, Images};
 use crate::config::{BadConfig, Pipeline};
+use crate::footprint;
 use crate::stored::Stored;
 
 /// Images left out that are told by name.
@@ -26,6 +29,10 @@ pub(crate) struct Material {
     pub(crate) network: Network,
     /// What each evaluation judges, and what it crafts on.
     pub(crate) judged: Vec<Judged>,
+    /// Test images that are trained on, too.
+    pub(crate) also_trained_on: usize,
+    /// What speaks against the run's numbers before anything is computed, in words.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What an evaluation needs besides the network that it judges.
@@ -54,7 +61,7 @@ impl Material {
                     select.samples,
                     train.len()
                 );
-                return Err(pipeline.bad_select(&message).into());
+                return Err(pipeline.bad(&["select", "samples"], &message).into());
             }
             Some(select) => {
                 let rng = Rng::new(pipeline.seed, "held out");
@@ -64,28 +71,86 @@ impl Material {
             None => (train, None),
         };
         let (first, last) = (look(&train, name)?, look(&test, name)?);
-        if first != last || train.classes() != test.classes() {
-            bail!(
-                "dataset `{name}`: training and test images differ in shape or classes: {first:?} and {last:?}"
-            );
+        if first != last {
+            bail!("dataset `{name}`: training and test images differ in shape: {first:?} and {last:?}");
         }
+        let one = Classes { by: "its training images", names: train.classes() };
+        if let Some(other) = class_difference(one, Classes { by: "its test images", names: test.classes() }) {
+            bail!("dataset `{name}`: {other}");
+        }
+        radii_fit(pipeline, first)?;
         if let Some(misfit) = pipeline.train.augment.and_then(|augment| augment.misfit(first)) {
-            return Err(pipeline.bad_augment(&misfit).into());
+            return Err(pipeline.bad(&["train", "augment", "pad"], &misfit).into());
         }
         let network = pipeline.model.build(first, train.classes().len()).map_err(|error| {
             let [c, h, w] = first;
-            pipeline.bad_model(&format!(
-                "{error}\n  images are {c} x {h} x {w}, with {} classes",
-                train.classes().len()
-            ))
+            let (name, classes) = (pipeline.model.name(), train.classes().len());
+            let message =
+                format!("model `{name}`: {error}\n  images are {c} x {h} x {w}, with {classes} classes");
+            pipeline.bad(&["model", name], &message)
         })?;
         let network = network.with_numerics(pipeline.numerics.into());
-        let mut judged = vec![];
-        for i in 0..pipeline.evaluate.len() {
-            judged.push(Judged::open(pipeline, i, &test, first)?);
+        if let Some(size) = footprint::refused(&network, pipeline.train.batch.get()) {
+            let name = pipeline.model.name();
+            return Err(pipeline.bad(&["model", name], &format!("model `{name}`: {size}")).into());
         }
-        Ok(Self { train, held_out, test, network, judged })
+        let (mut judged, mut warnings) = (vec![], pipeline.train.doubts());
+        for i in 0..pipeline.evaluate.len() {
+            judged.push(Judged::open(pipeline, i, &test, first, &mut warnings)?);
+        }
+        let also_trained_on = shared_images(&*train, &*test);
+        warnings.extend(leaks(also_trained_on, test.len()));
+        if let Some(held_out) = &held_out {
+            let shared = shared_images(&*train, &**held_out);
+            warnings.extend((shared > 0).then(|| {
+                let of = held_out.len();
+                format!("{shared} of the {of} images held out are trained on, too: the selection of the best weights judges those")
+            }));
+        }
+        Ok(Self { train, held_out, test, network, judged, also_trained_on, warnings })
     }
+
+    /// Compares the classes of the network that training starts from with those of the images. A warning, if they differ and
+    /// may.
+    pub(crate) fn initial_classes(&self, pipeline: &Pipeline) -> anyhow::Result<Option<String>> {
+        let Some(file) = &pipeline.train.init else { return Ok(None) };
+        let Some(about) = Stored::about(file)? else { return Ok(None) };
+        let named = Classes { by: &file.display().to_string(), names: &about.classes };
+        let images = Classes { by: "the images", names: self.train.classes() };
+        let Some(difference) = class_difference(named, images) else { return Ok(None) };
+        if about.classes.len() == self.train.classes().len() && pipeline.ignore_class_names {
+            return Ok(Some(format!("train.init: {difference}")));
+        }
+        Err(pipeline.bad(&["train", "init"], &format!("{difference}\n  {LET_PASS}")).into())
+    }
+}
+
+/// How to have class names ignored.
+pub(crate) const LET_PASS: &str =
+    "if each label means the same in both, say `ignore_class_names = true` at the top of the pipeline";
+
+/// The warning about test images that are trained on, too.
+pub(crate) fn leaks(shared: usize, of: usize) -> Option<String> {
+    (shared > 0).then(|| {
+        format!("{shared} of the {of} test images are training images, too: accuracies say little of images that were not seen")
+    })
+}
+
+/// Refuses radii that hold every image of this shape.
+fn radii_fit(pipeline: &Pipeline, shape: [usize; 3]) -> Result<(), BadConfig> {
+    let mut bad = vec![];
+    for (keys, message) in pipeline.train.radius_problems(Some(shape)) {
+        bad.push(pipeline.bad(&[&["train"], &*keys].concat(), &message).0);
+    }
+    if let Some((field, message)) = pipeline.select.as_ref().and_then(|s| s.entry.oversize(Some(shape))) {
+        bad.push(pipeline.bad(&["select", field], &message).0);
+    }
+    for (i, entry) in pipeline.evaluate.iter().enumerate() {
+        if let Some((field, message)) = entry.oversize(Some(shape)) {
+            bad.push(pipeline.bad_evaluation(i, field, &message).0);
+        }
+    }
+    if bad.is_empty() { Ok(()) } else { Err(BadConfig::of(bad)) }
 }
 
 /// Opens a part of a data set; `bad` words parameters that contradict each other: the author's fault, not the data's.
@@ -111,20 +176,30 @@ impl Judged {
         i: usize,
         test: &Arc<dyn Source>,
         input: [usize; 3],
+        warnings: &mut Vec<String>,
     ) -> anyhow::Result<Self> {
         let entry = &pipeline.evaluate[i];
         let crafted_on = entry.crafted_on.as_ref().map(|path| {
             let stored = Stored::known(path, pipeline.numerics.into())
                 .with_context(|| format!("evaluation `{}`", entry.name))?;
-            match stored.misfit(input, test.classes().len()) {
-                Some(misfit) => Err(pipeline.bad_craft(i, &misfit).into()),
-                None => anyhow::Ok(stored),
+            let bad = |message: &str| pipeline.bad_evaluation(i, "crafted_on", message);
+            if let Some(misfit) = stored.misfit(input, test.classes().len()) {
+                return Err(bad(&misfit).into());
             }
+            let name = &entry.name;
+            match stored.other_classes(test.classes()) {
+                Some(other) if !pipeline.ignore_class_names => {
+                    return Err(bad(&format!("{other}\n  {LET_PASS}")).into());
+                }
+                other => warnings.extend(other.map(|other| format!("evaluation `{name}`: {other}"))),
+            }
+            warnings.extend(stored.warnings.iter().map(|warning| format!("evaluation `{name}`: {warning}")));
+            anyhow::Ok(stored)
         });
-        let source =
-            chosen(entry, test.clone(), "test").map_err(|message| pipeline.bad_indices(i, &message))?;
+        let source = chosen(entry, test.clone(), "test")
+            .map_err(|message| pipeline.bad_evaluation(i, "indices", &message))?;
         let images = Images { dataset: pipeline.dataset.name(), source, shape: input };
-        let cells = cells::open(entry, &images, |message| pipeline.bad_corruptions(i, message))
+        let cells = cells::open(entry, &images, |message| pipeline.bad_evaluation(i, "corruptions", message))
             .with_context(|| format!("evaluation `{}`", entry.name));
         // A mistake of the pipeline has its place already.
         let cells = cells.map_err(|error| match error.downcast::<BadConfig>() {
@@ -156,17 +231,26 @@ pub(crate) fn chosen(entry: &Entry, images: Arc<dyn Source>, split: &str) -> Res
 pub(crate) fn check(pipeline: &Pipeline) -> anyhow::Result<String> {
     match Material::open(pipeline) {
         Ok(material) => {
+            let initial = material.initial_classes(pipeline)?;
             if pipeline.train.init.is_some() {
                 let trainer = Trainer::new(&pipeline.train, pipeline.seed, &Device::Cpu);
                 trainer.start(material.network.clone(), material.train.len())?;
             }
             let parameters = parameters(&material.network);
-            Ok(format!(
-                "\n  {} training and {} test images ({})\n  {parameters} trained parameters",
+            let norm =
+                pipeline.train.attacked_in().map_or(String::new(), |norm| format!(", attacked in {norm}"));
+            let mut text = format!(
+                "\n  {} training and {} test images ({})\n  {parameters} trained parameters{norm}",
                 material.train.len(),
                 material.test.len(),
                 material.train.origin()
-            ))
+            );
+            for warning in material.warnings.iter().chain(&initial) {
+                text += "\n";
+                wrap(&mut text, "  warning:", "   ", warning);
+                text.truncate(text.trim_end().len());
+            }
+            Ok(text)
         }
         // A pipeline is sound where its data is not; whether the network fits cannot be told then.
         Err(error) => match error.downcast_ref::<temper_core::Error>() {

@@ -10,6 +10,7 @@ use temper_report::percent;
 use temper_train::{EpochReport, Glimpse, Percentiles, Watch};
 
 use crate::interrupt::Interrupt;
+use crate::output::remark;
 
 /// The progress of training.
 pub(crate) struct Training {
@@ -52,7 +53,7 @@ impl Training {
         if std::io::stderr().is_terminal() {
             self.bar.println(text);
         } else {
-            eprintln!("{text}");
+            remark(text);
         }
     }
 

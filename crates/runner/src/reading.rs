@@ -37,6 +37,7 @@ impl<'d> Reading<'d> {
     pub(crate) fn of<T: DeserializeOwned>(document: &'d Spanned<DeTable<'d>>) -> (Option<T>, Self) {
         let mut reading = Self { document, faults: vec![], spoilt: vec![] };
         let mut mended = document.clone();
+        reading.refuse_long_integers(&mut mended);
         for _ in 0..MOST {
             let deserializer = toml::de::Deserializer::from(mended.clone());
             let error = match serde_path_to_error::deserialize::<_, T>(deserializer) {
@@ -49,6 +50,17 @@ impl<'d> Reading<'d> {
             }
         }
         (None, reading)
+    }
+
+    /// Notes whole numbers of more than 63 bits, which TOML does not have: what a run keeps of them could not be read again.
+    fn refuse_long_integers(&mut self, document: &mut Spanned<DeTable<'d>>) {
+        let mut found = vec![];
+        long_integers(document.get_ref(), &mut vec![], &mut found);
+        for (keys, number) in found {
+            let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+            self.add(&names, format!("{number} is beyond 63 bits: the largest whole number is {}", i64::MAX));
+            self.spoilt.extend(take_out(document.get_mut(), &keys));
+        }
     }
 
     /// Adds a mistake at these keys of the document.
@@ -109,6 +121,31 @@ impl<'d> Reading<'d> {
         let done = taken.is_some();
         self.spoilt.extend(taken);
         done
+    }
+}
+
+/// Keys to all whole numbers that 63 bits and a sign do not hold, and these numbers as they are written.
+fn long_integers(table: &DeTable<'_>, keys: &mut Vec<String>, found: &mut Vec<(Vec<String>, String)>) {
+    fn look(value: &DeValue<'_>, keys: &mut Vec<String>, found: &mut Vec<(Vec<String>, String)>) {
+        match value {
+            DeValue::Table(table) => long_integers(table, keys, found),
+            DeValue::Array(array) => {
+                for (i, value) in array.iter().enumerate() {
+                    keys.push(i.to_string());
+                    look(value.get_ref(), keys, found);
+                    keys.pop();
+                }
+            }
+            DeValue::Integer(number) if i64::from_str_radix(number.as_str(), number.radix()).is_err() => {
+                found.push((keys.clone(), number.to_string()));
+            }
+            _ => {}
+        }
+    }
+    for (key, value) in table {
+        keys.push(key.get_ref().to_string());
+        look(value.get_ref(), keys, found);
+        keys.pop();
     }
 }
 

@@ -1,28 +1,60 @@
 //! Where a resumed run begins: where its last checkpoint says, or anew if it was killed before the first.
 
 use anyhow::{Context, bail};
+use temper_data::{Classes, class_difference};
 use temper_train::{Checkpoint, Progress, State, Trainer, put_aside};
 
 use crate::config::Pipeline;
-use crate::material::Material;
+use crate::material::{self, Material};
+use crate::output::say;
 use crate::run_dir::RunDir;
-use crate::say;
+use crate::stored::Stored;
 
-/// The state to start from, and the metrics of the epochs done, a line each.
+/// Where a run begins.
+pub(crate) struct Beginning {
+    pub(crate) state: State,
+    /// The metrics of the epochs done, a line each.
+    pub(crate) metrics: Vec<String>,
+    /// What the run calls its classes, which stays what it was.
+    pub(crate) classes: Vec<String>,
+    /// What speaks against its numbers, in words.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Beginning {
+    /// Before the first epoch.
+    pub(crate) fn fresh(pipeline: &Pipeline, trainer: &Trainer, material: &Material) -> anyhow::Result<Self> {
+        let warnings = material.initial_classes(pipeline)?.into_iter().collect();
+        let state = trainer.start(material.network.clone(), material.train.len())?;
+        Ok(Self { state, metrics: vec![], classes: material.train.classes().to_vec(), warnings })
+    }
+}
+
+/// Where the run in a folder goes on.
 pub(crate) fn resumed(
     pipeline: &Pipeline,
     trainer: &Trainer,
     material: &Material,
     dir: &RunDir,
-) -> anyhow::Result<(State, Vec<String>)> {
+) -> anyhow::Result<Beginning> {
     let samples = material.train.len();
     let file = dir.checkpoint();
     let Some((checkpoint, doubt)) = Checkpoint::newest(&file)? else {
         dir.must_be_fresh()?;
-        return Ok((trainer.start(material.network.clone(), samples)?, vec![]));
+        return Beginning::fresh(pipeline, trainer, material);
     };
-    let theirs: toml::Table =
+    let mut theirs: toml::Table =
         checkpoint.config.parse().with_context(|| format!("{}: damaged configuration", file.display()))?;
+    let classes = own_classes(&mut theirs, dir)?.unwrap_or_else(|| material.train.classes().to_vec());
+    let mut warnings = vec![];
+    let (run, images) = (dir.path().display().to_string(), material.train.classes());
+    let run = Classes { by: &run, names: &classes };
+    if let Some(difference) = class_difference(run, Classes { by: "the images", names: images }) {
+        if !pipeline.ignore_class_names || classes.len() != images.len() {
+            bail!("{difference}\n  {}", material::LET_PASS);
+        }
+        warnings.push(difference);
+    }
     let mut changed = vec![];
     differences("", &theirs.into(), &trained_by(pipeline, material)?.into(), &mut changed);
     if !changed.is_empty() {
@@ -43,10 +75,35 @@ pub(crate) fn resumed(
         };
         say(&format!(
             "note    {doubt}{aside}\n        the checkpoint before it is whole and serves instead\n"
-        ))?;
+        ));
     }
-    say(&format!("resume  {}\n", reached(pipeline, material, state.epoch, state.progress)))?;
-    Ok((state, metrics))
+    say(&format!("resume  {}\n", reached(pipeline, material, state.epoch, state.progress)));
+    Ok(Beginning { state, metrics, classes, warnings })
+}
+
+/// What a run calls its classes: as its checkpoint says, which is then without them, or an older one's weights.
+fn own_classes(config: &mut toml::Table, dir: &RunDir) -> anyhow::Result<Option<Vec<String>>> {
+    let data = config.get_mut("data").and_then(toml::Value::as_table_mut);
+    if let Some(classes) = data.and_then(|data| data.remove("classes")) {
+        return Ok(Some(classes.try_into().context("damaged names of classes in the checkpoint")?));
+    }
+    match dir.model().exists() {
+        true => Ok(Stored::about(&dir.model())?.map(|about| about.classes)),
+        false => Ok(None),
+    }
+}
+
+/// As [`trained_by`], with what the run calls its classes: what a checkpoint keeps.
+pub(crate) fn kept(
+    pipeline: &Pipeline,
+    material: &Material,
+    classes: &[String],
+) -> anyhow::Result<toml::Table> {
+    let mut table = trained_by(pipeline, material)?;
+    if let Some(data) = table.get_mut("data").and_then(toml::Value::as_table_mut) {
+        data.insert("classes".into(), toml::Value::try_from(classes)?);
+    }
+    Ok(table)
 }
 
 /// "after epoch 2 of 5", "after batch 7 of 79 of epoch 3".
@@ -63,7 +120,7 @@ pub(crate) fn reached(pipeline: &Pipeline, material: &Material, epoch: usize, pr
 }
 
 /// What decides the trained network: the pipeline's part and the number of images.
-pub(crate) fn trained_by(pipeline: &Pipeline, material: &Material) -> anyhow::Result<toml::Table> {
+fn trained_by(pipeline: &Pipeline, material: &Material) -> anyhow::Result<toml::Table> {
     let mut table = pipeline.trained_by()?;
     let samples = toml::Value::Integer(i64::try_from(material.train.len())?);
     table.insert("data".into(), toml::Table::from_iter([("samples".to_string(), samples)]).into());

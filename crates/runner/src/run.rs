@@ -20,10 +20,12 @@ use crate::interrupt::Interrupt;
 use crate::judge::{Judged, Outcome, judge, judged, versions};
 use crate::machine::machine;
 use crate::material::{Material, parameters, skipped};
-use crate::resume::{reached, resumed, trained_by};
+use crate::output::say;
+use crate::progress;
+use crate::resume::{Beginning, kept, reached, resumed};
 use crate::run_dir::{Mode, RunDir};
 use crate::select::{Best, unreadable};
-use crate::{progress, say};
+use crate::warnings::told;
 
 /// Options of `temper run`.
 #[derive(Debug, Args)]
@@ -52,7 +54,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut sets = options.sets.clone();
     sets.extend(options.device.map(|device| format!("device={device}")));
     let pipeline = Pipeline::load(&options.file, &sets)?;
-    let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
+    let interrupt = Interrupt::listen("step").context("cannot listen for Ctrl-C")?;
     let device = pipeline.device.open()?;
     let mode = match (options.resume, options.force) {
         (true, _) => Mode::Resume,
@@ -65,13 +67,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let trainer = Trainer::new(&pipeline.train, pipeline.seed, &device);
     let fresh = match mode {
         Mode::Resume => None,
-        _ => Some(trainer.start(material.network.clone(), material.train.len())?),
+        _ => Some(Beginning::fresh(&pipeline, &trainer, &material)?),
     };
     let dir = dir.take()?;
-    let (mut state, metrics) = match fresh {
-        Some(state) => (state, vec![]),
+    let Beginning { mut state, metrics, classes, warnings } = match fresh {
+        Some(fresh) => fresh,
         None => resumed(&pipeline, &trainer, &material, &dir)?,
     };
+    let mut warnings = [&*material.warnings, &warnings].concat();
     dir.prepare(&pipeline.resolved()?)?;
     say(&format!(
         "data    {} training, {}{} test images\n        {}\nmodel   {}, {} trained parameters\nrun     {}\n",
@@ -85,30 +88,49 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         pipeline.model.name(),
         parameters(&material.network),
         dir.path().display(),
-    ))?;
-    let work =
-        Work { pipeline: &pipeline, trainer: &trainer, material: &material, dir: &dir, device: &device };
+    ));
+    say(&told(&warnings));
+    let work = Work {
+        pipeline: &pipeline,
+        trainer: &trainer,
+        material: &material,
+        classes: &classes,
+        dir: &dir,
+        device: &device,
+    };
     let metrics = train(&work, &mut state, metrics, &interrupt)?;
-    save_weights(&dir.model(), &state.result(), about(&pipeline, &material).to_string())?;
+    save_weights(&dir.model(), &state.result(), work.about().to_string())?;
+    warnings.extend(after_training(&pipeline, &state));
     let judged = judged(&pipeline, &state, &dir, Best::of(&metrics), &device)?;
     let outcome = judge(&pipeline, &material, &judged, &dir, &device, &interrupt)?;
-    let results = results(&pipeline, &material, &state, &metrics, (&judged, &outcome));
+    let mut results = results(&pipeline, &material, &state, &metrics, (&judged, &outcome));
+    results["warnings"] = json!(warnings);
     save_atomically(&dir.results(), (serde_json::to_string_pretty(&results)? + "\n").as_bytes())?;
     let table = Results::read(&dir.results())?.table();
     say(&format!(
         "\n{table}\n{}{}\n",
         left_out(&material, &state, &metrics, &outcome.unreadable),
         closing(&state, &dir)
-    ))
+    ));
+    Ok(())
 }
 
-/// What a file of weights says of them.
-fn about(pipeline: &Pipeline, material: &Material) -> Value {
-    json!({
-        "model": pipeline.model,
-        "input": material.network.input_shape(),
-        "classes": material.train.classes(),
-    })
+/// What the radii that training ended with say of its attack, whose steps may have become too long or too short for them.
+fn after_training(pipeline: &Pipeline, state: &State) -> Vec<String> {
+    let (Some(attack), Some(radii)) = (&pipeline.train.attack.0, Percentiles::of(&state.radii())) else {
+        return vec![];
+    };
+    let before = pipeline.train.doubts();
+    let mut warnings = vec![];
+    for (which, radius) in
+        [("half of all radii ended at or below", radii.p50), ("5 % of all radii ended above", radii.p95)]
+    {
+        let Some(doubt) = attack.doubt(radius).filter(|_| radius > 0.0 && before.is_empty()) else {
+            continue;
+        };
+        warnings.push(format!("{which} {radius:.4}, for which the training attack is doubtful: {doubt}"));
+    }
+    warnings
 }
 
 /// A run, and what it works with.
@@ -116,11 +138,22 @@ struct Work<'a> {
     pipeline: &'a Pipeline,
     trainer: &'a Trainer<'a>,
     material: &'a Material,
+    /// What the run calls its classes.
+    classes: &'a [String],
     dir: &'a RunDir,
     device: &'a Device,
 }
 
 impl Work<'_> {
+    /// What a file of weights says of them.
+    fn about(&self) -> Value {
+        json!({
+            "model": self.pipeline.model,
+            "input": self.material.network.input_shape(),
+            "classes": self.classes,
+        })
+    }
+
     /// Keeps what is to be kept of an epoch beside its checkpoint, and adds its line to the metrics. Returns the accuracy on
     /// the images held out.
     fn keep(
@@ -142,7 +175,7 @@ impl Work<'_> {
         };
         metrics.push(line.to_string());
         if accuracy.is_some() && Best::of(metrics).is_some_and(|best| best.epoch == state.epoch) {
-            let mut about = about(self.pipeline, self.material);
+            let mut about = self.about();
             about["epoch"] = json!(state.epoch);
             save_weights(&self.dir.best(), &state.result(), about.to_string())?;
         }
@@ -160,7 +193,7 @@ fn train(
 ) -> anyhow::Result<Vec<String>> {
     let Work { pipeline, trainer, material, dir, .. } = *work;
     let epochs = pipeline.train.epochs.get();
-    let config = toml::to_string(&trained_by(pipeline, material)?)?;
+    let config = toml::to_string(&kept(pipeline, material, work.classes)?)?;
     let save = |state: &State, metrics: &[String]| {
         let checkpoint = Checkpoint {
             epoch: state.epoch,
@@ -227,6 +260,9 @@ fn results(
     if let Some(hash) = &outcome.data {
         test["hash"] = json!(hash);
     }
+    if material.also_trained_on > 0 {
+        test["also_trained_on"] = json!(material.also_trained_on);
+    }
     let sha256: BTreeMap<&str, &str> =
         judged.iter().map(|judged| (judged.word, judged.sha256.as_str())).collect();
     let mut results = json!({
@@ -248,6 +284,9 @@ fn results(
     }
     if let Some(best) = best {
         results["best"] = json!({ "epoch": best.epoch, "accuracy": best.accuracy });
+    }
+    if let Some(norm) = pipeline.train.attacked_in() {
+        results["training"]["norm"] = json!(norm);
     }
     if pipeline.train.ema.is_some() {
         results["training"]["averaged"] = json!(true);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use temper_train::save_atomically;
 
-use crate::say;
+use crate::output::say;
 
 /// The resolved pipeline, by which a folder is known to hold a run.
 pub(crate) const CONFIG: &str = "config.toml";
@@ -53,7 +53,7 @@ pub(crate) enum Mode {
 impl RunDir {
     /// Decides whether the folder may be used; changes nothing.
     pub(crate) fn choose(path: PathBuf, mode: Mode) -> anyhow::Result<Self> {
-        let entries = entries(&path)?;
+        let entries = entries(&path, "--out DIR")?;
         // What a run leaves that was killed while it took the folder.
         let traces: Vec<String> = FILES
             .map(|name| format!("{name}.part"))
@@ -205,7 +205,7 @@ pub(crate) fn lock(folder: &Path, option: &str) -> anyhow::Result<File> {
         }
         // Some network file systems cannot lock.
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-            say(&format!("note    {at} cannot be locked: see to it that no second run writes there\n"))?;
+            say(&format!("note    {at} cannot be locked: see to it that no second run writes there\n"));
         }
         Err(TryLockError::Error(error)) => {
             return Err(error).with_context(|| format!("cannot lock {}", file.display()));
@@ -214,8 +214,11 @@ pub(crate) fn lock(folder: &Path, option: &str) -> anyhow::Result<File> {
     Ok(lock)
 }
 
-/// What a folder holds; nothing if it is not there.
-pub(crate) fn entries(folder: &Path) -> anyhow::Result<Vec<fs::DirEntry>> {
+/// What a folder holds; nothing if it is not there. `option` is how to choose another one.
+pub(crate) fn entries(folder: &Path, option: &str) -> anyhow::Result<Vec<fs::DirEntry>> {
+    if folder.is_file() {
+        bail!("{} is a file, not a folder: choose another place with {option}", folder.display());
+    }
     match fs::read_dir(folder) {
         Ok(entries) => entries.collect::<io::Result<Vec<_>>>().with_context(|| folder.display().to_string()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),

@@ -11,8 +11,8 @@ use temper_evaluate::{Line, Record, Records};
 
 use crate::catalogue::wrap;
 use crate::config::BadConfig;
+use crate::output::answer;
 use crate::reading::nearest;
-use crate::say;
 use crate::stored::Stored;
 
 /// Options of `temper show`.
@@ -52,7 +52,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         lines.retain(|line| line.evaluation == *name);
     }
     let told = Told { sample: options.sample, facts: Facts::of(folder)? };
-    say(&told.text(&lines)?)
+    answer(&told.text(&lines)?)
 }
 
 /// Is there an evaluation of this name?

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
-use temper_core::nn::{Classifier, Frozen, Numerics};
+use temper_core::nn::{Classifier, Frozen, Layer, Numerics};
 use temper_core::{Chosen, DataError, Device, Model};
-use temper_data::hex;
-use temper_train::{load_about, load_weights};
+use temper_data::{Classes, class_difference, hex};
+use temper_train::{is_checkpoint, load_about, load_weights};
+
+use crate::config::BadConfig;
 
 /// What a file of weights says of them.
 #[derive(Debug, Deserialize)]
@@ -29,12 +32,16 @@ pub(crate) struct Stored {
     pub(crate) sha256: String,
     /// Channels, height, width.
     pub(crate) input: [usize; 3],
-    /// Number of classes.
-    pub(crate) classes: usize,
+    /// Names of the classes.
+    pub(crate) classes: Vec<String>,
     /// The model's name.
     pub(crate) model: &'static str,
+    /// All parameters of the model.
+    pub(crate) parameters: toml::Table,
     /// The network, with these weights.
     pub(crate) classifier: Classifier,
+    /// What speaks against numbers of it, in words.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Stored {
@@ -56,6 +63,13 @@ impl Stored {
     /// What a file of weights says of itself; `None` if another program wrote it.
     pub(crate) fn about(file: &Path) -> anyhow::Result<Option<About>> {
         let Some(about) = load_about(file)? else { return Ok(None) };
+        if is_checkpoint(&about) {
+            return Err(BadConfig(format!(
+                "{} is a checkpoint, from which training goes on: give the run's folder, or the model.safetensors in it",
+                file.display()
+            ))
+            .into());
+        }
         let about = serde_json::from_str(&about).with_context(|| {
             format!("{}: its metadata entry `temper` is not what runs write", file.display())
         })?;
@@ -66,10 +80,15 @@ impl Stored {
     pub(crate) fn open(file: PathBuf, about: &About, numerics: Numerics) -> anyhow::Result<Self> {
         let at = || file.display().to_string();
         let sha256 = sha256(&file)?;
-        let classes = about.classes.len();
-        let network = about.model.build(about.input, classes).with_context(at)?.with_numerics(numerics);
-        let classifier = Classifier::new(network, &load_weights(&file)?).with_context(at)?;
-        Ok(Self { sha256, input: about.input, classes, model: about.model.name(), classifier, file })
+        let classes = about.classes.clone();
+        let network = about.model.build(about.input, classes.len()).with_context(at)?;
+        let weights = load_weights(&file)?;
+        let classifier =
+            Classifier::new(network.with_numerics(numerics), &weights.tensors).with_context(at)?;
+        let (model, parameters) = (about.model.name(), about.model.params().clone());
+        let converted = weights.converted.map(|how| format!("{}: {how}", file.display()));
+        let warnings = converted.into_iter().chain(swapped(&file, &sha256)).collect();
+        Ok(Self { sha256, input: about.input, classes, model, parameters, classifier, warnings, file })
     }
 
     /// The network at a path that says what it is.
@@ -90,19 +109,51 @@ impl Stored {
         Ok(Frozen::new(&Classifier::new(network, &self.classifier.weights())?.to_device(device)?)?)
     }
 
-    /// Why it does not see the same images and classes as another network; `None` if it does.
+    /// Why it does not see the same images, or as many classes; `None` if it does.
     pub(crate) fn misfit(&self, input: [usize; 3], classes: usize) -> Option<String> {
         let [c, h, w] = self.input;
         let file = self.file.display();
-        (self.input != input || self.classes != classes).then(|| {
+        (self.input != input || self.classes.len() != classes).then(|| {
             let [own_c, own_h, own_w] = input;
             format!(
                 "{file} is a network for images of {c} x {h} x {w} and {} classes, these are of {own_c} x {own_h} x {own_w}, \
                  with {classes} classes",
-                self.classes
+                self.classes.len()
             )
         })
     }
+
+    /// How its pixels are normalised, in words.
+    pub(crate) fn normalisation(&self) -> String {
+        let nodes = self.classifier.network().nodes();
+        let normalises = nodes.iter().find_map(|node| match &node.layer {
+            Layer::Normalize { mean, std } => Some(format!("mean {mean:?}, std {std:?}")),
+            _ => None,
+        });
+        normalises.unwrap_or_else(|| "no normalisation".into())
+    }
+
+    /// How its classes differ from those of images, by name or by position; `None` if they do not.
+    pub(crate) fn other_classes(&self, images: &[String]) -> Option<String> {
+        let network = Classes { by: &self.file.display().to_string(), names: &self.classes };
+        class_difference(network, Classes { by: "the images", names: images })
+    }
+}
+
+/// Says so if a file of weights lies in a run's folder and is not the one whose numbers the run's results hold.
+fn swapped(file: &Path, sha256: &str) -> Option<String> {
+    let word = match file.file_name()?.to_str()? {
+        "model.safetensors" => "last",
+        "best.safetensors" => "best",
+        _ => return None,
+    };
+    let results = std::fs::read(file.with_file_name("results.json")).ok()?;
+    let results: Value = serde_json::from_slice(&results).ok()?;
+    let kept = results["model"]["sha256"][word].as_str()?;
+    (kept != sha256).then(|| {
+        let at = file.display();
+        format!("{at} was replaced after the run: its hash is not that in results.json, whose numbers are of other weights")
+    })
 }
 
 /// SHA-256 of a file.

@@ -1,6 +1,6 @@
 //! `temper transfer`: how well images that are crafted on one network fool others.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -14,7 +14,8 @@ use temper_train::save_atomically;
 use crate::attacked::{self, Opened};
 use crate::config::BadConfig;
 use crate::interrupt::Interrupt;
-use crate::say;
+use crate::output::say;
+use crate::warnings::told;
 
 /// Options of `temper transfer`.
 #[derive(Debug, Args)]
@@ -38,16 +39,23 @@ const COMMAND: &str = "transfer";
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let plan = options.attacked.plan()?;
     let names = names(&options.networks)?;
-    let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
+    let interrupt = Interrupt::listen("batch").context("cannot listen for Ctrl-C")?;
     if let Some(file) = &options.save {
         may_write(file, options.force)?;
     }
-    let (opened, entry) = Opened::open(&options.networks, plan, &interrupt)?;
-    say(&opened.heading(&entry))?;
+    let (mut opened, entry) = Opened::open(&options.networks, plan, &interrupt)?;
+    say(&opened.heading(&entry));
+    say(&told(&opened.warnings));
+    let words = opened.words(COMMAND, &entry)?;
     let Some(matrix) = Matrix::measure(&opened, entry, &interrupt)? else {
         return Err(interrupt.ended("between two cells of the matrix; nothing is kept that could be resumed"));
     };
-    say(&format!("\n{}", matrix.told(&names)))?;
+    let known = opened.warnings.len();
+    for (i, natural) in matrix.natural.iter().enumerate() {
+        opened.doubt_normalisation(i, natural.accuracy)?;
+    }
+    say(&format!("\n{}{}", matrix.told(&names), matrix.doubted(&names)));
+    say(&told(&opened.warnings[known..]));
     let Some(file) = &options.save else { return Ok(()) };
     let mut results = opened.results(COMMAND, &matrix.evaluations(&opened, &names)?);
     let network = |(target, name): (&attacked::Target, &String)| {
@@ -55,9 +63,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         about["called"] = json!(name);
         about
     };
+    results["arguments"] = json!(words);
     results["networks"] = opened.targets.iter().zip(&names).map(network).collect();
     save_atomically(file, (serde_json::to_string_pretty(&results)? + "\n").as_bytes())?;
-    say(&format!("written to {}\n", file.display()))
+    say(&format!("written to {}\n", file.display()));
+    Ok(())
 }
 
 /// Refuses to write over what this command did not write, and over that without `--force`.
@@ -137,6 +147,21 @@ impl Matrix {
             table("crafted", |e| percent(e.accuracy)),
             table("95 % interval, %", interval)
         )
+    }
+
+    /// What its evaluations say against themselves; each sentence once, with the cells that it is of.
+    fn doubted(&self, names: &[String]) -> String {
+        let mut all: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (on, row) in names.iter().zip(&self.cells) {
+            for (by, evaluation) in names.iter().zip(row) {
+                for doubt in &evaluation.doubts {
+                    all.entry(doubt).or_default().push(format!("on {on}, judged by {by}"));
+                }
+            }
+        }
+        let lines: Vec<String> =
+            all.iter().map(|(doubt, cells)| format!("{doubt} ({})", cells.join("; "))).collect();
+        told(&lines)
     }
 
     /// As a file of results holds them.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use temper_core::Fraction;
+use temper_core::Decay;
 use temper_core::nn::Classifier;
 
 use crate::error::Result;
@@ -16,13 +16,13 @@ use crate::error::Result;
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ema {
-    /// Share of the average that stays in a step.
-    pub decay: Fraction,
+    /// Share of the average that stays in a step, below 1: at 1 it would never leave the first weights.
+    pub decay: Decay,
 }
 
 impl Default for Ema {
     fn default() -> Self {
-        Self { decay: Fraction::of(0.999) }
+        Self { decay: Decay::of(0.999) }
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
         for (weight, expected) in [(1.0, 1.0), (-1.0, 0.8), (0.5, 0.77), (2.0, 0.893)] {
             let (_, var) = classifier.trained().find(|(name, _)| *name == "fc.weight").unwrap();
             var.set(&Tensor::new(&[[weight]], &Device::Cpu).unwrap()).unwrap();
-            Ema { decay: Fraction::of(0.9) }.follow(&mut average, &classifier).unwrap();
+            Ema { decay: Decay::of(0.9) }.follow(&mut average, &classifier).unwrap();
             let got = average["fc.weight"].to_vec2::<f64>().unwrap()[0][0];
             assert!((got - expected).abs() < 1e-12, "{got} for {expected}");
         }

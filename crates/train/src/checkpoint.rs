@@ -161,6 +161,12 @@ impl Checkpoint {
     }
 }
 
+/// Whether what a file says of itself is what a checkpoint says, of whatever format.
+pub fn is_checkpoint(about: &str) -> bool {
+    let format: Result<Format, _> = serde_json::from_str(about);
+    format.is_ok_and(|about| about.format.starts_with("temper-checkpoint"))
+}
+
 /// The part of [`About`] that every format has.
 #[derive(Deserialize)]
 struct Format {

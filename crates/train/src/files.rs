@@ -11,6 +11,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 use temper_data::{Source, rename_synced};
 
 use crate::error::{Error, Result};
+use crate::weights::stranger;
 
 /// The one entry of a file's metadata: safetensors keeps them in a hash map, and with more than one the bytes of a file
 /// would differ from run to run.
@@ -21,38 +22,23 @@ pub fn save_weights(file: &Path, weights: &BTreeMap<String, Tensor>, about: Stri
     save_tensors(file, weights.iter().map(|(name, t)| (name.clone(), t)), Some(about))
 }
 
-/// Reads weights that [`save_weights`] wrote, or any other safetensors file of f32 tensors by torch's names.
-pub fn load_weights(file: &Path) -> Result<BTreeMap<String, Tensor>> {
-    load(file, &[(Dtype::F32, DType::F32)])
-}
-
 /// Reads tensors that [`save_tensors`] wrote: of f32, f64 and i64.
 pub fn load_tensors(file: &Path) -> Result<BTreeMap<String, Tensor>> {
-    load(file, &[(Dtype::F32, DType::F32), (Dtype::F64, DType::F64), (Dtype::I64, DType::I64)])
-}
-
-/// Reads a file's tensors, if they are of these types.
-fn load(file: &Path, known: &[(Dtype, DType)]) -> Result<BTreeMap<String, Tensor>> {
     let bytes = fs::read(file).map_err(|source| Error::Read { file: file.into(), source })?;
     let fault = |what: String| Error::File { file: file.into(), what };
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| fault(format!("not safetensors: {e}")))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| stranger(file, &bytes, &error))?;
     let read = |(name, view): (String, TensorView<'_>)| {
-        let dtype = known.iter().find(|(dtype, _)| *dtype == view.dtype()).ok_or_else(|| {
-            let expected: Vec<_> = known.iter().map(|(dtype, _)| format!("{dtype:?}")).collect();
-            fault(format!("tensor `{name}` of type {:?}, expected {}", view.dtype(), expected.join(" or ")))
-        })?;
-        Ok((name, Tensor::from_raw_buffer(view.data(), dtype.1, view.shape(), &Device::Cpu)?))
+        let dtype = match view.dtype() {
+            Dtype::F32 => DType::F32,
+            Dtype::F64 => DType::F64,
+            Dtype::I64 => DType::I64,
+            other => {
+                return Err(fault(format!("tensor `{name}` of type {other:?}, expected F32, F64 or I64")));
+            }
+        };
+        Ok((name, Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?))
     };
     tensors.tensors().into_iter().map(read).collect()
-}
-
-/// What [`save_weights`] wrote beside the weights; `None` if there is nothing.
-pub fn load_about(file: &Path) -> Result<Option<String>> {
-    let bytes = fs::read(file).map_err(|source| Error::Read { file: file.into(), source })?;
-    let header = SafeTensors::read_metadata(&bytes);
-    let (_, header) =
-        header.map_err(|e| Error::File { file: file.into(), what: format!("not safetensors: {e}") })?;
-    Ok(header.metadata().as_ref().and_then(|about| about.get(ABOUT)).cloned())
 }
 
 /// Writes the epsilon memory after an epoch: tensors `memory`, `[n]`, f64, in pixel values of [0, 1], and `index`, `[n]`,

@@ -13,15 +13,15 @@ mod plan;
 mod progress;
 mod schedule;
 mod trainer;
+mod weights;
 
 pub use average::Ema;
-pub use checkpoint::{Checkpoint, previous, put_aside};
+pub use checkpoint::{Checkpoint, is_checkpoint, previous, put_aside};
 pub use error::{Error, Result};
-pub use files::{
-    load_about, load_tensors, load_weights, save_atomically, save_radii, save_tensors, save_weights,
-};
+pub use files::{load_tensors, save_atomically, save_radii, save_tensors, save_weights};
 pub use optimizer::{Optimizer, Sgd};
 pub use plan::{BatchNormMode, MaybeAttack, Plan, Precision, StepBatchNorm};
 pub use progress::{EpochReport, Glimpse, Percentiles, Progress, Watch};
 pub use schedule::{Anneal, Cosine, Curve, Falls, OneCycle, Schedule, Warmup};
 pub use trainer::{State, Trainer};
+pub use weights::{Weights, load_about, load_weights};

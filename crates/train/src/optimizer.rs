@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use temper_core::nn::{Classifier, Gradients};
-use temper_core::{Fraction, NonNegative, Positive};
+use temper_core::{Decay, NonNegative, Positive};
 
 use crate::error::Result;
 
@@ -16,8 +16,8 @@ use crate::error::Result;
 pub struct Optimizer {
     /// Learning rate at the start.
     pub lr: Positive,
-    /// Share of the velocity that stays.
-    pub momentum: Fraction,
+    /// Share of the velocity that stays, below 1.
+    pub momentum: Decay,
     /// Share of each weight added to its gradient.
     pub weight_decay: NonNegative,
     /// Nesterov's form of momentum.
@@ -28,7 +28,7 @@ impl Default for Optimizer {
     fn default() -> Self {
         Self {
             lr: Positive::of(0.1),
-            momentum: Fraction::of(0.9),
+            momentum: Decay::of(0.9),
             weight_decay: NonNegative::of(5e-4),
             nesterov: false,
         }
@@ -93,7 +93,7 @@ mod tests {
             let classifier = Classifier::new(network, &weights.into()).unwrap();
             let options = Optimizer {
                 lr: Positive::of(0.1),
-                momentum: Fraction::of(0.9),
+                momentum: Decay::of(0.9),
                 weight_decay: NonNegative::of(0.01),
                 nesterov,
             };

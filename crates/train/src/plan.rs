@@ -60,19 +60,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What no single field shows: the fields at fault, each with a message.
-    pub fn problems(&self) -> Vec<(&'static str, String)> {
+    /// What no single field shows: the keys to each field at fault, with a message.
+    pub fn problems(&self) -> Vec<(Vec<&'static str>, String)> {
         let mut problems = vec![];
         match (&self.attack.0, &self.epsilon) {
             (Some(attack), None) => problems.push((
-                "attack",
+                vec!["attack"],
                 format!(
                     "attack `{}` needs radii: add `epsilon.fixed = {{ radius = \"8/255\" }}` or another policy",
                     attack.name()
                 ),
             )),
             (None, Some(epsilon)) => problems.push((
-                "epsilon",
+                vec!["epsilon"],
                 format!(
                     "epsilon policy `{}` without an attack: add one, for example `attack = \"pgd\"`",
                     epsilon.name()
@@ -81,15 +81,51 @@ impl Plan {
             _ => {}
         }
         let hopeless = self.attack.0.as_ref().and_then(|attack| attack.problem(self.norm));
-        problems.extend(hopeless.map(|problem| ("attack", problem)));
+        problems.extend(hopeless.map(|problem| (vec!["attack"], problem)));
+        problems.extend(self.radius_problems(None));
+        if let Some(epsilon) = &self.epsilon {
+            let hopeless = epsilon.probe().and_then(|probe| probe.problem(self.norm));
+            problems.extend(hopeless.map(|problem| (vec!["epsilon", epsilon.name(), "probe"], problem)));
+        }
         let moves = self.attack.0.is_some() && self.attack_batch_norm == BatchNormMode::Train;
         if moves && self.batch_norm == StepBatchNorm::Frozen {
             let why =
                 "the attack would move the statistics that `batch_norm = \"frozen\"` keeps: use \"eval\"";
-            problems.push(("attack_batch_norm", why.into()));
+            problems.push((vec!["attack_batch_norm"], why.into()));
         }
-        problems.extend(self.schedule.problem(self.epochs.get()).map(|problem| ("schedule", problem)));
+        problems.extend(self.schedule.problem(self.epochs.get()).map(|problem| (vec!["schedule"], problem)));
         problems
+    }
+
+    /// Radii that hold every image of this shape (channels, height, width): the keys to each, with a message. Without a shape
+    /// those in l-inf alone are told, where the shape does not matter.
+    pub fn radius_problems(&self, shape: Option<[usize; 3]>) -> Vec<(Vec<&'static str>, String)> {
+        let Some(epsilon) = &self.epsilon else { return vec![] };
+        let refused = |(name, length): (&'static str, f64)| {
+            Some((vec!["epsilon", epsilon.name(), name], self.norm.refuses(length, shape)?))
+        };
+        epsilon.lengths().into_iter().filter_map(refused).collect()
+    }
+
+    /// What makes its numbers doubtful before anything is trained, in words.
+    pub fn doubts(&self) -> Vec<String> {
+        let (Some(attack), Some(epsilon)) = (&self.attack.0, &self.epsilon) else { return vec![] };
+        let radius = epsilon.lengths().first().map_or(0.0, |(_, radius)| *radius);
+        let mut doubts = vec![];
+        let mut hear = |what: &str, attack: &Chosen<dyn Attack>| {
+            let name = attack.name();
+            doubts.extend(attack.doubt(radius).map(|doubt| format!("{what} `{name}`: {doubt}")));
+        };
+        hear("the training attack", attack);
+        if let Some(probe) = epsilon.probe() {
+            hear("the attack of the probes", probe);
+        }
+        doubts
+    }
+
+    /// The norm of its attack; `None` without one.
+    pub fn attacked_in(&self) -> Option<Norm> {
+        self.attack.0.as_ref().map(|_| self.norm)
     }
 
     /// Steps of the optimiser in an epoch of so many samples.

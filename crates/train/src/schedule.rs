@@ -203,12 +203,19 @@ impl Schedule {
         (start + (1.0 - start) * step as f64 / warm as f64) * curve
     }
 
-    /// What no single field shows: the warm-up must leave some of the `epochs`.
+    /// What no single field shows: the warm-up must leave some of the `epochs`, and what is to come after some epochs must come.
     pub(crate) fn problem(&self, epochs: usize) -> Option<String> {
         let warmup = self.warmup.epochs;
-        (warmup > 0 && warmup >= epochs).then(|| {
-            format!("a warm-up of {warmup} epochs leaves none of {epochs}: the rate would never be reached")
-        })
+        if warmup > 0 && warmup >= epochs {
+            return Some(format!(
+                "a warm-up of {warmup} epochs leaves none of {epochs}: the rate would never be reached"
+            ));
+        }
+        let Curve::Step(falls) = &self.curve else { return None };
+        let late = falls.steps.iter().find(|step| **step >= epochs)?;
+        Some(format!(
+            "the rate would fall after epoch {late}, but there are {epochs} epochs: leave it out, or train longer"
+        ))
     }
 }
 

@@ -12,10 +12,10 @@ use temper_data::{Batches, RawBatch, Rng};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::files::load_weights;
 use crate::optimizer::Sgd;
 use crate::plan::{BatchNormMode, Plan, StepBatchNorm};
 use crate::progress::{EpochReport, Glimpse, Percentiles, Progress, Watch};
+use crate::weights::{is_finite, load_weights};
 
 /// Time between two looks at the radii while an epoch runs.
 const GLIMPSES: Duration = Duration::from_millis(200);
@@ -331,14 +331,8 @@ impl<'a> Trainer<'a> {
 
 /// A network with the weights of a file.
 fn initial(network: temper_core::nn::Network, file: &Path) -> Result<Classifier> {
-    let fault = |what: String| Error::File { file: file.into(), what };
-    let classifier = Classifier::new(network, &load_weights(file)?).map_err(|e| fault(e.to_string()))?;
-    for (name, weight) in classifier.weights() {
-        if !is_finite(&weight)? {
-            return Err(fault(format!("its values of `{name}` are not all finite")));
-        }
-    }
-    Ok(classifier)
+    let fault = |error: temper_core::nn::Error| Error::File { file: file.into(), what: error.to_string() };
+    Classifier::new(network, &load_weights(file)?.tensors).map_err(fault)
 }
 
 /// Refuses weights that are not finite.
@@ -349,11 +343,6 @@ fn finite(state: &State, rate: f64) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Is every element? One sum holds every NaN and every infinity.
-fn is_finite(tensor: &Tensor) -> Result<bool> {
-    Ok(tensor.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.is_finite())
 }
 
 /// Asks the policy, and checks its answer; the memory follows.

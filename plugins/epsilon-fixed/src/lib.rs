@@ -16,6 +16,10 @@ impl Epsilon for Fixed {
         self.radius.get()
     }
 
+    fn lengths(&self) -> Vec<(&'static str, f64)> {
+        vec![("radius", self.radius.get())]
+    }
+
     fn radii(&self, visit: &mut Visit) -> Result<Vec<f64>> {
         Ok(vec![self.radius.get(); visit.len()])
     }

@@ -66,6 +66,15 @@ impl Epsilon for InstanceAdaptive {
         }
     }
 
+    fn lengths(&self) -> Vec<(&'static str, f64)> {
+        let lengths = [("start", self.start), ("gamma", self.gamma), ("lower_bound", self.lower_bound)];
+        lengths.map(|(name, length)| (name, length.get())).into()
+    }
+
+    fn probe(&self) -> Option<&Chosen<dyn Attack>> {
+        self.probe.as_ref()
+    }
+
     fn radii(&self, visit: &mut Visit) -> Result<Vec<f64>> {
         let correct = visit.correct()?.to_vec();
         let (selected, remembered) = if visit.epoch() < self.warmup {

@@ -33,6 +33,14 @@ impl Epsilon for LineSearch {
         self.start.get()
     }
 
+    fn lengths(&self) -> Vec<(&'static str, f64)> {
+        vec![("start", self.start.get()), ("max", self.max.get())]
+    }
+
+    fn probe(&self) -> Option<&Chosen<dyn Attack>> {
+        self.probe.as_ref()
+    }
+
     fn radii(&self, visit: &mut Visit) -> Result<Vec<f64>> {
         let correct = visit.correct()?.to_vec();
         let radii = if visit.epoch() < self.warmup {

@@ -12,7 +12,7 @@ plugin! { Loss "cross-entropy";
     pub struct CrossEntropy {
         /// Probability spread evenly over all classes, the true one included (0.1 in the paper of Inception v3). The attack
         /// does not see it.
-        pub label_smoothing: Fraction = Fraction::of(0.0),
+        pub label_smoothing: Decay = Decay::of(0.0),
     }
 }
 

@@ -185,6 +185,8 @@ fn run(run: &Finished) -> Run {
     let doubted = run.results.evaluations.iter().filter(|evaluation| !evaluation.doubts.is_empty());
     let doubts = doubted
         .map(|evaluation| Doubt { evaluation: evaluation.name.clone(), doubts: evaluation.doubts.clone() });
+    let of_all = (!run.results.warnings.is_empty())
+        .then(|| Doubt { evaluation: "every evaluation".into(), doubts: run.results.warnings.clone() });
     Run {
         seed: run.seed,
         versions: run.json["versions"].clone(),
@@ -193,7 +195,7 @@ fn run(run: &Finished) -> Run {
         model: run.json["model"].clone(),
         cost: cost(run),
         commands: run.commands.clone(),
-        doubts: doubts.collect(),
+        doubts: of_all.into_iter().chain(doubts).collect(),
     }
 }
 

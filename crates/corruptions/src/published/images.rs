@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use temper_data::{Error, Image, Photo, Result, Source, class_names, class_photos, decode, shape};
+use temper_data::{
+    Classes, Error, Image, Photo, Result, Source, class_difference, class_names, class_photos, decode, shape,
+};
 
 use super::PublishedSet;
 use crate::kind::{Kind, Severity};
@@ -84,23 +86,17 @@ pub fn published_imagenet(
 fn same_classes(folders: &[String], clean: &dyn Source) -> Result<(), String> {
     let classes = clean.classes();
     let origin = clean.origin();
-    if folders.len() != classes.len() {
-        let n = folders.len();
-        return Err(format!("{n} class folders, but {} classes in {origin}", classes.len()));
-    }
     // Numbered classes tell their place and no more.
-    if classes.iter().enumerate().all(|(label, class)| *class == label.to_string()) {
+    let numbered = classes.iter().enumerate().all(|(label, class)| *class == label.to_string());
+    if numbered && folders.len() == classes.len() {
         return Ok(());
     }
     // `n01440764` or `n01440764 tench`.
-    let differs =
-        |(folder, class): &(&String, &String)| class.split_whitespace().next() != Some(folder.as_str());
-    match folders.iter().zip(classes).enumerate().find(|(_, pair)| differs(pair)) {
-        Some((label, (folder, class))) => Err(format!(
-            "class folder `{folder}` in place {label}, where {origin} has `{class}`: the classes must be the same"
-        )),
-        None => Ok(()),
-    }
+    let first = |class: &String| class.split_whitespace().next().unwrap_or_default().to_string();
+    let synsets: Vec<String> = classes.iter().map(first).collect();
+    let (by, of) =
+        (Classes { by: "its class folders", names: folders }, Classes { by: &origin, names: &synsets });
+    class_difference(by, of).map_or(Ok(()), Err)
 }
 
 /// A folder of class folders, while it is listed.

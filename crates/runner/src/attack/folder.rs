@@ -50,7 +50,7 @@ impl Folder {
         let at = path.display();
         // What a kill leaves.
         let part = |name: &str| FILES.iter().chain([&OPTIONS]).any(|own| name == format!("{own}.part"));
-        let foreign = entries(&path)?.iter().any(|entry| {
+        let foreign = entries(&path, "--save DIR")?.iter().any(|entry| {
             let name = entry.file_name();
             name != LOCK && !name.to_str().is_some_and(part)
         });
@@ -83,7 +83,7 @@ impl Folder {
             remove(&self.path.join(name))?;
         }
         let png = self.path.join(PNG);
-        for entry in entries(&png)? {
+        for entry in entries(&png, "--save DIR")? {
             if entry.file_name().to_str().is_some_and(is_own) {
                 remove(&entry.path())?;
             }

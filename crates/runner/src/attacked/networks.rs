@@ -1,0 +1,227 @@
+//! The networks that a command attacks, and what their runs say of them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use temper_core::nn::Frozen;
+use temper_core::{Chosen, Dataset, Device, Kind, Model, Norm};
+use temper_evaluate::Evaluation;
+
+use crate::config::{BadConfig, Numerics, first_line};
+use crate::material::parameters;
+use crate::run_dir::{CONFIG, MARK, marked};
+use crate::stored::{About, Stored};
+
+/// A network to attack.
+pub(crate) struct Target {
+    /// As it was named.
+    pub(crate) path: PathBuf,
+    pub(crate) stored: Stored,
+    pub(crate) frozen: Frozen,
+    pub(super) numerics: Numerics,
+    /// The norm of its training attack, if it is of a run that had one.
+    pub(super) trained_in: Option<Norm>,
+    /// Whether `--model` says what it is of, because its file does not.
+    pub(super) told: bool,
+}
+
+impl Target {
+    /// The word for its weights in records.
+    pub(super) fn word(&self) -> &'static str {
+        if self.stored.file.ends_with("best.safetensors") { "best" } else { "last" }
+    }
+
+    /// What results say of it.
+    pub(crate) fn about(&self) -> Value {
+        let Stored { file, sha256, model, parameters: options, classifier, .. } = &self.stored;
+        json!({
+            "name": model,
+            "options": options,
+            "numerics": self.numerics,
+            "file": file,
+            "sha256": sha256,
+            "parameters": parameters(classifier.network()),
+        })
+    }
+
+    /// What the command line's table and records say of an evaluation, too.
+    pub(crate) fn marked(&self, evaluation: &Evaluation) -> anyhow::Result<Value> {
+        let mut evaluation = serde_json::to_value(evaluation)?;
+        evaluation["weights"] = json!(self.word());
+        Ok(evaluation)
+    }
+}
+
+/// What a run's configuration says of the judgement of its network.
+#[derive(Deserialize)]
+pub(super) struct Ran {
+    pub(super) dataset: Chosen<dyn Dataset>,
+    #[serde(default)]
+    pub(super) numerics: Numerics,
+    train: Trained,
+    #[serde(skip)]
+    folder: PathBuf,
+}
+
+/// What it says of training.
+#[derive(Deserialize)]
+struct Trained {
+    #[serde(default)]
+    norm: Option<Norm>,
+    attack: Option<toml::Value>,
+}
+
+impl Ran {
+    /// Of the run that a path names, or in whose folder the file lies.
+    pub(super) fn of(path: &Path) -> anyhow::Result<Option<Self>> {
+        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+        let file = folder.join(CONFIG);
+        if !marked(&file, MARK) {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let ran: Self = toml::from_str(&text).map_err(|error| {
+            let why = first_line(error.message());
+            anyhow::anyhow!("{}: {why}\n  is it a run of another version?", file.display())
+        })?;
+        Ok(Some(Self { folder: folder.into(), ..ran }))
+    }
+
+    /// The norm of its training attack; `None` without one.
+    pub(super) fn trained_in(&self) -> Option<Norm> {
+        let attack = self.train.attack.as_ref()?;
+        (attack.as_str() != Some("none")).then(|| self.train.norm.unwrap_or(Norm::Linf))
+    }
+
+    /// How many of its test images it was trained on, too, as its results say.
+    pub(super) fn also_trained_on(&self) -> Option<(usize, usize)> {
+        let results = std::fs::read(self.folder.join("results.json")).ok()?;
+        let results: Value = serde_json::from_slice(&results).ok()?;
+        let test = &results["dataset"]["test"];
+        Some((test["also_trained_on"].as_u64()? as usize, test["n"].as_u64()? as usize))
+    }
+}
+
+/// A network as the command line names it.
+pub(super) struct Named<'p> {
+    pub(super) path: &'p Path,
+    pub(super) file: PathBuf,
+    /// What the file says of itself.
+    pub(super) about: Option<About>,
+    /// What its run says, if it is of one.
+    pub(super) ran: Option<Ran>,
+}
+
+/// How to have class names ignored.
+const LET_PASS: &str = "if each label means the same in both, say --ignore-class-names";
+
+impl<'p> Named<'p> {
+    /// Looks what a path names, and reads no weights yet.
+    pub(super) fn look(path: &'p Path) -> anyhow::Result<Self> {
+        let file = Stored::file(path)?;
+        let about = Stored::about(&file)?;
+        Ok(Self { path, file, about, ran: Ran::of(path)? })
+    }
+
+    /// Opens it; what `told` says is for files that say nothing. An error if it does not see these images and classes.
+    pub(super) fn open(
+        self,
+        told: Option<&About>,
+        (input, classes): ([usize; 3], &[String]),
+        ignore_class_names: bool,
+        device: &Device,
+    ) -> anyhow::Result<Target> {
+        let Self { path, file, about, ran } = self;
+        let numerics = ran.as_ref().map(|ran| ran.numerics).unwrap_or_default();
+        let is_told = about.is_none();
+        let about = about.as_ref().or(told).with_context(|| file.display().to_string())?;
+        let mut stored = Stored::open(file, about, numerics.into())?;
+        if let Some(misfit) = stored.misfit(input, classes.len()) {
+            return Err(BadConfig(misfit).into());
+        }
+        match stored.other_classes(classes) {
+            Some(other) if !ignore_class_names => {
+                return Err(BadConfig(format!("{other}\n  {LET_PASS}")).into());
+            }
+            other => stored.warnings.extend(other),
+        }
+        let (frozen, trained_in) = (stored.frozen(device)?, ran.as_ref().and_then(Ran::trained_in));
+        Ok(Target { path: path.into(), stored, frozen, numerics, trained_in, told: is_told })
+    }
+}
+
+/// What `--model` says of a file, for images of this shape and these classes.
+pub(super) fn told(
+    model: Chosen<dyn Model>,
+    input: [usize; 3],
+    classes: &[String],
+) -> Result<About, BadConfig> {
+    let ([c, h, w], n) = (input, classes.len());
+    model.build(input, n).map_err(|error| {
+        BadConfig(format!(
+            "--model {}: {error}\n  images are {c} x {h} x {w}, with {n} classes",
+            model.name()
+        ))
+    })?;
+    Ok(About { model, input, classes: classes.to_vec() })
+}
+
+/// Refuses files whose architecture is not known, or known twice.
+pub(super) fn check_model(files: &[Named], model: Option<&Chosen<dyn Model>>) -> Result<(), BadConfig> {
+    let silent = files.iter().find(|named| named.about.is_none());
+    match (silent, model, files.first()) {
+        (Some(Named { file, .. }), None, _) => Err(BadConfig(format!(
+            "{} does not say what network it is of\n  say it, for example with --model 'resnet = {{ depth = 18 }}'",
+            file.display()
+        ))),
+        (None, Some(_), Some(Named { about: Some(about), file, .. })) => Err(BadConfig(format!(
+            "--model: {} says itself that it is of a `{}`, with all parameters: leave the option out",
+            file.display(),
+            about.model.name()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The data set of the runs whose networks these are.
+pub(super) fn own_data(files: &[Named]) -> anyhow::Result<Chosen<dyn Dataset>> {
+    let mut own = files.iter().filter_map(|named| Some((named.path, &named.ran.as_ref()?.dataset)));
+    let Some((path, dataset)) = own.next() else {
+        let file = files.first().map_or_else(String::new, |named| named.file.display().to_string());
+        return Err(BadConfig(format!(
+            "{file} does not lie in a run's folder, whose data set would be taken\n  say which one, for example with --data \
+             fashion-mnist"
+        ))
+        .into());
+    };
+    match own.find(|(_, other)| other.name() != dataset.name() || other.params() != dataset.params()) {
+        None => Ok(again(dataset)?),
+        Some((other, _)) => Err(BadConfig(format!(
+            "{} and {} are runs on different data sets: choose one with --data",
+            path.display(),
+            other.display()
+        ))
+        .into()),
+    }
+}
+
+/// The same plugin with the same parameters.
+pub(super) fn again<T: ?Sized + Kind>(chosen: &Chosen<T>) -> Result<Chosen<T>, toml::de::Error> {
+    toml::Table::from_iter([(chosen.name().to_string(), chosen.params().clone().into())]).try_into()
+}
+
+/// The norm that all runs trained in, where they had an attack. The error names two that differ.
+pub(super) fn own_norm(files: &[Named]) -> Result<Option<Norm>, BadConfig> {
+    let trained =
+        |named: &Named<'_>| Some((named.path.display().to_string(), named.ran.as_ref()?.trained_in()?));
+    let mut norms = files.iter().filter_map(trained);
+    let Some((path, norm)) = norms.next() else { return Ok(None) };
+    match norms.find(|(_, other)| *other != norm) {
+        None => Ok(Some(norm)),
+        Some((other, its)) => {
+            Err(BadConfig(format!("{path} was trained in {norm}, {other} in {its}: choose one with --norm")))
+        }
+    }
+}

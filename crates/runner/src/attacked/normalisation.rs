@@ -1,0 +1,110 @@
+//! Weights of other programs do not say how their pixels were normalised. Where natural accuracy is poor under what was assumed, the
+//! usual ways are tried.
+
+use temper_core::nn::Frozen;
+use temper_core::{Batch, Chosen, Goal, Model, Network, Passes, Subset, Victim};
+use temper_data::Batches;
+use toml::{Table, Value};
+
+use crate::attacked::Opened;
+use crate::attacked::networks::Target;
+use crate::stored::{About, Stored};
+
+/// A natural accuracy from which on the assumption is not questioned.
+const GOOD: f64 = 0.9;
+/// Images that each way is tried on.
+const TRIED: usize = 256;
+/// How much better than the assumed one another way must be to be named.
+const BETTER: f64 = 0.05;
+
+/// Means and standard deviations in use, by channel; what they are called.
+const USUAL: [(&str, &[f64], &[f64]); 7] = [
+    ("none", &[0.0], &[1.0]),
+    ("from -1 to 1", &[0.5], &[0.5]),
+    ("ImageNet's", &[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]),
+    ("CIFAR-10's", &[0.4914, 0.4822, 0.4465], &[0.2470, 0.2435, 0.2616]),
+    ("CIFAR-100's", &[0.5071, 0.4865, 0.4409], &[0.2673, 0.2564, 0.2762]),
+    ("MNIST's", &[0.1307], &[0.3081]),
+    ("Fashion-MNIST's", &[0.2860], &[0.3530]),
+];
+
+/// What is assumed of a network that `--model` describes, and which usual normalisation serves it much better, if one does; nothing
+/// for a network that says itself what it is, or whose natural accuracy is good.
+pub(super) fn doubted(opened: &Opened, target: &Target, natural: f64) -> anyhow::Result<Option<String>> {
+    if !target.told || natural >= GOOD {
+        return Ok(None);
+    }
+    let assumed = accuracy(opened, &target.frozen)?;
+    let (mut best, mut served) = (0.0, vec![]);
+    for (name, mean, std) in USUAL {
+        let Some(frozen) = with(opened, target, mean, std)? else { continue };
+        let right = accuracy(opened, &frozen)?;
+        if right > best {
+            (best, served) = (right, vec![]);
+        }
+        if right == best {
+            served.push(format!("{name}: mean = {mean:?}, std = {std:?}"));
+        }
+    }
+    let n = opened.source.len().min(TRIED);
+    Ok((best >= assumed + BETTER).then(|| {
+        format!(
+            "natural accuracy is {:.1} % under the normalisation that was assumed; under another {:.1} % of {n} images are right: if \
+             the weights were trained so, add it to --model ({})",
+            100.0 * natural,
+            100.0 * best,
+            served.join("; ")
+        )
+    }))
+}
+
+/// The network under another normalisation; `None` where its model has no such options, or they do not fit.
+fn with(opened: &Opened, target: &Target, mean: &[f64], std: &[f64]) -> anyhow::Result<Option<Frozen>> {
+    let Stored { model, parameters, file, .. } = &target.stored;
+    let documented = <dyn Model as temper_core::Kind>::find(model).map_or(&[][..], |plugin| plugin.params);
+    let knows = |name: &str| documented.iter().any(|param| param.name == name);
+    if !knows("mean") || !knows("std") || mean.len() > 1 && mean.len() != opened.input[0] {
+        return Ok(None);
+    }
+    let values = |values: &[f64]| Value::Array(values.iter().map(|value| Value::Float(*value)).collect());
+    let mut options = parameters.clone();
+    options.insert("mean".into(), values(mean));
+    options.insert("std".into(), values(std));
+    let table = Table::from_iter([((*model).to_string(), Value::Table(options))]);
+    let model: Chosen<dyn Model> = table.try_into()?;
+    let about = About { model, input: opened.input, classes: target.stored.classes.clone() };
+    let stored = Stored::open(file.clone(), &about, target.numerics.into())?;
+    Ok(Some(stored.frozen(opened.device())?))
+}
+
+/// Share of some images that a network gets right.
+fn accuracy(opened: &Opened, network: &Frozen) -> anyhow::Result<f64> {
+    let some = std::sync::Arc::new(Subset::new(opened.source.clone(), TRIED));
+    let (order, passes) = ((0..opened.source.len().min(TRIED)).collect(), Passes::default());
+    let (mut right, mut all) = (0, 0);
+    for raw in Batches::new(some, order, opened.batch(), None) {
+        let raw = raw.map_err(temper_core::Error::from)?;
+        if raw.ids.is_empty() {
+            continue;
+        }
+        let batch = Batch::new(raw, opened.device())?;
+        let victim = Victim::new(Network::Frozen(network), &batch, Goal::Mistake, &passes)?;
+        let broken = victim.broken(&batch.pixels)?;
+        right += broken.iter().filter(|broken| !**broken).count();
+        all += broken.len();
+    }
+    Ok(right as f64 / all.max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_usual_way_has_as_many_deviations_as_means_and_none_is_zero() {
+        for (name, mean, std) in USUAL {
+            assert!(mean.len() == std.len() && [1, 3].contains(&mean.len()), "{name}");
+            assert!(std.iter().all(|std| *std > 0.0), "{name}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The options that `temper attack` and `temper transfer` share.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+use temper_core::{Chosen, Dataset, Model, Norm, Pixels};
+use temper_evaluate::Entry;
+
+use crate::config::BadConfig;
+use crate::device::DeviceName;
+use crate::images::Images;
+use crate::inline;
+
+/// What is attacked, and by what.
+#[derive(Debug, Args)]
+pub(crate) struct Shared {
+    /// Data set, by name or with parameters as in a pipeline; left out, the run's own
+    #[arg(long, value_name = "NAME")]
+    data: Option<String>,
+    /// Attack, by name or with parameters as in a pipeline; may be repeated: the worst case over all counts
+    #[arg(long = "attack", value_name = "NAME", required = true)]
+    attacks: Vec<String>,
+    /// Radius of every sample in pixel values of [0, 1]: a number, or a quotient such as 8/255; or own, with --split train: the
+    /// radius that training left to each image, at the epoch of these weights. Images whose radius is 0 are left out
+    #[arg(long, value_name = "LENGTH", allow_negative_numbers = true)]
+    eps: String,
+    /// How the radius is measured: linf or l2; left out, as in the run's training, else linf
+    #[arg(long, value_name = "NORM")]
+    norm: Option<String>,
+    /// Which images: those to judge by, or those that were trained on, as they are without augmentation
+    #[arg(long, value_enum, default_value_t = Images::Test)]
+    split: Images,
+    /// How many of them, spread evenly over them; left out, all
+    #[arg(long, value_name = "N", value_parser = count)]
+    samples: Option<NonZeroUsize>,
+    /// These of them, by their index in the whole split, from 0: 3,17,42
+    #[arg(long, value_name = "I,...", value_delimiter = ',', conflicts_with = "samples")]
+    indices: Option<Vec<usize>>,
+    /// Runs of each attack as a whole, each on what still stands
+    #[arg(long, value_name = "N", value_parser = count)]
+    restarts: Option<NonZeroUsize>,
+    /// Where all randomness begins
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seed: u64,
+    /// Samples attacked at a time
+    #[arg(long, value_name = "N", default_value = "128", value_parser = count)]
+    batch: NonZeroUsize,
+    /// Device to run on: cpu, cuda:0, ...
+    #[arg(long, default_value_t)]
+    device: DeviceName,
+    /// Architecture of a file of weights that does not say what it is of, as in a pipeline
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// Take a network of other class names, or of another order of them, for one of the images' classes: labels alone count
+    #[arg(long)]
+    ignore_class_names: bool,
+}
+
+/// A whole number of at least 1 that TOML can hold.
+fn count(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse::<i64>().ok().and_then(|n| usize::try_from(n).ok()).and_then(NonZeroUsize::new);
+    number.ok_or_else(|| format!("expected a whole number from 1 to {}", i64::MAX))
+}
+
+/// Options, read.
+pub(crate) struct Plan {
+    pub(super) data: Option<Chosen<dyn Dataset>>,
+    pub(super) images: Images,
+    pub(super) model: Option<Chosen<dyn Model>>,
+    /// What is judged; its norm is missing where the run's is to be taken.
+    pub(crate) entry: Entry,
+    /// Whether each image has its own radius.
+    pub(crate) own: bool,
+    pub(crate) ignore_class_names: bool,
+    pub(crate) seed: u64,
+    pub(crate) batch: usize,
+    pub(crate) device: DeviceName,
+}
+
+impl Shared {
+    /// Reads them; all their mistakes are told at once.
+    pub(crate) fn plan(&self) -> Result<Plan, BadConfig> {
+        let mut faults = vec![];
+        let own = self.eps.trim() == "own";
+        if own && self.split != Images::Train {
+            faults.push(
+                "--eps own: images that were trained on have radii of their own: add --split train".into(),
+            );
+        }
+        let data = self.data.as_ref().and_then(|text| inline::read("data", text, &mut faults));
+        let model = self.model.as_ref().and_then(|text| inline::read("model", text, &mut faults));
+        let mut attacks: Vec<_> =
+            self.attacks.iter().filter_map(|text| inline::read("attack", text, &mut faults)).collect();
+        let mut entry = Entry {
+            norm: self.norm.as_ref().and_then(|text| inline::read::<Norm>("norm", text, &mut faults)),
+            // The largest one takes its place once the run is open.
+            radius: if own { Some(Pixels::of_255(0.0)) } else { inline::read("eps", &self.eps, &mut faults) },
+            restarts: self.restarts,
+            samples: self.samples,
+            indices: self.indices.clone(),
+            ..Entry::default()
+        };
+        match attacks.len() {
+            1 => entry.attack = attacks.pop(),
+            _ => entry.attacks = Some(attacks),
+        }
+        entry.name = entry.labels().join("+");
+        // Without a norm the run's is taken, and the entry is judged once that is known.
+        if faults.is_empty() && self.norm.is_some() {
+            faults.extend(problem(&entry));
+        }
+        if !faults.is_empty() {
+            return Err(BadConfig::of(faults));
+        }
+        let Self { seed, batch, device, split, ignore_class_names, .. } = *self;
+        let batch = batch.get();
+        Ok(Plan { data, images: split, model, entry, own, ignore_class_names, seed, batch, device })
+    }
+}
+
+/// What keeps an entry from being judged, in the words of the options.
+pub(super) fn problem(entry: &Entry) -> Option<String> {
+    entry.problem().map(|(field, message)| in_options(field, &message))
+}
+
+/// A message about a field of an entry, in the words of the options.
+pub(super) fn in_options(field: &str, message: &str) -> String {
+    match field {
+        "radius" => format!("--eps: {message}"),
+        "attacks" => format!("--attack: {message}"),
+        other => format!("--{other}: {message}"),
+    }
+}

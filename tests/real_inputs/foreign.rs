@@ -1,0 +1,200 @@
+//! Files of weights that other programs wrote, and weights that are not what they seem.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor, safetensors};
+use expect_test::expect;
+
+use crate::attack_command::{PGD, trained};
+use crate::support::{fails, json, refuses, stderr, succeed, temper};
+
+const MODEL: &str = "convnet = { channels = [4, 8], hidden = 16, batch_norm = true }";
+const DATA: &str = "fashion-mnist = { root = \"data\" }";
+
+/// The weights of the run, as another program saves them.
+fn weights(folder: &Path) -> HashMap<String, Tensor> {
+    safetensors::load(folder.join("runs/run/model.safetensors"), &Device::Cpu).unwrap()
+}
+
+fn save(folder: &Path, weights: &HashMap<String, Tensor>) {
+    safetensors::save(weights, folder.join("foreign.safetensors")).unwrap();
+}
+
+const ATTACK: [&str; 10] =
+    ["attack", "foreign.safetensors", "--attack", "fgsm", "--eps", "0.1", "--model", MODEL, "--data", DATA];
+
+#[test]
+fn ordinary_state_dictionaries_are_read_and_others_are_told_apart() {
+    let folder = trained();
+    let folder = folder.path();
+    let mut dictionary = weights(folder);
+    for norm in ["bn1", "bn2"] {
+        let seen = Tensor::new(10i64, &Device::Cpu).unwrap();
+        dictionary.insert(format!("{norm}.num_batches_tracked"), seen);
+    }
+    save(folder, &dictionary);
+    let row = |said: &str| said.lines().find(|line| line.starts_with("fgsm ")).unwrap()[..40].to_string();
+    let own = succeed(folder, &["attack", "runs/run", "--attack", "fgsm", "--eps", "0.1"]);
+    let said = succeed(folder, &ATTACK);
+    assert_eq!(row(&said), row(&own));
+    assert!(!said.contains("converted"), "{said}");
+    for (dtype, name) in [(DType::F16, "f16"), (DType::F64, "f64")] {
+        let other = |tensor: &Tensor| tensor.to_dtype(dtype).unwrap();
+        save(folder, &weights(folder).iter().map(|(name, t)| (name.clone(), other(t))).collect());
+        let said = succeed(folder, &ATTACK);
+        let converted = format!("warning foreign.safetensors: tensors converted to f32: 14 of {name}");
+        assert!(said.contains(&converted), "{said}");
+    }
+    let wrapped = weights(folder).into_iter().map(|(name, tensor)| (format!("module.{name}"), tensor));
+    save(folder, &wrapped.collect());
+    fails(
+        folder,
+        &ATTACK,
+        &expect![[r"
+            error: foreign.safetensors: weights do not belong to this network:
+              missing (14):
+                `conv1.weight` [4, 1, 3, 3]
+                `bn1.weight` [4]
+                `bn1.bias` [4]
+                `bn1.running_mean` [4]
+                `bn1.running_var` [4]
+                `conv2.weight` [8, 4, 3, 3]
+                and 8 more
+              in the file, but not in the network (14):
+                `module.bn1.bias` [4]
+                `module.bn1.running_mean` [4]
+                `module.bn1.running_var` [4]
+                `module.bn1.weight` [4]
+                `module.bn2.bias` [8]
+                `module.bn2.running_mean` [8]
+                and 8 more
+              without `module.` before each name they would be known: rename them
+        "]],
+    );
+    fs::write(folder.join("foreign.safetensors"), b"PK\x03\x04 and so on").unwrap();
+    let output = temper(folder, &ATTACK);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("a ZIP archive, as torch.save writes (.pt, .pth)"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn weights_that_are_not_finite_are_refused_wherever_weights_are_read() {
+    let folder = trained();
+    let folder = folder.path();
+    let mut broken = weights(folder);
+    let bias = broken["fc2.bias"].dims().to_vec();
+    broken.insert("fc2.bias".into(), Tensor::full(f32::NAN, bias, &Device::Cpu).unwrap());
+    save(folder, &broken);
+    let transfer = [&["transfer", "runs/run"], &ATTACK[1..]].concat();
+    let told = "error: foreign.safetensors: its values of `fc2.bias` are not all finite\n";
+    for args in [&ATTACK[..], &transfer] {
+        let output = temper(folder, args);
+        assert_eq!((output.status.code(), &*stderr(&output)), (Some(1), told), "{args:?}");
+    }
+    let init = ["check", "run.toml", "--set", "train.init=foreign.safetensors"];
+    assert_eq!(stderr(&temper(folder, &init)), told);
+    // With what runs say of their weights, so that it can be crafted on.
+    let file = folder.join("runs/run/model.safetensors");
+    let whole = fs::read(&file).unwrap();
+    let last = whole.len() - 4;
+    fs::write(&file, [&whole[..last], &f32::INFINITY.to_le_bytes()].concat()).unwrap();
+    for args in [
+        &["check", "run.toml", "--set", "evaluate.1.crafted_on=runs/run"][..],
+        &["attack", "runs/run", "--attack", "fgsm", "--eps", "0.1"],
+    ] {
+        let output = temper(folder, args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(stderr(&output).contains("are not all finite"), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_checkpoint_is_no_network_and_swapped_weights_are_told() {
+    let folder = trained();
+    let folder = folder.path();
+    refuses(
+        folder,
+        &["attack", "runs/run/checkpoint.safetensors", "--attack", "fgsm", "--eps", "0.1"],
+        &expect![[r"
+            error: runs/run/checkpoint.safetensors is a checkpoint, from which training goes on: give the run's folder, or the model.safetensors in it
+        "]],
+    );
+    let init = ["check", "run.toml", "--set", "train.init=runs/run/checkpoint.safetensors"];
+    assert!(stderr(&temper(folder, &init)).contains("is a checkpoint, from which training goes on"));
+    let attack = ["attack", "runs/run", "--attack", "fgsm", "--eps", "0.1"];
+    assert!(!succeed(folder, &attack).contains("warning"));
+    succeed(folder, &["run", "run.toml", "--out", "other", "--set", "seed=2"]);
+    fs::copy(folder.join("other/model.safetensors"), folder.join("runs/run/model.safetensors")).unwrap();
+    let said = succeed(folder, &[&attack[..], &["--save", "out"]].concat());
+    assert!(said.contains("warning runs/run/model.safetensors was replaced after the run"), "{said}");
+    let warning = &json(&folder.join("out/results.json"))["warnings"][0];
+    assert!(warning.as_str().unwrap().contains("its hash is not that in results.json"), "{warning}");
+}
+
+/// What the file does not say is said, and if it serves badly, what would serve better.
+#[test]
+fn a_normalisation_that_was_assumed_wrongly_is_told_with_the_one_that_fits() {
+    let folder = trained();
+    let folder = folder.path();
+    // A network that knows its classes, trained without an attack under the normalisation of Fashion-MNIST.
+    let sets = ["--set", "model.convnet.mean=[0.2860]", "--set", "model.convnet.std=[0.3530]"];
+    let more = ["--set", "train.epochs=6", "--out", "good"];
+    let pipeline = fs::read_to_string(folder.join("run.toml")).unwrap();
+    let clean = pipeline.lines().filter(|line| !line.starts_with("epsilon.")).collect::<Vec<_>>().join("\n");
+    fs::write(folder.join("clean.toml"), clean.replace("attack.pgd = { steps = 2, step = 0.05 }\n", ""))
+        .unwrap();
+    succeed(folder, &[&["run", "clean.toml"], &sets[..], &more[..]].concat());
+    let good = json(&folder.join("good/results.json"))["evaluations"][0]["accuracy"].as_f64().unwrap();
+    assert!(good > 0.9, "{good}");
+    fs::copy(folder.join("good/model.safetensors"), folder.join("runs/run/model.safetensors")).unwrap();
+    save(folder, &weights(folder));
+    let wrong = "convnet = { channels = [4, 8], hidden = 16, batch_norm = true, mean = [-3.0], std = [4.0] }";
+    let attack = [&ATTACK[..7], &[wrong], &ATTACK[8..]].concat();
+    let said = succeed(folder, &[&attack[..], &["--save", "out"]].concat());
+    assert!(said.contains("assumed, for the file does not say:"), "{said}");
+    assert!(said.contains("mean [-3.0], std [4.0]"), "{said}");
+    let warnings = &json(&folder.join("out/results.json"))["warnings"];
+    let warning = warnings[0].as_str().unwrap();
+    assert!(warning.contains("Fashion-MNIST's: mean = [0.286], std = [0.353]"), "{warning}");
+    let right = wrong.replace("mean = [-3.0], std = [4.0]", "mean = [0.286], std = [0.353]");
+    let attack = [&ATTACK[..7], &[&right], &ATTACK[8..]].concat();
+    assert!(!succeed(folder, &attack).contains("natural accuracy is"));
+}
+
+/// `attack.toml` and `results.json` hold the command that makes the same images.
+#[test]
+fn what_is_saved_can_be_made_again() {
+    let folder = trained();
+    let folder = folder.path();
+    save(folder, &weights(folder));
+    let foreign =
+        [&["--model", MODEL, "--data", DATA][..], &["--restarts", "2", "--seed", "5", "--batch", "7"]]
+            .concat();
+    let attack = ["--attack", PGD, "--attack", "fgsm", "--eps", "25.6/255", "--indices", "3,17,42,60,61"];
+    for (network, rest) in [("foreign.safetensors", &foreign[..]), ("runs/run", &["--norm", "l2"])] {
+        let _ = fs::remove_dir_all(folder.join("first"));
+        let _ = fs::remove_dir_all(folder.join("second"));
+        succeed(folder, &[&["attack", network, "--save", "first"], rest, &attack[..]].concat());
+        let options: toml::Table =
+            fs::read_to_string(folder.join("first/attack.toml")).unwrap().parse().unwrap();
+        let results = json(&folder.join("first/results.json"));
+        let words: Vec<String> = serde_json::from_value(results["arguments"].clone()).unwrap();
+        let command = options["command"].as_str().unwrap();
+        assert!(command.starts_with("temper attack ") && command.ends_with(" --save first"), "{command}");
+        let again: Vec<&str> = words.iter().map(String::as_str).chain(["--save", "second"]).collect();
+        succeed(folder, &again);
+        let read = |name: &str| fs::read(folder.join(name).join("images.safetensors")).unwrap();
+        assert!(read("first") == read("second"), "{network}: other images by {command}");
+        for model in [&results["model"], &serde_json::to_value(&options["networks"][0]).unwrap()] {
+            assert_eq!(model["options"]["channels"], serde_json::json!([4, 8]), "{model}");
+            assert_eq!(model["options"]["mean"], serde_json::json!([0.5]), "{model}");
+            assert_eq!(model["numerics"], "fast", "{model}");
+        }
+    }
+}
