@@ -226,7 +226,7 @@ fn suites_minimum_norm_attacks_and_files_of_others() {
     fails(
         folder.path(),
         &[&attack[..], &["--model", "convnet", "--data", data]].concat(),
-        &expect![[r#"
+        &expect![[r"
             error: foreign.safetensors: weights do not belong to this network:
               missing (2):
                 `conv1.bias` [32]
@@ -245,7 +245,7 @@ fn suites_minimum_norm_attacks_and_files_of_others() {
                 `fc1.weight` [16, 72], expected [128, 576]
                 `fc1.bias` [16], expected [128]
                 `fc2.weight` [10, 16], expected [10, 128]
-        "#]],
+        "]],
     );
 }
 

@@ -171,12 +171,12 @@ fn keys_with_dots_and_brackets_are_keys() {
     bad(
         "[train]",
         "\"a.b\" = 1\n\"c[0]\" = 2\n[train]",
-        &expect![[r#"
+        &expect![[r"
             error: run.toml:5:1: unknown field `a.b`; known: `seed`, `device`, `numerics`, `checkpoint_minutes`, `ignore_class_names`, `dataset`, `subset`, `model`, `train`, `select`, `evaluate`
               at a.b
             error: run.toml:6:1: unknown field `c[0]`; known: `seed`, `device`, `numerics`, `checkpoint_minutes`, `ignore_class_names`, `dataset`, `subset`, `model`, `train`, `select`, `evaluate`
               at c[0]
-        "#]],
+        "]],
     );
 }
 

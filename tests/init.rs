@@ -60,7 +60,7 @@ fn weights_that_do_not_fit_are_refused() {
     fails(
         folder.path(),
         &["run", "run.toml"],
-        &expect![[r#"
+        &expect![[r"
             error: weights.safetensors: weights do not belong to this network:
               of another shape (6):
                 `conv2.weight` [9, 4, 3, 3], expected [8, 4, 3, 3]
@@ -69,7 +69,7 @@ fn weights_that_do_not_fit_are_refused() {
                 `bn2.running_mean` [9], expected [8]
                 `bn2.running_var` [9], expected [8]
                 `fc1.weight` [16, 81], expected [16, 72]
-        "#]],
+        "]],
     );
     let both = ["--set", "train.batch_norm=frozen", "--set", "train.attack_batch_norm=train"];
     let output = temper(folder.path(), &[&["check", "run.toml"], &both[..]].concat());

@@ -80,6 +80,15 @@ fn the_norm_of_training_is_the_norm_of_judgement() {
 }
 
 #[test]
+fn a_warm_up_that_never_ends_is_told() {
+    let folder = playground(&STRIPES.replace("warmup = 1", "warmup = 3"));
+    let said = succeed(folder.path(), &["check", "run.toml"]);
+    let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = "epsilon policy `instance-adaptive`: a warm-up of 3 epochs leaves none of 3: no radius adapts";
+    assert!(flat.contains(told), "{said}");
+}
+
+#[test]
 fn steps_of_training_that_cannot_reach_its_radius_are_told_before_and_after() {
     let folder = playground(&STRIPES.replace("steps = 2, step = 0.05", "steps = 2, step = 0.01"));
     let told = "the training attack `pgd`: 2 steps of 0.0100 reach 0.0200, not the radius of 0.1000";

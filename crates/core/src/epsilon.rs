@@ -6,6 +6,12 @@ use temper_data::Rng;
 
 use crate::{Attack, Ball, Chosen, Error, Norm, Result, Victim, perturb};
 
+/// The doubt about a policy whose warm-up leaves no epoch in which radii adapt.
+pub fn never_adapts(warmup: usize, epochs: usize) -> Option<String> {
+    (warmup >= epochs)
+        .then(|| format!("a warm-up of {warmup} epochs leaves none of {epochs}: no radius adapts"))
+}
+
 /// Chooses the radius of every sample of a training batch.
 pub trait Epsilon: Debug + Send + Sync {
     /// What the memory of a sample holds before its first visit, in pixel values of [0, 1].
@@ -14,6 +20,11 @@ pub trait Epsilon: Debug + Send + Sync {
     /// The lengths among its parameters, by their names, in pixel values of [0, 1]: a radius that holds every image is refused
     /// before any work, as everywhere.
     fn lengths(&self) -> Vec<(&'static str, f64)>;
+
+    /// What makes numbers of a run of so many epochs doubtful, in words: they are told beside the numbers.
+    fn doubt(&self, _epochs: usize) -> Option<String> {
+        None
+    }
 
     /// The attack of its probes, if it has one of its own.
     fn probe(&self) -> Option<&Chosen<dyn Attack>> {

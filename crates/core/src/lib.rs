@@ -28,7 +28,7 @@ pub use attack::{Attack, Perturbed, perturb};
 pub use ball::{Ball, TOLERANCE, scaled};
 pub use batch::Batch;
 pub use dataset::Dataset;
-pub use epsilon::{Epsilon, Visit};
+pub use epsilon::{Epsilon, Visit, never_adapts};
 pub use error::{Error, Result};
 pub use loss::{Loss, Step};
 pub use model::Model;
@@ -63,8 +63,8 @@ pub mod prelude {
         Attack, Ball, Batch, Chosen, DataError, Dataset, Decay, Digest, Epsilon, Error, Fit, Fraction, Goal,
         Growth, Image, Judge, Labels, Loss, Model, NonNegative, Norm, Photo, Photos, Pixels, Positive,
         Publication, Remote, Result, Rng, Rows, Share, Source, Split, Step, Target, Targets, Tensor, Victim,
-        Visit, Walk, cross_entropy, folders, log_softmax, nonzero, options, plugin, restarts, rows, scaled,
-        short_of, wrong_classes,
+        Visit, Walk, cross_entropy, folders, log_softmax, never_adapts, nonzero, options, plugin, restarts,
+        rows, scaled, short_of, wrong_classes,
     };
     /// The layer graph that a model builds.
     pub use temper_nn::Network;

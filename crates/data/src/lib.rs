@@ -38,4 +38,4 @@ pub use rng::Rng;
 pub use shared::shared_images;
 pub use source::{Image, Source, Split, shape};
 pub use subset::{Part, Subset};
-pub use text::shown;
+pub use text::{escaped, shown};

@@ -1,12 +1,17 @@
 //! Names from files and options, as messages show them.
 
-/// A name in back ticks, its control characters escaped: a name of a folder or a class may hold what a terminal obeys.
-pub fn shown(name: &str) -> String {
-    let letters = name.chars().map(|letter| match letter.is_control() {
+/// A name whose control characters are escaped: a name of a folder or a class may hold what a terminal obeys.
+pub fn escaped(name: &str) -> String {
+    let letter = |letter: char| match letter.is_control() {
         true => letter.escape_debug().to_string(),
         false => letter.to_string(),
-    });
-    format!("`{}`", letters.collect::<String>())
+    };
+    name.chars().map(letter).collect()
+}
+
+/// The same in back ticks.
+pub fn shown(name: &str) -> String {
+    format!("`{}`", escaped(name))
 }
 
 #[cfg(test)]

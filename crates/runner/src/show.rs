@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::Value;
+use temper_data::escaped;
 use temper_evaluate::{Line, Record, Records};
 
 use crate::catalogue::wrap;
@@ -96,7 +97,7 @@ impl Facts {
     /// A class with its name.
     fn class(&self, class: u32) -> String {
         match self.classes.get(class as usize) {
-            Some(name) if *name != class.to_string() => format!("{class} ({name})"),
+            Some(name) if *name != class.to_string() => format!("{class} ({})", escaped(name)),
             _ => class.to_string(),
         }
     }

@@ -120,6 +120,8 @@ impl Plan {
         if let Some(probe) = epsilon.probe() {
             hear("the attack of the probes", probe);
         }
+        let (name, doubt) = (epsilon.name(), epsilon.doubt(self.epochs.get()));
+        doubts.extend(doubt.map(|doubt| format!("epsilon policy `{name}`: {doubt}")));
         doubts
     }
 

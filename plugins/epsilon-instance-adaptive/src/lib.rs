@@ -71,6 +71,10 @@ impl Epsilon for InstanceAdaptive {
         lengths.map(|(name, length)| (name, length.get())).into()
     }
 
+    fn doubt(&self, epochs: usize) -> Option<String> {
+        never_adapts(self.warmup, epochs)
+    }
+
     fn probe(&self) -> Option<&Chosen<dyn Attack>> {
         self.probe.as_ref()
     }
