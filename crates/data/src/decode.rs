@@ -1,20 +1,18 @@
 //! JPEG and PNG files, told apart by their content, as RGB images: what Pillow's `convert("RGB")` makes of them.
 //!
-//! Grey values are repeated, CMYK and YCCK are taken as Adobe writes them (inverted), alpha is dropped, 16-bit samples give
-//! their upper byte; orientation (EXIF), gamma and colour profiles are not heeded, as in torchvision. In two points this is not
-//! Pillow: 16-bit grey, which Pillow clips to white, and JPEG streams with broken codes, which Pillow fills with grey, or with stray
-//! bytes between their parts, which Pillow passes over: both are errors.
+//! Grey values are repeated, CMYK and YCCK are taken as Adobe writes them (inverted), alpha is dropped, 16-bit
+//! samples give their upper byte; orientation (EXIF), gamma and colour profiles are not heeded, as in torchvision. In
+//! three points this is not Pillow: 16-bit grey, which Pillow clips to white; progressive JPEG files that leave out
+//! scans, which Pillow smooths; and JPEG streams with broken codes or too few, which Pillow fills with grey, or with
+//! stray bytes between their parts, which Pillow passes over: they are errors.
 
 use std::io::Cursor;
 use std::panic::catch_unwind;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use png::{ColorType, Transformations};
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
+use crate::jpeg::{Fault, Jpeg};
 use crate::source::Image;
 
 /// Pixels above which an image is taken for a fault: Pillow's limit, too.
@@ -61,25 +59,15 @@ fn sound(width: usize, height: usize) -> Result<(), String> {
 }
 
 fn jpeg(bytes: &[u8]) -> Result<Image, String> {
-    let options = DecoderOptions::default()
-        .set_max_width(LONGEST)
-        .set_max_height(LONGEST)
-        // Else what is missing would be grey, and nobody would know.
-        .set_strict_mode(true)
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let fault = |error: zune_jpeg::errors::DecodeErrors| format!("damaged JPEG: {error}").replace('\n', " ");
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(fault)?;
-    let (width, height) = decoder.dimensions().unwrap_or_default();
+    let said = |fault: Fault| fault.to_string();
+    let jpeg = Jpeg::new(bytes).map_err(said)?;
+    let (width, height) = jpeg.size();
     sound(width, height)?;
-    // The decoder would not miss the end of the last row.
     if !ends(bytes) {
         return Err("truncated JPEG: it has no end".into());
     }
     let _alone = alone(width, height);
-    let pixels = decoder.decode().map_err(fault)?;
-    drop(decoder);
-    planes(&pixels, width, height, 3)
+    jpeg.image().map_err(said)
 }
 
 /// Does the image of a JPEG file end? What follows its end does not count, nor do thumbnails within its header.

@@ -14,6 +14,7 @@ mod error;
 mod fit;
 #[cfg(test)]
 mod golden;
+mod jpeg;
 mod photos;
 mod places;
 mod resize;

@@ -1,0 +1,280 @@
+//! What lies between the scans of a JPEG file: its parts, each behind a marker.
+
+use super::huffman::{Huffman, usual};
+use super::{Fault, damaged};
+
+/// Natural places of coefficients in the order of the file.
+pub(super) const ZIGZAG: [u8; 64] = [
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7,
+    14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39,
+    46, 53, 60, 61, 54, 47, 55, 62, 63,
+];
+/// Bytes between parts that are passed over: some writers fill up to an even place.
+const STRAY: usize = 1;
+
+/// One of the image's components.
+#[derive(Debug, Clone)]
+pub(super) struct Component {
+    /// Its name in the file.
+    pub(super) id: u8,
+    /// Blocks of a unit of interleaved scans, in a row and in a column.
+    pub(super) blocks: [usize; 2],
+    /// Its table of quantization.
+    pub(super) table: usize,
+}
+
+/// What all scans have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Frame {
+    pub(super) progressive: bool,
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) components: Vec<Component>,
+    /// The most blocks of a component in a unit.
+    pub(super) most: [usize; 2],
+}
+
+impl Frame {
+    /// Units of interleaved scans, in a row and in a column.
+    pub(super) fn units(&self) -> [usize; 2] {
+        [self.width.div_ceil(8 * self.most[0]), self.height.div_ceil(8 * self.most[1])]
+    }
+
+    /// Samples of a component that are the image's, in a row and in a column.
+    pub(super) fn samples(&self, component: &Component) -> [usize; 2] {
+        let [h, v] = component.blocks;
+        [(self.width * h).div_ceil(self.most[0]), (self.height * v).div_ceil(self.most[1])]
+    }
+}
+
+/// What a scan brings.
+#[derive(Debug)]
+pub(super) struct Scan {
+    /// Its components, and which tables of differences and of coefficients are theirs.
+    pub(super) shares: Vec<(usize, [usize; 2])>,
+    /// The first and the last coefficient.
+    pub(super) band: [usize; 2],
+    /// Their lowest bit in the scan before that one (0: there is none), and in this one.
+    pub(super) bits: [u32; 2],
+}
+
+/// Huffman tables of differences, of coefficients.
+pub(super) type Tables = [[Option<Box<Huffman>>; 4]; 2];
+
+/// One of them.
+pub(super) fn table(tables: &Tables, class: usize, id: usize) -> Result<&Huffman, Fault> {
+    let table = tables[class].get(id).and_then(Option::as_deref);
+    table.ok_or_else(|| damaged("a component without its Huffman table"))
+}
+
+/// A file, read up to some place, and what was said so far.
+pub(super) struct Header<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
+    pub(super) frame: Option<Frame>,
+    /// In the order of the file.
+    pub(super) quantization: [Option<[u16; 64]>; 4],
+    pub(super) huffman: Tables,
+    /// Units from one restart to the next; 0: there are none.
+    pub(super) restart: usize,
+    /// The transform that Adobe's marker names.
+    pub(super) adobe: Option<u8>,
+    pub(super) jfif: bool,
+}
+
+impl<'a> Header<'a> {
+    /// Of a file, behind its first marker.
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            at: 2,
+            frame: None,
+            quantization: [None; 4],
+            huffman: Default::default(),
+            restart: 0,
+            adobe: None,
+            jfif: false,
+        }
+    }
+
+    /// Reads up to the next scan. None: the image ends.
+    pub(super) fn scan(&mut self) -> Result<Option<Scan>, Fault> {
+        loop {
+            let marker = self.marker()?;
+            // Markers without a length.
+            match marker {
+                0x01 | 0xd0..=0xd7 => continue,
+                0xd8 => return Err(damaged("a second beginning")),
+                0xd9 => return Ok(None),
+                _ => {}
+            }
+            let part = self.part()?;
+            match marker {
+                0xc0..=0xc2 => self.frame(marker, part)?,
+                0xc4 => self.huffman(part)?,
+                0xda => return self.shares(part).map(Some),
+                0xdb => self.quantization(part)?,
+                0xdd => match *part {
+                    [high, low] => self.restart = u16::from_be_bytes([high, low]).into(),
+                    _ => return Err(damaged("a restart interval of another length")),
+                },
+                0xe0 if part.starts_with(b"JFIF\0") && part.len() >= 14 => self.jfif = true,
+                0xee if part.starts_with(b"Adobe") && part.len() >= 12 => self.adobe = Some(part[11]),
+                0xe0..=0xef | 0xfe => {}
+                0xc3 | 0xc7 | 0xcb | 0xcf => return Err(Fault::Unknown("lossless coding")),
+                0xc5 | 0xc6 | 0xcd | 0xce | 0xde | 0xdf => return Err(Fault::Unknown("hierarchical coding")),
+                0xc9 | 0xca | 0xcc => return Err(Fault::Unknown("arithmetic coding")),
+                0xdc => return Err(Fault::Unknown("a height that follows the image")),
+                _ => return Err(damaged(format!("an unknown marker ff {marker:02x}"))),
+            }
+        }
+    }
+
+    /// The next marker.
+    fn marker(&mut self) -> Result<u8, Fault> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let stray = rest.iter().take_while(|byte| **byte != 0xff).count();
+        let fill = rest[stray..].iter().take_while(|byte| **byte == 0xff).count();
+        match rest.get(stray + fill) {
+            None => Err(damaged("it ends between its parts")),
+            Some(0) => Err(damaged("stray bytes between its parts")),
+            Some(_) if stray > STRAY => Err(damaged("stray bytes between its parts")),
+            Some(marker) => {
+                self.at += stray + fill + 1;
+                Ok(*marker)
+            }
+        }
+    }
+
+    /// What lies behind a marker that has a length.
+    fn part(&mut self) -> Result<&'a [u8], Fault> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let part =
+            rest.first_chunk().and_then(|length| rest.get(2..usize::from(u16::from_be_bytes(*length))));
+        let part = part.ok_or_else(|| damaged("it ends within one of its parts"))?;
+        self.at += 2 + part.len();
+        Ok(part)
+    }
+
+    fn frame(&mut self, marker: u8, part: &[u8]) -> Result<(), Fault> {
+        let &[bits, h1, h0, w1, w0, n, ref rest @ ..] = part else {
+            return Err(damaged("a frame without its size"));
+        };
+        if self.frame.is_some() {
+            return Err(damaged("a second frame"));
+        }
+        if bits != 8 {
+            return Err(Fault::Unknown("samples of other than 8 bits"));
+        }
+        if rest.len() != 3 * usize::from(n) {
+            return Err(damaged("a frame that does not list its components"));
+        }
+        if !matches!(n, 1 | 3 | 4) {
+            return Err(Fault::Unknown("other than one, three or four components"));
+        }
+        let component = |of: &[u8]| Component {
+            id: of[0],
+            blocks: [of[1] >> 4, of[1] & 15].map(usize::from),
+            table: of[2].into(),
+        };
+        let components: Vec<_> = rest.chunks_exact(3).map(component).collect();
+        let most = [0, 1].map(|axis| components.iter().map(|each| each.blocks[axis]).max().unwrap_or(1));
+        for Component { blocks, table, .. } in &components {
+            if *table > 3 || !blocks.iter().all(|blocks| (1..=4).contains(blocks)) {
+                return Err(damaged("a component with impossible numbers"));
+            }
+            if most[0] % blocks[0] != 0 || most[1] % blocks[1] != 0 {
+                return Err(Fault::Unknown("components whose sizes are no whole parts of the image's"));
+            }
+        }
+        let [width, height] = [[w1, w0], [h1, h0]].map(|bytes| u16::from_be_bytes(bytes).into());
+        self.frame = Some(Frame { progressive: marker == 0xc2, width, height, components, most });
+        Ok(())
+    }
+
+    fn quantization(&mut self, mut part: &[u8]) -> Result<(), Fault> {
+        while let [kind, rest @ ..] = part {
+            let bytes = 1 + usize::from(kind >> 4);
+            let table = self.quantization.get_mut(usize::from(kind & 15)).filter(|_| bytes < 3);
+            let (Some(table), Some(values)) = (table, rest.get(..64 * bytes)) else {
+                return Err(damaged("a table of quantization that is none"));
+            };
+            let mut values = values.chunks_exact(bytes);
+            let mut next = || {
+                values.next().map_or(0, |value| value.iter().fold(0, |sum, byte| sum << 8 | u16::from(*byte)))
+            };
+            *table = Some(std::array::from_fn(|_| next()));
+            part = &rest[64 * bytes..];
+        }
+        Ok(())
+    }
+
+    fn huffman(&mut self, mut part: &[u8]) -> Result<(), Fault> {
+        while let [kind, rest @ ..] = part {
+            let table = self
+                .huffman
+                .get_mut(usize::from(kind >> 4))
+                .and_then(|of| of.get_mut(usize::from(kind & 15)));
+            let (Some(table), Some((counts, rest))) = (table, rest.split_first_chunk::<16>()) else {
+                return Err(damaged("a Huffman table that is none"));
+            };
+            let len = counts.iter().copied().map(usize::from).sum();
+            let symbols =
+                rest.get(..len).ok_or_else(|| damaged("a Huffman table without all its symbols"))?;
+            let table = table.insert(Huffman::new(counts, symbols)?);
+            if kind >> 4 == 1 {
+                table.look_ahead();
+            }
+            part = &rest[len..];
+        }
+        Ok(())
+    }
+
+    /// Fills in the tables that the file left out.
+    fn usual(&mut self) -> Result<(), Fault> {
+        if self.huffman.iter().flatten().flatten().count() == 0 {
+            for (tables, usual) in self.huffman.iter_mut().zip(usual()?) {
+                for (table, usual) in tables.iter_mut().zip(usual) {
+                    *table = Some(usual);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the beginning of a scan.
+    fn shares(&mut self, part: &[u8]) -> Result<Scan, Fault> {
+        self.usual()?;
+        let Some(frame) = &self.frame else {
+            return Err(damaged("a scan before the frame"));
+        };
+        let [n, of @ .., first, last, bits] = part else {
+            return Err(damaged("a scan that does not say of what"));
+        };
+        if !(1..=4).contains(n) || of.len() != 2 * usize::from(*n) {
+            return Err(damaged("a scan that does not list its components"));
+        }
+        let mut shares: Vec<(usize, [usize; 2])> = vec![];
+        for of in of.chunks_exact(2) {
+            let taken = |at: &usize| shares.iter().any(|(other, _)| other == at);
+            let mut at = 0..frame.components.len();
+            let at = at.find(|at| frame.components[*at].id == of[0] && !taken(at));
+            let at = at.ok_or_else(|| damaged("a scan of a component that the frame does not list"))?;
+            shares.push((at, [of[1] >> 4, of[1] & 15].map(usize::from)));
+        }
+        let mut scan = Scan {
+            shares,
+            band: [first, last].map(|k| usize::from(*k)),
+            bits: [bits >> 4, bits & 15].map(u32::from),
+        };
+        if !frame.progressive {
+            (scan.band, scan.bits) = ([0, 63], [0, 0]);
+        }
+        let ([first, last], [before, now]) = (scan.band, scan.bits);
+        let band = if first == 0 { last == 0 } else { first <= last && last < 64 && *n == 1 };
+        if frame.progressive && !(band && now <= 13 && (before == 0 || before == now + 1)) {
+            return Err(damaged("a scan of impossible coefficients"));
+        }
+        Ok(scan)
+    }
+}
