@@ -19,7 +19,7 @@ pub enum Error {
         how: String,
     },
     /// A file that is not what it should be.
-    #[error("{}: {what}{}", file.display(), at.map_or_else(String::new, |at| format!(" (at byte {at})")))]
+    #[error("{}: {}{}", file.display(), shown(what), at.map_or_else(String::new, |at| format!(" (at byte {at})")))]
     Malformed {
         /// The file.
         file: PathBuf,
@@ -29,7 +29,7 @@ pub enum Error {
         what: String,
     },
     /// A line of a file that is not what it should be.
-    #[error("{}:{line}: {what}", file.display())]
+    #[error("{}:{line}: {}", file.display(), shown(what))]
     Line {
         /// The file.
         file: PathBuf,
@@ -82,4 +82,36 @@ pub enum Error {
         /// Number of classes.
         classes: usize,
     },
+}
+
+/// Letters of a message beyond which nobody reads on.
+const LONG: usize = 2000;
+
+/// A message about a file, which may repeat what stands there: short, and without characters that a terminal would
+/// obey.
+fn shown(what: &str) -> String {
+    let tame = |letter: char| match letter {
+        '\n' | '\t' => letter,
+        _ if letter.is_control() => '\u{fffd}',
+        _ => letter,
+    };
+    let mut short: String = what.chars().take(LONG).map(tame).collect();
+    if what.len() > LONG && what.chars().nth(LONG).is_some() {
+        short.push_str(" ...");
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_says_neither_floods_a_terminal_nor_rules_it() {
+        let said = |what: String| Error::Line { file: "f".into(), line: 3, what }.to_string();
+        assert_eq!(said("`a\u{1b}[2J\u{7f}`\n  known: ä".into()), "f:3: `a\u{fffd}[2J\u{fffd}`\n  known: ä");
+        assert_eq!(said("ä".repeat(LONG)).chars().count(), 5 + LONG);
+        let long = said("ä".repeat(1 << 20));
+        assert!(long.ends_with("ää ...") && long.chars().count() == 5 + LONG + 4, "{}", long.len());
+    }
 }

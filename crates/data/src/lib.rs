@@ -5,6 +5,7 @@
 
 mod augment;
 mod batches;
+mod bounded;
 mod class_folders;
 mod classes;
 mod decode;
@@ -26,6 +27,7 @@ mod text;
 
 pub use augment::{Augment, Crop, Fill};
 pub use batches::{Batches, RawBatch};
+pub use bounded::{Bounded, Lines};
 pub use class_folders::{Listing, class_names, class_photos, list};
 pub use classes::{Classes, class_difference};
 pub use decode::decode;
@@ -33,7 +35,7 @@ pub use disk::{hex, rename_synced};
 pub use encode::encode;
 pub use error::{Error, Result};
 pub use fit::Fit;
-pub use photos::{Photo, Photos};
+pub use photos::{Photo, Photos, decode_file};
 pub use places::{Digest, Publication, Remote, folders, home};
 pub use rng::Rng;
 pub use shared::shared_images;

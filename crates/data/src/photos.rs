@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use crate::bounded::Bounded;
 use crate::decode::decode;
 use crate::error::{Error, Result};
 use crate::fit::Fit;
@@ -12,6 +13,35 @@ use crate::source::{Image, Source};
 
 /// Bytes in the middle of a file by which copies of it are known.
 const WINDOW: u64 = 1 << 14;
+/// Bytes above which a file is taken for a fault. Photos have a byte or two for each of a few million pixels.
+const LONGEST: u64 = 256 << 20;
+/// Bytes at a file's start that say what it is.
+const START: u64 = 64;
+
+/// The image that a JPEG or PNG file holds, RGB; the inner error says why it cannot be decoded, the outer one why the
+/// file cannot be read. Of files of other kinds only the start is read, of too long ones too.
+pub fn decode_file(file: &Path) -> Result<std::result::Result<Image, String>> {
+    decode_within(file, LONGEST)
+}
+
+fn decode_within(file: &Path, longest: u64) -> Result<std::result::Result<Image, String>> {
+    let (mut input, len) = Bounded { file, most: u64::MAX, what: "an image" }.open()?;
+    let io = |source| Error::Io { file: file.into(), source };
+    let mut bytes = vec![];
+    input.by_ref().take(START).read_to_end(&mut bytes).map_err(io)?;
+    if !matches!(bytes[..], [0xff, 0xd8, ..] | [0x89, b'P', b'N', b'G', ..]) {
+        // What it is instead.
+        return Ok(decode(&bytes));
+    }
+    if len <= longest {
+        bytes.reserve_exact(usize::try_from(len).unwrap_or(0));
+        input.take(longest.saturating_sub(START) + 1).read_to_end(&mut bytes).map_err(io)?;
+    }
+    match len.max(bytes.len() as u64) {
+        len if len > longest => Ok(Err(format!("{len} bytes, expected at most {longest} of an image"))),
+        _ => Ok(decode(&bytes)),
+    }
+}
 
 /// One file and its label.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +85,7 @@ impl Source for Photos {
         };
         let file = self.root.join(file);
         // A file that is not there, or a disk that fails, is no fault of an image: that is never skipped.
-        let bytes = fs::read(&file).map_err(|source| Error::Io { file: file.clone(), source })?;
-        match decode(&bytes) {
+        match decode_file(&file)? {
             Ok(image) => Ok((image, *label)),
             Err(what) if self.skip_unreadable => Err(Error::Skipped { file, what }),
             Err(what) => Err(Error::Unreadable { file, what }),
@@ -79,8 +108,10 @@ impl Source for Photos {
     /// Of the file's size and of a window in its middle: images of a camera share their heads, and large sets must not be read
     /// whole.
     fn digest(&self, index: usize) -> Option<u64> {
-        let mut file = fs::File::open(self.root.join(&self.photos.get(index)?.file)).ok()?;
-        let size = file.metadata().ok()?.len();
+        let file = self.root.join(&self.photos.get(index)?.file);
+        // A pipe would be waited for.
+        let size = fs::metadata(&file).ok().filter(fs::Metadata::is_file)?.len();
+        let mut file = fs::File::open(file).ok()?;
         file.seek(SeekFrom::Start(size.saturating_sub(WINDOW) / 2)).ok()?;
         let mut window = vec![];
         file.take(WINDOW).read_to_end(&mut window).ok()?;
@@ -100,6 +131,8 @@ impl Source for Photos {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+
     use super::*;
 
     #[test]
@@ -117,5 +150,52 @@ mod tests {
         assert_eq!(photos.name(1).as_deref(), Some("one.two"));
         assert_eq!([0, 1, 2].map(|index| photos.label(index)), [Some(1), Some(0), None]);
         assert_eq!(photos.name(2), None);
+    }
+
+    #[test]
+    fn files_without_bound_are_no_images() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.jpg");
+        let said = || decode_file(&file).unwrap().unwrap_err();
+        // 20 GiB that take no disk.
+        let hole = |start: &[u8]| {
+            fs::write(&file, start).unwrap();
+            File::options().write(true).open(&file).unwrap().set_len(20 << 30).unwrap();
+        };
+        hole(b"");
+        assert_eq!(said(), "neither JPEG nor PNG");
+        for start in [&b"\xff\xd8\xff\xe0"[..], b"\x89PNG\r\n\x1a\n"] {
+            hole(start);
+            assert_eq!(said(), "21474836480 bytes, expected at most 268435456 of an image");
+        }
+        fs::write(&file, "").unwrap();
+        assert_eq!(said(), "an empty file");
+        fs::write(&file, "version https://git-lfs.github.com/spec/v1").unwrap();
+        assert_eq!(said(), "neither JPEG nor PNG: it looks like a pointer of Git LFS");
+
+        let png = crate::encode(&Image { shape: [3, 9, 11], bytes: vec![7; 297] }).unwrap();
+        assert!(png.len() > START as usize);
+        fs::write(&file, &png).unwrap();
+        assert_eq!(decode_within(&file, png.len() as u64).unwrap().unwrap().shape, [3, 9, 11]);
+        let short = decode_within(&file, png.len() as u64 - 1).unwrap().unwrap_err();
+        assert_eq!(short, format!("{} bytes, expected at most {} of an image", png.len(), png.len() - 1));
+        fs::write(&file, &png[..7]).unwrap();
+        assert!(said().starts_with("damaged PNG: "), "{}", said());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn devices_are_refused_even_where_images_may_be_skipped() {
+        let photos = Photos {
+            root: "/dev".into(),
+            photos: vec![Photo { file: Path::new("zero").into(), label: 0 }],
+            classes: vec!["a".into()],
+            fit: Fit::new(4, 2).unwrap(),
+            skip_unreadable: true,
+            origin: "photos".into(),
+        };
+        let said = photos.read(0).unwrap_err();
+        assert!(matches!(said, Error::Malformed { .. }), "{said}");
+        assert_eq!(said.to_string(), "/dev/zero: a pipe or a device, expected an image in a file");
     }
 }

@@ -4,33 +4,37 @@ use std::path::{Path, PathBuf};
 
 use temper_core::DataError;
 
-use crate::images::{PIXELS, Part, load, wrong_count, wrong_label};
+use crate::images::{PIXELS, Part, load, load_names, wrong_count, wrong_label};
 
 /// Reads a file of records with `labels` label bytes each, of which the last counts.
 pub(crate) fn read(file: PathBuf, labels: usize, classes: usize) -> Result<Part, DataError> {
-    let bytes = load(&file)?;
+    let bytes = load(&file, |size, _| whole(size, labels + PIXELS))?;
     part(bytes, labels, classes).map_err(|(at, what)| malformed(file, at, what))
 }
 
 /// The names of the classes, a line each.
 pub(crate) fn class_names(file: &Path, classes: usize) -> Result<Vec<String>, DataError> {
-    names(&load(file)?, classes).map_err(|(at, what)| malformed(file.into(), at, what))
+    names(&load_names(file)?, classes).map_err(|(at, what)| malformed(file.into(), at, what))
 }
 
 fn malformed(file: PathBuf, at: usize, what: String) -> DataError {
     DataError::Malformed { file, at: Some(at as u64), what }
 }
 
+/// An error unless a file of so many bytes is made of whole records.
+fn whole(size: u64, record: usize) -> Result<(), (usize, String)> {
+    match (size, size % record as u64) {
+        (0, _) => Err((0, format!("an empty file, expected records of {record} bytes"))),
+        (_, 0) => Ok(()),
+        (_, over) => {
+            Err(((size - over) as usize, format!("the last record has {over} bytes, expected {record}")))
+        }
+    }
+}
+
 fn part(bytes: Vec<u8>, labels: usize, classes: usize) -> Result<Part, (usize, String)> {
     let record = labels + PIXELS;
-    if bytes.is_empty() {
-        return Err((0, format!("an empty file, expected records of {record} bytes")));
-    }
-    let over = bytes.len() % record;
-    if over != 0 {
-        let at = bytes.len() - over;
-        return Err((at, format!("the last record has {over} bytes, expected {record}")));
-    }
+    whole(bytes.len() as u64, record)?;
     let found: Vec<u8> = bytes.chunks_exact(record).map(|record| record[labels - 1]).collect();
     match found.iter().position(|label| usize::from(*label) >= classes) {
         Some(image) => Err((image * record + labels - 1, wrong_label(found[image], image, classes))),

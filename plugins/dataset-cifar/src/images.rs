@@ -1,15 +1,19 @@
 //! Images in memory, one byte vector a file.
 
 use std::fmt::Display;
-use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use temper_core::{DataError, Image, Source};
 
 /// Pixel bytes of an image: three planes of 32 rows.
 pub(crate) const PIXELS: usize = 3 * 32 * 32;
-/// More than any file of these data sets holds; a wrong file must not fill the memory.
+/// More than any file of images of these data sets holds; a wrong file must not fill the memory.
 const LARGEST: u64 = 1 << 30;
+/// More than any file of class names holds.
+const NAMES: u64 = 1 << 20;
+/// Bytes that show what a file is.
+const START: u64 = 16;
 
 /// Images of one file.
 #[derive(Debug)]
@@ -57,15 +61,28 @@ impl Source for Images {
     }
 }
 
-/// A whole file.
-pub(crate) fn load(file: &Path) -> Result<Vec<u8>, DataError> {
-    let io = |source| DataError::Io { file: file.into(), source };
-    let size = fs::metadata(file).map_err(io)?.len();
-    if size > LARGEST {
-        let what = format!("{size} bytes, and no file of CIFAR has more than {LARGEST}");
-        return Err(DataError::Malformed { file: file.into(), at: None, what });
-    }
-    fs::read(file).map_err(io)
+/// A whole file of images. What its length and its first bytes (at most [`START`]) show to be wrong is told before the
+/// rest is read: the byte, and the fault.
+pub(crate) fn load(
+    file: &Path,
+    look: impl Fn(u64, &[u8]) -> Result<(), (usize, String)>,
+) -> Result<Vec<u8>, DataError> {
+    let bounded = DataError::bounded(file, LARGEST, "a file of CIFAR's images");
+    let (mut input, size) = bounded.open()?;
+    let mut start = vec![];
+    let read = input.by_ref().take(START).read_to_end(&mut start);
+    read.map_err(|source| DataError::Io { file: file.into(), source })?;
+    look(size, &start).map_err(|(at, what)| DataError::Malformed {
+        file: file.into(),
+        at: Some(at as u64),
+        what,
+    })?;
+    bounded.bytes()
+}
+
+/// A whole file of the names of classes.
+pub(crate) fn load_names(file: &Path) -> Result<Vec<u8>, DataError> {
+    DataError::bounded(file, NAMES, "a file of the names of CIFAR's classes").bytes()
 }
 
 /// What is said of a label that no class has; `image` counts within its file.

@@ -66,6 +66,7 @@ fn published(archive: &str, size: u64, md5: &'static str, cifar: &Cifar) -> Publ
 mod tests {
     use std::fs;
     use std::path::Path;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -156,6 +157,33 @@ mod tests {
             assert!(said.contains(&place) && said.ends_with("with `temper data fetch cifar10`"), "{said}");
             fs::write(folder.join(missing), kept).unwrap();
         }
+    }
+
+    #[test]
+    fn files_that_no_data_set_has_are_not_read() {
+        // Zeros that take no disk.
+        let hole = |file: &Path, len: u64| fs::File::create(file).unwrap().set_len(len).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let said = || open(root.path(), Split::Test).map(|source| source.origin()).unwrap_err();
+        cifar10(root.path());
+        hole(&root.path().join("test_batch.bin"), 20 << 30);
+        assert_eq!(
+            said(),
+            "ROOT/test_batch.bin: 21474836480 bytes, but a file of CIFAR's images may have 1073741824 (1 GiB) at \
+             most; name the file that was meant, or a shorter one"
+        );
+        hole(&root.path().join("batches.meta.txt"), 2 << 20);
+        let names = "ROOT/batches.meta.txt: 2097152 bytes, but a file of the names of CIFAR's classes may have 1048576";
+        assert!(said().starts_with(names), "{}", said());
+
+        let root = tempfile::tempdir().unwrap();
+        let said = || open(root.path(), Split::Test).map(|source| source.origin()).unwrap_err();
+        cifar10_python(root.path());
+        hole(&root.path().join("test_batch"), 1 << 30);
+        let start = Instant::now();
+        assert!(said().starts_with("ROOT/test_batch: no pickle of protocol 2 or later"), "{}", said());
+        // Not even what the bound allows.
+        assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
     }
 
     #[test]

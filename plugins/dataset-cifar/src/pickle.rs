@@ -27,16 +27,20 @@ pub(crate) struct Fault {
 
 type Result<T> = std::result::Result<T, Fault>;
 
+/// An error unless these are the first bytes of a pickle of protocol 2 to 5.
+pub(crate) fn begins(bytes: &[u8]) -> Result<()> {
+    let fault = |at, what: String| Err(Fault { at, what });
+    match bytes {
+        [0x80, 2..=5, ..] => Ok(()),
+        [0x80, protocol, ..] => fault(1, format!("a pickle of protocol {protocol}, expected 2 to 5")),
+        _ => fault(0, "no pickle of protocol 2 or later: it does not begin with PROTO (0x80)".into()),
+    }
+}
+
 /// Reads a pickle of protocol 2 to 5.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Pickle<'_>> {
     let fault = |at, what: String| Err(Fault { at, what });
-    match bytes {
-        [0x80, 2..=5, ..] => {}
-        [0x80, protocol, ..] => {
-            return fault(1, format!("a pickle of protocol {protocol}, expected 2 to 5"));
-        }
-        _ => return fault(0, "no pickle of protocol 2 or later: it does not begin with PROTO (0x80)".into()),
-    }
+    begins(bytes)?;
     let mut reader = Reader {
         bytes,
         at: 2,

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use temper_core::DataError;
 
-use crate::images::{PIXELS, Part, load, wrong_count, wrong_label};
-use crate::pickle::{Fault, Kind, Pickle, Value, parse, shown};
+use crate::images::{PIXELS, Part, load, load_names, wrong_count, wrong_label};
+use crate::pickle::{Fault, Kind, Pickle, Value, begins, parse, shown};
 
 /// Bytes that the name of a class has at most; that of a real one has fewer than 20.
 const NAME: usize = 200;
@@ -18,13 +18,13 @@ type Result<T, E = Fault> = std::result::Result<T, E>;
 
 /// Reads a file of images whose labels are the list under `key`.
 pub(crate) fn read(file: PathBuf, key: &str, classes: usize) -> Result<Part, DataError> {
-    let bytes = load(&file)?;
+    let bytes = load(&file, |_, start| begins(start).map_err(|Fault { at, what }| (at, what)))?;
     part(bytes, key, classes).map_err(|fault| malformed(file, fault))
 }
 
 /// The names of the classes, the list under `key`.
 pub(crate) fn class_names(file: &Path, key: &str, classes: usize) -> Result<Vec<String>, DataError> {
-    names(&load(file)?, key, classes).map_err(|fault| malformed(file.into(), fault))
+    names(&load_names(file)?, key, classes).map_err(|fault| malformed(file.into(), fault))
 }
 
 fn malformed(file: PathBuf, Fault { at, what }: Fault) -> DataError {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::idx::{Idx, Labelled};
+use crate::idx::{Begun, Labelled};
 use temper_core::prelude::*;
 
 macro_rules! file {
@@ -19,10 +19,12 @@ pub(crate) fn open(split: Split, classes: &[&str]) -> Result<Labelled, DataError
         }
         Split::Test => (vec![file!("test-images.gz")], file!("test-labels.gz")),
     };
-    let read = |(name, bytes): (&str, &[u8])| Idx::read(&Path::new("embedded").join(name), bytes);
+    let read = |(name, bytes): (&str, &'static [u8])| {
+        Begun::new(&Path::new("embedded").join(name), bytes, bytes.len() as u64)
+    };
     let images = images.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let origin = "embedded: a part of the official files, drawn evenly over the classes".to_string();
-    Labelled::new(images, &read(labels)?, classes, origin)
+    Labelled::new(images, read(labels)?, classes, origin)
 }
 
 #[cfg(test)]

@@ -1,78 +1,187 @@
 //! The IDX format: a magic number, big-endian sizes, bytes. <https://yann.lecun.org/exdb/mnist/index.html>
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Chain, Cursor, Read, Take};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use temper_core::prelude::*;
 
-/// More than any IDX file of these data sets holds; a damaged packed file must not fill the memory.
-const LARGEST: u64 = 1 << 30;
+/// Bytes of values beyond which a file is refused before anything is reserved for them.
+const LARGEST: u64 = 4 << 30;
+/// Bytes of the longest header.
+const HEADER: u64 = 16;
+/// How many times as long as itself a packed byte may become.
+const RATIO: u64 = 1032;
+/// Packed bytes that a file may have beside two for each of its values. None but a bomb has as many that unpack to
+/// nothing.
+const SLACK: u64 = 1 << 20;
+
+/// An IDX file of bytes whose header was read, and nothing else.
+pub(crate) struct Begun<R> {
+    file: PathBuf,
+    sizes: Vec<usize>,
+    /// Bytes of values that the header promises.
+    promised: u64,
+    /// Bytes of the file, packed or not.
+    length: u64,
+    reader: Reader<R>,
+}
+
+/// A file's first bytes, which were read to tell whether it is packed, and the others.
+type Whole<R> = Chain<Cursor<Vec<u8>>, R>;
+
+/// Where the bytes come from.
+enum Reader<R> {
+    Raw(Whole<R>),
+    Packed(Box<MultiGzDecoder<Take<Whole<R>>>>),
+}
+
+impl<R: Read> Read for Reader<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Raw(reader) => reader.read(bytes),
+            Self::Packed(reader) => reader.read(bytes),
+        }
+    }
+}
 
 /// An IDX file of bytes, read and checked.
 #[derive(Debug)]
 pub(crate) struct Idx {
     file: PathBuf,
-    sizes: Vec<usize>,
     bytes: Vec<u8>,
-    /// Offset of the first byte of data.
+    /// Bytes before these in the (unpacked) file.
     header: usize,
 }
 
-impl Idx {
-    /// Reads a file, unpacking it if it begins as gzip does.
+impl Begun<File> {
+    /// Opens a file, to be unpacked if it begins as gzip does.
     pub(crate) fn open(file: &Path) -> Result<Self, DataError> {
-        let io = |source| DataError::Io { file: file.into(), source };
-        Self::read(file, File::open(file).map_err(io)?)
+        let (reader, length) = DataError::bounded(file, HEADER + LARGEST, "an IDX file").open()?;
+        Self::new(file, reader, length)
     }
+}
 
-    /// Reads from `reader`; `file` is for messages.
-    pub(crate) fn read(file: &Path, mut reader: impl Read) -> Result<Self, DataError> {
+impl<R: Read> Begun<R> {
+    /// Begins to read the `length` bytes of `reader`; `file` is for messages.
+    pub(crate) fn new(file: &Path, mut reader: R, length: u64) -> Result<Self, DataError> {
         let io = |source| DataError::Io { file: file.into(), source };
-        let mut raw = vec![];
-        reader.by_ref().take(LARGEST).read_to_end(&mut raw).map_err(io)?;
-        if raw.starts_with(&[0x1f, 0x8b]) {
-            let mut bytes = vec![];
-            MultiGzDecoder::new(&*raw).take(LARGEST).read_to_end(&mut bytes).map_err(|error| {
-                let at = Some(bytes.len() as u64);
-                DataError::Malformed { file: file.into(), at, what: format!("damaged gzip data: {error}") }
-            })?;
-            raw = bytes;
-        }
-        Self::parse(file, raw)
-    }
-
-    fn parse(file: &Path, bytes: Vec<u8>) -> Result<Self, DataError> {
-        let fault =
-            |at: usize, what: String| DataError::Malformed { file: file.into(), at: Some(at as u64), what };
-        let number = |at: usize| match bytes.get(at..at + 4) {
-            Some(four) => Ok(u32::from_be_bytes([four[0], four[1], four[2], four[3]])),
-            None => Err(fault(bytes.len(), format!("the header ends early: {} bytes in all", bytes.len()))),
+        let mut start = vec![];
+        reader.by_ref().take(2).read_to_end(&mut start).map_err(io)?;
+        let packed = start == [0x1f, 0x8b];
+        let whole = Cursor::new(start).chain(reader);
+        let reader = match packed {
+            true => Reader::Packed(Box::new(MultiGzDecoder::new(whole.take(SLACK)))),
+            false => Reader::Raw(whole),
         };
-        let magic = number(0)?;
+        let mut begun = Self { file: file.into(), sizes: vec![], promised: 0, length, reader };
+        begun.header()?;
+        Ok(begun)
+    }
+
+    fn header(&mut self) -> Result<(), DataError> {
+        let mut bytes = vec![];
+        self.append(&mut bytes, 4)?;
+        let magic = self.number(&bytes, 0)?;
         let dimensions = (magic & 0xff) as usize;
         if magic >> 8 != 0x08 || !matches!(dimensions, 1 | 3) {
             let what =
                 format!("magic number {magic:#010x}, expected 0x00000803 (images) or 0x00000801 (labels)");
-            return Err(fault(0, what));
+            return Err(self.fault(0, what));
         }
-        let sizes: Vec<usize> =
-            (0..dimensions).map(|d| Ok(number(4 + 4 * d)? as usize)).collect::<Result<_, DataError>>()?;
-        let header = 4 + 4 * dimensions;
-        let expected = sizes.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
-        let expected = expected.and_then(|product| product.checked_add(header));
-        if expected != Some(bytes.len()) {
-            let sizes = sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ");
-            let want = expected.map_or("more bytes than there can be".into(), |e| format!("{e} bytes"));
-            let what =
-                format!("the header promises {sizes} values, so {want}, but the file has {}", bytes.len());
-            return Err(fault(bytes.len().min(expected.unwrap_or(usize::MAX)), what));
+        self.append(&mut bytes, 4 * dimensions as u64)?;
+        let sizes: Result<_, DataError> =
+            (0..dimensions).map(|d| Ok(self.number(&bytes, 4 + 4 * d)? as usize)).collect();
+        self.sizes = sizes?;
+        let header = bytes.len() as u64;
+        let promised = self.sizes.iter().try_fold(1, |product: u64, size| product.checked_mul(*size as u64));
+        let whole = promised.and_then(|promised| promised.checked_add(header));
+        let packed = match &self.reader {
+            Reader::Raw(_) if whole != Some(self.length) => return Err(self.misfit(header, self.length)),
+            Reader::Raw(_) => false,
+            Reader::Packed(_) => true,
+        };
+        self.promised = promised.filter(|promised| *promised <= LARGEST).ok_or_else(|| {
+            let most = LARGEST >> 30;
+            self.fault(
+                4,
+                format!("the header promises {} values, more than the {most} GiB that are read", self.size()),
+            )
+        })?;
+        let length = self.length;
+        if packed && self.promised > length.saturating_mul(RATIO) {
+            let what = format!(
+                "the header promises {} values, but {length} packed bytes cannot hold them",
+                self.size()
+            );
+            return Err(self.fault(4, what));
         }
-        Ok(Self { file: file.into(), sizes, bytes, header })
+        if let Reader::Packed(reader) = &mut self.reader {
+            reader.get_mut().set_limit(2 * self.promised + SLACK);
+        }
+        Ok(())
     }
 
-    fn len(&self) -> usize {
+    /// Reads the values, of which there must be as many as the header says.
+    pub(crate) fn values(mut self) -> Result<Idx, DataError> {
+        let header = 4 + 4 * self.sizes.len();
+        let mut bytes = vec![];
+        let room = bytes.try_reserve_exact(usize::try_from(self.promised).unwrap_or(usize::MAX));
+        room.map_err(|_| DataError::Io {
+            file: self.file.clone(),
+            source: io::ErrorKind::OutOfMemory.into(),
+        })?;
+        self.append(&mut bytes, self.promised)?;
+        let mut more = vec![];
+        self.append(&mut more, 1)?;
+        let found = (bytes.len() + more.len()) as u64;
+        match found == self.promised {
+            true => Ok(Idx { file: self.file, bytes, header }),
+            false => Err(self.misfit(header as u64, header as u64 + found)),
+        }
+    }
+
+    /// Adds up to `n` more bytes of the (unpacked) file.
+    fn append(&mut self, bytes: &mut Vec<u8>, n: u64) -> Result<(), DataError> {
+        let Err(source) = self.reader.by_ref().take(n).read_to_end(bytes) else { return Ok(()) };
+        Err(match &self.reader {
+            Reader::Raw(_) => DataError::Io { file: self.file.clone(), source },
+            Reader::Packed(reader) if reader.get_ref().limit() == 0 => {
+                self.fault(bytes.len(), "more packed bytes than its values can need".into())
+            }
+            Reader::Packed(_) => self.fault(bytes.len(), format!("damaged gzip data: {source}")),
+        })
+    }
+
+    fn number(&self, header: &[u8], at: usize) -> Result<u32, DataError> {
+        let four = header.get(at..).and_then(|rest| rest.first_chunk());
+        four.map(|four| u32::from_be_bytes(*four)).ok_or_else(|| {
+            let n = header.len();
+            self.fault(n, format!("the header ends early: {n} bytes in all"))
+        })
+    }
+
+    /// What is said of a file that is not as long as its header says; a packed one that goes on is not read to its end.
+    fn misfit(&self, header: u64, found: u64) -> DataError {
+        let whole = self.sizes.iter().try_fold(1, |product: u64, size| product.checked_mul(*size as u64));
+        let whole = whole.and_then(|values| values.checked_add(header));
+        let want = whole.map_or("more bytes than there can be".into(), |e| format!("{e} bytes"));
+        let goes_on = whole.is_some_and(|whole| found > whole) && matches!(self.reader, Reader::Packed(_));
+        let has = if goes_on { "goes on".into() } else { format!("has {found}") };
+        let what = format!("the header promises {} values, so {want}, but the file {has}", self.size());
+        self.fault(found.min(whole.unwrap_or(u64::MAX)) as usize, what)
+    }
+
+    /// The sizes, as people write them.
+    fn size(&self) -> String {
+        self.sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ")
+    }
+
+    fn count(&self) -> usize {
         self.sizes[0]
     }
 
@@ -92,10 +201,11 @@ pub(crate) struct Labelled {
 }
 
 impl Labelled {
-    /// Puts images (in one or more parts) and labels together, checking sizes and labels.
-    pub(crate) fn new(
-        images: Vec<Idx>,
-        labels: &Idx,
+    /// Puts images (in one or more parts) and labels together, checking sizes and labels. What headers say is compared
+    /// before any values are read.
+    pub(crate) fn new<R: Read>(
+        images: Vec<Begun<R>>,
+        labels: Begun<R>,
         classes: &[&str],
         origin: String,
     ) -> Result<Self, DataError> {
@@ -104,25 +214,25 @@ impl Labelled {
             let [_, rows, columns] = part.sizes[..] else {
                 return Err(part.fault(0, "labels where images were expected".into()));
             };
-            if *shape.get_or_insert([1, rows, columns]) != [1, rows, columns] || rows * columns == 0 {
+            if *shape.get_or_insert([1, rows, columns]) != [1, rows, columns] || rows == 0 || columns == 0 {
                 return Err(part.fault(8, format!("images of {rows} x {columns}")));
             }
         }
         if labels.sizes.len() != 1 {
             return Err(labels.fault(0, "images where labels were expected".into()));
         }
-        let count: usize = images.iter().map(Idx::len).sum();
-        if count != labels.len() {
-            return Err(labels.fault(4, format!("{} labels for {count} images", labels.len())));
+        let count: usize = images.iter().map(Begun::count).sum();
+        if count != labels.count() {
+            return Err(labels.fault(4, format!("{} labels for {count} images", labels.count())));
         }
-        if let Some(at) = labels.bytes[labels.header..].iter().position(|l| usize::from(*l) >= classes.len())
-        {
-            let (label, last) = (labels.bytes[labels.header + at], classes.len() - 1);
-            return Err(labels
-                .fault(labels.header + at, format!("label {label} of image {at}, expected 0 to {last}")));
+        let Idx { file, bytes: labels, header } = labels.values()?;
+        if let Some(at) = labels.iter().position(|label| usize::from(*label) >= classes.len()) {
+            let (label, last) = (labels[at], classes.len() - 1);
+            let what = format!("label {label} of image {at}, expected 0 to {last}");
+            return Err(DataError::Malformed { file, at: Some((header + at) as u64), what });
         }
         let classes = classes.iter().map(ToString::to_string).collect();
-        let labels = labels.bytes[labels.header..].to_vec();
+        let images = images.into_iter().map(Begun::values).collect::<Result<_, _>>()?;
         Ok(Self { images, labels, shape: shape.unwrap_or([1, 0, 0]), classes, origin })
     }
 }
@@ -140,11 +250,12 @@ impl Source for Labelled {
         let size: usize = self.shape.iter().product();
         let mut at = index;
         for part in &self.images {
-            if at < part.len() {
-                let bytes = part.bytes[part.header + at * size..][..size].to_vec();
+            let len = part.bytes.len() / size;
+            if at < len {
+                let bytes = part.bytes[at * size..][..size].to_vec();
                 return Ok((Image { shape: self.shape, bytes }, u32::from(self.labels[index])));
             }
-            at -= part.len();
+            at -= len;
         }
         let what = format!("image {index} was asked for, there are {}", self.len());
         Err(DataError::Malformed { file: PathBuf::from(&self.origin), at: None, what })
@@ -152,83 +263,5 @@ impl Source for Labelled {
 
     fn origin(&self) -> String {
         self.origin.clone()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    fn idx(magic: u32, sizes: &[u32], data: &[u8]) -> Vec<u8> {
-        let numbers = [magic].into_iter().chain(sizes.iter().copied());
-        numbers.flat_map(u32::to_be_bytes).chain(data.iter().copied()).collect()
-    }
-
-    fn read(bytes: &[u8]) -> Result<Idx, DataError> {
-        Idx::read(Path::new("f"), bytes)
-    }
-
-    fn source(labels: &[u8]) -> Result<Labelled, DataError> {
-        let images = read(&idx(0x803, &[2, 1, 2], &[1, 2, 3, 4]))?;
-        Labelled::new(
-            vec![images],
-            &read(&idx(0x801, &[labels.len() as u32], labels))?,
-            &["a", "b"],
-            "f".into(),
-        )
-    }
-
-    #[test]
-    fn raw_and_packed_files_read_alike() {
-        let raw = idx(0x801, &[3], &[7, 8, 9]);
-        let mut packed = flate2::write::GzEncoder::new(vec![], flate2::Compression::default());
-        packed.write_all(&raw).unwrap();
-        let packed = packed.finish().unwrap();
-        for bytes in [&raw, &packed] {
-            let idx = read(bytes).unwrap();
-            assert_eq!((idx.len(), &idx.bytes[idx.header..]), (3, &[7, 8, 9][..]));
-        }
-        let fault = read(&packed[..packed.len() - 9]).unwrap_err().to_string();
-        assert!(fault.starts_with("f: damaged gzip data"), "{fault}");
-    }
-
-    #[test]
-    fn faults_name_the_file_and_the_byte() {
-        let cases = [
-            (
-                idx(0x0d03, &[1], &[0]),
-                "f: magic number 0x00000d03, expected 0x00000803 (images) or 0x00000801 (labels) (at byte 0)",
-            ),
-            (vec![0, 0, 8], "f: the header ends early: 3 bytes in all (at byte 3)"),
-            (
-                idx(0x803, &[2, 2, 2], &[0; 7]),
-                "f: the header promises 2 x 2 x 2 values, so 24 bytes, but the file has 23 (at byte 23)",
-            ),
-            (
-                idx(0x801, &[1], &[0; 3]),
-                "f: the header promises 1 values, so 9 bytes, but the file has 11 (at byte 9)",
-            ),
-            (
-                idx(0x803, &[u32::MAX; 3], &[]),
-                "f: the header promises 4294967295 x 4294967295 x 4294967295 values, so more bytes than there can be, but the file has 16 (at byte 16)",
-            ),
-        ];
-        for (bytes, message) in cases {
-            assert_eq!(read(&bytes).unwrap_err().to_string(), message);
-        }
-    }
-
-    #[test]
-    fn labels_are_checked_against_images_and_classes() {
-        let good = source(&[1, 0]).unwrap();
-        assert_eq!(good.read(1).unwrap(), (Image { shape: [1, 1, 2], bytes: vec![3, 4] }, 0));
-        assert_eq!(good.read(2).unwrap_err().to_string(), "f: image 2 was asked for, there are 2");
-        assert_eq!(
-            source(&[1, 2]).unwrap_err().to_string(),
-            "f: label 2 of image 1, expected 0 to 1 (at byte 9)"
-        );
-        assert_eq!(source(&[1]).unwrap_err().to_string(), "f: 1 labels for 2 images (at byte 4)");
     }
 }

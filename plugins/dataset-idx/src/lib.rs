@@ -10,7 +10,7 @@ mod idx;
 use std::path::Path;
 use std::sync::Arc;
 
-use idx::{Idx, Labelled};
+use idx::{Begun, Labelled};
 use temper_core::prelude::*;
 
 options! {
@@ -187,7 +187,7 @@ fn find(name: &str, root: Option<&Path>, split: Split, how: &str) -> Result<File
 }
 
 fn open_files(files: &Files, classes: &[&str]) -> Result<Labelled, DataError> {
-    let (images, labels) = (Idx::open(&files.images)?, Idx::open(&files.labels)?);
+    let (images, labels) = (Begun::open(&files.images)?, Begun::open(&files.labels)?);
     let folder = files.images.parent().unwrap_or(Path::new("")).display().to_string();
-    Labelled::new(vec![images], &labels, classes, folder)
+    Labelled::new(vec![images], labels, classes, folder)
 }

@@ -1,6 +1,7 @@
 //! CSV files (RFC 4180) of files and labels.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,15 @@ use crate::Labelled;
 const FILES: [&str; 6] = ["file", "filename", "file_name", "image", "path", "filepath"];
 const LABELS: [&str; 4] = ["label", "class", "category", "target"];
 
+/// Bytes of a file of which images and labels are read.
+const LONGEST: u64 = 1 << 30;
+/// What such a file is, for messages.
+const WHAT: &str = "a CSV file of images and labels";
+/// Bytes of a record, which may go over several lines where a field is quoted.
+const RECORD: usize = 1 << 20;
+/// Classes beyond which a column holds something else than labels.
+const CLASSES: usize = 1 << 20;
+
 /// A record, with the line on which it begins.
 type Record = (usize, Vec<String>);
 
@@ -23,69 +33,95 @@ struct Row {
     label: String,
 }
 
-/// The images that the file `path` names; the classes are the labels in the file `train`.
+/// The images that the file `path` names; the classes are the labels in the file `train`. Rows are looked at one by
+/// one: no more of them are kept than there are images.
 pub(crate) fn read(train: &Path, path: &Path) -> Result<Labelled, DataError> {
-    let rows = rows(path)?;
-    let mut classes: Vec<String> = match path == train {
-        true => names(&rows),
-        false => names(&self::rows(train)?),
-    };
-    // Numbers in the order of numbers, so that they are their own labels where they begin with 0.
-    if classes.iter().all(|class| class.parse::<u64>().is_ok()) {
-        classes.sort_by_key(|class| class.parse::<u64>().unwrap_or(0));
-    }
-    if classes.len() < 2 {
-        let what = "fewer than two labels: there is nothing to classify".into();
-        return Err(DataError::Malformed { file: train.into(), at: None, what });
-    }
+    let classes = classes(train, CLASSES)?;
     let labels: HashMap<&str, u32> =
         classes.iter().enumerate().map(|(label, class)| (class.as_str(), label as u32)).collect();
     let root = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    let (mut seen, mut listed) = (HashMap::new(), BTreeMap::new());
+    let (mut seen, mut listed) = (HashMap::new(), Listed::default());
     let mut photos = vec![];
-    for Row { line, file, label } in &rows {
-        let fault = |what| DataError::Line { file: path.into(), line: *line, what };
+    each_row(path, |Row { line, file, label }| {
+        let fault = |what| DataError::Line { file: path.into(), line, what };
         let Some(&label) = labels.get(label.as_str()) else {
             return Err(fault(format!("label `{label}`, which {} does not have", train.display())));
         };
-        if let Some(earlier) = seen.insert(file.as_str(), line) {
-            return Err(fault(format!("a second line for `{file}`, after line {earlier}")));
-        }
-        if !exists(&root, Path::new(file), &mut listed) {
+        if !listed.has(&root, Path::new(&file)) {
             return Err(fault(format!("no file `{}`", root.join(file).display())));
         }
-        photos.push(Photo { file: Path::new(file).into(), label });
-    }
+        match seen.entry(file) {
+            Entry::Vacant(new) => {
+                photos.push(Photo { file: Path::new(new.key()).into(), label });
+                new.insert(line);
+                Ok(())
+            }
+            Entry::Occupied(earlier) => {
+                Err(fault(format!("a second line for `{}`, after line {}", earlier.key(), earlier.get())))
+            }
+        }
+    })?;
     Ok(Labelled { root, photos, classes, note: String::new() })
 }
 
-/// Is there such a file? Each folder is read once, which is faster than a look at each file.
-fn exists(root: &Path, file: &Path, listed: &mut BTreeMap<PathBuf, HashSet<OsString>>) -> bool {
-    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return false };
-    let names = listed.entry(folder.into()).or_insert_with(|| {
-        let entries = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
-        entries.map(|entry| entry.file_name()).collect()
-    });
-    names.contains(name)
-}
-
-fn names(rows: &[Row]) -> Vec<String> {
-    let names: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
-    names.into_iter().map(String::from).collect()
-}
-
-/// The rows of a file, without its header.
-fn rows(path: &Path) -> Result<Vec<Row>, DataError> {
-    let fault = |line, what| DataError::Line { file: path.into(), line, what };
-    let bytes = fs::read(path).map_err(|source| DataError::Io { file: path.into(), source })?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let at = Some(error.utf8_error().valid_up_to() as u64);
-        DataError::Malformed { file: path.into(), at, what: "not UTF-8: expected a CSV file".into() }
+/// The labels of a file, sorted: at least two, at most `most`.
+fn classes(path: &Path, most: usize) -> Result<Vec<String>, DataError> {
+    let mut names = BTreeSet::new();
+    each_row(path, |Row { line, label, .. }| {
+        names.insert(label);
+        match names.len() > most {
+            true => Err(DataError::Line {
+                file: path.into(),
+                line,
+                what: format!("more than {most} different labels, expected those of a few classes"),
+            }),
+            false => Ok(()),
+        }
     })?;
-    let records = records(text.trim_start_matches('\u{feff}')).map_err(|(line, what)| fault(line, what))?;
+    let mut names: Vec<String> = names.into_iter().collect();
+    // Numbers in the order of numbers, so that they are their own labels where they begin with 0.
+    if names.iter().all(|class| class.parse::<u64>().is_ok()) {
+        names.sort_by_key(|class| class.parse::<u64>().unwrap_or(0));
+    }
+    if names.len() < 2 {
+        let what = "fewer than two labels: there is nothing to classify".into();
+        return Err(DataError::Malformed { file: path.into(), at: None, what });
+    }
+    Ok(names)
+}
+
+/// Names of files by folder. Each folder is read once, which is faster than a look at each file.
+#[derive(Default)]
+struct Listed {
+    names: HashMap<PathBuf, HashSet<OsString>>,
+    /// Which folder is meant by what rows say: one has many names (`a`, `a/../a`), and is kept once.
+    folders: HashMap<PathBuf, Option<PathBuf>>,
+}
+
+impl Listed {
+    /// Whether there is such a file.
+    fn has(&mut self, root: &Path, file: &Path) -> bool {
+        let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return false };
+        if !self.folders.contains_key(folder) {
+            self.folders.insert(folder.into(), fs::canonicalize(root.join(folder)).ok());
+        }
+        let Some(folder) = self.folders.get(folder).and_then(Option::as_ref) else { return false };
+        if !self.names.contains_key(folder) {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            self.names.insert(folder.clone(), entries.map(|entry| entry.file_name()).collect());
+        }
+        self.names.get(folder).is_some_and(|names| names.contains(name))
+    }
+}
+
+/// Hands on the rows of a file, without its header, one by one.
+fn each_row(path: &Path, mut take: impl FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
+    let fault = |line, what| DataError::Line { file: path.into(), line, what };
     let expected =
         "expected a header that names the columns `file` and `label`, or rows such as `cat/1.png,cat`";
-    let Some((line, first)) = records.first() else {
+    let lines = DataError::bounded(path, LONGEST, WHAT).lines()?;
+    let mut records = Records { lines, line: 0, longest: RECORD, path };
+    let Some((line, first)) = records.next()? else {
         return Err(fault(1, format!("an empty file, {expected}")));
     };
     let column = |names: &[&str]| first.iter().position(|name| names.contains(&&*name.trim().to_lowercase()));
@@ -93,7 +129,7 @@ fn rows(path: &Path) -> Result<Vec<Row>, DataError> {
         (Some(file), Some(label)) => ((file, label), true),
         // Without a header the first row is an image already.
         (None, None) if first.len() == 2 && Path::new(&first[0]).extension().is_some() => ((0, 1), false),
-        _ => return Err(fault(*line, format!("`{}`: {expected}", first.join(",")))),
+        _ => return Err(fault(line, format!("`{}`: {expected}", first.join(",")))),
     };
     let width = first.len();
     let row = |(line, mut fields): Record| {
@@ -110,60 +146,173 @@ fn rows(path: &Path) -> Result<Vec<Row>, DataError> {
             false => Ok(Row { line, file, label }),
         }
     };
-    let rows: Vec<Row> = records.into_iter().skip(usize::from(header)).map(row).collect::<Result<_, _>>()?;
-    match rows.is_empty() {
-        true => Err(fault(1, "a header and no images".into())),
-        false => Ok(rows),
+    let mut next = if header { records.next()? } else { Some((line, first)) };
+    if next.is_none() {
+        return Err(fault(1, "a header and no images".into()));
     }
+    while let Some(record) = next {
+        take(row(record)?)?;
+        next = records.next()?;
+    }
+    Ok(())
 }
 
-/// Records with the lines on which they begin; empty lines are none.
-fn records(text: &str) -> Result<Vec<Record>, (usize, String)> {
-    let mut records = vec![];
-    let (mut fields, mut field) = (vec![], String::new());
-    let (mut line, mut begun) = (1, 1);
-    // The line on which a quoted field began that is still open.
-    let mut quoted = None;
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        match (character, quoted) {
-            ('"', Some(_)) if characters.peek() == Some(&'"') => field.extend(characters.next()),
-            ('"', Some(_)) => quoted = None,
-            ('"', None) if field.is_empty() => quoted = Some(line),
-            (',', None) => fields.push(std::mem::take(&mut field)),
-            ('\r', None) if characters.peek() == Some(&'\n') => {}
-            ('\n', None) => {
-                fields.push(std::mem::take(&mut field));
-                records.push((begun, std::mem::take(&mut fields)));
-                begun = line + 1;
+/// Records of a file, which are read one by one; empty lines are none.
+struct Records<'p, L> {
+    /// The lines of the file, from 1.
+    lines: L,
+    /// The last of them that was read.
+    line: usize,
+    /// Bytes of a record.
+    longest: usize,
+    path: &'p Path,
+}
+
+impl<L: Iterator<Item = Result<(usize, String), DataError>>> Records<'_, L> {
+    fn next(&mut self) -> Result<Option<Record>, DataError> {
+        loop {
+            let record = self.any()?;
+            match &record {
+                Some((_, fields)) if fields.len() == 1 && fields[0].trim().is_empty() => {}
+                _ => return Ok(record),
             }
-            (character, _) => field.push(character),
         }
-        line += usize::from(character == '\n');
     }
-    if let Some(line) = quoted {
-        return Err((line, "a quote that nothing closes".into()));
+
+    /// The next record, which may be empty.
+    fn any(&mut self) -> Result<Option<Record>, DataError> {
+        let fault = |line, what| DataError::Line { file: self.path.into(), line, what };
+        let (begun, mut bytes) = (self.line + 1, 0);
+        let (mut fields, mut field) = (vec![], String::new());
+        // The line on which a quoted field began that is still open.
+        let mut quoted = None;
+        for next in self.lines.by_ref() {
+            let (line, text) = next?;
+            self.line = line;
+            bytes += text.len();
+            if bytes > self.longest {
+                let quote = quoted.map_or(String::new(), |line| format!("; a quote opens on line {line}"));
+                let what = format!(
+                    "a row of more than {} bytes, expected a file and its label{quote}",
+                    self.longest
+                );
+                return Err(fault(begun, what));
+            }
+            let mut characters = text.chars().peekable();
+            while let Some(character) = characters.next() {
+                match (character, quoted) {
+                    ('"', Some(_)) if characters.peek() == Some(&'"') => field.extend(characters.next()),
+                    ('"', Some(_)) => quoted = None,
+                    ('"', None) if field.is_empty() => quoted = Some(line),
+                    (',', None) => fields.push(std::mem::take(&mut field)),
+                    ('\r', None) if characters.peek() == Some(&'\n') => {}
+                    ('\n', None) => {
+                        fields.push(field);
+                        return Ok(Some((begun, fields)));
+                    }
+                    (character, _) => field.push(character),
+                }
+            }
+        }
+        if let Some(line) = quoted {
+            return Err(fault(line, "a quote that nothing closes".into()));
+        }
+        if self.line < begun {
+            return Ok(None);
+        }
+        fields.push(field);
+        Ok(Some((begun, fields)))
     }
-    fields.push(field);
-    records.push((begun, fields));
-    records.retain(|(_, fields)| fields.len() > 1 || !fields[0].trim().is_empty());
-    Ok(records)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The records of a text, of at most so many bytes each.
+    fn records(text: &str, longest: usize) -> Result<Vec<Record>, String> {
+        let lines = text.split_inclusive('\n').enumerate().map(|(at, line)| Ok((at + 1, line.to_string())));
+        let mut records = Records { lines, line: 0, longest, path: Path::new("f") };
+        let mut all = vec![];
+        while let Some(record) = records.next().map_err(|error| error.to_string())? {
+            all.push(record);
+        }
+        Ok(all)
+    }
+
     #[test]
     fn records_are_those_of_the_standard() {
         let text = "a,b\r\n\n\"x, \"\"y\"\"\n2\",\" z\"\nlast,";
         let wanted = [(1, vec!["a", "b"]), (3, vec!["x, \"y\"\n2", " z"]), (5, vec!["last", ""])];
-        let got = records(text).unwrap();
+        let got = records(text, 99).unwrap();
         assert_eq!(got.len(), wanted.len());
         for ((line, fields), wanted) in got.iter().zip(wanted) {
             assert_eq!((*line, fields.iter().map(String::as_str).collect::<Vec<_>>()), wanted);
         }
-        assert_eq!(records("a,b\n\"c,d\n").unwrap_err(), (2, "a quote that nothing closes".into()));
+        assert_eq!(records("a,b\n\"c,d\n", 99).unwrap_err(), "f:2: a quote that nothing closes");
+        assert_eq!(records("a,b\n\n \n", 99).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_row_without_an_end_is_not_waited_for() {
+        assert_eq!(records("a,b\nc,d", 4).unwrap().len(), 2);
+        let row = "a row of more than 4 bytes, expected a file and its label";
+        assert_eq!(records("a,b\n,,,,", 3).unwrap_err(), format!("f:1: {}", row.replace('4', "3")));
+        assert_eq!(records("a,b\n,,,,,", 4).unwrap_err(), format!("f:2: {row}"));
+        assert_eq!(
+            records("a,b\nc,\"\nd\ne\n", 4).unwrap_err(),
+            format!("f:2: {row}; a quote opens on line 2")
+        );
+
+        let folder = folder("");
+        let file = folder.path().join("train.csv");
+        let said = || {
+            read(&file, &file).map(|_| ()).unwrap_err().to_string().replace(file.to_str().unwrap(), "FILE")
+        };
+        // Without a line's end, and with nothing but these.
+        fs::File::create(&file).unwrap().set_len(20 << 30).unwrap();
+        let told = "FILE: 21474836480 bytes, but a CSV file of images and labels may have 1073741824 (1 GiB) at most";
+        assert!(said().starts_with(told), "{}", said());
+        fs::File::create(&file).unwrap().set_len(1 << 30).unwrap();
+        let zero = "FILE: a byte 0, which no text has: expected a CSV file of images and labels (at byte 0)";
+        assert_eq!(said(), zero);
+        fs::write(&file, "\n".repeat(1 << 20)).unwrap();
+        assert!(said().starts_with("FILE:1: an empty file, expected a header"), "{}", said());
+        fs::write(&file, "1.png,".repeat(1 << 20)).unwrap();
+        assert_eq!(
+            said(),
+            "FILE:1: a line of more than 1048576 bytes, expected a CSV file of images and labels"
+        );
+        fs::write(&file, "1.png,".repeat(1 << 17)).unwrap();
+        assert!(said().len() < 3000 && said().starts_with("FILE:1: `1.png,1.png,"), "{}", said().len());
+        fs::write(&file, b"1.png,dog\n\xff").unwrap();
+        assert_eq!(said(), "FILE: not UTF-8: expected a CSV file of images and labels (at byte 10)");
+    }
+
+    #[test]
+    fn a_column_that_differs_in_every_row_is_none_of_labels() {
+        let folder = folder("1.png,a\n2.png,b\nsub/3.png,c\n");
+        let file = folder.path().join("train.csv");
+        assert_eq!(classes(&file, 3).unwrap(), ["a", "b", "c"]);
+        let said = classes(&file, 2).unwrap_err().to_string();
+        assert!(
+            said.ends_with("train.csv:3: more than 2 different labels, expected those of a few classes"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_folder_of_many_names_is_listed_once() {
+        let folder = folder("");
+        fs::create_dir(folder.path().join("a")).unwrap();
+        let mut listed = Listed::default();
+        for file in ["1.png", "./2.png", "a/../1.png", "sub/../a/../2.png", "sub/3.png", "a/../sub/3.png"] {
+            assert!(listed.has(folder.path(), Path::new(file)), "{file}");
+        }
+        for file in ["3.png", "nowhere/../1.png", "a/1.png", "..", ""] {
+            assert!(!listed.has(folder.path(), Path::new(file)), "{file}");
+        }
+        assert_eq!(listed.names.len(), 3, "{:?}", listed.names.keys());
     }
 
     fn folder(csv: &str) -> tempfile::TempDir {

@@ -1,7 +1,7 @@
 //! Lists of the validation images' labels, in the forms in which they go round.
 
 use std::collections::HashMap;
-use std::fs;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use temper_core::DataError;
@@ -19,6 +19,10 @@ const USUAL: [&str; 6] = [
 ];
 /// Where the meaning of the challenge's numbers is.
 const MAPS: [&str; 2] = ["map_clsloc.txt", "ILSVRC2012_devkit_t12/data/map_clsloc.txt"];
+/// Bytes of a list of labels.
+const LONGEST: u64 = 256 << 20;
+/// Bytes of a list of the challenge's numbers, of which there are 1000; all synsets there are would need 2.5 million.
+const NUMBERS: u64 = 16 << 20;
 /// The forms, for messages.
 const FORMS: &str = "expected `FILE SYNSET ...` (LOC_val_solution.csv), `FILE INDEX` (val.txt, from 0), `SYNSET`, or a \
                      number from 1 (ILSVRC2012_validation_ground_truth.txt), with commas or spaces, the same in every line";
@@ -32,8 +36,8 @@ enum Form {
     Number,
 }
 
-/// A line and its parts.
-type Line<'t> = (usize, Vec<&'t str>);
+/// The number of a line, and its text.
+type Line = (usize, String);
 
 /// What the words of a list mean.
 enum Meaning<'c> {
@@ -74,27 +78,47 @@ pub(crate) fn read(
         Some(list) => root.join(list),
         None => find(root, &USUAL).ok_or_else(|| no_list(root, val))?,
     };
-    let text = load(&path)?;
-    let mut lines = lines(&text);
     let fault = |line, what| DataError::Line { file: path.clone(), line, what };
-    let form = form(&mut lines).map_err(|(line, what)| fault(line, what))?;
+    let mut lines = lines(&path, LONGEST, "a list of labels")?;
+    let (first, second) = (lines.next().transpose()?, lines.next().transpose()?);
+    let (form, header) = form(first.as_ref(), second.as_ref()).map_err(|(line, what)| fault(line, what))?;
     let meaning = match form {
         Form::FileSynset | Form::Synset => Meaning::Synsets(by_name(classes)),
         Form::FileIndex => Meaning::Indices(classes.len()),
         Form::Number => Meaning::Numbers(challenge(root, numbers, classes, &path)?),
     };
-    let by_file = matches!(form, Form::FileSynset | Form::FileIndex);
-    let mut named = Vec::with_capacity(lines.len());
-    for (line, parts) in lines {
-        let label = meaning.label(parts[usize::from(by_file)]).map_err(|what| fault(line, what))?;
-        named.push((line, parts[0], label));
+    let mut assigned = match form {
+        Form::FileSynset | Form::FileIndex => Some(Assigned::to(images)),
+        Form::Synset | Form::Number => None,
+    };
+    // No more is read of a list than there are images.
+    let mut labels = vec![];
+    for next in first.filter(|_| !header).into_iter().chain(second).map(Ok).chain(lines) {
+        let (line, text) = next?;
+        let parts = parts(&text);
+        if Form::of(&parts) != Some(form) {
+            return Err(fault(line, format!("`{}`, unlike the first line: {FORMS}", parts.join(" "))));
+        }
+        let word = parts[usize::from(assigned.is_some())];
+        let label = meaning.label(word).map_err(|what| fault(line, what))?;
+        match &mut assigned {
+            Some(assigned) => assigned.take(parts[0], label, val).map_err(|what| fault(line, what))?,
+            None if labels.len() == images.len() => {
+                let what = format!("more labels than images: {} in {}", images.len(), val.display());
+                return Err(fault(line, what));
+            }
+            None => labels.push(label),
+        }
     }
-    let labels = match by_file {
-        true => assigned(val, images, &named, &path)?,
-        false if named.len() == images.len() => named.iter().map(|(_, _, label)| *label).collect(),
-        false => {
-            let what = format!("{} labels for {} images in {}", named.len(), images.len(), val.display());
-            return Err(DataError::Malformed { file: path, at: None, what });
+    let malformed = |what| DataError::Malformed { file: path.clone(), at: None, what };
+    let labels = match assigned {
+        Some(assigned) => assigned
+            .all()
+            .map_err(|at| malformed(format!("no line for {}", val.join(&images[at]).display())))?,
+        None if labels.len() == images.len() => labels,
+        None => {
+            let what = format!("{} labels for {} images in {}", labels.len(), images.len(), val.display());
+            return Err(malformed(what));
         }
     };
     Ok((labels, path))
@@ -114,32 +138,37 @@ fn by_name(classes: &[String]) -> HashMap<&str, u32> {
     classes.iter().enumerate().map(|(label, class)| (class.as_str(), label as u32)).collect()
 }
 
-/// The labels of `images` that lines give by name, with or without the file's ending.
-fn assigned(
-    val: &Path,
-    images: &[PathBuf],
-    named: &[(usize, &str, u32)],
-    path: &Path,
-) -> Result<Vec<u32>, DataError> {
-    let stem = |file: &Path| file.file_stem().unwrap_or_default().to_os_string();
-    let places: HashMap<_, usize> = images.iter().enumerate().map(|(at, file)| (stem(file), at)).collect();
-    let mut labels = vec![None; images.len()];
-    for (line, file, label) in named {
-        let fault = |what| DataError::Line { file: path.into(), line: *line, what };
-        let image = places.get(&stem(Path::new(file)));
-        let &at = image.ok_or_else(|| fault(format!("no image `{file}` in {}", val.display())))?;
-        if labels[at].replace(*label).is_some() {
-            return Err(fault(format!("a second line for `{file}`")));
+/// The labels of images that lines give by name, with or without the file's ending.
+struct Assigned {
+    /// Where in the list of images one with this name stands.
+    places: HashMap<OsString, usize>,
+    labels: Vec<Option<u32>>,
+}
+
+impl Assigned {
+    fn to(images: &[PathBuf]) -> Self {
+        let places = images.iter().enumerate().map(|(at, file)| (stem(file), at)).collect();
+        Self { places, labels: vec![None; images.len()] }
+    }
+
+    /// The label of one file in the folder `val`.
+    fn take(&mut self, file: &str, label: u32, val: &Path) -> Result<(), String> {
+        let place = self.places.get(&stem(Path::new(file)));
+        let place = place.ok_or_else(|| format!("no image `{file}` in {}", val.display()))?;
+        match self.labels[*place].replace(label) {
+            Some(_) => Err(format!("a second line for `{file}`")),
+            None => Ok(()),
         }
     }
-    let lacking = |(at, label): (usize, Option<u32>)| {
-        label.ok_or_else(|| DataError::Malformed {
-            file: path.into(),
-            at: None,
-            what: format!("no line for {}", val.join(&images[at]).display()),
-        })
-    };
-    labels.into_iter().enumerate().map(lacking).collect()
+
+    /// Those of all images; the error is the place of one that has none.
+    fn all(self) -> Result<Vec<u32>, usize> {
+        self.labels.into_iter().enumerate().map(|(at, label)| label.ok_or(at)).collect()
+    }
+}
+
+fn stem(file: &Path) -> OsString {
+    file.file_stem().unwrap_or_default().to_os_string()
 }
 
 /// What the challenge's numbers mean: they follow no order that the synsets have.
@@ -160,10 +189,11 @@ fn challenge(
                 .into(),
         })?,
     };
-    let text = load(&path)?;
     let known = by_name(classes);
     let mut map = HashMap::new();
-    for (line, parts) in lines(&text) {
+    for next in lines(&path, NUMBERS, "a list of lines `SYNSET NUMBER`")? {
+        let (line, text) = next?;
+        let parts = parts(&text);
         let fault = |what: String| DataError::Line { file: path.clone(), line, what };
         let (Some(synset), Some(number)) = (
             parts.first().filter(|part| is_synset(part)),
@@ -184,53 +214,48 @@ fn find(root: &Path, names: &[&str]) -> Option<PathBuf> {
     names.iter().map(|name| root.join(name)).find(|path| path.is_file())
 }
 
-fn load(path: &Path) -> Result<String, DataError> {
-    let bytes = fs::read(path).map_err(|source| DataError::Io { file: path.into(), source })?;
-    String::from_utf8(bytes).map_err(|error| DataError::Malformed {
-        file: path.into(),
-        at: Some(error.utf8_error().valid_up_to() as u64),
-        what: "not a text in UTF-8".into(),
-    })
+/// The lines that hold something.
+fn lines<'p>(
+    path: &'p Path,
+    most: u64,
+    what: &'p str,
+) -> Result<impl Iterator<Item = Result<Line, DataError>> + 'p, DataError> {
+    let lines = DataError::bounded(path, most, what).lines()?;
+    Ok(lines.filter(|line| line.as_ref().map_or(true, |(_, text)| !parts(text).is_empty())))
 }
 
-/// The lines that hold something, split at commas and spaces.
-fn lines(text: &str) -> Vec<Line<'_>> {
-    let split = |(at, line)| (at + 1, parts(line));
-    text.trim_start_matches('\u{feff}')
-        .lines()
-        .enumerate()
-        .map(split)
-        .filter(|(_, parts)| !parts.is_empty())
-        .collect()
-}
-
+/// The words of a line, split at commas and spaces.
 fn parts(line: &str) -> Vec<&str> {
-    line.split([',', ' ', '\t', '\r']).filter(|part| !part.is_empty()).collect()
+    line.split([',', ' ', '\t', '\r', '\n']).filter(|part| !part.is_empty()).collect()
 }
 
-/// The form of all lines but a header, which is taken out.
-fn form(lines: &mut Vec<Line>) -> Result<Form, (usize, String)> {
-    let of = |parts: &[&str]| match parts {
-        [synset] if is_synset(synset) => Some(Form::Synset),
-        [number] => number.parse::<u32>().ok().map(|_| Form::Number),
-        [_, synset, ..] if is_synset(synset) => Some(Form::FileSynset),
-        [_, index] => index.parse::<u32>().ok().map(|_| Form::FileIndex),
-        _ => None,
-    };
-    let header = |line: &Line| of(&line.1).is_none();
-    if lines.len() > 1 && header(&lines[0]) && !header(&lines[1]) {
-        lines.remove(0);
+impl Form {
+    fn of(parts: &[&str]) -> Option<Self> {
+        match parts {
+            [synset] if is_synset(synset) => Some(Self::Synset),
+            [number] => number.parse::<u32>().ok().map(|_| Self::Number),
+            [_, synset, ..] if is_synset(synset) => Some(Self::FileSynset),
+            [_, index] => index.parse::<u32>().ok().map(|_| Self::FileIndex),
+            _ => None,
+        }
     }
-    let Some((line, first)) = lines.first() else { return Err((1, format!("an empty list, {FORMS}"))) };
-    let form = of(first).ok_or_else(|| (*line, format!("`{}`: {FORMS}", first.join(" "))))?;
-    match lines.iter().find(|(_, parts)| of(parts) != Some(form)) {
-        Some((line, parts)) => Err((*line, format!("`{}`, unlike the first line: {FORMS}", parts.join(" ")))),
-        None => Ok(form),
+}
+
+/// The form that a list's first two lines show, and whether the first is a header.
+fn form(first: Option<&Line>, second: Option<&Line>) -> Result<(Form, bool), (usize, String)> {
+    let Some((line, first)) = first else { return Err((1, format!("an empty list, {FORMS}"))) };
+    let first = parts(first);
+    match (Form::of(&first), second.and_then(|(_, second)| Form::of(&parts(second)))) {
+        (Some(form), _) => Ok((form, false)),
+        (None, Some(form)) => Ok((form, true)),
+        (None, None) => Err((*line, format!("`{}`: {FORMS}", first.join(" ")))),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// Labels of three images of four classes by a list, and the challenge's numbers where a map is given.
@@ -291,5 +316,36 @@ mod tests {
         );
         let wrong = labels("1\n", Some("n00000001\nn00000003\n")).unwrap_err();
         assert_eq!(wrong, "ROOT/map_clsloc.txt:1: expected `SYNSET NUMBER`, for example `n02119789 1`");
+    }
+
+    #[test]
+    fn lists_without_bound_are_errors() {
+        let root = tempfile::tempdir().unwrap();
+        let list = root.path().join("list");
+        let classes = ["n00000001", "n00000003"].map(String::from);
+        let said = |images: usize| {
+            let images: Vec<PathBuf> = (0..images).map(|i| format!("{i}.JPEG").into()).collect();
+            let places = (root.path(), &*root.path().join("val"));
+            let read = read(places, &images, &classes, (Some(Path::new("list")), None));
+            read.unwrap_err().to_string().replace(root.path().to_str().unwrap(), "ROOT")
+        };
+        // Zeros that take no disk.
+        fs::File::create(&list).unwrap().set_len(20 << 30).unwrap();
+        let told = "ROOT/list: 21474836480 bytes, but a list of labels may have 268435456 (256 MiB) at most";
+        assert!(said(1).starts_with(told), "{}", said(1));
+        fs::File::create(&list).unwrap().set_len(200 << 20).unwrap();
+        assert_eq!(said(1), "ROOT/list: a byte 0, which no text has: expected a list of labels (at byte 0)");
+        fs::write(&list, "n00000001 ".repeat(1 << 17)).unwrap();
+        assert_eq!(said(1), "ROOT/list:1: a line of more than 1048576 bytes, expected a list of labels");
+        fs::write(&list, "a ".repeat(1 << 17)).unwrap();
+        assert!(said(1).len() < 3000 && said(1).starts_with("ROOT/list:1: `a a a a"), "{}", said(1).len());
+        fs::write(&list, "n00000001\n".repeat(1 << 16)).unwrap();
+        assert_eq!(said(3), "ROOT/list:4: more labels than images: 3 in ROOT/val");
+        fs::remove_file(&list).unwrap();
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("/dev/zero", &list).unwrap();
+            assert_eq!(said(1), "ROOT/list: a pipe or a device, expected a list of labels in a file");
+        }
     }
 }
