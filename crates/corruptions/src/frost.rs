@@ -1,7 +1,6 @@
 //! Frost: textures of ice, from pictures or drawn.
 
 use std::f32::consts::{FRAC_PI_3, TAU};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rand::Rng as _;
@@ -18,6 +17,8 @@ use crate::weather::plasma;
 const AUTHORS: [&str; 5] = ["frost1", "frost2", "frost3", "frost4", "frost5"];
 /// Textures that are drawn, as many as the published code picks among.
 const DRAWN: usize = AUTHORS.len();
+/// Bytes of pixels of all textures of a folder, which stay in memory; those of the authors have 14 million.
+const LARGEST: usize = 1 << 30;
 /// Side of a drawn texture, in pixels.
 const SIDE: usize = 512;
 /// Crystals of a drawn texture.
@@ -55,6 +56,11 @@ impl Frost {
     /// `frost4.jpg`, `frost5.jpg`, of any ending), it is these five, and not the sixth that goes round with them; else all JPEG
     /// and PNG files of the folder and of folders in it, by name. The error names the file or the folder that cannot be used.
     pub fn from_folder(folder: &Path) -> Result<Self, Refusal> {
+        Self::within(folder, LARGEST)
+    }
+
+    /// The same, of at most so many bytes of pixels.
+    fn within(folder: &Path, largest: usize) -> Result<Self, Refusal> {
         let all = temper_data::list(folder)?.images;
         let authors = theirs(&all);
         let what = match (&authors, all.len()) {
@@ -62,17 +68,19 @@ impl Frost {
             (None, 1) => "one texture".into(),
             (None, n) => format!("{n} textures"),
         };
-        let mut textures = vec![];
+        let (mut textures, mut left) = (vec![], largest);
         for file in authors.unwrap_or(all) {
             let file = folder.join(file);
-            let bytes = match fs::read(&file) {
-                Ok(bytes) => bytes,
-                Err(source) => return Err(temper_data::Error::Io { file, source }.into()),
-            };
-            match temper_data::decode(&bytes) {
-                Ok(image) => textures.push(Texture { file, image, endless: false }),
+            let image = match temper_data::decode_file(&file)? {
+                Ok(image) => image,
                 Err(what) => return Err(temper_data::Error::Malformed { file, at: None, what }.into()),
-            }
+            };
+            left = left.checked_sub(image.bytes.len()).ok_or_else(|| Refusal::ManyTextures {
+                folder: folder.to_path_buf(),
+                read: textures.len(),
+                largest,
+            })?;
+            textures.push(Texture { file, image, endless: false });
         }
         match textures.is_empty() {
             true => Err(Refusal::NoTexture { folder: folder.to_path_buf() }),
@@ -264,6 +272,8 @@ fn dab(ice: &mut [f32], [y, x]: [f32; 2], reach: f32, brightness: f32) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::kind::{Kind, Severity};
 
@@ -335,6 +345,27 @@ mod tests {
                 .to_string()
                 .starts_with("cannot read ")
         );
+    }
+
+    #[test]
+    fn textures_beyond_memory_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        for name in ["a", "b", "c"] {
+            picture(&at.join(format!("{name}.png")), 10, 10);
+        }
+        assert_eq!(Frost::within(at, 900).unwrap().textures.len(), 3);
+        let said = Frost::within(at, 899).unwrap_err().to_string();
+        assert_eq!(
+            said.replace(at.to_str().unwrap(), "AT"),
+            "AT: more than 899 bytes of pixels after 2 textures of frost, which stay in memory\n  name a folder with fewer \
+             or smaller pictures"
+        );
+        // 20 GiB that take no disk.
+        fs::write(at.join("d.jpg"), [0xff, 0xd8]).unwrap();
+        fs::File::options().write(true).open(at.join("d.jpg")).unwrap().set_len(20 << 30).unwrap();
+        let said = Frost::from_folder(at).unwrap_err().to_string();
+        assert!(said.ends_with("d.jpg: 21474836480 bytes, expected at most 268435456 of an image"), "{said}");
     }
 
     #[test]

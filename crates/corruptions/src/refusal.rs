@@ -35,6 +35,16 @@ pub enum Refusal {
         /// The least height and width.
         needed: [usize; 2],
     },
+    /// Textures that would fill the memory.
+    #[error("{}: more than {largest} bytes of pixels after {read} textures of frost, which stay in memory\n  name a folder with fewer or smaller pictures", folder.display())]
+    ManyTextures {
+        /// The folder.
+        folder: PathBuf,
+        /// How many had been read.
+        read: usize,
+        /// Bytes of all of them at most.
+        largest: usize,
+    },
     /// A texture that cannot be read.
     #[error(transparent)]
     Texture(#[from] temper_data::Error),

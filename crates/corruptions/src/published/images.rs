@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use temper_data::{
-    Classes, Error, Image, Photo, Result, Source, class_difference, class_names, class_photos, decode, shape,
+    Classes, Error, Image, Photo, Result, Source, class_difference, class_names, class_photos, decode_file,
+    shape,
 };
 
 use super::PublishedSet;
@@ -233,9 +233,8 @@ impl Source for Paired {
 
     fn read(&self, index: usize) -> Result<(Image, u32)> {
         let (file, label) = self.file(index)?;
-        let bytes = fs::read(&file).map_err(|source| Error::Io { file: file.clone(), source })?;
         // There is no parameter to leave it out: a part of a published set is another set.
-        let image = decode(&bytes).map_err(|what| {
+        let image = decode_file(&file)?.map_err(|what| {
             let what = format!("{what}: unpack it from its archive again");
             Error::Malformed { file, at: None, what }
         })?;

@@ -1,8 +1,9 @@
 //! Trees of images are paired with clean images by name.
 
+use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use temper_data::{Fit, Part, Subset};
+use temper_data::{Fit, Part, Subset, decode};
 
 use super::*;
 
@@ -235,4 +236,9 @@ fn a_jpeg_file_is_read_and_one_that_cannot_be_decoded_is_an_error_when_it_is_rea
         said.contains("n00000007/b.jpeg: ") && said.ends_with(": unpack it from its archive again"),
         "{said}"
     );
+    // 20 GiB that take no disk.
+    let file = fs::File::options().write(true).open(root.path().join("fog/3/n00000007/b.jpeg")).unwrap();
+    file.set_len(20 << 30).unwrap();
+    let said = source.read(1).unwrap_err().to_string();
+    assert!(said.contains("b.jpeg: 21474836480 bytes, expected at most 268435456 of an image: "), "{said}");
 }
