@@ -1,7 +1,7 @@
 //! The file of records: a line a batch, appended once the batch is judged. What it holds need not be judged again.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,9 @@ use crate::record::Line;
 
 /// A power cut costs no more than what was judged in so long.
 const SYNC: Duration = Duration::from_secs(10);
+
+/// Bytes of a line; that of a batch of ten thousand samples has about a million. A file may have any number of them.
+const LONGEST: u64 = 32 << 20;
 
 /// What can be wrong with a file of records.
 #[derive(Debug, thiserror::Error)]
@@ -70,15 +73,41 @@ impl Records {
 
     /// The lines, and whether there was anything else.
     fn parse(file: &Path) -> Result<(Vec<Line>, bool), RecordsError> {
-        let text = match fs::read(file) {
-            Ok(text) => text,
+        let fault = |source| RecordsError::Io { what: "read", file: file.into(), source };
+        match fs::metadata(file) {
+            Ok(about) if about.is_file() || about.is_dir() => {}
+            Ok(_) => return Err(fault(io::Error::other("a pipe or a device, expected a file of records"))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((vec![], false)),
-            Err(source) => return Err(RecordsError::Io { what: "read", file: file.into(), source }),
-        };
-        let mut lines = vec![];
-        let mut parts = text.split_inclusive(|byte| *byte == b'\n').enumerate().peekable();
-        while let Some((i, part)) = parts.next() {
-            let line = serde_json::from_slice::<Line>(part).map_err(|error| error.to_string());
+            Err(error) => return Err(fault(error)),
+        }
+        let reader = BufReader::new(File::open(file).map_err(fault)?);
+        Self::parse_from(file, reader, LONGEST)
+    }
+
+    /// Those of a reader, of at most so many bytes each.
+    fn parse_from(
+        file: &Path,
+        mut reader: impl BufRead,
+        longest: u64,
+    ) -> Result<(Vec<Line>, bool), RecordsError> {
+        let fault = |source| RecordsError::Io { what: "read", file: file.into(), source };
+        let (mut lines, mut part) = (vec![], vec![]);
+        for number in 1.. {
+            part.clear();
+            reader.by_ref().take(longest + 1).read_until(b'\n', &mut part).map_err(fault)?;
+            if part.is_empty() {
+                break;
+            }
+            let malformed = |what: String| RecordsError::Malformed {
+                file: file.into(),
+                line: number,
+                // It may repeat what stands there.
+                what: what.chars().take(500).collect(),
+            };
+            if part.len() as u64 > longest {
+                return Err(malformed(format!("a line of more than {longest} bytes, which no batch has")));
+            }
+            let line = serde_json::from_slice::<Line>(&part).map_err(|error| error.to_string());
             let line = line.and_then(|line| match line.samples.fit() {
                 true if DataDigest::parse(&line.data).is_some() => Ok(line),
                 true => Err(format!("`{}` is no hash of data", line.data)),
@@ -88,8 +117,8 @@ impl Records {
                 Ok(line) if part.ends_with(b"\n") => lines.push(line),
                 Ok(_) => return Ok((lines, true)),
                 // What a kill or a power cut tore stands at the end.
-                Err(_) if parts.peek().is_none() => return Ok((lines, true)),
-                Err(what) => return Err(RecordsError::Malformed { file: file.into(), line: i + 1, what }),
+                Err(_) if reader.fill_buf().map_err(fault)?.is_empty() => return Ok((lines, true)),
+                Err(what) => return Err(malformed(what)),
             }
         }
         Ok((lines, false))
@@ -201,5 +230,36 @@ mod tests {
         let error = Records::read(&file).unwrap_err().to_string();
         assert!(error.contains("records.jsonl:1: columns of different lengths"), "{error}");
         assert_eq!(Records::read(&folder.path().join("none")).unwrap(), []);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_not_waited_for() {
+        let good = String::from_utf8(text(&line("k", 1))).unwrap();
+        let parse = |text: &str, longest: usize| {
+            let parsed = Records::parse_from(Path::new("r"), text.as_bytes(), longest as u64);
+            parsed.map(|(lines, torn)| (lines.len(), torn)).map_err(|error| error.to_string())
+        };
+        let two = good.clone() + &good;
+        assert_eq!(parse(&two, good.len()).unwrap(), (2, false));
+        let told = parse(&two, good.len() - 1).unwrap_err();
+        let most = good.len() - 1;
+        assert!(
+            told.starts_with(&format!("r:1: a line of more than {most} bytes, which no batch has\n")),
+            "{told}"
+        );
+        assert_eq!(parse(&good[..9], 9).unwrap(), (0, true));
+
+        // 20 GiB of zeros that take no disk.
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("records.jsonl");
+        fs::write(&file, &good).unwrap();
+        File::options().write(true).open(&file).unwrap().set_len(20 << 30).unwrap();
+        let told = Records::read(&file).unwrap_err().to_string();
+        assert!(told.contains("records.jsonl:2: a line of more than 33554432 bytes"), "{told}");
+        #[cfg(unix)]
+        {
+            let told = Records::read(Path::new("/dev/zero")).unwrap_err().to_string();
+            assert_eq!(told, "cannot read /dev/zero: a pipe or a device, expected a file of records");
+        }
     }
 }

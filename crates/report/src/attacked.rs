@@ -5,6 +5,7 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::figure::Image;
+use crate::files;
 use crate::results::Error;
 
 /// One image after an attack.
@@ -25,7 +26,7 @@ pub struct Attacked {
 /// Reads them, in the file's order; pixels of [0, 1] become the nearest bytes.
 pub fn read_attacked(folder: &Path) -> Result<Vec<Attacked>, Error> {
     let file = folder.join("images.safetensors");
-    let bytes = std::fs::read(&file).map_err(|source| Error::Io { file: file.clone(), source })?;
+    let bytes = files::tensors(&file)?;
     let unfit = |what: String| Error::Unfit { file: file.clone(), what };
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| unfit(format!("not safetensors: {e}")))?;
     let view = |name: &str, dtype: Dtype, dimensions: usize| {
@@ -50,6 +51,13 @@ pub fn read_attacked(folder: &Path) -> Result<Vec<Attacked>, Error> {
     let [n, c, h, w] = [0, 1, 2, 3].map(|i| images.shape()[i]);
     if [&index, &label, &prediction, &broken].iter().any(|column| column.len() != n) {
         return Err(unfit(format!("`adversarial` has {n} images, another tensor has not as many numbers")));
+    }
+    // Of no bytes there may be any number of pixels.
+    if n > 0 && images.data().is_empty() {
+        return Err(unfit(format!(
+            "`adversarial` has the shape {:?}: images without pixels",
+            images.shape()
+        )));
     }
     let (floats, _) = images.data().as_chunks::<4>();
     let byte = |at: usize| (f32::from_le_bytes(floats[at]).clamp(0.0, 1.0) * 255.0).round() as u8;
@@ -117,5 +125,19 @@ mod tests {
         assert!(fault().ends_with("no tensor `label`"), "{}", fault());
         write(folder.path(), "", "broken");
         assert!(fault().contains("has 2 images"), "{}", fault());
+        // Pixels without channels, more than can be counted.
+        let (column, none) = (1i64.to_le_bytes(), vec![1, 0, 1 << 31, 1 << 31]);
+        let view = TensorView::new(Dtype::F32, none, &[]).unwrap();
+        let columns = ["index", "label", "prediction", "broken"];
+        let columns = columns.map(|name| (name, TensorView::new(Dtype::I64, vec![1], &column).unwrap()));
+        let views = columns.into_iter().chain([("adversarial", view)]);
+        serialize_to_file(views, None, &folder.path().join("images.safetensors")).unwrap();
+        assert!(
+            fault().ends_with(
+                "`adversarial` has the shape [1, 0, 2147483648, 2147483648]: images without pixels"
+            ),
+            "{}",
+            fault()
+        );
     }
 }

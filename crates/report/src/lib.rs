@@ -3,6 +3,7 @@
 mod attacked;
 mod details;
 mod figure;
+mod files;
 #[cfg(test)]
 mod markup;
 mod metrics;

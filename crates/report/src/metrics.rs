@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::files;
 use crate::results::{Error, Radii};
 
 /// One epoch. Keys may be added to the file, never renamed; unknown ones are ignored here.
@@ -31,7 +32,7 @@ pub struct Epoch {
 
 /// The epochs of a metrics file, in its order; an error names the line.
 pub fn read_metrics(file: &Path) -> Result<Vec<Epoch>, Error> {
-    let text = std::fs::read_to_string(file).map_err(|source| Error::Io { file: file.into(), source })?;
+    let text = files::text(file)?;
     let parse = |(i, line): (usize, &str)| {
         serde_json::from_str(line).map_err(|source| Error::Line { file: file.into(), line: i + 1, source })
     };

@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 
+use crate::files;
 use crate::results::Error;
+
+/// Names of tensors that a message tells, of files that hold something else.
+const KNOWN: usize = 20;
 
 /// Where the radii of one epoch are. A run on a large data set has more of them than memory holds: read one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,8 +54,7 @@ impl RadiiFile {
 
     /// Reads it.
     pub fn read(&self) -> Result<EpochRadii, Error> {
-        let bytes =
-            std::fs::read(&self.file).map_err(|source| Error::Io { file: self.file.clone(), source })?;
+        let bytes = files::tensors(&self.file)?;
         let tensors =
             SafeTensors::deserialize(&bytes).map_err(|e| self.unfit(format!("not safetensors: {e}")))?;
         let radii = self.vector(&tensors, "memory", Dtype::F64, f64::from_le_bytes)?;
@@ -79,7 +82,9 @@ impl RadiiFile {
         from: fn([u8; 8]) -> T,
     ) -> Result<Vec<T>, Error> {
         let tensor = tensors.tensor(name).map_err(|_| {
-            let known = tensors.names().join("`, `");
+            let mut known = tensors.names();
+            known.truncate(KNOWN);
+            let known = known.join("`, `");
             self.unfit(format!("no tensor `{name}`, it holds `{known}`"))
         })?;
         if tensor.dtype() != expected || tensor.shape().len() != 1 {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::details::wrapped;
+use crate::files;
 use crate::table::{Table, interval, percent};
 
 /// A results file. Keys may be added to it, never renamed; unknown ones are ignored here.
@@ -190,7 +191,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// It is not what it should be.
-    #[error("{}:{}:{}: {source}", file.display(), source.line(), source.column())]
+    #[error("{}:{}:{}: {}", file.display(), source.line(), source.column(), files::short(source))]
     Malformed {
         /// The file.
         file: PathBuf,
@@ -198,7 +199,7 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// A line of it is not what it should be.
-    #[error("{}, line {line}: {source}", file.display())]
+    #[error("{}, line {line}: {}", file.display(), files::short(source))]
     Line {
         /// The file.
         file: PathBuf,
@@ -220,7 +221,7 @@ pub enum Error {
 impl Results {
     /// Reads a file.
     pub fn read(file: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(file).map_err(|source| Error::Io { file: file.into(), source })?;
+        let text = files::text(file)?;
         serde_json::from_str(&text).map_err(|source| Error::Malformed { file: file.into(), source })
     }
 

@@ -1,7 +1,6 @@
 //! Checkpoints: all that a run is at one moment, sealed by a hash, with the one before kept beside it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +12,7 @@ use temper_data::hex;
 
 use crate::error::{Error, Result};
 use crate::files::{ABOUT, rename, save_beside, tensor_bytes};
+use crate::head::Head;
 use crate::progress::Progress;
 
 /// Format of the checkpoint file.
@@ -96,10 +96,9 @@ impl Checkpoint {
     /// Reads a file; a change of any byte of it is an error.
     pub fn load(file: &Path) -> Result<Self> {
         let fault = |what: String| Error::File { file: file.into(), what };
-        let mut bytes = fs::read(file).map_err(|source| Error::Read { file: file.into(), source })?;
         let damaged = |e: &dyn std::fmt::Display| fault(format!("damaged checkpoint: {e}"));
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&e))?;
-        let about = header.metadata().as_ref().and_then(|about| about.get(ABOUT));
+        let head = Head::read(file)?.map_err(|e| damaged(&e))?;
+        let about = head.metadata.metadata().as_ref().and_then(|about| about.get(ABOUT));
         let about = about.ok_or_else(|| fault("not a checkpoint of temper".into()))?;
         let format: Format = serde_json::from_str(about).map_err(|e| damaged(&e))?;
         if format.format != FORMAT {
@@ -108,8 +107,9 @@ impl Checkpoint {
         }
         let About { sha256, epoch, progress, metrics, config, skipped, .. } =
             serde_json::from_str(about).map_err(|e| damaged(&e))?;
-        let place = find(&bytes, sha256.as_bytes()).filter(|_| sha256.len() == UNSEALED.len());
-        let place = place.ok_or_else(|| damaged(&"it names no hash"))?;
+        let mut bytes = head.whole().map_err(|source| Error::Read { file: file.into(), source })?;
+        let hash = Some(sha256.as_bytes()).filter(|hash| hash.len() == UNSEALED.len());
+        let place = hash.and_then(|hash| find(&bytes, hash)).ok_or_else(|| damaged(&"it names no hash"))?;
         bytes[place..place + UNSEALED.len()].copy_from_slice(UNSEALED.as_bytes());
         if hex(&Sha256::digest(&bytes)) != sha256 {
             return Err(damaged(&"its hash is not that of its contents"));
@@ -192,6 +192,8 @@ fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn checkpoint(epoch: usize) -> Checkpoint {
@@ -267,5 +269,24 @@ mod tests {
         fs::write(previous(&file), "").unwrap();
         let error = epoch(&file).unwrap_err().to_string();
         assert!(error.contains("checkpoint.safetensors") && error.contains("previous"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_only_seems_large_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("checkpoint.safetensors");
+        checkpoint(1).save(&file).unwrap();
+        checkpoint(2).save(&file).unwrap();
+        // Zeros that take no disk, behind a checkpoint and alone.
+        for start in [fs::read(&file).unwrap(), vec![]] {
+            fs::write(&file, start).unwrap();
+            fs::File::options().write(true).open(&file).unwrap().set_len(20 << 30).unwrap();
+            let said = Checkpoint::load(&file).unwrap_err().to_string();
+            assert!(said.contains("checkpoint.safetensors: damaged checkpoint: its header "), "{said}");
+            assert!(
+                crate::load_about(&file).unwrap_err().to_string().contains(": not safetensors: its header ")
+            );
+            assert_eq!(epoch(&file).unwrap(), Some((1, true)));
+        }
     }
 }

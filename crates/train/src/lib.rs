@@ -8,6 +8,7 @@ mod average;
 mod checkpoint;
 mod error;
 mod files;
+mod head;
 mod optimizer;
 mod plan;
 mod progress;
