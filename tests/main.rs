@@ -14,6 +14,7 @@ mod evaluations;
 mod evaluations_run;
 mod fetch;
 mod fewer_passes;
+mod hostile;
 mod init;
 mod layers;
 mod left_out;

@@ -15,6 +15,7 @@ use crate::device::DeviceName;
 use crate::place::{line_column, set};
 use crate::reading::Reading;
 use crate::select::Select;
+use crate::toml_file;
 use crate::written::Written;
 
 /// A pipeline.
@@ -159,9 +160,7 @@ impl Set {
 impl Pipeline {
     /// Reads a file and applies `sets` to it.
     pub fn load(file: &FilePath, sets: &[String]) -> Result<Self, BadConfig> {
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            BadConfig(format!("cannot read the configuration {}: {error}", file.display()))
-        })?;
+        let text = toml_file::pipeline(file)?;
         Self::parse(&file.display().to_string(), &text, sets)
     }
 

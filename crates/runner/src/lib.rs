@@ -30,6 +30,7 @@ mod select;
 mod shell;
 mod show;
 mod stored;
+mod toml_file;
 mod transfer;
 mod warnings;
 mod written;

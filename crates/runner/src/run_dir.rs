@@ -1,7 +1,7 @@
 //! The folder that a run writes into, and the rules by which it is taken, continued or cleared.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -180,7 +180,17 @@ impl RunDir {
 
 /// Does this file begin with this line?
 pub(crate) fn marked(file: &Path, mark: &str) -> bool {
-    fs::read_to_string(file).is_ok_and(|text| text.starts_with(mark))
+    start(file, mark.len() as u64).is_ok_and(|text| text == mark.as_bytes())
+}
+
+/// The first bytes of a regular file, `n` or all.
+fn start(file: &Path, n: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![];
+    // Opening a pipe would wait for a writer.
+    if fs::metadata(file)?.is_file() {
+        File::open(file)?.take(n).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// Makes a folder and locks it for this process, as long as the file lives; `option` is how to choose another one.
@@ -194,10 +204,12 @@ pub(crate) fn lock(folder: &Path, option: &str) -> anyhow::Result<File> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             // A run that has just begun has not written its number yet.
-            let holder = fs::read_to_string(&file).unwrap_or_default();
-            let holder = match holder.trim() {
-                "" => String::new(),
-                process => format!(" (process {process})"),
+            let holder = start(&file, 20).unwrap_or_default();
+            let holder = match holder.trim_ascii() {
+                process if !process.is_empty() && process.iter().all(u8::is_ascii_digit) => {
+                    format!(" (process {})", String::from_utf8_lossy(process))
+                }
+                _ => String::new(),
             };
             bail!(
                 "another temper is writing into {at}{holder}\n  wait for it, or choose another place with {option}"
@@ -233,5 +245,23 @@ pub(crate) fn remove(file: &Path) -> anyhow::Result<()> {
             Err(error).with_context(|| format!("cannot remove {}", file.display()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_file_no_more_is_read_than_its_mark() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(CONFIG);
+        assert!(!marked(&file, MARK) && !marked(folder.path(), MARK));
+        for (start, holds) in [(MARK, true), ("", false), (&MARK[..9], false)] {
+            fs::write(&file, start).unwrap();
+            // Zeros behind it that take no disk.
+            File::options().write(true).open(&file).unwrap().set_len(20 << 30).unwrap();
+            assert_eq!(marked(&file, MARK), holds);
+        }
     }
 }

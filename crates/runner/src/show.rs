@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use serde_json::Value;
-use temper_data::escaped;
+use serde::Deserialize;
+use temper_core::Norm;
+use temper_data::{Bounded, escaped};
 use temper_evaluate::{Line, Record, Records};
 
 use crate::catalogue::wrap;
@@ -68,29 +69,65 @@ fn check_name(name: &str, lines: &[Line]) -> Result<(), BadConfig> {
     Err(BadConfig(format!("--evaluation {name}: no such evaluation; {hint}known: {}", known.join(", "))))
 }
 
+/// Bytes of a file of results that are read.
+const LONGEST: u64 = 256 << 20;
+
+/// What is of use here of `results.json`. The rest, which may be long, is passed over.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Results {
+    evaluations: Vec<Judged>,
+    model: Described,
+}
+
+/// The network of results.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Described {
+    classes: Vec<String>,
+}
+
+/// One evaluation of results.
+#[derive(Deserialize)]
+struct Judged {
+    name: String,
+    weights: Option<String>,
+    norm: Option<Norm>,
+    radius: Option<f64>,
+    curve: Option<Sweep>,
+}
+
+/// The points of a sweep.
+#[derive(Deserialize)]
+struct Sweep {
+    points: Vec<Point>,
+}
+
+#[derive(Deserialize)]
+struct Point {
+    at: f64,
+}
+
 /// What other files of the folder know.
 struct Facts {
     classes: Vec<String>,
-    /// The evaluations of `results.json`.
-    evaluations: Vec<Value>,
+    evaluations: Vec<Judged>,
 }
 
 impl Facts {
     fn of(folder: &Path) -> anyhow::Result<Self> {
         let file = folder.join("results.json");
-        let results: Value = match file.is_file() {
+        let Results { evaluations, model: described } = match file.is_file() {
             true => {
-                let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-                serde_json::from_str(&text).with_context(|| file.display().to_string())?
+                let bytes = Bounded { file: &file, most: LONGEST, what: "a file of results" }.bytes()?;
+                serde_json::from_slice(&bytes).with_context(|| file.display().to_string())?
             }
             // A run that was stopped among its evaluations.
-            false => Value::Null,
+            false => Results::default(),
         };
         let model = folder.join("model.safetensors");
         let about = if model.is_file() { Stored::about(&model)? } else { None };
-        let names = |value: &Value| serde_json::from_value(value.clone()).unwrap_or_default();
-        let classes = about.map_or_else(|| names(&results["model"]["classes"]), |about| about.classes);
-        let evaluations = results["evaluations"].as_array().cloned().unwrap_or_default();
+        let classes = about.map_or(described.classes, |about| about.classes);
         Ok(Self { classes, evaluations })
     }
 
@@ -107,9 +144,8 @@ impl Facts {
     }
 
     /// The result that this record is part of.
-    fn evaluation(&self, name: &str, weights: &str) -> &Value {
-        let of = |e: &&Value| e["name"] == name && e["weights"] == weights;
-        self.evaluations.iter().find(of).unwrap_or(&Value::Null)
+    fn evaluation(&self, name: &str, weights: &str) -> Option<&Judged> {
+        self.evaluations.iter().find(|e| e.name == name && e.weights.as_deref() == Some(weights))
     }
 }
 
@@ -167,14 +203,14 @@ impl Told {
     }
 
     /// What an evaluation saw.
-    fn record(&self, text: &mut String, heading: &str, record: &Record, result: &Value) {
+    fn record(&self, text: &mut String, heading: &str, record: &Record, result: Option<&Judged>) {
         let _ = writeln!(text);
         let attacked = record.distance.is_some() || record.minimal.is_some() || record.steps.is_some();
         let at = record.radius.map_or_else(String::new, |radius| format!(" at radius {}", short(radius)));
         let verdict = match &record.broken_by {
             Some(attack) => format!("broken by {attack}{at}"),
             // An evaluation without an attack has no norm.
-            None if record.natural != Some(record.label) && !result.is_null() && result["norm"].is_null() => {
+            None if record.natural != Some(record.label) && result.is_some_and(|r| r.norm.is_none()) => {
                 "wrong".into()
             }
             None if record.natural != Some(record.label) => "wrong already without an attack".into(),
@@ -190,8 +226,9 @@ impl Told {
         };
         match record.distance {
             Some(distance) => {
-                let norm = norm(result).map_or_else(String::new, |norm| format!("{norm} "));
-                let radius = result["radius"].as_f64();
+                let norm = result.and_then(|result| result.norm);
+                let norm = norm.map_or_else(String::new, |norm| format!("{norm} "));
+                let radius = result.and_then(|result| result.radius);
                 let of = radius.map_or_else(String::new, |radius| format!(" of {} allowed", short(radius)));
                 let image = self.facts.prediction(record.prediction);
                 line(&format!("under attack: {image}, loss {loss}, {norm}distance {}{of}", short(distance)));
@@ -214,12 +251,6 @@ impl Told {
     }
 }
 
-/// How the norm of a result is called.
-fn norm(result: &Value) -> Option<String> {
-    let norm: temper_core::Norm = serde_json::from_value(result["norm"].clone()).ok()?;
-    Some(norm.to_string())
-}
-
 /// A length with as many digits as matter.
 fn short(length: f64) -> String {
     let text = format!("{length:.5}");
@@ -227,10 +258,10 @@ fn short(length: f64) -> String {
 }
 
 /// Of a sweep over steps: after which of them the sample stood.
-fn after_steps(broken: &[bool], result: &Value) -> String {
-    let points = result["curve"]["points"].as_array();
-    let at = |i: usize| match points.and_then(|points| points.get(i)?["at"].as_f64()) {
-        Some(steps) => format!("{steps}"),
+fn after_steps(broken: &[bool], result: Option<&Judged>) -> String {
+    let points = result.and_then(|result| result.curve.as_ref()).map(|curve| &curve.points);
+    let at = |i: usize| match points.and_then(|points| points.get(i)) {
+        Some(Point { at }) => format!("{at}"),
         None => format!("point {} of the sweep", i + 1),
     };
     let those = |wanted: bool| -> Vec<String> {

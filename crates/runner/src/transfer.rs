@@ -6,7 +6,9 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use temper_data::Bounded;
 use temper_evaluate::{Entry, Evaluation, Records};
 use temper_report::{Table, percent};
 use temper_train::save_atomically;
@@ -35,6 +37,8 @@ pub(crate) struct Options {
 
 /// The word by which a file of results is known to be of this command.
 const COMMAND: &str = "transfer";
+/// Bytes of a file of results that are read.
+const LONGEST: u64 = 256 << 20;
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let plan = options.attacked.plan()?;
@@ -70,6 +74,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What commands write into files of results, but for what is of no use here.
+#[derive(Deserialize)]
+struct Before {
+    command: String,
+}
+
 /// Refuses to write over what this command did not write, and over that without `--force`.
 fn may_write(file: &Path, force: bool) -> anyhow::Result<()> {
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
@@ -78,9 +88,9 @@ fn may_write(file: &Path, force: bool) -> anyhow::Result<()> {
     if fs::symlink_metadata(file).is_err() {
         return Ok(());
     }
-    let text = fs::read_to_string(file).unwrap_or_default();
-    let before: Option<Value> = serde_json::from_str(&text).ok();
-    match before.is_some_and(|before| before["command"] == COMMAND) {
+    let bytes = Bounded { file, most: LONGEST, what: "a matrix" }.bytes().unwrap_or_default();
+    let before: Option<Before> = serde_json::from_slice(&bytes).ok();
+    match before.is_some_and(|before| before.command == COMMAND) {
         true if force => Ok(()),
         true => bail!(
             "{} holds a matrix already\n  replace it with --force, or choose another place with --save FILE",

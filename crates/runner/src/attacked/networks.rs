@@ -81,7 +81,7 @@ impl Ran {
         if !marked(&file, MARK) {
             return Ok(None);
         }
-        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let text = crate::toml_file::of_run(&file)?;
         let ran: Self = toml::from_str(&text).map_err(|error| {
             let why = first_line(error.message());
             anyhow::anyhow!("{}: {why}\n  is it a run of another version?", file.display())
