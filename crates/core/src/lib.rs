@@ -42,8 +42,8 @@ pub use victim::{
 
 pub use candle_core::{DType, Device, Tensor, Var};
 pub use temper_data::{
-    Digest, Error as DataError, Fit, Image, Listing, Part, Photo, Photos, Publication, Remote, Rng, Source,
-    Split, Subset, class_names, class_photos, folders, home, list, shape,
+    Bounded, Digest, Error as DataError, Fit, Image, Listing, Part, Photo, Photos, Publication, Remote, Rng,
+    Source, Split, Subset, class_names, class_photos, folders, home, list, shape,
 };
 pub use temper_nn as nn;
 
@@ -60,11 +60,11 @@ pub mod prelude {
 
     pub use crate::nn::{Conv2d, Pool2d};
     pub use crate::{
-        Attack, Ball, Batch, Chosen, DataError, Dataset, Decay, Digest, Epsilon, Error, Fit, Fraction, Goal,
-        Growth, Image, Judge, Labels, Loss, Model, NonNegative, Norm, Photo, Photos, Pixels, Positive,
-        Publication, Remote, Result, Rng, Rows, Share, Source, Split, Step, Target, Targets, Tensor, Victim,
-        Visit, Walk, cross_entropy, folders, log_softmax, never_adapts, nonzero, options, plugin, restarts,
-        rows, scaled, short_of, wrong_classes,
+        Attack, Ball, Batch, Bounded, Chosen, DataError, Dataset, Decay, Digest, Epsilon, Error, Fit,
+        Fraction, Goal, Growth, Image, Judge, Labels, Loss, Model, NonNegative, Norm, Photo, Photos, Pixels,
+        Positive, Publication, Remote, Result, Rng, Rows, Share, Source, Split, Step, Target, Targets,
+        Tensor, Victim, Visit, Walk, cross_entropy, folders, log_softmax, never_adapts, nonzero, options,
+        plugin, restarts, rows, scaled, short_of, wrong_classes,
     };
     /// The layer graph that a model builds.
     pub use temper_nn::Network;

@@ -24,14 +24,6 @@ pub struct Bounded<'a> {
     pub what: &'a str,
 }
 
-impl Error {
-    /// A file of which at most `most` bytes are read; `what` is what it should be, as in "a list of labels". It stands here
-    /// for plugins, which know this type and not [`Bounded`].
-    pub fn bounded<'a>(file: &'a Path, most: u64, what: &'a str) -> Bounded<'a> {
-        Bounded { file, most, what }
-    }
-}
-
 impl<'a> Bounded<'a> {
     /// Opens the file, which must be a regular one, and says how long it is. A longer one is an error before a byte is
     /// read.

@@ -99,6 +99,9 @@ fn png(bytes: &[u8]) -> Result<Image, String> {
     let fault = |error: png::DecodingError| format!("damaged PNG: {error}").replace('\n', " ");
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: 8 * MOST });
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
+    // Neither is heeded, and both may inflate to any length.
+    decoder.set_ignore_text_chunk(true);
+    decoder.set_ignore_iccp_chunk(true);
     let (width, height) = decoder.read_header_info().map_err(fault)?.size();
     let (width, height) = (width as usize, height as usize);
     sound(width, height)?;

@@ -1,6 +1,7 @@
 //! Pipelines: a TOML file with changes from the command line, read into typed plans. All errors come from here, before
 //! any work.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path as FilePath;
@@ -257,7 +258,9 @@ impl Pipeline {
         {
             reading.add(&["select", field], message);
         }
+        let mut names = HashSet::new();
         for (i, entry) in evaluate.iter().enumerate() {
+            let known = !names.insert(entry.name.as_str());
             let index = i.to_string();
             let at = ["evaluate", index.as_str()];
             let sweep = ["evaluate", index.as_str(), "sweep"];
@@ -267,7 +270,7 @@ impl Pipeline {
             if let Some((field, message)) = entry.problem() {
                 reading.add(&["evaluate", &index, field], message);
             }
-            if evaluate[..i].iter().any(|other| other.name == entry.name) {
+            if known {
                 let message = format!("a second evaluation named `{}`", entry.name);
                 reading.add(&["evaluate", &index, "name"], message);
             }

@@ -15,7 +15,7 @@ use crate::catalogue::wrap;
 use crate::config::BadConfig;
 use crate::output::answer;
 use crate::reading::nearest;
-use crate::stored::Stored;
+use crate::stored::{LONGEST, Stored};
 
 /// Options of `temper show`.
 #[derive(Debug, Args)]
@@ -68,9 +68,6 @@ fn check_name(name: &str, lines: &[Line]) -> Result<(), BadConfig> {
     let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
     Err(BadConfig(format!("--evaluation {name}: no such evaluation; {hint}known: {}", known.join(", "))))
 }
-
-/// Bytes of a file of results that are read.
-const LONGEST: u64 = 256 << 20;
 
 /// What is of use here of `results.json`. The rest, which may be long, is passed over.
 #[derive(Default, Deserialize)]

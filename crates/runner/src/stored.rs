@@ -1,5 +1,6 @@
 //! Networks that runs left behind, or that other programs trained: a run's folder, or a file of weights.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -8,10 +9,13 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use temper_core::nn::{Classifier, Frozen, Layer, Numerics};
 use temper_core::{Chosen, DataError, Device, Model};
-use temper_data::{Classes, class_difference, hex};
+use temper_data::{Bounded, Classes, class_difference, hex};
 use temper_train::{is_checkpoint, load_about, load_weights};
 
 use crate::config::BadConfig;
+
+/// Bytes of a file of results that are read.
+pub(crate) const LONGEST: u64 = 256 << 20;
 
 /// What a file of weights says of them.
 #[derive(Debug, Deserialize)]
@@ -140,6 +144,13 @@ impl Stored {
     }
 }
 
+/// The results of the run in whose folder a file lies, if there are any that can be read.
+pub(crate) fn results_beside(file: &Path) -> Option<Value> {
+    let results = file.with_file_name("results.json");
+    let bytes = Bounded { file: &results, most: LONGEST, what: "a file of results" }.bytes().ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
 /// Says so if a file of weights lies in a run's folder and is not the one whose numbers the run's results hold.
 fn swapped(file: &Path, sha256: &str) -> Option<String> {
     let word = match file.file_name()?.to_str()? {
@@ -147,8 +158,7 @@ fn swapped(file: &Path, sha256: &str) -> Option<String> {
         "best.safetensors" => "best",
         _ => return None,
     };
-    let results = std::fs::read(file.with_file_name("results.json")).ok()?;
-    let results: Value = serde_json::from_slice(&results).ok()?;
+    let results = results_beside(file)?;
     let kept = results["model"]["sha256"][word].as_str()?;
     (kept != sha256).then(|| {
         let at = file.display();
@@ -158,5 +168,13 @@ fn swapped(file: &Path, sha256: &str) -> Option<String> {
 
 /// SHA-256 of a file.
 pub(crate) fn sha256(file: &Path) -> anyhow::Result<String> {
-    Ok(hex(&Sha256::digest(std::fs::read(file).with_context(|| file.display().to_string())?)))
+    let at = || file.display().to_string();
+    let (mut hash, mut input) = (Sha256::new(), std::fs::File::open(file).with_context(at)?);
+    let mut part = vec![0; 1 << 20];
+    loop {
+        match input.read(&mut part).with_context(at)? {
+            0 => return Ok(hex(&hash.finalize())),
+            n => hash.update(&part[..n]),
+        }
+    }
 }

@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 use temper_data::{Source, rename_synced};
 
 use crate::error::{Error, Result};
-use crate::weights::stranger;
+use crate::weights::{stranger, whole};
 
 /// The one entry of a file's metadata: safetensors keeps them in a hash map, and with more than one the bytes of a file
 /// would differ from run to run.
@@ -24,9 +24,9 @@ pub fn save_weights(file: &Path, weights: &BTreeMap<String, Tensor>, about: Stri
 
 /// Reads tensors that [`save_tensors`] wrote: of f32, f64 and i64.
 pub fn load_tensors(file: &Path) -> Result<BTreeMap<String, Tensor>> {
-    let bytes = fs::read(file).map_err(|source| Error::Read { file: file.into(), source })?;
     let fault = |what: String| Error::File { file: file.into(), what };
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| stranger(file, &bytes, &error))?;
+    let bytes = whole(file)?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| stranger(file, &error))?;
     let read = |(name, view): (String, TensorView<'_>)| {
         let dtype = match view.dtype() {
             Dtype::F32 => DType::F32,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
@@ -9,6 +10,7 @@ use safetensors::tensor::{Dtype, SafeTensors};
 
 use crate::error::{Error, Result};
 use crate::files::ABOUT;
+use crate::head::Head;
 
 /// Names of tensors that an error lists at most.
 const SHOWN: usize = 5;
@@ -28,9 +30,9 @@ pub struct Weights {
 /// Reads a safetensors file of weights by torch's names: f32, or f16, bf16 and f64, which become f32. Counters named
 /// `num_batches_tracked` are left out. A value that is not finite as f32 is an error, and so is a file that is not safetensors.
 pub fn load_weights(file: &Path) -> Result<Weights> {
-    let bytes = fs::read(file).map_err(|source| Error::Read { file: file.into(), source })?;
     let fault = |what: String| Error::File { file: file.into(), what };
-    let views = SafeTensors::deserialize(&bytes).map_err(|error| stranger(file, &bytes, &error))?;
+    let bytes = whole(file)?;
+    let views = SafeTensors::deserialize(&bytes).map_err(|error| stranger(file, &error))?;
     let mut views = views.tensors();
     // The crate lists them in another order each time.
     views.sort_by(|a, b| a.0.cmp(&b.0));
@@ -67,9 +69,14 @@ pub fn load_weights(file: &Path) -> Result<Weights> {
 
 /// What runs write beside their weights; `None` if there is nothing. Reads the header alone.
 pub fn load_about(file: &Path) -> Result<Option<String>> {
-    let bytes = fs::read(file).map_err(|source| Error::Read { file: file.into(), source })?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| stranger(file, &bytes, &error))?;
-    Ok(header.metadata().as_ref().and_then(|about| about.get(ABOUT)).cloned())
+    let head = Head::read(file)?.map_err(|error| stranger(file, &error))?;
+    Ok(head.metadata.metadata().as_ref().and_then(|about| about.get(ABOUT)).cloned())
+}
+
+/// The bytes of a safetensors file, whose length is what its header promises.
+pub(crate) fn whole(file: &Path) -> Result<Vec<u8>> {
+    let head = Head::read(file)?.map_err(|error| stranger(file, &error))?;
+    head.whole().map_err(|source| Error::Read { file: file.into(), source })
 }
 
 /// Is every element? One sum holds every NaN and every infinity.
@@ -92,6 +99,9 @@ const RESAVE: &str = "\n  save its state dictionary as safetensors, in Python:\n
     state = torch.load(FILE, map_location=\"cpu\", weights_only=True)\n    \
     safetensors.torch.save_file({k: v.contiguous() for k, v in state.items()}, \"net.safetensors\")";
 
+/// Bytes at a file's start that say what it is.
+const START: u64 = 64;
+
 /// What other files begin with, what they are, and what to do.
 const STRANGERS: [(&[u8], &str, &str); 13] = [
     (b"PK\x03\x04", "a ZIP archive, as torch.save writes (.pt, .pth)", RESAVE),
@@ -110,12 +120,18 @@ const STRANGERS: [(&[u8], &str, &str); 13] = [
 ];
 
 /// The error about a file that is not safetensors, which names what it looks like.
-pub(crate) fn stranger(file: &Path, bytes: &[u8], error: &dyn std::fmt::Display) -> Error {
+pub(crate) fn stranger(file: &Path, error: &dyn std::fmt::Display) -> Error {
+    let mut bytes = vec![];
+    let regular = fs::metadata(file).is_ok_and(|about| about.is_file());
+    if let Some(input) = regular.then(|| fs::File::open(file).ok()).flatten() {
+        // Without them the file is only not named for what it is.
+        let _ = input.take(START).read_to_end(&mut bytes);
+    }
     // The first eight bytes of safetensors are the header's length, far below 2^32, and then comes the header in braces.
     let begun = bytes.get(4..9) == Some(b"\0\0\0\0{");
     let known = STRANGERS.iter().find(|(start, ..)| !begun && bytes.starts_with(start));
     let what = match known {
-        _ if bytes.is_empty() => "not safetensors: it is empty".into(),
+        _ if bytes.is_empty() && regular => "not safetensors: it is empty".into(),
         Some((_, is, help)) => format!("not safetensors: it looks like {is}{help}"),
         None if begun => format!("damaged safetensors: {error}"),
         None => format!("not safetensors: {error}"),

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use temper_core::{DataError, Image, Source};
+use temper_core::{Bounded, DataError, Image, Source};
 
 /// Pixel bytes of an image: three planes of 32 rows.
 pub(crate) const PIXELS: usize = 3 * 32 * 32;
@@ -67,7 +67,7 @@ pub(crate) fn load(
     file: &Path,
     look: impl Fn(u64, &[u8]) -> Result<(), (usize, String)>,
 ) -> Result<Vec<u8>, DataError> {
-    let bounded = DataError::bounded(file, LARGEST, "a file of CIFAR's images");
+    let bounded = Bounded { file, most: LARGEST, what: "a file of CIFAR's images" };
     let (mut input, size) = bounded.open()?;
     let mut start = vec![];
     let read = input.by_ref().take(START).read_to_end(&mut start);
@@ -82,7 +82,7 @@ pub(crate) fn load(
 
 /// A whole file of the names of classes.
 pub(crate) fn load_names(file: &Path) -> Result<Vec<u8>, DataError> {
-    DataError::bounded(file, NAMES, "a file of the names of CIFAR's classes").bytes()
+    Bounded { file, most: NAMES, what: "a file of the names of CIFAR's classes" }.bytes()
 }
 
 /// What is said of a label that no class has; `image` counts within its file.

@@ -61,7 +61,7 @@ pub(crate) struct Idx {
 impl Begun<File> {
     /// Opens a file, to be unpacked if it begins as gzip does.
     pub(crate) fn open(file: &Path) -> Result<Self, DataError> {
-        let (reader, length) = DataError::bounded(file, HEADER + LARGEST, "an IDX file").open()?;
+        let (reader, length) = Bounded { file, most: HEADER + LARGEST, what: "an IDX file" }.open()?;
         Self::new(file, reader, length)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use temper_core::DataError;
+use temper_core::{Bounded, DataError};
 
 use crate::is_synset;
 
@@ -220,7 +220,7 @@ fn lines<'p>(
     most: u64,
     what: &'p str,
 ) -> Result<impl Iterator<Item = Result<Line, DataError>> + 'p, DataError> {
-    let lines = DataError::bounded(path, most, what).lines()?;
+    let lines = Bounded { file: path, most, what }.lines()?;
     Ok(lines.filter(|line| line.as_ref().map_or(true, |(_, text)| !parts(text).is_empty())))
 }
 

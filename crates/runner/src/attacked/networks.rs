@@ -12,7 +12,7 @@ use temper_evaluate::Evaluation;
 use crate::config::{BadConfig, Numerics, first_line};
 use crate::material::parameters;
 use crate::run_dir::{CONFIG, MARK, marked};
-use crate::stored::{About, Stored};
+use crate::stored::{About, Stored, results_beside};
 
 /// A network to attack.
 pub(crate) struct Target {
@@ -97,8 +97,7 @@ impl Ran {
 
     /// How many of its test images it was trained on, too, as its results say.
     pub(super) fn also_trained_on(&self) -> Option<(usize, usize)> {
-        let results = std::fs::read(self.folder.join("results.json")).ok()?;
-        let results: Value = serde_json::from_slice(&results).ok()?;
+        let results = results_beside(&self.folder.join(CONFIG))?;
         let test = &results["dataset"]["test"];
         Some((test["also_trained_on"].as_u64()? as usize, test["n"].as_u64()? as usize))
     }
