@@ -8,18 +8,12 @@ use crate::kernel::Real;
 use crate::storage::{slice, with};
 
 /// Numbers that one task handles at least.
-const CHUNK: usize = 1 << 12;
+pub(crate) const CHUNK: usize = 1 << 12;
 
 /// Cross-entropy of each row of logits `[n, classes]` with its label, `[n]` of `u32`; `[n]`. Exponentials are taken in double
 /// precision on a CPU. A label that is no class is an error.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    let (n, classes) = logits.dims2()?;
-    let known: Vec<u32> = labels.to_vec1()?;
-    if known.len() != n || classes == 0 || known.iter().any(|label| *label as usize >= classes) {
-        return Err(
-            candle_core::Error::Msg(format!("labels {known:?} for {n} rows of {classes} logits")).into()
-        );
-    }
+    let known = known_labels(logits, labels)?;
     if !logits.device().is_cpu() {
         return Ok(portable(logits, labels)?);
     }
@@ -28,6 +22,44 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
         DType::F64 => logits.apply_op1(CrossEntropy::<f64> { labels, real: std::marker::PhantomData })?,
         _ => logits.apply_op1(CrossEntropy::<f32> { labels, real: std::marker::PhantomData })?,
     })
+}
+
+/// Labels `[n]` of logits `[n, classes]`; an error where one is no class.
+pub(crate) fn known_labels(logits: &Tensor, labels: &Tensor) -> Result<Vec<u32>> {
+    let (n, classes) = logits.dims2()?;
+    let known: Vec<u32> = labels.to_vec1()?;
+    if known.len() != n || classes == 0 || known.iter().any(|label| *label as usize >= classes) {
+        return Err(
+            candle_core::Error::Msg(format!("labels {known:?} for {n} rows of {classes} logits")).into()
+        );
+    }
+    Ok(known)
+}
+
+/// Which rows of a tensor `[n, ..]` are 0 everywhere, `[n]`. A NaN is not 0. On a CPU a row is read up to its first other number.
+pub fn zero_rows(rows: &Tensor) -> Result<Vec<bool>> {
+    let n = rows.dim(0)?;
+    let size = rows.elem_count() / n.max(1);
+    if size == 0 {
+        return Ok(vec![true; n]);
+    }
+    let found = match (rows.device().is_cpu(), rows.dtype()) {
+        (true, DType::F32) => with::<f32, _>(rows, |rows| Ok(zeros(rows, size)))?,
+        (true, DType::F64) => with::<f64, _>(rows, |rows| Ok(zeros(rows, size)))?,
+        _ => zero_rows_portable(rows)?,
+    };
+    Ok(found)
+}
+
+fn zeros<T: Real>(rows: &[T], size: usize) -> Vec<bool> {
+    let zero = |row: &[T]| row.iter().all(|x| *x == T::ZERO);
+    rows.par_chunks_exact(size).with_min_len(CHUNK / size + 1).map(zero).collect()
+}
+
+/// The same in candle's operations: where anything differs from 0, a NaN too.
+fn zero_rows_portable(rows: &Tensor) -> candle_core::Result<Vec<bool>> {
+    let others = rows.ne(0.0)?.flatten_from(1)?.to_dtype(DType::F32)?.sum(1)?.to_vec1::<f32>()?;
+    Ok(others.iter().map(|count| *count == 0.0).collect())
 }
 
 /// Cross-entropy in candle's operations, for devices that our kernels do not know.
@@ -197,6 +229,18 @@ mod tests {
         assert!(cross_entropy(&logits, &labels([0, 2])).is_err());
         let nothing = Tensor::zeros((2, 0), DType::F32, &Device::Cpu).unwrap();
         assert!(cross_entropy(&nothing, &labels([0, 0])).is_err());
+    }
+
+    #[test]
+    fn rows_of_nothing_but_zeros_are_found_and_a_nan_is_none() {
+        let rows = [[0.0, 0.0], [0.0, 1e-45], [0.0, f32::NAN], [-0.0, 0.0], [f32::NEG_INFINITY, 0.0]];
+        let want = [true, false, false, true, false];
+        let rows = Tensor::new(&rows, &Device::Cpu).unwrap().reshape((5, 1, 1, 2)).unwrap();
+        assert_eq!(zero_rows(&rows).unwrap(), want);
+        assert_eq!(zero_rows_portable(&rows).unwrap(), want);
+        let double = rows.to_dtype(DType::F64).unwrap();
+        assert_eq!(zero_rows(&double).unwrap(), want);
+        assert_eq!(zero_rows(&Tensor::zeros((2, 0), DType::F32, &Device::Cpu).unwrap()).unwrap(), [true; 2]);
     }
 
     #[test]
