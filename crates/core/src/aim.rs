@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 use temper_data::Rng;
 
 use crate::search::attempts;
-use crate::{Ball, Error, Result, Rows, Victim, cross_entropy};
+use crate::{Ball, Error, Result, Rows, Victim, cross_entropy, log_odds};
 
 crate::options! {
     /// Which class of a sample counts as its own while an attack runs.
@@ -110,13 +110,19 @@ fn at_least_two(victim: &Victim) -> Result<usize> {
 
 /// The class aimed at for each sample of the batch that a victim was made of.
 #[derive(Debug, Clone)]
-pub struct Targets(Tensor);
+pub struct Targets {
+    /// By position in that batch.
+    classes: Tensor,
+    /// Does one sample's gradient depend on its company?
+    mixes: bool,
+}
 
 impl Targets {
     /// Classes by position in the original batch.
     fn new(classes: Vec<u32>, victim: &Victim) -> Result<Self> {
         let n = classes.len();
-        Ok(Self(Tensor::from_vec(classes, n, victim.pixels().device())?))
+        let classes = Tensor::from_vec(classes, n, victim.pixels().device())?;
+        Ok(Self { classes, mixes: victim.mixes_samples() })
     }
 
     /// The same; who asks hears those of `victim`'s samples.
@@ -131,13 +137,15 @@ impl Targets {
 
     /// Those of some samples, `[n]`, `u32`.
     pub fn of(&self, rows: &Rows) -> Result<Tensor> {
-        Ok(self.0.index_select(&rows.positions, 0)?)
+        Ok(self.classes.index_select(&rows.positions, 0)?)
     }
 
-    /// Minus the cross-entropy of the class aimed at, `[n]`: what a targeted attack raises.
+    /// Minus the log odds against the class aimed at, `[n]`: what a targeted attack raises; under the statistics of the batch minus
+    /// its cross-entropy, as the default score of a victim.
     pub fn score(&self, logits: &Tensor, rows: &Rows) -> Result<Tensor> {
         let aimed = Rows { labels: self.of(rows)?, positions: rows.positions.clone() };
-        Ok(cross_entropy(logits, &aimed)?.neg()?)
+        let score = if self.mixes { cross_entropy(logits, &aimed)? } else { log_odds(logits, &aimed)? };
+        Ok(score.neg()?)
     }
 }
 

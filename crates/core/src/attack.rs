@@ -25,6 +25,11 @@ pub trait Attack: Debug + Send + Sync {
         None
     }
 
+    /// Whether another stream of random numbers gives other images. Where none does, an evaluation runs it once, whatever its `restarts`.
+    fn draws(&self) -> bool {
+        true
+    }
+
     /// How many steps it takes, if its iterates can be judged on their way: then an evaluation may ask what stood after
     /// fewer of them. They are the iterates of this attack, whose steps may depend on how many there are.
     fn steps(&self) -> Option<usize> {

@@ -33,11 +33,12 @@ pub use error::{Error, Result};
 pub use loss::{Loss, Step};
 pub use model::Model;
 pub use registry::{Chosen, Kind, Param, Parsed, Plugin, Summary, duplicates, summaries};
-pub use search::{Judge, Walk, restarts, short_of};
+pub use search::{Judge, Walk, doubtful_restarts, doubtful_steps, joined, restarts};
 pub use trace::Trace;
 pub use units::{Decay, Field, Fraction, Growth, NonNegative, Norm, Pixels, Positive, Share, nonzero};
 pub use victim::{
-    CleanScore, Forward, Goal, Network, Pass, Passes, Rows, Score, Victim, cross_entropy, log_softmax,
+    CleanScore, Forward, Goal, Network, Pass, Passes, Rows, Score, Victim, cross_entropy, log_odds,
+    log_softmax,
 };
 
 pub use candle_core::{DType, Device, Tensor, Var};
@@ -63,8 +64,8 @@ pub mod prelude {
         Attack, Ball, Batch, Bounded, Chosen, DataError, Dataset, Decay, Digest, Epsilon, Error, Fit,
         Fraction, Goal, Growth, Image, Judge, Labels, Loss, Model, NonNegative, Norm, Photo, Photos, Pixels,
         Positive, Publication, Remote, Result, Rng, Rows, Share, Source, Split, Step, Target, Targets,
-        Tensor, Victim, Visit, Walk, cross_entropy, folders, log_softmax, never_adapts, nonzero, options,
-        plugin, restarts, rows, scaled, short_of, wrong_classes,
+        Tensor, Victim, Visit, Walk, cross_entropy, doubtful_restarts, doubtful_steps, folders, joined,
+        log_odds, log_softmax, never_adapts, nonzero, options, plugin, restarts, rows, scaled, wrong_classes,
     };
     /// The layer graph that a model builds.
     pub use temper_nn::Network;

@@ -7,9 +7,7 @@ use temper_data::Rng;
 use temper_nn::{BatchNorm, Classifier, Role};
 
 use crate::rows::replace;
-use crate::{
-    Attack, Ball, Batch, Chosen, CleanScore, Norm, Result, Rows, Score, Victim, cross_entropy, perturb,
-};
+use crate::{Attack, Ball, Batch, Chosen, CleanScore, Norm, Result, Rows, Score, Victim, perturb};
 
 /// What training minimises.
 pub trait Loss: Debug + Send + Sync {
@@ -74,13 +72,16 @@ impl<'a> Step<'a> {
 
     /// Adversarial pixels `[n, c, h, w]`: each sample inside its ball, clean where its radius is 0.
     pub fn attack(&mut self) -> Result<Tensor> {
-        self.attack_on(&cross_entropy)
+        match self.attacked() {
+            Some((attack, run)) => self.perturbed(attack, &run, self.victim),
+            None => Ok(self.batch.pixels.clone()),
+        }
     }
 
-    /// As [`Self::attack`], raising another score than cross-entropy.
+    /// As [`Self::attack`], raising another score than the victim's own.
     pub fn attack_on(&mut self, score: &Score<'_>) -> Result<Tensor> {
         match self.attacked() {
-            Some((attack, run)) => self.perturbed(attack, &run, score),
+            Some((attack, run)) => self.perturbed(attack, &run, &self.victim.with_score(score)),
             None => Ok(self.batch.pixels.clone()),
         }
     }
@@ -101,7 +102,7 @@ impl<'a> Step<'a> {
         };
         let score =
             |logits: &Tensor, rows: &Rows| score(&clean.index_select(&rows.positions, 0)?, logits, rows);
-        self.perturbed(attack, &run, &score)
+        self.perturbed(attack, &run, &self.victim.with_score(&score))
     }
 
     /// The attack, and the samples that it runs on; `None` if there is nothing to attack.
@@ -116,9 +117,8 @@ impl<'a> Step<'a> {
     }
 
     /// The batch with the samples of `run` perturbed.
-    fn perturbed(&self, attack: &Chosen<dyn Attack>, run: &[bool], score: &Score<'_>) -> Result<Tensor> {
+    fn perturbed(&self, attack: &Chosen<dyn Attack>, run: &[bool], victim: &Victim) -> Result<Tensor> {
         let clean = &self.batch.pixels;
-        let victim = self.victim.with_score(score);
         let victim = victim.rows(run)?;
         let some: Vec<f64> = self.radii.iter().zip(run).filter(|(_, run)| **run).map(|(r, _)| *r).collect();
         let ball = Ball::new(victim.pixels(), &some, self.norm, victim.ids())?;

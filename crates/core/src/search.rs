@@ -185,13 +185,42 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The doubt about an attack whose steps together do not reach from the middle of a ball to its edge: it leaves images out that
-/// it should try.
-pub fn short_of(radius: f64, steps: usize, length: f64) -> Option<String> {
+/// The doubt about steps of one length in a ball: about those that together do not reach from its middle to its edge, and so leave
+/// images out that they should try, and about those that lead from one edge beyond another, and so see nothing in between. A single step
+/// may be as long as the ball is wide.
+pub fn doubtful_steps(radius: f64, steps: usize, length: f64) -> Option<String> {
     let reach = steps as f64 * length;
-    (reach < radius * (1.0 - 1e-9)).then(|| {
-        format!("{steps} steps of {length:.4} reach {reach:.4}, not the radius of {radius:.4}: take more or longer ones")
+    let (those, together) = match steps {
+        1 => ("one step", String::new()),
+        _ => ("steps", format!("{steps} ")),
+    };
+    if reach < radius * (1.0 - 1e-9) {
+        return Some(format!(
+            "{together}{those} of {length:.4} reach{} {reach:.4}, not the radius of {radius:.4}: take more or longer ones",
+            if steps == 1 { "es" } else { "" }
+        ));
+    }
+    let longest = if steps == 1 { 2.0 * radius } else { radius };
+    (radius > 0.0 && length > longest * (1.0 + 1e-9)).then(|| {
+        format!(
+            "{those} of {length:.4} {} the ball of radius {radius:.4}: leave the length out, or take a quarter of the radius",
+            if steps == 1 { "is longer than" } else { "leap across" }
+        )
     })
+}
+
+/// The doubt about runs that would all be the same one, as nothing in them is drawn at random: only the first is made.
+pub fn doubtful_restarts(restarts: usize, draws: bool) -> Option<String> {
+    (restarts > 1 && !draws).then(|| {
+        format!(
+            "restarts = {restarts} from one and the same start would be one run again and again: it ran once"
+        )
+    })
+}
+
+/// Doubts as one.
+pub fn joined<const N: usize>(doubts: [Option<String>; N]) -> Option<String> {
+    doubts.into_iter().flatten().reduce(|one, other| format!("{one}; {other}"))
 }
 
 /// Runs `attempt` up to `times` times with randomness of its own. For `Goal::Mistake` only the samples still standing
@@ -256,4 +285,35 @@ pub(crate) fn attempts<'a>(
 
 fn numbers(scores: &Tensor) -> Result<Vec<f64>> {
     Ok(scores.to_dtype(candle_core::DType::F64)?.to_vec1()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_doubted_that_fall_short_or_leap() {
+        let short = doubtful_steps(0.05, 4, 0.01).unwrap();
+        assert_eq!(
+            short,
+            "4 steps of 0.0100 reach 0.0400, not the radius of 0.0500: take more or longer ones"
+        );
+        let leap = doubtful_steps(1.0 / 255.0, 10, 2.0 / 255.0).unwrap();
+        assert!(leap.starts_with("steps of 0.0078 leap across the ball of radius 0.0039: leave"), "{leap}");
+        for (steps, length) in [(5, 0.01), (10, 0.05), (1, 0.05), (1, 0.1), (20, 0.0125)] {
+            assert_eq!(doubtful_steps(0.05, steps, length), None, "{steps} steps of {length}");
+        }
+        assert!(doubtful_steps(0.05, 1, 0.04).unwrap().starts_with("one step of 0.0400 reaches 0.0400, not"));
+        assert!(doubtful_steps(0.05, 1, 0.11).unwrap().contains("is longer than the ball"));
+        // A radius of 0 keeps the image, whatever the step.
+        assert_eq!(doubtful_steps(0.0, 10, 0.1), None);
+    }
+
+    #[test]
+    fn several_doubts_are_one() {
+        assert_eq!(joined([None, None]), None);
+        assert_eq!(joined([None, doubtful_restarts(2, true), doubtful_restarts(1, false)]), None);
+        let both = joined([Some("a".into()), doubtful_restarts(3, false)]).unwrap();
+        assert!(both.starts_with("a; restarts = 3 from one"), "{both}");
+    }
 }

@@ -1,6 +1,8 @@
 //! The network under attack, as an attack sees it.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use candle_core::{D, DType, Tensor, Var};
 use temper_nn::{BatchNorm, Classifier, Frozen};
@@ -28,11 +30,13 @@ pub enum Goal {
     Transfer,
 }
 
-/// Passes through a network, counted a sample: a forward pass of a batch of 128 counts 128.
+/// Passes through a network, counted a sample: a forward pass of a batch of 128 counts 128. It also knows whose gradient vanished.
 #[derive(Debug, Default)]
 pub struct Passes {
     forwards: AtomicU64,
     backwards: AtomicU64,
+    /// By position in the batch.
+    vanished: Mutex<BTreeSet<u32>>,
 }
 
 impl Passes {
@@ -50,6 +54,21 @@ impl Passes {
     pub fn count(&self, forwards: usize, backwards: usize) {
         self.forwards.fetch_add(forwards as u64, Ordering::Relaxed);
         self.backwards.fetch_add(backwards as u64, Ordering::Relaxed);
+    }
+
+    /// Samples, by position in the batch, whose gradient was exactly 0 in a pass at which they were classified correctly: there an
+    /// attack does not see where to go.
+    pub fn vanished(&self) -> BTreeSet<u32> {
+        self.lost().clone()
+    }
+
+    /// The same, and forgets them: positions are of one batch.
+    pub fn take_vanished(&self) -> BTreeSet<u32> {
+        std::mem::take(&mut *self.lost())
+    }
+
+    fn lost(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.vanished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,9 +92,15 @@ pub fn log_softmax(logits: &Tensor) -> Result<Tensor> {
 /// As [`Score`], from the logits of the clean images `[n, classes]` and those at hand.
 pub type CleanScore<'a> = dyn Fn(&Tensor, &Tensor, &Rows) -> Result<Tensor> + 'a;
 
-/// Cross-entropy of each sample, `[n]`: the default score.
+/// Cross-entropy of each sample, `[n]`.
 pub fn cross_entropy(logits: &Tensor, rows: &Rows) -> Result<Tensor> {
     Ok(temper_nn::cross_entropy(logits, &rows.labels)?)
+}
+
+/// The logarithm of the odds against each sample's class, `[n]`: what attacks raise by default. It rises with cross-entropy, along the
+/// same direction and in the same order, and has a slope where that has lost its own to rounding.
+pub fn log_odds(logits: &Tensor, rows: &Rows) -> Result<Tensor> {
+    Ok(temper_nn::log_odds(logits, &rows.labels)?)
 }
 
 /// One forward and one backward pass.
@@ -112,7 +137,22 @@ impl Forward<'_> {
             // A score that ignores the logits.
             None => self.pixels.zeros_like()?,
         };
+        self.note_vanished(&gradient)?;
         Ok(Pass { logits: self.logits.detach(), scores: scores.detach(), gradient })
+    }
+
+    /// Writes down who is classified correctly and has no gradient.
+    fn note_vanished(&self, gradient: &Tensor) -> Result<()> {
+        let zero = temper_nn::zero_rows(gradient)?;
+        if !zero.contains(&true) {
+            return Ok(());
+        }
+        let labels = self.rows.labels.to_vec1::<u32>()?;
+        let positions = self.rows.positions.to_vec1::<u32>()?;
+        let predictions = predictions(&self.logits.detach())?;
+        let lost = (0..zero.len()).filter(|i| zero[*i] && predictions[*i] == Some(labels[*i]));
+        self.passes.lost().extend(lost.map(|i| positions[i]));
+        Ok(())
     }
 }
 
@@ -131,7 +171,8 @@ pub struct Victim<'a> {
 }
 
 impl<'a> Victim<'a> {
-    /// A view of `network` for `batch`, with cross-entropy as its score.
+    /// A view of `network` for `batch`. Its score is the log odds; under the statistics of the batch cross-entropy, where the sum of all
+    /// samples' scores is what each one's gradient is of, and every sample weighs as in the authors' code.
     pub fn new(network: Network<'a>, batch: &Batch, goal: Goal, passes: &'a Passes) -> Result<Self> {
         let positions = Tensor::arange(0, batch.len() as u32, batch.pixels.device())?;
         Ok(Self {
@@ -141,7 +182,7 @@ impl<'a> Victim<'a> {
             labels: batch.labels.to_vec1()?,
             ids: batch.ids.clone(),
             goal,
-            score: &cross_entropy,
+            score: default_score(network),
             passes,
             trace: None,
         })
@@ -279,8 +320,7 @@ impl<'a> Victim<'a> {
 
     /// The class that these logits give each sample: the first of the largest; none for a row with a NaN.
     pub fn predictions(&self, logits: &Tensor) -> Result<Vec<Option<u32>>> {
-        let rows = logits.to_dtype(DType::F64)?.to_vec2::<f64>()?;
-        Ok(rows.iter().map(|row| prediction(row)).collect())
+        predictions(logits)
     }
 
     /// The view of some of the samples.
@@ -307,6 +347,18 @@ impl<'a> Victim<'a> {
             trace: self.trace,
         })
     }
+}
+
+fn default_score(network: Network) -> &'static Score<'static> {
+    match network {
+        Network::Frozen(_) => &log_odds,
+        Network::BatchStatistics(_) => &cross_entropy,
+    }
+}
+
+fn predictions(logits: &Tensor) -> Result<Vec<Option<u32>>> {
+    let rows = logits.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+    Ok(rows.iter().map(|row| prediction(row)).collect())
 }
 
 /// The class of the largest logit, the first of equals; none if any is NaN.

@@ -1,6 +1,8 @@
 //! When a number should not be believed, in words, as far as the evaluation itself can tell.
 
-use temper_core::Norm;
+use std::num::NonZeroUsize;
+
+use temper_core::{Attack, Chosen, Norm};
 
 use crate::entry::Entry;
 use crate::evaluation::{Curve, Evaluation};
@@ -12,13 +14,15 @@ const NOTHING_STANDS: f64 = 0.5;
 /// More than one in so many images that do not survive the radius they were given speaks against that radius.
 const FEW: usize = 5;
 
-/// What speaks against an evaluation's numbers. `own`: each image has a radius of its own.
-pub(crate) fn doubts(entry: &Entry, evaluation: &Evaluation, own: bool) -> Vec<String> {
+/// What speaks against an evaluation's numbers. `right`: images that are right unperturbed. `own`: each has a radius of its own.
+pub(crate) fn doubts(entry: &Entry, evaluation: &Evaluation, right: usize, own: bool) -> Vec<String> {
     let mut doubts = vec![];
-    let largest = entry.radii().last().copied().unwrap_or(0.0);
     for (attack, label) in entry.attacks().zip(entry.labels()) {
-        doubts.extend(attack.doubt(largest).map(|doubt| format!("`{label}`: {doubt}")));
+        let all = of_parameters(entry, attack);
+        doubts.extend(all.into_iter().map(|doubt| format!("`{label}`: {doubt}")));
     }
+    doubts.extend(evaluation.attacks.iter().filter_map(|cost| of_vanished(cost, right)));
+    doubts.extend(of_failures(entry, evaluation));
     doubts.extend(evaluation.curve.as_ref().and_then(|curve| of_curve(entry, curve)));
     doubts.extend(own.then(|| of_own_radii(&evaluation.attacks)).flatten());
     doubts
@@ -31,6 +35,68 @@ pub(crate) fn of_norms(entry: &Entry, trained_in: Option<Norm>) -> Option<String
     (norm != trained).then(|| {
         format!("it judges within {norm} radii, but the network was trained against {trained} ones: add an evaluation in {trained}")
     })
+}
+
+/// What an attack's parameters say.
+fn of_parameters(entry: &Entry, attack: &Chosen<dyn Attack>) -> Vec<String> {
+    let radii = entry.radii();
+    // Steps that fall short do so most at the largest radius, steps that are too long at the smallest.
+    let mut doubts: Vec<String> = [radii.last(), radii.first()]
+        .into_iter()
+        .flatten()
+        .filter_map(|radius| attack.doubt(*radius))
+        .take(1)
+        .collect();
+    let (restarts, norm) = (entry.restarts.map_or(1, NonZeroUsize::get), entry.norm());
+    match attack.minimal() {
+        Some(own) if own != norm => {
+            let word = |norm: Norm| if norm == Norm::L2 { "l2" } else { "linf" };
+            let mend = match attack.params().contains_key("norm") {
+                true => format!("give it `norm = \"{}\"`", word(norm)),
+                false => format!("take an attack for {norm}, or radii of `norm = \"{}\"`", word(own)),
+            };
+            doubts.push(format!(
+                "it makes {own} distances small, not {norm} ones, so fewer images are within the radius than could be: {mend}"
+            ));
+        }
+        None if restarts > 1 && !attack.draws() => {
+            doubts.push(format!("restarts = {restarts} of it draw nothing at random: it ran once"));
+        }
+        _ => {}
+    }
+    doubts
+}
+
+/// Images at which the attack did not see where to go.
+fn of_vanished(cost: &Cost, right: usize) -> Option<String> {
+    let (attack, lost) = (&cost.attack, cost.vanished);
+    (lost > 0).then(|| {
+        format!(
+            "`{attack}`: {lost} of the {right} images that are right unperturbed ({:.1} %) have a gradient of exactly 0 where they are still \
+             right: there it cannot see where to go, and its number is too high",
+            percent(lost, right)
+        )
+    })
+}
+
+/// Images from which minimum-norm attacks found no way at all, though far enough away there always is one.
+fn of_failures(entry: &Entry, evaluation: &Evaluation) -> Option<String> {
+    let of = evaluation.distances.as_ref()?;
+    let minimal = entry.attacks().zip(entry.labels()).filter(|(attack, _)| attack.minimal().is_some());
+    let names: Vec<String> = minimal.map(|(_, label)| format!("`{label}`")).collect();
+    (of.found < of.n).then(|| {
+        let failed = of.n - of.found;
+        format!(
+            "{}: found nothing for {failed} of {} images ({:.1} %), whatever the distance: more steps may",
+            names.join(", "),
+            of.n,
+            percent(failed, of.n)
+        )
+    })
+}
+
+fn percent(some: usize, all: usize) -> f64 {
+    some as f64 * 100.0 / all.max(1) as f64
 }
 
 /// Radii that do not hold: whatever attack gave them was too weak for them.
@@ -64,6 +130,19 @@ fn of_curve(entry: &Entry, curve: &Curve) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn vanished_gradients_are_told_with_their_share() {
+        let cost = Cost { attack: "pgd".into(), attacked: 1500, vanished: 37, ..Cost::default() };
+        let doubt = of_vanished(&cost, 300).unwrap();
+        assert!(
+            doubt.starts_with(
+                "`pgd`: 37 of the 300 images that are right unperturbed (12.3 %) have a gradient"
+            ),
+            "{doubt}"
+        );
+        assert_eq!(of_vanished(&Cost::default(), 300), None);
+    }
 
     #[test]
     fn radii_that_do_not_hold_are_doubted() {

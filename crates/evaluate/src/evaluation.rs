@@ -180,6 +180,11 @@ impl Sum {
         (self.n, self.standing)
     }
 
+    /// Samples that are classified correctly unperturbed.
+    pub(crate) fn right(&self) -> usize {
+        self.costs.first().map_or(0, |natural| natural.attacked - natural.broken.min(natural.attacked))
+    }
+
     /// Why the first image could not be decoded, if one could not.
     pub(crate) fn first_unreadable(&self) -> Option<&str> {
         self.unreadable.values().next().map(String::as_str)

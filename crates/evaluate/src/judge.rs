@@ -1,6 +1,6 @@
 //! One batch under all attacks of an evaluation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use temper_core::nn::Frozen;
@@ -72,16 +72,22 @@ impl Judging<'_> {
         let labels = self.entry.labels();
         let restarts = self.entry.restarts.map_or(1, std::num::NonZeroUsize::get);
         let mut found: Vec<Option<Found>> = labels.iter().map(|_| None).collect();
+        let mut vanished: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); labels.len()];
         for radius in self.entry.radii() {
             for (i, attack) in self.entry.attacks().enumerate() {
-                let runs = if attack.minimal().is_some() { 1 } else { restarts };
-                for restart in 0..runs {
+                let once = attack.minimal().is_some() || !attack.draws();
+                for restart in 0..if once { 1 } else { restarts } {
                     let run = Run { attack, label: &labels[i], radius, rng: self.rng_of(i, restart) };
-                    if let Some(cost) = self.attack(&run, batch, &mut found[i], &mut judged)? {
+                    let passes = Passes::default();
+                    if let Some(cost) = self.attack(&run, batch, &mut found[i], (&passes, &mut judged))? {
                         judged.costs[i + 1].add(&cost);
                     }
+                    vanished[i].extend(passes.take_vanished());
                 }
             }
+        }
+        for (cost, vanished) in judged.costs[1..].iter_mut().zip(vanished) {
+            cost.vanished = vanished.len();
         }
         Ok(judged)
     }
@@ -92,24 +98,24 @@ impl Judging<'_> {
         run: &Run,
         batch: &Batch,
         found: &mut Option<Found>,
-        judged: &mut Judged,
+        (passes, judged): (&Passes, &mut Judged),
     ) -> Result<Option<Cost>> {
         let standing: Vec<bool> = judged.records.iter().map(Record::stands).collect();
         let count = |standing: &[bool]| standing.iter().filter(|stands| **stands).count();
         if count(&standing) == 0 {
             return Ok(None);
         }
-        let (started, passes) = (Instant::now(), Passes::default());
+        let started = Instant::now();
         let mut attacked = count(&standing);
         if run.attack.minimal().is_none() {
-            self.within(run, (batch, &standing), &passes, judged)?;
+            self.within(run, (batch, &standing), passes, judged)?;
         } else {
             let known = match found {
                 Some(known) => {
                     attacked = 0;
                     known
                 }
-                none => none.insert(self.search(run, (batch, &standing), &passes, judged)?),
+                none => none.insert(self.search(run, (batch, &standing), passes, judged)?),
             };
             self.fits(known, run, (batch, &standing), judged)?;
         }
@@ -121,6 +127,8 @@ impl Judging<'_> {
             forwards: passes.forwards(),
             backwards: passes.backwards(),
             seconds: started.elapsed().as_secs_f64(),
+            // Told of all runs together.
+            vanished: 0,
         }))
     }
 
@@ -155,6 +163,7 @@ impl Judging<'_> {
             forwards: passes.forwards(),
             backwards: passes.backwards(),
             seconds: started.elapsed().as_secs_f64(),
+            vanished: 0,
         };
         let attacks = self.entry.labels().into_iter().map(|attack| Cost { attack, ..Cost::default() });
         let costs = std::iter::once(natural).chain(attacks).collect();

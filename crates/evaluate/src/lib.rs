@@ -147,10 +147,11 @@ pub fn evaluate(
     }
     let table = entry.corruptions.as_ref().map(|_| corrupted::table(cells, &sums)).transpose()?;
     let whole = Sum::of(entry, cells.iter().flat_map(|cell| cell.lines(&setting.key, records)));
+    let right = whole.right();
     let mut evaluation = whole.evaluation(entry);
     evaluation.key.clone_from(&setting.key);
     evaluation.crafted_on_sha256 = setting.crafted_on.map(|crafting| crafting.sha256.into());
-    evaluation.doubts = doubts::doubts(entry, &evaluation, setting.radii.is_some());
+    evaluation.doubts = doubts::doubts(entry, &evaluation, right, setting.radii.is_some());
     evaluation.doubts.extend(doubts::of_norms(entry, setting.trained_in));
     Ok(Some(match table {
         Some(table) => corrupted::evaluation(evaluation, table),

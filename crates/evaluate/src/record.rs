@@ -226,6 +226,15 @@ pub struct Cost {
     pub backwards: u64,
     /// Wall time.
     pub seconds: f64,
+    /// Images whose gradient was exactly 0 in a pass at which they were still classified correctly, each counted once whatever the
+    /// restarts and radii; absent if there were none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub vanished: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 impl Cost {
@@ -235,6 +244,7 @@ impl Cost {
         self.forwards = self.forwards.saturating_add(other.forwards);
         self.backwards = self.backwards.saturating_add(other.backwards);
         self.seconds += other.seconds;
+        self.vanished = self.vanished.saturating_add(other.vanished);
     }
 }
 
@@ -291,6 +301,10 @@ mod tests {
             assert!(back.fit());
             assert_eq!(back.records().collect::<Vec<_>>(), records, "{text}");
         }
+        // Lines of before know nothing of vanished gradients; a line of now says nothing of them where there are none.
+        let old = r#"{"attack":"pgd","attacked":3,"broken":1,"forwards":9,"backwards":6,"seconds":0.5}"#;
+        let cost: Cost = serde_json::from_str(old).unwrap();
+        assert_eq!((cost.vanished, serde_json::to_string(&cost).unwrap().as_str()), (0, old));
         let one = Columns::of(vec![Record { sample: 1, ..Record::default() }]);
         assert_eq!(
             serde_json::to_string(&one).unwrap(),

@@ -7,11 +7,15 @@ pub fn wilson(hits: usize, n: usize) -> [f64; 2] {
     if n == 0 {
         return [0.0, 1.0];
     }
+    let whole = n;
     let (n, p, z) = (n as f64, hits as f64 / n as f64, 1.959_963_984_540_054_f64);
     let scale = 1.0 / (1.0 + z * z / n);
     let middle = scale * (p + z * z / (2.0 * n));
     let half = scale * z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    [(middle - half).max(0.0), (middle + half).min(1.0)]
+    // At the edges both terms are equal, and rounding would leave a rest.
+    let low = if hits == 0 { 0.0 } else { (middle - half).max(0.0) };
+    let high = if hits == whole { 1.0 } else { (middle + half).min(1.0) };
+    [low, high]
 }
 
 /// How far away the adversarial images of a minimum-norm attack are, in its norm, whatever the radius. Samples on which it
@@ -80,6 +84,10 @@ mod tests {
             assert!((got[0] - expected[0]).abs() < 1e-6 && (got[1] - expected[1]).abs() < 1e-6, "{got:?}");
         }
         assert_eq!(wilson(0, 0), [0.0, 1.0]);
+        for n in 1..2000 {
+            assert_eq!((wilson(0, n)[0], wilson(n, n)[1]), (0.0, 1.0), "{n}");
+            assert!(wilson(0, n)[1] < 1.0 && wilson(n, n)[0] > 0.0, "{n}");
+        }
     }
 
     #[test]

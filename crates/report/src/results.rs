@@ -85,6 +85,9 @@ pub struct Cost {
     pub backwards: u64,
     /// Wall time.
     pub seconds: f64,
+    /// Images whose gradient was exactly 0 where they were still classified correctly.
+    #[serde(default)]
+    pub vanished: usize,
 }
 
 /// How far away the adversarial images of minimum-norm attacks are. A quantile that is infinite is absent.

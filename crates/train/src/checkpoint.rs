@@ -200,7 +200,7 @@ mod tests {
         let row = |v: f32| Tensor::new(&[v, -v], &Device::Cpu).unwrap();
         Checkpoint {
             epoch,
-            progress: Progress { batches: 3, loss: 0.1 + 0.2, ..Progress::default() },
+            progress: Progress { batches: 3, loss: 0.1 + 0.2, vanished: 5, ..Progress::default() },
             metrics: vec!["{\"epoch\":1}".into()],
             skipped: BTreeMap::from([(7, "7.png: torn".to_string())]),
             config: "seed = 0".into(),
@@ -228,6 +228,13 @@ mod tests {
         assert_eq!(back.weights["fc.weight"].to_vec1::<f32>().unwrap(), [1.5, -1.5]);
         assert_eq!(back.velocity["fc.weight"].to_vec1::<f32>().unwrap(), [0.5, -0.5]);
         assert_eq!(back.average["fc.weight"].to_vec1::<f32>().unwrap(), [2.5, -2.5]);
+    }
+
+    #[test]
+    fn progress_of_before_knows_no_vanished_gradients() {
+        let old = r#"{"batches":3,"samples":9,"loss":1.0,"right":2.0,"forwards":9,"backwards":9,"seconds":1.0,"waiting":0.0}"#;
+        let progress: Progress = serde_json::from_str(old).unwrap();
+        assert_eq!((progress.batches, progress.skipped, progress.vanished), (3, 0, 0));
     }
 
     #[test]

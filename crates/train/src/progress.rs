@@ -24,6 +24,9 @@ pub struct Progress {
     pub seconds: f64,
     /// Part of it that the step waited for data.
     pub waiting: f64,
+    /// Samples whose gradient was exactly 0 in a pass of attack or probe at which they were classified correctly.
+    #[serde(default)]
+    pub vanished: usize,
 }
 
 /// The 5th, 50th and 95th percentile of the epsilon memory of the samples that could be decoded, in pixel values of [0, 1].
@@ -77,6 +80,10 @@ pub struct EpochReport {
     /// Training images that could not be decoded, and so were not trained on; absent if there were none.
     #[serde(skip_serializing_if = "is_zero")]
     pub skipped: usize,
+    /// Samples whose gradient was exactly 0 in a pass of attack or probe at which they were classified correctly: there the attack does
+    /// not see where to go, and probes call safe what nobody tried; absent if there were none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub vanished: usize,
     /// Learning rate of the last step.
     pub lr: f64,
     /// Epsilon memory at its end; absent without a policy.
@@ -106,6 +113,7 @@ impl EpochReport {
             loss: progress.loss / n,
             accuracy: progress.right / n,
             skipped: progress.skipped,
+            vanished: progress.vanished,
             lr,
             radii: Percentiles::of(radii),
             mean_radius: (!radii.is_empty()).then(|| radii.iter().sum::<f64>() / radii.len() as f64),

@@ -279,6 +279,7 @@ impl<'a> Trainer<'a> {
         progress.right += accuracy * batch.len() as f64;
         progress.forwards += self.passes.forwards() - passes.0;
         progress.backwards += self.passes.backwards() - passes.1;
+        progress.vanished += self.passes.take_vanished().len();
         Ok(Some(sum))
     }
 

@@ -60,6 +60,10 @@ impl Attack for DeepFool {
         Some(self.norm)
     }
 
+    fn draws(&self) -> bool {
+        false
+    }
+
     fn perturb(&self, victim: &Victim, ball: &Ball, _rng: &Rng) -> Result<Tensor> {
         let victim = self.labels.view(victim)?;
         let mut clean = ball.center().clone();

@@ -19,6 +19,14 @@ plugin! { Attack "fgsm";
 }
 
 impl Attack for Fgsm {
+    fn doubt(&self, radius: f64) -> Option<String> {
+        doubtful_steps(radius, 1, self.step.get() * radius)
+    }
+
+    fn draws(&self) -> bool {
+        self.random_start
+    }
+
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
         let start = if self.random_start { ball.random(rng)? } else { ball.center().clone() };
         let direction = ball.steepest(&victim.gradient(&start)?)?;

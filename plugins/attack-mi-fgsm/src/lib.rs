@@ -9,6 +9,9 @@
 
 use temper_core::prelude::*;
 
+/// Length of all steps together, as a multiple of the radius, if none is given: that of ten steps of PGD.
+const DEFAULT_TRAVEL: f64 = 2.5;
+
 options! {
     /// What the momentum gathers.
     pub enum Gather {
@@ -28,9 +31,10 @@ plugin! { Attack "mi-fgsm";
         /// Share of the gathered gradients that the next step keeps, without unit: mu in the paper, where it is 1; so it is by default in all
         /// libraries.
         pub decay: NonNegative = NonNegative::of(1.0),
-        /// Length of all steps together, as a multiple of each sample's radius. 1 is the paper's eps / T; foolbox and
-        /// CleverHans: 2; the authors of IAAT: 0.999975, which is 40 steps of eps / 40.001.
-        pub travel: Positive = Positive::of(1.0),
+        /// Length of all steps together, as a multiple of each sample's radius (paper: 1, steps of eps / T, which end inside the ball
+        /// wherever a sign turns; foolbox and CleverHans: 2; the authors of IAAT: 0.999975, which is 40 steps of eps / 40.001). Left out
+        /// it is 2.5, and no step is longer than the radius.
+        pub travel: Option<Positive> = None,
         /// Length of a step in pixel values of [0, 1], instead of what `travel` gives (torchattacks: 2/255; advertorch: 0.01;
         /// ART: 0.1).
         pub step: Option<Pixels> = None,
@@ -39,7 +43,7 @@ plugin! { Attack "mi-fgsm";
         pub gather: Gather = Gather::Mean,
         /// Start at a random point of the ball instead of the clean image (paper: false).
         pub random_start: bool = false,
-        /// Runs, each on what the former ones left standing; more than one needs `random_start` to differ.
+        /// Runs, each on what the former ones left standing; one without `random_start`, as all would be the same.
         pub restarts: NonZeroUsize = nonzero(1),
         /// In an evaluation, a sample is broken when `any` iterate is misclassified, or when the `final` one is.
         pub judge: Judge = Judge::Any,
@@ -51,8 +55,15 @@ plugin! { Attack "mi-fgsm";
 
 impl Attack for MomentumIterative {
     fn doubt(&self, radius: f64) -> Option<String> {
-        let length = self.step.map_or(self.travel.get() * radius / self.steps.get() as f64, Pixels::get);
-        short_of(radius, self.steps.get(), length)
+        let length = self.step.map_or(self.relative_step() * radius, Pixels::get);
+        joined([
+            doubtful_steps(radius, self.steps.get(), length),
+            doubtful_restarts(self.restarts.get(), self.random_start),
+        ])
+    }
+
+    fn draws(&self) -> bool {
+        self.random_start || self.target == Target::Random
     }
 
     fn steps(&self) -> Option<usize> {
@@ -61,12 +72,19 @@ impl Attack for MomentumIterative {
 
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
         self.target.aim(victim, ball, rng, |victim, ball, rng| {
-            restarts(victim, ball, rng, self.restarts.get(), |victim, ball, rng| self.run(victim, ball, rng))
+            let times = if self.random_start { self.restarts.get() } else { 1 };
+            restarts(victim, ball, rng, times, |victim, ball, rng| self.run(victim, ball, rng))
         })
     }
 }
 
 impl MomentumIterative {
+    /// Step length as a multiple of the radius, where none is given in pixel values.
+    fn relative_step(&self) -> f64 {
+        let steps = self.steps.get() as f64;
+        self.travel.map_or((DEFAULT_TRAVEL / steps).min(1.0), |travel| travel.get() / steps)
+    }
+
     /// The steps from one start.
     fn run(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
         let start = if self.random_start { ball.random(rng)? } else { ball.center().clone() };
@@ -85,7 +103,7 @@ impl MomentumIterative {
             momentum = ((momentum * self.decay.get())? + gathered)?;
             let lengths = match self.step {
                 Some(step) => ball.lengths(step, 0.0)?,
-                None => ball.lengths(Pixels::ZERO, self.travel.get() / self.steps.get() as f64)?,
+                None => ball.lengths(Pixels::ZERO, self.relative_step())?,
             };
             let next = ball.step(walk.pixels(), &ball.steepest(&momentum)?, &lengths)?;
             walk.go(next)?;

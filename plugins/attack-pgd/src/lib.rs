@@ -13,6 +13,10 @@
 
 use temper_core::prelude::*;
 
+/// Step length as a multiple of the radius, if none is given: a fixed one would be too long for small radii and too short for
+/// large ones.
+const DEFAULT_STEP: f64 = 0.25;
+
 options! {
     /// Where the search begins.
     pub enum Start {
@@ -34,12 +38,11 @@ plugin! { Attack "pgd";
         /// Gradient steps (torchattacks, the authors of IAAT: 10; Madry et al.'s `robustness`: 7; foolbox: 40, in l2 50; adv-lib:
         /// 40; ART: 100).
         pub steps: NonZeroUsize = nonzero(10),
-        /// Step length, in pixel values of [0, 1] (torchattacks, the authors of IAAT: 2/255; ART: 0.1; foolbox, adv-lib: 0, with
-        /// `relative_step`).
-        pub step: Pixels = Pixels::of_255(2.0),
-        /// Step length as a multiple of each sample's radius; the longer of the two is taken (foolbox, adv-lib: 0.0333;
-        /// foolbox in l2: 0.025).
-        pub relative_step: NonNegative = NonNegative::of(0.0),
+        /// Step length, in pixel values of [0, 1] (torchattacks, the authors of IAAT: 2/255; ART: 0.1; foolbox, adv-lib: none).
+        pub step: Option<Pixels> = None,
+        /// Step length as a multiple of each sample's radius (foolbox, adv-lib: 0.0333; foolbox in l2: 0.025). Of two lengths the
+        /// longer one is taken; without any it is a quarter of the radius, or one over `steps` of it if that is more.
+        pub relative_step: Option<NonNegative> = None,
         /// Where the search begins: `uniform` in the ball, `unclamped` (not cut by [0, 1] before the first pass),
         /// `clean`, or `noise` (foolbox, torchattacks, adv-lib: `uniform`; the authors of IAAT: `unclamped`; ART, `robustness`:
         /// `clean`; the authors of TRADES and MART: `noise`). An evaluation that judges `any` iterate cuts all the same:
@@ -47,7 +50,7 @@ plugin! { Attack "pgd";
         pub start: Start = Start::Uniform,
         /// Standard deviation of the start `noise`, in pixel values of [0, 1]; the default is that of TRADES and MART.
         pub noise: Pixels = Pixels::of_255(0.255),
-        /// Random starts, each tried on what the former ones left standing.
+        /// Random starts, each tried on what the former ones left standing; one, where the start is not random.
         pub restarts: NonZeroUsize = nonzero(1),
         /// In an evaluation, a sample is broken when `any` iterate is misclassified, or when the `final` one is
         /// (libraries return the last iterate; adv-lib the last that is misclassified).
@@ -63,7 +66,15 @@ plugin! { Attack "pgd";
 
 impl Attack for Pgd {
     fn doubt(&self, radius: f64) -> Option<String> {
-        short_of(radius, self.steps.get(), self.step.get().max(self.relative_step.get() * radius))
+        let (fixed, relative) = self.step_length();
+        joined([
+            doubtful_steps(radius, self.steps.get(), fixed.get().max(relative * radius)),
+            doubtful_restarts(self.restarts.get(), self.starts_at_random()),
+        ])
+    }
+
+    fn draws(&self) -> bool {
+        self.starts_at_random() || self.target == Target::Random
     }
 
     fn steps(&self) -> Option<usize> {
@@ -72,12 +83,30 @@ impl Attack for Pgd {
 
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
         self.target.aim(victim, ball, rng, |victim, ball, rng| {
-            restarts(victim, ball, rng, self.restarts.get(), |victim, ball, rng| self.run(victim, ball, rng))
+            let times = if self.starts_at_random() { self.restarts.get() } else { 1 };
+            restarts(victim, ball, rng, times, |victim, ball, rng| self.run(victim, ball, rng))
         })
     }
 }
 
 impl Pgd {
+    /// Step length in pixel values, and as a multiple of the radius: the longer one counts.
+    fn step_length(&self) -> (Pixels, f64) {
+        let relative = match (self.step, self.relative_step) {
+            (None, None) => DEFAULT_STEP.max(1.0 / self.steps.get() as f64),
+            (_, relative) => relative.map_or(0.0, NonNegative::get),
+        };
+        (self.step.unwrap_or(Pixels::ZERO), relative)
+    }
+
+    fn starts_at_random(&self) -> bool {
+        match self.start {
+            Start::Uniform | Start::Unclamped => true,
+            Start::Clean => false,
+            Start::Noise => self.noise > Pixels::ZERO,
+        }
+    }
+
     /// The steps from one start.
     fn run(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
         let start = match self.start {
@@ -93,12 +122,12 @@ impl Pgd {
             (Some(steps), Goal::Loss) => Walk::stopping(victim, ball, start, steps),
             _ => Walk::new(victim, ball, start, self.judge),
         };
+        let (fixed, relative) = self.step_length();
         for _ in 0..self.steps.get() {
             let Some((pass, _)) = walk.pass()? else { break };
             let ball = walk.ball();
             let direction = ball.steepest(&pass.gradient)?;
-            let next =
-                ball.step(walk.pixels(), &direction, &ball.lengths(self.step, self.relative_step.get())?)?;
+            let next = ball.step(walk.pixels(), &direction, &ball.lengths(fixed, relative)?)?;
             walk.go(next)?;
         }
         ball.project(&walk.finish()?)
