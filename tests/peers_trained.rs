@@ -1,17 +1,13 @@
 //! Attacks beside those of foolbox, torchattacks and adv-lib on a trained network and 500 images of Fashion-MNIST, as
 //! docs/peers.md tells: `golden/peers/peers.py` made what is compared with, `peers.toml` beside it has our parameters.
 
-use std::sync::Arc;
-
 use serde_json::Value;
-use temper_core::nn::{Classifier, Frozen, Numerics};
-use temper_core::{
-    Ball, Batch, Chosen, Dataset, Device, Goal, Model, Network, Passes, Rng, Split, Subset, Victim, perturb,
-};
-use temper_data::Batches;
+use temper_core::nn::Frozen;
+use temper_core::{Ball, Batch, Goal, Network, Passes, Rng, Victim, perturb};
 use temper_evaluate::Entry;
 
 use crate::support::root;
+use crate::trained::trained;
 
 const N: usize = 500;
 /// 0.3 points of accuracy.
@@ -44,19 +40,10 @@ impl Trained {
         let folder = root().join("tests/golden/peers");
         let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
         let pipeline: toml::Table = read("peers.toml").parse().unwrap();
-        let dataset: Chosen<dyn Dataset> = pipeline["dataset"].clone().try_into().unwrap();
-        let images = Arc::new(Subset::new(dataset.open(Split::Test).unwrap(), N));
-        let raw = Batches::new(images, (0..N).collect(), N, None).next().unwrap().unwrap();
-        let model: Chosen<dyn Model> = pipeline["model"].clone().try_into().unwrap();
-        let weights =
-            candle_core::safetensors::load(folder.join("network.safetensors"), &Device::Cpu).unwrap();
-        let graph = model.build([1, 28, 28], 10).unwrap();
-        // Winograd's rounding parts what ties in max pooling, and with it a few images on the boundary.
-        let graph = graph.with_numerics(Numerics::Exact);
-        let classifier = Classifier::new(graph, &weights.into_iter().collect()).unwrap();
+        let (classifier, batch) = trained(N);
         Self {
             frozen: Frozen::new(&classifier).unwrap(),
-            batch: Batch::new(raw, &Device::Cpu).unwrap(),
+            batch,
             entries: pipeline["evaluate"].clone().try_into().unwrap(),
             peers: serde_json::from_str(&read("peers.json")).unwrap(),
         }

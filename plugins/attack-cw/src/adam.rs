@@ -1,9 +1,14 @@
 //! Adam (Kingma & Ba 2015, <https://arxiv.org/abs/1412.6980>) with a clock for each sample.
+//!
+//! Deviation: the constant beside the deviation shrinks with a sample's largest one. Adam's steps do not depend on how large gradients
+//! are, but for that constant: beside gradients of 1e-9, as an image of black and white has them at the edge of tanh, or a network of
+//! small logits, it would keep the image where it is.
 
 use temper_core::prelude::*;
 
 const FIRST: f64 = 0.9;
 const SECOND: f64 = 0.999;
+/// Beside deviations of 1 and more, as in all libraries; beside smaller ones the same share of them.
 const EPSILON: f64 = 1e-8;
 /// A rate that leads to the end of tanh in one step, and not to infinity.
 const LARGEST: f64 = 1e6;
@@ -44,7 +49,42 @@ impl Adam {
             let scale: Vec<f64> = self.steps.iter().map(|t| 1.0 / (1.0 - decay.powi(*t))).collect();
             Ok(moment.broadcast_mul(&rows::column(&scale, moment)?)?)
         };
-        let deviation = unbiased(&self.second, SECOND)?.sqrt()?.affine(1.0, EPSILON)?;
+        let deviation = unbiased(&self.second, SECOND)?.sqrt()?;
+        let largest = deviation.flatten_from(1)?.max_keepdim(1)?.reshape((deviation.dim(0)?, 1, 1, 1))?;
+        let epsilon = (largest * EPSILON)?.clamp(f64::from(f32::MIN_POSITIVE), EPSILON)?;
+        let deviation = deviation.broadcast_add(&epsilon)?;
         Ok((unbiased(&self.first, FIRST)?.affine(-rate.min(LARGEST), 0.0)? / deviation)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use temper_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn steps_do_not_depend_on_how_large_gradients_are() {
+        let path = |scale: f32| {
+            let mut adam =
+                Adam::new(&Tensor::zeros((2, 1, 1, 2), temper_core::DType::F32, &Device::Cpu).unwrap())
+                    .unwrap();
+            let mut steps = vec![];
+            for i in 0..4 {
+                let gradient = [1.0, -0.5 + 0.3 * i as f32, 2.0, 0.0].map(|g| g * scale);
+                let gradient = Tensor::new(&gradient, &Device::Cpu).unwrap().reshape((2, 1, 1, 2)).unwrap();
+                let step =
+                    adam.step(&gradient, 0.01).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                steps.extend(step);
+            }
+            steps
+        };
+        let want = path(1.0);
+        assert!((want[0] + 0.01).abs() < 1e-6 && want[3] == 0.0, "{want:?}");
+        for scale in [1e-12, 1e-6, 1e6] {
+            for (got, want) in path(scale).iter().zip(&want) {
+                assert!((got - want).abs() < 1e-6, "{scale}: {got} for {want}");
+            }
+        }
     }
 }

@@ -7,15 +7,16 @@
 //!
 //! Deviations: pixels of 0 and 1, which are on the edge of their box, begin at tanh = `edge`. ART's 0.999999 leaves them 2
 //! millionths of the slope that others have, so that in single precision they do not move at all: on images of black and
-//! white the attack then does nothing. A sample of radius 0 keeps its image (ART divides by 0). A search that found no better
-//! point leaves the loss as it was (ART goes on with the loss of the last point it tried), and one whose steps were all lost in
-//! rounding goes on with a longer one, not a shorter one. Table 3 ran with
+//! white the attack then does nothing. A sample of radius 0 keeps its image (ART divides by 0). A search that found no
+//! better point goes its first step all the same (ART stays, with the loss of the last point it tried, and most often for good), and
+//! one whose steps were all lost in rounding goes on with a longer one, not a shorter one. A low `edge` and few doublings keep
+//! pixels from the ends of tanh, from which descent does not bring them back. Table 3 ran with
 //! `labels = "predicted"`, and counted natural errors that it led into their true class as correct; evaluations here count
 //! natural errors as broken, so they give lower numbers.
 
 use temper_core::prelude::*;
 
-use crate::front::{Front, Look};
+use crate::front::{Front, Look, largest};
 use crate::margin::{Aim, Margin};
 use crate::tanh::TanhBox;
 
@@ -23,6 +24,9 @@ use crate::tanh::TanhBox;
 const ROUNDING: f64 = 1e-6;
 /// A rate at which any gradient leads to the box's edge, and none to infinity.
 const LARGEST: f64 = 1e20;
+
+/// How far the first step goes, at most, in tanh space, where no rate is given.
+const FIRST: f64 = 0.5;
 
 plugin! { Attack "cw-ball";
     /// Carlini and Wagner's margin in a ball: lowered by gradient descent with line search (ART 1.1's CarliniLInfMethod).
@@ -33,15 +37,16 @@ plugin! { Attack "cw-ball";
         /// Most steps (the authors of IAAT: 40; ART: 10).
         pub steps: NonZeroUsize = nonzero(40),
         /// First learning rate in tanh space, as a multiple of each sample's radius (the authors of IAAT: 0.05; ART's 0.01 beside its
-        /// radius of 0.3: 0.0333).
-        pub learning_rate: Positive = Positive::of(0.05),
+        /// radius of 0.3: 0.0333). Left out, the rate whose first step changes no tanh variable by more than a half: it follows the slope
+        /// of the margin, whatever the radius and the size of the logits.
+        pub learning_rate: Option<Positive> = None,
         /// Rates tried in a step, each half of the last, until one lowers the margin (ART: 5).
         pub halvings: NonZeroUsize = nonzero(5),
         /// Doublings of the rate in a step whose first rate lowered the margin (ART: 5).
-        pub doublings: usize = 5,
+        pub doublings: usize = 2,
         /// Where tanh is for a pixel on the edge of its box, without unit (ART: 0.999999, from which single precision does not
         /// move).
-        pub edge: Share = Share::of(0.99),
+        pub edge: Share = Share::of(0.3),
         /// How much larger than the own logit another must be for a success, in logits (ART: 0).
         pub confidence: NonNegative = NonNegative::of(0.0),
         /// Class that is left: the `true` one, or the one `predicted` for the clean image (the authors of IAAT; ART without labels).
@@ -53,6 +58,10 @@ plugin! { Attack "cw-ball";
 }
 
 impl Attack for CarliniWagnerBall {
+    fn draws(&self) -> bool {
+        self.target == Target::Random
+    }
+
     fn problem(&self, norm: Norm) -> Option<String> {
         let hopeless = (norm != Norm::Linf).then(|| {
             "attack `cw-ball` searches l-inf balls only; for l2 there is `cw-l2`, which ignores the radius".into()
@@ -70,8 +79,9 @@ impl Attack for CarliniWagnerBall {
         let mut front = Front::new(&victim, &aim, ball.center(), TanhBox::new(low, high, self.edge)?)?;
         let mut images = ball.center().clone();
         let radii = ball.radii().to_dtype(temper_core::DType::F64)?.to_vec1::<f64>()?;
-        let mut rates: Vec<f64> =
-            radii.iter().map(|radius| (radius * self.learning_rate.get()).min(LARGEST)).collect();
+        let mut rates: Option<Vec<f64>> = self
+            .learning_rate
+            .map(|rate| radii.iter().map(|radius| (radius * rate.get()).min(LARGEST)).collect());
         for step in 0..=self.steps.get() {
             let Look { image, forward, margins } = front.look()?;
             let success: Vec<bool> = margins.iter().map(|margin| margin.success).collect();
@@ -82,16 +92,26 @@ impl Attack for CarliniWagnerBall {
             }
             let gradient = front.aim.gradient(&forward, &margins, true)?;
             let downhill = front.space.pull_back(&front.variable, &gradient.neg()?)?;
+            let now = match rates.take() {
+                Some(rates) => rates,
+                None => first_rates(&downhill)?,
+            };
             front.keep(&stands)?;
-            rates = rows::kept(&rates, &stands);
+            let now = rows::kept(&now, &stands);
             let losses: Vec<f64> = rows::kept(&margins, &stands).iter().map(|margin| margin.loss).collect();
-            let mut search = Search::new(&front, rows::select(&downhill, &stands)?, losses, rates.clone());
+            let mut search = Search::new(&front, rows::select(&downhill, &stands)?, losses, now);
             search.run(self.halvings.get(), self.doublings)?;
-            rates.clone_from(&search.rates);
+            rates = Some(search.rates.clone());
             front.variable = search.best()?;
         }
         Ok(images)
     }
+}
+
+/// The rates whose step changes the variable by [`FIRST`] where it changes most; 0 without a slope.
+fn first_rates(downhill: &Tensor) -> Result<Vec<f64>> {
+    let rate = |most: &f64| if *most > 0.0 { (FIRST / most).min(LARGEST) } else { 0.0 };
+    Ok(largest(downhill)?.iter().map(rate).collect())
 }
 
 /// A line search for each sample.
@@ -152,9 +172,16 @@ impl<'a, 'v> Search<'a, 'v> {
             self.attempt(&mask)?;
         }
         self.rates.iter_mut().zip(&tried).filter(|(_, t)| **t == 1).for_each(|(rate, _)| *rate /= 2.0);
-        for i in (0..n).filter(|i| self.unmoved[*i]) {
-            self.least[i] = (self.start[i], 0.0);
-            self.rates[i] = (first[i] * f64::powi(2.0, doublings.min(64) as i32)).min(LARGEST);
+        // Where no rate lowered the margin, descent has come to an end, but the search has not: images count by whether they succeed,
+        // so it goes the first step all the same, and on from there.
+        for (i, first) in first.iter().enumerate() {
+            if self.unmoved[i] {
+                self.least[i] = (self.start[i], 0.0);
+                self.rates[i] = (first * f64::powi(2.0, doublings.min(64) as i32)).min(LARGEST);
+            } else if self.least[i].1 == 0.0 {
+                self.least[i].1 = *first;
+                self.rates[i] = *first;
+            }
         }
         Ok(())
     }

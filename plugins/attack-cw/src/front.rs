@@ -70,3 +70,8 @@ impl<'a> Front<'a> {
 pub(crate) fn sums(values: &Tensor) -> Result<Vec<f64>> {
     Ok(values.flatten_from(1)?.to_dtype(temper_core::DType::F64)?.sum(1)?.to_vec1()?)
 }
+
+/// A number for each row of `[n, c, h, w]`: the largest of its absolute values.
+pub(crate) fn largest(values: &Tensor) -> Result<Vec<f64>> {
+    Ok(values.abs()?.flatten_from(1)?.max(1)?.to_dtype(temper_core::DType::F64)?.to_vec1()?)
+}

@@ -3,13 +3,15 @@
 //! For a constant c Adam lowers ||x' - x||^2 + c max(margin + confidence, 0); c is searched by bisection, upwards by tens until a
 //! success. The nearest successful image of all iterates counts.
 //!
-//! Deviations: a sample that makes no progress leaves its descent alone (the authors' code looks at the sum over the batch),
-//! and distances are to the clean image itself, not to its image in tanh space.
+//! Deviations: a sample that makes no progress leaves its descent alone (the authors' code looks at the sum over the batch), where
+//! progress is a lower loss than ever before, or an image on its way out (the authors' code compares two single iterates, a tenth of the
+//! steps apart; with few steps that ends descents at a bad moment of Adam's); a sample for which all this finds nothing is
+//! searched again with descents that go to their end, and then, as networks have logits of any size, with larger constants; and distances are to the clean image itself, not to its image in tanh space.
 
 use temper_core::prelude::*;
 
 use crate::adam::Adam;
-use crate::front::{Front, Look, sums};
+use crate::front::{Front, Look, largest, sums};
 use crate::margin::{Aim, Margin};
 use crate::tanh::TanhBox;
 
@@ -30,13 +32,45 @@ plugin! { Attack "cw-l2";
         pub learning_rate: Positive = Positive::of(0.01),
         /// How much larger than the own logit another must be for a success, in logits (all libraries: 0).
         pub confidence: NonNegative = NonNegative::of(0.0),
-        /// End a sample's descent when a tenth of `steps` lowered its loss by less than 1 in 10,000.
+        /// End a sample's descent when a tenth of `steps`, but at least 100, neither lowered its least loss by 1 in 10,000 nor led the
+        /// image further out. Where nothing is found so, descents go to their end.
         pub abort_early: bool = true,
         /// Class that is left: the `true` one, or the one `predicted` for the clean image (CleverHans and ART without labels).
         pub labels: Labels = Labels::True,
         /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), or `least-likely` on the clean
         /// image.
         pub target: Target = Target::None,
+    }
+}
+
+/// Where the margin's slope in a pixel is so many times that of the squared distance, a larger constant is none.
+const OUTWEIGHS: f64 = 1e4;
+/// A constant from which single precision has no room for more.
+const EDGE: f64 = 1e30;
+/// Least number of steps between two looks at the progress of a descent.
+const WINDOW: usize = 100;
+/// By how much the squared distance grows, at least, in an image on its way out.
+const GROWTH: f64 = 1.1;
+
+/// A look at the progress of one sample's descent.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    /// Least loss so far.
+    least: f64,
+    /// The same at the last look.
+    before: f64,
+    /// Squared distance at the last look.
+    square: f64,
+}
+
+impl Progress {
+    const NONE: Self = Self { least: f64::INFINITY, before: f64::INFINITY, square: 0.0 };
+
+    /// Looks, and says whether the descent is to go on.
+    fn goes_on(&mut self, square: f64) -> bool {
+        let goes_on = self.least <= self.before * 0.9999 || square > self.square * GROWTH;
+        (self.before, self.square) = (self.least, square);
+        goes_on
     }
 }
 
@@ -50,6 +84,8 @@ struct Search {
     found: bool,
     /// Squared distance of the nearest success.
     best: f64,
+    /// Largest slope of the margin in a pixel so far.
+    slope: f64,
 }
 
 impl Search {
@@ -82,6 +118,10 @@ impl Attack for CarliniWagnerL2 {
         Some(Norm::L2)
     }
 
+    fn draws(&self) -> bool {
+        self.target == Target::Random
+    }
+
     fn problem(&self, _norm: Norm) -> Option<String> {
         Aim::problem("cw-l2", self.target)
     }
@@ -89,10 +129,90 @@ impl Attack for CarliniWagnerL2 {
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
         let victim = self.labels.view(victim)?;
         let aim = Aim::new(&victim, self.target, self.confidence.get(), rng)?;
-        let constant = self.initial_const.get();
-        let search = Search { constant, lower: 0.0, upper: f64::INFINITY, found: false, best: f64::INFINITY };
+        let mut all = Found::none(ball.center());
+        let mut constant = self.initial_const.get();
+        self.search(&victim, &aim, (constant, self.abort_early), &mut all)?;
+        // Whom nothing has broken yet: without early stops, then with larger constants.
+        let mut longer = self.abort_early && self.steps.get() > self.window();
+        loop {
+            if !longer {
+                constant *= f64::powi(10.0, self.binary_search_steps.get().min(99) as i32);
+            }
+            longer = false;
+            let open: Vec<bool> = all.could_succeed(constant);
+            if constant >= EDGE || !open.contains(&true) {
+                return Ok(all.nearest);
+            }
+            let mut some = all.rows(&open)?;
+            self.search(&victim.rows(&open)?, &aim.rows(&open), (constant, false), &mut some)?;
+            all.put(&some, &open)?;
+        }
+    }
+}
+
+/// What was found so far.
+struct Found {
+    /// Clean images, `[n, c, h, w]`.
+    clean: Tensor,
+    /// The nearest success of each sample, else the clean image, `[n, c, h, w]`.
+    nearest: Tensor,
+    /// Who has a success.
+    succeeded: Vec<bool>,
+    /// Largest slope of the margin in a pixel.
+    slopes: Vec<f64>,
+}
+
+impl Found {
+    fn none(clean: &Tensor) -> Self {
+        let n = clean.dims()[0];
+        Self { clean: clean.clone(), nearest: clean.clone(), succeeded: vec![false; n], slopes: vec![0.0; n] }
+    }
+
+    /// Those without a success for which a search that begins at this constant is not hopeless: the margin's slope, if there is any, does
+    /// not outweigh that of the distance yet.
+    fn could_succeed(&self, constant: f64) -> Vec<bool> {
+        let open =
+            |(succeeded, slope): (&bool, &f64)| !succeeded && *slope > 0.0 && constant * slope < OUTWEIGHS;
+        self.succeeded.iter().zip(&self.slopes).map(open).collect()
+    }
+
+    fn rows(&self, mask: &[bool]) -> Result<Self> {
+        Ok(Self {
+            clean: rows::select(&self.clean, mask)?,
+            nearest: rows::select(&self.nearest, mask)?,
+            succeeded: rows::kept(&self.succeeded, mask),
+            slopes: rows::kept(&self.slopes, mask),
+        })
+    }
+
+    /// Takes in what was found for the samples that `mask` names.
+    fn put(&mut self, some: &Self, mask: &[bool]) -> Result<()> {
+        self.nearest = rows::replace(&self.nearest, &some.nearest, mask)?;
+        for (row, i) in (0..mask.len()).filter(|i| mask[*i]).enumerate() {
+            (self.succeeded[i], self.slopes[i]) = (some.succeeded[row], some.slopes[row]);
+        }
+        Ok(())
+    }
+}
+
+impl CarliniWagnerL2 {
+    /// Searches the constant from a first one on; early stops, if they are allowed.
+    fn search(
+        &self,
+        victim: &Victim,
+        aim: &Aim,
+        (constant, abort): (f64, bool),
+        all: &mut Found,
+    ) -> Result<()> {
+        let search = Search {
+            constant,
+            lower: 0.0,
+            upper: f64::INFINITY,
+            found: false,
+            best: f64::INFINITY,
+            slope: 0.0,
+        };
         let mut searches = vec![search; victim.len()];
-        let mut nearest = ball.center().clone();
         let last = self.binary_search_steps.get() - 1;
         for descent in 0..=last {
             if descent == last && last >= 9 {
@@ -101,19 +221,31 @@ impl Attack for CarliniWagnerL2 {
                     search.constant = search.upper;
                 }
             }
-            let front = Front::new(&victim, &aim, ball.center(), TanhBox::unit(ball.center())?)?;
-            self.descend(front, &mut searches, &mut nearest)?;
+            let front = Front::new(victim, aim, &all.clean, TanhBox::unit(&all.clean)?)?;
+            self.descend(front, &mut searches, &mut all.nearest, abort)?;
             searches.iter_mut().for_each(Search::next);
         }
-        Ok(nearest)
+        all.succeeded = searches.iter().map(|search| search.best.is_finite()).collect();
+        all.slopes = searches.iter().map(|search| search.slope).collect();
+        Ok(())
     }
-}
 
-impl CarliniWagnerL2 {
+    /// Steps between two looks at the progress of a descent.
+    fn window(&self) -> usize {
+        self.steps.get().div_ceil(10).max(WINDOW)
+    }
+
     /// One descent for every sample from its clean image. `nearest` `[n, c, h, w]` takes the nearest successes.
-    fn descend(&self, mut front: Front, searches: &mut [Search], nearest: &mut Tensor) -> Result<()> {
+    fn descend(
+        &self,
+        mut front: Front,
+        searches: &mut [Search],
+        nearest: &mut Tensor,
+        abort: bool,
+    ) -> Result<()> {
         let mut adam = Adam::new(&front.variable)?;
-        let mut previous = vec![f64::INFINITY; searches.len()];
+        let mut progress = vec![Progress::NONE; searches.len()];
+        let window = self.window();
         for step in 0..self.steps.get() {
             let Look { image, forward, margins } = front.look()?;
             let offset = (&image - &front.clean)?;
@@ -124,20 +256,29 @@ impl CarliniWagnerL2 {
 
             let constants: Vec<f64> = front.rows.iter().map(|row| searches[*row].constant).collect();
             let raised = front.aim.gradient(&forward, &margins, false)?;
+            for (row, slope) in front.rows.iter().zip(largest(&raised)?) {
+                searches[*row].slope = searches[*row].slope.max(slope);
+            }
             let raised = raised.broadcast_mul(&rows::column(&constants, &image)?)?;
             let gradient = (raised + offset.affine(2.0, 0.0)?)?;
             let mut gradient = front.space.pull_back(&front.variable, &gradient)?;
-            if self.abort_early && step % self.steps.get().div_ceil(10) == 0 {
-                let loss = |i: usize| squares[i] + constants[i] * margins[i].hinge();
-                let losses: Vec<f64> = (0..squares.len()).map(loss).collect();
-                let progress = losses.iter().zip(&previous).map(|(new, old)| *new <= old * 0.9999);
-                let progress: Vec<bool> = progress.collect();
-                front.keep(&progress)?;
+            if abort {
+                for (i, progress) in progress.iter_mut().enumerate() {
+                    progress.least = progress.least.min(squares[i] + constants[i] * margins[i].hinge());
+                }
+            }
+            if abort && step % window == 0 {
+                let stays: Vec<bool> = progress
+                    .iter_mut()
+                    .zip(&squares)
+                    .map(|(progress, square)| progress.goes_on(*square))
+                    .collect();
+                front.keep(&stays)?;
                 if front.rows.is_empty() {
                     break;
                 }
-                previous = rows::kept(&losses, &progress);
-                (adam, gradient) = (adam.rows(&progress)?, rows::select(&gradient, &progress)?);
+                progress = rows::kept(&progress, &stays);
+                (adam, gradient) = (adam.rows(&stays)?, rows::select(&gradient, &stays)?);
             }
             front.variable = (&front.variable + adam.step(&gradient, self.learning_rate.get())?)?;
         }

@@ -5,13 +5,14 @@
 //! tau to 0.9 of the largest change, and the next one goes on from there with fresh moments; one that does not doubles c and
 //! goes on as if nothing had happened. A sample ends when tau is below 1/256, or c reaches its largest value.
 //!
-//! Deviations: the nearest successful image of all iterates counts, whether or not it ended an attempt (as in adv-lib); each
+//! Deviations: what the constant weighs against the changes, whose slope is 1, is the slope of the margin: a sample gives up where the
+//! constant is as large as it may be and outweighs them so many times, too. A network of small logits is the same network. The nearest successful image of all iterates counts, whether or not it ended an attempt (as in adv-lib); each
 //! sample begins its next attempt at once, beside others in the middle of theirs.
 
 use temper_core::prelude::*;
 
 use crate::adam::Adam;
-use crate::front::{Front, Look, sums};
+use crate::front::{Front, Look, largest as largest_of, sums};
 use crate::margin::{Aim, Margin};
 use crate::tanh::TanhBox;
 
@@ -30,7 +31,8 @@ plugin! { Attack "cw-linf";
         /// Constant of the first attempt, without unit: weight of the margin beside the changes, below `largest_const` (authors'
         /// code, adv-lib, ART: 1e-5).
         pub initial_const: Positive = Positive::of(1e-5),
-        /// Constant at which a sample gives up, without unit (authors' code, adv-lib, ART: 20).
+        /// Constant at which a sample gives up, without unit (authors' code, adv-lib, ART: 20); it goes on where the margin's largest slope
+        /// in a pixel, times the constant, is still below that.
         pub largest_const: Positive = Positive::of(20.0),
         /// By how much an attempt that failed raises the constant, as a factor above 1 (authors' code, adv-lib, ART: 2).
         pub const_factor: Growth = Growth::of(2.0),
@@ -58,6 +60,20 @@ struct Attempt {
     steps: usize,
     /// Largest change of the nearest success.
     best: f64,
+    /// Largest slope of the margin in a pixel so far.
+    slope: f64,
+}
+
+/// A constant from which single precision has no room for more.
+const EDGE: f64 = 1e30;
+
+impl Attempt {
+    /// Whether a larger constant could still tell: without any slope none does.
+    fn goes_on(&self, largest_const: f64) -> bool {
+        let heavy = self.constant >= largest_const
+            && (self.slope == 0.0 || self.constant * self.slope >= largest_const || self.constant >= EDGE);
+        self.threshold > SMALLEST && !heavy
+    }
 }
 
 /// What an iterate means for its attempt.
@@ -71,6 +87,10 @@ enum Turn {
 impl Attack for CarliniWagnerLinf {
     fn minimal(&self) -> Option<Norm> {
         Some(Norm::Linf)
+    }
+
+    fn draws(&self) -> bool {
+        self.target == Target::Random
     }
 
     fn problem(&self, _norm: Norm) -> Option<String> {
@@ -93,15 +113,14 @@ impl Attack for CarliniWagnerLinf {
         let mut front = Front::new(&victim, &aim, ball.center(), TanhBox::unit(ball.center())?)?;
         let mut nearest = ball.center().clone();
         let constant = self.initial_const.get();
-        let mut attempts =
-            vec![Attempt { threshold: 1.0, constant, steps: 0, best: f64::INFINITY }; victim.len()];
+        let first = Attempt { threshold: 1.0, constant, steps: 0, best: f64::INFINITY, slope: 0.0 };
+        let mut attempts = vec![first; victim.len()];
         let mut adam = Adam::new(&front.variable)?;
         while !front.rows.is_empty() {
             let Look { image, forward, margins } = front.look()?;
             let offset = (&image - &front.clean)?;
             let changes = offset.abs()?;
-            let largest =
-                changes.flatten_from(1)?.max(1)?.to_dtype(temper_core::DType::F64)?.to_vec1::<f64>()?;
+            let largest = largest_of(&changes)?;
             let better = |i: usize| margins[i].success && largest[i] < attempts[i].best;
             let better: Vec<bool> = (0..margins.len()).map(better).collect();
             nearest = front.put(&nearest, &image, &better)?;
@@ -115,6 +134,9 @@ impl Attack for CarliniWagnerLinf {
                 .collect();
 
             let raised = front.aim.gradient(&forward, &margins, false)?;
+            for (attempt, slope) in attempts.iter_mut().zip(largest_of(&raised)?) {
+                attempt.slope = attempt.slope.max(slope);
+            }
             let raised = raised.broadcast_mul(&rows::column(&constants, &image)?)?;
             let beyond = excess.gt(0.0)?.to_dtype(image.dtype())?;
             let gradient = front.space.pull_back(&front.variable, &(raised + (offset.sign()? * beyond)?)?)?;
@@ -124,8 +146,7 @@ impl Attack for CarliniWagnerLinf {
             front.variable = rows::choose(&succeeded, &front.variable, &next)?;
             adam.reset(&succeeded)?;
 
-            let goes_on = |a: &Attempt| a.threshold > SMALLEST && a.constant < self.largest_const.get();
-            let goes_on: Vec<bool> = attempts.iter().map(goes_on).collect();
+            let goes_on: Vec<bool> = attempts.iter().map(|a| a.goes_on(self.largest_const.get())).collect();
             if goes_on.contains(&false) {
                 front.keep(&goes_on)?;
                 attempts = rows::kept(&attempts, &goes_on);
