@@ -193,8 +193,8 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
     let output = temper(folder, &["run", "run.toml", "--resume"]);
     assert_eq!(output.status.code(), Some(1));
     expect![[r"
-        error: runs/run/checkpoint.safetensors: damaged checkpoint: header too small
-          and the one before it: runs/run/checkpoint.previous.safetensors: damaged checkpoint: header too small
+        error: runs/run/checkpoint.safetensors: damaged checkpoint: 2 bytes in all
+          and the one before it: runs/run/checkpoint.previous.safetensors: damaged checkpoint: 2 bytes in all
           start anew with --force or --out DIR
     "]].assert_eq(&stderr(&output));
 }

@@ -41,7 +41,7 @@ fn classes(file: &Path) -> Value {
 fn other_names_are_refused_wherever_a_network_meets_images() {
     let folder = renamed();
     let folder = folder.path();
-    let resume = refused(folder, &["run", "run.toml", "--resume"], 1);
+    let resume = refused(folder, &["run", "run.toml", "--resume"], 2);
     assert!(resume.contains("`ignore_class_names = true`"), "{resume}");
     let attack = ["attack", "runs/run", "--attack", "fgsm", "--eps", "0.01"];
     let told = refused(folder, &attack, 2);
@@ -82,8 +82,17 @@ fn one_option_lets_them_pass_results_say_so_and_the_run_keeps_its_names() {
     assert!(results["warnings"][0].as_str().unwrap().contains("have other classes"));
     let fresh = ["run", "run.toml", "--out", "fresh", "--set", "train.init=runs/run/model.safetensors"];
     succeed(folder, &[&fresh[..], &pass[..2]].concat());
-    let warning = &json(&folder.join("fresh/results.json"))["warnings"][0];
-    assert!(warning.as_str().unwrap().starts_with("train.init: runs/run/model.safetensors and"), "{warning}");
+    let initial = || -> Vec<String> {
+        let warnings = json(&folder.join("fresh/results.json"))["warnings"].clone();
+        serde_json::from_value(warnings).unwrap()
+    };
+    let told = "train.init: runs/run/model.safetensors and the images";
+    assert!(initial().iter().any(|warning| warning.starts_with(told)), "{:?}", initial());
+    // What the run began with it began with, also where it is resumed without the option.
+    succeed(folder, &[&fresh[..], &["--resume"]].concat());
+    assert!(initial().iter().any(|warning| warning.starts_with(told)), "{:?}", initial());
+    let shown = succeed(folder, &["show", "out", "--sample", "0"]);
+    assert!(shown.starts_with("warning ") && !shown.contains("(blue)"), "{shown}");
     // A new run calls its classes what the images call them.
     assert_eq!(
         classes(&folder.join("fresh/model.safetensors")),

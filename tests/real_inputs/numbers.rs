@@ -120,15 +120,18 @@ fn what_is_to_come_after_the_last_epoch_never_comes() {
 fn names_that_cannot_be_shown_are_refused_and_escaped() {
     assert!(refused(&["evaluate.0.name=\"\""]).contains("an evaluation without a name"));
     let said = refused(&["evaluate.0.name=\"a\\u001b[31mb\""]);
-    assert!(said.contains(r"the name `a\u{1b}[31mb` has the control character \u{1b}"), "{said}");
+    assert!(said.contains(r"the name `a\u{1b}[31mb` has the unprintable character \u{1b}"), "{said}");
     assert!(!said.contains('\u{1b}'), "{said:?}");
+    assert!(refused(&["evaluate.0.name=\"\\u200b\""]).contains(r"unprintable character \u{200b}"));
 }
 
 #[test]
 fn a_network_too_large_for_the_machine_is_refused_with_its_size() {
     let folder = playground(STRIPES);
-    // 1.8 billion weights, 21 GiB with gradients and momentum; and a batch of 14 million numbers an image.
-    let sets = ["--set", "model.convnet={channels=[100000],kernel=1,pool=1}", "--set", "train.batch=100000"];
+    // 40 layers of 2 billion weights each.
+    let channels = vec!["46000"; 40].join(",");
+    let model = format!("model.convnet={{channels=[{channels}],kernel=1,pool=1}}");
+    let sets = ["--set", &*model];
     for command in ["check", "run"] {
         let output = temper(folder.path(), &[&[command, "run.toml"], &sets[..]].concat());
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));

@@ -81,7 +81,9 @@ fn the_end_of_a_terminal_is_as_a_termination_unless_nohup_says_otherwise() {
     let folder = folder.path();
     stripes(&folder.join("data"), 2000, 80);
     succeed(folder, &["run", "run.toml", "--out", "whole"]);
+    // A terminal that closes has both its shell and the system say so.
     let child = training(folder, &[]);
+    signal(&child, "-HUP");
     signal(&child, "-HUP");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(129), "{}", stderr(&output));

@@ -12,15 +12,24 @@ fn test_images_that_are_trained_on_are_counted() {
     let leak = PIPELINE.replace("root = \"set\"", "root = \"set\", test = \"train\"");
     let folder = photos(&leak.replace("epochs = 3", "epochs = 1"), 5, 3);
     let folder = folder.path();
-    let told = "15 of the 15 test images are training images, too";
-    assert!(succeed(folder, &["check", "run.toml"]).contains(told));
-    let said = succeed(folder, &["run", "run.toml"]);
-    assert_eq!(said.replace("\n        ", " ").replace("\n  ", " ").matches(told).count(), 2, "{said}");
+    let told = "15 of the 15 test images (100.0 %) are training images, too";
+    let flat = |args: &[&str]| succeed(folder, args).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat(&["check", "run.toml"]).contains(told));
+    let said = flat(&["run", "run.toml"]);
+    assert_eq!(said.matches(told).count(), 2, "{said}");
     let results = json(&folder.join("runs/run/results.json"));
-    assert!(results["warnings"][0].as_str().unwrap().starts_with(told), "{results}");
+    assert!(results["warnings"].to_string().contains(told), "{results}");
     assert_eq!(results["dataset"]["test"]["also_trained_on"], 15);
     let attack = ["attack", "runs/run", "--attack", "fgsm", "--eps", "0.01", "--save", "out"];
-    assert!(succeed(folder, &attack).contains(told));
+    assert!(flat(&attack).contains(told));
+    // The data set named, and another one with the same images.
+    for data in [
+        "image-folder = { root = \"set\", size = 12, resize = 14, test = \"train\" }",
+        "image-folder = { root = \"set\", size = 12, test = \"train\" }",
+    ] {
+        let said = flat(&[&attack[..6], &["--data", data][..]].concat());
+        assert!(said.contains(told), "{data}: {said}");
+    }
     assert!(json(&folder.join("out/results.json"))["warnings"][0].as_str().unwrap().starts_with(told));
 
     // One copy, under another name and in another class.
@@ -28,7 +37,7 @@ fn test_images_that_are_trained_on_are_counted() {
     let copied = folder.join("set/train/red/002.png");
     fs::copy(copied, folder.join("set/test/blue/copy.png")).unwrap();
     assert!(
-        succeed(folder, &["check", "run.toml"]).contains("1 of the 10 test images are training images, too")
+        flat(&["check", "run.toml"]).contains("1 of the 10 test images (10.0 %) are training images, too")
     );
 }
 
@@ -97,4 +106,25 @@ fn steps_of_training_that_cannot_reach_its_radius_are_told_before_and_after() {
     assert_eq!(flat(&succeed(folder.path(), &["run", "run.toml"])).matches(told).count(), 2);
     let results = json(&folder.path().join("runs/run/results.json"));
     assert!(results["warnings"][0].as_str().unwrap().starts_with(told), "{results}");
+}
+
+/// TRADES compares with the clean image, from which its divergence has no slope: an attack that starts there stands still.
+#[test]
+fn gradients_that_vanish_in_training_are_told_with_their_share() {
+    let pipeline = STRIPES.replace(
+        "attack.pgd = { steps = 2, step = 0.05 }",
+        "loss = \"trades\"\nattack.pgd = { steps = 2, step = 0.05, start = \"clean\" }",
+    );
+    let folder = playground(&pipeline);
+    succeed(folder.path(), &["run", "run.toml"]);
+    let results = json(&folder.path().join("runs/run/results.json"));
+    let told = "met a gradient of exactly 0 at ";
+    assert!(results["warnings"].to_string().contains(told), "{results}");
+    let metrics = fs::read_to_string(folder.path().join("runs/run/metrics.jsonl")).unwrap();
+    let vanished = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["vanished"].as_u64();
+    assert!(metrics.lines().any(|line| vanished(line) > Some(100)), "{metrics}");
+    // From elsewhere in the ball it has one.
+    succeed(folder.path(), &["run", "run.toml", "--out", "moved", "--set", "train.attack.pgd.start=uniform"]);
+    let results = json(&folder.path().join("moved/results.json"));
+    assert!(!results["warnings"].to_string().contains(told), "{results}");
 }

@@ -21,6 +21,11 @@ pub trait Epsilon: Debug + Send + Sync {
     /// before any work, as everywhere.
     fn lengths(&self) -> Vec<(&'static str, f64)>;
 
+    /// The largest radius that it trains with for sure, or may choose, in pixel values of [0, 1]: the attack must be able to fill it.
+    fn largest(&self) -> f64 {
+        self.start()
+    }
+
     /// What makes numbers of a run of so many epochs doubtful, in words: they are told beside the numbers.
     fn doubt(&self, _epochs: usize) -> Option<String> {
         None

@@ -251,9 +251,12 @@ impl Norm {
         };
         (radius >= diameter).then(|| {
             let below = (diameter * 1e4).round() / 1e4;
+            // A whole number is one of levels whose unit was left out.
+            let levels = radius.fract() == 0.0 && radius < 1e6;
+            let meant = if levels { format!(": \"{radius}/255\"?") } else { String::new() };
+            let radius = if radius < 1e6 { radius.to_string() } else { format!("{radius:e}") };
             format!(
-                "an {self} radius of {radius} holds every image{images}: it must be below {below}; lengths are in pixels of [0, 1]: \
-                 \"{radius}/255\"?"
+                "an {self} radius of {radius} holds every image{images}: it must be below {below}; lengths are in pixels of [0, 1]{meant}"
             )
         })
     }

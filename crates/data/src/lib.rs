@@ -41,4 +41,4 @@ pub use rng::Rng;
 pub use shared::shared_images;
 pub use source::{Image, Source, Split, shape};
 pub use subset::{Part, Subset};
-pub use text::{escaped, shown};
+pub use text::{escaped, is_odd, shown};

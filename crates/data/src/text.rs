@@ -1,9 +1,15 @@
 //! Names from files and options, as messages show them.
 
-/// A name whose control characters are escaped: a name of a folder or a class may hold what a terminal obeys.
+/// Whether a letter is a control character, or shows as nothing or out of its place: what no name should hold.
+pub fn is_odd(letter: char) -> bool {
+    let unseen = matches!(letter, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    letter.is_control() || unseen
+}
+
+/// A name whose odd letters are escaped: a name of a folder or a class may hold what a terminal obeys.
 pub fn escaped(name: &str) -> String {
-    let letter = |letter: char| match letter.is_control() {
-        true => letter.escape_debug().to_string(),
+    let letter = |letter: char| match is_odd(letter) {
+        true => letter.escape_unicode().to_string(),
         false => letter.to_string(),
     };
     name.chars().map(letter).collect()
@@ -19,8 +25,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_are_escaped_and_other_letters_are_not() {
+    fn odd_letters_are_escaped_and_others_are_not() {
         assert_eq!(shown("Straße 🐈 'x'"), "`Straße 🐈 'x'`");
-        assert_eq!(shown("a\u{1b}[31m\nb"), "`a\\u{1b}[31m\\nb`");
+        assert_eq!(shown("a\u{1b}[31m\nb\u{202e}"), "`a\\u{1b}[31m\\u{a}b\\u{202e}`");
     }
 }

@@ -28,6 +28,17 @@ pub(crate) fn doubts(entry: &Entry, evaluation: &Evaluation, right: usize, own: 
     doubts
 }
 
+/// Images of which the network gives no numbers: they count as errors, and say nothing of robustness.
+pub(crate) fn of_undefined(undefined: usize, n: usize) -> Option<String> {
+    (undefined > 0).then(|| {
+        format!(
+            "the network's logits are not numbers for {undefined} of {n} images ({:.1} %) unperturbed: these count as errors, and the \
+             network is broken",
+            percent(undefined, n)
+        )
+    })
+}
+
 /// Radii in another norm than those of training, which are not comparable with them.
 pub(crate) fn of_norms(entry: &Entry, trained_in: Option<Norm>) -> Option<String> {
     entry.attacks().next()?;

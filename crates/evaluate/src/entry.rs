@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use temper_core::{Attack, Chosen, Norm, Pixels};
-use temper_data::shown;
+use temper_data::{is_odd, shown};
 
 use crate::corruptions::Corruptions;
 
@@ -104,8 +104,11 @@ impl Entry {
                 "an evaluation without a name: its results could not be told apart".into(),
             ));
         }
-        let odd = name.chars().find(|letter| letter.is_control())?;
-        Some(("name", format!("the name {} has the control character {}", shown(name), odd.escape_debug())))
+        let odd = name.chars().find(|letter| is_odd(*letter))?;
+        Some((
+            "name",
+            format!("the name {} has the unprintable character {}", shown(name), odd.escape_unicode()),
+        ))
     }
 
     /// Fields of an attack without one, or beside corruptions.

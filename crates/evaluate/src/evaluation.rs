@@ -124,6 +124,8 @@ fn is_zero(n: &usize) -> bool {
 pub(crate) struct Sum {
     n: usize,
     standing: usize,
+    /// Samples whose logits are not numbers, unperturbed.
+    undefined: usize,
     led: usize,
     hits: usize,
     minimal: Vec<f64>,
@@ -156,6 +158,7 @@ impl Sum {
 
     fn hear(&mut self, entry: &Entry, record: &Record) {
         self.n += 1;
+        self.undefined += usize::from(record.natural.is_none());
         self.standing += usize::from(record.stands());
         if let Some(target) = record.target {
             self.led += 1;
@@ -178,6 +181,11 @@ impl Sum {
     /// Samples judged, and those that stand.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.n, self.standing)
+    }
+
+    /// Samples whose logits are not numbers, unperturbed.
+    pub(crate) fn undefined(&self) -> usize {
+        self.undefined
     }
 
     /// Samples that are classified correctly unperturbed.

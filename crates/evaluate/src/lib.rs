@@ -147,12 +147,13 @@ pub fn evaluate(
     }
     let table = entry.corruptions.as_ref().map(|_| corrupted::table(cells, &sums)).transpose()?;
     let whole = Sum::of(entry, cells.iter().flat_map(|cell| cell.lines(&setting.key, records)));
-    let right = whole.right();
+    let (right, undefined) = (whole.right(), whole.undefined());
     let mut evaluation = whole.evaluation(entry);
     evaluation.key.clone_from(&setting.key);
     evaluation.crafted_on_sha256 = setting.crafted_on.map(|crafting| crafting.sha256.into());
     evaluation.doubts = doubts::doubts(entry, &evaluation, right, setting.radii.is_some());
     evaluation.doubts.extend(doubts::of_norms(entry, setting.trained_in));
+    evaluation.doubts.extend(doubts::of_undefined(undefined, evaluation.n));
     Ok(Some(match table {
         Some(table) => corrupted::evaluation(evaluation, table),
         None => evaluation,

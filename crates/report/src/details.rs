@@ -123,16 +123,22 @@ impl Curve {
     }
 }
 
-/// Text in lines of at most 80 columns, behind a word.
+/// Text in lines of at most 80 columns, behind a word; its own ends of lines stay.
 pub(crate) fn wrapped(word: &str, text: &str) -> String {
     let (mut lines, mut line) = (String::new(), word.to_string());
-    for word in text.split_whitespace() {
-        if line.chars().count() + 1 + word.chars().count() > 80 {
+    for (i, part) in text.lines().enumerate() {
+        if i > 0 {
             let _ = writeln!(lines, "{line}");
             line = " ".into();
         }
-        line.push(' ');
-        line.push_str(word);
+        for word in part.split_whitespace() {
+            if line.chars().count() + 1 + word.chars().count() > 80 {
+                let _ = writeln!(lines, "{line}");
+                line = " ".into();
+            }
+            line.push(' ');
+            line.push_str(word);
+        }
     }
     lines + &line + "\n"
 }

@@ -42,7 +42,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let plan = options.attacked.plan()?;
-    let interrupt = Interrupt::listen("batch").context("cannot listen for Ctrl-C")?;
+    let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
     let folder = options.save.clone().map(|path| Folder::choose(path, options.force)).transpose()?;
     let (mut opened, entry) = Opened::open(std::slice::from_ref(&options.network), plan, &interrupt)?;
     if folder.is_some() {
@@ -125,7 +125,7 @@ impl Outcome {
     ) -> anyhow::Result<()> {
         let mut words = opened.words("attack", entry)?;
         results["arguments"] = json!(words);
-        words.extend(["--save".into(), folder.path().display().to_string()]);
+        words.extend(["--save".into(), folder.path().display().to_string(), "--force".into()]);
         folder.prepare(&opened.resolved(entry, &words)?)?;
         let mut kept = Records::open(&folder.records(), |_| false)?;
         for line in self.records.lines() {

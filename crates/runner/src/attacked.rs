@@ -26,7 +26,7 @@ use crate::progress;
 use crate::shell::command;
 
 pub(crate) use networks::Target;
-use networks::{Named, Ran, check_model, own_data, own_norm, told};
+use networks::{Named, check_model, own_data, own_norm, told};
 pub(crate) use options::{Plan, Shared};
 use options::{in_options, problem};
 
@@ -75,7 +75,6 @@ impl Opened {
         }
         check_model(&files, model.as_ref())?;
         settle_norm(&mut entry, each, &files)?;
-        let own_images = data.is_none();
         let dataset = data.map_or_else(|| own_data(&files), Ok)?;
         let radii = match (each, &files[..]) {
             (false, _) => None,
@@ -97,10 +96,9 @@ impl Opened {
         let told = model.map(|model| told(model, input, source.classes())).transpose()?;
         let (mut targets, mut warnings) = (vec![], vec![]);
         for named in files {
-            let leak = named.ran.as_ref().and_then(Ran::also_trained_on);
-            warnings.extend(
-                leak.filter(|_| own_images && images == Images::Test).and_then(|(n, of)| leaks(n, of)),
-            );
+            if let Some(ran) = named.ran.as_ref().filter(|_| images == Images::Test) {
+                warnings.extend(ran.also_trained_on(&dataset, &*source).and_then(|(n, of)| leaks(n, of)));
+            }
             let target = named.open(told.as_ref(), (input, source.classes()), ignore_class_names, &device)?;
             warnings.extend(target.stored.warnings.clone());
             targets.push(target);
@@ -131,6 +129,11 @@ impl Opened {
         let doubt = normalisation::doubted(self, &self.targets[target], natural)?;
         self.warnings.extend(doubt);
         Ok(())
+    }
+
+    /// All images of the split, whichever were chosen.
+    fn whole_split(&self) -> anyhow::Result<Arc<dyn Source>> {
+        opened_images(&self.dataset, self.images, &Entry::default(), None)
     }
 
     /// Judges one network by an entry, on images crafted on another one, if that is given. `hear` is told of each batch, too.
@@ -177,6 +180,9 @@ impl Opened {
         let mut data = json!({ "name": name, "split": split, "origin": origin, "n": n, "hash": self.hash });
         if let Some(own) = &self.own {
             data["radii"] = json!(own.file);
+        }
+        if self.targets.iter().any(|target| target.other_classes) {
+            data["other_classes"] = json!(true);
         }
         data
     }

@@ -6,28 +6,51 @@ use temper_core::nn::{Layer, Network};
 
 const GIB: f64 = (1u64 << 30) as f64;
 
+/// What of a pipeline is too large for this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The network, whatever the batch.
+    Network,
+    /// The batch.
+    Batch,
+}
+
 /// Why a network cannot be trained here in batches of so many images: what it takes at least, and what there is. `None`: it can, or
 /// the system does not tell.
-pub(crate) fn refused(network: &Network, batch: usize) -> Option<String> {
-    let (least, memory) = (least(network, batch), memory()?);
-    (least > memory).then(|| {
-        format!(
-            "the network is too large for this machine: its weights, their gradients and momentum and one batch of {batch} images \
-             take at least {:.1} GiB, there are {:.1} GiB of memory",
-            least / GIB,
-            memory / GIB
+pub(crate) fn refused(network: &Network, batch: usize) -> Option<(Part, String)> {
+    let ([weights, image], memory) = (least(network), memory()?);
+    let there = memory / GIB;
+    if weights > memory {
+        let weights = weights / GIB;
+        return Some((
+            Part::Network,
+            format!(
+                "too large for this machine: its weights, their gradients and momentum take {weights:.1} GiB, there are {there:.1} GiB \
+                 of memory"
+            ),
+        ));
+    }
+    let all = weights + batch as f64 * image;
+    (all > memory).then(|| {
+        let all = all / GIB;
+        (
+            Part::Batch,
+            format!(
+                "a batch of {batch} images is too large for this machine: with the network it takes at least {all:.1} GiB, there are \
+                 {there:.1} GiB of memory"
+            ),
         )
     })
 }
 
-/// Bytes that a training step takes at least: weights, gradients and momentum, and the inputs of all convolutions, which the
-/// backward pass needs.
-fn least(network: &Network, batch: usize) -> f64 {
+/// Bytes that a training step takes at least: of weights, gradients and momentum, and, an image, of the inputs of all
+/// convolutions, which the backward pass needs.
+fn least(network: &Network) -> [f64; 2] {
     let numbers = |sides: &[usize]| sides.iter().map(|side| *side as f64).product::<f64>();
     let weights: f64 = network.parameters().iter().map(|parameter| numbers(&parameter.shape)).sum();
     let convolutions = network.nodes().iter().filter(|node| matches!(node.layer, Layer::Conv { .. }));
     let inputs: f64 = convolutions.map(|node| numbers(&network.shape(node.inputs[0]))).sum();
-    4.0 * (3.0 * weights + batch as f64 * inputs)
+    [4.0 * 3.0 * weights, 4.0 * inputs]
 }
 
 /// Bytes of memory that this process may use: those of the machine, or the limit of its control group.
@@ -44,24 +67,38 @@ fn memory() -> Option<f64> {
 mod tests {
     use super::*;
 
+    #[cfg(target_os = "linux")]
     #[test]
-    fn a_network_beyond_the_memory_is_refused_with_its_size() {
-        let mut network = Network::new([1, 32, 32]);
-        let hidden = network.linear(network.input(), "fc1", 1 << 20).unwrap();
-        network.linear(hidden, "fc2", 10).unwrap();
+    fn a_network_or_a_batch_beyond_the_memory_is_refused_with_its_size() {
+        let network = |hidden: usize| {
+            let mut network = Network::new([1, 32, 32]);
+            let hidden = network.linear(network.input(), "fc1", hidden).unwrap();
+            network.linear(hidden, "fc2", 10).unwrap();
+            network
+        };
         // 2^30 and 10 * 2^20 weights and 2^20 + 10 biases, three times; 2^10 + 2^20 numbers an image.
-        let want = 4.0 * (3.0 * (GIB + 11.0 * 1_048_576.0 + 10.0) + 128.0 * (1024.0 + 1_048_576.0));
-        assert_eq!(least(&network, 128), want);
+        let million = 1_048_576.0;
+        assert_eq!(
+            least(&network(1 << 20)),
+            [12.0 * (GIB + 11.0 * million + 10.0), 4.0 * (1024.0 + million)]
+        );
         let memory = memory().unwrap();
         assert!(memory > 1e8, "{memory}");
-        let batch = (memory / 4.0 / 1_048_576.0) as usize;
-        let said = refused(&network, batch).unwrap();
+        let small = network(16);
+        assert_eq!(refused(&small, 128), None);
+        let (part, said) = refused(&small, (memory / 4000.0) as usize).unwrap();
+        assert!(part == Part::Batch && said.contains("images is too large for this machine"), "{said}");
+        let mut wide = Network::new([1, 32, 32]);
+        let mut x = wide.input();
+        // 2^30 weights a layer at least.
+        for i in 0..(memory / 12.0 / f64::from(1u32 << 30)) as usize + 2 {
+            x = wide.linear(x, &format!("a{i}"), if i == 0 { 1 << 15 } else { 1 << 16 }).unwrap();
+            x = wide.linear(x, &format!("b{i}"), 1 << 15).unwrap();
+        }
+        let (part, said) = refused(&wide, 1).unwrap();
         assert!(
-            said.starts_with("the network is too large for this machine: ") && said.contains(" GiB"),
+            part == Part::Network && said.contains("its weights, their gradients and momentum take"),
             "{said}"
         );
-        let mut small = Network::new([1, 8, 8]);
-        small.linear(small.input(), "fc", 10).unwrap();
-        assert_eq!(refused(&small, 128), None);
     }
 }

@@ -22,19 +22,19 @@ const ANSWER: Duration = Duration::from_millis(100);
 pub(crate) struct Interrupt(Arc<AtomicUsize>);
 
 impl Interrupt {
-    /// Listens from now on. `unit` is what is finished before the run stops, for the answer to the first signal.
-    pub(crate) fn listen(unit: &'static str) -> std::io::Result<Self> {
+    /// Listens from now on.
+    pub(crate) fn listen() -> std::io::Result<Self> {
         let (heard, second) = (Self::default(), Arc::new(AtomicBool::new(false)));
-        let ignored = ignored();
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // Whoever started this process with `nohup` wants it to outlive its terminal.
-            if ignored & (1 << (signal - 1)) != 0 {
-                continue;
-            }
+        for signal in [SIGINT, SIGTERM] {
             // In this order: the first signal finds `second` unset, and sets it.
             flag::register_conditional_shutdown(signal, 128 + signal, second.clone())?;
             flag::register(signal, second.clone())?;
             flag::register_usize(signal, heard.0.clone(), signal as usize)?;
+        }
+        // Of a terminal that closes both its shell and the system tell: a second one asks for nothing more. Whoever started this
+        // process with `nohup` wants it to outlive its terminal.
+        if ignored() & (1 << (SIGHUP - 1)) == 0 {
+            flag::register_usize(SIGHUP, heard.0.clone(), SIGHUP as usize)?;
         }
         let listener = heard.clone();
         thread::spawn(move || {
@@ -43,7 +43,7 @@ impl Interrupt {
             }
             // Below a bar that is drawn.
             let below = if std::io::stderr().is_terminal() { "\n" } else { "" };
-            remark(&format!("{below}{}: finishing this {unit}; again to stop now", listener.name()));
+            remark(&format!("{below}{}: finishing this batch; again to stop now", listener.name()));
         });
         Ok(heard)
     }

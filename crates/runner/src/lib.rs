@@ -6,6 +6,7 @@ mod attack;
 mod attacked;
 mod catalogue;
 mod cells;
+mod classes;
 mod cli;
 mod config;
 mod device;

@@ -9,13 +9,14 @@ use temper_core::nn::Network;
 use temper_core::{Chosen, DataError, Dataset, Device, Part, Rng, Source, Split, Subset, shape};
 use temper_data::{Classes, class_difference, shared_images};
 use temper_evaluate::{Cell, Entry};
-use temper_train::Trainer;
+use temper_train::{Trainer, load_weights};
 
 use crate::catalogue::wrap;
 use crate::cells::{self, Images};
+use crate::classes::{IN_PIPELINE, compared};
 use crate::config::{BadConfig, Pipeline};
-use crate::footprint;
-use crate::stored::Stored;
+use crate::footprint::{self, Part as Large};
+use crate::stored::{Stored, said_against, sha256};
 
 /// Images left out that are told by name.
 const SHOWN: usize = 5;
@@ -54,6 +55,7 @@ impl Material {
         if train.is_empty() || test.is_empty() {
             bail!("dataset `{name}` has {} training and {} test images", train.len(), test.len());
         }
+        let also_trained_on = shared_images(&*train, &*test);
         let (train, held_out) = match &pipeline.select {
             Some(select) if select.samples.get() >= train.len() => {
                 let message = format!(
@@ -90,15 +92,18 @@ impl Material {
             pipeline.bad(&["model", name], &message)
         })?;
         let network = network.with_numerics(pipeline.numerics.into());
-        if let Some(size) = footprint::refused(&network, pipeline.train.batch.get()) {
-            let name = pipeline.model.name();
-            return Err(pipeline.bad(&["model", name], &format!("model `{name}`: {size}")).into());
+        let name = pipeline.model.name();
+        match footprint::refused(&network, pipeline.train.batch.get().min(train.len())) {
+            Some((Large::Network, size)) => {
+                return Err(pipeline.bad(&["model", name], &format!("model `{name}`: {size}")).into());
+            }
+            Some((Large::Batch, size)) => return Err(pipeline.bad(&["train", "batch"], &size).into()),
+            None => {}
         }
         let (mut judged, mut warnings) = (vec![], pipeline.train.doubts());
         for i in 0..pipeline.evaluate.len() {
             judged.push(Judged::open(pipeline, i, &test, first, &mut warnings)?);
         }
-        let also_trained_on = shared_images(&*train, &*test);
         warnings.extend(leaks(also_trained_on, test.len()));
         if let Some(held_out) = &held_out {
             let shared = shared_images(&*train, &**held_out);
@@ -110,29 +115,29 @@ impl Material {
         Ok(Self { train, held_out, test, network, judged, also_trained_on, warnings })
     }
 
-    /// Compares the classes of the network that training starts from with those of the images. A warning, if they differ and
-    /// may.
-    pub(crate) fn initial_classes(&self, pipeline: &Pipeline) -> anyhow::Result<Option<String>> {
-        let Some(file) = &pipeline.train.init else { return Ok(None) };
-        let Some(about) = Stored::about(file)? else { return Ok(None) };
-        let named = Classes { by: &file.display().to_string(), names: &about.classes };
-        let images = Classes { by: "the images", names: self.train.classes() };
-        let Some(difference) = class_difference(named, images) else { return Ok(None) };
-        if about.classes.len() == self.train.classes().len() && pipeline.ignore_class_names {
-            return Ok(Some(format!("train.init: {difference}")));
+    /// What speaks against the weights that training starts from; an error if their classes are not those of the images, and that
+    /// is not to be ignored.
+    pub(crate) fn initial_warnings(&self, pipeline: &Pipeline) -> anyhow::Result<Vec<String>> {
+        let Some(file) = &pipeline.train.init else { return Ok(vec![]) };
+        let mut warnings = vec![];
+        if let Some(about) = Stored::about(file)? {
+            let named = Classes { by: &file.display().to_string(), names: &about.classes };
+            let images = Classes { by: "the images", names: self.train.classes() };
+            let compared = compared(named, images, pipeline.ignore_class_names, IN_PIPELINE);
+            warnings.extend(compared.map_err(|message| pipeline.bad(&["train", "init"], &message))?);
         }
-        Err(pipeline.bad(&["train", "init"], &format!("{difference}\n  {LET_PASS}")).into())
+        warnings.extend(said_against(file, &load_weights(file)?, &sha256(file)?));
+        Ok(warnings.into_iter().map(|warning| format!("train.init: {warning}")).collect())
     }
 }
-
-/// How to have class names ignored.
-pub(crate) const LET_PASS: &str =
-    "if each label means the same in both, say `ignore_class_names = true` at the top of the pipeline";
 
 /// The warning about test images that are trained on, too.
 pub(crate) fn leaks(shared: usize, of: usize) -> Option<String> {
     (shared > 0).then(|| {
-        format!("{shared} of the {of} test images are training images, too: accuracies say little of images that were not seen")
+        let share = shared as f64 * 100.0 / of.max(1) as f64;
+        format!(
+            "{shared} of the {of} test images ({share:.1} %) are training images, too: accuracies count them as if they had not been seen"
+        )
     })
 }
 
@@ -187,12 +192,9 @@ impl Judged {
                 return Err(bad(&misfit).into());
             }
             let name = &entry.name;
-            match stored.other_classes(test.classes()) {
-                Some(other) if !pipeline.ignore_class_names => {
-                    return Err(bad(&format!("{other}\n  {LET_PASS}")).into());
-                }
-                other => warnings.extend(other.map(|other| format!("evaluation `{name}`: {other}"))),
-            }
+            let compared = stored.classes_of(test.classes(), pipeline.ignore_class_names, IN_PIPELINE);
+            let other = compared.map_err(|message| bad(&message))?;
+            warnings.extend(other.map(|other| format!("evaluation `{name}`: {other}")));
             warnings.extend(stored.warnings.iter().map(|warning| format!("evaluation `{name}`: {warning}")));
             anyhow::Ok(stored)
         });
@@ -231,7 +233,7 @@ pub(crate) fn chosen(entry: &Entry, images: Arc<dyn Source>, split: &str) -> Res
 pub(crate) fn check(pipeline: &Pipeline) -> anyhow::Result<String> {
     match Material::open(pipeline) {
         Ok(material) => {
-            let initial = material.initial_classes(pipeline)?;
+            let initial = material.initial_warnings(pipeline)?;
             if pipeline.train.init.is_some() {
                 let trainer = Trainer::new(&pipeline.train, pipeline.seed, &Device::Cpu);
                 trainer.start(material.network.clone(), material.train.len())?;

@@ -36,12 +36,16 @@ impl Training {
 
     /// An epoch has ended.
     pub(crate) fn epoch(&self, report: &EpochReport, held_out: Option<f64>) {
-        let EpochReport { epoch, loss, accuracy, seconds, skipped, .. } = report;
+        let EpochReport { epoch, loss, accuracy, seconds, skipped, vanished, .. } = report;
         let skipped = if *skipped > 0 { format!("  {skipped} skipped") } else { String::new() };
+        let vanished = match vanished {
+            0 => String::new(),
+            n => format!("  {n} without a gradient"),
+        };
         let radii = report.radii.map(|radii| format!("  {}", words(&radii))).unwrap_or_default();
         let held_out = held_out.map(|stand| format!("  held out {}", percent(stand))).unwrap_or_default();
         let line = format!(
-            "epoch {epoch}/{}  loss {loss:.3}  accuracy {}{held_out}{radii}{skipped}  {seconds:.0} s",
+            "epoch {epoch}/{}  loss {loss:.3}  accuracy {}{held_out}{radii}{skipped}{vanished}  {seconds:.0} s",
             self.epochs,
             percent(*accuracy)
         );

@@ -1,11 +1,12 @@
 //! Where a resumed run begins: where its last checkpoint says, or anew if it was killed before the first.
 
 use anyhow::{Context, bail};
-use temper_data::{Classes, class_difference};
+use temper_data::Classes;
 use temper_train::{Checkpoint, Progress, State, Trainer, put_aside};
 
-use crate::config::Pipeline;
-use crate::material::{self, Material};
+use crate::classes::{IN_PIPELINE, compared};
+use crate::config::{BadConfig, Pipeline};
+use crate::material::Material;
 use crate::output::say;
 use crate::run_dir::RunDir;
 use crate::stored::Stored;
@@ -19,14 +20,17 @@ pub(crate) struct Beginning {
     pub(crate) classes: Vec<String>,
     /// What speaks against its numbers, in words.
     pub(crate) warnings: Vec<String>,
+    /// Those of them that its checkpoints keep: what speaks against the weights that it started from.
+    pub(crate) initial: Vec<String>,
 }
 
 impl Beginning {
     /// Before the first epoch.
     pub(crate) fn fresh(pipeline: &Pipeline, trainer: &Trainer, material: &Material) -> anyhow::Result<Self> {
-        let warnings = material.initial_classes(pipeline)?.into_iter().collect();
+        let warnings = material.initial_warnings(pipeline)?;
         let state = trainer.start(material.network.clone(), material.train.len())?;
-        Ok(Self { state, metrics: vec![], classes: material.train.classes().to_vec(), warnings })
+        let (classes, initial) = (material.train.classes().to_vec(), warnings.clone());
+        Ok(Self { state, metrics: vec![], classes, warnings, initial })
     }
 }
 
@@ -46,15 +50,16 @@ pub(crate) fn resumed(
     let mut theirs: toml::Table =
         checkpoint.config.parse().with_context(|| format!("{}: damaged configuration", file.display()))?;
     let classes = own_classes(&mut theirs, dir)?.unwrap_or_else(|| material.train.classes().to_vec());
-    let mut warnings = vec![];
+    // What spoke against the weights that it started from still does.
+    let mut warnings: Vec<String> = match taken(&mut theirs, "warnings") {
+        Some(warnings) => warnings.try_into().context("damaged warnings in the checkpoint")?,
+        None => vec![],
+    };
+    let from_before = warnings.len();
     let (run, images) = (dir.path().display().to_string(), material.train.classes());
     let run = Classes { by: &run, names: &classes };
-    if let Some(difference) = class_difference(run, Classes { by: "the images", names: images }) {
-        if !pipeline.ignore_class_names || classes.len() != images.len() {
-            bail!("{difference}\n  {}", material::LET_PASS);
-        }
-        warnings.push(difference);
-    }
+    let images = Classes { by: "the images", names: images };
+    warnings.extend(compared(run, images, pipeline.ignore_class_names, IN_PIPELINE).map_err(BadConfig)?);
     let mut changed = vec![];
     differences("", &theirs.into(), &trained_by(pipeline, material)?.into(), &mut changed);
     if !changed.is_empty() {
@@ -78,13 +83,18 @@ pub(crate) fn resumed(
         ));
     }
     say(&format!("resume  {}\n", reached(pipeline, material, state.epoch, state.progress)));
-    Ok(Beginning { state, metrics, classes, warnings })
+    let initial = warnings[..from_before].to_vec();
+    Ok(Beginning { state, metrics, classes, warnings, initial })
+}
+
+/// A part of what a checkpoint keeps of its data, which is then without it.
+fn taken(config: &mut toml::Table, part: &str) -> Option<toml::Value> {
+    config.get_mut("data").and_then(toml::Value::as_table_mut)?.remove(part)
 }
 
 /// What a run calls its classes: as its checkpoint says, which is then without them, or an older one's weights.
 fn own_classes(config: &mut toml::Table, dir: &RunDir) -> anyhow::Result<Option<Vec<String>>> {
-    let data = config.get_mut("data").and_then(toml::Value::as_table_mut);
-    if let Some(classes) = data.and_then(|data| data.remove("classes")) {
+    if let Some(classes) = taken(config, "classes") {
         return Ok(Some(classes.try_into().context("damaged names of classes in the checkpoint")?));
     }
     match dir.model().exists() {
@@ -93,15 +103,20 @@ fn own_classes(config: &mut toml::Table, dir: &RunDir) -> anyhow::Result<Option<
     }
 }
 
-/// As [`trained_by`], with what the run calls its classes: what a checkpoint keeps.
+/// As [`trained_by`], with what the run calls its classes and what speaks against the weights that it started from: what a
+/// checkpoint keeps.
 pub(crate) fn kept(
     pipeline: &Pipeline,
     material: &Material,
     classes: &[String],
+    initial: &[String],
 ) -> anyhow::Result<toml::Table> {
     let mut table = trained_by(pipeline, material)?;
     if let Some(data) = table.get_mut("data").and_then(toml::Value::as_table_mut) {
         data.insert("classes".into(), toml::Value::try_from(classes)?);
+        if !initial.is_empty() {
+            data.insert("warnings".into(), toml::Value::try_from(initial)?);
+        }
     }
     Ok(table)
 }

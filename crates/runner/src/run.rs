@@ -54,7 +54,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut sets = options.sets.clone();
     sets.extend(options.device.map(|device| format!("device={device}")));
     let pipeline = Pipeline::load(&options.file, &sets)?;
-    let interrupt = Interrupt::listen("step").context("cannot listen for Ctrl-C")?;
+    let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
     let device = pipeline.device.open()?;
     let mode = match (options.resume, options.force) {
         (true, _) => Mode::Resume,
@@ -70,7 +70,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         _ => Some(Beginning::fresh(&pipeline, &trainer, &material)?),
     };
     let dir = dir.take()?;
-    let Beginning { mut state, metrics, classes, warnings } = match fresh {
+    let Beginning { mut state, metrics, classes, warnings, initial } = match fresh {
         Some(fresh) => fresh,
         None => resumed(&pipeline, &trainer, &material, &dir)?,
     };
@@ -95,16 +95,21 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         trainer: &trainer,
         material: &material,
         classes: &classes,
+        initial: &initial,
         dir: &dir,
         device: &device,
     };
     let metrics = train(&work, &mut state, metrics, &interrupt)?;
     save_weights(&dir.model(), &state.result(), work.about().to_string())?;
     warnings.extend(after_training(&pipeline, &state));
+    warnings.extend(without_gradient(&metrics, material.train.len()));
     let judged = judged(&pipeline, &state, &dir, Best::of(&metrics), &device)?;
     let outcome = judge(&pipeline, &material, &judged, &dir, &device, &interrupt)?;
     let mut results = results(&pipeline, &material, &state, &metrics, (&judged, &outcome));
     results["warnings"] = json!(warnings);
+    if classes != material.train.classes() {
+        results["dataset"]["other_classes"] = json!(true);
+    }
     save_atomically(&dir.results(), (serde_json::to_string_pretty(&results)? + "\n").as_bytes())?;
     let table = Results::read(&dir.results())?.table();
     say(&format!(
@@ -115,17 +120,31 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Samples at which the training attack or a probe did not see where to go, in the epoch that had most of them.
+fn without_gradient(metrics: &[String], samples: usize) -> Option<String> {
+    let epochs = metrics.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let (n, epoch) = epochs.filter_map(|e| Some((e["vanished"].as_u64()?, e["epoch"].as_u64()?))).max()?;
+    (n > 0).then(|| {
+        format!(
+            "in epoch {epoch} the training attack or a probe met a gradient of exactly 0 at {n} of {samples} samples ({:.1} %) that were \
+             still classified correctly: it could not see where to go, and was too weak for them",
+            n as f64 * 100.0 / samples.max(1) as f64
+        )
+    })
+}
+
 /// What the radii that training ended with say of its attack, whose steps may have become too long or too short for them.
 fn after_training(pipeline: &Pipeline, state: &State) -> Vec<String> {
     let (Some(attack), Some(radii)) = (&pipeline.train.attack.0, Percentiles::of(&state.radii())) else {
         return vec![];
     };
-    let before = pipeline.train.doubts();
+    // Said once is enough.
+    let told = pipeline.train.attack_doubt().is_some();
     let mut warnings = vec![];
     for (which, radius) in
         [("half of all radii ended at or below", radii.p50), ("5 % of all radii ended above", radii.p95)]
     {
-        let Some(doubt) = attack.doubt(radius).filter(|_| radius > 0.0 && before.is_empty()) else {
+        let Some(doubt) = attack.doubt(radius).filter(|_| radius > 0.0 && !told) else {
             continue;
         };
         warnings.push(format!("{which} {radius:.4}, for which the training attack is doubtful: {doubt}"));
@@ -140,6 +159,8 @@ struct Work<'a> {
     material: &'a Material,
     /// What the run calls its classes.
     classes: &'a [String],
+    /// What speaks against the weights that it started from.
+    initial: &'a [String],
     dir: &'a RunDir,
     device: &'a Device,
 }
@@ -193,7 +214,7 @@ fn train(
 ) -> anyhow::Result<Vec<String>> {
     let Work { pipeline, trainer, material, dir, .. } = *work;
     let epochs = pipeline.train.epochs.get();
-    let config = toml::to_string(&kept(pipeline, material, work.classes)?)?;
+    let config = toml::to_string(&kept(pipeline, material, work.classes, work.initial)?)?;
     let save = |state: &State, metrics: &[String]| {
         let checkpoint = Checkpoint {
             epoch: state.epoch,

@@ -228,7 +228,7 @@ pub(crate) fn lock(folder: &Path, option: &str) -> anyhow::Result<File> {
 
 /// What a folder holds; nothing if it is not there. `option` is how to choose another one.
 pub(crate) fn entries(folder: &Path, option: &str) -> anyhow::Result<Vec<fs::DirEntry>> {
-    if folder.is_file() {
+    if folder.exists() && !folder.is_dir() {
         bail!("{} is a file, not a folder: choose another place with {option}", folder.display());
     }
     match fs::read_dir(folder) {

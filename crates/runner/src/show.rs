@@ -16,6 +16,7 @@ use crate::config::BadConfig;
 use crate::output::answer;
 use crate::reading::nearest;
 use crate::stored::{LONGEST, Stored};
+use crate::warnings::told as warned;
 
 /// Options of `temper show`.
 #[derive(Debug, Args)]
@@ -54,7 +55,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         lines.retain(|line| line.evaluation == *name);
     }
     let told = Told { sample: options.sample, facts: Facts::of(folder)? };
-    answer(&told.text(&lines)?)
+    answer(&(warned(&told.facts.warnings) + &told.text(&lines)?))
 }
 
 /// Is there an evaluation of this name?
@@ -75,6 +76,16 @@ fn check_name(name: &str, lines: &[Line]) -> Result<(), BadConfig> {
 struct Results {
     evaluations: Vec<Judged>,
     model: Described,
+    dataset: Images,
+    data: Images,
+    warnings: Vec<String>,
+}
+
+/// The images of results, of a run or of an attack.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Images {
+    other_classes: bool,
 }
 
 /// The network of results.
@@ -109,12 +120,14 @@ struct Point {
 struct Facts {
     classes: Vec<String>,
     evaluations: Vec<Judged>,
+    /// What speaks against all of its numbers.
+    warnings: Vec<String>,
 }
 
 impl Facts {
     fn of(folder: &Path) -> anyhow::Result<Self> {
         let file = folder.join("results.json");
-        let Results { evaluations, model: described } = match file.is_file() {
+        let Results { evaluations, model: described, dataset, data, warnings } = match file.is_file() {
             true => {
                 let bytes = Bounded { file: &file, most: LONGEST, what: "a file of results" }.bytes()?;
                 serde_json::from_slice(&bytes).with_context(|| file.display().to_string())?
@@ -124,8 +137,10 @@ impl Facts {
         };
         let model = folder.join("model.safetensors");
         let about = if model.is_file() { Stored::about(&model)? } else { None };
-        let classes = about.map_or(described.classes, |about| about.classes);
-        Ok(Self { classes, evaluations })
+        let named = about.map_or(described.classes, |about| about.classes);
+        // Where network and images call their classes differently a label has no one name.
+        let classes = if dataset.other_classes || data.other_classes { vec![] } else { named };
+        Ok(Self { classes, evaluations, warnings })
     }
 
     /// A class with its name.

@@ -9,9 +9,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use temper_core::nn::{Classifier, Frozen, Layer, Numerics};
 use temper_core::{Chosen, DataError, Device, Model};
-use temper_data::{Bounded, Classes, class_difference, hex};
-use temper_train::{is_checkpoint, load_about, load_weights};
+use temper_data::{Bounded, Classes, hex};
+use temper_train::{Weights, is_checkpoint, load_about, load_weights};
 
+use crate::classes::compared;
 use crate::config::BadConfig;
 
 /// Bytes of a file of results that are read.
@@ -90,8 +91,7 @@ impl Stored {
         let classifier =
             Classifier::new(network.with_numerics(numerics), &weights.tensors).with_context(at)?;
         let (model, parameters) = (about.model.name(), about.model.params().clone());
-        let converted = weights.converted.map(|how| format!("{}: {how}", file.display()));
-        let warnings = converted.into_iter().chain(swapped(&file, &sha256)).collect();
+        let warnings = said_against(&file, &weights, &sha256);
         Ok(Self { sha256, input: about.input, classes, model, parameters, classifier, warnings, file })
     }
 
@@ -137,11 +137,23 @@ impl Stored {
         normalises.unwrap_or_else(|| "no normalisation".into())
     }
 
-    /// How its classes differ from those of images, by name or by position; `None` if they do not.
-    pub(crate) fn other_classes(&self, images: &[String]) -> Option<String> {
+    /// Compares its classes with those of images, as [`compared`] does.
+    pub(crate) fn classes_of(
+        &self,
+        images: &[String],
+        ignored: bool,
+        how: &str,
+    ) -> Result<Option<String>, String> {
         let network = Classes { by: &self.file.display().to_string(), names: &self.classes };
-        class_difference(network, Classes { by: "the images", names: images })
+        compared(network, Classes { by: "the images", names: images }, ignored, how)
     }
+}
+
+/// What speaks against weights before anything is made of them, in words: that values were rounded, or that they are not those
+/// whose numbers the results beside them hold.
+pub(crate) fn said_against(file: &Path, weights: &Weights, sha256: &str) -> Vec<String> {
+    let rounded = weights.rounded.as_ref().map(|how| format!("{}: {how}", file.display()));
+    rounded.into_iter().chain(swapped(file, sha256)).collect()
 }
 
 /// The results of the run in whose folder a file lies, if there are any that can be read.

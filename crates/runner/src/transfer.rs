@@ -43,7 +43,7 @@ const LONGEST: u64 = 256 << 20;
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let plan = options.attacked.plan()?;
     let names = names(&options.networks)?;
-    let interrupt = Interrupt::listen("batch").context("cannot listen for Ctrl-C")?;
+    let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
     if let Some(file) = &options.save {
         may_write(file, options.force)?;
     }

@@ -290,9 +290,8 @@ mod tests {
             fs::File::options().write(true).open(&file).unwrap().set_len(20 << 30).unwrap();
             let said = Checkpoint::load(&file).unwrap_err().to_string();
             assert!(said.contains("checkpoint.safetensors: damaged checkpoint: its header "), "{said}");
-            assert!(
-                crate::load_about(&file).unwrap_err().to_string().contains(": not safetensors: its header ")
-            );
+            let said = crate::load_about(&file).unwrap_err().to_string();
+            assert!(said.contains(" safetensors: its header "), "{said}");
             assert_eq!(epoch(&file).unwrap(), Some((1, true)));
         }
     }

@@ -109,20 +109,21 @@ impl Plan {
 
     /// What makes its numbers doubtful before anything is trained, in words.
     pub fn doubts(&self) -> Vec<String> {
-        let (Some(attack), Some(epsilon)) = (&self.attack.0, &self.epsilon) else { return vec![] };
-        let radius = epsilon.lengths().first().map_or(0.0, |(_, radius)| *radius);
-        let mut doubts = vec![];
-        let mut hear = |what: &str, attack: &Chosen<dyn Attack>| {
-            let name = attack.name();
-            doubts.extend(attack.doubt(radius).map(|doubt| format!("{what} `{name}`: {doubt}")));
-        };
-        hear("the training attack", attack);
-        if let Some(probe) = epsilon.probe() {
-            hear("the attack of the probes", probe);
-        }
-        let (name, doubt) = (epsilon.name(), epsilon.doubt(self.epochs.get()));
-        doubts.extend(doubt.map(|doubt| format!("epsilon policy `{name}`: {doubt}")));
-        doubts
+        let Some(epsilon) = self.epsilon.as_ref().filter(|_| self.attack.0.is_some()) else { return vec![] };
+        let probe = epsilon.probe().and_then(|probe| {
+            let doubt = probe.doubt(epsilon.largest())?;
+            Some(format!("the attack of the probes `{}`: {doubt}", probe.name()))
+        });
+        let policy = epsilon.doubt(self.epochs.get());
+        let policy = policy.map(|doubt| format!("epsilon policy `{}`: {doubt}", epsilon.name()));
+        self.attack_doubt().into_iter().chain(probe).chain(policy).collect()
+    }
+
+    /// What its attack says against the largest radius that it trains with from the beginning.
+    pub fn attack_doubt(&self) -> Option<String> {
+        let (attack, epsilon) = (self.attack.0.as_ref()?, self.epsilon.as_ref()?);
+        let doubt = attack.doubt(epsilon.largest())?;
+        Some(format!("the training attack `{}`: {doubt}", attack.name()))
     }
 
     /// The norm of its attack; `None` without one.

@@ -23,8 +23,8 @@ const BATCHES_SEEN: &str = "num_batches_tracked";
 pub struct Weights {
     /// By torch's names, as f32.
     pub tensors: BTreeMap<String, Tensor>,
-    /// Which types they had in the file, if not only f32, as a sentence.
-    pub converted: Option<String>,
+    /// How many of them were rounded to f32, as a sentence; 16-bit values become f32 as they are.
+    pub rounded: Option<String>,
 }
 
 /// Reads a safetensors file of weights by torch's names: f32, or f16, bf16 and f64, which become f32. Counters named
@@ -37,7 +37,7 @@ pub fn load_weights(file: &Path) -> Result<Weights> {
     // The crate lists them in another order each time.
     views.sort_by(|a, b| a.0.cmp(&b.0));
     views.retain(|(name, _)| name.rsplit('.').next() != Some(BATCHES_SEEN));
-    let (mut tensors, mut types, mut strange) = (BTreeMap::new(), BTreeMap::new(), vec![]);
+    let (mut tensors, mut rounded, mut strange) = (BTreeMap::new(), 0, vec![]);
     for (name, view) in views {
         let dtype = match view.dtype() {
             Dtype::F32 => DType::F32,
@@ -49,11 +49,12 @@ pub fn load_weights(file: &Path) -> Result<Weights> {
                 continue;
             }
         };
-        *types.entry(dtype.as_str()).or_insert(0) += 1;
+        rounded += usize::from(dtype == DType::F64);
         let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?;
         let tensor = tensor.to_dtype(DType::F32)?;
         if !is_finite(&tensor)? {
-            return Err(fault(format!("its values of `{name}` are not all finite")));
+            let within = if dtype == DType::F64 { ", or beyond what f32 holds" } else { "" };
+            return Err(fault(format!("its values of `{name}` are not all finite{within}")));
         }
         tensors.insert(name, tensor);
     }
@@ -61,10 +62,9 @@ pub fn load_weights(file: &Path) -> Result<Weights> {
         let expected = "weights are f32, f16, bf16 or f64";
         return Err(fault(format!("tensors that are no weights: {}; {expected}", listed(&strange))));
     }
-    types.remove(DType::F32.as_str());
-    let counts: Vec<String> = types.iter().map(|(dtype, n)| format!("{n} of {dtype}")).collect();
-    let converted = (!counts.is_empty()).then(|| format!("tensors converted to f32: {}", counts.join(", ")));
-    Ok(Weights { tensors, converted })
+    let rounded = (rounded > 0)
+        .then(|| format!("{rounded} of {} tensors are f64, and were rounded to f32", tensors.len()));
+    Ok(Weights { tensors, rounded })
 }
 
 /// What runs write beside their weights; `None` if there is nothing. Reads the header alone.
@@ -79,7 +79,7 @@ pub(crate) fn whole(file: &Path) -> Result<Vec<u8>> {
     head.whole().map_err(|source| Error::Read { file: file.into(), source })
 }
 
-/// Is every element? One sum holds every NaN and every infinity.
+/// Whether every element is finite: one sum holds every NaN and every infinity.
 pub(crate) fn is_finite(tensor: &Tensor) -> Result<bool> {
     Ok(tensor.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.is_finite())
 }
@@ -103,9 +103,10 @@ const RESAVE: &str = "\n  save its state dictionary as safetensors, in Python:\n
 const START: u64 = 64;
 
 /// What other files begin with, what they are, and what to do.
-const STRANGERS: [(&[u8], &str, &str); 13] = [
+const STRANGERS: [(&[u8], &str, &str); 14] = [
     (b"PK\x03\x04", "a ZIP archive, as torch.save writes (.pt, .pth)", RESAVE),
     (b"\x80\x02", "a pickle, as old versions of torch.save write (.pt, .pth, .th)", RESAVE),
+    (b"\x80\x03", "a pickle of Python", RESAVE),
     (b"\x80\x04", "a pickle of Python", RESAVE),
     (b"\x80\x05", "a pickle of Python", RESAVE),
     (b"\x08", "perhaps an ONNX graph: its weights must be exported as safetensors", ""),
@@ -177,10 +178,12 @@ mod tests {
         let weights = load_weights(&file).unwrap();
         assert_eq!(weights.tensors.keys().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
         assert!(weights.tensors.values().all(|t| t.to_vec1::<f32>().unwrap() == [1.5]));
-        let said = weights.converted.unwrap();
-        assert_eq!(said, "tensors converted to f32: 1 of bf16, 1 of f16, 1 of f64");
-        write(&file, &[("d", Dtype::F32, &1.5f32.to_le_bytes())]);
-        assert_eq!(load_weights(&file).unwrap().converted, None);
+        assert_eq!(weights.rounded.unwrap(), "1 of 4 tensors are f64, and were rounded to f32");
+        write(
+            &file,
+            &[("a", Dtype::F16, &0x3e00u16.to_le_bytes()), ("d", Dtype::F32, &1.5f32.to_le_bytes())],
+        );
+        assert_eq!(load_weights(&file).unwrap().rounded, None);
     }
 
     #[test]
@@ -194,7 +197,7 @@ mod tests {
             (Dtype::F64, 1e300f64.to_le_bytes().to_vec()),
         ] {
             write(&file, &[("fc.bias", dtype, &bytes)]);
-            assert!(fault().ends_with("its values of `fc.bias` are not all finite"), "{}", fault());
+            assert!(fault().contains("its values of `fc.bias` are not all finite"), "{}", fault());
         }
         write(&file, &[("z", Dtype::I64, &[0; 8]), ("a", Dtype::U64, &[0; 8])]);
         for _ in 0..8 {

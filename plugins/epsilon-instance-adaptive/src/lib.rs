@@ -71,6 +71,10 @@ impl Epsilon for InstanceAdaptive {
         lengths.map(|(name, length)| (name, length.get())).into()
     }
 
+    fn largest(&self) -> f64 {
+        self.start.get().max(self.lower_bound.get())
+    }
+
     fn doubt(&self, epochs: usize) -> Option<String> {
         never_adapts(self.warmup, epochs)
     }

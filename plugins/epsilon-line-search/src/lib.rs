@@ -37,6 +37,10 @@ impl Epsilon for LineSearch {
         vec![("start", self.start.get()), ("max", self.max.get())]
     }
 
+    fn largest(&self) -> f64 {
+        self.start.get().max(self.max.get())
+    }
+
     fn doubt(&self, epochs: usize) -> Option<String> {
         never_adapts(self.warmup, epochs)
     }

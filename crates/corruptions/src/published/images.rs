@@ -91,9 +91,12 @@ fn same_classes(folders: &[String], clean: &dyn Source) -> Result<(), String> {
     if numbered && folders.len() == classes.len() {
         return Ok(());
     }
-    // `n01440764` or `n01440764 tench`.
-    let first = |class: &String| class.split_whitespace().next().unwrap_or_default().to_string();
-    let synsets: Vec<String> = classes.iter().map(first).collect();
+    // `n01440764` or `n01440764 tench`; a name of several words may be a folder's, too.
+    let folder = |(label, class): (usize, &String)| match folders.get(label) {
+        Some(folder) if folder == class => class.clone(),
+        _ => class.split_whitespace().next().unwrap_or_default().to_string(),
+    };
+    let synsets: Vec<String> = classes.iter().enumerate().map(folder).collect();
     let (by, of) =
         (Classes { by: "its class folders", names: folders }, Classes { by: &origin, names: &synsets });
     class_difference(by, of).map_or(Ok(()), Err)

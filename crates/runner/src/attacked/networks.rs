@@ -6,9 +6,11 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use temper_core::nn::Frozen;
-use temper_core::{Chosen, Dataset, Device, Kind, Model, Norm};
+use temper_core::{Chosen, Dataset, Device, Kind, Model, Norm, Source, Split};
+use temper_data::shared_images;
 use temper_evaluate::Evaluation;
 
+use crate::classes::IN_OPTIONS;
 use crate::config::{BadConfig, Numerics, first_line};
 use crate::material::parameters;
 use crate::run_dir::{CONFIG, MARK, marked};
@@ -25,6 +27,8 @@ pub(crate) struct Target {
     pub(super) trained_in: Option<Norm>,
     /// Whether `--model` says what it is of, because its file does not.
     pub(super) told: bool,
+    /// Whether it calls its classes otherwise than the images do, which was let pass.
+    pub(crate) other_classes: bool,
 }
 
 impl Target {
@@ -95,8 +99,17 @@ impl Ran {
         (attack.as_str() != Some("none")).then(|| self.train.norm.unwrap_or(Norm::Linf))
     }
 
-    /// How many of its test images it was trained on, too, as its results say.
-    pub(super) fn also_trained_on(&self) -> Option<(usize, usize)> {
+    /// How many images of a data set's test split it was trained on, and how many there are: as the run's results say where it
+    /// is the run's own data set, else as a comparison with the run's training images shows, if they are at hand.
+    pub(super) fn also_trained_on(
+        &self,
+        dataset: &Chosen<dyn Dataset>,
+        test: &dyn Source,
+    ) -> Option<(usize, usize)> {
+        if dataset.name() != self.dataset.name() || dataset.params() != self.dataset.params() {
+            let train = self.dataset.open(Split::Train).ok()?;
+            return Some((shared_images(&*train, test), test.len()));
+        }
         let results = results_beside(&self.folder.join(CONFIG))?;
         let test = &results["dataset"]["test"];
         Some((test["also_trained_on"].as_u64()? as usize, test["n"].as_u64()? as usize))
@@ -112,9 +125,6 @@ pub(super) struct Named<'p> {
     /// What its run says, if it is of one.
     pub(super) ran: Option<Ran>,
 }
-
-/// How to have class names ignored.
-const LET_PASS: &str = "if each label means the same in both, say --ignore-class-names";
 
 impl<'p> Named<'p> {
     /// Looks what a path names, and reads no weights yet.
@@ -140,14 +150,11 @@ impl<'p> Named<'p> {
         if let Some(misfit) = stored.misfit(input, classes.len()) {
             return Err(BadConfig(misfit).into());
         }
-        match stored.other_classes(classes) {
-            Some(other) if !ignore_class_names => {
-                return Err(BadConfig(format!("{other}\n  {LET_PASS}")).into());
-            }
-            other => stored.warnings.extend(other),
-        }
+        let compared = stored.classes_of(classes, ignore_class_names, IN_OPTIONS).map_err(BadConfig)?;
+        let other_classes = compared.is_some();
+        stored.warnings.extend(compared);
         let (frozen, trained_in) = (stored.frozen(device)?, ran.as_ref().and_then(Ran::trained_in));
-        Ok(Target { path: path.into(), stored, frozen, numerics, trained_in, told: is_told })
+        Ok(Target { path: path.into(), stored, frozen, numerics, trained_in, told: is_told, other_classes })
     }
 }
 

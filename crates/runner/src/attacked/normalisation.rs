@@ -1,9 +1,12 @@
 //! Weights of other programs do not say how their pixels were normalised. Where natural accuracy is poor under what was assumed, the
 //! usual ways are tried.
 
+use std::sync::Arc;
+
 use temper_core::nn::Frozen;
-use temper_core::{Batch, Chosen, Goal, Model, Network, Passes, Subset, Victim};
+use temper_core::{Batch, Chosen, Goal, Model, Network, Passes, Source, Subset, Victim};
 use temper_data::Batches;
+use temper_evaluate::wilson;
 use toml::{Table, Value};
 
 use crate::attacked::Opened;
@@ -14,8 +17,6 @@ use crate::stored::{About, Stored};
 const GOOD: f64 = 0.9;
 /// Images that each way is tried on.
 const TRIED: usize = 256;
-/// How much better than the assumed one another way must be to be named.
-const BETTER: f64 = 0.05;
 
 /// Means and standard deviations in use, by channel; what they are called.
 const USUAL: [(&str, &[f64], &[f64]); 7] = [
@@ -34,11 +35,15 @@ pub(super) fn doubted(opened: &Opened, target: &Target, natural: f64) -> anyhow:
     if !target.told || natural >= GOOD {
         return Ok(None);
     }
-    let assumed = accuracy(opened, &target.frozen)?;
-    let (mut best, mut served) = (0.0, vec![]);
+    // Not only the images that were chosen: few of them tell nothing.
+    let whole = opened.whole_split()?;
+    let images: Arc<dyn Source> = Arc::new(Subset::new(whole, TRIED));
+    let n = images.len();
+    let assumed = right(opened, &images, &target.frozen)?;
+    let (mut best, mut served) = (0, vec![]);
     for (name, mean, std) in USUAL {
         let Some(frozen) = with(opened, target, mean, std)? else { continue };
-        let right = accuracy(opened, &frozen)?;
+        let right = right(opened, &images, &frozen)?;
         if right > best {
             (best, served) = (right, vec![]);
         }
@@ -46,13 +51,14 @@ pub(super) fn doubted(opened: &Opened, target: &Target, natural: f64) -> anyhow:
             served.push(format!("{name}: mean = {mean:?}, std = {std:?}"));
         }
     }
-    let n = opened.source.len().min(TRIED);
-    Ok((best >= assumed + BETTER).then(|| {
+    // Beyond what so few images leave open.
+    Ok((wilson(best, n)[0] > wilson(assumed, n)[1]).then(|| {
+        let percent = |right: usize| right as f64 * 100.0 / n.max(1) as f64;
         format!(
-            "natural accuracy is {:.1} % under the normalisation that was assumed; under another {:.1} % of {n} images are right: if \
-             the weights were trained so, add it to --model ({})",
-            100.0 * natural,
-            100.0 * best,
+            "{:.1} % of {n} images are right under the normalisation that was assumed, {:.1} % under another: if the weights were trained \
+             so, add it to --model ({})",
+            percent(assumed),
+            percent(best),
             served.join("; ")
         )
     }))
@@ -77,23 +83,20 @@ fn with(opened: &Opened, target: &Target, mean: &[f64], std: &[f64]) -> anyhow::
     Ok(Some(stored.frozen(opened.device())?))
 }
 
-/// Share of some images that a network gets right.
-fn accuracy(opened: &Opened, network: &Frozen) -> anyhow::Result<f64> {
-    let some = std::sync::Arc::new(Subset::new(opened.source.clone(), TRIED));
-    let (order, passes) = ((0..opened.source.len().min(TRIED)).collect(), Passes::default());
-    let (mut right, mut all) = (0, 0);
-    for raw in Batches::new(some, order, opened.batch(), None) {
+/// How many of some images a network gets right.
+fn right(opened: &Opened, images: &Arc<dyn Source>, network: &Frozen) -> anyhow::Result<usize> {
+    let (order, passes) = ((0..images.len()).collect(), Passes::default());
+    let mut right = 0;
+    for raw in Batches::new(images.clone(), order, opened.batch(), None) {
         let raw = raw.map_err(temper_core::Error::from)?;
         if raw.ids.is_empty() {
             continue;
         }
         let batch = Batch::new(raw, opened.device())?;
         let victim = Victim::new(Network::Frozen(network), &batch, Goal::Mistake, &passes)?;
-        let broken = victim.broken(&batch.pixels)?;
-        right += broken.iter().filter(|broken| !**broken).count();
-        all += broken.len();
+        right += victim.broken(&batch.pixels)?.iter().filter(|broken| !**broken).count();
     }
-    Ok(right as f64 / all.max(1) as f64)
+    Ok(right)
 }
 
 #[cfg(test)]
