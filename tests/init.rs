@@ -46,9 +46,9 @@ fn weights_that_do_not_fit_are_refused() {
     fails(
         folder.path(),
         &["run", "run.toml"],
-        &expect![[r#"
+        &expect![[r"
             error: weights.safetensors: not safetensors: 2 bytes in all
-        "#]],
+        "]],
     );
     assert!(!folder.path().join("runs").exists(), "it was found before the folder was taken");
     assert_eq!(temper(folder.path(), &["check", "run.toml"]).status.code(), Some(1));

@@ -196,7 +196,8 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
         error: runs/run/checkpoint.safetensors: damaged checkpoint: 2 bytes in all
           and the one before it: runs/run/checkpoint.previous.safetensors: damaged checkpoint: 2 bytes in all
           start anew with --force or --out DIR
-    "]].assert_eq(&stderr(&output));
+    "]]
+    .assert_eq(&stderr(&output));
 }
 
 #[cfg(unix)]

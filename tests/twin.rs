@@ -14,6 +14,7 @@ fn the_quickstarts_twin_trains_adapts_and_reports() {
         "model.convnet.channels=[8, 16]",
         "model.convnet.hidden=32",
         "train.epochs=2",
+        "train.schedule.steps=[1]",
         "train.attack.pgd.steps=3",
     ];
     let args: Vec<&str> =

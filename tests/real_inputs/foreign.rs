@@ -216,3 +216,28 @@ fn what_is_saved_can_be_made_again() {
         }
     }
 }
+
+/// A network of zeros sees nothing of its pixels, and stays so while its last bias is trained.
+#[test]
+fn gradients_that_vanish_are_told_with_their_share_in_training_and_in_evaluations() {
+    let folder = trained();
+    let folder = folder.path();
+    let zeros = |tensor: &Tensor| tensor.zeros_like().unwrap();
+    save(folder, &weights(folder).iter().map(|(name, tensor)| (name.clone(), zeros(tensor))).collect());
+    let init = ["--set", "train.init=foreign.safetensors", "--set", "train.epochs=1", "--out", "dead"];
+    succeed(folder, &[&["run", "run.toml"], &init[..]].concat());
+    let results = json(&folder.join("dead/results.json"));
+    let told = "in epoch 1 the training attack or a probe met a gradient of exactly 0 at ";
+    assert!(results["warnings"].to_string().contains(told), "{results}");
+    let metrics = fs::read_to_string(folder.join("dead/metrics.jsonl")).unwrap();
+    let epoch: serde_json::Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
+    // Those of the class that is predicted.
+    assert!(epoch["vanished"].as_u64() >= Some(10), "{epoch}");
+    let pgd = &results["evaluations"][1];
+    assert!(
+        pgd["doubts"].to_string().contains("8 of the 8 images that are right unperturbed (100.0 %)"),
+        "{pgd}"
+    );
+    let sound = json(&folder.join("runs/run/results.json"));
+    assert!(!sound.to_string().contains("gradient of exactly 0"), "{sound}");
+}

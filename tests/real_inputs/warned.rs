@@ -107,24 +107,3 @@ fn steps_of_training_that_cannot_reach_its_radius_are_told_before_and_after() {
     let results = json(&folder.path().join("runs/run/results.json"));
     assert!(results["warnings"][0].as_str().unwrap().starts_with(told), "{results}");
 }
-
-/// TRADES compares with the clean image, from which its divergence has no slope: an attack that starts there stands still.
-#[test]
-fn gradients_that_vanish_in_training_are_told_with_their_share() {
-    let pipeline = STRIPES.replace(
-        "attack.pgd = { steps = 2, step = 0.05 }",
-        "loss = \"trades\"\nattack.pgd = { steps = 2, step = 0.05, start = \"clean\" }",
-    );
-    let folder = playground(&pipeline);
-    succeed(folder.path(), &["run", "run.toml"]);
-    let results = json(&folder.path().join("runs/run/results.json"));
-    let told = "met a gradient of exactly 0 at ";
-    assert!(results["warnings"].to_string().contains(told), "{results}");
-    let metrics = fs::read_to_string(folder.path().join("runs/run/metrics.jsonl")).unwrap();
-    let vanished = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["vanished"].as_u64();
-    assert!(metrics.lines().any(|line| vanished(line) > Some(100)), "{metrics}");
-    // From elsewhere in the ball it has one.
-    succeed(folder.path(), &["run", "run.toml", "--out", "moved", "--set", "train.attack.pgd.start=uniform"]);
-    let results = json(&folder.path().join("moved/results.json"));
-    assert!(!results["warnings"].to_string().contains(told), "{results}");
-}

@@ -8,16 +8,14 @@ use temper_data::is_odd;
 /// The text with what a terminal would obey, but for the ends of lines, escaped: names of files, classes and tensors are in it.
 fn tame(text: &str) -> Cow<'_, str> {
     let odd = |letter: char| letter != '\n' && is_odd(letter);
-    match text.contains(odd) {
-        false => text.into(),
-        true => {
-            let letters = text.chars().map(|letter| match odd(letter) {
-                true => letter.escape_unicode().to_string(),
-                false => letter.to_string(),
-            });
-            letters.collect::<String>().into()
-        }
+    if !text.contains(odd) {
+        return text.into();
     }
+    let letters = text.chars().map(|letter| match odd(letter) {
+        true => letter.escape_unicode().to_string(),
+        false => letter.to_string(),
+    });
+    letters.collect::<String>().into()
 }
 
 /// Tells how a run goes, on standard output. What cannot be written is lost, and nothing else: the run ends as if nobody had
