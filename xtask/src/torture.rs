@@ -147,7 +147,7 @@ fn finish(child: Child) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Is a file half written?
+/// Whether a file is half written.
 fn holds_part(run: &Path) -> bool {
     [run.to_path_buf(), run.join("epsilon")].iter().any(|folder| {
         fs::read_dir(folder).is_ok_and(|mut entries| {

@@ -113,7 +113,7 @@ fn at_least_two(victim: &Victim) -> Result<usize> {
 pub struct Targets {
     /// By position in that batch.
     classes: Tensor,
-    /// Does one sample's gradient depend on its company?
+    /// Whether one sample's gradient depends on its company.
     mixes: bool,
 }
 

@@ -33,7 +33,7 @@ impl Batch {
         self.ids.len()
     }
 
-    /// None at all?
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }

@@ -76,7 +76,7 @@ impl<'a> Visit<'a> {
         self.memory.len()
     }
 
-    /// None at all?
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.memory.is_empty()
     }
@@ -112,7 +112,7 @@ impl<'a> Visit<'a> {
         Ok(self.correct.as_deref().unwrap_or_default())
     }
 
-    /// For the samples that `rows` names: is the prediction still right after the training attack within `radii` `[n]`?
+    /// For the samples that `rows` names: whether the prediction is still right after the training attack within `radii` `[n]`.
     /// `false` for the others.
     pub fn survives(&mut self, rows: &[bool], radii: &[f64]) -> Result<Vec<bool>> {
         self.survives_attack(self.attack, rows, radii)

@@ -49,7 +49,7 @@ impl Trace {
         }
     }
 
-    /// Is it of interest who errs after this many steps, if an error once stays one (`for_good`), or only at that iterate?
+    /// Whether anybody asks who errs after this many steps, if an error once stays one (`for_good`), or only at that iterate.
     pub(crate) fn wants(&self, step: usize, for_good: bool) -> bool {
         match for_good {
             true => self.milestones.last().is_some_and(|last| step <= *last),
@@ -67,7 +67,7 @@ impl Trace {
         }
     }
 
-    /// Is it asked at all who errs on the way?
+    /// Whether anybody asks who errs on the way.
     pub(crate) fn asks(&self) -> bool {
         !self.milestones.is_empty()
     }

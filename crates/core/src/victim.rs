@@ -229,7 +229,7 @@ impl<'a> Victim<'a> {
         self.ids.len()
     }
 
-    /// None at all?
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
@@ -239,7 +239,7 @@ impl<'a> Victim<'a> {
         self.goal
     }
 
-    /// Does one sample's result depend on its company?
+    /// Whether one sample's result depends on its company.
     pub fn mixes_samples(&self) -> bool {
         matches!(self.network, Network::BatchStatistics(_))
     }

@@ -40,7 +40,7 @@ pub struct Frost {
 struct Texture {
     file: PathBuf,
     image: Image,
-    /// Does it go on beyond its border?
+    /// Whether it goes on beyond its border.
     endless: bool,
 }
 

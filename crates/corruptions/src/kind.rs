@@ -97,7 +97,7 @@ impl Kind {
         }
     }
 
-    /// Is it one of the 15 that benchmarks count?
+    /// Whether it is one of the 15 that benchmarks count.
     pub fn is_main(self) -> bool {
         Self::ALL[..Self::MAIN].contains(&self)
     }

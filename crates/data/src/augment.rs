@@ -16,7 +16,7 @@ use crate::source::Image;
 pub struct Augment {
     /// Where the crop comes from.
     pub crop: Crop,
-    /// Mirror left and right, every other time?
+    /// Whether left and right are mirrored, every other time.
     pub flip: bool,
 }
 

@@ -28,7 +28,7 @@ pub trait Source: Send + Sync {
     /// How many.
     fn len(&self) -> usize;
 
-    /// None at all?
+    /// Whether there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }

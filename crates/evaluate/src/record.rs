@@ -29,7 +29,7 @@ pub struct Record {
     /// For minimum-norm attacks: how far away the adversarial image was, in the attack's own norm, whatever the radius; infinite
     /// where there was none. Of images crafted on another network there is no such distance.
     pub minimal: Option<f64>,
-    /// Of a sweep over steps: does the sample count as broken after each of its numbers of steps?
+    /// Of a sweep over steps: whether the sample counts as broken after each of its numbers of steps.
     pub steps: Option<Vec<bool>>,
 }
 
@@ -157,7 +157,7 @@ impl Columns {
         self.sample.len()
     }
 
-    /// None at all?
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.sample.is_empty()
     }
@@ -192,7 +192,7 @@ impl Columns {
         }
     }
 
-    /// Are the columns of one length, or empty where they may be?
+    /// Whether the columns are of one length, or empty where they may be.
     pub(crate) fn fit(&self) -> bool {
         let n = self.len();
         let optional = [

@@ -75,7 +75,7 @@ impl Fetch<'_> {
         Ok((folder, new))
     }
 
-    /// One file, unless it is there; was anything missing?
+    /// One file, unless it is there; returns whether anything was missing.
     fn file(
         &self,
         remote: &Remote,

@@ -36,7 +36,7 @@ pub struct Classifier {
     roles: BTreeMap<String, Role>,
     anchor: Var,
     collector: Collector,
-    /// Run by candle's operations where our kernels could?
+    /// Whether candle's operations run it where our kernels could.
     portable: bool,
 }
 
@@ -127,7 +127,7 @@ impl Classifier {
         Self { portable: true, ..self }
     }
 
-    /// Do candle's operations run it, not our kernels?
+    /// Whether candle's operations run it, not our kernels.
     pub(crate) fn is_portable(&self) -> bool {
         self.portable || self.weights.values().next().is_some_and(|w| !w.device().is_cpu())
     }

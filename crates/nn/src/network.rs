@@ -31,9 +31,9 @@ pub enum Layer {
         name: String,
         /// Shape.
         shape: kernel::Conv,
-        /// Has it a bias?
+        /// Whether it has a bias.
         bias: bool,
-        /// Is its weight a matrix `[out, in]`, as torch stores a linear layer's?
+        /// Whether its weight is a matrix `[out, in]`, as torch stores a linear layer's.
         linear: bool,
         /// How its weight and its bias start.
         init: [Init; 2],
@@ -42,7 +42,7 @@ pub enum Layer {
     BatchNorm {
         /// Name of its parameters.
         name: String,
-        /// Has it a weight and a bias?
+        /// Whether it has a weight and a bias.
         affine: bool,
     },
     /// `max(x, 0)`.
@@ -93,7 +93,7 @@ pub struct Conv2d {
     pub stride: usize,
     /// Zeros added on each side.
     pub padding: usize,
-    /// Add a bias?
+    /// Whether a bias is added.
     pub bias: bool,
 }
 

@@ -23,7 +23,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Does the optimiser change it?
+    /// Whether the optimiser changes it.
     pub fn is_trained(self) -> bool {
         !matches!(self, Role::RunningMean | Role::RunningVariance)
     }

@@ -11,7 +11,7 @@ pub(crate) struct Step {
     pub(crate) input: usize,
     /// Another value that is added to the result.
     pub(crate) addend: Option<usize>,
-    /// Is the result, the addend included, cut at 0?
+    /// Whether the result, the addend included, is cut at 0.
     pub(crate) relu: bool,
     pub(crate) output: usize,
 }

@@ -74,7 +74,7 @@ pub(crate) struct Backward<'m, T> {
     pub(crate) finish: Finish<'m, T>,
     /// The winning taps of a pooling.
     pub(crate) winners: &'m [u8],
-    /// Is the gradient of the input asked for?
+    /// Whether the gradient of the input is asked for.
     pub(crate) wanted: bool,
     shapes: [[usize; 3]; 2],
 }
@@ -84,7 +84,7 @@ fn len([c, h, w]: [usize; 3]) -> usize {
 }
 
 impl Schedule {
-    /// Schedules a plan. `keeps`: does the backward pass read this step's input?
+    /// Schedules a plan. `keeps` says whether the backward pass reads a step's input.
     pub(crate) fn new(network: &Network, plan: Plan, wants: Wants, keeps: impl Fn(&Step) -> bool) -> Self {
         let (mut signs, mut winners, mut tape) = (vec![None; plan.shapes.len()], vec![], 0);
         for step in &plan.steps {

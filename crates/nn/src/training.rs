@@ -69,7 +69,7 @@ struct Weights {
     layer: String,
     weight: Tensor,
     bias: Option<Tensor>,
-    /// Are they the network's, not the 1 and 0 of a batch norm without any?
+    /// Whether they are the network's, not the 1 and 0 of a batch norm without any.
     own: bool,
 }
 

@@ -17,7 +17,7 @@ pub struct Attacked {
     pub label: i64,
     /// What the network takes the attacked image for; `None` where that is not known.
     pub prediction: Option<i64>,
-    /// Did the attack break the network, or was it wrong before?
+    /// Whether the attack broke the network, or it was wrong before.
     pub broken: bool,
     /// As the attack left it. Images that were wrong before are not attacked.
     pub image: Image,

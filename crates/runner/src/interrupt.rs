@@ -48,7 +48,7 @@ impl Interrupt {
         Ok(heard)
     }
 
-    /// Was the run asked to stop?
+    /// Whether the run was asked to stop.
     pub(crate) fn heard(&self) -> bool {
         self.0.load(Ordering::SeqCst) != 0
     }

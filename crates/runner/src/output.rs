@@ -3,19 +3,14 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use temper_data::is_odd;
+use temper_data::{escaped, is_odd};
 
 /// The text with what a terminal would obey, but for the ends of lines, escaped: names of files, classes and tensors are in it.
 fn tame(text: &str) -> Cow<'_, str> {
-    let odd = |letter: char| letter != '\n' && is_odd(letter);
-    if !text.contains(odd) {
+    if !text.contains(|letter| letter != '\n' && is_odd(letter)) {
         return text.into();
     }
-    let letters = text.chars().map(|letter| match odd(letter) {
-        true => letter.escape_unicode().to_string(),
-        false => letter.to_string(),
-    });
-    letters.collect::<String>().into()
+    text.split('\n').map(escaped).collect::<Vec<_>>().join("\n").into()
 }
 
 /// Tells how a run goes, on standard output. What cannot be written is lost, and nothing else: the run ends as if nobody had

@@ -69,12 +69,12 @@ impl<'d> Reading<'d> {
         self.faults.push(Fault { offset: offset(self.document, &path), path: text(&path), message });
     }
 
-    /// Was this part taken out?
+    /// Whether this part was taken out.
     pub(crate) fn spoilt(&self, keys: &[&str]) -> bool {
         self.spoilt.iter().any(|spoilt| spoilt == keys)
     }
 
-    /// Was an entry of this part taken out?
+    /// Whether an entry of this part was taken out.
     pub(crate) fn spoilt_within(&self, keys: &[&str]) -> bool {
         self.spoilt.iter().any(|spoilt| spoilt.split_last().is_some_and(|(_, before)| before == keys))
     }

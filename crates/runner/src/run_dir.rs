@@ -178,7 +178,7 @@ impl RunDir {
     }
 }
 
-/// Does this file begin with this line?
+/// Whether this file begins with this line.
 pub(crate) fn marked(file: &Path, mark: &str) -> bool {
     start(file, mark.len() as u64).is_ok_and(|text| text == mark.as_bytes())
 }

@@ -125,7 +125,7 @@ pub(crate) fn unreadable(metrics: &[String]) -> BTreeMap<u64, String> {
 const KEY: &str = "held_out";
 
 impl Select {
-    /// Is the epoch (from 1) to be judged?
+    /// Whether the epoch (from 1) is to be judged.
     pub(crate) fn due(&self, epoch: usize, epochs: usize) -> bool {
         epoch.is_multiple_of(self.every.get()) || epoch == epochs
     }

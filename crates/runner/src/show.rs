@@ -58,7 +58,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     answer(&(warned(&told.facts.warnings) + &told.text(&lines)?))
 }
 
-/// Is there an evaluation of this name?
+/// An error if there is no evaluation of this name.
 fn check_name(name: &str, lines: &[Line]) -> Result<(), BadConfig> {
     let known: BTreeSet<&str> = lines.iter().map(|line| &*line.evaluation).collect();
     if known.contains(name) {

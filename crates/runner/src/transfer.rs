@@ -228,7 +228,7 @@ fn names(paths: &[PathBuf]) -> Result<Vec<String>, BadConfig> {
     Ok(parts.into_iter().map(|parts| parts.join("/")).collect())
 }
 
-/// Do all have the same part there, and another one besides?
+/// Whether all have the same part there, and another one besides.
 fn shared(all: &[Vec<String>], at: fn(&Vec<String>) -> Option<&String>) -> bool {
     all.iter().all(|parts| parts.len() > 1) && all.windows(2).all(|pair| at(&pair[0]) == at(&pair[1]))
 }

@@ -136,7 +136,7 @@ pub trait Watch {
     /// After some batches.
     fn glimpse(&mut self, glimpse: &Glimpse);
 
-    /// Asked after every step, within which nothing can be saved: shall training pause here, to be saved or to be stopped?
+    /// Asked after every step, within which nothing can be saved: whether training pauses here, to be saved or to be stopped.
     fn pause(&mut self) -> bool {
         false
     }

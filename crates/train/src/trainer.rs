@@ -242,7 +242,7 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Has a step more than one batch?
+    /// Whether a step has more than one batch.
     fn gathers(&self) -> bool {
         self.plan.accumulate.get() > 1
     }

@@ -16,7 +16,7 @@ pub(crate) struct Aim {
 pub(crate) struct Margin {
     /// Margin plus confidence: below 0 where the attack succeeded, without end where the logits are not numbers.
     pub(crate) loss: f64,
-    /// Is the prediction what was aimed at, with the confidence that was asked for?
+    /// Whether the prediction is what was aimed at, with the confidence that was asked for.
     pub(crate) success: bool,
     /// The larger of the two logits' absolute values, by which the margin's rounding goes.
     pub(crate) scale: f64,

@@ -68,7 +68,7 @@ pub struct Judged {
     pub difference: Option<f64>,
     /// Its 95 % interval.
     pub interval: Option<[f64; 2]>,
-    /// Are two rows compared, but not image by image?
+    /// Whether two rows are compared, but not image by image.
     pub apart: bool,
 }
 

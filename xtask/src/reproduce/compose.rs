@@ -41,7 +41,7 @@ impl<'a> Version<'a> {
         }
     }
 
-    /// Is this row, network or column left out?
+    /// Whether this row, network or column is left out.
     pub fn lacks(&self, name: &str) -> bool {
         let fragments = std::iter::once(&self.table.base).chain(self.table.scale.get(&self.scale));
         fragments.flat_map(|fragment| &fragment.without).any(|without| without == name)
@@ -164,7 +164,7 @@ impl Book {
         version.evaluations().into_iter().map(evaluation).collect()
     }
 
-    /// Does an evaluation of this version need a second seed?
+    /// Whether an evaluation of this version needs a second seed.
     pub fn needs_second(&self, version: Version) -> bool {
         self.evaluations(version, SECOND_SEED).iter().any(crafts_on_second)
     }

@@ -84,7 +84,7 @@ impl<'a> Outlook<'a> {
         self.untrained + self.unjudged == 0
     }
 
-    /// Must its network be measured first?
+    /// Whether its network must be measured first.
     fn needs_rate(&self) -> bool {
         !self.is_done() && self.measured.is_empty() && self.cost.images.is_some()
     }

@@ -20,7 +20,7 @@ pub struct Place {
     pub binary: PathBuf,
     /// The folder.
     pub folder: PathBuf,
-    /// Do runs tell of their progress?
+    /// Whether runs tell of their progress.
     pub quiet: bool,
 }
 
@@ -52,13 +52,13 @@ fn training(plan: &RowPlan, seed: u64) -> PathBuf {
     plan.folder.join(format!("seed-{seed}.training.toml"))
 }
 
-/// Was this very pipeline run to its end, and is its network still there?
+/// Whether this very pipeline was run to its end, and its network is still there.
 pub fn done(place: &Place, plan: &RowPlan, run: &Run, table: &str) -> anyhow::Result<bool> {
     let file = plan.beside(run.seed, table, "toml");
     Ok(ended(place, &file, &plan.run(run.seed), &text(plan, &run.pipeline)?))
 }
 
-/// Did a run of this file into this folder come to its end, and was this in it?
+/// Whether a run of this file into this folder came to its end, and this was in it.
 fn ended(place: &Place, file: &Path, out: &Path, pipeline: &str) -> bool {
     let file = place.folder.join(file);
     fs::read_to_string(&file).is_ok_and(|was| was == pipeline)
@@ -290,8 +290,8 @@ pub fn seen(finished: &Finished, column: &Column, records: &Records) -> anyhow::
 mod tests {
     use super::*;
 
-    /// Is this pipeline's network there, in a row where `was` came to its end, whose weights were `sha`, and whose folder now
-    /// holds those of `now`?
+    /// Whether this pipeline's network is there, in a row where `was` came to its end, whose weights were `sha`, and whose folder now
+    /// holds those of `now`.
     fn there(was: &str, sha: &str, now: &str, wanted: &str) -> bool {
         let folder = tempfile::tempdir().unwrap();
         let put = |name: &str, text: &str| write(&folder.path().join(name), text.as_bytes()).unwrap();

@@ -60,7 +60,7 @@ pub fn outcomes(
     same.then_some(all)
 }
 
-/// Does the `i`th image of a line stand, at this place of a curve if there is one?
+/// Whether the `i`th image of a line stands, at this place of a curve if there is one.
 fn stands(samples: &Value, i: usize, at: Option<(f64, &Curve)>) -> bool {
     if samples["natural"][i] != samples["label"][i] {
         return false;

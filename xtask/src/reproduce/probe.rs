@@ -85,7 +85,7 @@ impl Interrupt {
         Ok(Self(heard))
     }
 
-    /// Was there one?
+    /// Whether there was one.
     pub fn heard(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }

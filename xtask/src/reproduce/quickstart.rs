@@ -18,7 +18,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Does the measurement bear it out?
+    /// Whether the measurement bears it out.
     pub fn holds(&self) -> bool {
         self.measured >= self.at_least
     }

@@ -100,7 +100,7 @@ impl<'a> Report<'a> {
             .collect()
     }
 
-    /// Does a claim fail?
+    /// Whether a claim fails.
     pub fn fails(&self) -> bool {
         self.claims.iter().any(|told| told.ours.verdict == Verdict::Fails)
     }

@@ -76,7 +76,7 @@ pub struct Sum {
     pub mean: f64,
     /// How far its 95 % interval goes below and above that.
     pub widths: [f64; 2],
-    /// Was that found image by image?
+    /// Whether that was found image by image.
     pub by_image: bool,
 }
 

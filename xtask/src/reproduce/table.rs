@@ -112,7 +112,7 @@ pub enum What {
 }
 
 impl What {
-    /// Is it a share, in per cent, of which there can be no more than 100?
+    /// Whether it is a share, in per cent, of which there can be no more than 100.
     pub fn is_share(self) -> bool {
         matches!(self, Self::Accuracy | Self::RadiiAbove | Self::RadiiBelow)
     }

@@ -107,7 +107,7 @@ pub struct Cell {
     pub n: Option<usize>,
     /// Each seed's.
     pub seeds: Vec<f64>,
-    /// Does it agree with the paper's?
+    /// Whether it agrees with the paper's.
     pub verdict: String,
 }
 
@@ -182,7 +182,7 @@ pub struct Judged {
     pub difference: Option<f64>,
     /// Its 95 % interval.
     pub interval: Option<[f64; 2]>,
-    /// Are two rows compared, but not image by image?
+    /// Whether two rows are compared, but not image by image.
     #[serde(default)]
     pub apart: bool,
 }

@@ -23,7 +23,7 @@ pub(super) type Fault = (u64, String);
 pub(super) struct Header {
     /// The type of the values, for example `|u1`.
     pub(super) descr: (u64, String),
-    /// Do columns come first?
+    /// Whether columns come first.
     pub(super) fortran: (u64, bool),
     /// The sizes.
     pub(super) shape: (u64, Vec<u64>),

@@ -83,7 +83,7 @@ impl PublishedCifar {
         self.severity.place() * TEST + self.clean.index(index)
     }
 
-    /// Do the published labels say of an image what the clean source says?
+    /// Whether the published labels say of an image what the clean source says.
     fn agrees(&self, index: usize, label: u32) -> Result<()> {
         let (labels, place) = (&self.labels, self.clean.index(index));
         match labels.values.get(place) {

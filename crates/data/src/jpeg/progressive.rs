@@ -21,7 +21,7 @@ pub(super) struct Progressive<'a> {
     shares: Vec<Share<'a>>,
     /// The first coefficient and the last.
     band: [usize; 2],
-    /// Are there higher bits from earlier scans?
+    /// Whether there are higher bits from earlier scans.
     refines: bool,
     /// The bit, or the lowest, that the scan brings.
     bit: u32,

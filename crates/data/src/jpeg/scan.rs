@@ -81,7 +81,7 @@ impl Scans {
         Self { components: frame.components.iter().map(|component| Read::new(frame, component)).collect() }
     }
 
-    /// Was something of each component read?
+    /// Whether something of each component was read.
     pub(super) fn complete(&self) -> bool {
         self.components.iter().all(|read| read.quantization.is_some())
     }
@@ -91,7 +91,7 @@ impl Scans {
         self.components.into_iter().map(Read::plane).collect()
     }
 
-    /// Reads a scan, which begins where the header was read to, up to the next marker. Are there stray bytes before it?
+    /// Reads a scan, which begins where the header was read to, up to the next marker. Returns whether there are stray bytes before it.
     pub(super) fn read(&mut self, header: &mut Header, frame: &Frame, scan: &Scan) -> Result<bool, Fault> {
         let mut all: Vec<_> = self.components.iter_mut().map(Some).collect();
         let mut shares = vec![];

@@ -24,7 +24,7 @@ pub struct Conv {
     pub padding: usize,
     /// Parts into which input and output channels are cut; each output reads its own part alone.
     pub groups: usize,
-    /// Is its input pixels, which are stored without filling?
+    /// Whether its input is pixels, which are stored without filling.
     pub pixels: bool,
 }
 
@@ -79,7 +79,7 @@ impl Conv {
         self.kernel[0] * self.kernel[1] * self.group()[0]
     }
 
-    /// Does the input already lie in memory as the patch matrix?
+    /// Whether the input already lies in memory as the patch matrix.
     pub(super) fn is_its_own_patches(&self) -> bool {
         let whole = self.kernel[0] == self.input[1] && self.kernel[1] == self.input[2];
         let point = self.kernel == [1, 1] && self.stride == 1;
@@ -104,7 +104,7 @@ impl Conv {
         }
     }
 
-    /// Are its filters few enough for every task to go through them alone, and to pool a whole sample at once?
+    /// Whether its filters are few enough for every task to go through them alone, and to pool a whole sample at once.
     pub(crate) fn pools_at_once(&self) -> bool {
         self.groups == 1 && stored(self.input[0]) * stored(self.channels) <= 128 * 128
     }

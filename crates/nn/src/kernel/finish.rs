@@ -24,7 +24,7 @@ pub struct Finish<'a, T> {
     pub bias: Option<&'a [T]>,
     /// Added.
     pub addend: Addend<'a, T>,
-    /// `max(sum, 0)`?
+    /// Whether the result is `max(sum, 0)`.
     pub relu: bool,
     /// Receives which sums were above 0, if `relu`.
     pub signs: Option<&'a mut [u8]>,
@@ -38,7 +38,7 @@ impl<'a, T: Real> Finish<'a, T> {
         Self { out, bias: None, addend: Addend::None, relu: false, signs: None, open: None }
     }
 
-    /// Do sums go to the output as they are?
+    /// Whether sums go to the output as they are.
     #[inline(always)]
     fn is_plain(&self) -> bool {
         self.bias.is_none() && matches!(self.addend, Addend::None) && !self.relu && self.open.is_none()

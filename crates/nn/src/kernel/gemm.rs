@@ -55,7 +55,7 @@ impl<'a, T> Rows<'a, T> {
         Self { values, stride, runs: 1, pitch: 0 }
     }
 
-    /// Are `m` rows of length `k` there?
+    /// Whether `m` rows of length `k` are there.
     #[inline(always)]
     fn hold(&self, m: usize, k: usize) -> bool {
         m == 0

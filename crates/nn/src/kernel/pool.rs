@@ -28,7 +28,7 @@ impl Pool {
         (input + 2 * self.padding).checked_sub(self.size).map(|free| free / self.stride + 1)
     }
 
-    /// Does every input position belong to exactly one window?
+    /// Whether every input position belongs to exactly one window.
     fn tiles(&self, [_, h, w]: [usize; 3]) -> bool {
         self.padding == 0
             && self.stride == self.size

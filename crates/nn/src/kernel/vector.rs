@@ -71,7 +71,7 @@ pub trait Vector: Copy {
     fn fma(self, a: Self, b: Self) -> Self;
     /// `max(self, 0)`; a NaN stays.
     fn relu(self) -> Self;
-    /// Bit `i`: is lane `i` above 0?
+    /// Bit `i` says whether lane `i` is above 0.
     fn signs(self) -> u16;
     /// 0 in the lanes whose bit is 0.
     fn keep(self, bits: u16) -> Self;
@@ -82,7 +82,7 @@ pub trait Vector: Copy {
     /// # Safety
     /// There must be room for `LANES`.
     unsafe fn store_bytes(self, to: *mut u8);
-    /// Bit `i`: is byte `i` of `LANES` equal to this?
+    /// Bit `i` says whether byte `i` of `LANES` equals this.
     ///
     /// # Safety
     /// The bytes must be there.

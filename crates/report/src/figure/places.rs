@@ -17,7 +17,7 @@ impl Area {
         Self { left: x - across / 2.0, top: y - down / 2.0, right: x + across / 2.0, bottom: y + down / 2.0 }
     }
 
-    /// Do the two share ground?
+    /// Whether the two share ground.
     pub(super) fn meets(&self, other: &Self) -> bool {
         self.left < other.right
             && other.left < self.right
@@ -25,7 +25,7 @@ impl Area {
             && other.top < self.bottom
     }
 
-    /// Is the other within this one?
+    /// Whether the other is within this one.
     pub(super) fn holds(&self, other: &Self) -> bool {
         self.left <= other.left
             && other.right <= self.right
@@ -33,7 +33,7 @@ impl Area {
             && other.bottom <= self.bottom
     }
 
-    /// Does the way from one point to another lead through?
+    /// Whether the way from one point to another leads through.
     pub(super) fn crossed(&self, [x, y]: At, [to_x, to_y]: At) -> bool {
         // The part of the way, 0 to 1, that lies between both pairs of sides (Liang and Barsky, 1984).
         let (mut enters, mut leaves) = (0.0_f64, 1.0_f64);

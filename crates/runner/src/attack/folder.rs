@@ -39,7 +39,7 @@ impl Shows {
 pub(crate) struct Folder {
     path: PathBuf,
     force: bool,
-    /// Was it made by this process, and is nothing in it yet?
+    /// Whether this process made it, and nothing is in it yet.
     made: bool,
     lock: Option<File>,
 }
@@ -125,7 +125,7 @@ impl Drop for Folder {
     }
 }
 
-/// Is this the name of a PNG file of an attack?
+/// Whether this is the name of a PNG file of an attack.
 fn is_own(name: &str) -> bool {
     [Shows::Clean, Shows::Adversarial].into_iter().any(|shows| {
         let index = name.strip_suffix(shows.word()).unwrap_or_default();

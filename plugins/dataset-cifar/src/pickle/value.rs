@@ -54,7 +54,7 @@ pub(crate) struct Array {
     /// Place of a tuple.
     pub(crate) shape: usize,
     pub(crate) dtype: Span,
-    /// Stored by rows?
+    /// Whether it is stored by rows.
     pub(crate) by_rows: bool,
     pub(crate) data: Kind,
 }
