@@ -1,24 +1,21 @@
-//! `cargo xtask reproduce`: every pipeline that a table composes is sound, and a table runs, is killed, goes on, and is judged.
+//! `temper reproduce`: every pipeline that a table composes is sound, and a table runs, is killed, goes on, and is judged.
 
 use std::fs;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use temper_experiments::claim::Verdict;
+use temper_experiments::compose::{Book, Version};
+use temper_experiments::fragment::Reading;
+use temper_experiments::statistics::Estimate;
+use temper_experiments::table::{Row, Scale, TableFile, names};
+use temper_experiments::{Options, page, plan};
 use temper_report::RadiiFile;
-use temper_runner::Pipeline;
-use xtask::reproduce::claim::Verdict;
-use xtask::reproduce::compose::{Book, Version};
-use xtask::reproduce::execute::Place;
-use xtask::reproduce::fragment::Reading;
-use xtask::reproduce::statistics::Estimate;
-use xtask::reproduce::table::{Row, Scale, TableFile, names};
-use xtask::reproduce::{Options, table};
-use xtask::reproduce::{page, plan};
 
-use crate::support::{command, json, root};
+use crate::support::{command, json, root, stderr, stdout};
 
 fn tables() -> Vec<TableFile> {
     let folder = root().join("configs/tables");
@@ -43,31 +40,6 @@ fn every_table_and_figure_is_there() {
     let figures = ["figure2", "figure3", "figure3b", "figure4", "figure4b", "figure7", "figure8", "figure9"];
     let wanted = figures.map(String::from).into_iter().chain((1..=9).map(|i| format!("table{i}")));
     assert_eq!(names, wanted.collect::<Vec<_>>());
-}
-
-#[test]
-fn every_composed_pipeline_is_sound() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("composed.toml");
-    let (book, mut checked) = (book(), 0);
-    for table in &tables() {
-        book.check_table(table).unwrap();
-        for version in versions(table) {
-            for plan in plan::rows(&book, version, &[], 1).unwrap() {
-                let run = &plan.runs[0];
-                for pipeline in
-                    [Some(&run.pipeline), run.second.as_ref().map(|second| &second.1)].into_iter().flatten()
-                {
-                    fs::write(&file, toml::to_string(pipeline).unwrap()).unwrap();
-                    if let Err(error) = Pipeline::load(&file, &[]) {
-                        panic!("{} {} {}: {error}\n{pipeline}", table.name, version.part(), plan.row.name);
-                    }
-                    checked += 1;
-                }
-            }
-        }
-    }
-    assert!(checked > 300, "only {checked} pipelines");
 }
 
 /// What the paper prints bears out what it claims, or the inequality is not its claim.
@@ -181,17 +153,26 @@ fn options(experiment: &str, only: &[&str]) -> Options {
         only: only.iter().map(ToString::to_string).collect(),
         seeds: NonZeroU32::MIN,
         dry_run: false,
+        configs: Some(root().join("configs")),
     }
 }
 
-/// Runs `reproduce` in a folder by the binary under test; returns its verdict and what it said.
+/// Runs `temper reproduce` in a folder; returns its verdict or what is wrong, and what it said.
 fn reproduce(folder: &Path, options: &Options) -> (Result<bool, String>, String) {
-    let binary = PathBuf::from(env!("CARGO_BIN_EXE_temper-under-test"));
-    let place = Place { binary, folder: folder.into(), quiet: true };
-    let mut said = vec![];
-    let result =
-        table(&root().join("configs"), &place, options, &|| Ok(()), &mut |line| said.push(line.to_string()));
-    (result.map_err(|error| format!("{error:#}")), said.join("\n"))
+    let mut command = command(folder);
+    command.args(["reproduce", &options.experiment, "--scale", options.scale.name()]);
+    command.args(["--seeds", &options.seeds.to_string()]);
+    command.args(options.only.iter().flat_map(|row| ["--only", row]));
+    command.args(options.dry_run.then_some("--dry-run"));
+    command.arg("--configs").arg(options.configs.as_ref().unwrap());
+    let output = command.output().unwrap();
+    let fault = stderr(&output);
+    let result = match (output.status.code(), fault.strip_prefix("error: ")) {
+        (Some(0), _) => Ok(true),
+        (Some(1), None) => Ok(false),
+        (_, fault) => Err(fault.unwrap_or_default().trim_end().to_string()),
+    };
+    (result, stdout(&output))
 }
 
 #[test]
@@ -410,7 +391,7 @@ fn pictures_of_what_was_run_are_on_one_page(folder: &Path) {
     fs::remove_file(reports.join("table0.json")).unwrap();
     fs::remove_file(reports.join("figure8.svg")).unwrap();
     let fault = made().unwrap_err();
-    assert!(fault.contains("figure8.svg; `cargo xtask reproduce figure8 --scale smoke "), "{fault}");
+    assert!(fault.contains("figure8.svg; `temper reproduce figure8 --scale smoke "), "{fault}");
     assert!(!page.contains("<script") && !page.contains("src=\"http"));
 }
 

@@ -25,9 +25,13 @@ enum Command {
         /// Its name in TOML, in kebab-case
         name: String,
     },
-    /// Run the quickstart, or a table or figure of the IAAT paper, and judge it against what is expected
-    #[command(after_help = REPRODUCE_HELP)]
-    Reproduce(xtask::reproduce::Options),
+    /// Build temper as users do and run `temper reproduce`, here in the workspace
+    #[command(disable_help_flag = true)]
+    Reproduce {
+        /// Arguments of `temper reproduce`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Measure the engine, alone or in alternation with a peer; `cargo xtask bench --help` says how
     #[command(disable_help_flag = true)]
     Bench {
@@ -46,17 +50,9 @@ enum Command {
     },
 }
 
-const REPRODUCE_HELP: &str = "\
-Example: cargo xtask reproduce table1 --scale cpu --only resnet18/iaat --seeds 2
-
-Runs lie in runs/reproduce/TABLE/SCALE/ROW/seed-N, reports in reports/SCALE. What is
-finished is not run again; what was stopped goes on. Exit codes: 0 no claim fails,
-1 one does, or a run failed.";
-
 fn main() -> ExitCode {
     match run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -64,37 +60,45 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> anyhow::Result<bool> {
+/// The exit code.
+fn run() -> anyhow::Result<u8> {
     let cli = Cli::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
-    match cli.command {
+    let ok = match cli.command {
         Command::Tidy => {
             let faults = xtask::tidy::faults(root)?;
             for fault in &faults {
                 eprintln!("{fault}");
             }
-            Ok(faults.is_empty())
+            faults.is_empty()
         }
         Command::NewPlugin { kind, name } => {
             for line in xtask::new_plugin::create(root, kind, &name)? {
                 println!("{line}");
             }
-            Ok(true)
+            true
         }
-        Command::Reproduce(options) => xtask::reproduce::run(root, &options),
-        Command::Bench { arguments } => bench(root, &arguments),
-        Command::Torture { kills, seed } => xtask::torture::run(root, kills, seed),
-    }
+        // In the workspace's folder, wherever the command was given: its runs and reports lie there.
+        Command::Reproduce { arguments } => {
+            let arguments = std::iter::once("reproduce".into()).chain(arguments);
+            return released(cargo(root, "temper-runner").current_dir(root).args(arguments));
+        }
+        Command::Bench { arguments } => return released(cargo(root, "temper-bench").args(arguments)),
+        Command::Torture { kills, seed } => xtask::torture::run(root, kills, seed)?,
+    };
+    Ok(u8::from(!ok))
 }
 
-/// Builds the bench as users build temper, and runs it where the command was given.
-fn bench(root: &Path, arguments: &[String]) -> anyhow::Result<bool> {
-    let status = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["run", "--release", "--quiet", "--package", "temper-bench", "--manifest-path"])
-        .arg(root.join("Cargo.toml"))
-        .arg("--")
-        .args(arguments)
-        .status()
-        .context("cannot start cargo")?;
-    Ok(status.success())
+/// Builds a package as users build temper, and runs its binary with the arguments that follow.
+fn cargo(root: &Path, package: &str) -> std::process::Command {
+    let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["run", "--release", "--quiet", "--package", package, "--manifest-path"]);
+    cargo.arg(root.join("Cargo.toml")).arg("--");
+    cargo
+}
+
+/// The exit code of a command; 1 if a signal ended it.
+fn released(command: &mut std::process::Command) -> anyhow::Result<u8> {
+    let status = command.status().context("cannot start cargo")?;
+    Ok(status.code().and_then(|code| code.try_into().ok()).unwrap_or(1))
 }

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 /// Which crates of the workspace each crate may name. Plugins: only core.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("temper-nn", &[]),
     ("temper-data", &[]),
     ("temper-report", &[]),
     ("temper-core", &["temper-nn", "temper-data"]),
     ("temper-corruptions", &["temper-data"]),
     ("temper-fetch", &["temper-data"]),
+    ("temper-experiments", &["temper-report"]),
     ("temper-train", &["temper-core", "temper-data"]),
     ("temper-evaluate", &["temper-core", "temper-corruptions", "temper-data"]),
     (
@@ -23,6 +24,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "temper-corruptions",
             "temper-data",
             "temper-evaluate",
+            "temper-experiments",
             "temper-fetch",
             "temper-report",
             "temper-train",
@@ -30,7 +32,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
         ],
     ),
     ("temper-bench", &["temper-core", "temper-data", "temper-evaluate", "temper-runner", "temper-train"]),
-    ("xtask", &["temper-report"]),
+    ("xtask", &[]),
     (
         "temper-tests",
         &[
@@ -38,6 +40,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "temper-corruptions",
             "temper-data",
             "temper-evaluate",
+            "temper-experiments",
             "temper-nn",
             "temper-report",
             "temper-runner",

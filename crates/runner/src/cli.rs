@@ -1,12 +1,10 @@
 //! The command line.
 
-use std::path::PathBuf;
+use clap::{Parser, Subcommand};
 
-use clap::{Args, Parser, Subcommand};
-
-use crate::config::{BadConfig, Pipeline};
+use crate::config::BadConfig;
 use crate::output::answer;
-use crate::{attack, catalogue, fetch, material, run, show, transfer};
+use crate::{attack, catalogue, check, fetch, reproduce, run, show, transfer};
 
 /// Adversarial training and robustness evaluation of image classifiers.
 #[derive(Debug, Parser)]
@@ -24,8 +22,8 @@ enum Command {
                       130 Ctrl-C, 143 SIGTERM."
     )]
     Run(run::Options),
-    /// Check a pipeline without running it
-    Check(Check),
+    /// Check pipelines, tables of experiments and recipes without running them
+    Check(check::Options),
     /// Attack a trained network: accuracy, records and adversarial images, without a pipeline
     #[command(after_help = ATTACK_HELP)]
     Attack(Box<attack::Options>),
@@ -47,6 +45,9 @@ enum Command {
         /// Name of the plugin
         name: String,
     },
+    /// Run a table or figure of the IAAT paper, or the quickstart, and judge it against what is expected
+    #[command(after_help = REPRODUCE_HELP)]
+    Reproduce(temper_experiments::Options),
     /// Data sets on this machine
     #[command(subcommand)]
     Data(fetch::Data),
@@ -70,30 +71,29 @@ On the diagonal images are crafted and judged by the same network, elsewhere the
 are those of the highest loss on the network that they are crafted on. Exit codes:
 0 success, 1 failed, 2 bad command, 130 stopped by Ctrl-C.";
 
-#[derive(Debug, Args)]
-struct Check {
-    /// The pipeline
-    file: PathBuf,
-    /// Change a value of the pipeline, for example `--set train.epochs=2`; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    sets: Vec<String>,
-}
+const REPRODUCE_HELP: &str = "\
+Example: temper reproduce table1 --scale cpu --only resnet18/iaat --seeds 2
 
-pub(crate) fn run() -> anyhow::Result<()> {
+Runs lie in runs/reproduce/TABLE/SCALE/ROW/seed-N, reports in reports/SCALE, beside
+the folder `configs` that was found, or in the current folder with --configs. What is
+finished is not run again; what was stopped goes on. Exit codes: 0 no claim fails,
+1 one does, or a run failed, 2 bad command.";
+
+/// Runs the command; `false` if all went well and a claim of an experiment fails.
+pub(crate) fn run() -> anyhow::Result<bool> {
     let cli = Cli::parse();
     let duplicates = temper_core::duplicates();
     anyhow::ensure!(duplicates.is_empty(), "this binary is put together wrongly: {}", duplicates.join("; "));
-    match cli.command {
+    let done = match cli.command {
+        Command::Reproduce(options) => return reproduce::run(&options),
         Command::Run(options) => run::run(&options),
         Command::Attack(options) => attack::run(&options),
         Command::Transfer(options) => transfer::run(&options),
         Command::Show(options) => show::run(&options),
-        Command::Check(check) => {
-            let pipeline = Pipeline::load(&check.file, &check.sets)?;
-            answer(&format!("{}: a sound pipeline{}\n", check.file.display(), material::check(&pipeline)?))
-        }
+        Command::Check(options) => check::run(&options),
         Command::List { kind } => answer(&catalogue::list(kind.as_deref()).map_err(BadConfig)?),
         Command::Data(data) => fetch::run(&data),
         Command::Describe { kind, name } => answer(&catalogue::describe(&kind, &name).map_err(BadConfig)?),
-    }
+    };
+    done.map(|()| true)
 }

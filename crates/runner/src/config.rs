@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use temper_core::{Chosen, Dataset, Model, Norm, Positive, nn};
 use temper_evaluate::Entry;
 use temper_train::Plan;
+use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::device::DeviceName;
-use crate::place::{line_column, set};
-use crate::reading::Reading;
+use crate::place::set;
+use crate::reading::{Fault, Reading};
 use crate::select::Select;
 use crate::toml_file;
 use crate::written::Written;
@@ -119,6 +120,13 @@ impl BadConfig {
     }
 }
 
+impl BadConfig {
+    /// Its mistakes, one by one.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = &str> {
+        self.0.split("\nerror: ")
+    }
+}
+
 impl fmt::Display for BadConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -166,22 +174,8 @@ impl Pipeline {
     }
 
     /// Reads a text; `file` is its name for messages.
-    fn parse(file: &str, text: &str, sets: &[String]) -> Result<Self, BadConfig> {
-        let (mut document, errors) = DeTable::parse_recoverable(text);
-        if !errors.is_empty() {
-            let mut faults: Vec<((usize, usize), String)> = vec![];
-            for error in errors {
-                let (line, column) = line_column(text, error.span().map_or(0, |span| span.start));
-                let message = first_line(error.message());
-                // What follows on one line mostly comes of its first mistake, and so do keys that seem to be double.
-                let follows = message == "duplicate key" && !faults.is_empty();
-                if !follows && faults.iter().all(|(at, _)| at.0 != line) {
-                    faults.push(((line, column), format!("{file}:{line}:{column}: {message}")));
-                }
-            }
-            faults.sort();
-            return Err(BadConfig::of(faults.into_iter().map(|(_, message)| message)));
-        }
+    pub(crate) fn parse(file: &str, text: &str, sets: &[String]) -> Result<Self, BadConfig> {
+        let mut document = toml_file::document(file, text)?;
         let mut changes: Vec<Set> = vec![];
         let mut bad = vec![];
         for argument in sets {
@@ -206,14 +200,36 @@ impl Pipeline {
             changes.iter().map(|set| (set.line.len(), set.argument.clone())).collect(),
             document.get_ref(),
         );
-        let (draft, mut reading) = Reading::of::<Draft>(&document);
+        match Self::of(&document) {
+            Ok(pipeline) => Ok(Self { written, ..pipeline }),
+            Err(faults) => {
+                Err(BadConfig::of(faults.iter().map(|f| written.told(f.offset, &f.path, &f.message))))
+            }
+        }
+    }
+
+    /// Reads a document.
+    fn of<'d>(document: &'d Spanned<DeTable<'d>>) -> Result<Self, Vec<Fault>> {
+        let (draft, mut reading) = Reading::of::<Draft>(document);
         let pipeline = draft.and_then(|draft| Self::complete(draft, &mut reading));
         let faults = reading.into_faults();
-        let Some(mut pipeline) = pipeline.filter(|_| faults.is_empty()) else {
-            return Err(BadConfig::of(faults.iter().map(|f| written.told(f.offset, &f.path, &f.message))));
-        };
-        pipeline.written = written;
-        Ok(pipeline)
+        pipeline.filter(|_| faults.is_empty()).ok_or(faults)
+    }
+
+    /// Reads a pipeline that is composed and stands in no file; its mistakes, each with its path.
+    pub(crate) fn composed(pipeline: &toml::Table) -> Result<Self, Vec<String>> {
+        let text = pipeline.to_string();
+        let document = DeTable::parse(&text).map_err(|error| vec![error.to_string()])?;
+        Self::of(&document).map_err(|faults| {
+            faults.into_iter().map(|fault| format!("{}, at {}", fault.message, fault.path)).collect()
+        })
+    }
+
+    /// What is wrong with a part of a pipeline: whatever may be missing from it, since other parts hold the rest.
+    pub(crate) fn faults_of_part<'d>(document: &'d Spanned<DeTable<'d>>) -> Vec<Fault> {
+        let (_, reading) = Reading::of::<Draft>(document);
+        let faults = reading.into_faults().into_iter();
+        faults.filter(|fault| !fault.message.starts_with("missing field")).collect()
     }
 
     /// Adds what no single field shows to the faults; `None` if a part is missing.

@@ -6,6 +6,7 @@ mod attack;
 mod attacked;
 mod catalogue;
 mod cells;
+mod check;
 mod classes;
 mod cli;
 mod config;
@@ -24,6 +25,7 @@ mod place;
 mod plugins;
 mod progress;
 mod reading;
+mod reproduce;
 mod resume;
 mod run;
 mod run_dir;
@@ -31,6 +33,7 @@ mod select;
 mod shell;
 mod show;
 mod stored;
+mod timed;
 mod toml_file;
 mod transfer;
 mod warnings;
@@ -51,7 +54,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 pub fn main() -> ExitCode {
     temper_core::nn::let_candle_rest();
     match cli::run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             if let Some(stopped) = error.downcast_ref::<interrupt::Stopped>() {
                 output::remark(&stopped.to_string());

@@ -79,6 +79,11 @@ impl<'d> Reading<'d> {
         self.spoilt.iter().any(|spoilt| spoilt.split_last().is_some_and(|(_, before)| before == keys))
     }
 
+    /// Whether nothing was found wrong.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.faults.is_empty()
+    }
+
     /// All mistakes, in the order in which they stand.
     pub(crate) fn into_faults(mut self) -> Vec<Fault> {
         self.faults.sort_by_key(|fault| fault.offset);
@@ -160,8 +165,9 @@ fn key(segment: &Segment) -> String {
 
 /// The path as people write it; nothing at the top.
 fn text(path: &Path) -> String {
+    // A key that cannot be read has no name of its own.
     let text = path.to_string();
-    if text == "." { String::new() } else { text }
+    text.trim_end_matches(".?").trim_matches('.').to_string()
 }
 
 /// What stands between backticks.

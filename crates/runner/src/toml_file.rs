@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use temper_data::Bounded;
+use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::config::{BadConfig, first_line};
@@ -52,6 +53,26 @@ fn first_slip(text: &str) -> Option<(toml::de::Error, String)> {
     let more = slips.len().checked_sub(SLIPS + 1)? + SLIPS;
     let first = slips.into_iter().min_by_key(|slip| slip.span().map_or(0, |span| span.start))?;
     Some((first, format!("\n  and {more} more mistakes, as of a file that is not TOML")))
+}
+
+/// A text as a document; `file` is its name for messages. All slips in its syntax are told.
+pub(crate) fn document<'t>(file: &str, text: &'t str) -> Result<Spanned<DeTable<'t>>, BadConfig> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if errors.is_empty() {
+        return Ok(document);
+    }
+    let mut faults: Vec<((usize, usize), String)> = vec![];
+    for error in errors {
+        let (line, column) = line_column(text, error.span().map_or(0, |span| span.start));
+        let message = first_line(error.message());
+        // What follows on one line mostly comes of its first mistake, and so do keys that seem to be double.
+        let follows = message == "duplicate key" && !faults.is_empty();
+        if !follows && faults.iter().all(|(at, _)| at.0 != line) {
+            faults.push(((line, column), format!("{file}:{line}:{column}: {message}")));
+        }
+    }
+    faults.sort();
+    Err(BadConfig::of(faults.into_iter().map(|(_, message)| message)))
 }
 
 /// The text of the pipeline that a run has written.

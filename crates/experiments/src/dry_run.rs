@@ -1,4 +1,5 @@
-//! What `--dry-run` prints: rows and runs, their passes, what was measured of them here, and what the others will take.
+//! What `--dry-run` prints: rows and runs, their passes, and what these will take. A row of which a seed was run goes by what that
+//! took; of the others the network is timed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,12 +9,12 @@ use std::path::Path;
 use anyhow::Context;
 use temper_report::Table as Printed;
 
-use super::calibrate::{Budget, Calibration, calibrate};
-use super::compose::Version;
-use super::cost::Cost;
-use super::execute::{Place, disk, done, trained};
-use super::plan::RowPlan;
-use super::table::Scale;
+use crate::compose::Version;
+use crate::cost::Cost;
+use crate::execute::{Place, disk, done, trained};
+use crate::plan::RowPlan;
+use crate::rates::{Measure, Rates};
+use crate::table::Scale;
 
 const MIB: f64 = 1024.0 * 1024.0;
 const HEADS: [&str; 11] = [
@@ -84,9 +85,9 @@ impl<'a> Outlook<'a> {
         self.untrained + self.unjudged == 0
     }
 
-    /// Whether its network must be measured first.
+    /// Whether its network must be timed first.
     fn needs_rate(&self) -> bool {
-        !self.is_done() && self.measured.is_empty() && self.cost.images.is_some()
+        !self.is_done() && self.measured.is_empty()
     }
 
     /// Seconds and bytes of a seed: measured, on average over those that are done.
@@ -97,7 +98,7 @@ impl<'a> Outlook<'a> {
     }
 
     /// What it takes, by its own seeds if one is done, else by its network's rate.
-    fn estimate(&self, calibration: &Calibration) -> Option<Estimate> {
+    fn estimate(&self, rates: &Rates) -> Option<Estimate> {
         let (untrained, unjudged) = (self.untrained as f64, self.unjudged as f64);
         let Cost { training, judging, kept, .. } = self.cost;
         if let Some(seed) = self.mean() {
@@ -107,7 +108,7 @@ impl<'a> Outlook<'a> {
         if self.is_done() {
             return None;
         }
-        let rate = calibration.rate(self.pipeline).filter(|_| self.cost.images.is_some())?;
+        let rate = rates.of(self.pipeline)?;
         let [train, judge] = rate.seconds(&self.cost);
         let seed = rate.checkpoints as f64 + kept;
         Some(Estimate {
@@ -154,23 +155,28 @@ impl<'a> Outlook<'a> {
     }
 }
 
-/// The plan as text. Networks of rows that were never run here are measured first, after `prepare`; `say` hears that it takes a
-/// while. What fails of this is told in the text.
+/// The plan as text. Networks of rows that were never run here are timed first; `say` hears that it takes a while. What fails of
+/// this is told in the text.
 pub fn printed(
     version: Version,
     plans: &[RowPlan],
     place: &Place,
-    prepare: &dyn Fn() -> anyhow::Result<()>,
+    measure: &mut Measure,
     say: &mut dyn FnMut(&str),
 ) -> anyhow::Result<String> {
     let (name, title) = (&version.table.name, &version.table.title);
     let rows = plans.iter().map(|plan| Outlook::of(plan, name, place));
     let rows: Vec<Outlook> = rows.collect::<anyhow::Result<_>>()?;
-    let calibration = calibration(&rows, version.scale, place, prepare, say);
+    let asked: Vec<_> = rows
+        .iter()
+        .filter(|row| row.needs_rate())
+        .map(|row| (row.plan.row.network.as_str(), row.pipeline))
+        .collect();
+    let rates = Rates::measured(&asked, version.scale, measure, say);
     let mut table = Printed::new(&HEADS);
     let mut left = Some([0.0; 2]);
     for row in &rows {
-        let estimate = row.estimate(&calibration);
+        let estimate = row.estimate(&rates);
         table.row(row.line(estimate.as_ref()));
         if !row.is_done() {
             let sum = |(a, b): ([f64; 2], Estimate)| [a[0] + b.left[0], a[1] + b.left[1]];
@@ -187,39 +193,10 @@ pub fn printed(
          estimates are upper ones: attacks run only on what still stands, IAAT probes only what it must, and every forward pass counts \
          as a whole one. Making corrupted images is not in them"
     );
-    if !calibration.rates.is_empty() {
-        text += &calibration.told();
-    }
+    text += &rates.told();
     text += &closing(left);
     text += &absent(version);
     Ok(text)
-}
-
-/// Measures the networks of the rows that need it.
-fn calibration(
-    rows: &[Outlook],
-    scale: Scale,
-    place: &Place,
-    prepare: &dyn Fn() -> anyhow::Result<()>,
-    say: &mut dyn FnMut(&str),
-) -> Calibration {
-    let asked: Vec<(&str, &toml::Table)> = rows
-        .iter()
-        .filter(|row| row.needs_rate())
-        .map(|row| (row.plan.row.network.as_str(), row.pipeline))
-        .collect();
-    if asked.is_empty() {
-        return Calibration::default();
-    }
-    if let Err(error) = prepare() {
-        return Calibration::failed(&asked, &format!("{error:#}"));
-    }
-    let budget = Budget::of(scale);
-    say(&format!(
-        "calibrating, {:.0} s at most or little more; Ctrl-C prints the plan without it",
-        budget.all
-    ));
-    calibrate(place, &asked, budget)
 }
 
 /// What is left of all rows, in seconds and bytes.

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail};
 use toml::{Table, Value};
 
-use super::fragment::{Fragment, Reading, Wanted, merge};
-use super::table::{Row, Scale, TableFile};
+use crate::fragment::{Fragment, Reading, Wanted, merge};
+use crate::names::{Names, PROTOCOL};
+use crate::plan::rows;
+use crate::problem::Problem;
+use crate::table::{Row, Scale, TableFile};
 
 /// What stands in a protocol for the network of the row's second seed.
 pub const SECOND_SEED: &str = "second seed";
@@ -15,6 +18,7 @@ pub const SECOND_SEED: &str = "second seed";
 /// The files below `configs/recipes`.
 #[derive(Debug)]
 pub struct Book {
+    names: Names,
     networks: BTreeMap<String, Fragment>,
     recipes: BTreeMap<String, Fragment>,
     scales: BTreeMap<Scale, Fragment>,
@@ -70,55 +74,25 @@ impl Book {
             scales.insert(scale, Fragment::read(&recipes.join(format!("scales/{}.toml", scale.name())))?);
         }
         let book = Self {
+            names: Names::read(recipes)?,
             networks: fragments(&recipes.join("networks"))?,
             recipes: fragments(recipes)?,
             scales,
-            protocol: Fragment::read(&recipes.join("protocol/evaluations.toml"))?,
+            protocol: Fragment::read(&recipes.join(PROTOCOL))?,
         };
         let of = |kind: &str, name: &str| format!("{} {kind} `{name}`", recipes.display());
         let networks = book.networks.iter().map(|(name, fragment)| (of("network", name), fragment));
         let methods = book.recipes.iter().map(|(name, fragment)| (of("recipe", name), fragment));
         let scales = book.scales.iter().map(|(scale, fragment)| (of("scale", scale.name()), fragment));
         for (whose, fragment) in networks.chain(methods).chain(scales) {
-            book.check(fragment, &book.evaluations_of(None)).context(whose)?;
+            none(&book.names.problems(fragment)).context(whose)?;
         }
         Ok(book)
     }
 
     /// Refuses a table that speaks of networks, recipes or evaluations that there are not.
     pub fn check_table(&self, table: &TableFile) -> anyhow::Result<()> {
-        let evaluations = self.evaluations_of(Some(&table.base));
-        for fragment in std::iter::once(&table.base).chain(table.scale.values()) {
-            self.check(fragment, &evaluations).with_context(|| table.name.clone())?;
-        }
-        for row in &table.row {
-            let whose = || format!("{}, row `{}`", table.name, row.name);
-            known("network", &row.network, &keys(&self.networks)).with_context(whose)?;
-            known("recipe", &row.recipe, &keys(&self.recipes)).with_context(whose)?;
-        }
-        let mut columns = table.column.iter().filter_map(|column| column.evaluation());
-        columns
-            .try_for_each(|name| known("evaluation", name, &evaluations))
-            .with_context(|| table.name.clone())
-    }
-
-    fn check(&self, fragment: &Fragment, evaluations: &[&str]) -> anyhow::Result<()> {
-        let [networks, recipes, named] = fragment.names();
-        networks.into_iter().try_for_each(|name| known("network", name, &keys(&self.networks)))?;
-        recipes.into_iter().try_for_each(|name| known("recipe", name, &keys(&self.recipes)))?;
-        named.into_iter().try_for_each(|name| known("evaluation", name, evaluations))
-    }
-
-    /// Evaluations of the protocol, and those that a table adds.
-    fn evaluations_of<'a>(&'a self, base: Option<&'a Fragment>) -> Vec<&'a str> {
-        let [.., mut names] = self.protocol.names();
-        if let Some(base) = base {
-            let [.., own] = base.names();
-            names.extend(own);
-        }
-        names.sort_unstable();
-        names.dedup();
-        names
+        none(&self.names.table_problems(table)).with_context(|| table.name.clone())
     }
 
     /// The pipeline that trains a row with a seed, without evaluations.
@@ -126,11 +100,11 @@ impl Book {
         let wanted = Wanted { network: &row.network, recipe: &row.recipe, reading: version.reading };
         let mut pipeline = Table::new();
         pipeline.insert("seed".into(), Value::Integer(i64::try_from(seed)?));
-        known("network", &row.network, &keys(&self.networks))?;
-        known("recipe", &row.recipe, &keys(&self.recipes))?;
+        let network = self.networks.get(&row.network);
+        let recipe = self.recipes.get(&row.recipe);
         let fragments = [
-            self.networks.get(&row.network),
-            self.recipes.get(&row.recipe),
+            Some(network.with_context(|| format!("there is no network `{}`", row.network))?),
+            Some(recipe.with_context(|| format!("there is no recipe `{}`", row.recipe))?),
             Some(&version.table.base),
             self.scales.get(&version.scale),
             version.table.scale.get(&version.scale),
@@ -178,22 +152,37 @@ impl Book {
     }
 }
 
+/// Every pipeline that a table composes for its first seed: of each row, at each scale that it has, in both readings.
+pub fn every_pipeline(
+    book: &Book,
+    table: &TableFile,
+    see: &mut dyn FnMut(Version, &Row, &Table),
+) -> anyhow::Result<()> {
+    for scale in &table.scales {
+        for reading in [Reading::Paper, Reading::AuthorsCode] {
+            let version = Version { table, scale: *scale, reading };
+            for plan in rows(book, version, &[], 1)? {
+                for run in &plan.runs {
+                    let second = run.second.iter().map(|(_, pipeline)| pipeline);
+                    std::iter::once(&run.pipeline).chain(second).for_each(|it| see(version, plan.row, it));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn crafts_on_second(evaluation: &Table) -> bool {
     evaluation.get("crafted_on").and_then(Value::as_str) == Some(SECOND_SEED)
 }
 
-fn keys(all: &BTreeMap<String, Fragment>) -> Vec<&str> {
-    all.keys().map(String::as_str).collect()
-}
-
-fn known(kind: &str, name: &str, all: &[&str]) -> anyhow::Result<()> {
-    ensure!(all.contains(&name), "unknown {kind} `{name}`; known: `{}`", all.join("`, `"));
-    Ok(())
+fn none(problems: &[Problem]) -> anyhow::Result<()> {
+    problems.first().map_or(Ok(()), |problem| bail!("{problem}"))
 }
 
 /// All files of a folder, by name.
 fn fragments(folder: &Path) -> anyhow::Result<BTreeMap<String, Fragment>> {
-    let names = super::table::names(folder)?;
+    let names = crate::table::names(folder)?;
     names
         .into_iter()
         .map(|name| {

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::claim::Claim;
-use super::fragment::Fragment;
-use super::picture::Picture;
+use crate::claim::Claim;
+use crate::fragment::Fragment;
+use crate::picture::Picture;
+use crate::problem::{Problem, unknown};
 
 /// How much of an experiment is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
@@ -150,6 +151,19 @@ impl Column {
         };
         number.with_context(expected).map(Some)
     }
+
+    /// What is wrong with its place.
+    fn problem(&self) -> Option<String> {
+        let share = matches!(self.value, What::RadiiAbove | What::RadiiBelow);
+        match self.place() {
+            Err(error) => Some(format!("{error:#}")),
+            Ok(None) if share => Some(format!(
+                "column `{}` is a share of radii: say which radius, `at = \"8/255\"`",
+                self.name
+            )),
+            Ok(_) => None,
+        }
+    }
 }
 
 /// A row: a network, a recipe, and what is changed of them.
@@ -178,42 +192,38 @@ pub struct Row {
 impl Row {
     /// The table and the row that trains it, where that is another table's.
     pub fn elsewhere(&self) -> anyhow::Result<Option<(&str, &str)>> {
-        let Some(same) = &self.same_as else { return Ok(None) };
-        let found = same.split_once(':');
-        found
-            .with_context(|| format!("row `{}`: `same_as = \"{same}\"`: expected TABLE:ROW", self.name))
-            .map(Some)
+        let there = self.same_as.as_deref().map(elsewhere).transpose();
+        there.with_context(|| format!("row `{}`", self.name))
     }
+}
+
+fn elsewhere(same: &str) -> anyhow::Result<(&str, &str)> {
+    same.split_once(':').with_context(|| format!("`same_as = \"{same}\"`: expected TABLE:ROW"))
 }
 
 impl TableFile {
     /// Reads `TABLES/NAME.toml`; an unknown name is told with the known ones, also where a row is the same as another table's.
     pub fn read(tables: &Path, name: &str) -> anyhow::Result<Self> {
         let table = Self::parsed(tables, name)?;
-        let file = tables.join(format!("{name}.toml")).display().to_string();
-        table.check().with_context(|| file.clone())?;
-        for row in &table.row {
-            let whose = format!("row `{}`, `same_as`", row.name);
-            let Some((other, same)) = row.elsewhere().with_context(|| file.clone())? else { continue };
-            let there = Self::parsed(tables, other).and_then(|other| other.known_row(same, &whose));
-            there.with_context(|| format!("{file}: {whose}"))?;
+        if let Some(problem) = table.problems(tables)?.first() {
+            bail!("{}: {problem}", tables.join(format!("{name}.toml")).display());
         }
         Ok(table)
     }
 
     fn parsed(tables: &Path, name: &str) -> anyhow::Result<Self> {
+        known(tables, name)?;
         let file = tables.join(format!("{name}.toml"));
-        let known = names(tables)?;
-        ensure!(
-            known.iter().any(|known| known == name),
-            "unknown experiment `{name}`; known: `quickstart`, `{}`",
-            known.join("`, `")
-        );
         let text =
             std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let mut table: Self = toml::from_str(&text).with_context(|| file.display().to_string())?;
-        table.name = name.into();
-        Ok(table)
+        let table: Self = toml::from_str(&text).with_context(|| file.display().to_string())?;
+        Ok(table.named(name))
+    }
+
+    /// The same with the name of its file.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.into(), ..self }
     }
 
     /// The row of this name.
@@ -221,75 +231,109 @@ impl TableFile {
         self.row.iter().find(|row| row.name == name)
     }
 
-    /// What names alone show to be wrong.
-    fn check(&self) -> anyhow::Result<()> {
-        let columns: Vec<&str> = self.column.iter().map(|column| column.name.as_str()).collect();
-        let column = |name: &str, whose: &str| -> anyhow::Result<()> {
-            ensure!(
-                columns.contains(&name),
-                "{whose}: unknown column `{name}`; known: `{}`",
-                columns.join("`, `")
-            );
-            Ok(())
-        };
+    /// What names alone show to be wrong, of this table and of those in the folder `tables` that it shares rows with.
+    pub fn problems(&self, tables: &Path) -> anyhow::Result<Vec<Problem>> {
+        let mut problems = vec![];
+        for (i, column) in self.column.iter().enumerate() {
+            problems
+                .extend(column.problem().map(|message| Problem::at(&["column", &i.to_string()], message)));
+        }
         for (i, row) in self.row.iter().enumerate() {
-            let whose = format!("row `{}`", row.name);
-            ensure!(self.row[..i].iter().all(|other| other.name != row.name), "{whose} stands there twice");
-            row.expected.keys().try_for_each(|name| column(name, &whose))?;
-        }
-        for claim in &self.claim {
-            let whose = format!("claim \"{}\"", claim.what);
-            claim.columns().try_for_each(|name| column(name, &whose))?;
-            for row in claim.rows() {
-                self.known_row(row, &whose)?;
+            let at = ["row", &i.to_string()];
+            if self.row[..i].iter().any(|other| other.name == row.name) {
+                problems.push(Problem::at(&[at[0], at[1], "name"], format!("a second row `{}`", row.name)));
             }
-            claim.check().with_context(|| whose.clone())?;
+            let expected = row.expected.keys().map(String::as_str);
+            self.know_columns(&[at[0], at[1], "expected"], expected, &mut problems);
+            let same = row.same_as.as_deref().and_then(|same| not_the_same(same, tables));
+            problems.extend(same.map(|message| Problem::at(&[at[0], at[1], "same_as"], message)));
         }
-        for picture in &self.picture {
-            let whose = format!("picture \"{}\"", picture.caption);
-            picture.columns().into_iter().try_for_each(|name| column(name, &whose))?;
-            for row in picture.rows() {
-                self.known_row(row, &whose)?;
-            }
-            picture.check(self).with_context(|| whose.clone())?;
+        for (i, claim) in self.claim.iter().enumerate() {
+            let at = ["claim", &i.to_string()];
+            self.know_columns(&at, claim.columns(), &mut problems);
+            self.know_rows(&at, claim.rows(), &mut problems);
+            problems.extend(claim.check().err().map(|error| Problem::at(&at, format!("{error:#}"))));
         }
-        for column in &self.column {
-            let place = column.place()?;
-            let share = matches!(column.value, What::RadiiAbove | What::RadiiBelow);
-            ensure!(
-                place.is_some() || !share,
-                "column `{}` is a share of radii: say which radius, `at = \"8/255\"`",
-                column.name
-            );
+        for (i, picture) in self.picture.iter().enumerate() {
+            let at = ["picture", &i.to_string(), "draw"];
+            self.know_columns(&at, picture.columns().into_iter(), &mut problems);
+            self.know_rows(&at, picture.rows().into_iter(), &mut problems);
+            problems.extend(picture.check(self).err().map(|error| Problem::at(&at, format!("{error:#}"))));
         }
-        let fragments = std::iter::once(&self.base).chain(self.scale.values());
-        for name in fragments.flat_map(|fragment| &fragment.without) {
-            let known = columns.contains(&name.as_str())
-                || self.row.iter().any(|row| row.name == *name || row.network == *name);
-            ensure!(
-                known,
+        let of_scales = self.scale.iter().map(|(scale, fragment)| (vec!["scale", scale.name()], fragment));
+        for (keys, fragment) in std::iter::once((vec!["base"], &self.base)).chain(of_scales) {
+            problems.extend(self.nothing_without(fragment).map(|problem| problem.below(&keys)));
+        }
+        Ok(problems)
+    }
+
+    /// Names of a fragment's `without` that nothing has.
+    fn nothing_without<'a>(&'a self, fragment: &'a Fragment) -> impl Iterator<Item = Problem> + 'a {
+        let there = |name: &str| {
+            self.column.iter().any(|column| column.name == name)
+                || self.row.iter().any(|row| row.name == name || row.network == name)
+        };
+        fragment.without.iter().enumerate().filter(move |(_, name)| !there(name)).map(|(i, name)| {
+            let message = format!(
                 "without `{name}`: there is no such row, network or column; rows: `{}`; networks: `{}`; columns: `{}`",
-                self.names(|row| &row.name),
-                self.names(|row| &row.network),
-                columns.join("`, `")
+                once(self.row.iter().map(|row| row.name.as_str())).join("`, `"),
+                once(self.row.iter().map(|row| row.network.as_str())).join("`, `"),
+                once(self.column.iter().map(|column| column.name.as_str())).join("`, `")
             );
-        }
-        Ok(())
+            Problem::at(&["without", &i.to_string()], message)
+        })
     }
 
-    fn known_row(&self, name: &str, whose: &str) -> anyhow::Result<()> {
-        let known = || self.names(|row| &row.name);
-        ensure!(self.row(name).is_some(), "{whose}: unknown row `{name}`; known: `{}`", known());
-        Ok(())
+    fn know_columns<'a>(
+        &self,
+        keys: &[&str],
+        names: impl Iterator<Item = &'a str>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let known = once(self.column.iter().map(|column| column.name.as_str()));
+        let unknown = names.filter(|name| !known.contains(name));
+        problems.extend(unknown.map(|name| Problem::unknown(keys, "column", name, &known)));
     }
 
-    /// A name of each row, each once.
-    fn names(&self, of: impl Fn(&Row) -> &String) -> String {
-        let mut names: Vec<&str> = self.row.iter().map(|row| of(row).as_str()).collect();
-        let mut seen = std::collections::BTreeSet::new();
-        names.retain(|name| seen.insert(*name));
-        names.join("`, `")
+    fn know_rows<'a>(
+        &self,
+        keys: &[&str],
+        names: impl Iterator<Item = &'a str>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let known = once(self.row.iter().map(|row| row.name.as_str()));
+        let unknown = names.filter(|name| !known.contains(name));
+        problems.extend(unknown.map(|name| Problem::unknown(keys, "row", name, &known)));
     }
+}
+
+/// Each name once, in their order.
+fn once<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = std::collections::BTreeSet::new();
+    names.filter(|name| seen.insert(*name)).collect()
+}
+
+/// Why no row of another table is the same as one with this `same_as`.
+fn not_the_same(same: &str, tables: &Path) -> Option<String> {
+    let there = || -> anyhow::Result<()> {
+        let (table, row) = elsewhere(same)?;
+        let table = TableFile::parsed(tables, table)?;
+        let known = once(table.row.iter().map(|row| row.name.as_str()));
+        ensure!(known.contains(&row), "{}: {}", table.name, unknown("row", row, &known));
+        Ok(())
+    };
+    there().err().map(|error| format!("{error:#}"))
+}
+
+/// Refuses an experiment that there is not.
+pub fn known(tables: &Path, name: &str) -> anyhow::Result<()> {
+    let known = names(tables)?;
+    ensure!(
+        known.iter().any(|known| known == name),
+        "unknown experiment `{name}`; known: `quickstart`, `{}`",
+        known.join("`, `")
+    );
+    Ok(())
 }
 
 /// Names of the table files, sorted.
@@ -324,16 +368,16 @@ mod tests {
 
     #[test]
     fn names_that_there_are_not_are_told_with_those_that_there_are() {
-        let ends = |fault: String, end: &str| assert!(fault.ends_with(end), "{fault}");
-        ends(fault("", "", ""), "none");
-        ends(fault("", "same_as = \"t:a\"", ""), "none");
-        ends(fault("", "same_as = \"t\"", ""), "row `a`: `same_as = \"t\"`: expected TABLE:ROW");
-        ends(fault("", "same_as = \"u:a\"", ""), "unknown experiment `u`; known: `quickstart`, `t`");
-        ends(fault("", "same_as = \"t:b\"", ""), "row `a`, `same_as`: unknown row `b`; known: `a`");
-        ends(
+        let has = |fault: String, part: &str| assert!(fault.contains(part), "{fault}");
+        has(fault("", "", ""), "none");
+        has(fault("", "same_as = \"t:a\"", ""), "none");
+        has(fault("", "same_as = \"t\"", ""), "`same_as = \"t\"`: expected TABLE:ROW\n  at row.0.same_as");
+        has(fault("", "same_as = \"u:a\"", ""), "unknown experiment `u`; known: `quickstart`, `t`");
+        has(fault("", "same_as = \"t:b\"", ""), "t: unknown row `b`; did you mean `a`? known: `a`");
+        has(
             fault("", "", "[scale.cpu]\nwithout = [\"b\"]"),
-            "there is no such row, network or column; rows: `a`; networks: `n`; columns: `c`",
+            "there is no such row, network or column; rows: `a`; networks: `n`; columns: `c`\n  at scale.cpu.without.0",
         );
-        ends(fault("value = \"radii-above\"", "", ""), "say which radius, `at = \"8/255\"`");
+        has(fault("value = \"radii-above\"", "", ""), "say which radius, `at = \"8/255\"`");
     }
 }

@@ -1,10 +1,12 @@
 //! The quickstart, run and judged. Each claim is an inequality with its measured side.
 
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
 use temper_report::{Results, Table, percent};
+
+use crate::configs::Configs;
+use crate::execute::Place;
 
 /// What is claimed of a run, and what was measured.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,25 +43,26 @@ pub fn quickstart(results: &Results, warmup_radius: f64) -> anyhow::Result<Vec<C
     ])
 }
 
-/// Runs `configs/quickstart.toml`, prints the verdicts; `false` if a claim does not hold.
-pub fn run(root: &Path) -> anyhow::Result<bool> {
-    let config = root.join("configs/quickstart.toml");
-    let out = root.join("runs/reproduce/quickstart");
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(root)
-        .args(["run", "--release", "--quiet", "--package", "temper-runner", "--", "run"])
+/// Runs `quickstart.toml` of `configs`, says the verdicts; `false` if a claim does not hold.
+pub fn run(configs: &Configs, place: &Place, say: &mut dyn FnMut(&str)) -> anyhow::Result<bool> {
+    let config = std::path::absolute(configs.folder.join("quickstart.toml"))?;
+    let out = place.folder.join("runs/reproduce/quickstart");
+    let status = Command::new(&place.binary)
+        .current_dir(&place.folder)
+        .arg("run")
         .arg(&config)
         .args(["--force", "--out"])
         .arg(&out)
         .status()
-        .context("cannot start cargo")?;
+        .with_context(|| format!("cannot start {}", place.binary.display()))?;
     ensure!(status.success(), "the run failed: {status}");
     let results = Results::read(&out.join("results.json"))?;
-    let text = std::fs::read_to_string(&config)?;
+    let text =
+        std::fs::read_to_string(&config).with_context(|| format!("cannot read {}", config.display()))?;
     let pipeline: toml::Table = text.parse()?;
     let warmup = pipeline["train"]["epsilon"]["instance-adaptive"]["start"].as_float();
     let claims = quickstart(&results, warmup.context("the quickstart's warm-up radius is not a number")?)?;
-    print!("{}", verdicts(&claims));
+    say(verdicts(&claims).trim_end());
     Ok(claims.iter().all(Claim::holds))
 }
 

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use temper_report::Table as Printed;
 
-use super::execute::write;
-use super::fragment::Reading;
-use super::table::Scale;
+use crate::execute::write;
+use crate::fragment::Reading;
+use crate::table::Scale;
 
 const CPU: &str = "
 A smaller experiment: a small network in the place of the paper's, on a part of the data. Its numbers do not compare with the
@@ -48,7 +48,7 @@ that was only trained to craft on took that training once more.
 const COMMANDS: &str = "
 ## Commands
 
-Each in the folder that `runs` lies in; `cargo xtask reproduce` wrote the pipelines.
+Each in the folder that `runs` lies in; `temper reproduce` wrote the pipelines.
 
 ```sh
 ";
@@ -201,7 +201,7 @@ impl Written {
     pub fn read(file: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         serde_json::from_str(&text).with_context(|| {
-            format!("{} is no report of this temper; `cargo xtask reproduce` writes it anew", file.display())
+            format!("{} is no report of this temper; `temper reproduce` writes it anew", file.display())
         })
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::ensure;
 use serde::Deserialize;
 
-use super::statistics::{Estimate, Sum, weighted};
+use crate::statistics::{Estimate, Sum, weighted};
 
 /// A row's column is more than something else, by at least `by` in the column's unit.
 #[derive(Debug, Clone, Deserialize)]

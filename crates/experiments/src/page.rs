@@ -6,13 +6,13 @@ use std::path::Path;
 use anyhow::Context;
 use temper_report::Page;
 
-use super::compose::{Book, Version};
-use super::execute::{Place, done, write};
-use super::picture::Drawn;
-use super::plan;
-use super::report::Report;
-use super::table::TableFile;
-use super::written::{Picture, Written};
+use crate::compose::{Book, Version};
+use crate::execute::{Place, done, write};
+use crate::picture::Drawn;
+use crate::plan;
+use crate::report::Report;
+use crate::table::TableFile;
+use crate::written::{Picture, Written};
 
 /// Draws all pictures of a table into a folder, each as SVG and PNG.
 pub fn draw(
@@ -51,7 +51,7 @@ pub fn page(reports: &Path) -> anyhow::Result<Page> {
     let mut page = Page::new(format!("Instance adaptive adversarial training, {scale} scale"));
     page.text(
         "Tables and figures of Balaji, Goldstein and Hoffman 2019, arXiv:1910.08051, as they came out here. Made by \
-         `cargo xtask reproduce`.",
+         `temper reproduce`.",
     );
     all.iter().try_for_each(|report| section(&mut page, report, reports))?;
     Ok(page)

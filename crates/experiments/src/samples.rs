@@ -9,8 +9,8 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 use temper_report::{Attacked, EpochRadii, ImageRow, ImageSheet, RadiiFile, Tile, read_attacked};
 
-use super::execute::{Finished, Place};
-use super::picture::Drawn;
+use crate::execute::{Finished, Place};
+use crate::picture::Drawn;
 
 /// Which images are shown, and how they are attacked.
 #[derive(Debug, Clone, Deserialize)]

@@ -6,11 +6,11 @@ use temper_report::{
     Axis, Chart, Datum, Figure, HeatMap, RadiiFile, Series, histograms_of_radii, radii_over_epochs,
 };
 
-use super::execute::{Finished, Place};
-use super::report::Report;
-use super::samples::{Samples, held, sheets};
-use super::statistics::Estimate;
-use super::table::TableFile;
+use crate::execute::{Finished, Place};
+use crate::report::Report;
+use crate::samples::{Samples, held, sheets};
+use crate::statistics::Estimate;
+use crate::table::TableFile;
 
 /// A picture that a table's file asks for.
 #[derive(Debug, Clone, Deserialize)]

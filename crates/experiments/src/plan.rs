@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use toml::Table;
 
-use super::compose::{Book, Version};
-use super::table::Row;
+use crate::compose::{Book, Version};
+use crate::table::Row;
 
 /// The runs of one row.
 #[derive(Debug)]

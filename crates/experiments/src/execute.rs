@@ -8,10 +8,10 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use temper_report::{RadiiFile, Results};
 
-use super::outcomes::{Records, outcomes};
-use super::plan::{RowPlan, Run, bytes};
-use super::statistics::Seen;
-use super::table::{Column, What};
+use crate::outcomes::{Records, outcomes};
+use crate::plan::{RowPlan, Run, bytes};
+use crate::statistics::Seen;
+use crate::table::{Column, What};
 
 /// Where temper is, and where it runs: `runs` and `reports` lie there, and data may.
 #[derive(Debug, Clone)]
@@ -20,8 +20,6 @@ pub struct Place {
     pub binary: PathBuf,
     /// The folder.
     pub folder: PathBuf,
-    /// Whether runs tell of their progress.
-    pub quiet: bool,
 }
 
 /// Runs what is missing of a row, and says so by `say`.
@@ -61,7 +59,7 @@ pub fn done(place: &Place, plan: &RowPlan, run: &Run, table: &str) -> anyhow::Re
 /// Whether a run of this file into this folder came to its end, and this was in it.
 fn ended(place: &Place, file: &Path, out: &Path, pipeline: &str) -> bool {
     let file = place.folder.join(file);
-    fs::read_to_string(&file).is_ok_and(|was| was == pipeline)
+    fs::read_to_string(&file).is_ok_and(|was| body(&was) == body(pipeline))
         && hold(&file.with_extension("json"), &place.folder.join(out))
 }
 
@@ -96,8 +94,16 @@ pub fn trained(place: &Place, plan: &RowPlan, seed: u64, pipeline: &toml::Table)
 
 /// A pipeline as a file has it.
 fn text(plan: &RowPlan, pipeline: &toml::Table) -> anyhow::Result<String> {
-    let head = format!("# Row {}: written by `cargo xtask reproduce`, which overwrites it.\n", plan.row.name);
+    let head = format!("# Row {}: written by `temper reproduce`, which overwrites it.\n", plan.row.name);
     Ok(head + &toml::to_string(pipeline)?)
+}
+
+/// A file's pipeline without the comment at its head, whose words may change.
+fn body(text: &str) -> &str {
+    match text.split_once('\n') {
+        Some((head, body)) if head.starts_with('#') => body,
+        _ => text,
+    }
 }
 
 /// Starts or continues a run, waits for it, and keeps a copy of its results and records beside its pipeline: the run's own are
@@ -113,16 +119,11 @@ fn start(place: &Place, plan: &RowPlan, seed: u64, file: &Path, pipeline: &str) 
     let resume = place.folder.join(&out).join("config.toml").exists();
     let mut command = Command::new(&place.binary);
     command.current_dir(&place.folder).args(arguments(file, &out)).args(resume.then_some("--resume"));
-    let (status, said) = if place.quiet {
-        let output = command.output().with_context(|| format!("cannot start {}", place.binary.display()))?;
-        (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
-    } else {
-        (command.status().with_context(|| format!("cannot start {}", place.binary.display()))?, String::new())
-    };
+    let status = command.status().with_context(|| format!("cannot start {}", place.binary.display()))?;
     ensure!(
         status.success(),
         "row `{}`, seed {seed}: temper ended with {status}\n  its pipeline is {}, its folder {}; the same command goes on from \
-         there, and without the folder it begins anew\n{said}",
+         there, and without the folder it begins anew",
         plan.row.name,
         file.display(),
         out.display()
@@ -302,7 +303,7 @@ mod tests {
         if now != "none" {
             put("row/seed-0/model.safetensors", now);
         }
-        let place = Place { binary: "temper".into(), folder: folder.path().into(), quiet: true };
+        let place = Place { binary: "temper".into(), folder: folder.path().into() };
         let row = toml::from_str("name = \"row\"\nnetwork = \"n\"\nrecipe = \"r\"").unwrap();
         let plan = RowPlan { row: &row, folder: "row".into(), runs: vec![] };
         trained(&place, &plan, 0, &wanted.parse().unwrap())

@@ -1,8 +1,10 @@
-//! What pipelines cost at most, in passes: counted, not measured.
+//! What pipelines cost at most: passes, which are counted, times what a pass takes, which is measured.
+
+use std::fmt::Write as _;
 
 use toml::{Table, Value};
 
-use super::fragment::chosen;
+use crate::fragment::chosen;
 
 /// Passes that a pipeline takes at most, counted an image, forward and backward as one.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,14 +32,14 @@ impl Cost {
         let train = pipeline.get("train").and_then(Value::as_table);
         let number =
             |table: Option<&Table>, key: &str| table.and_then(|t| t.get(key)).and_then(Value::as_integer);
-        let sizes = sizes(pipeline);
+        let all = Images::of(pipeline);
         let subset = pipeline.get("subset").and_then(Value::as_table);
         let part = |key: &str, all: Option<u64>| match number(subset, key) {
             Some(part) => Some(all.map_or(part as u64, |all| all.min(part as u64))),
             None => all,
         };
-        let images = part("train", sizes.map(|s| s.0));
-        let test = part("test", sizes.map(|s| s.1));
+        let images = part("train", all.map(|all| all.train));
+        let test = part("test", all.map(|all| all.test));
         let epochs = number(train, "epochs").unwrap_or(0) as u64;
         let steps = train.and_then(|t| t.get("attack")).map_or(0, steps);
         let policy = |name: &str| train?.get("epsilon")?.get(name)?.as_table();
@@ -57,14 +59,14 @@ impl Cost {
         let mixed = train.and_then(|t| t.get("loss")?.get("mixup")).is_some();
         // Mixup trains on clean and on attacked images.
         let trained = epochs * if mixed { 2 } else { 1 };
-        let all = trained + epochs * steps + searching * adaptive;
+        let passes = trained + epochs * steps + searching * adaptive;
         let n = images.unwrap_or(0) as f64;
         let entries = pipeline.get("evaluate").and_then(Value::as_array).into_iter().flatten();
         let entries: Vec<&Table> = entries.filter_map(Value::as_table).collect();
         // A sample's id and radius after each epoch; its memory in both checkpoints.
         let radii = if train.is_some_and(|t| t.contains_key("epsilon")) { 16 * (epochs + 1) } else { 0 };
         Self {
-            training: all as f64 * n,
+            training: passes as f64 * n,
             steps: trained as f64 * n,
             judging: entries.iter().map(|entry| judging(entry, test)).sum(),
             epochs,
@@ -123,16 +125,75 @@ fn steps(attack: &Value) -> u64 {
     }
 }
 
-/// Training and test images of the data sets that the paper's tables use.
-fn sizes(pipeline: &Table) -> Option<(u64, u64)> {
-    let (name, parameters) = chosen(pipeline.get("dataset")?)?;
-    let embedded = parameters.and_then(|p| p.get("images")).and_then(Value::as_str) == Some("embedded");
-    match name {
-        "fashion-mnist" if embedded => Some((10_000, 2_000)),
-        "fashion-mnist" | "mnist" => Some((60_000, 10_000)),
-        "cifar10" | "cifar100" => Some((50_000, 10_000)),
-        "imagenet" => Some((1_281_167, 50_000)),
-        _ => None,
+/// The images of a data set, as far as they are known without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Images {
+    /// Training images.
+    pub train: u64,
+    /// Test images.
+    pub test: u64,
+    /// Channels, height, width.
+    pub shape: [usize; 3],
+    /// Classes.
+    pub classes: usize,
+}
+
+impl Images {
+    /// Those of a pipeline's data set, if it is one that the paper's tables use.
+    pub fn of(pipeline: &Table) -> Option<Self> {
+        let (name, parameters) = chosen(pipeline.get("dataset")?)?;
+        let parameter = |key: &str| parameters.and_then(|p| p.get(key));
+        let embedded = parameter("images").and_then(Value::as_str) == Some("embedded");
+        let side = parameter("size").and_then(Value::as_integer).map_or(224, |size| size as usize);
+        let (train, test, shape, classes) = match name {
+            "fashion-mnist" if embedded => (10_000, 2_000, [1, 28, 28], 10),
+            "fashion-mnist" | "mnist" => (60_000, 10_000, [1, 28, 28], 10),
+            "cifar10" => (50_000, 10_000, [3, 32, 32], 10),
+            "cifar100" => (50_000, 10_000, [3, 32, 32], 100),
+            "imagenet" => (1_281_167, 50_000, [3, side, side], 1000),
+            _ => return None,
+        };
+        Some(Self { train, test, shape, classes })
+    }
+}
+
+/// Images of a batch.
+pub fn batch(pipeline: &Table) -> u64 {
+    let batch = pipeline.get("train").and_then(|train| train.get("batch")).and_then(Value::as_integer);
+    batch.map_or(128, |batch| batch.max(1) as u64)
+}
+
+/// What a network's passes take on this machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rate {
+    /// Seconds of a step of training, an image: forward and backward, to the weights, and the optimiser.
+    pub step: f64,
+    /// Seconds of a pass of an attack, an image: forward and backward, to the pixels.
+    pub pass: f64,
+    /// Images of the batches that it was measured on: those of the pipeline, or fewer where time allowed no more.
+    pub batch: u64,
+    /// Bytes of a run's two checkpoints and of its weights.
+    pub checkpoints: u64,
+}
+
+impl Rate {
+    /// Seconds of a run of this cost, at most: of its training, and of its evaluations.
+    pub fn seconds(&self, cost: &Cost) -> [f64; 2] {
+        [cost.steps * self.step + (cost.training - cost.steps) * self.pass, cost.judging * self.pass]
+    }
+
+    /// For people; `whole` images are a batch of the pipeline.
+    pub fn told(&self, whole: u64) -> String {
+        let mut text = format!(
+            "{:.3} ms a step of training and image, {:.3} ms a pass of an attack, in batches of {}",
+            self.step * 1e3,
+            self.pass * 1e3,
+            self.batch
+        );
+        if self.batch < whole {
+            let _ = write!(text, "; a rough estimate: time did not allow batches of {whole}");
+        }
+        text
     }
 }
 
@@ -167,5 +228,25 @@ mod tests {
         let records = 2.0 * (27.0 * (10_000.0 + 10.0 * 6.0) + 53.0 * 10.0);
         assert_eq!(cost(&judged).kept, 16.0 * 5.0 * 1000.0 + records);
         assert_eq!(cost("dataset = \"other\"").images, None);
+    }
+
+    #[test]
+    fn seconds_are_those_of_steps_and_of_attacks_passes() {
+        let rate = Rate { step: 0.003, pass: 0.002, batch: 16, checkpoints: 0 };
+        let cost =
+            Cost { training: 700.0, steps: 100.0, judging: 50.0, epochs: 1, images: Some(100), kept: 0.0 };
+        let [training, judging] = rate.seconds(&cost);
+        assert!((training - 1.5).abs() < 1e-9 && (judging - 0.1).abs() < 1e-9, "{training} {judging}");
+        assert!(rate.told(16).ends_with("in batches of 16"));
+        assert!(rate.told(128).ends_with("; a rough estimate: time did not allow batches of 128"));
+    }
+
+    #[test]
+    fn the_shape_of_images_is_known_without_them() {
+        let shape = |text: &str| Images::of(&text.parse().unwrap()).map(|images| images.shape);
+        assert_eq!(shape("dataset = \"cifar10\""), Some([3, 32, 32]));
+        assert_eq!(shape("dataset.imagenet.size = 64"), Some([3, 64, 64]));
+        assert_eq!(shape("dataset.imagenet = {}"), Some([3, 224, 224]));
+        assert_eq!(shape("dataset.image-folder.root = \"x\""), None);
     }
 }

@@ -6,7 +6,7 @@
 //! variance between seeds as a multiple of p (1 - p) is assumed to be the same for all of them, as in quasi-binomial models.
 //! With one seed an interval knows nothing of the spread between seeds.
 
-use super::outcomes::Outcomes;
+use crate::outcomes::Outcomes;
 
 /// A number of one seed's results.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -1,35 +1,41 @@
-//! `cargo xtask reproduce`: runs an experiment and judges it. `quickstart` is one run; a table or figure of the IAAT paper
-//! (Balaji, Goldstein & Hoffman 2019, <https://arxiv.org/abs/1910.08051>) is a file in `configs/tables`, whose rows are
-//! composed of the fragments in `configs/recipes`.
+//! Experiments: tables and figures of the IAAT paper (Balaji, Goldstein & Hoffman 2019, <https://arxiv.org/abs/1910.08051>), run
+//! and judged. A table is a file in `configs/tables`, whose rows are composed of the fragments in `configs/recipes`. The
+//! command is `temper reproduce`; this crate runs the binary that it is given, and reads what runs leave behind.
 
-pub mod calibrate;
 pub mod claim;
 pub mod compose;
+pub mod configs;
 pub mod cost;
 pub mod dry_run;
 pub mod execute;
 pub mod fragment;
-pub mod made_up;
+pub mod names;
 pub mod outcomes;
 pub mod page;
 pub mod picture;
 pub mod plan;
-pub mod probe;
+pub mod problem;
 pub mod quickstart;
+pub mod rates;
 pub mod report;
 pub mod samples;
 pub mod statistics;
 pub mod table;
 pub mod written;
 
+use std::fmt;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
+
+pub use self::configs::Configs;
+pub use self::cost::{Images, Rate};
+pub use self::execute::Place;
+pub use self::problem::Problem;
+pub use self::rates::Measure;
 
 use self::compose::{Book, Version};
-use self::execute::Place;
 use self::fragment::Reading;
 use self::report::Report;
 use self::table::{Scale, TableFile};
@@ -51,55 +57,70 @@ pub struct Options {
     /// Seeds of each row, from 0
     #[arg(long, default_value_t = NonZeroU32::MIN)]
     pub seeds: NonZeroU32,
-    /// Print what would be run, and what it costs at most by a calibration of about a minute; leave nothing behind
+    /// Print what would be run, and what it costs at most, after a measurement of a minute at most; leave nothing behind
     #[arg(long)]
     pub dry_run: bool,
+    /// The folder that holds `tables` and `recipes`; left out, `configs` here or in a folder above
+    #[arg(long, value_name = "DIR")]
+    pub configs: Option<PathBuf>,
 }
 
-/// Runs the experiment with a release build; `false` if a claim fails.
-pub fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
-    if options.experiment == "quickstart" {
-        let Options { scale, reading, only, seeds, dry_run, .. } = options;
+/// A command that cannot be followed, in words for people.
+#[derive(Debug)]
+pub struct Refused(String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// What is wrong with a command is found before any work.
+fn refused(error: &anyhow::Error) -> anyhow::Error {
+    Refused(format!("{error:#}")).into()
+}
+
+/// Refuses an experiment that there is not, and options that it does not take.
+pub fn check(configs: &Configs, options: &Options) -> anyhow::Result<()> {
+    let Options { experiment, scale, reading, only, seeds, dry_run, configs: _ } = options;
+    if experiment == "quickstart" {
         let given = !only.is_empty() || *dry_run || *seeds != NonZeroU32::MIN;
         let other = *scale != Scale::Cpu || *reading != Reading::Paper;
-        ensure!(!given && !other, "the quickstart is one run: it takes no options");
-        return quickstart::run(root);
+        let plain = || -> anyhow::Result<()> {
+            ensure!(!given && !other, "the quickstart is one run: it takes no options");
+            Ok(())
+        };
+        return plain().map_err(|error| refused(&error));
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let place = Place { binary: target.join("release/temper"), folder: root.into(), quiet: false };
-    let work = || -> anyhow::Result<()> {
-        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .current_dir(root)
-            .args(["build", "--release", "--quiet", "--package", "temper-runner"])
-            .status()
-            .context("cannot start cargo")?;
-        ensure!(status.success(), "the build failed: {status}");
-        Ok(())
-    };
-    table(&root.join("configs"), &place, options, &work, &mut |line| println!("{line}"))
+    table::known(&configs.tables(), experiment).map_err(|error| refused(&error))
 }
 
-/// Runs a table of `configs` where `place` says, after `prepare`; what people should know goes to `say`. `false` if a claim
-/// fails.
-pub fn table(
-    configs: &Path,
+/// Runs an experiment of `configs` where `place` says; `measure` times networks for a dry run, `say` hears what people should
+/// know. `false` if a claim fails.
+pub fn run(
+    configs: &Configs,
     place: &Place,
     options: &Options,
-    prepare: &dyn Fn() -> anyhow::Result<()>,
+    measure: &mut Measure,
     say: &mut dyn FnMut(&str),
 ) -> anyhow::Result<bool> {
-    let table = TableFile::read(&configs.join("tables"), &options.experiment)?;
-    let book = Book::read(&configs.join("recipes"))?;
-    book.check_table(&table)?;
+    check(configs, options)?;
+    if options.experiment == "quickstart" {
+        return quickstart::run(configs, place, say);
+    }
+    let table = TableFile::read(&configs.tables(), &options.experiment).map_err(|error| refused(&error))?;
+    let book = Book::read(&configs.recipes()).map_err(|error| refused(&error))?;
+    book.check_table(&table).map_err(|error| refused(&error))?;
     let version = Version { table: &table, scale: options.scale, reading: options.reading };
     let seeds = u64::from(options.seeds.get());
-    let plans = plan::rows(&book, version, &options.only, seeds)?;
+    let plans = plan::rows(&book, version, &options.only, seeds).map_err(|error| refused(&error))?;
     if options.dry_run {
-        let text = dry_run::printed(version, &plans, place, prepare, say)?;
+        let text = dry_run::printed(version, &plans, place, measure, say)?;
         say(&text);
         return Ok(true);
     }
-    prepare()?;
     // A report has all rows, and all seeds that are there, whichever were asked for.
     let seeds = seeds.max(page::seeds(&book, version, place)?);
     let command = command(&table.name, version, seeds);
@@ -130,5 +151,5 @@ fn command(experiment: &str, version: Version, seeds: u64) -> String {
         Reading::AuthorsCode => " --reading authors-code",
     };
     let scale = version.scale.name();
-    format!("cargo xtask reproduce {experiment} --scale {scale}{reading} --seeds {seeds}")
+    format!("temper reproduce {experiment} --scale {scale}{reading} --seeds {seeds}")
 }

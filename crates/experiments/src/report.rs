@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use super::claim::{Claim, Judged, Verdict};
-use super::compose::Version;
-use super::execute::{Finished, Place, finished, seen};
-use super::outcomes::Records;
-use super::plan::RowPlan;
-use super::statistics::{Estimate, Seen, estimates};
-use super::table::{Column, Row, Scale};
-use super::written::{self, Cell, Cost, Doubt, Picture, Run, Written};
+use crate::claim::{Claim, Judged, Verdict};
+use crate::compose::Version;
+use crate::execute::{Finished, Place, finished, seen};
+use crate::outcomes::Records;
+use crate::plan::RowPlan;
+use crate::statistics::{Estimate, Seen, estimates};
+use crate::table::{Column, Row, Scale};
+use crate::written::{self, Cell, Cost, Doubt, Picture, Run, Written};
 
 /// A table with all that is known of it.
 #[derive(Debug)]

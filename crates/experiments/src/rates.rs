@@ -1,0 +1,159 @@
+//! What a pass of each network takes on this machine: for rows of which nothing was run yet.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use anyhow::Context;
+use toml::Table;
+
+use crate::cost::{Images, Rate, batch};
+use crate::table::Scale;
+
+/// Times the network of a pipeline on images like these, within so many seconds or little more.
+pub type Measure<'m> = dyn FnMut(&Table, Images, f64) -> anyhow::Result<Rate> + 'm;
+
+/// How long all networks together may be timed, in seconds.
+fn budget(scale: Scale) -> f64 {
+    match scale {
+        // Where a row takes seconds, a minute would be more than what is estimated.
+        Scale::Smoke => 2.0,
+        Scale::Paper | Scale::Cpu | Scale::CpuFashion => 60.0,
+    }
+}
+
+/// A network that is timed for rows that were never run here.
+#[derive(Debug)]
+struct Timed<'a> {
+    /// As the rows name it; several names may stand for one network.
+    names: Vec<&'a str>,
+    pipeline: &'a Table,
+    rate: Result<Rate, String>,
+}
+
+/// What was measured of all networks.
+#[derive(Debug, Default)]
+pub struct Rates<'a> {
+    /// By `key`.
+    networks: BTreeMap<String, Timed<'a>>,
+    /// How long it took.
+    seconds: f64,
+}
+
+/// What a pass's time depends on, as text: data set, network, batch, and whether attacks see the statistics of the batch.
+fn key(pipeline: &Table) -> String {
+    let mut key = Table::new();
+    for name in ["dataset", "model", "device", "numerics"] {
+        key.extend(pipeline.get(name).map(|value| (name.to_string(), value.clone())));
+    }
+    let mode = pipeline.get("train").and_then(|train| train.get("attack_batch_norm"));
+    // It matters to attacks only: clean training is timed with any of them.
+    key.extend(mode.filter(|mode| mode.as_str() != Some("eval")).map(|mode| ("mode".into(), mode.clone())));
+    key.insert("batch".into(), (batch(pipeline) as i64).into());
+    key.to_string()
+}
+
+impl<'a> Rates<'a> {
+    /// Times the networks of these pipelines, which have the networks' names, each once; `say` hears that it takes a while.
+    pub fn measured(
+        asked: &[(&'a str, &'a Table)],
+        scale: Scale,
+        measure: &mut Measure,
+        say: &mut dyn FnMut(&str),
+    ) -> Self {
+        let mut networks: BTreeMap<String, Timed> = BTreeMap::new();
+        for (name, pipeline) in asked.iter().copied() {
+            let new = || Timed { names: vec![], pipeline, rate: Err("it was not timed".into()) };
+            let names = &mut networks.entry(key(pipeline)).or_insert_with(new).names;
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        if networks.is_empty() {
+            return Self::default();
+        }
+        let (all, begun, mut left) = (budget(scale), Instant::now(), networks.len());
+        say(&format!(
+            "timing networks, {all:.0} s at most or little more; Ctrl-C prints the plan without it"
+        ));
+        for network in networks.values_mut() {
+            let share = (all - begun.elapsed().as_secs_f64()).max(0.0) / left as f64;
+            let rate = Images::of(network.pipeline)
+                .context("the size of its images is not known here")
+                .and_then(|images| measure(network.pipeline, images, share));
+            network.rate = rate.map_err(|error| format!("{error:#}"));
+            left -= 1;
+        }
+        Self { networks, seconds: begun.elapsed().as_secs_f64() }
+    }
+
+    /// The rate of a pipeline's network, if there is one.
+    pub fn of(&self, pipeline: &Table) -> Option<&Rate> {
+        self.networks.get(&key(pipeline))?.rate.as_ref().ok()
+    }
+
+    /// For people: a line a network, nothing where none was timed.
+    pub fn told(&self) -> String {
+        if self.networks.is_empty() {
+            return String::new();
+        }
+        let mut text = format!(
+            "rows that were never run go by their networks, timed on random images for {:.0} s: reading images is not in it\n",
+            self.seconds
+        );
+        for Timed { names, pipeline, rate } in self.networks.values() {
+            let told = match rate {
+                Ok(rate) => rate.told(batch(pipeline)),
+                Err(why) => format!("no estimate: {why}"),
+            };
+            let _ = writeln!(text, "  {}: {told}", names.join(", "));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_network_is_timed_once_and_what_fails_is_told() {
+        let pipeline = |depth: usize, more: &str| -> Table {
+            format!("dataset = \"cifar10\"\nmodel.resnet.depth = {depth}\n{more}").parse().unwrap()
+        };
+        let clean = pipeline(18, "seed = 1");
+        let attacked = pipeline(18, "train.attack_batch_norm = \"eval\"");
+        let (larger, other) = (pipeline(18, "train.batch = 256"), pipeline(34, ""));
+        let unknown: Table = "dataset.image-folder.root = \"x\"".parse().unwrap();
+        let asked =
+            [("a", &clean), ("b", &attacked), ("a", &clean), ("a", &larger), ("c", &other), ("d", &unknown)];
+        let mut timed = vec![];
+        let mut measure = |pipeline: &Table, images: Images, seconds: f64| {
+            timed.push((images.shape, seconds));
+            match pipeline["model"]["resnet"]["depth"].as_integer() {
+                Some(18) => Ok(Rate { step: 0.002, pass: 0.001, batch: 128, checkpoints: 1000 }),
+                _ => anyhow::bail!("too large"),
+            }
+        };
+        let mut said = vec![];
+        let rates =
+            Rates::measured(&asked, Scale::Cpu, &mut measure, &mut |line| said.push(line.to_string()));
+        let shapes: Vec<[usize; 3]> = timed.iter().map(|(shape, _)| *shape).collect();
+        assert_eq!(shapes, [[3, 32, 32]; 3]);
+        // A minute is divided among the networks; what one does not need is the next one's.
+        assert!(timed.iter().all(|(_, seconds)| (14.0..31.0).contains(seconds)), "{timed:?}");
+        assert!(said[0].starts_with("timing networks, 60 s at most"), "{said:?}");
+        assert_eq!(rates.of(&attacked).map(|rate| rate.step), Some(0.002));
+        assert!(rates.of(&other).is_none());
+        let told = rates.told();
+        for line in [
+            "  a, b: 2.000 ms a step of training and image, 1.000 ms a pass of an attack, in batches of 128\n",
+            "  a: 2.000 ms a step of training and image, 1.000 ms a pass of an attack, in batches of 128; a rough estimate: ",
+            "  c: no estimate: too large\n",
+            "  d: no estimate: the size of its images is not known here\n",
+        ] {
+            assert!(told.contains(line), "{told}");
+        }
+        assert_eq!(Rates::measured(&[], Scale::Cpu, &mut measure, &mut |_| ()).told(), "");
+    }
+}

@@ -1,0 +1,33 @@
+//! `temper reproduce`: tables and figures of papers, run by this very binary.
+
+use anyhow::Context;
+use temper_experiments::{Configs, Options, Place, Refused, check as check_command, run as experiment};
+
+use crate::check;
+use crate::config::BadConfig;
+use crate::output::say;
+use crate::timed::Clock;
+
+/// Runs an experiment; `false` if a claim fails.
+pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
+    let configs =
+        Configs::find(options.configs.as_deref()).map_err(|error| BadConfig(format!("{error:#}")))?;
+    check_command(&configs, options).map_err(in_words)?;
+    if options.experiment != "quickstart" {
+        check::table_file(&configs.tables().join(format!("{}.toml", options.experiment)), &configs)?;
+    }
+    let binary = std::env::current_exe().context("cannot tell where this binary lies")?;
+    let place = Place { binary, folder: configs.home.clone() };
+    let mut clock = Clock::default();
+    let mut measure = |pipeline: &toml::Table, images, seconds| clock.rate(pipeline, images, seconds);
+    let done = experiment(&configs, &place, options, &mut measure, &mut |line| say(&format!("{line}\n")));
+    done.map_err(in_words)
+}
+
+/// What is wrong with the command is told as of any other.
+fn in_words(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Refused>() {
+        Ok(refused) => BadConfig(refused.to_string()).into(),
+        Err(other) => other,
+    }
+}

@@ -1,0 +1,146 @@
+//! How long a network's passes take here: it is timed on random pixels, for `temper reproduce --dry-run`.
+
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use temper_core::nn::{BatchNorm, Classifier, Frozen, Network as Layers};
+use temper_core::{Batch, DType, Device, Goal, Network, Passes, Rng, Rows, Tensor, Victim, cross_entropy};
+use temper_experiments::{Images, Rate};
+use temper_train::{BatchNormMode, Sgd};
+
+use crate::config::Pipeline;
+use crate::footprint;
+use crate::interrupt::Interrupt;
+
+/// Images of the first batch, which shows how many the next one may have.
+const FIRST: usize = 2;
+/// What is timed at a size, in steps of training: two steps, of which the first is not counted, and as many passes of an attack,
+/// each about two thirds of a step.
+const WORK: f64 = 2.0 + 2.0 * 2.0 / 3.0;
+/// By how much a batch may be larger than the one before: small ones are slow for their size.
+const GROWTH: usize = 16;
+
+/// Share of a network's time for which a pass is repeated, at each size of the batch.
+const REPEATED: f64 = 0.02;
+
+/// Times networks until somebody interrupts it.
+#[derive(Default)]
+pub(crate) struct Clock(Option<Interrupt>);
+
+impl Clock {
+    /// The rate of a pipeline's network on images of this shape, measured within so many seconds, if these are enough for a batch.
+    pub(crate) fn rate(
+        &mut self,
+        pipeline: &toml::Table,
+        images: Images,
+        seconds: f64,
+    ) -> anyhow::Result<Rate> {
+        let interrupt = match &self.0 {
+            Some(interrupt) => interrupt,
+            None => self.0.insert(Interrupt::listen().context("cannot listen for Ctrl-C")?),
+        };
+        let begun = Instant::now();
+        let pipeline =
+            Pipeline::composed(pipeline).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
+        let layers = pipeline.model.build(images.shape, images.classes)?;
+        let layers = layers.with_numerics(pipeline.numerics.into());
+        let whole = pipeline.train.batch.get();
+        if let Some((_, why)) = footprint::refused(&layers, whole) {
+            bail!("{why}");
+        }
+        let checkpoints = checkpoints(&layers, pipeline.train.ema.is_some());
+        let mut bench = Bench::new(&pipeline, layers, images.classes)?;
+        let mut batch = FIRST.min(whole);
+        loop {
+            let left = seconds - begun.elapsed().as_secs_f64();
+            let [step, pass] = bench.times(batch, seconds * REPEATED, interrupt)?;
+            let n = batch as f64;
+            let fits = left / (WORK * step / n);
+            let next = (fits.max(0.0) as usize).min(whole).min(batch * GROWTH);
+            // The batches of the pipeline are wanted; fewer than half as many again tell nothing new.
+            if batch == whole || next < whole && next <= batch + batch / 2 {
+                return Ok(Rate { step: step / n, pass: pass / n, batch: batch as u64, checkpoints });
+            }
+            batch = next;
+        }
+    }
+}
+
+/// Bytes of a run's two checkpoints, with weights and momentum, and of the weights.
+fn checkpoints(layers: &Layers, averaged: bool) -> u64 {
+    let all = layers.parameters();
+    let bytes = |trained: bool| -> u64 {
+        let counted = all.iter().filter(|parameter| !trained || parameter.role.is_trained());
+        counted.map(|parameter| 4 * parameter.shape.iter().product::<usize>() as u64).sum()
+    };
+    let [all, trained] = [bytes(false), bytes(true)];
+    2 * (all + trained * if averaged { 2 } else { 1 }) + all
+}
+
+/// A network at work on random pixels.
+struct Bench {
+    classifier: Classifier,
+    sgd: Sgd,
+    classes: usize,
+    device: Device,
+    mode: BatchNormMode,
+}
+
+impl Bench {
+    fn new(pipeline: &Pipeline, layers: Layers, classes: usize) -> anyhow::Result<Self> {
+        let device = pipeline.device.open()?;
+        let classifier = Classifier::random(layers, DType::F32, &mut Rng::new(0, "weights").sample(0))?;
+        let classifier = classifier.to_device(&device)?;
+        let (sgd, mode) = (Sgd::new(pipeline.train.optimizer.clone()), pipeline.train.attack_batch_norm);
+        Ok(Self { classifier, sgd, classes, device, mode })
+    }
+
+    /// Seconds of a step of training and of a pass of an attack, of a batch of `n`; each is repeated for `enough` seconds.
+    fn times(&mut self, n: usize, enough: f64, interrupt: &Interrupt) -> anyhow::Result<[f64; 2]> {
+        let [c, h, w] = self.classifier.network().input_shape();
+        let ids: Vec<u64> = (0..n as u64).collect();
+        let pixels: Vec<f32> = Rng::new(0, "pixels").uniform(&ids, c * h * w);
+        let pixels: Vec<f32> = pixels.into_iter().map(|value| f32::midpoint(value, 1.0)).collect();
+        let pixels = Tensor::from_vec(pixels, (n, c, h, w), &self.device)?;
+        let labels: Vec<u32> = (0..n).map(|i| (i % self.classes) as u32).collect();
+        let labels = Tensor::from_vec(labels, n, &self.device)?;
+        let batch = Batch { pixels, labels, ids };
+        let step = mean(enough, interrupt, || self.step(&batch))?;
+        let frozen = Frozen::new(&self.classifier)?;
+        let network = match self.mode {
+            BatchNormMode::Eval => Network::Frozen(&frozen),
+            BatchNormMode::Train => Network::BatchStatistics(&self.classifier),
+        };
+        let passes = Passes::default();
+        let victim = Victim::new(network, &batch, Goal::Loss, &passes)?;
+        let pass = mean(enough, interrupt, || Ok(victim.gradient(&batch.pixels).map(drop)?))?;
+        Ok([step, pass])
+    }
+
+    /// A step of training, at a rate so small that nothing diverges.
+    fn step(&mut self, batch: &Batch) -> anyhow::Result<()> {
+        let rows = Rows { labels: batch.labels.clone(), positions: batch.labels.clone() };
+        let logits = self.classifier.train(&batch.pixels, true, BatchNorm::Update)?;
+        let loss = cross_entropy(&logits, &rows)?.mean_all()?;
+        let gradients = self.classifier.backward(&loss)?;
+        Ok(self.sgd.step(&self.classifier, &gradients, 1e-9)?)
+    }
+}
+
+/// Mean seconds of what is done again and again for `enough` seconds, but for the first time, in which memory is new.
+fn mean(
+    enough: f64,
+    interrupt: &Interrupt,
+    mut work: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<f64> {
+    work()?;
+    let (begun, mut times) = (Instant::now(), 0);
+    while times == 0 || begun.elapsed().as_secs_f64() < enough {
+        if interrupt.heard() {
+            bail!("stopped by Ctrl-C");
+        }
+        work()?;
+        times += 1;
+    }
+    Ok(begun.elapsed().as_secs_f64() / f64::from(times))
+}
