@@ -33,9 +33,9 @@ fn one_line_gives_what_the_run_s_own_evaluation_gave() {
             assert_eq!(results["evaluations"][i][key], of_run["evaluations"][i][key], "{name} {key}");
         }
     }
-    assert_eq!(results["model"]["sha256"], of_run["model"]["sha256"]["last"]);
-    assert_eq!(results["model"]["parameters"], of_run["model"]["parameters"]);
-    assert_eq!(results["data"]["hash"], of_run["dataset"]["test"]["hash"]);
+    assert_eq!(results["networks"][0]["sha256"], of_run["networks"][0]["sha256"]);
+    assert_eq!(results["networks"][0]["parameters"], of_run["networks"][0]["parameters"]);
+    assert_eq!(results["dataset"]["test"]["hash"], of_run["dataset"]["test"]["hash"]);
     assert!(said.starts_with("network runs/run/model.safetensors\n        convnet, "), "{said}");
     assert!(said.contains("data    fashion-mnist, 80 test images: "), "{said}");
     assert!(said.contains("\n        within an l-inf radius of 0.10000\n"), "{said}");
@@ -176,9 +176,8 @@ fn suites_minimum_norm_attacks_and_files_of_others() {
     let near = ["--norm", "l2", "--eps", "0.6", "--save", "near"];
     succeed(folder.path(), &[&["attack", "runs/run", "--attack", "deepfool"], &near[..]].concat());
     let (n, moved) = sound(&folder.path().join("near"), "l2", 0.6);
-    let records = temper_evaluate::Records::read(&folder.path().join("near/records.jsonl")).unwrap();
-    let missed =
-        |record: &temper_evaluate::Record| record.stands() && record.prediction != Some(record.label);
+    let records = temper_results::Records::read(&folder.path().join("near/records.jsonl")).unwrap();
+    let missed = |record: &temper_results::Record| record.stands() && record.prediction != Some(record.label);
     let missed = records.iter().flat_map(|line| line.samples.records()).filter(missed).count();
     assert!(missed > 0 && moved > 0 && moved < n, "{missed} found beyond the radius, {moved} of {n} within");
     let said = succeed(
@@ -352,7 +351,7 @@ fn ctrl_c_ends_it() {
     use std::process::{Command, Stdio};
 
     let folder = trained();
-    let long = "pgd = { steps = 300, judge = \"final\", step = 0.0001 }";
+    let long = "pgd = { steps = 300, success = \"final\", step = 0.0001 }";
     let child = command(folder.path())
         .args(["attack", "runs/run", "--attack", long, "--eps", "0.1", "--batch", "1", "--save", "out"])
         .stdout(Stdio::piped())

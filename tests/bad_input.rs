@@ -104,10 +104,10 @@ fn out_of_range_or_mistyped_value() {
     );
     bad(
         "restarts = 2 }",
-        "judge = \"best\" }",
+        "success = \"best\" }",
         &expect![[r"
             error: run.toml:18:40: unknown variant `best`, expected `any` or `final`
-              at evaluate[1].attack.pgd.judge
+              at evaluate[1].attack.pgd.success
         "]],
     );
 }

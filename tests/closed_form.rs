@@ -47,7 +47,7 @@ fn fallen(attack: &Chosen<dyn Attack>, norm: Norm, factor: f64, goal: Goal) -> V
     let radii: Vec<f64> = distances.iter().map(|d| d * unit * factor).collect();
     let ball = Ball::new(&batch.pixels, &radii, norm, &batch.ids).unwrap();
     let perturbed = perturb(attack, &victim, &ball, &Rng::new(SEED, "attack")).unwrap();
-    if let (Some(found), Some(own)) = (&perturbed.distances, attack.minimal()) {
+    if let (Some(found), Some(own)) = (&perturbed.distances, attack.min_norm()) {
         let unit = if own == Norm::L2 { (D as f64).sqrt() } else { 1.0 };
         for (found, least) in found.iter().zip(&distances) {
             assert!(
@@ -78,17 +78,17 @@ fn attacks_reach_the_optimum_and_not_more() {
         (attack("fgsm = { random_start = true, step = 2.0 }"), Norm::Linf),
         (attack("pgd = { steps = 40, relative_step = 0.25 }"), Norm::L2),
         (attack("pgd = { relative_step = 0.25, start = \"clean\" }"), Norm::L2),
-        (attack("pgd = { judge = \"final\" }"), Norm::Linf),
+        (attack("pgd = { success = \"final\" }"), Norm::Linf),
         (attack("pgd = { start = \"unclamped\", restarts = 3 }"), Norm::Linf),
         (attack("mi-fgsm = { travel = 2.0 }"), Norm::L2),
-        (attack("mi-fgsm = { judge = \"final\", gather = \"steepest\" }"), Norm::Linf),
+        (attack("mi-fgsm = { success = \"final\", gather = \"steepest\" }"), Norm::Linf),
         (attack("mi-fgsm = { step = 0.01, random_start = true, restarts = 2 }"), Norm::Linf),
         (attack("deepfool = { norm = \"linf\" }"), Norm::Linf),
         (attack("deepfool = { norm = \"linf\", overshoot_on = \"step\", margin = 0.0 }"), Norm::L2),
         (attack("deepfool = { candidates = 1, labels = \"predicted\" }"), Norm::L2),
         (attack("cw-ball = { labels = \"predicted\" }"), Norm::Linf),
         (attack("pgd = { steps = 40, restarts = 8, target = \"random\" }"), Norm::Linf),
-        (attack("pgd = { steps = 40, target = \"random\", judge = \"final\" }"), Norm::Linf),
+        (attack("pgd = { steps = 40, target = \"random\", success = \"final\" }"), Norm::Linf),
         (attack("mi-fgsm = { travel = 2.0, target = \"random\" }"), Norm::L2),
         (attack("cw-ball = { target = \"random\" }"), Norm::Linf),
     ];
@@ -99,7 +99,7 @@ fn attacks_reach_the_optimum_and_not_more() {
         let targeted = attack.params().get("target").and_then(toml::Value::as_str) == Some("random");
         // Only an attack on class 0 can succeed.
         let within_reach = if targeted { aimed.clone() } else { vec![true; N] };
-        let spare = if attack.minimal().is_some() { 1.25 } else { 1.02 };
+        let spare = if attack.min_norm().is_some() { 1.25 } else { 1.02 };
         for goal in [Goal::Mistake, Goal::Loss] {
             let fallen = |factor| fallen(&attack, norm, factor, goal);
             assert_eq!(fallen(0.98), [false; N], "{attack:?} {norm} {goal:?} below the optimum");

@@ -63,7 +63,7 @@ fn each(f: impl Fn(&Bench, &str, &dyn Attack, Goal, &Ball)) {
         let mut supported = 0;
         // What ignores the ball does so whatever the norm and the goal: a test of its own.
         let goals =
-            if attack.minimal().is_some() { &[Goal::Mistake][..] } else { &[Goal::Mistake, Goal::Loss] };
+            if attack.min_norm().is_some() { &[Goal::Mistake][..] } else { &[Goal::Mistake, Goal::Loss] };
         for (norm, scale) in [(Norm::Linf, 0.1), (Norm::L2, 0.8)] {
             let ball = bench.ball(norm, scale);
             match attack.perturb(&bench.victim(Goal::Mistake), &ball, &Rng::new(1, "attack")) {
@@ -74,7 +74,7 @@ fn each(f: impl Fn(&Bench, &str, &dyn Attack, Goal, &Ball)) {
             for goal in goals {
                 f(&bench, &format!("{name} {norm} {goal:?}"), &*attack, *goal, &ball);
             }
-            if attack.minimal().is_some() {
+            if attack.min_norm().is_some() {
                 break;
             }
         }
@@ -95,7 +95,7 @@ fn conformance_results_lie_in_box_and_ball_of_each_samples_own_radius() {
             numbers(&pixels).iter().all(|v| (-TOLERANCE..=1.0 + TOLERANCE).contains(v)),
             "{name}: outside the box"
         );
-        if attack.minimal().is_none() {
+        if attack.min_norm().is_none() {
             let distances = ball.distances(&pixels, ball.norm()).unwrap();
             for (distance, radius) in distances.iter().zip(numbers(ball.radii())) {
                 assert!(
@@ -124,7 +124,7 @@ fn conformance_no_pixel_is_further_than_the_radius_in_single_precision() {
     let ball = Ball::new(&bench.batch.pixels, &[eps; N], Norm::Linf, &bench.batch.ids).unwrap();
     let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let old = flat(&bench.batch.pixels);
-    let unclamped = attack("pgd = { start = \"unclamped\", judge = \"final\" }");
+    let unclamped = attack("pgd = { start = \"unclamped\", success = \"final\" }");
     for attack in registered().into_iter().chain([unclamped]) {
         for goal in [Goal::Mistake, Goal::Loss] {
             let got = perturb(&attack, &bench.victim(goal), &ball, &Rng::new(1, "attack")).unwrap();
@@ -132,7 +132,7 @@ fn conformance_no_pixel_is_further_than_the_radius_in_single_precision() {
                 flat(&got.pixels).iter().zip(&old).map(|(new, old)| (new - old).abs()).fold(0.0, f32::max);
             assert!(far <= eps as f32, "{attack:?} {goal:?}: {far}");
             // Where nothing comes near the edge, nothing is tested.
-            assert!(attack.minimal().is_some() || far > 0.9 * eps as f32, "{attack:?} {goal:?}: {far}");
+            assert!(attack.min_norm().is_some() || far > 0.9 * eps as f32, "{attack:?} {goal:?}: {far}");
         }
     }
 }
@@ -169,7 +169,7 @@ fn conformance_under_batch_statistics_attacks_refuse_or_give_an_image_for_every_
                     let far = ball.distances(&pixels, Norm::Linf).unwrap();
                     assert!(far.iter().all(|far| *far <= 0.1 + TOLERANCE), "{}: {far:?}", attack.name());
                     // What counts as a mistake may be one where it stands.
-                    let moves = goal == Goal::Loss && attack.minimal().is_none();
+                    let moves = goal == Goal::Loss && attack.min_norm().is_none();
                     assert!(!moves || far.iter().all(|far| *far > 0.05), "{}: {far:?}", attack.name());
                 }
             }
@@ -219,13 +219,13 @@ fn conformance_attacks_raise_the_loss() {
 #[test]
 fn conformance_minimum_norm_attacks_ignore_the_ball_and_are_judged() {
     let bench = Bench::new();
-    let minimal = |name: &str| affordable(name).minimal().is_some();
+    let minimal = |name: &str| affordable(name).min_norm().is_some();
     let names: Vec<&str> =
         <dyn Attack>::plugins().iter().map(|p| p.name).filter(|name| minimal(name)).collect();
     assert!(names.contains(&"deepfool") && names.contains(&"cw-l2"), "{names:?}");
     for name in names {
         let attack = affordable(name);
-        let (victim, norm) = (bench.victim(Goal::Mistake), attack.minimal().unwrap());
+        let (victim, norm) = (bench.victim(Goal::Mistake), attack.min_norm().unwrap());
         let raw = run(&bench, &*attack, Goal::Mistake, &bench.ball(Norm::Linf, 0.1), 1);
         let other = run(&bench, &*attack, Goal::Loss, &bench.ball(Norm::L2, 9.0), 1);
         assert!(numbers(&raw) == numbers(&other), "{name} depends on the ball");
@@ -303,7 +303,7 @@ fn conformance_extreme_parameters_give_numbers_and_an_end() {
             // What minimum-norm attacks and `cw-ball` give is the clean image where nothing was found.
             let moved = far.iter().any(|far| *far > 0.0);
             assert!(
-                moved || attack(text).minimal().is_some() || text.starts_with("cw"),
+                moved || attack(text).min_norm().is_some() || text.starts_with("cw"),
                 "{text} {norm}: nothing moved"
             );
         }

@@ -51,7 +51,7 @@ fn every_attack_as_it_is_breaks_what_ten_steps_of_a_quarter_of_the_radius_break(
             broken.push(want);
             for name in names.iter().filter(|name| !exempt(name, norm)) {
                 let chosen: Chosen<dyn Attack> = Chosen::by_name(name).unwrap();
-                assert_eq!(chosen.doubt(radius), None, "{name} {norm} {radius}");
+                assert_eq!(chosen.warning(radius), None, "{name} {norm} {radius}");
                 // Where those steps break 2 in 100 at most, any attack does as well.
                 if chosen.problem(norm).is_some() || want * 50 <= n {
                     continue;

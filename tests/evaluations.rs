@@ -9,8 +9,9 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use temper_core::nn::Frozen;
 use temper_core::{Ball, Batch, Goal, Network, Norm, Passes, Rng, Source, Victim, perturb};
-use temper_evaluate::{Cell, Crafting, Entry, Evaluation, Glimpse, Record, Records, Setting, evaluate};
+use temper_evaluate::{Cell, Entry, Glimpse, Setting, Surrogate, evaluate};
 use temper_nn::Classifier;
+use temper_results::{Evaluation, Record, Records};
 
 use crate::support::{Images, attack, judged, small_batch, small_network};
 
@@ -31,11 +32,12 @@ impl Stage {
         self.judge_on(text, None)
     }
 
-    fn judge_on(&self, text: &str, crafted_on: Option<&Frozen>) -> (Evaluation, Vec<Record>) {
+    fn judge_on(&self, text: &str, surrogate: Option<&Frozen>) -> (Evaluation, Vec<Record>) {
         let entry: Entry = toml::from_str(text).unwrap();
         assert_eq!(entry.problem(), None, "{text}");
         let mut setting = Setting::new(&self.frozen, 16, 3, &Device::Cpu);
-        setting.crafted_on = crafted_on.map(|network| Crafting { network, sha256: "of the other" });
+        setting.surrogate =
+            surrogate.map(|network| Surrogate { network, name: "other", sha256: "of the other" });
         let mut records = vec![];
         let mut watch = |glimpse: &Glimpse| {
             records.extend(glimpse.records.to_vec());
@@ -43,7 +45,7 @@ impl Stage {
         };
         let cells = [Cell::clean(self.source.clone())];
         let result = evaluate(&setting, &entry, &cells, &mut Records::in_memory(), &mut watch);
-        (result.unwrap().unwrap(), records)
+        (result.unwrap().unwrap().evaluation, records)
     }
 
     fn standing(&self, text: &str) -> BTreeSet<u64> {
@@ -54,7 +56,7 @@ impl Stage {
     }
 }
 
-const CLEAN: &str = "start = \"clean\", judge = \"any\"";
+const CLEAN: &str = "start = \"clean\", success = \"any\"";
 
 #[test]
 fn a_suite_is_the_worst_case_of_its_attacks_and_tries_later_ones_on_survivors() {
@@ -106,17 +108,17 @@ fn two_attacks_of_one_name_are_told_apart() {
 #[test]
 fn what_speaks_against_a_number_is_said() {
     let stage = Stage::new(20);
-    let doubts = |text: &str| stage.judge(&format!("name = \"a\"\n{text}")).0.doubts;
+    let warnings = |text: &str| stage.judge(&format!("name = \"a\"\n{text}")).0.warnings;
     assert_eq!(
-        doubts("radius = 0.05\nattack.pgd = { steps = 4, step = 0.01 }"),
+        warnings("radius = 0.05\nattack.pgd = { steps = 4, step = 0.01 }"),
         ["`pgd`: 4 steps of 0.0100 reach 0.0400, not the radius of 0.0500: take more or longer ones"]
     );
-    assert_eq!(doubts("radius = 0.05\nattack.pgd = { steps = 5, step = 0.01 }"), Vec::<String>::new());
-    assert_eq!(doubts("radius = 0.05\nattack.mi-fgsm = { travel = 0.5 }").len(), 1);
-    assert_eq!(doubts("radius = 0.05\nattack = \"fgsm\""), Vec::<String>::new());
-    let short = doubts("sweep.radius = [0.1, 0.6]\nattack.pgd = { steps = 1, step = 0.01 }");
+    assert_eq!(warnings("radius = 0.05\nattack.pgd = { steps = 5, step = 0.01 }"), Vec::<String>::new());
+    assert_eq!(warnings("radius = 0.05\nattack.mi-fgsm = { travel = 0.5 }").len(), 1);
+    assert_eq!(warnings("radius = 0.05\nattack = \"fgsm\""), Vec::<String>::new());
+    let short = warnings("sweep.radius = [0.1, 0.6]\nattack.pgd = { steps = 1, step = 0.01 }");
     assert!(short.len() == 2 && short[1].contains("where every image can become grey"), "{short:?}");
-    let falls = doubts("radius = 0.03\nsweep.steps = [1, 6]\nattack.pgd = { steps = 6, step = 0.005 }");
+    let falls = warnings("radius = 0.03\nsweep.steps = [1, 6]\nattack.pgd = { steps = 6, step = 0.005 }");
     assert_eq!(falls, ["it still falls from 1 to 6 steps: more may break more"]);
 }
 
@@ -156,7 +158,7 @@ fn a_sweep_over_radii_has_the_points_of_single_evaluations_or_less() {
         assert_eq!(recorded.count(), now.len());
         stand = Some(now);
     }
-    assert_eq!(curve.over, "radius");
+    assert_eq!(curve.over.word(), "radius");
     assert!(curve.points[0].accuracy > curve.points[4].accuracy);
     assert_eq!(sweep.accuracy, curve.points[4].accuracy);
 }
@@ -179,7 +181,7 @@ fn a_minimum_norm_attack_gives_its_curve_in_one_run() {
         let (once, _) = stage.judge(&format!("name = \"a\"\nradius = 0.04\nattack.{attack}"));
         assert_eq!((sweep.forwards, sweep.backwards), (once.forwards, once.backwards));
         // The distribution is that of the records.
-        let mut distances: Vec<f64> = records.iter().filter_map(|r| r.minimal).collect();
+        let mut distances: Vec<f64> = records.iter().filter_map(|r| r.min_norm).collect();
         distances.sort_by(f64::total_cmp);
         let n = distances.len();
         let distribution = sweep.distances.unwrap();
@@ -199,14 +201,14 @@ fn a_sweep_over_steps_has_the_points_of_single_evaluations() {
     for (judge, restarts) in [("any", 1), ("any", 3), ("final", 1), ("final", 3)] {
         let attack = |steps: usize| {
             format!(
-                "attack.pgd = {{ steps = {steps}, step = 0.008, judge = \"{judge}\", restarts = {restarts} }}"
+                "attack.pgd = {{ steps = {steps}, step = 0.008, success = \"{judge}\", restarts = {restarts} }}"
             )
         };
         let milestones = [1, 2, 4, 9];
         let (sweep, records) =
             stage.judge(&format!("name = \"a\"\nradius = 0.03\nsweep.steps = {milestones:?}\n{}", attack(9)));
         let curve = sweep.curve.unwrap();
-        assert_eq!(curve.over, "steps");
+        assert_eq!(curve.over.word(), "steps");
         for (i, steps) in milestones.iter().enumerate() {
             let alone = stage.standing(&format!("name = \"a\"\nradius = 0.03\n{}", attack(*steps)));
             let recorded: BTreeSet<u64> = records
@@ -243,7 +245,7 @@ fn all_targets_are_at_least_as_strong_as_any_one_of_them() {
 #[test]
 fn targets_are_recorded_and_their_hits_counted() {
     let stage = Stage::new(60);
-    let text = "name = \"a\"\nradius = 0.1\nattack.pgd = { steps = 10, step = 0.02, judge = \"final\", target = \"random\" }";
+    let text = "name = \"a\"\nradius = 0.1\nattack.pgd = { steps = 10, step = 0.02, success = \"final\", target = \"random\" }";
     let (evaluation, records) = stage.judge(text);
     let hits = evaluation.targets.unwrap();
     let led: Vec<&Record> = records.iter().filter(|r| r.target.is_some()).collect();
@@ -266,7 +268,7 @@ fn a_part_of_the_images_gives_the_records_of_the_whole() {
 }
 
 #[test]
-fn transferred_images_are_crafted_on_the_other_network() {
+fn transferred_images_are_surrogate_the_other_network() {
     let stage = Stage::new(60);
     let random = |seed| {
         let network = small_network(DType::F32).network().clone();
@@ -274,7 +276,7 @@ fn transferred_images_are_crafted_on_the_other_network() {
             .unwrap()
     };
     let other = random(77);
-    let text = "name = \"a\"\nradius = 0.05\ncrafted_on = \"other\"\nattack.pgd = { steps = 5, step = 0.02 }";
+    let text = "name = \"a\"\nradius = 0.05\nsurrogate = \"other\"\nattack.pgd = { steps = 5, step = 0.02 }";
     let (transferred, records) = stage.judge_on(text, Some(&other));
     let pgd = attack("pgd = { steps = 5, step = 0.02 }");
     let passes = Passes::default();
@@ -296,18 +298,18 @@ fn transferred_images_are_crafted_on_the_other_network() {
         transferred.accuracy > white.len() as f64 / 60.0,
         "images of a stranger are as strong as its own"
     );
-    assert_eq!(transferred.crafted_on.as_deref(), Some("other"));
-    assert_eq!(transferred.crafted_on_sha256.as_deref(), Some("of the other"));
+    assert_eq!(transferred.surrogate.as_deref(), Some("other"));
+    assert_eq!(transferred.surrogate_sha256.as_deref(), Some("of the other"));
 
     // Stopping early is for training: a transfer attack goes on.
     let early = text.replace("step = 0.02", "step = 0.02, stop_after = 0");
     assert_eq!(stage.judge_on(&early, Some(&other)).1, records);
 
     // How far images must go on the other network says nothing of this one; whether they break it does.
-    let text = "name = \"a\"\nradius = 10.0\nnorm = \"l2\"\ncrafted_on = \"other\"\nattack = \"deepfool\"";
+    let text = "name = \"a\"\nradius = 10.0\nnorm = \"l2\"\nsurrogate = \"other\"\nattack = \"deepfool\"";
     let (nearest, records) = stage.judge_on(text, Some(&other));
     assert_eq!((nearest.distances, nearest.median_distance), (None, None));
-    assert!(nearest.attacks[0].broken > 0 && records.iter().all(|record| record.minimal.is_none()));
+    assert!(nearest.attacks[0].broken > 0 && records.iter().all(|record| record.min_norm.is_none()));
 }
 
 /// A minimum-norm attack is judged by what it found, however far that is.
@@ -318,11 +320,11 @@ fn hits_of_a_minimum_norm_attack_do_not_depend_on_the_radius() {
         let attack = "attack.cw-l2 = { steps = 60, binary_search_steps = 4, learning_rate = 0.03, target = \"random\" }";
         let (evaluation, records) =
             stage.judge(&format!("name = \"a\"\nnorm = \"l2\"\nradius = {radius}\n{attack}"));
-        for record in records.iter().filter(|record| record.minimal.is_some_and(f64::is_finite)) {
+        for record in records.iter().filter(|record| record.min_norm.is_some_and(f64::is_finite)) {
             assert_eq!(record.prediction, record.target);
             let distance = record.distance.unwrap();
             assert_eq!(record.broken_by.is_some(), distance <= radius);
-            assert!((distance - record.minimal.unwrap()).abs() < 1e-5);
+            assert!((distance - record.min_norm.unwrap()).abs() < 1e-5);
         }
         evaluation.targets.unwrap()
     };
@@ -360,5 +362,5 @@ fn what_is_judged_is_not_judged_again() {
         evaluation
     };
     let whole = judged(&stage.frozen, &stage.source, &entry, 3);
-    assert_eq!(timeless(resumed.unwrap()), timeless(whole));
+    assert_eq!(timeless(resumed.unwrap().evaluation), timeless(whole));
 }

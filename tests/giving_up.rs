@@ -124,7 +124,7 @@ fn no_attack_gives_up_for_the_size_of_the_logits() {
         let batch = as_seen(&plain, kinds(shape));
         for plugin in <dyn Attack>::plugins() {
             let attack = affordable(plugin.name);
-            let radius = if attack.minimal().is_some() { 1.0 } else { 0.08 };
+            let radius = if attack.min_norm().is_some() { 1.0 } else { 0.08 };
             let run = |scale: f64| {
                 let frozen = Frozen::new(&scaled(&classifier, scale)).unwrap();
                 let (got, broken, passes) = under(&frozen, &batch, &attack, (Norm::Linf, radius));

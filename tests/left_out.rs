@@ -15,7 +15,7 @@ use crate::training_options::{apart, metrics, weights};
 
 /// Lines of a pipeline that leaves out what is torn and holds out `samples` images.
 fn selecting(pipeline: &str, samples: usize) -> String {
-    let select = format!("[select]\nsamples = {samples}\njudge = \"both\"\n\n[[evaluate]]");
+    let select = format!("[select]\nsamples = {samples}\nweights = \"both\"\n\n[[evaluate]]");
     pipeline.replace("size = 12", "skip_unreadable = true, size = 12").replacen("[[evaluate]]", &select, 1)
 }
 

@@ -60,8 +60,8 @@ impl Golden {
 fn mi_fgsm_gives_the_images_of_torchattacks_and_foolbox() {
     let golden = Golden::load();
     for (name, text) in [
-        ("torchattacks-mifgsm", "mi-fgsm = { step = 0.01, judge = \"final\" }"),
-        ("foolbox-mifgsm", "mi-fgsm = { travel = 2.0, gather = \"steepest\", judge = \"final\" }"),
+        ("torchattacks-mifgsm", "mi-fgsm = { step = 0.01, success = \"final\" }"),
+        ("foolbox-mifgsm", "mi-fgsm = { travel = 2.0, gather = \"steepest\", success = \"final\" }"),
     ] {
         let (got, want) = (numbers(&golden.run(text).pixels), golden.of(&format!("{name}/pixels")));
         let far = got.iter().zip(&want).filter(|(got, want)| (*got - *want).abs() > 1e-9).count();

@@ -25,7 +25,8 @@ fn count(broken: &[bool]) -> usize {
 #[test]
 fn judging_any_iterate_is_stronger_and_cheaper_than_judging_the_last() {
     let (any, _, passes) = outcome("pgd = { steps = 20, step = 0.01 }", 0.03, Goal::Mistake);
-    let (last, _, all) = outcome("pgd = { steps = 20, step = 0.01, judge = \"final\" }", 0.03, Goal::Mistake);
+    let (last, _, all) =
+        outcome("pgd = { steps = 20, step = 0.01, success = \"final\" }", 0.03, Goal::Mistake);
     assert!(
         any.iter().zip(&last).all(|(any, last)| *any || !*last),
         "a sample broken at the end stands under `any`"
@@ -38,7 +39,7 @@ fn judging_any_iterate_is_stronger_and_cheaper_than_judging_the_last() {
 #[test]
 fn training_goes_to_the_last_iterate_whatever_the_judge() {
     let any = outcome("pgd = { steps = 5 }", 0.05, Goal::Loss);
-    let last = outcome("pgd = { steps = 5, judge = \"final\" }", 0.05, Goal::Loss);
+    let last = outcome("pgd = { steps = 5, success = \"final\" }", 0.05, Goal::Loss);
     assert!(numbers(&any.1) == numbers(&last.1) && any.2 == last.2);
 }
 
@@ -70,7 +71,7 @@ fn a_targeted_attack_lowers_the_loss_of_its_target() {
     let clean = frozen.logits(&batch.pixels).unwrap();
     let target = clean.argmin(1).unwrap();
     let (_, pixels, _) =
-        outcome("pgd = { target = \"least-likely\", judge = \"final\" }", 0.1, Goal::Mistake);
+        outcome("pgd = { target = \"least-likely\", success = \"final\" }", 0.1, Goal::Mistake);
     let loss = |logits: &Tensor| {
         let rows = temper_core::Rows { labels: target.clone(), positions: target.clone() };
         numbers(&temper_core::cross_entropy(logits, &rows).unwrap())
@@ -96,7 +97,7 @@ fn friendly(iterates: &[(Vec<bool>, Tensor, u64)], sample: usize, tau: usize) ->
 fn friendly_training_stops_each_sample_some_steps_after_it_is_misclassified() {
     let steps = 8;
     let text = |steps: usize, more: &str| {
-        format!("pgd = {{ start = \"clean\", step = 0.004, steps = {steps}, judge = \"final\"{more} }}")
+        format!("pgd = {{ start = \"clean\", step = 0.004, steps = {steps}, success = \"final\"{more} }}")
     };
     let iterates: Vec<_> = (1..=steps).map(|k| outcome(&text(k, ""), 0.1, Goal::Loss)).collect();
     let classifier = small_network(DType::F32);

@@ -13,7 +13,7 @@ use temper_experiments::fragment::Reading;
 use temper_experiments::statistics::Estimate;
 use temper_experiments::table::{Row, Scale, TableFile, names};
 use temper_experiments::{Options, page, plan};
-use temper_report::RadiiFile;
+use temper_results::RadiiFile;
 
 use crate::support::{command, json, root, stderr, stdout};
 
@@ -217,7 +217,7 @@ fn a_table_runs_is_killed_goes_on_and_is_judged() {
         assert_eq!(row["cells"]["natural"]["ours"].as_f64(), Some(natural));
         let crafted =
             results["evaluations"].as_array().unwrap().iter().find(|e| e["name"] == "transfer").unwrap();
-        assert_eq!(crafted["crafted_on"], format!("runs/reproduce/table1/smoke/{name}/seed-1"));
+        assert_eq!(crafted["surrogate"], format!("runs/reproduce/table1/smoke/{name}/seed-1"));
         let cost = &row["runs"][0]["cost"];
         assert!(
             cost["disk_bytes"].as_u64() > Some(1000)

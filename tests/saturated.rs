@@ -6,7 +6,8 @@ use temper_core::nn::{Classifier, Frozen};
 use temper_core::{
     Attack, Ball, Goal, Kind, Network, Norm, Passes, Rng, Split, Victim, cross_entropy, perturb,
 };
-use temper_evaluate::{Entry, Evaluation};
+use temper_evaluate::Entry;
+use temper_results::Evaluation;
 use temper_runner::Pipeline;
 use temper_train::{Glimpse, Trainer, Watch};
 
@@ -87,20 +88,24 @@ fn images_without_a_gradient_are_counted_once_and_told() {
         let wanted = format!(
             "{right} of the {right} images that are right unperturbed (100.0 %) have a gradient of exactly 0"
         );
-        assert!(result.doubts.iter().any(|doubt| doubt.contains(&wanted)), "{text}: {:?}", result.doubts);
+        assert!(
+            result.warnings.iter().any(|warning| warning.contains(&wanted)),
+            "{text}: {:?}",
+            result.warnings
+        );
     }
     let failed = judge(
         &flat,
         40,
         "norm = \"l2\"\nradius = 0.1\nattack.cw-l2 = { steps = 5, binary_search_steps = 2 }",
     )
-    .doubts;
+    .warnings;
     let wanted = format!("`cw-l2`: found nothing for {right} of {right} images (100.0 %)");
-    assert!(failed.iter().any(|doubt| doubt.starts_with(&wanted)), "{failed:?}");
-    // A network with gradients has no such doubt, and its results no such number.
+    assert!(failed.iter().any(|warning| warning.starts_with(&wanted)), "{failed:?}");
+    // A network with gradients has no such warning, and its results no such number.
     let healthy =
         judge(&Frozen::new(&small_network(DType::F32)).unwrap(), 40, "radius = 0.1\nattack = \"pgd\"");
-    assert_eq!((healthy.doubts.len(), healthy.attacks[0].vanished), (0, 0), "{:?}", healthy.doubts);
+    assert_eq!((healthy.warnings.len(), healthy.attacks[0].vanished), (0, 0), "{:?}", healthy.warnings);
     assert!(!serde_json::to_string(&healthy.attacks).unwrap().contains("vanished"));
 }
 
@@ -123,9 +128,9 @@ fn restarts_that_draw_nothing_run_once() {
             judge(&network, 30, &format!("radius = 0.01\nattack.{}", attack.replace(", restarts = 500", "")));
         assert_eq!((many.forwards, many.backwards), (one.forwards, one.backwards), "{attack}");
         assert_eq!(many.accuracy, one.accuracy, "{attack}");
-        let told = |doubt: &String| doubt.contains("restarts = 500") && doubt.ends_with("it ran once");
-        assert!(many.doubts.iter().any(told), "{attack}: {:?}", many.doubts);
-        assert!(!one.doubts.iter().any(told), "{attack}: {:?}", one.doubts);
+        let told = |warning: &String| warning.contains("restarts = 500") && warning.ends_with("it ran once");
+        assert!(many.warnings.iter().any(told), "{attack}: {:?}", many.warnings);
+        assert!(!one.warnings.iter().any(told), "{attack}: {:?}", one.warnings);
     }
     for attack in [
         "fgsm = { random_start = true }",
@@ -134,7 +139,11 @@ fn restarts_that_draw_nothing_run_once() {
     ] {
         let many = judge(&network, 30, &format!("radius = 0.01\nrestarts = 2\nattack.{attack}"));
         let one = judge(&network, 30, &format!("radius = 0.01\nattack.{attack}"));
-        assert!(many.backwards > one.backwards && many.doubts == one.doubts, "{attack}: {:?}", many.doubts);
+        assert!(
+            many.backwards > one.backwards && many.warnings == one.warnings,
+            "{attack}: {:?}",
+            many.warnings
+        );
     }
 }
 
@@ -168,31 +177,31 @@ fn attacks_draw_as_they_say() {
 #[test]
 fn distances_of_another_norm_and_steps_beyond_the_ball_are_doubted() {
     let network = Frozen::new(&small_network(DType::F32)).unwrap();
-    let doubts = |text: &str| judge(&network, 20, text).doubts;
+    let warnings = |text: &str| judge(&network, 20, text).warnings;
     let few = "steps = 60, binary_search_steps = 4, initial_const = 0.1, learning_rate = 0.03";
     assert_eq!(
-        doubts("radius = 0.05\nattack = \"deepfool\""),
+        warnings("radius = 0.05\nattack = \"deepfool\""),
         [
             "`deepfool`: it makes l2 distances small, not l-inf ones, so fewer images are within the radius than could be: give it `norm = \"linf\"`"
         ]
     );
-    let other = doubts(&format!("radius = 0.05\nattack.cw-l2 = {{ {few} }}"));
+    let other = warnings(&format!("radius = 0.05\nattack.cw-l2 = {{ {few} }}"));
     assert!(
         other.len() == 1 && other[0].ends_with("take an attack for l-inf, or radii of `norm = \"l2\"`"),
         "{other:?}"
     );
-    assert_eq!(doubts("radius = 0.05\nattack.deepfool = { norm = \"linf\" }"), Vec::<String>::new());
-    assert_eq!(doubts("norm = \"l2\"\nradius = 0.5\nattack = \"deepfool\""), Vec::<String>::new());
+    assert_eq!(warnings("radius = 0.05\nattack.deepfool = { norm = \"linf\" }"), Vec::<String>::new());
+    assert_eq!(warnings("norm = \"l2\"\nradius = 0.5\nattack = \"deepfool\""), Vec::<String>::new());
 
-    let long = doubts("radius = \"1/255\"\nattack.pgd = { step = \"2/255\" }");
+    let long = warnings("radius = \"1/255\"\nattack.pgd = { step = \"2/255\" }");
     assert!(long.len() == 1 && long[0].contains("leap across the ball of radius 0.0039"), "{long:?}");
     // Too long for the smallest radius of a curve.
-    let curve = doubts("sweep.radius = [\"1/255\", 0.05]\nattack.pgd = { step = \"2/255\" }");
+    let curve = warnings("sweep.radius = [\"1/255\", 0.05]\nattack.pgd = { step = \"2/255\" }");
     assert!(curve.len() == 1 && curve[0].contains("leap across the ball of radius 0.0039"), "{curve:?}");
-    assert_eq!(doubts("sweep.radius = [\"1/255\", 0.3]\nattack = \"pgd\"").len(), 0);
-    assert_eq!(doubts("radius = 0.05\nattack.fgsm = { step = 2.5 }").len(), 1);
-    assert_eq!(doubts("radius = 0.05\nattack.fgsm = { step = 1.25, random_start = true }").len(), 0);
-    assert_eq!(doubts("radius = 0.05\nattack.mi-fgsm = { travel = 20.0 }").len(), 1);
+    assert_eq!(warnings("sweep.radius = [\"1/255\", 0.3]\nattack = \"pgd\"").len(), 0);
+    assert_eq!(warnings("radius = 0.05\nattack.fgsm = { step = 2.5 }").len(), 1);
+    assert_eq!(warnings("radius = 0.05\nattack.fgsm = { step = 1.25, random_start = true }").len(), 0);
+    assert_eq!(warnings("radius = 0.05\nattack.mi-fgsm = { travel = 20.0 }").len(), 1);
 }
 
 /// Asks for a pause after each step, or never.

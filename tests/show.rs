@@ -3,7 +3,7 @@
 use std::fs;
 
 use expect_test::expect;
-use temper_evaluate::{Columns, Line, Record};
+use temper_results::{Columns, Line, Record};
 
 use crate::support::{STRIPES, fails, playground, refuses, succeed};
 
@@ -71,7 +71,7 @@ fn all_evaluations_tell_what_they_saw_of_a_sample() {
         let joined = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(distance.is_none_or(|distance| joined.contains(&distance)), "{said}");
         assert_eq!(joined.contains("not among the images of: far, last weights"), sample % 10 != 0, "{said}");
-        if of("far").is_some_and(|record| record.minimal.is_some()) {
+        if of("far").is_some_and(|record| record.min_norm.is_some()) {
             assert!(joined.contains("smallest distance found, whatever the radius: "), "{said}");
         }
     }
@@ -95,7 +95,7 @@ fn corruptions_are_told_by_kind() {
             weights: "best".into(),
             corruption: Some(format!("{kind} {severity}")),
             key: "k".into(),
-            data: "0".repeat(64),
+            data: temper_results::DataDigest::default(),
             samples: Columns::of(vec![record]),
             unreadable: [].into(),
             costs: vec![],

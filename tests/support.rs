@@ -11,9 +11,11 @@ use candle_core::{DType, Device, Tensor};
 use expect_test::Expect;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
 use temper_core::{Attack, Batch, Chosen, Image, Rng, Source};
-use temper_evaluate::{Cell, Entry, Evaluation, Glimpse, Records, Setting, evaluate};
+use temper_evaluate::{Cell, Entry, Glimpse, Setting, evaluate};
 use temper_nn::{Classifier, Conv2d, Frozen, Network, Pool2d};
+use temper_results::{Evaluation, Records};
 
 /// The workspace.
 pub(crate) fn root() -> PathBuf {
@@ -69,7 +71,7 @@ pub(crate) fn judged(network: &Frozen, source: &Arc<dyn Source>, entry: &Entry, 
     let setting = Setting::new(network, 16, seed, &Device::Cpu);
     let cells = [Cell::clean(source.clone())];
     let watch = &mut |_: &Glimpse| ControlFlow::Continue(());
-    evaluate(&setting, entry, &cells, &mut Records::in_memory(), watch).unwrap().unwrap()
+    evaluate(&setting, entry, &cells, &mut Records::in_memory(), watch).unwrap().unwrap().evaluation
 }
 
 /// A network of one linear layer: a row of weights and a bias for each class.
@@ -225,4 +227,39 @@ pub(crate) fn refuses(folder: &Path, args: &[&str], expected: &Expect) {
 /// A file of JSON.
 pub(crate) fn json(file: &Path) -> serde_json::Value {
     serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}
+
+/// Whether products and sums are rounded once, as on every processor with FMA.
+pub(crate) fn fma() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+/// A hash of all numbers that a run computed, in hexadecimal: weights, radii, losses, and what was seen of each sample. It does
+/// not depend on how files name things, nor on time.
+pub(crate) fn bits(run: &Path) -> String {
+    let mut hash = Sha256::new();
+    let radii = fs::read_dir(run.join("epsilon")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = radii.filter(|file| file.extension().is_some()).collect();
+    files.sort();
+    for file in std::iter::once(run.join("model.safetensors")).chain(files) {
+        let tensors = candle_core::safetensors::load(&file, &Device::Cpu).unwrap();
+        for (name, tensor) in tensors.into_iter().collect::<BTreeMap<_, _>>() {
+            hash.update(name.as_bytes());
+            numbers(&tensor).into_iter().for_each(|number| hash.update(number.to_bits().to_le_bytes()));
+        }
+    }
+    for (file, columns) in [
+        ("metrics.jsonl", &["loss", "accuracy"][..]),
+        ("records.jsonl", &["sample", "loss", "distance", "prediction"]),
+    ] {
+        for line in fs::read_to_string(run.join(file)).unwrap().lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let line = line.get("samples").unwrap_or(&line);
+            columns.iter().for_each(|column| hash.update(line[column].to_string()));
+        }
+    }
+    temper_files::hex(&hash.finalize()[..8])
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use temper_report::Results;
+use temper_results::Results;
 
 use crate::support::{STRIPES, playground, succeed};
 

@@ -21,7 +21,7 @@ fn chosen_training_images_are_attacked_by_index() {
     let tensors = safetensors::load(out.join("images.safetensors"), &Device::Cpu).unwrap();
     assert_eq!(tensors["index"].to_vec1::<i64>().unwrap(), [4, 9, 17]);
     let results = json(&out.join("results.json"));
-    assert_eq!((&results["data"]["split"], &results["data"]["n"]), (&"train".into(), &3.into()));
+    assert_eq!(&results["dataset"]["train"]["n"], 3);
     // The same images of the other split are others.
     let test =
         ["attack", "runs/run", "--attack", PGD, "--eps", "0.1", "--indices", "4,9,17", "--save", "test"];
@@ -85,9 +85,11 @@ fn radii_of_training_are_put_to_the_test() {
     let results = json(&out.join("results.json"));
     let cost = &results["evaluations"][1]["attacks"][0];
     let (attacked, broken) = (cost["attacked"].as_u64().unwrap(), cost["broken"].as_u64().unwrap());
-    let doubts = results["evaluations"][1]["doubts"].as_array().map_or(0, Vec::len);
-    assert_eq!(doubts > 0, broken * 5 > attacked, "{broken} of {attacked}");
-    assert!(results["data"]["radii"].as_str().unwrap().ends_with("epsilon/epoch-0002.safetensors"));
+    let warnings = results["evaluations"][1]["warnings"].as_array().map_or(0, Vec::len);
+    assert_eq!(warnings > 0, broken * 5 > attacked, "{broken} of {attacked}");
+    assert!(
+        results["dataset"]["train"]["radii"].as_str().unwrap().ends_with("epsilon/epoch-0002.safetensors")
+    );
 
     // A minimum-norm attack breaks those whose boundary is nearer than their own radius, and no others.
     succeed(
@@ -110,7 +112,7 @@ fn radii_of_training_are_put_to_the_test() {
     for line in near.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
         let samples = &line["samples"];
         for (i, sample) in samples["sample"].as_array().unwrap().iter().enumerate() {
-            let Some(needed) = samples["minimal"][i].as_f64() else { continue };
+            let Some(needed) = samples["min_norm"][i].as_f64() else { continue };
             let fits = needed <= own[&sample.as_i64().unwrap()];
             assert_eq!(!samples["broken_by"][i].is_null(), fits, "{sample}: {needed}");
             if fits { inside += 1 } else { outside += 1 }
@@ -154,7 +156,10 @@ fn best_weights_go_with_the_radii_of_their_epoch() {
             "--force",
         ];
         succeed(folder.path(), &args);
-        json(&folder.path().join("out/results.json"))["data"]["radii"].as_str().unwrap().to_string()
+        json(&folder.path().join("out/results.json"))["dataset"]["train"]["radii"]
+            .as_str()
+            .unwrap()
+            .to_string()
     };
     assert!(radii("runs/run").ends_with(&format!("epsilon/epoch-{best:04}.safetensors")));
     assert!(radii("runs/run/model.safetensors").ends_with("epsilon/epoch-0003.safetensors"));

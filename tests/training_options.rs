@@ -129,7 +129,7 @@ fn the_rate_follows_its_schedule_step_by_step() {
 }
 
 const SELECT: &str =
-    "[select]\nsamples = 80\njudge = \"both\"\nradius = 0.1\nattack.pgd = { steps = 2, step = 0.05 }\n\n";
+    "[select]\nsamples = 80\nweights = \"both\"\nradius = 0.1\nattack.pgd = { steps = 2, step = 0.05 }\n\n";
 
 fn selecting(train: &str) -> String {
     with(train).replacen("[[evaluate]]", &format!("{SELECT}[[evaluate]]"), 1)
@@ -191,7 +191,7 @@ fn the_best_weights_are_kept_and_judged() {
     }
 
     // Which weights are judged may be changed afterwards; weights of another epoch are not taken for the best.
-    succeed(folder, &["run", "run.toml", "--resume", "--set", "select.judge=last"]);
+    succeed(folder, &["run", "run.toml", "--resume", "--set", "select.weights=last"]);
     let results: Value =
         serde_json::from_str(&fs::read_to_string(run.join("results.json")).unwrap()).unwrap();
     assert_eq!(results["evaluations"].as_array().unwrap().len(), 2);

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use temper_report::Results;
+use temper_results::Results;
 
-use crate::support::{root, succeed};
+use crate::support::{bits, fma, root, succeed};
 
 #[test]
 fn the_quickstarts_twin_trains_adapts_and_reports() {
@@ -33,7 +33,7 @@ fn the_quickstarts_twin_trains_adapts_and_reports() {
     let resolved = fs::read_to_string(run.join("config.toml")).unwrap();
     fs::write(folder.path().join("again.toml"), &resolved).unwrap();
     succeed(folder.path(), &["check", "again.toml"]);
-    assert!(resolved.contains("judge = \"any\"") && resolved.contains("epochs = 2"));
+    assert!(resolved.contains("success = \"any\"") && resolved.contains("epochs = 2"));
 
     let json: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(run.join("results.json")).unwrap()).unwrap();
@@ -55,4 +55,8 @@ fn the_quickstarts_twin_trains_adapts_and_reports() {
     assert!(accuracy("natural") > accuracy("fgsm") && accuracy("fgsm") >= accuracy("pgd20"));
     let radii = results.radii.unwrap();
     assert!(radii.p95 - radii.p5 > 0.3 * 0.1, "{radii:?}");
+    // Processors without FMA round differently. A change that moves these bits says why in CHANGELOG.md.
+    if fma() {
+        assert_eq!(bits(&run), "dadce236e83a9074");
+    }
 }

@@ -51,8 +51,8 @@ fn other_names_are_refused_wherever_a_network_meets_images() {
     refused(folder, &transfer, 2);
     let init = ["check", "run.toml", "--set", "train.init=runs/run/model.safetensors"];
     assert!(refused(folder, &init, 2).contains("at train.init"));
-    let craft = ["check", "run.toml", "--set", "evaluate.1.crafted_on=runs/run"];
-    assert!(refused(folder, &craft, 2).contains("at evaluate[1].crafted_on"));
+    let craft = ["check", "run.toml", "--set", "evaluate.1.surrogate=runs/run"];
+    assert!(refused(folder, &craft, 2).contains("at evaluate[1].surrogate"));
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn one_option_lets_them_pass_results_say_so_and_the_run_keeps_its_names() {
     let model = folder.join("runs/run/model.safetensors");
     let own = serde_json::json!(["blue", "green", "red"]);
     assert_eq!(classes(&model), own);
-    let pass = ["--set", "ignore_class_names=true", "--set", "evaluate.1.crafted_on=runs/run"];
+    let pass = ["--set", "ignore_class_names=true", "--set", "evaluate.1.surrogate=runs/run"];
     let said = succeed(folder, &[&["run", "run.toml", "--resume"], &pass[..]].concat());
     // Both warnings twice: before anything is judged, and with the numbers.
     let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");

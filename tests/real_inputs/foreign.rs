@@ -110,7 +110,7 @@ fn weights_that_are_not_finite_are_refused_wherever_weights_are_read() {
     let last = whole.len() - 4;
     fs::write(&file, [&whole[..last], &f32::INFINITY.to_le_bytes()].concat()).unwrap();
     for args in [
-        &["check", "run.toml", "--set", "evaluate.1.crafted_on=runs/run"][..],
+        &["check", "run.toml", "--set", "evaluate.1.surrogate=runs/run"][..],
         &["attack", "runs/run", "--attack", "fgsm", "--eps", "0.1"],
     ] {
         let output = temper(folder, args);
@@ -209,7 +209,7 @@ fn what_is_saved_can_be_made_again() {
             std::process::Command::new("sh").args(["-c", &line]).current_dir(folder).output().unwrap();
         assert!(status.status.success(), "{line}");
         assert!(before == read("first"), "{network}: other images by {command}");
-        for model in [&results["model"], &serde_json::to_value(&options["networks"][0]).unwrap()] {
+        for model in [&results["networks"][0], &serde_json::to_value(&options["networks"][0]).unwrap()] {
             assert_eq!(model["options"]["channels"], serde_json::json!([4, 8]), "{model}");
             assert_eq!(model["options"]["mean"], serde_json::json!([0.5]), "{model}");
             assert_eq!(model["numerics"], "fast", "{model}");
@@ -235,7 +235,7 @@ fn gradients_that_vanish_are_told_with_their_share_in_training_and_in_evaluation
     assert!(epoch["vanished"].as_u64() >= Some(10), "{epoch}");
     let pgd = &results["evaluations"][1];
     assert!(
-        pgd["doubts"].to_string().contains("8 of the 8 images that are right unperturbed (100.0 %)"),
+        pgd["warnings"].to_string().contains("8 of the 8 images that are right unperturbed (100.0 %)"),
         "{pgd}"
     );
     let sound = json(&folder.join("runs/run/results.json"));

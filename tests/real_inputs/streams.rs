@@ -104,7 +104,7 @@ fn the_end_of_a_terminal_is_as_a_termination_unless_nohup_says_otherwise() {
 #[test]
 fn the_first_signal_is_answered_within_a_second_whatever_a_batch_takes() {
     let folder = trained();
-    let long = "pgd = { steps = 1000000000, judge = \"final\", step = 0.0001 }";
+    let long = "pgd = { steps = 1000000000, success = \"final\", step = 0.0001 }";
     let mut child = command(folder.path())
         .args(["attack", "runs/run", "--attack", long, "--eps", "0.1", "--save", "out"])
         .stdout(Stdio::piped())

@@ -58,9 +58,9 @@ fn the_norm_of_training_is_the_norm_of_judgement() {
     let results = json(&folder.join("runs/run/results.json"));
     let evaluations = &results["evaluations"];
     assert_eq!((&evaluations[1]["norm"], &results["training"]["norm"]), (&"l2".into(), &"l2".into()));
-    let doubts = |i: usize| evaluations[i]["doubts"].to_string();
+    let warnings = |i: usize| evaluations[i]["warnings"].to_string();
     let other = "it judges within l-inf radii, but the network was trained against l2 ones";
-    assert!(doubts(2).contains(other) && !doubts(1).contains("trained against"), "{evaluations}");
+    assert!(warnings(2).contains(other) && !warnings(1).contains("trained against"), "{evaluations}");
     assert!(said.contains("it judges within l-inf radii"), "{said}");
 
     let own = [

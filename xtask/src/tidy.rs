@@ -7,16 +7,21 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 /// Which crates of the workspace each crate may name. Plugins: only core.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("temper-nn", &[]),
-    ("temper-data", &[]),
-    ("temper-report", &[]),
-    ("temper-core", &["temper-nn", "temper-data"]),
-    ("temper-corruptions", &["temper-data"]),
-    ("temper-fetch", &["temper-data"]),
-    ("temper-experiments", &["temper-report"]),
-    ("temper-train", &["temper-core", "temper-data"]),
-    ("temper-evaluate", &["temper-core", "temper-corruptions", "temper-data"]),
+    ("temper-files", &[]),
+    ("temper-results", &["temper-files"]),
+    ("temper-data", &["temper-files"]),
+    ("temper-report", &["temper-files", "temper-results"]),
+    ("temper-core", &["temper-data", "temper-files", "temper-nn", "temper-results"]),
+    ("temper-corruptions", &["temper-data", "temper-files"]),
+    ("temper-fetch", &["temper-data", "temper-files"]),
+    ("temper-experiments", &["temper-report", "temper-results"]),
+    ("temper-train", &["temper-core", "temper-data", "temper-files", "temper-results"]),
+    (
+        "temper-evaluate",
+        &["temper-core", "temper-corruptions", "temper-data", "temper-files", "temper-results"],
+    ),
     (
         "temper-runner",
         &[
@@ -26,12 +31,17 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "temper-evaluate",
             "temper-experiments",
             "temper-fetch",
+            "temper-files",
             "temper-report",
+            "temper-results",
             "temper-train",
             "plugins",
         ],
     ),
-    ("temper-bench", &["temper-core", "temper-data", "temper-evaluate", "temper-runner", "temper-train"]),
+    (
+        "temper-bench",
+        &["temper-core", "temper-data", "temper-evaluate", "temper-results", "temper-runner", "temper-train"],
+    ),
     ("xtask", &[]),
     (
         "temper-tests",
@@ -41,16 +51,16 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "temper-data",
             "temper-evaluate",
             "temper-experiments",
+            "temper-files",
             "temper-nn",
             "temper-report",
+            "temper-results",
             "temper-runner",
             "temper-train",
             "xtask",
         ],
     ),
 ];
-/// Kinds that a plugin crate's name may begin with.
-const KINDS: [&str; 5] = ["dataset", "model", "attack", "loss", "epsilon"];
 /// Lines beyond which a source file surely has two subjects.
 const LONGEST: usize = 500;
 
@@ -131,17 +141,27 @@ fn arrows(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Kinds that a plugin crate's name may begin with: those that `kind!` of the core's registry declares, where they are listed once.
+pub fn kinds(root: &Path) -> anyhow::Result<Vec<String>> {
+    let file = root.join("crates/core/src/registry.rs");
+    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let list = text.split_once("\nkind! {\n").and_then(|(_, rest)| rest.split_once("\n}"));
+    let (list, _) = list.with_context(|| format!("{}: no list `kind! {{ .. }}`", file.display()))?;
+    Ok(list.lines().filter_map(|line| line.split('"').nth(1)).map(String::from).collect())
+}
+
 /// Plugins on disk against those that the runner links.
 fn forgotten(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
     let runner = root.join("crates/runner");
     let linked = dependencies(&manifest(&runner)?);
     let list = fs::read_to_string(runner.join("src/plugins.rs"))?;
+    let kinds = kinds(root)?;
     for folder in folders(&root.join("plugins"))? {
         let manifest = manifest(&folder)?;
         let this = name(&manifest);
         let folder = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if this != format!("temper-{folder}")
-            || !KINDS.iter().any(|kind| folder.starts_with(&format!("{kind}-")))
+            || !kinds.iter().any(|kind| folder.starts_with(&format!("{kind}-")))
         {
             faults.push(format!(
                 "plugins/{folder}: expected folder KIND-NAME with the package temper-KIND-NAME, got `{this}`"

@@ -34,7 +34,7 @@ optimizer = { lr = 0.05 }
 
 [select]
 samples = 64
-judge = "both"
+weights = "both"
 radius = 0.1
 attack.pgd = { steps = 2, step = 0.05 }
 

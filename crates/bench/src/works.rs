@@ -9,7 +9,8 @@ use anyhow::{Context, bail};
 use temper_core::nn::{BatchNorm, Classifier, Frozen, Layer, Network, Numerics};
 use temper_core::{Batch, DType, Device, Source, Split, Tensor, Var, cross_entropy};
 use temper_data::Batches;
-use temper_evaluate::{Cell, Records, Setting, evaluate};
+use temper_evaluate::{Cell, Setting, evaluate};
+use temper_results::Records;
 use temper_runner::Pipeline;
 use temper_train::{Optimizer, Sgd, Trainer, Watch};
 
@@ -267,7 +268,7 @@ fn restarts(numerics: Numerics, folder: &Path) -> anyhow::Result<Task> {
         let (cells, mut records) = ([Cell::clean(source.clone())], Records::in_memory());
         let result = evaluate(&setting, entry, &cells, &mut records, &mut |_| ControlFlow::Continue(()))?;
         let result = result.context("the evaluation was cut")?;
-        Ok(format!("accuracy {:.1} %", result.accuracy * 100.0))
+        Ok(format!("accuracy {:.1} %", result.evaluation.accuracy * 100.0))
     }))
 }
 

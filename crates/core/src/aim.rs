@@ -1,10 +1,15 @@
 //! Which class an attack leads away from, and which one it leads to.
 
+use std::fmt;
+use std::num::NonZeroUsize;
+
 use candle_core::{DType, Tensor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use temper_data::Rng;
 
 use crate::search::attempts;
-use crate::{Ball, Error, Result, Rows, Victim, cross_entropy, log_odds};
+use crate::{Ball, Error, Field, Raised, Result, Rows, Victim};
 
 crate::options! {
     /// Which class of a sample counts as its own while an attack runs.
@@ -27,57 +32,145 @@ impl Labels {
     }
 }
 
-crate::options! {
-    /// What an attack aims at.
-    pub enum Target {
-        /// Any wrong class: the loss of the true class is raised.
-        None = "none",
-        /// One wrong class, drawn evenly for each sample: its loss is lowered.
-        Random = "random",
-        /// The class that the network finds least likely for the clean image, the true one left out.
-        LeastLikely = "least-likely",
-        /// Every wrong class, one after the other, the likeliest for the clean image first, each on what still stands.
-        All = "all",
+/// What an attack aims at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Any wrong class: the loss of the true class is raised.
+    None,
+    /// One wrong class, drawn evenly for each sample: its loss is lowered.
+    Random,
+    /// The class that the network finds least likely for the clean image, the true one left out.
+    LeastLikely,
+    /// So many wrong classes, one after the other, the likeliest for the clean image first, each on what still stands.
+    Likeliest(NonZeroUsize),
+    /// Every wrong class, in the same way.
+    All,
+}
+
+/// The words for those that have no number.
+const TARGETS: [(&str, Target); 4] = [
+    ("none", Target::None),
+    ("random", Target::Random),
+    ("least-likely", Target::LeastLikely),
+    ("all", Target::All),
+];
+/// The key of those that have one.
+const LIKELIEST: &str = "likeliest";
+
+impl Field for Target {
+    fn expects() -> String {
+        let words: Vec<String> = TARGETS.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        format!("{} or {{ {LIKELIEST} = whole number of at least 1 }}", words.join(" or "))
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match TARGETS.iter().find(|(_, target)| target == self) {
+            Some((word, _)) => serializer.serialize_str(word),
+            None => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                if let Self::Likeliest(n) = self {
+                    map.serialize_entry(LIKELIEST, n)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Written;
+        impl<'de> de::Visitor<'de> for Written {
+            type Value = Target;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&Target::expects())
+            }
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Target, E> {
+                let known = TARGETS.iter().find(|(known, _)| *known == word);
+                known
+                    .map(|(_, target)| *target)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(word), &self))
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Target, A::Error> {
+                match map.next_key::<String>()? {
+                    Some(key) if key == LIKELIEST => {}
+                    Some(key) => return Err(de::Error::unknown_field(&key, &[LIKELIEST])),
+                    None => return Err(de::Error::missing_field(LIKELIEST)),
+                }
+                let n = map.next_value()?;
+                match map.next_key::<String>()? {
+                    None => Ok(Target::Likeliest(n)),
+                    Some(key) => Err(de::Error::unknown_field(&key, &[LIKELIEST])),
+                }
+            }
+        }
+        deserializer.deserialize_any(Written)
     }
 }
 
 impl Target {
-    /// Runs `attempt` on a victim whose score leads to the class aimed at: once, but with [`Self::All`] once for each wrong
-    /// class, on what still stands; for other goals than a mistake each sample then keeps the image of highest score of the victim given.
+    /// The end of an attack's label; nothing without a target.
+    pub fn suffix(self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Likeliest(n) => format!("-top{n}"),
+            Self::Random => "-random".into(),
+            Self::LeastLikely => "-least-likely".into(),
+            Self::All => "-all".into(),
+        }
+    }
+
+    /// Runs `attempt` on a victim whose score is the loss `raised`: away from the true class, or towards the class aimed at. Aimed at
+    /// several classes it runs once for each, on what still stands; for other goals than a mistake each sample then keeps the image of
+    /// highest score of the victim given. A score that training gave the victim stays, where there is no target.
     pub fn aim(
         self,
+        raised: Raised,
         victim: &Victim,
         ball: &Ball,
         rng: &Rng,
         attempt: impl Fn(&Victim, &Ball, &Rng) -> Result<Tensor>,
     ) -> Result<Tensor> {
+        let mixes = victim.mixes_samples();
         let led = |victim: &Victim, targets: &Targets, ball: &Ball, rng: &Rng| {
-            let towards = |logits: &Tensor, rows: &Rows| targets.score(logits, rows);
+            let towards =
+                |logits: &Tensor, rows: &Rows| raised.towards(logits, &targets.of(rows)?, rows, mixes);
             attempt(&victim.with_score(&towards), ball, rng)
         };
-        match self {
-            Self::All => {
-                let (classes, order) = (at_least_two(victim)?, likeliest(victim)?);
-                attempts(victim, ball, classes - 1, |victim, ball, rank| {
-                    let targets: Vec<u32> = order.iter().map(|classes| classes[rank]).collect();
-                    // Nobody is told: of every class there is none to be hit.
-                    let targets = Targets::new(targets, victim)?;
-                    led(victim, &targets, ball, &rng.numbered(rank as u64))
-                })
+        let several = match self {
+            Self::All => Some(usize::MAX),
+            Self::Likeliest(n) => Some(n.get()),
+            _ => None,
+        };
+        if let Some(most) = several {
+            let (classes, order) = (at_least_two(victim)?, likeliest(victim)?);
+            return attempts(victim, ball, most.min(classes - 1), |victim, ball, rank| {
+                let targets: Vec<u32> = order.iter().map(|classes| classes[rank]).collect();
+                // A trace is not told of them: with several classes there is no rate of hits.
+                let targets = Targets::new(targets, victim)?;
+                led(victim, &targets, ball, &rng.numbered(rank as u64))
+            });
+        }
+        match self.choose(victim, rng)? {
+            Some(targets) => led(victim, &targets, ball, rng),
+            None if raised == Raised::Ce || victim.has_own_score() => attempt(victim, ball, rng),
+            None => {
+                let away = |logits: &Tensor, rows: &Rows| raised.away(logits, rows, mixes);
+                attempt(&victim.with_score(&away), ball, rng)
             }
-            _ => match self.choose(victim, rng)? {
-                Some(targets) => led(victim, &targets, ball, rng),
-                None => attempt(victim, ball, rng),
-            },
         }
     }
 
     /// The class aimed at for each sample; `None` without a target. `Random` is (label + U{1..classes - 1}) mod classes,
-    /// drawn once for all restarts. `LeastLikely` costs a forward pass. `All` is no one class, and an error.
+    /// drawn once for all restarts. `LeastLikely` costs a forward pass. Several classes are an error.
     pub fn choose(self, victim: &Victim, rng: &Rng) -> Result<Option<Targets>> {
         let classes = match self {
             Self::None => return Ok(None),
-            Self::All => return Err(Error::refused("this attack aims at one class at a time, not at `all`")),
+            Self::All | Self::Likeliest(_) => {
+                return Err(Error::refused("this attack aims at one class at a time, not at several"));
+            }
             _ => at_least_two(victim)? as u32,
         };
         let targets = if self == Self::LeastLikely {
@@ -140,12 +233,9 @@ impl Targets {
         Ok(self.classes.index_select(&rows.positions, 0)?)
     }
 
-    /// Minus the log odds against the class aimed at, `[n]`: what a targeted attack raises; under the statistics of the batch minus
-    /// its cross-entropy, as the default score of a victim.
+    /// Minus the log odds against the class aimed at, `[n]`; under the statistics of the batch minus its cross-entropy.
     pub fn score(&self, logits: &Tensor, rows: &Rows) -> Result<Tensor> {
-        let aimed = Rows { labels: self.of(rows)?, positions: rows.positions.clone() };
-        let score = if self.mixes { cross_entropy(logits, &aimed)? } else { log_odds(logits, &aimed)? };
-        Ok(score.neg()?)
+        Raised::Ce.towards(logits, &self.of(rows)?, rows, self.mixes)
     }
 }
 

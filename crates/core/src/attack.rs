@@ -11,7 +11,7 @@ use crate::{Ball, Chosen, Error, Norm, Result, TOLERANCE, Victim, rows};
 pub trait Attack: Debug + Send + Sync {
     /// `Some(norm)`: searches the smallest perturbation and ignores radii; what is not misclassified, or does not fit the
     /// radius, then counts as not broken.
-    fn minimal(&self) -> Option<Norm> {
+    fn min_norm(&self) -> Option<Norm> {
         None
     }
 
@@ -20,8 +20,8 @@ pub trait Attack: Debug + Send + Sync {
         None
     }
 
-    /// What makes numbers of it in balls of this radius doubtful, in words: they are told beside the numbers.
-    fn doubt(&self, _radius: f64) -> Option<String> {
+    /// Why numbers of it in balls of this radius should not be believed, in words that are reported beside the numbers.
+    fn warning(&self, _radius: f64) -> Option<String> {
         None
     }
 
@@ -34,6 +34,11 @@ pub trait Attack: Debug + Send + Sync {
     /// fewer of them. They are the iterates of this attack, whose steps may depend on how many there are.
     fn steps(&self) -> Option<usize> {
         None
+    }
+
+    /// What tells its main parameters in its label, behind its name: "100x5" of 100 steps and 5 restarts. Left out, its steps.
+    fn variant(&self) -> Option<String> {
+        self.steps().map(|steps| steps.to_string())
     }
 
     /// Perturbed pixels `[n, c, h, w]`, one row per row of `victim`'s batch, inside `ball`. All randomness comes from
@@ -82,7 +87,7 @@ pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &
         return Err(faulty(format!("a pixel of {} for sample {}, outside [0, 1]", values[at], row(at))));
     }
     let radii: Vec<f64> = ball.radii().to_dtype(DType::F64)?.to_vec1()?;
-    if let Some(norm) = attack.minimal() {
+    if let Some(norm) = attack.min_norm() {
         let found = victim.broken(&pixels)?;
         let far = |norm: Norm| -> Result<Vec<f64>> {
             let distances = ball.distances(&pixels, norm)?;

@@ -116,9 +116,9 @@ impl Ball {
         Ok((&self.center + offset.broadcast_mul(&column(&self.radii)?)?)?)
     }
 
-    /// [`Norm::steepest`] of this ball's norm.
+    /// [`steepest`] in this ball's norm.
     pub fn steepest(&self, gradient: &Tensor) -> Result<Tensor> {
-        self.norm.steepest(gradient)
+        steepest(self.norm, gradient)
     }
 
     /// One step length a sample, `[n, 1, 1, 1]`: `fixed`, or `relative` times the radius where that is longer; at most 10,000,
@@ -155,26 +155,24 @@ impl Ball {
     }
 }
 
-impl Norm {
-    /// The direction of length 1 in this norm along which a score with this gradient, `[n, c, h, w]`, rises fastest: its
-    /// sign for l-inf, itself over its length for l2. A gradient of 0 gives 0.
-    pub fn steepest(self, gradient: &Tensor) -> Result<Tensor> {
-        match self {
-            Norm::Linf => Ok(gradient.sign()?),
-            Norm::L2 => unit(gradient),
-        }
+/// The direction of length 1 in a norm along which a score with this gradient, `[n, c, h, w]`, rises fastest: its sign for
+/// l-inf, itself over its length for l2. A gradient of 0 gives 0.
+pub fn steepest(norm: Norm, gradient: &Tensor) -> Result<Tensor> {
+    match norm {
+        Norm::Linf => Ok(gradient.sign()?),
+        Norm::L2 => unit(gradient),
     }
+}
 
-    /// How much a score with this gradient rises along [`Self::steepest`], for each sample, `[n]`: the gradient's length in
-    /// the dual norm, l1 for l-inf and l2 for l2, in double precision.
-    pub fn slope(self, gradient: &Tensor) -> Result<Vec<f64>> {
-        let rows = gradient.flatten_from(1)?.to_dtype(DType::F64)?;
-        let lengths = match self {
-            Norm::Linf => rows.abs()?.sum(1)?,
-            Norm::L2 => rows.sqr()?.sum(1)?.sqrt()?,
-        };
-        Ok(lengths.to_vec1()?)
-    }
+/// How much a score with this gradient rises along [`steepest`], for each sample, `[n]`: the gradient's length in the dual
+/// norm, l1 for l-inf and l2 for l2, in double precision.
+pub fn slope(norm: Norm, gradient: &Tensor) -> Result<Vec<f64>> {
+    let rows = gradient.flatten_from(1)?.to_dtype(DType::F64)?;
+    let lengths = match norm {
+        Norm::Linf => rows.abs()?.sum(1)?,
+        Norm::L2 => rows.sqr()?.sum(1)?.sqrt()?,
+    };
+    Ok(lengths.to_vec1()?)
 }
 
 /// Each sample's gradient, `[n, c, h, w]`, over its largest entry, so that tiny ones can be squared and summed. 0 stays 0. A

@@ -6,7 +6,7 @@ use temper_data::Rng;
 
 use crate::{Attack, Ball, Chosen, Error, Norm, Result, Victim, perturb};
 
-/// The doubt about a policy whose warm-up leaves no epoch in which radii adapt.
+/// A warning about a policy whose warm-up leaves no epoch in which radii adapt.
 pub fn never_adapts(warmup: usize, epochs: usize) -> Option<String> {
     (warmup >= epochs)
         .then(|| format!("a warm-up of {warmup} epochs leaves none of {epochs}: no radius adapts"))
@@ -26,8 +26,8 @@ pub trait Epsilon: Debug + Send + Sync {
         self.start()
     }
 
-    /// What makes numbers of a run of so many epochs doubtful, in words: they are told beside the numbers.
-    fn doubt(&self, _epochs: usize) -> Option<String> {
+    /// Why numbers of a run of so many epochs should not be believed, in words that are reported beside the numbers.
+    fn warning(&self, _epochs: usize) -> Option<String> {
         None
     }
 

@@ -16,26 +16,30 @@ mod error;
 mod loss;
 mod model;
 mod plugin;
+mod raised;
 mod registry;
 pub mod rows;
 mod search;
+mod suite;
 mod trace;
 mod units;
 mod victim;
 
 pub use aim::{Labels, Target, Targets, wrong_classes};
 pub use attack::{Attack, Perturbed, perturb};
-pub use ball::{Ball, TOLERANCE, scaled};
+pub use ball::{Ball, TOLERANCE, scaled, slope, steepest};
 pub use batch::Batch;
 pub use dataset::Dataset;
 pub use epsilon::{Epsilon, Visit, never_adapts};
 pub use error::{Error, Result};
 pub use loss::{Loss, Step};
 pub use model::Model;
-pub use registry::{Chosen, Kind, Param, Parsed, Plugin, Summary, duplicates, summaries};
-pub use search::{Judge, Walk, doubtful_restarts, doubtful_steps, joined, restarts};
+pub use raised::Raised;
+pub use registry::{Chosen, KINDS, Kind, Param, Parsed, Plugin, Summary, duplicates, summaries};
+pub use search::{Success, Walk, joined, restarts, restarts_warning, step_warning};
+pub use suite::{Member, Suite, distinct, variant};
 pub use trace::Trace;
-pub use units::{Decay, Field, Fraction, Growth, NonNegative, Norm, Pixels, Positive, Share, nonzero};
+pub use units::{Decay, Field, Fraction, Growth, NonNegative, Pixels, Positive, Share, nonzero};
 pub use victim::{
     CleanScore, Forward, Goal, Network, Pass, Passes, Rows, Score, Victim, cross_entropy, log_odds,
     log_softmax,
@@ -43,10 +47,12 @@ pub use victim::{
 
 pub use candle_core::{DType, Device, Tensor, Var};
 pub use temper_data::{
-    Bounded, Digest, Error as DataError, Fit, Image, Listing, Part, Photo, Photos, Publication, Remote, Rng,
-    Source, Split, Subset, class_names, class_photos, folders, home, list, shape,
+    Digest, Error as DataError, Fit, Image, Listing, Part, Photo, Photos, Publication, Remote, Rng, Source,
+    Split, Subset, class_names, class_photos, folders, home, list, shape,
 };
+pub use temper_files::Bounded;
 pub use temper_nn as nn;
+pub use temper_results::Norm;
 
 /// What `plugin!` expands to needs these; not part of the interface.
 #[doc(hidden)]
@@ -62,10 +68,11 @@ pub mod prelude {
     pub use crate::nn::{Conv2d, Pool2d};
     pub use crate::{
         Attack, Ball, Batch, Bounded, Chosen, DataError, Dataset, Decay, Digest, Epsilon, Error, Fit,
-        Fraction, Goal, Growth, Image, Judge, Labels, Loss, Model, NonNegative, Norm, Photo, Photos, Pixels,
-        Positive, Publication, Remote, Result, Rng, Rows, Share, Source, Split, Step, Target, Targets,
-        Tensor, Victim, Visit, Walk, cross_entropy, doubtful_restarts, doubtful_steps, folders, joined,
-        log_odds, log_softmax, never_adapts, nonzero, options, plugin, restarts, rows, scaled, wrong_classes,
+        Fraction, Goal, Growth, Image, Labels, Loss, Member, Model, NonNegative, Norm, Photo, Photos, Pixels,
+        Positive, Publication, Raised, Remote, Result, Rng, Rows, Share, Source, Split, Step, Success, Suite,
+        Target, Targets, Tensor, Victim, Visit, Walk, cross_entropy, folders, joined, log_odds, log_softmax,
+        never_adapts, nonzero, options, plugin, restarts, restarts_warning, rows, scaled, slope, steepest,
+        step_warning, variant, wrong_classes,
     };
     /// The layer graph that a model builds.
     pub use temper_nn::Network;

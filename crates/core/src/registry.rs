@@ -1,4 +1,4 @@
-//! The five open sets, and how TOML chooses from them.
+//! The open sets of plugins, and how TOML chooses from them.
 //!
 //! Plugin crates enter themselves with [`plugin!`](crate::plugin); what is collected here is data and function pointers
 //! only. TOML tags a plugin from outside: `attack.pgd = { steps = 20 }`, or `attack = "pgd"` for all defaults.
@@ -6,12 +6,13 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use toml::Table;
 
-use crate::{Attack, Dataset, Epsilon, Field, Loss, Model};
+use crate::{Attack, Dataset, Epsilon, Field, Loss, Model, Suite};
 
 /// One documented parameter of a plugin.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ impl<T: ?Sized> fmt::Debug for Plugin<T> {
     }
 }
 
-/// An open set of implementations: one of the five traits.
+/// An open set of implementations of a trait.
 pub trait Kind: 'static {
     /// The word for it in messages and commands.
     const WORD: &'static str;
@@ -79,6 +80,9 @@ macro_rules! kind {
             }
         )*
 
+        /// The words of all kinds, in the order in which they are listed.
+        pub const KINDS: &[&str] = &[$($word),*];
+
         /// Every plugin of every registry, by kind and name.
         pub fn summaries() -> Vec<Summary> {
             let mut all = vec![];
@@ -93,6 +97,7 @@ kind! {
     Attack, "attack", "train.attack";
     Loss, "loss", "train.loss";
     Epsilon, "epsilon", "train.epsilon";
+    Suite, "suite", "evaluate.suite";
 }
 
 /// An entry of a registry, whatever its kind.
@@ -135,7 +140,7 @@ pub fn duplicates() -> Vec<String> {
 /// A plugin that a pipeline chose, with its parameters.
 pub struct Chosen<T: ?Sized + Kind> {
     plugin: &'static Plugin<T>,
-    value: Box<T>,
+    value: Arc<T>,
     params: Table,
 }
 
@@ -156,6 +161,23 @@ impl<T: ?Sized + Kind> Chosen<T> {
     /// Its parameters, defaults included.
     pub fn params(&self) -> &Table {
         &self.params
+    }
+}
+
+/// Clones share the plugin's value.
+impl<T: ?Sized + Kind> Clone for Chosen<T> {
+    fn clone(&self) -> Self {
+        Self { plugin: self.plugin, value: self.value.clone(), params: self.params.clone() }
+    }
+}
+
+impl Chosen<dyn Attack> {
+    /// What results call it: its name, and its variant if it has one, as in `pgd-100x5`.
+    pub fn label(&self) -> String {
+        match self.variant() {
+            Some(variant) => format!("{}-{variant}", self.name()),
+            None => self.name().into(),
+        }
     }
 }
 
@@ -238,7 +260,7 @@ fn parse<'de, T: ?Sized + Kind, D: Deserializer<'de>>(
 ) -> Result<Chosen<T>, D::Error> {
     let mut erased = <dyn erased_serde::Deserializer<'_>>::erase(deserializer);
     let (value, params) = (plugin.parse)(&mut erased).map_err(de::Error::custom)?;
-    Ok(Chosen { plugin, value, params })
+    Ok(Chosen { plugin, value: value.into(), params })
 }
 
 /// A key that must be a plugin's name.

@@ -8,7 +8,7 @@ use crate::{Ball, Forward, Goal, Pass, Result, Victim};
 
 crate::options! {
     /// When an attack has broken a sample.
-    pub enum Judge {
+    pub enum Success {
         /// As soon as any iterate is misclassified; it then leaves the batch. Stronger, and cheaper.
         Any = "any",
         /// When the final iterate is misclassified, as most papers count.
@@ -16,7 +16,7 @@ crate::options! {
     }
 }
 
-/// The iterates of an attack. Under `Judge::Any` and `Goal::Mistake` a sample leaves once an iterate is misclassified;
+/// The iterates of an attack. Under `Success::Any` and `Goal::Mistake` a sample leaves once an iterate is misclassified;
 /// otherwise all stay to the end, unless the walk was told to stop them.
 pub struct Walk<'a> {
     victim: Victim<'a>,
@@ -38,8 +38,8 @@ pub struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Starts at `pixels`.
-    pub fn new(victim: &Victim<'a>, ball: &Ball, pixels: Tensor, judge: Judge) -> Self {
-        let leaves = judge == Judge::Any && victim.goal() == Goal::Mistake;
+    pub fn new(victim: &Victim<'a>, ball: &Ball, pixels: Tensor, success: Success) -> Self {
+        let leaves = success == Success::Any && victim.goal() == Goal::Mistake;
         Self::start(victim, ball, pixels, leaves.then_some(0))
     }
 
@@ -185,10 +185,10 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The doubt about steps of one length in a ball: about those that together do not reach from its middle to its edge, and so leave
+/// A warning about steps of one length in a ball: about those that together do not reach from its middle to its edge, and so leave
 /// images out that they should try, and about those that lead from one edge beyond another, and so see nothing in between. A single step
 /// may be as long as the ball is wide.
-pub fn doubtful_steps(radius: f64, steps: usize, length: f64) -> Option<String> {
+pub fn step_warning(radius: f64, steps: usize, length: f64) -> Option<String> {
     let reach = steps as f64 * length;
     let (those, together) = match steps {
         1 => ("one step", String::new()),
@@ -209,8 +209,8 @@ pub fn doubtful_steps(radius: f64, steps: usize, length: f64) -> Option<String> 
     })
 }
 
-/// The doubt about runs that would all be the same one, as nothing in them is drawn at random: only the first is made.
-pub fn doubtful_restarts(restarts: usize, draws: bool) -> Option<String> {
+/// A warning about runs that would all be the same one, as nothing in them is drawn at random: only the first is made.
+pub fn restarts_warning(restarts: usize, draws: bool) -> Option<String> {
     (restarts > 1 && !draws).then(|| {
         format!(
             "restarts = {restarts} from one and the same start would be one run again and again: it ran once"
@@ -219,8 +219,8 @@ pub fn doubtful_restarts(restarts: usize, draws: bool) -> Option<String> {
 }
 
 /// Doubts as one.
-pub fn joined<const N: usize>(doubts: [Option<String>; N]) -> Option<String> {
-    doubts.into_iter().flatten().reduce(|one, other| format!("{one}; {other}"))
+pub fn joined<const N: usize>(warnings: [Option<String>; N]) -> Option<String> {
+    warnings.into_iter().flatten().reduce(|one, other| format!("{one}; {other}"))
 }
 
 /// Runs `attempt` up to `times` times with randomness of its own. For `Goal::Mistake` only the samples still standing
@@ -293,27 +293,27 @@ mod tests {
 
     #[test]
     fn steps_are_doubted_that_fall_short_or_leap() {
-        let short = doubtful_steps(0.05, 4, 0.01).unwrap();
+        let short = step_warning(0.05, 4, 0.01).unwrap();
         assert_eq!(
             short,
             "4 steps of 0.0100 reach 0.0400, not the radius of 0.0500: take more or longer ones"
         );
-        let leap = doubtful_steps(1.0 / 255.0, 10, 2.0 / 255.0).unwrap();
+        let leap = step_warning(1.0 / 255.0, 10, 2.0 / 255.0).unwrap();
         assert!(leap.starts_with("steps of 0.0078 leap across the ball of radius 0.0039: leave"), "{leap}");
         for (steps, length) in [(5, 0.01), (10, 0.05), (1, 0.05), (1, 0.1), (20, 0.0125)] {
-            assert_eq!(doubtful_steps(0.05, steps, length), None, "{steps} steps of {length}");
+            assert_eq!(step_warning(0.05, steps, length), None, "{steps} steps of {length}");
         }
-        assert!(doubtful_steps(0.05, 1, 0.04).unwrap().starts_with("one step of 0.0400 reaches 0.0400, not"));
-        assert!(doubtful_steps(0.05, 1, 0.11).unwrap().contains("is longer than the ball"));
+        assert!(step_warning(0.05, 1, 0.04).unwrap().starts_with("one step of 0.0400 reaches 0.0400, not"));
+        assert!(step_warning(0.05, 1, 0.11).unwrap().contains("is longer than the ball"));
         // A radius of 0 keeps the image, whatever the step.
-        assert_eq!(doubtful_steps(0.0, 10, 0.1), None);
+        assert_eq!(step_warning(0.0, 10, 0.1), None);
     }
 
     #[test]
     fn several_doubts_are_one() {
         assert_eq!(joined([None, None]), None);
-        assert_eq!(joined([None, doubtful_restarts(2, true), doubtful_restarts(1, false)]), None);
-        let both = joined([Some("a".into()), doubtful_restarts(3, false)]).unwrap();
+        assert_eq!(joined([None, restarts_warning(2, true), restarts_warning(1, false)]), None);
+        let both = joined([Some("a".into()), restarts_warning(3, false)]).unwrap();
         assert!(both.starts_with("a; restarts = 3 from one"), "{both}");
     }
 }

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use temper_results::Norm;
 
 /// What a parameter of this type may be, in words for `temper describe`.
 pub trait Field {
@@ -42,7 +43,7 @@ impl<T: Field> Field for Vec<T> {
     }
 }
 
-/// A closed set of words as an enum: `options! { /// Doc. pub enum Judge { /// Doc. Any = "any", .. } }`.
+/// A closed set of words as an enum: `options! { /// Doc. pub enum Success { /// Doc. Any = "any", .. } }`.
 #[macro_export]
 macro_rules! options {
     ($(#[$doc:meta])* $vis:vis enum $name:ident { $($(#[$option_doc:meta])* $option:ident = $text:literal,)+ }) => {
@@ -57,22 +58,9 @@ macro_rules! options {
     };
 }
 
-options! {
-    /// How far apart two images are.
-    pub enum Norm {
-        /// Largest difference of a pixel value.
-        Linf = "linf",
-        /// Euclidean distance over all pixel values.
-        L2 = "l2",
-    }
-}
-
-impl fmt::Display for Norm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Norm::Linf => "l-inf",
-            Norm::L2 => "l2",
-        })
+impl Field for Norm {
+    fn expects() -> String {
+        [Norm::Linf, Norm::L2].map(|norm| format!("\"{}\"", norm.word())).join(" or ")
     }
 }
 
@@ -232,36 +220,6 @@ ranged!(
     Decay, |v| (0.0..1.0).contains(&v), "number of at least 0 and below 1"
 );
 
-impl Norm {
-    /// The largest distance of two images of this shape (channels, height, width) in [0, 1].
-    pub fn diameter(self, shape: [usize; 3]) -> f64 {
-        match self {
-            Norm::Linf => 1.0,
-            Norm::L2 => shape.iter().map(|side| *side as f64).product::<f64>().sqrt(),
-        }
-    }
-
-    /// Why a radius cannot be meant: its ball holds every image of this shape (channels, height, width). Without a shape it is
-    /// told in l-inf alone, where the shape does not matter. `None`: it can.
-    pub fn refuses(self, radius: f64, shape: Option<[usize; 3]>) -> Option<String> {
-        let (diameter, images) = match (self, shape) {
-            (Norm::Linf, _) => (self.diameter([1, 1, 1]), String::new()),
-            (Norm::L2, Some([c, h, w])) => (self.diameter([c, h, w]), format!(" of {c} x {h} x {w}")),
-            (Norm::L2, None) => return None,
-        };
-        (radius >= diameter).then(|| {
-            let below = (diameter * 1e4).round() / 1e4;
-            // A whole number is one of levels whose unit was left out.
-            let levels = radius.fract() == 0.0 && radius < 1e6;
-            let meant = if levels { format!(": \"{radius}/255\"?") } else { String::new() };
-            let radius = if radius < 1e6 { radius.to_string() } else { format!("{radius:e}") };
-            format!(
-                "an {self} radius of {radius} holds every image{images}: it must be below {below}; lengths are in pixels of [0, 1]{meant}"
-            )
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,20 +232,6 @@ mod tests {
     fn length(text: &str) -> Result<f64, String> {
         let row: Result<Row, _> = toml::from_str(&format!("length = {text}"));
         row.map(|r| r.length.get()).map_err(|e| e.message().to_string())
-    }
-
-    #[test]
-    fn radii_that_hold_every_image_are_refused() {
-        let shape = Some([1, 28, 28]);
-        assert_eq!(Norm::Linf.refuses(0.999, None), None);
-        let told = Norm::Linf.refuses(8.0, None).unwrap();
-        assert!(told.starts_with("an l-inf radius of 8 holds every image: it must be below 1;"), "{told}");
-        assert!(told.ends_with("\"8/255\"?"), "{told}");
-        assert!(Norm::Linf.refuses(1.0, shape).is_some());
-        assert_eq!((Norm::L2.refuses(27.9, shape), Norm::L2.refuses(128.0, None)), (None, None));
-        let told = Norm::L2.refuses(128.0, shape).unwrap();
-        assert!(told.contains("holds every image of 1 x 28 x 28: it must be below 28;"), "{told}");
-        assert!(Norm::L2.refuses(28.0, shape).is_some());
     }
 
     #[test]

@@ -166,6 +166,8 @@ pub struct Victim<'a> {
     ids: Vec<u64>,
     goal: Goal,
     score: &'a Score<'a>,
+    /// Whether the score was given, and is not the default one.
+    own_score: bool,
     passes: &'a Passes,
     trace: Option<&'a Trace>,
 }
@@ -183,6 +185,7 @@ impl<'a> Victim<'a> {
             ids: batch.ids.clone(),
             goal,
             score: default_score(network),
+            own_score: false,
             passes,
             trace: None,
         })
@@ -195,7 +198,12 @@ impl<'a> Victim<'a> {
 
     /// The same view with another default score.
     pub fn with_score(&self, score: &'a Score<'a>) -> Self {
-        Self { score, ..self.clone() }
+        Self { score, own_score: true, ..self.clone() }
+    }
+
+    /// Whether it was given a score that attacks raise instead of their own loss.
+    pub fn has_own_score(&self) -> bool {
+        self.own_score
     }
 
     /// The same view with other labels, `[n]`, `u32`, as the true ones.
@@ -343,6 +351,7 @@ impl<'a> Victim<'a> {
             ids: kept(&self.ids, mask),
             goal: self.goal,
             score: self.score,
+            own_score: self.own_score,
             passes: self.passes,
             trace: self.trace,
         })

@@ -104,7 +104,7 @@ impl Frost {
             hash.update([u8::from(*endless)]);
             hash.update(&image.bytes);
         }
-        temper_data::hex(&hash.finalize())
+        temper_files::hex(&hash.finalize())
     }
 
     /// Is there a part as large as the image in each? The error names the first without.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use temper_files::tame;
+
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -19,7 +21,7 @@ pub enum Error {
         how: String,
     },
     /// A file that is not what it should be.
-    #[error("{}: {}{}", file.display(), shown(what), at.map_or_else(String::new, |at| format!(" (at byte {at})")))]
+    #[error("{}: {}{}", file.display(), tame(what), at.map_or_else(String::new, |at| format!(" (at byte {at})")))]
     Malformed {
         /// The file.
         file: PathBuf,
@@ -29,7 +31,7 @@ pub enum Error {
         what: String,
     },
     /// A line of a file that is not what it should be.
-    #[error("{}:{line}: {}", file.display(), shown(what))]
+    #[error("{}:{line}: {}", file.display(), tame(what))]
     Line {
         /// The file.
         file: PathBuf,
@@ -62,6 +64,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A file that cannot be written.
+    #[error("cannot write {}: {source}", file.display())]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Images of different shapes in one batch.
     #[error("image {index} is {} x {} x {} (channels x height x width), the first one is {} x {} x {}", got[0], got[1], got[2], expected[0], expected[1], expected[2])]
     Shape {
@@ -84,34 +94,14 @@ pub enum Error {
     },
 }
 
-/// Letters of a message beyond which nobody reads on.
-const LONG: usize = 2000;
-
-/// A message about a file, which may repeat what stands there: short, and without characters that a terminal would
-/// obey.
-fn shown(what: &str) -> String {
-    let tame = |letter: char| match letter {
-        '\n' | '\t' => letter,
-        _ if letter.is_control() => '\u{fffd}',
-        _ => letter,
-    };
-    let mut short: String = what.chars().take(LONG).map(tame).collect();
-    if what.len() > LONG && what.chars().nth(LONG).is_some() {
-        short.push_str(" ...");
-    }
-    short
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_file_says_neither_floods_a_terminal_nor_rules_it() {
-        let said = |what: String| Error::Line { file: "f".into(), line: 3, what }.to_string();
-        assert_eq!(said("`a\u{1b}[2J\u{7f}`\n  known: ä".into()), "f:3: `a\u{fffd}[2J\u{fffd}`\n  known: ä");
-        assert_eq!(said("ä".repeat(LONG)).chars().count(), 5 + LONG);
-        let long = said("ä".repeat(1 << 20));
-        assert!(long.ends_with("ää ...") && long.chars().count() == 5 + LONG + 4, "{}", long.len());
+impl From<temper_files::Error> for Error {
+    fn from(error: temper_files::Error) -> Self {
+        use temper_files::Error as Of;
+        match error {
+            Of::Io { file, source } => Self::Io { file, source },
+            Of::Write { file, source } => Self::Write { file, source },
+            Of::Malformed { file, at, what } => Self::Malformed { file, at, what },
+            Of::Line { file, line, what } => Self::Line { file, line, what },
+        }
     }
 }

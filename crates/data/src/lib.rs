@@ -5,11 +5,9 @@
 
 mod augment;
 mod batches;
-mod bounded;
 mod class_folders;
 mod classes;
 mod decode;
-mod disk;
 mod encode;
 mod error;
 mod fit;
@@ -27,11 +25,9 @@ mod text;
 
 pub use augment::{Augment, Crop, Fill};
 pub use batches::{Batches, RawBatch};
-pub use bounded::{Bounded, Lines};
 pub use class_folders::{Listing, class_names, class_photos, list};
 pub use classes::{Classes, class_difference};
 pub use decode::decode;
-pub use disk::{hex, rename_synced};
 pub use encode::encode;
 pub use error::{Error, Result};
 pub use fit::Fit;

@@ -5,11 +5,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use crate::bounded::Bounded;
 use crate::decode::decode;
 use crate::error::{Error, Result};
 use crate::fit::Fit;
 use crate::source::{Image, Source};
+use temper_files::Bounded;
 
 /// Bytes in the middle of a file by which copies of it are known.
 const WINDOW: u64 = 1 << 14;

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
-use temper_core::{Batch, Source};
+use temper_core::{Batch, Member, Source};
 use temper_corruptions::{Kind, Severity};
-use temper_data::{Batches, Rng, hex};
+use temper_data::{Batches, Rng};
+use temper_files::hex;
+use temper_results::{Columns, Line, Record, Records};
 
-use crate::digest::{DataDigest, in_the_whole};
+use crate::digest::{in_the_whole, of_batch};
 use crate::entry::Entry;
 use crate::judge::Judging;
-use crate::record::{Columns, Line, Record};
-use crate::records::Records;
 use crate::{Glimpse, Result, Setting, Watch};
 
 /// Images to judge.
@@ -78,18 +78,18 @@ pub(crate) struct Progress {
 /// Judges what is not judged yet of a cell. Returns how many samples are left, if it was broken off.
 pub(crate) fn judge(
     setting: &Setting,
-    entry: &Entry,
+    (entry, members): (&Entry, &[Member]),
     cell: &Cell,
     records: &mut Records,
     (progress, watch): (&mut Progress, &mut Watch),
 ) -> Result<(ControlFlow<()>, usize)> {
-    let known = known(setting, entry, cell, records, progress)?;
+    let known = known(setting, (entry, members), cell, records, progress)?;
     let source = &cell.source;
     let order: Vec<usize> =
         (0..source.len()).filter(|i| !known.contains(&(source.index(*i) as u64))).collect();
     let rng = Rng::new(setting.seed, "evaluate").named(&entry.name);
-    let crafted_on = setting.crafted_on.map(|crafting| crafting.network);
-    let judging = Judging { network: setting.network, crafted_on, entry, radii: setting.radii, rng };
+    let surrogate = setting.surrogate.map(|surrogate| surrogate.network);
+    let judging = Judging { network: setting.network, surrogate, entry, members, radii: setting.radii, rng };
     let (mut left, mut waiting) = (order.len(), Instant::now());
     for raw in Batches::new(source.clone(), order, setting.batch, None) {
         let mut raw = raw?;
@@ -102,7 +102,7 @@ pub(crate) fn judge(
             corruption: cell.name(),
             fingerprint: cell.fingerprint.clone(),
             key: setting.key.clone(),
-            data: DataDigest::of(&raw).to_string(),
+            data: of_batch(&raw),
             samples: Columns::default(),
             unreadable: raw.skipped.drain(..).collect::<BTreeMap<u64, String>>(),
             costs: vec![],
@@ -132,27 +132,29 @@ pub(crate) fn judge(
 /// The samples that were judged. Records that cannot be of these images and attacks are an error.
 fn known(
     setting: &Setting,
-    entry: &Entry,
+    (entry, members): (&Entry, &[Member]),
     cell: &Cell,
     records: &Records,
     progress: &mut Progress,
 ) -> Result<HashSet<u64>> {
     let (source, mut known) = (&cell.source, HashSet::new());
     let all: HashSet<u64> = (0..source.len()).map(|i| source.index(i) as u64).collect();
-    let attacks: Vec<String> = std::iter::once("natural".to_string()).chain(entry.labels()).collect();
+    let labels = members.iter().map(|member| &*member.label);
+    let attacks: Vec<&str> = std::iter::once("natural").chain(labels).collect();
     for line in cell.lines(&setting.key, records) {
         for sample in line.samples.samples().iter().chain(line.unreadable.keys()) {
             if !all.contains(sample) {
-                return Err(
-                    records.foreign(&entry.name, &format!("name image {sample}, which is not judged"))
-                );
+                let what = format!("name image {sample}, which is not judged");
+                return Err(records.foreign(&entry.name, &what).into());
             }
             if !known.insert(*sample) {
-                return Err(records.foreign(&entry.name, &format!("name image {sample} twice")));
+                return Err(records.foreign(&entry.name, &format!("name image {sample} twice")).into());
             }
         }
-        if !line.samples.is_empty() && !line.costs.iter().map(|cost| &cost.attack).eq(&attacks) {
-            return Err(records.foreign(&entry.name, "tell the costs of other attacks"));
+        if !line.samples.is_empty()
+            && !line.costs.iter().map(|cost| &*cost.attack).eq(attacks.iter().copied())
+        {
+            return Err(records.foreign(&entry.name, "tell the costs of other attacks").into());
         }
         progress.done += line.samples.len();
         progress.standing += line.samples.records().filter(Record::stands).count();

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use temper_core::{Attack, Chosen, Norm, Pixels};
+use temper_core::{Attack, Chosen, Member, Norm, Pixels, Suite, distinct};
 use temper_data::{is_odd, shown};
 
 use crate::corruptions::Corruptions;
@@ -19,6 +19,8 @@ pub struct Entry {
     pub attack: Option<Chosen<dyn Attack>>,
     /// Several attacks, each on what the former ones left standing: the worst case over all of them, for each sample.
     pub attacks: Option<Vec<Chosen<dyn Attack>>>,
+    /// A fixed set of attacks, in the same way.
+    pub suite: Option<Chosen<dyn Suite>>,
     /// Runs of each attack as a whole, each on what still stands; left out, 1. Minimum-norm attacks run once.
     pub restarts: Option<NonZeroUsize>,
     /// How the radius is measured; left out, l-inf.
@@ -32,7 +34,7 @@ pub struct Entry {
     /// Which of the images, by index in the whole data set; left out, all.
     pub indices: Option<Vec<usize>>,
     /// A run's folder or a file of weights: images are crafted on that network, and judged by this one.
-    pub crafted_on: Option<PathBuf>,
+    pub surrogate: Option<PathBuf>,
     /// Judges corrupted images.
     pub corruptions: Option<Corruptions>,
 }
@@ -56,20 +58,35 @@ impl Entry {
         self.norm.unwrap_or(Norm::Linf)
     }
 
-    /// All attacks, in their order.
+    /// The attacks that are written out, in their order: none where a suite names them.
     pub fn attacks(&self) -> impl Iterator<Item = &Chosen<dyn Attack>> {
         self.attack.iter().chain(self.attacks.iter().flatten())
     }
 
-    /// What each attack is called in records and results: its name, with its place if there are two of that name.
-    pub fn labels(&self) -> Vec<String> {
-        let names: Vec<&str> = self.attacks().map(Chosen::name).collect();
-        let once = |name: &str| names.iter().filter(|other| **other == name).count() == 1;
-        let label = |(i, name): (usize, &&str)| match once(name) {
-            true => (*name).to_string(),
-            false => format!("{name} {}", i + 1),
+    /// The attacks that judge a network of so many classes, each with its label and its runs. The error says why there are none.
+    pub fn members(&self, classes: usize) -> Result<Vec<Member>, String> {
+        let members = match &self.suite {
+            Some(suite) => suite
+                .members(self.norm(), classes)
+                .map_err(|why| format!("suite `{}`: {why}", suite.name()))?,
+            None => self.attacks().cloned().map(Member::new).collect(),
         };
-        names.iter().enumerate().map(label).collect()
+        let restarted = members.into_iter().map(|member| match self.restarts {
+            Some(restarts) => member.restarted(restarts),
+            None => member,
+        });
+        Ok(distinct(restarted.collect()))
+    }
+
+    /// Whether anything perturbs the images.
+    pub(crate) fn attacked(&self) -> bool {
+        self.suite.is_some() || self.attacks().next().is_some()
+    }
+
+    /// Names of what perturbs the images, as an evaluation without a name of its own is called.
+    pub fn title(&self) -> String {
+        let suite = self.suite.iter().map(|suite| suite.name().to_string());
+        suite.chain(self.attacks().map(Chosen::label)).collect::<Vec<_>>().join("+")
     }
 
     /// The radii at which it judges, ascending: one, but for a sweep over them.
@@ -113,7 +130,7 @@ impl Entry {
 
     /// Fields of an attack without one, or beside corruptions.
     fn attackless(&self) -> Option<(&'static str, String)> {
-        if self.attacks().next().is_some() {
+        if self.attacked() && self.attacks.as_ref().is_none_or(|attacks| !attacks.is_empty()) {
             return None;
         }
         if self.attacks.is_some() {
@@ -124,7 +141,7 @@ impl Entry {
             ("norm", self.norm.is_some(), "a norm"),
             ("restarts", self.restarts.is_some(), "restarts"),
             ("sweep", self.sweep.is_some(), "a sweep"),
-            ("crafted_on", self.crafted_on.is_some(), "a network to craft on"),
+            ("surrogate", self.surrogate.is_some(), "a network to craft on"),
         ];
         let (field, _, what) = given.into_iter().find(|(_, given, _)| *given)?;
         Some((field, format!("{what} without an attack: add one, for example `attack = \"pgd\"`")))
@@ -136,7 +153,18 @@ impl Entry {
             let name = attack.name();
             return Some(("attack", format!("both `attack` and `attacks`: put `{name}` into `attacks`")));
         }
-        if self.corruptions.is_some() && self.attacks().next().is_some() {
+        if let Some(suite) = &self.suite {
+            let name = suite.name();
+            if self.attacks().next().is_some() {
+                let message = format!("both suite `{name}` and attacks of its own: give each an evaluation");
+                return Some(("suite", message));
+            }
+            if self.restarts.is_some() {
+                let message = format!("suite `{name}` says how often its attacks run: leave `restarts` out");
+                return Some(("restarts", message));
+            }
+        }
+        if self.corruptions.is_some() && self.attacked() {
             return Some((
                 "corruptions",
                 "corrupted images are judged as they are: no attack goes with them".into(),
@@ -159,14 +187,15 @@ impl Entry {
     }
 
     fn radius_problem(&self) -> Option<(&'static str, String)> {
-        let attack = self.attacks().next()?;
+        let of_suite = self.suite.iter().map(|suite| ("suite", suite.name()));
+        let (kind, name) = of_suite.chain(self.attacks().map(|attack| ("attack", attack.name()))).next()?;
         let swept = self.sweep.as_ref().is_some_and(|sweep| !sweep.radius.is_empty());
         match self.radius {
             None if !swept => {
-                let name = attack.name();
                 let message =
-                    format!("attack `{name}` needs a radius: add `radius = \"8/255\"` or another length");
-                return Some((if self.attack.is_some() { "attack" } else { "attacks" }, message));
+                    format!("{kind} `{name}` needs a radius: add `radius = \"8/255\"` or another length");
+                let listed = self.attacks.is_some() && self.suite.is_none();
+                return Some((if listed { "attacks" } else { kind }, message));
             }
             Some(_) if swept => {
                 return Some(("radius", "a sweep over radii says them all: remove this one".into()));
@@ -195,6 +224,10 @@ impl Entry {
             return at("the values of a sweep ascend".into());
         }
         let last = steps.last()?.get();
+        if let Some(suite) = &self.suite {
+            let name = suite.name();
+            return at(format!("a sweep over steps goes with one attack, not with the suite `{name}`"));
+        }
         let mut attacks = self.attacks();
         let attack = attacks.next()?;
         let name = attack.name();
@@ -204,9 +237,9 @@ impl Entry {
         if self.restarts.is_some_and(|restarts| restarts.get() > 1) {
             return at(format!("a sweep over steps goes with the attack's own restarts: `attack.{name}`"));
         }
-        if self.crafted_on.is_some() {
+        if self.surrogate.is_some() {
             return at(
-                "iterates are judged where they are crafted: a sweep over steps cannot go with `crafted_on`"
+                "iterates are judged where they are crafted: a sweep over steps cannot go with `surrogate`"
                     .into(),
             );
         }
@@ -224,22 +257,24 @@ impl Entry {
     /// What the attacks have against it.
     fn attack_problem(&self) -> Option<(&'static str, String)> {
         let field = if self.attack.is_some() { "attack" } else { "attacks" };
-        let minimal: Vec<_> = self.attacks().filter(|attack| attack.minimal().is_some()).collect();
-        if let Some(other) = minimal.iter().find(|attack| attack.minimal() != minimal[0].minimal()) {
-            let (one, other) = (minimal[0].name(), other.name());
+        let searches: Vec<_> = self.attacks().filter(|attack| attack.min_norm().is_some()).collect();
+        if let Some(other) = searches.iter().find(|attack| attack.min_norm() != searches[0].min_norm()) {
+            let (one, other) = (searches[0].name(), other.name());
             let message = format!(
                 "`{one}` and `{other}` make distances small in two norms: give each an evaluation of its own"
             );
             return Some((field, message));
         }
         let again = self.restarts.is_some_and(|restarts| restarts.get() > 1);
-        if let (Some(attack), true) = (minimal.first(), again && minimal.len() == self.attacks().count()) {
+        if let (Some(attack), true) = (searches.first(), again && searches.len() == self.attacks().count()) {
             let name = attack.name();
             let message = format!(
                 "`{name}` searches the smallest perturbation, and does so once: leave `restarts` out"
             );
             return Some(("restarts", message));
         }
-        self.attacks().find_map(|attack| attack.problem(self.norm())).map(|problem| (field, problem))
+        let suite = self.suite.as_ref().and_then(|suite| suite.problem(self.norm()));
+        let attack = || self.attacks().find_map(|attack| attack.problem(self.norm()));
+        suite.map(|problem| ("suite", problem)).or_else(|| attack().map(|problem| (field, problem)))
     }
 }

@@ -1,123 +1,15 @@
 //! The result of one entry, derived from the records of its samples.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
-use serde::Serialize;
-use temper_core::{Norm, Pixels};
+use temper_core::{Member, Pixels};
+use temper_results::{Corrupted, Cost, Curve, DataDigest, Evaluation, Hits, Line, Over, Point, Record};
 
-use crate::corrupted::Corrupted;
-use crate::digest::DataDigest;
-use crate::entry::Entry;
-use crate::record::{Cost, Line, Record};
-use crate::statistics::{Distances, wilson};
-
-/// The result of one entry, as `results.json` holds it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Evaluation {
-    /// The entry's name.
-    pub name: String,
-    /// Share of samples that stand, 0 to 1. Of a sweep over radii: at the largest; over steps: after all of them. Of corruptions:
-    /// the mean over kinds and severities.
-    pub accuracy: f64,
-    /// Samples judged.
-    pub n: usize,
-    /// Samples that should have been, but could not be decoded; absent if there are none.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub skipped: usize,
-    /// Which these are, by index in the whole data set, with the reason.
-    #[serde(skip)]
-    pub unreadable: BTreeMap<u64, String>,
-    /// 95 % Wilson interval of the accuracy.
-    pub interval: [f64; 2],
-    /// Wall time.
-    pub seconds: f64,
-    /// Forward passes, counted a sample.
-    pub forwards: u64,
-    /// Backward passes, counted a sample.
-    pub backwards: u64,
-    /// The attack's name; absent for natural accuracy, and for several attacks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attack: Option<String>,
-    /// How the radius is measured; absent for natural accuracy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub norm: Option<Norm>,
-    /// Radius in pixel values of [0, 1]; absent for natural accuracy and for a sweep over radii.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub radius: Option<f64>,
-    /// What each attack did and cost, in their order; absent for natural accuracy.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub attacks: Vec<Cost>,
-    /// Runs of each attack as a whole, if more than one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub restarts: Option<usize>,
-    /// The network that images were crafted on, if not the one judged.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub crafted_on: Option<String>,
-    /// SHA-256 of its file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub crafted_on_sha256: Option<String>,
-    /// Of one targeted attack at one radius.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub targets: Option<Hits>,
-    /// Of one minimum-norm attack: median distance of the adversarial images found, whatever the radius, in the attack's
-    /// norm. Samples on which it failed count as infinitely far; absent if the median is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub median_distance: Option<f64>,
-    /// For minimum-norm attacks: that distribution, over the samples that these attacks were run on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub distances: Option<Distances>,
-    /// Of a sweep: its points.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub curve: Option<Curve>,
-    /// Of corrupted images.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub corruptions: Option<Corrupted>,
-    /// What speaks against these numbers, as far as the evaluation itself can tell, in words; absent where nothing does.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub doubts: Vec<String>,
-    /// A hash of all images and labels judged: see [`DataDigest`].
-    pub data: String,
-    /// All that the numbers depend on, hashed: that of its lines in the file of records.
-    pub key: String,
-}
-
-/// How often a targeted attack got the class that it aimed at.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Hits {
-    /// Samples led to a class.
-    pub n: usize,
-    /// Those whose last image is taken for that class.
-    pub hits: usize,
-    /// Share of hits.
-    pub rate: f64,
-    /// Its 95 % Wilson interval.
-    pub interval: [f64; 2],
-}
-
-/// Accuracy over something.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Curve {
-    /// `radius` or `steps`.
-    pub over: &'static str,
-    /// In ascending order.
-    pub points: Vec<Point>,
-}
-
-/// A point of a curve.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Point {
-    /// A radius in pixel values of [0, 1], or a number of steps.
-    pub at: f64,
-    /// Share of samples that stand.
-    pub accuracy: f64,
-    /// Its 95 % Wilson interval.
-    pub interval: [f64; 2],
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_zero(n: &usize) -> bool {
-    *n == 0
-}
+use crate::Setting;
+use crate::entry::{Entry, Sweep};
+use crate::statistics::{distribution, wilson};
+use crate::warnings::{self, Evidence};
 
 /// What records add up to.
 #[derive(Debug, Default)]
@@ -128,7 +20,7 @@ pub(crate) struct Sum {
     undefined: usize,
     led: usize,
     hits: usize,
-    minimal: Vec<f64>,
+    min_norm: Vec<f64>,
     /// Standing at each point of a sweep.
     points: Vec<usize>,
     costs: Vec<Cost>,
@@ -142,7 +34,7 @@ impl Sum {
         let mut sum = Self { points: vec![0; points], ..Self::default() };
         for line in lines {
             sum.unreadable.extend(line.unreadable.clone());
-            sum.data = sum.data.plus(DataDigest::parse(&line.data).unwrap_or_default());
+            sum.data = sum.data.plus(line.data);
             if sum.costs.is_empty() {
                 sum.costs = line
                     .costs
@@ -164,17 +56,11 @@ impl Sum {
             self.led += 1;
             self.hits += usize::from(record.prediction == Some(target));
         }
-        self.minimal.extend(record.minimal);
+        self.min_norm.extend(record.min_norm);
         let Some(sweep) = &entry.sweep else { return };
         for (i, standing) in self.points.iter_mut().enumerate() {
-            let stands = match &record.steps {
-                _ if record.natural != Some(record.label) => false,
-                Some(broken) => broken.get(i) == Some(&false),
-                None => {
-                    record.radius.is_none_or(|radius| sweep.radius.get(i).is_some_and(|at| at.get() < radius))
-                }
-            };
-            *standing += usize::from(stands);
+            let at = sweep.radius.get(i).map_or(f64::NAN, |radius| radius.get());
+            *standing += usize::from(record.stands_at(i, at));
         }
     }
 
@@ -183,73 +69,98 @@ impl Sum {
         (self.n, self.standing)
     }
 
-    /// Samples whose logits are not numbers, unperturbed.
-    pub(crate) fn undefined(&self) -> usize {
-        self.undefined
-    }
-
     /// Samples that are classified correctly unperturbed.
-    pub(crate) fn right(&self) -> usize {
+    fn right(&self) -> usize {
         self.costs.first().map_or(0, |natural| natural.attacked - natural.broken.min(natural.attacked))
     }
 
-    /// Why the first image could not be decoded, if one could not.
-    pub(crate) fn first_unreadable(&self) -> Option<&str> {
-        self.unreadable.values().next().map(String::as_str)
+    /// What could not be decoded, by index in the whole data set, with the reason.
+    pub(crate) fn unreadable(&self) -> &BTreeMap<u64, String> {
+        &self.unreadable
     }
 
-    pub(crate) fn evaluation(self, entry: &Entry) -> Evaluation {
+    /// The result of an entry; `corrupted` is the table of corruptions, if it judged corrupted images.
+    pub(crate) fn evaluation(
+        self,
+        setting: &Setting,
+        (entry, members): (&Entry, &[Member]),
+        corrupted: Option<Corrupted>,
+    ) -> Evaluation {
         let total = |count: fn(&Cost) -> u64| self.costs.iter().map(count).sum();
-        let labels = entry.labels();
-        let once = entry.radii().len() == 1 && entry.restarts.is_none_or(|restarts| restarts.get() == 1);
-        let attacked = !labels.is_empty();
-        let distances = Distances::of(self.minimal);
-        let points = self.points.iter().enumerate().map(|(i, standing)| (i, *standing));
-        let curve = entry.sweep.as_ref().map(|sweep| {
-            let over = if sweep.radius.is_empty() { "steps" } else { "radius" };
-            let at = |i: usize| match sweep.radius.get(i) {
-                Some(radius) => radius.get(),
-                None => sweep.steps[i].get() as f64,
-            };
-            let point = |(i, standing): (usize, usize)| Point {
-                at: at(i),
-                accuracy: share(standing, self.n),
-                interval: wilson(standing, self.n),
-            };
-            Curve { over, points: points.map(point).collect() }
-        });
+        let attacked = !members.is_empty();
+        let only = members.first().filter(|_| members.len() == 1);
+        let curve = entry.sweep.as_ref().map(|sweep| self.curve(sweep));
+        let distances = distribution(self.min_norm.clone());
+        let attacks = if attacked { self.costs.iter().skip(1).cloned().collect() } else { vec![] };
+        let evidence = Evidence {
+            n: self.n,
+            right: self.right(),
+            undefined: self.undefined,
+            attacks: &attacks,
+            distances: distances.as_ref(),
+            curve: curve.as_ref(),
+        };
+        let warnings = warnings::all(setting, (entry, members), &evidence);
+        // The same images lie under all corruptions: the interval is that of a share of so many images, not of so many times as many.
+        let (accuracy, n, right) = match &corrupted {
+            Some(table) => (table.mean, table.clean.n, (table.mean * table.clean.n as f64).round() as usize),
+            None => (share(self.standing, self.n), self.n, self.standing),
+        };
         Evaluation {
             name: entry.name.clone(),
-            accuracy: share(self.standing, self.n),
-            n: self.n,
+            accuracy,
+            n,
             skipped: self.unreadable.len(),
-            unreadable: self.unreadable,
-            interval: wilson(self.standing, self.n),
+            interval: wilson(right, n),
             seconds: self.costs.iter().map(|cost| cost.seconds).sum(),
             forwards: total(|cost| cost.forwards),
             backwards: total(|cost| cost.backwards),
-            attack: labels.first().filter(|_| labels.len() == 1).cloned(),
+            attack: only.map(|member| member.label.clone()),
             norm: attacked.then(|| entry.norm()),
             radius: entry.radius.map(Pixels::get),
-            attacks: if attacked { self.costs.iter().skip(1).cloned().collect() } else { vec![] },
-            restarts: entry.restarts.map(std::num::NonZeroUsize::get).filter(|restarts| *restarts > 1),
-            crafted_on: entry.crafted_on.as_ref().map(|path| path.display().to_string()),
-            crafted_on_sha256: None,
-            // Who falls early to another class is led no further: with more than one chance that would be no rate of hits.
-            targets: (self.led > 0 && labels.len() == 1 && once).then(|| Hits {
-                n: self.led,
-                hits: self.hits,
-                rate: share(self.hits, self.led),
-                interval: wilson(self.hits, self.led),
-            }),
-            median_distance: distances.as_ref().filter(|_| labels.len() == 1).and_then(|of| of.p50),
+            restarts: entry.restarts.map(NonZeroUsize::get).filter(|restarts| *restarts > 1),
+            surrogate: setting.surrogate.map(|surrogate| surrogate.name.into()),
+            surrogate_sha256: setting.surrogate.map(|surrogate| surrogate.sha256.into()),
+            targets: only.and_then(|member| self.hits(entry, member)),
+            median_distance: distances.as_ref().filter(|_| only.is_some()).and_then(|of| of.p50),
+            corruptions: corrupted,
+            warnings,
+            data: self.data.to_string(),
+            key: setting.key.clone(),
+            weights: Some(setting.weights.into()),
+            epoch: setting.epoch,
+            judged_by: setting.judged_by.map(Into::into),
+            attacks,
             distances,
             curve,
-            corruptions: None,
-            doubts: vec![],
-            data: self.data.to_string(),
-            key: String::new(),
         }
+    }
+
+    /// The points of a sweep.
+    fn curve(&self, sweep: &Sweep) -> Curve {
+        let over = if sweep.radius.is_empty() { Over::Steps } else { Over::Radius };
+        let at = |i: usize| match sweep.radius.get(i) {
+            Some(radius) => radius.get(),
+            None => sweep.steps[i].get() as f64,
+        };
+        let point = |(i, standing): (usize, &usize)| Point {
+            at: at(i),
+            accuracy: share(*standing, self.n),
+            interval: wilson(*standing, self.n),
+        };
+        Curve { over, points: self.points.iter().enumerate().map(point).collect() }
+    }
+
+    /// How often one attack at one radius got the class that it aimed at. A sample that falls early to another class is led no
+    /// further, so with more than one chance there is no rate of hits.
+    fn hits(&self, entry: &Entry, only: &Member) -> Option<Hits> {
+        let once = entry.radii().len() == 1 && only.restarts.get() == 1;
+        (self.led > 0 && once).then(|| Hits {
+            n: self.led,
+            hits: self.hits,
+            rate: share(self.hits, self.led),
+            interval: wilson(self.hits, self.led),
+        })
     }
 }
 

@@ -5,20 +5,22 @@ use std::time::Instant;
 
 use temper_core::nn::Frozen;
 use temper_core::{
-    Attack, Ball, Batch, Chosen, DType, Goal, Network, Passes, Result, Rng, Tensor, Trace, Victim,
-    cross_entropy, perturb, rows,
+    Ball, Batch, DType, Goal, Member, Network, Passes, Result, Rng, Tensor, Trace, Victim, cross_entropy,
+    perturb, rows,
 };
+use temper_results::{Cost, Record};
 
 use crate::entry::Entry;
-use crate::record::{Cost, Record};
 
 /// Who judges what, by what.
 pub(crate) struct Judging<'a> {
     /// The network that is judged.
     pub(crate) network: &'a Frozen,
     /// Where images are crafted, if not on that.
-    pub(crate) crafted_on: Option<&'a Frozen>,
+    pub(crate) surrogate: Option<&'a Frozen>,
     pub(crate) entry: &'a Entry,
+    /// The attacks of the entry.
+    pub(crate) members: &'a [Member],
     /// Radius of each image, if each has its own.
     pub(crate) radii: Option<&'a BTreeMap<u64, f64>>,
     pub(crate) rng: Rng,
@@ -59,8 +61,7 @@ struct Found {
 
 /// One run of an attack.
 struct Run<'a> {
-    attack: &'a Chosen<dyn Attack>,
-    label: &'a str,
+    member: &'a Member,
     radius: f64,
     rng: Rng,
 }
@@ -69,15 +70,12 @@ impl Judging<'_> {
     /// Judges a batch whose ids are indices in the whole data set.
     pub(crate) fn batch(&self, batch: &Batch) -> Result<Judged> {
         let mut judged = self.natural(batch)?;
-        let labels = self.entry.labels();
-        let restarts = self.entry.restarts.map_or(1, std::num::NonZeroUsize::get);
-        let mut found: Vec<Option<Found>> = labels.iter().map(|_| None).collect();
-        let mut vanished: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); labels.len()];
+        let mut found: Vec<Option<Found>> = self.members.iter().map(|_| None).collect();
+        let mut vanished: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); self.members.len()];
         for radius in self.entry.radii() {
-            for (i, attack) in self.entry.attacks().enumerate() {
-                let once = attack.minimal().is_some() || !attack.draws();
-                for restart in 0..if once { 1 } else { restarts } {
-                    let run = Run { attack, label: &labels[i], radius, rng: self.rng_of(i, restart) };
+            for (i, member) in self.members.iter().enumerate() {
+                for restart in 0..member.runs() {
+                    let run = Run { member, radius, rng: self.rng_of(i, restart) };
                     let passes = Passes::default();
                     if let Some(cost) = self.attack(&run, batch, &mut found[i], (&passes, &mut judged))? {
                         judged.costs[i + 1].add(&cost);
@@ -107,7 +105,7 @@ impl Judging<'_> {
         }
         let started = Instant::now();
         let mut attacked = count(&standing);
-        if run.attack.minimal().is_none() {
+        if run.member.attack.min_norm().is_none() {
             self.within(run, (batch, &standing), passes, judged)?;
         } else {
             let known = match found {
@@ -165,7 +163,8 @@ impl Judging<'_> {
             seconds: started.elapsed().as_secs_f64(),
             vanished: 0,
         };
-        let attacks = self.entry.labels().into_iter().map(|attack| Cost { attack, ..Cost::default() });
+        let labels = self.members.iter().map(|member| member.label.clone());
+        let attacks = labels.map(|attack| Cost { attack, ..Cost::default() });
         let costs = std::iter::once(natural).chain(attacks).collect();
         Ok(Judged { records, costs, images: batch.pixels.clone() })
     }
@@ -182,7 +181,7 @@ impl Judging<'_> {
         };
         let judge = view(self.network, Goal::Mistake)?;
         // What transfers is not the first mistake of another network: there the loss is raised to the end.
-        let crafted = self.crafted_on.map(|network| view(network, Goal::Transfer)).transpose()?;
+        let crafted = self.surrogate.map(|network| view(network, Goal::Transfer)).transpose()?;
         Ok((judge.clone(), crafted.unwrap_or(judge)))
     }
 
@@ -200,7 +199,7 @@ impl Judging<'_> {
         let norm = self.entry.norm();
         let radii: Vec<f64> = judge.ids().iter().map(|id| self.radius(run, *id)).collect::<Result<_>>()?;
         let ball = Ball::new(judge.pixels(), &radii, norm, judge.ids())?;
-        let perturbed = perturb(run.attack, &crafted.traced(&trace), &ball, &run.rng)?;
+        let perturbed = perturb(&run.member.attack, &crafted.traced(&trace), &ball, &run.rng)?;
         let Verdict { predictions, losses } = Verdict::of(&judge, &perturbed.pixels)?;
         let distances = ball.distances(&perturbed.pixels, norm)?;
         let (targets, mistaken) = (trace.targets(), trace.mistaken());
@@ -216,7 +215,7 @@ impl Judging<'_> {
             }
             if !milestones.is_empty() {
                 // The image that the attack returns comes after all of its steps.
-                let all = run.attack.steps();
+                let all = run.member.attack.steps();
                 let after = milestones.iter().zip(&mistaken[position]);
                 let after = after.map(|(steps, mistaken)| *mistaken || broken && Some(*steps) == all);
                 record.steps = Some(after.collect());
@@ -238,7 +237,7 @@ impl Judging<'_> {
     }
 
     fn breaks(&self, record: &mut Record, run: &Run) {
-        record.broken_by = Some(run.label.into());
+        record.broken_by = Some(run.member.label.clone());
         let swept = self.entry.sweep.as_ref().is_some_and(|sweep| !sweep.radius.is_empty());
         record.radius = swept.then_some(run.radius);
     }
@@ -256,7 +255,7 @@ impl Judging<'_> {
         // A ball that holds every image: what is found comes back, however far it is.
         let everywhere = vec![f64::INFINITY; judge.len()];
         let ball = Ball::new(judge.pixels(), &everywhere, self.entry.norm(), judge.ids())?;
-        let perturbed = perturb(run.attack, &crafted.traced(&trace), &ball, &run.rng)?;
+        let perturbed = perturb(&run.member.attack, &crafted.traced(&trace), &ball, &run.rng)?;
         let verdict = Verdict::of(&judge, &perturbed.pixels)?;
         let n = batch.len();
         let needed = perturbed.needed.as_ref().unwrap_or(&everywhere);
@@ -275,9 +274,9 @@ impl Judging<'_> {
             let record = &mut judged.records[position];
             record.target = targets[position];
             // How far an image must go that another network takes for something else says nothing of this one.
-            if self.crafted_on.is_none() {
-                let least = record.minimal.map_or(distances[row], |known| known.min(distances[row]));
-                record.minimal = Some(least);
+            if self.surrogate.is_none() {
+                let least = record.min_norm.map_or(distances[row], |known| known.min(distances[row]));
+                record.min_norm = Some(least);
             }
         }
         Ok(found)

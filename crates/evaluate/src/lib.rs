@@ -8,29 +8,24 @@ mod cell;
 mod corrupted;
 mod corruptions;
 mod digest;
-mod doubts;
 mod entry;
 mod evaluation;
 mod judge;
-mod record;
-mod records;
 mod statistics;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use temper_core::nn::Frozen;
 use temper_core::{Device, Norm, Tensor};
+use temper_results::{Evaluation, Record, Records, RecordsError};
 
 pub use cell::{Cell, superseded};
-pub use corrupted::{Corrupted, Corruption};
 pub use corruptions::{Corruptions, Origin};
-pub use digest::DataDigest;
+pub use digest::digest_of;
 pub use entry::{Entry, Sweep};
-pub use evaluation::{Curve, Evaluation, Hits, Point};
-pub use record::{Columns, Cost, Line, Record};
-pub use records::{Records, RecordsError};
-pub use statistics::{Distances, wilson};
+pub use statistics::wilson;
 
 use cell::Progress;
 use evaluation::Sum;
@@ -61,8 +56,12 @@ pub struct Setting<'a> {
     pub network: &'a Frozen,
     /// The word for its weights in records.
     pub weights: &'a str,
-    /// Where images are crafted, if not on that network.
-    pub crafted_on: Option<Crafting<'a>>,
+    /// The epoch that left these weights, if that is known.
+    pub epoch: Option<usize>,
+    /// The name of the network in a transfer matrix, if it is judged for one.
+    pub judged_by: Option<&'a str>,
+    /// The network on which images are crafted, if not the one that is judged.
+    pub surrogate: Option<Surrogate<'a>>,
     /// The norm that its training attack measured radii in; `None`: it was trained without one, or that is not known.
     pub trained_in: Option<Norm>,
     /// Radius of each image, by its index in the whole data set, in place of the entry's, which is the largest of them.
@@ -77,11 +76,13 @@ pub struct Setting<'a> {
     pub key: String,
 }
 
-/// A network that images are crafted on, and another judges.
+/// A network on which images are crafted that another network judges.
 #[derive(Clone, Copy)]
-pub struct Crafting<'a> {
+pub struct Surrogate<'a> {
     /// The network.
     pub network: &'a Frozen,
+    /// What results call it.
+    pub name: &'a str,
     /// SHA-256 of its file.
     pub sha256: &'a str,
 }
@@ -92,7 +93,9 @@ impl<'a> Setting<'a> {
         Self {
             network,
             weights: "last",
-            crafted_on: None,
+            epoch: None,
+            judged_by: None,
+            surrogate: None,
             trained_in: None,
             radii: None,
             batch,
@@ -120,6 +123,15 @@ pub struct Glimpse<'a> {
 /// Hears of each batch, and may break the evaluation off.
 pub type Watch<'w> = dyn FnMut(&Glimpse) -> ControlFlow<()> + 'w;
 
+/// What an evaluation gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The result.
+    pub evaluation: Evaluation,
+    /// Samples that could not be decoded, by index in the whole data set, with the reason.
+    pub unreadable: BTreeMap<u64, String>,
+}
+
 /// Judges a network by an entry on all images of `cells`: one cell, but for corruptions, where that of the images unperturbed comes
 /// first. Batches that `records` holds are not judged again. `watch` hears of each batch, and may break off: then there is no
 /// result, and what is judged is kept.
@@ -129,16 +141,18 @@ pub fn evaluate(
     cells: &[Cell],
     records: &mut Records,
     watch: &mut Watch,
-) -> Result<Option<Evaluation>> {
+) -> Result<Option<Outcome>> {
+    let members = entry.members(setting.network.network().classes()).map_err(temper_core::Error::refused)?;
     let mut progress = Progress::default();
     for (i, cell) in cells.iter().enumerate() {
-        let (flow, left) = cell::judge(setting, entry, cell, records, (&mut progress, watch))?;
+        let (flow, left) = cell::judge(setting, (entry, &members), cell, records, (&mut progress, watch))?;
         if flow.is_break() && (left > 0 || i + 1 < cells.len()) {
             return Ok(None);
         }
     }
     let sums: Vec<Sum> = cells.iter().map(|cell| Sum::of(entry, cell.lines(&setting.key, records))).collect();
-    if let Some(first) = sums.iter().find(|sum| sum.counts().0 == 0).and_then(|sum| sum.first_unreadable()) {
+    let mut empty = sums.iter().filter(|sum| sum.counts().0 == 0);
+    if let Some(first) = empty.find_map(|sum| sum.unreadable().values().next()) {
         let all = cells[0].source.len();
         return Err(temper_core::Error::refused(format!(
             "none of the {all} images can be decoded; the first: {first}"
@@ -147,15 +161,6 @@ pub fn evaluate(
     }
     let table = entry.corruptions.as_ref().map(|_| corrupted::table(cells, &sums)).transpose()?;
     let whole = Sum::of(entry, cells.iter().flat_map(|cell| cell.lines(&setting.key, records)));
-    let (right, undefined) = (whole.right(), whole.undefined());
-    let mut evaluation = whole.evaluation(entry);
-    evaluation.key.clone_from(&setting.key);
-    evaluation.crafted_on_sha256 = setting.crafted_on.map(|crafting| crafting.sha256.into());
-    evaluation.doubts = doubts::doubts(entry, &evaluation, right, setting.radii.is_some());
-    evaluation.doubts.extend(doubts::of_norms(entry, setting.trained_in));
-    evaluation.doubts.extend(doubts::of_undefined(undefined, evaluation.n));
-    Ok(Some(match table {
-        Some(table) => corrupted::evaluation(evaluation, table),
-        None => evaluation,
-    }))
+    let unreadable = whole.unreadable().clone();
+    Ok(Some(Outcome { evaluation: whole.evaluation(setting, (entry, &members), table), unreadable }))
 }

@@ -1,6 +1,6 @@
 //! Intervals and quantiles.
 
-use serde::{Deserialize, Serialize};
+use temper_results::Distances;
 
 /// The 95 % interval of Wilson (1927) for `hits` of `n`.
 pub fn wilson(hits: usize, n: usize) -> [f64; 2] {
@@ -18,43 +18,21 @@ pub fn wilson(hits: usize, n: usize) -> [f64; 2] {
     [low, high]
 }
 
-/// How far away the adversarial images of a minimum-norm attack are, in its norm, whatever the radius. Samples on which it
-/// failed count as infinitely far; a quantile that is infinite is absent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Distances {
-    /// Samples attacked.
-    pub n: usize,
-    /// Those of them for which an adversarial image was found.
-    pub found: usize,
-    /// 5 % of the samples are nearer.
-    pub p5: Option<f64>,
-    /// A quarter is nearer.
-    pub p25: Option<f64>,
-    /// The median.
-    pub p50: Option<f64>,
-    /// A quarter is further away.
-    pub p75: Option<f64>,
-    /// 5 % are further away.
-    pub p95: Option<f64>,
-}
-
-impl Distances {
-    /// Of distances in any order, infinite ones among them. `None` of nothing.
-    pub fn of(mut distances: Vec<f64>) -> Option<Self> {
-        distances.sort_unstable_by(f64::total_cmp);
-        let n = distances.len();
-        let found = distances.iter().filter(|d| d.is_finite()).count();
-        let at = |share| quantile(&distances, share);
-        (n > 0).then(|| Self {
-            n,
-            found,
-            p5: at(0.05),
-            p25: at(0.25),
-            p50: at(0.5),
-            p75: at(0.75),
-            p95: at(0.95),
-        })
-    }
+/// The distribution of distances in any order, infinite ones among them. `None` of nothing.
+pub(crate) fn distribution(mut distances: Vec<f64>) -> Option<Distances> {
+    distances.sort_unstable_by(f64::total_cmp);
+    let n = distances.len();
+    let found = distances.iter().filter(|d| d.is_finite()).count();
+    let at = |share| quantile(&distances, share);
+    (n > 0).then(|| Distances {
+        n,
+        found,
+        p5: at(0.05),
+        p25: at(0.25),
+        p50: at(0.5),
+        p75: at(0.75),
+        p95: at(0.95),
+    })
 }
 
 /// A quantile of ascending numbers, between two of them by a straight line (the default of `numpy`), if it is finite.
@@ -93,16 +71,16 @@ mod tests {
     #[test]
     fn quantiles_are_numpys_and_failures_are_infinitely_far() {
         // numpy.quantile([1, 2, 4, 8], [.05, .25, .5, .75, .95])
-        let four = Distances::of(vec![4.0, 1.0, 8.0, 2.0]).unwrap();
+        let four = distribution(vec![4.0, 1.0, 8.0, 2.0]).unwrap();
         assert_eq!((four.n, four.found), (4, 4));
         for (got, want) in
             [four.p5, four.p25, four.p50, four.p75, four.p95].iter().zip([1.15, 1.75, 3.0, 5.0, 7.4])
         {
             assert!((got.unwrap() - want).abs() < 1e-12, "{got:?} {want}");
         }
-        let some = Distances::of(vec![1.0, f64::INFINITY, f64::INFINITY]).unwrap();
+        let some = distribution(vec![1.0, f64::INFINITY, f64::INFINITY]).unwrap();
         assert_eq!((some.found, some.p50, some.p5), (1, None, None));
-        assert_eq!(Distances::of(vec![1.0, 1.0, f64::INFINITY]).unwrap().p50, Some(1.0));
-        assert_eq!(Distances::of(vec![]), None);
+        assert_eq!(distribution(vec![1.0, 1.0, f64::INFINITY]).unwrap().p50, Some(1.0));
+        assert_eq!(distribution(vec![]), None);
     }
 }

@@ -131,7 +131,7 @@ impl Book {
                 fragment.apply_to_evaluation(name, &mut evaluation, version.reading);
             }
             if crafts_on_second(&evaluation) {
-                evaluation.insert("crafted_on".into(), second.into());
+                evaluation.insert("surrogate".into(), second.into());
             }
             evaluation
         };
@@ -173,7 +173,7 @@ pub fn every_pipeline(
 }
 
 fn crafts_on_second(evaluation: &Table) -> bool {
-    evaluation.get("crafted_on").and_then(Value::as_str) == Some(SECOND_SEED)
+    evaluation.get("surrogate").and_then(Value::as_str) == Some(SECOND_SEED)
 }
 
 fn none(problems: &[Problem]) -> anyhow::Result<()> {

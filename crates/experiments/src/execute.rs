@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
-use serde_json::Value;
-use temper_report::{RadiiFile, Results};
+use temper_results::{Line, RadiiFile, Results, read_metrics};
 
-use crate::outcomes::{Records, outcomes};
+use crate::outcomes::outcomes;
 use crate::plan::{RowPlan, Run, bytes};
 use crate::statistics::Seen;
 use crate::table::{Column, What};
@@ -66,8 +65,8 @@ fn ended(place: &Place, file: &Path, out: &Path, pipeline: &str) -> bool {
 /// Are these results of the network that the folder holds? Somebody may have removed it, or trained another one there.
 fn hold(results: &Path, folder: &Path) -> bool {
     let network = |file: &Path| {
-        let results: Value = serde_json::from_str(&fs::read_to_string(file).ok()?).ok()?;
-        Some(results["model"]["sha256"].clone())
+        let networks = Results::read(file).ok()?.networks;
+        Some(networks.into_iter().map(|network| (network.label, network.sha256)).collect::<Vec<_>>())
     };
     let now = network(&folder.join("results.json"));
     folder.join("model.safetensors").exists()
@@ -161,10 +160,8 @@ const RECORDS: &str = "records.jsonl";
 pub struct Finished {
     /// Its seed.
     pub seed: u64,
-    /// `results.json`, for columns.
+    /// Its results.
     pub results: Results,
-    /// The same, whole.
-    pub json: Value,
     /// Mean radius after the last epoch, in pixel values of [0, 1].
     pub mean_radius: Option<f64>,
     /// Radii of the training samples after the last epoch, in pixel values of [0, 1]; empty without a policy.
@@ -216,9 +213,9 @@ pub fn finished(place: &Place, plan: &RowPlan, table: &str) -> anyhow::Result<Ve
         all.push(Finished {
             seed: run.seed,
             results,
-            json: serde_json::from_str(&fs::read_to_string(&file)?)
-                .with_context(|| file.display().to_string())?,
-            mean_radius: mean_radius(&folder.join("metrics.jsonl"))?,
+            mean_radius: read_metrics(&folder.join("metrics.jsonl"))?
+                .last()
+                .and_then(|epoch| epoch.mean_radius),
             radii,
             disk: disk(place, plan, run.seed, table),
             relative: plan.run(run.seed),
@@ -235,15 +232,8 @@ pub fn disk(place: &Place, plan: &RowPlan, seed: u64, table: &str) -> u64 {
     bytes(&place.folder.join(plan.run(seed))) + kept.map_or(0, |data| data.len())
 }
 
-fn mean_radius(metrics: &Path) -> anyhow::Result<Option<f64>> {
-    let text = fs::read_to_string(metrics).with_context(|| format!("cannot read {}", metrics.display()))?;
-    let Some(last) = text.lines().last() else { return Ok(None) };
-    let last: Value = serde_json::from_str(last).with_context(|| metrics.display().to_string())?;
-    Ok(last["mean_radius"].as_f64())
-}
-
 /// What a run, of which these are the records, says of a column; an error names what it lacks.
-pub fn seen(finished: &Finished, column: &Column, records: &Records) -> anyhow::Result<Seen> {
+pub fn seen(finished: &Finished, column: &Column, records: &[Line]) -> anyhow::Result<Seen> {
     let lacks = |what: &str| {
         format!("the results of seed {} hold no {what} for column `{}`", finished.seed, column.name)
     };
@@ -277,13 +267,11 @@ pub fn seen(finished: &Finished, column: &Column, records: &Records) -> anyhow::
             (point.accuracy, point.interval)
         }
     };
-    let all = finished.json["evaluations"].as_array().into_iter().flatten();
-    let key = all.clone().find(|e| e["name"] == name).map_or(&Value::Null, |e| &e["key"]);
     Ok(Seen {
         value: accuracy * 100.0,
         interval: Some(interval.map(|end| end * 100.0)),
         n: Some(evaluation.n),
-        images: outcomes(records, evaluation, key, at),
+        images: outcomes(records, evaluation, at),
     })
 }
 
@@ -296,7 +284,15 @@ mod tests {
     fn there(was: &str, sha: &str, now: &str, wanted: &str) -> bool {
         let folder = tempfile::tempdir().unwrap();
         let put = |name: &str, text: &str| write(&folder.path().join(name), text.as_bytes()).unwrap();
-        let results = |sha: &str| format!("{{\"model\": {{\"sha256\": {{\"last\": \"{sha}\"}}}}}}");
+        let results = |sha: &str| {
+            let network = format!(
+                "{{\"name\": \"n\", \"label\": \"last\", \"file\": \"model.safetensors\", \"sha256\": \"{sha}\", \"parameters\": 1}}"
+            );
+            format!(
+                "{{\"seed\": 0, \"evaluations\": [], \"networks\": [{network}], \"dataset\": {{\"name\": \"d\"}}, \"versions\": \
+                 {{\"temper\": \"0\", \"candle\": \"0\"}}, \"machine\": {{\"processor\": \"p\", \"threads\": 1}}}}"
+            )
+        };
         put("row/seed-0.table1.toml", was);
         put("row/seed-0.table1.json", &results(sha));
         put("row/seed-0/results.json", &results(now));

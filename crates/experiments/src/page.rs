@@ -77,9 +77,9 @@ fn section(page: &mut Page, report: &Written, reports: &Path) -> anyhow::Result<
     page.heading(&report.heading());
     page.text(&format!("{}\nMade by `{}`.", report.note().trim(), report.command));
     page.table("Numbers: accuracies in per cent, radii in 1/255.", &report.numbers());
-    let doubts = report.doubts();
-    if !doubts.is_empty() {
-        page.text(&format!("Doubtful:\n{}", doubts.join("\n")));
+    let warnings = report.warnings();
+    if !warnings.is_empty() {
+        page.text(&format!("Warnings:\n{}", warnings.join("\n")));
     }
     if !report.claims.is_empty() {
         page.table("Claims of the paper, judged by the difference in the column's unit.", &report.judged());

@@ -2,9 +2,8 @@
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
-use temper_report::{
-    Axis, Chart, Datum, Figure, HeatMap, RadiiFile, Series, histograms_of_radii, radii_over_epochs,
-};
+use temper_report::{Axis, Chart, Datum, Figure, HeatMap, Series, histograms_of_radii, radii_over_epochs};
+use temper_results::RadiiFile;
 
 use crate::execute::{Finished, Place};
 use crate::report::Report;

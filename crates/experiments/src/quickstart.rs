@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use anyhow::{Context, ensure};
-use temper_report::{Results, Table, percent};
+use temper_report::{Table, percent};
+use temper_results::Results;
 
 use crate::configs::Configs;
 use crate::execute::Place;

@@ -1,15 +1,14 @@
 //! What is known of a table: its runs, its numbers, its claims; and of that what is written.
 
-use serde_json::Value;
+use temper_results::DatasetSummary;
 
 use crate::claim::{Claim, Judged, Verdict};
 use crate::compose::Version;
 use crate::execute::{Finished, Place, finished, seen};
-use crate::outcomes::Records;
 use crate::plan::RowPlan;
 use crate::statistics::{Estimate, Seen, estimates};
 use crate::table::{Column, Row, Scale};
-use crate::written::{self, Cell, Cost, Doubt, Picture, Run, Written};
+use crate::written::{self, Cell, Cost, Picture, Run, Warned, Written};
 
 /// A table with all that is known of it.
 #[derive(Debug)]
@@ -171,7 +170,7 @@ fn seen_of(rows: &[Known], columns: &[&Column]) -> anyhow::Result<Vec<Vec<Vec<Se
     let mut all = vec![vec![vec![]; rows.len()]; columns.len()];
     for (i, row) in rows.iter().enumerate() {
         for run in &row.runs {
-            let records = Records::read(&run.records)?;
+            let records = temper_results::Records::read(&run.records)?;
             for (column, all) in columns.iter().zip(&mut all) {
                 all[i].push(seen(run, column, &records)?);
             }
@@ -182,32 +181,36 @@ fn seen_of(rows: &[Known], columns: &[&Column]) -> anyhow::Result<Vec<Vec<Vec<Se
 
 /// A run as it is written.
 fn run(run: &Finished) -> Run {
-    let doubted = run.results.evaluations.iter().filter(|evaluation| !evaluation.doubts.is_empty());
-    let doubts = doubted
-        .map(|evaluation| Doubt { evaluation: evaluation.name.clone(), doubts: evaluation.doubts.clone() });
-    let of_all = (!run.results.warnings.is_empty())
-        .then(|| Doubt { evaluation: "every evaluation".into(), doubts: run.results.warnings.clone() });
+    let results = &run.results;
+    let each = results.evaluations.iter().map(|evaluation| (&*evaluation.name, &evaluation.warnings));
+    let all = std::iter::once(("every evaluation", &results.warnings)).chain(each);
+    let warnings = all.filter(|(_, warnings)| !warnings.is_empty());
     Run {
         seed: run.seed,
-        versions: run.json["versions"].clone(),
-        machine: run.json["machine"].clone(),
-        dataset: dataset(&run.json["dataset"]),
-        model: run.json["model"].clone(),
+        versions: results.versions.clone(),
+        machine: Some(results.machine.clone()),
+        dataset: dataset(&results.dataset),
+        networks: results.networks.clone(),
         cost: cost(run),
         commands: run.commands.clone(),
-        doubts: of_all.into_iter().chain(doubts).collect(),
+        warnings: warnings
+            .map(|(evaluation, warnings)| Warned {
+                evaluation: evaluation.into(),
+                warnings: warnings.clone(),
+            })
+            .collect(),
     }
 }
 
 /// What a run took.
 fn cost(run: &Finished) -> Cost {
-    let training = &run.json["training"];
+    let training = run.results.training.as_ref();
     let evaluations = &run.results.evaluations;
     Cost {
-        epochs: training["epochs"].as_u64(),
-        training_seconds: training["seconds"].as_f64(),
-        training_forwards_per_image: training["forwards_per_sample"].as_f64(),
-        training_backwards_per_image: training["backwards_per_sample"].as_f64(),
+        epochs: training.map(|of| of.epochs as u64),
+        training_seconds: training.map(|of| of.seconds),
+        training_forwards_per_image: training.map(|of| of.forwards_per_sample),
+        training_backwards_per_image: training.map(|of| of.backwards_per_sample),
         judging_seconds: evaluations.iter().map(|e| e.seconds).sum(),
         judging_forwards: evaluations.iter().map(|e| e.forwards).sum(),
         judging_backwards: evaluations.iter().map(|e| e.backwards).sum(),
@@ -216,16 +219,15 @@ fn cost(run: &Finished) -> Cost {
 }
 
 /// What a run says of its images, without where its machine keeps them: reports are for others.
-fn dataset(told: &Value) -> Value {
-    let mut told = told.clone();
-    for split in ["train", "test"] {
-        let Some(origin) = told[split]["origin"].as_str() else { continue };
-        let end = origin.find([',', '(']).unwrap_or(origin.len());
-        let (path, rest) = origin.split_at(end);
+fn dataset(of: &DatasetSummary) -> DatasetSummary {
+    let mut of = of.clone();
+    for split in [&mut of.train, &mut of.held_out, &mut of.test].into_iter().flatten() {
+        let end = split.origin.find([',', '(']).unwrap_or(split.origin.len());
+        let (path, rest) = split.origin.split_at(end);
         let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
-        told[split]["origin"] = format!("{name}{rest}").into();
+        split.origin = format!("{name}{rest}");
     }
-    told
+    of
 }
 
 #[cfg(test)]
@@ -236,14 +238,14 @@ mod tests {
 
     #[test]
     fn no_folder_of_a_machine_is_in_a_report() {
-        let told = json!({
+        let of = json!({
             "name": "cifar10",
             "train": { "origin": "/home/me/my sets/cifar-10-batches-bin (binary version), 10000 of 50000", "n": 10000 },
             "test": { "origin": "data/fashion-mnist", "n": 5 },
         });
-        let told = dataset(&told);
-        assert_eq!(told["train"]["origin"], "cifar-10-batches-bin (binary version), 10000 of 50000");
-        assert_eq!((&told["test"]["origin"], &told["name"]), (&json!("fashion-mnist"), &json!("cifar10")));
-        assert_eq!(told["test"]["n"], 5);
+        let of = dataset(&serde_json::from_value(of).unwrap());
+        let (train, test) = (of.train.unwrap(), of.test.unwrap());
+        assert_eq!(train.origin, "cifar-10-batches-bin (binary version), 10000 of 50000");
+        assert_eq!((&*test.origin, &*of.name, test.n), ("fashion-mnist", "cifar10", 5));
     }
 }

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
-use temper_report::{Attacked, EpochRadii, ImageRow, ImageSheet, RadiiFile, Tile, read_attacked};
+use temper_report::{Attacked, ImageRow, ImageSheet, Tile, read_attacked};
+use temper_results::{Cost, EpochRadii, RadiiFile, Results};
 
 use crate::execute::{Finished, Place};
 use crate::picture::Drawn;
@@ -153,11 +154,9 @@ pub fn held(place: &Place, run: &Finished, attack: &str, images: usize) -> anyho
     let into = run.folder(place).with_extension("radii");
     let images = images.to_string();
     saved(place, run, &["--samples", &images, "--attack", attack, "--eps", "own"], &into)?;
-    let results = results(&into)?;
-    let costs = results["evaluations"][1]["attacks"].as_array().context("an attack without its costs")?;
-    let count =
-        |key: &str| costs.first().and_then(|cost| cost[key].as_u64()).context("an attack without its costs");
-    let (attacked, broken) = (count("attacked")?, count("broken")?);
+    let results = Results::read(&into.join("results.json"))?;
+    let cost = results.evaluations.iter().find_map(|evaluation| evaluation.attacks.first());
+    let Cost { attacked, broken, .. } = cost.context("an attack without its costs")?;
     Ok(format!(
         "Of {attacked} training images that ended with a radius above 0 and are right unperturbed, {} stand within it under `{attack}`.",
         attacked - broken
@@ -175,16 +174,9 @@ fn saved(place: &Place, run: &Finished, options: &[&str], into: &Path) -> anyhow
     Ok(())
 }
 
-fn results(folder: &Path) -> anyhow::Result<serde_json::Value> {
-    let file = folder.join("results.json");
-    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    serde_json::from_str(&text).with_context(|| file.display().to_string())
-}
-
 fn classes(folder: &Path) -> anyhow::Result<Vec<String>> {
-    let results = results(folder)?;
-    let names = results["model"]["classes"].as_array().into_iter().flatten();
-    Ok(names.filter_map(|name| name.as_str().map(String::from)).collect())
+    let results = Results::read(&folder.join("results.json"))?;
+    Ok(results.networks.into_iter().next().map(|network| network.classes).unwrap_or_default())
 }
 
 #[cfg(test)]

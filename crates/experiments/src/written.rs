@@ -8,8 +8,8 @@ use std::path::Path;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use temper_report::Table as Printed;
+use temper_results::{DatasetSummary, Machine, NetworkSummary, Versions};
 
 use crate::execute::write;
 use crate::fragment::Reading;
@@ -117,19 +117,19 @@ pub struct Run {
     /// Its seed.
     pub seed: u64,
     /// Of temper and candle.
-    pub versions: Value,
+    pub versions: Versions,
     /// What it ran on, if it says so.
-    pub machine: Value,
+    pub machine: Option<Machine>,
     /// Its images.
-    pub dataset: Value,
-    /// Its network.
-    pub model: Value,
+    pub dataset: DatasetSummary,
+    /// Its networks: one for each of the weights that were judged.
+    pub networks: Vec<NetworkSummary>,
     /// What it took.
     pub cost: Cost,
     /// The commands that make it.
     pub commands: Vec<String>,
-    /// What speaks against its numbers.
-    pub doubts: Vec<Doubt>,
+    /// Why its numbers should not be believed.
+    pub warnings: Vec<Warned>,
 }
 
 /// What a run took.
@@ -153,13 +153,13 @@ pub struct Cost {
     pub disk_bytes: u64,
 }
 
-/// What speaks against an evaluation.
+/// Why an evaluation should not be believed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Doubt {
+pub struct Warned {
     /// The evaluation.
     pub evaluation: String,
     /// In words.
-    pub doubts: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 /// A claim, judged by the paper's numbers and by ours.
@@ -312,8 +312,8 @@ impl Written {
     /// What the runs were made on, as far as they say it.
     pub fn machines(&self) -> String {
         let told = self.runs().filter_map(|(_, run)| {
-            let machine = &run.machine;
-            Some(format!("{} threads of {}", machine["threads"].as_u64()?, machine["processor"].as_str()?))
+            let machine = run.machine.as_ref()?;
+            Some(format!("{} threads of {}", machine.threads, machine.processor))
         });
         let all: BTreeSet<String> = told.collect();
         match all.is_empty() {
@@ -323,10 +323,13 @@ impl Written {
     }
 
     /// What speaks against numbers, a line each.
-    pub fn doubts(&self) -> Vec<String> {
-        let all = self.runs().flat_map(|(row, run)| run.doubts.iter().map(move |doubt| (row, run, doubt)));
-        all.flat_map(|(row, run, Doubt { evaluation, doubts })| {
-            doubts.iter().map(move |text| format!("{}, seed {}, `{evaluation}`: {text}", row.name, run.seed))
+    pub fn warnings(&self) -> Vec<String> {
+        let all =
+            self.runs().flat_map(|(row, run)| run.warnings.iter().map(move |warned| (row, run, warned)));
+        all.flat_map(|(row, run, Warned { evaluation, warnings })| {
+            warnings
+                .iter()
+                .map(move |text| format!("{}, seed {}, `{evaluation}`: {text}", row.name, run.seed))
         })
         .collect()
     }
@@ -342,8 +345,8 @@ impl Written {
             false => format!("{}\n", self.judged()),
         };
         let mut text = format!("\n{}\n\n{}\n{claims}", self.heading(), self.numbers());
-        for doubt in self.doubts() {
-            let _ = writeln!(text, "doubtful: {doubt}");
+        for warning in self.warnings() {
+            let _ = writeln!(text, "warning: {warning}");
         }
         text
     }
@@ -354,9 +357,9 @@ impl Written {
         text += self.note();
         text += NUMBERS;
         text += &markdown(&self.numbers());
-        let doubts = self.doubts();
-        if !doubts.is_empty() {
-            let _ = write!(text, "\n## Doubts\n\n- {}\n", doubts.join("\n- "));
+        let warnings = self.warnings();
+        if !warnings.is_empty() {
+            let _ = write!(text, "\n## Warnings\n\n- {}\n", warnings.join("\n- "));
         }
         if !self.claims.is_empty() {
             text += CLAIMS;
@@ -409,8 +412,9 @@ mod tests {
     fn doubts_and_pipes_are_in_the_markdown() {
         let cost = json!({ "judging_seconds": 1.0, "judging_forwards": 2, "judging_backwards": 3, "disk_bytes": 1_048_576 });
         let run = json!({
-            "seed": 0, "versions": {}, "machine": { "threads": 2, "processor": "P" }, "dataset": {}, "model": {}, "cost": cost,
-            "commands": ["temper run a"], "doubts": [{ "evaluation": "pgd", "doubts": ["steps that do not reach the radius"] }],
+            "seed": 0, "versions": { "temper": "0", "candle": "0" }, "machine": { "threads": 2, "processor": "P" },
+            "dataset": { "name": "d" }, "networks": [], "cost": cost,
+            "commands": ["temper run a"], "warnings": [{ "evaluation": "pgd", "warnings": ["steps that do not reach the radius"] }],
         });
         let cell = json!({ "paper": 1.0, "ours": 2.0, "interval": [1.5, 2.5], "n": 10, "seeds": [2.0], "verdict": "above" });
         let row = json!({ "name": "a|b", "network": "n", "recipe": "r", "folder": "f", "cells": { "c": cell }, "runs": [run] });

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType};
-use temper_data::rename_synced;
+use temper_files::rename_synced;
 
 use crate::error::{Error, Result, io};
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use md5::Md5;
 use sha2::Sha256;
-use temper_data::{Digest, Remote, hex, rename_synced};
+use temper_data::{Digest, Remote};
+use temper_files::{hex, rename_synced};
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 

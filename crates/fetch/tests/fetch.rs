@@ -114,7 +114,7 @@ fn serve(
 
 /// A publication of one file with this content, as `DIR/set/file.bin` or as an archive that brings the folder `set`.
 fn publication(content: &[u8], archive: bool) -> Publication {
-    let hash = temper_data::hex(&Sha256::digest(content));
+    let hash = temper_files::hex(&Sha256::digest(content));
     let name = if archive { "set.tar.gz" } else { "file.bin" };
     let remote = Remote {
         url: format!("http://publisher.invalid/{name}"),

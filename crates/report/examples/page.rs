@@ -4,9 +4,9 @@ use std::error::Error;
 use std::path::Path;
 
 use temper_report::{
-    Axis, Chart, Datum, HeatMap, Page, RadiiFile, Results, Series, Table, histograms_of_radii, percent,
-    radii_over_epochs, read_metrics,
+    Axis, Chart, Datum, HeatMap, Page, Series, Table, histograms_of_radii, percent, radii_over_epochs,
 };
+use temper_results::{RadiiFile, Results, read_metrics};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let [run, out] =
@@ -20,17 +20,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         table.row(vec![evaluation.name.clone(), percent(evaluation.accuracy), evaluation.n.to_string()]);
     }
     page.table("Every evaluation of the run.", &table);
-    for warning in results.said_against() {
+    for warning in results.all_warnings() {
         page.text(&format!("Warning: {warning}"));
     }
     for evaluation in &results.evaluations {
         let name = &evaluation.name;
         if let Some(curve) = &evaluation.curve {
-            let x = Axis::new(curve.over.clone());
-            let x = if curve.over == "steps" { x.logarithmic() } else { x };
+            let x = Axis::new(curve.over.word());
+            let x = if curve.over == temper_results::Over::Steps { x.logarithmic() } else { x };
             let y = Axis::new("accuracy (%)").percent();
             let chart = Chart { x, y, series: vec![Series::accuracy(name.clone(), curve)] };
-            page.figure(&format!("{name}: accuracy over {}, with 95 % intervals.", curve.over), &chart)?;
+            page.figure(
+                &format!("{name}: accuracy over {}, with 95 % intervals.", curve.over.word()),
+                &chart,
+            )?;
         }
         if let Some(corrupted) = &evaluation.corruptions {
             page.figure(

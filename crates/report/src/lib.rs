@@ -3,12 +3,9 @@
 mod attacked;
 mod details;
 mod figure;
-mod files;
 #[cfg(test)]
 mod markup;
-mod metrics;
 mod page;
-mod radii;
 mod radii_figures;
 mod results;
 mod table;
@@ -18,11 +15,7 @@ pub use figure::{
     Axis, Chart, Datum, Drawing, Figure, FigureError, HeatMap, Histogram, Histograms, Image, ImageRow,
     ImageSheet, Series, Tile,
 };
-pub use metrics::{Epoch, read_metrics};
 pub use page::Page;
-pub use radii::{EpochRadii, RadiiFile};
 pub use radii_figures::{histograms_of_radii, radii_over_epochs};
-pub use results::{
-    Corrupted, Corruption, Cost, Curve, Distances, Error, Evaluation, Hits, Point, Radii, Results,
-};
+pub use results::table_of;
 pub use table::{Table, interval, percent};

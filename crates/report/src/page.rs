@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::figure::{Figure, FigureError, data_uri, escaped};
-use crate::results::Error;
 use crate::table::Table;
 
 /// A PNG of more bytes is left out of the page: its SVG is there.
@@ -94,9 +93,9 @@ impl Page {
         )
     }
 
-    /// Writes the page to a file, which it replaces.
-    pub fn write(&self, file: &Path) -> Result<(), Error> {
-        std::fs::write(file, self.html()).map_err(|source| Error::Write { file: file.into(), source })
+    /// Writes the page to a file, which it replaces: whole or not at all.
+    pub fn write(&self, file: &Path) -> temper_files::Result<()> {
+        temper_files::save_atomically(file, self.html().as_bytes())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Figures of the radii of a run: how they move, and how they lie.
 
+use temper_results::{Error, RadiiFile};
+
 use crate::figure::{Axis, Chart, Datum, Histogram, Histograms, Series};
-use crate::radii::RadiiFile;
-use crate::results::Error;
 
 /// Mean radius over epochs, and beside it the radii of these samples (by their place in the whole training split); an error
 /// names a sample that was not trained on. Reads one file after the other.

@@ -4,12 +4,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use safetensors::Dtype;
-use safetensors::tensor::{TensorView, serialize_to_file};
-use temper_report::{
-    Axis, Chart, Figure, HeatMap, Page, RadiiFile, Results, Series, histograms_of_radii, radii_over_epochs,
-    read_metrics,
-};
+use temper_report::{Axis, Chart, Figure, HeatMap, Page, Series, histograms_of_radii, radii_over_epochs};
+use temper_results::{EpochRadii, RadiiFile, Results, read_metrics};
 
 const SAMPLES: usize = 200;
 const EPOCHS: usize = 12;
@@ -20,19 +16,22 @@ fn radius(sample: usize, epoch: usize) -> f64 {
     (8.0 / 255.0 + pull * epoch as f64).max(0.0)
 }
 
+fn evaluation(name: &str, accuracy: f64) -> serde_json::Value {
+    serde_json::json!({
+        "name": name, "accuracy": accuracy, "n": 100, "interval": [accuracy - 0.1, accuracy + 0.1], "seconds": 1.0,
+        "forwards": 1, "backwards": 1,
+    })
+}
+
 fn write_run(run: &Path) {
     fs::create_dir(run.join("epsilon")).unwrap();
     let mut metrics = String::new();
     for epoch in 1..=EPOCHS {
-        let memory: Vec<u8> = (0..SAMPLES).flat_map(|sample| radius(sample, epoch).to_le_bytes()).collect();
-        let index: Vec<u8> = (0..SAMPLES as i64).flat_map(|sample| (3 * sample).to_le_bytes()).collect();
-        let tensors = [
-            ("memory", TensorView::new(Dtype::F64, vec![SAMPLES], &memory).unwrap()),
-            ("index", TensorView::new(Dtype::I64, vec![SAMPLES], &index).unwrap()),
-        ];
+        let radii: Vec<f64> = (0..SAMPLES).map(|sample| radius(sample, epoch)).collect();
+        let mean = radii.iter().sum::<f64>() / SAMPLES as f64;
+        let index = (0..SAMPLES as i64).map(|sample| 3 * sample).collect();
         let file = run.join(format!("epsilon/epoch-{epoch:04}.safetensors"));
-        serialize_to_file(tensors, None, &file).unwrap();
-        let mean = (0..SAMPLES).map(|sample| radius(sample, epoch)).sum::<f64>() / SAMPLES as f64;
+        EpochRadii { epoch, radii, index }.write(&file).unwrap();
         let _ = writeln!(
             metrics,
             "{{\"epoch\":{epoch},\"loss\":0.5,\"accuracy\":0.8,\"lr\":0.1,\"mean_radius\":{mean},\
@@ -40,15 +39,25 @@ fn write_run(run: &Path) {
         );
     }
     fs::write(run.join("metrics.jsonl"), metrics).unwrap();
-    let results = r#"{"seed":0,"evaluations":[
-        {"name":"sweep","accuracy":0.5,"n":100,"interval":[0.4,0.6],"seconds":1,"forwards":1,"backwards":1,
-         "curve":{"over":"radius","points":[{"at":0,"accuracy":0.8,"interval":[0.7,0.9]},
-                                            {"at":0.1,"accuracy":0.5,"interval":[0.4,0.6]}]}},
-        {"name":"corruptions","accuracy":0.6,"n":100,"interval":[0.5,0.7],"seconds":1,"forwards":1,"backwards":0,
-         "corruptions":{"from":"here","clean":{"accuracy":0.8},
-                        "cells":[{"kind":"fog","severity":1,"accuracy":0.7},{"kind":"fog","severity":3,"accuracy":0.4},
-                                 {"kind":"snow","severity":3,"accuracy":0.375}]}}]}"#;
-    fs::write(run.join("results.json"), results).unwrap();
+    let cell = |kind, severity, accuracy| {
+        serde_json::json!({
+            "kind": kind, "severity": severity, "accuracy": accuracy, "n": 100, "interval": [accuracy, accuracy],
+        })
+    };
+    let (mut sweep, mut corrupted) = (evaluation("sweep", 0.5), evaluation("corruptions", 0.6));
+    sweep["curve"] = serde_json::json!({
+        "over": "radius",
+        "points": [{ "at": 0, "accuracy": 0.8, "interval": [0.7, 0.9] }, { "at": 0.1, "accuracy": 0.5, "interval": [0.4, 0.6] }],
+    });
+    corrupted["corruptions"] = serde_json::json!({
+        "from": "here", "mean": 0.6, "clean": { "accuracy": 0.8, "n": 100, "interval": [0.7, 0.9] },
+        "cells": [cell("fog", 1, 0.7), cell("fog", 3, 0.4), cell("snow", 3, 0.375)],
+    });
+    let results = serde_json::json!({
+        "seed": 0, "evaluations": [sweep, corrupted], "networks": [], "dataset": { "name": "made" },
+        "versions": { "temper": "0", "candle": "0" }, "machine": { "processor": "none", "threads": 1 },
+    });
+    fs::write(run.join("results.json"), results.to_string()).unwrap();
 }
 
 #[test]

@@ -9,11 +9,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use serde_json::{Value, json};
 use temper_core::Pixels;
-use temper_evaluate::{Entry, Glimpse, Records};
-use temper_report::Results;
-use temper_train::save_atomically;
+use temper_evaluate::{Entry, Glimpse, Outcome};
+use temper_report::table_of;
+use temper_results::{Command, Evaluation, Records, Results};
 
 use crate::attacked::{self, Opened};
 use crate::interrupt::Interrupt;
@@ -22,7 +21,7 @@ use crate::output::say;
 use crate::warnings::told;
 use bytes::Ball;
 use folder::Folder;
-use saved::{Gathered, Judge, save};
+use saved::{Gathered, Rereading, save, told_of};
 
 /// Options of `temper attack`.
 #[derive(Debug, Args)]
@@ -51,11 +50,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let folder = folder.map(Folder::take).transpose()?;
     say(&opened.heading(&entry));
     say(&told(&opened.warnings));
-    let mut outcome = Outcome::default();
+    let mut measured = Measured::default();
     let natural = Entry { name: "natural".into(), ..Entry::default() };
-    let unperturbed = outcome.judge(&opened, &natural, &interrupt, &mut |_| {})?;
+    let unperturbed = measured.judge(&opened, &natural, &interrupt, &mut |_| {})?;
     let known = opened.warnings.len();
-    opened.doubt_normalisation(0, unperturbed)?;
+    opened.warn_of_normalisation(0, unperturbed)?;
     say(&told(&opened.warnings[known..]));
     let mut gathered = Gathered::default();
     let mut hear = |glimpse: &Glimpse| {
@@ -63,27 +62,28 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             gathered.hear(glimpse);
         }
     };
-    outcome.judge(&opened, &entry, &interrupt, &mut hear)?;
-    let results = outcome.results(&opened);
-    let table = serde_json::from_value::<Results>(results.clone())?.table();
-    let what = opened.images.word();
-    let skipped = skipped(what, opened.source.len(), &outcome.unreadable, "--save writes all of them");
-    say(&format!("\n{table}\n{skipped}"));
+    measured.judge(&opened, &entry, &interrupt, &mut hear)?;
+    let arguments = opened.words("attack", &entry)?;
+    let Measured { evaluations, records, unreadable } = measured;
+    let results = opened.results(Command::Attack, arguments, evaluations, &unreadable)?;
+    let skipped =
+        skipped(opened.images.word(), opened.source.len(), &unreadable, "--save writes all of them");
+    say(&format!("\n{}\n{skipped}", table_of(&results)));
     match folder {
         None => Ok(()),
-        Some(folder) => outcome.write((&opened, &entry), folder, gathered, results, &interrupt),
+        Some(folder) => write((&opened, &entry), folder, (gathered, records), results, &interrupt),
     }
 }
 
 /// What evaluations gave.
 #[derive(Default)]
-struct Outcome {
-    evaluations: Vec<Value>,
+struct Measured {
+    evaluations: Vec<Evaluation>,
     records: Records,
     unreadable: BTreeMap<u64, String>,
 }
 
-impl Outcome {
+impl Measured {
     /// Judges the network by an entry; returns the accuracy.
     fn judge(
         &mut self,
@@ -94,57 +94,46 @@ impl Outcome {
     ) -> anyhow::Result<f64> {
         let target = &opened.targets[0];
         let judged = opened.judge(entry, (target, None), &mut self.records, interrupt, hear)?;
-        let Some(evaluation) = judged else {
+        let Some(Outcome { evaluation, unreadable }) = judged else {
             let what = format!("in `{}`; nothing is kept that could be resumed", entry.name);
             return Err(interrupt.ended(&what));
         };
-        self.evaluations.push(target.marked(&evaluation)?);
-        self.unreadable = evaluation.unreadable;
-        Ok(evaluation.accuracy)
+        let accuracy = evaluation.accuracy;
+        self.evaluations.push(evaluation);
+        self.unreadable = unreadable;
+        Ok(accuracy)
     }
+}
 
-    /// As a file of results holds them.
-    fn results(&self, opened: &Opened) -> Value {
-        let mut results = opened.results("attack", &self.evaluations);
-        results["model"] = opened.targets[0].about();
-        results["model"]["classes"] = json!(opened.source.classes());
-        if !self.unreadable.is_empty() {
-            results["data"]["unreadable"] = self.unreadable.values().cloned().collect();
-        }
-        results
+/// Writes all there is into the folder, the results last.
+fn write(
+    (opened, entry): (&Opened, &Entry),
+    mut folder: Folder,
+    (gathered, records): (Gathered, Records),
+    mut results: Results,
+    interrupt: &Interrupt,
+) -> anyhow::Result<()> {
+    let mut words = results.arguments.clone();
+    words.extend(["--save".into(), folder.path().display().to_string(), "--force".into()]);
+    folder.prepare(&opened.resolved(entry, &words)?)?;
+    let mut kept = Records::open(&folder.records(), |_| false)?;
+    for line in records.lines() {
+        kept.append(line.clone())?;
     }
-
-    /// Writes all there is into the folder, the results last.
-    fn write(
-        &self,
-        (opened, entry): (&Opened, &Entry),
-        mut folder: Folder,
-        gathered: Gathered,
-        mut results: Value,
-        interrupt: &Interrupt,
-    ) -> anyhow::Result<()> {
-        let mut words = opened.words("attack", entry)?;
-        results["arguments"] = json!(words);
-        words.extend(["--save".into(), folder.path().display().to_string(), "--force".into()]);
-        folder.prepare(&opened.resolved(entry, &words)?)?;
-        let mut kept = Records::open(&folder.records(), |_| false)?;
-        for line in self.records.lines() {
-            kept.append(line.clone())?;
-        }
-        let judge = Judge {
-            network: &opened.targets[0].frozen,
-            device: opened.device(),
-            batch: opened.batch(),
-            ball: &|sample| {
-                let own = opened.own.as_ref().and_then(|own| own.radii.get(&sample).copied());
-                Ball { norm: entry.norm(), radius: own.or(entry.radius.map(Pixels::get)).unwrap_or(0.0) }
-            },
-            interrupt,
-        };
-        let saved = save(&folder, gathered, &judge)?;
-        results["saved"] = saved.json();
-        save_atomically(&folder.results(), (serde_json::to_string_pretty(&results)? + "\n").as_bytes())?;
-        say(&format!("{}written to {}\n", saved.told(), folder.path().display()));
-        Ok(())
-    }
+    let rereading = Rereading {
+        network: &opened.targets[0].frozen,
+        device: opened.device(),
+        batch: opened.batch(),
+        ball: &|sample| {
+            let own = opened.own.as_ref().and_then(|own| own.radii.get(&sample).copied());
+            Ball { norm: entry.norm(), radius: own.or(entry.radius.map(Pixels::get)).unwrap_or(0.0) }
+        },
+        interrupt,
+    };
+    let saved = save(&folder, gathered, &rereading)?;
+    say(&told_of(&saved));
+    results.saved = Some(saved);
+    results.write(&folder.results())?;
+    say(&format!("written to {}\n", folder.path().display()));
+    Ok(())
 }

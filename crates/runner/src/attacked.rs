@@ -4,26 +4,28 @@ mod networks;
 mod normalisation;
 mod options;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use serde::Serialize;
-use serde_json::{Value, json};
 use temper_core::{Chosen, Dataset, Device, Kind, Norm, Pixels, Source};
-use temper_evaluate::{Cell, Crafting, Entry, Evaluation, Glimpse, Records, Setting, evaluate};
+use temper_evaluate::{Cell, Entry, Glimpse, Outcome, Setting, Surrogate, evaluate};
+use temper_results::{Command, DatasetSummary, Evaluation, NetworkSummary, Records, Results, SplitSummary};
 
 use crate::catalogue::wrap;
 use crate::config::BadConfig;
 use crate::device::DeviceName;
-use crate::images::{Images, opened_images};
+use crate::images::{SplitOption, opened_images};
 use crate::interrupt::Interrupt;
-use crate::judge::{Arithmetic, hash, versions};
-use crate::machine::machine;
+use crate::judge::{Arithmetic, hash};
+use crate::machine::{machine, versions};
 use crate::material::{self, leaks, parameters};
 use crate::own_radii::OwnRadii;
-use crate::progress;
+use crate::progress::EvaluationBar;
 use crate::shell::command;
+use crate::summary::split_summary;
 
 pub(crate) use networks::Target;
 use networks::{Named, check_model, own_data, own_norm, told};
@@ -36,7 +38,7 @@ pub(crate) struct Opened {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) input: [usize; 3],
     dataset: Chosen<dyn Dataset>,
-    pub(crate) images: Images,
+    pub(crate) images: SplitOption,
     /// The radius of each image, if each has its own.
     pub(crate) own: Option<OwnRadii>,
     /// A hash of the images.
@@ -96,7 +98,7 @@ impl Opened {
         let told = model.map(|model| told(model, input, source.classes())).transpose()?;
         let (mut targets, mut warnings) = (vec![], vec![]);
         for named in files {
-            if let Some(ran) = named.ran.as_ref().filter(|_| images == Images::Test) {
+            if let Some(ran) = named.ran.as_ref().filter(|_| images == SplitOption::Test) {
                 warnings.extend(ran.also_trained_on(&dataset, &*source).and_then(|(n, of)| leaks(n, of)));
             }
             let target = named.open(told.as_ref(), (input, source.classes()), ignore_class_names, &device)?;
@@ -125,9 +127,9 @@ impl Opened {
     }
 
     /// Adds what the natural accuracy of a network whose file does not say how it was trained speaks against.
-    pub(crate) fn doubt_normalisation(&mut self, target: usize, natural: f64) -> anyhow::Result<()> {
-        let doubt = normalisation::doubted(self, &self.targets[target], natural)?;
-        self.warnings.extend(doubt);
+    pub(crate) fn warn_of_normalisation(&mut self, target: usize, natural: f64) -> anyhow::Result<()> {
+        let warning = normalisation::warning(self, &self.targets[target], natural)?;
+        self.warnings.extend(warning);
         Ok(())
     }
 
@@ -141,20 +143,25 @@ impl Opened {
     pub(crate) fn judge(
         &self,
         entry: &Entry,
-        (by, crafted_on): (&Target, Option<&Target>),
+        (by, surrogate): (&Target, Option<&Target>),
         records: &mut Records,
         interrupt: &Interrupt,
         hear: &mut dyn FnMut(&Glimpse),
-    ) -> anyhow::Result<Option<Evaluation>> {
+    ) -> anyhow::Result<Option<Outcome>> {
         let arithmetic = Arithmetic { seed: self.seed, device: self.place, numerics: by.numerics };
         let radii = self.own.as_ref().map(OwnRadii::hash);
-        let crafting = crafted_on.map(|target| target.stored.sha256.as_str()).or(radii.as_deref());
+        let crafting = surrogate.map(|target| target.stored.sha256.as_str()).or(radii.as_deref());
         let key = arithmetic.key(entry, [Some(&by.stored.sha256), Some(&self.hash), crafting])?;
         let setting = Setting {
             network: &by.frozen,
             weights: by.word(),
-            crafted_on: crafted_on
-                .map(|target| Crafting { network: &target.frozen, sha256: &target.stored.sha256 }),
+            epoch: None,
+            judged_by: by.name.as_deref(),
+            surrogate: surrogate.map(|target| Surrogate {
+                network: &target.frozen,
+                name: target.label(),
+                sha256: &target.stored.sha256,
+            }),
             trained_in: by.trained_in,
             radii: self.own.as_ref().map(|own| &own.radii),
             batch: self.batch,
@@ -162,7 +169,7 @@ impl Opened {
             device: &self.device,
             key,
         };
-        let shown = progress::Evaluation::new(&entry.name, self.source.len(), Some(interrupt));
+        let shown = EvaluationBar::new(&entry.name, self.source.len(), Some(interrupt));
         let mut watch = |glimpse: &Glimpse| {
             hear(glimpse);
             shown.glimpse(glimpse)
@@ -173,30 +180,43 @@ impl Opened {
         evaluation.with_context(|| format!("`{}` on {}", entry.name, by.stored.file.display()))
     }
 
-    /// The images at hand, for `results.json`.
-    pub(crate) fn data(&self) -> Value {
-        let (name, origin) = (self.dataset.name(), self.source.origin());
-        let (n, split) = (self.source.len(), self.images);
-        let mut data = json!({ "name": name, "split": split, "origin": origin, "n": n, "hash": self.hash });
-        if let Some(own) = &self.own {
-            data["radii"] = json!(own.file);
-        }
-        if self.targets.iter().any(|target| target.other_classes) {
-            data["other_classes"] = json!(true);
-        }
-        data
+    /// The images at hand; `unreadable` could not be decoded.
+    fn dataset(&self, unreadable: &BTreeMap<u64, String>) -> DatasetSummary {
+        let split = SplitSummary {
+            hash: Some(self.hash.clone()),
+            radii: self.own.as_ref().map(|own| own.file.clone()),
+            ..split_summary(&self.source, unreadable)
+        };
+        let (train, test) = match self.images {
+            SplitOption::Train => (Some(split), None),
+            SplitOption::Test => (None, Some(split)),
+        };
+        let other_classes = self.targets.iter().any(|target| target.other_classes);
+        DatasetSummary { name: self.dataset.name().into(), train, held_out: None, test, other_classes }
     }
 
-    /// What every file of results of a command begins with.
-    pub(crate) fn results(&self, command: &str, evaluations: &[Value]) -> Value {
-        json!({
-            "command": command,
-            "evaluations": evaluations,
-            "seed": self.seed,
-            "versions": versions(),
-            "machine": machine(),
-            "data": self.data(),
-            "warnings": self.warnings,
+    /// What a command measured; `arguments` are those of a command that measures the same.
+    pub(crate) fn results(
+        &self,
+        command: Command,
+        arguments: Vec<String>,
+        evaluations: Vec<Evaluation>,
+        unreadable: &BTreeMap<u64, String>,
+    ) -> anyhow::Result<Results> {
+        Ok(Results {
+            command,
+            arguments,
+            evaluations,
+            warnings: self.warnings.clone(),
+            seed: self.seed,
+            versions: versions(),
+            machine: machine(),
+            dataset: self.dataset(unreadable),
+            networks: self.targets.iter().map(Target::summary).collect::<anyhow::Result<_>>()?,
+            training: None,
+            best: None,
+            radii: None,
+            saved: None,
         })
     }
 
@@ -209,15 +229,15 @@ impl Opened {
             device: DeviceName,
             batch: usize,
             dataset: &'a Chosen<dyn Dataset>,
-            split: Images,
+            split: SplitOption,
             #[serde(skip_serializing_if = "Option::is_none")]
             radii: Option<&'a Path>,
             evaluate: &'a Entry,
-            networks: Vec<Value>,
+            networks: Vec<NetworkSummary>,
         }
         let view = View {
             command: command(words),
-            networks: self.targets.iter().map(Target::about).collect(),
+            networks: self.targets.iter().map(Target::summary).collect::<anyhow::Result<_>>()?,
             seed: self.seed,
             device: self.place,
             batch: self.batch,
@@ -244,6 +264,9 @@ impl Opened {
         }
         option("data", plugin(&self.dataset));
         option("split", toml::Value::try_from(self.images)?.as_str().unwrap_or_default().into());
+        if let Some(suite) = &entry.suite {
+            option("suite", plugin(suite));
+        }
         for attack in entry.attacks() {
             option("attack", plugin(attack));
         }
@@ -302,10 +325,12 @@ impl Opened {
         let (name, n) = (self.dataset.name(), self.source.len());
         let what = self.images.word();
         wrap(&mut text, "data   ", INDENT, &format!("{name}, {n} {what} images: {}", self.source.origin()));
-        let mut first = "attack ";
-        for attack in entry.attacks() {
-            let parameters = toml::Value::Table(attack.params().clone());
-            wrap(&mut text, first, INDENT, &format!("{} = {parameters}", attack.name()));
+        let suite = entry.suite.iter().map(|suite| (suite.name(), suite.params()));
+        let attacks = entry.attacks().map(|attack| (attack.name(), attack.params()));
+        let mut first = if entry.suite.is_some() { "suite  " } else { "attack " };
+        for (name, parameters) in suite.chain(attacks) {
+            let parameters = toml::Value::Table(parameters.clone());
+            wrap(&mut text, first, INDENT, &format!("{name} = {parameters}"));
             first = INDENT;
         }
         let radius = entry.radius.map_or(0.0, Pixels::get);

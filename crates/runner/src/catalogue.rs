@@ -2,9 +2,7 @@
 
 use std::fmt::Write;
 
-use temper_core::{Summary, summaries};
-
-const KINDS: [&str; 5] = ["dataset", "model", "attack", "loss", "epsilon"];
+use temper_core::{KINDS, Summary, summaries};
 
 /// All plugins, or those of one kind, a line each. The error says which kinds there are.
 pub fn list(kind: Option<&str>) -> Result<String, String> {
@@ -12,7 +10,7 @@ pub fn list(kind: Option<&str>) -> Result<String, String> {
     let width = all.iter().map(|plugin| plugin.name.len()).max().unwrap_or(0);
     let mut text = String::new();
     for kind in KINDS {
-        for plugin in all.iter().filter(|plugin| plugin.kind == kind) {
+        for plugin in all.iter().filter(|plugin| plugin.kind == *kind) {
             let line = plugin.doc.first().map_or("", |line| line.trim());
             // A line each: the first sentence, without what is in its second half.
             let sentence = line.split(": ").next().unwrap_or(line).trim_end_matches('.');

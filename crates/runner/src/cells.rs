@@ -9,7 +9,7 @@ use temper_evaluate::{Cell, Corruptions, Entry, Origin};
 use crate::config::BadConfig;
 
 /// Where the images of an evaluation come from.
-pub(crate) struct Images<'a> {
+pub(crate) struct CellImages<'a> {
     /// Name of the data set.
     pub(crate) dataset: &'a str,
     /// Those that are judged.
@@ -21,7 +21,7 @@ pub(crate) struct Images<'a> {
 /// Opens them: those unperturbed come first. `bad` words what is wrong with the evaluation's corruptions.
 pub(crate) fn open(
     entry: &Entry,
-    images: &Images,
+    images: &CellImages,
     bad: impl Fn(&str) -> BadConfig,
 ) -> anyhow::Result<Vec<Cell>> {
     let mut cells = vec![Cell::clean(images.source.clone())];
@@ -37,7 +37,7 @@ pub(crate) fn open(
 /// Made by temper.
 fn generated(
     corruptions: &Corruptions,
-    images: &Images,
+    images: &CellImages,
     bad: impl Fn(&str) -> BadConfig,
 ) -> anyhow::Result<Vec<Cell>> {
     // What is wrong with files is no mistake of the pipeline.
@@ -69,7 +69,7 @@ fn generated(
 /// Read from the published files.
 fn published(
     corruptions: &Corruptions,
-    images: &Images,
+    images: &CellImages,
     bad: impl Fn(&str) -> BadConfig,
 ) -> anyhow::Result<Vec<Cell>> {
     let set = match images.dataset {

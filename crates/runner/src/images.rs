@@ -14,12 +14,12 @@ use crate::own_radii::OwnRadii;
 /// A part of a data set, as the command line names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Images {
+pub(crate) enum SplitOption {
     Test,
     Train,
 }
 
-impl Images {
+impl SplitOption {
     fn split(self) -> Split {
         match self {
             Self::Test => Split::Test,
@@ -38,7 +38,7 @@ impl Images {
 /// The images of a data set that an entry chooses.
 pub(crate) fn opened_images(
     dataset: &Chosen<dyn Dataset>,
-    images: Images,
+    images: SplitOption,
     entry: &Entry,
     own: Option<&OwnRadii>,
 ) -> anyhow::Result<Arc<dyn Source>> {

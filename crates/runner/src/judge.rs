@@ -5,27 +5,30 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, bail};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{Device, Source};
-use temper_data::hex;
-use temper_evaluate::{Cell, Crafting, DataDigest, Entry, Glimpse, Records, Setting, evaluate, superseded};
-use temper_train::{State, load_about, load_weights};
+use temper_evaluate::{Cell, Entry, Glimpse, Setting, Surrogate, digest_of, evaluate, superseded};
+use temper_files::hex;
+use temper_results::{Best, Evaluation, Records};
+use temper_train::{State, load_weights};
 
 use crate::config::{Numerics, Pipeline};
 use crate::device::DeviceName;
 use crate::interrupt::Interrupt;
 use crate::material::Material;
-use crate::progress;
-use crate::run_dir::RunDir;
-use crate::select::{Best, Which};
-use crate::stored::{Stored, sha256};
+use crate::progress::EvaluationBar;
+use crate::run_dir::{BEST, MODEL, RunDir};
+use crate::select::Which;
+use crate::stored::{epoch_of, sha256};
 
 /// Weights to be judged.
-pub(crate) struct Judged {
+pub(crate) struct JudgedWeights {
     /// The word for them in `results.json`.
     pub(crate) word: &'static str,
+    /// Their file in the run's folder.
+    pub(crate) file: &'static str,
     /// Epoch that left them, from 1.
     epoch: usize,
     /// SHA-256 of their file.
@@ -40,16 +43,15 @@ pub(crate) fn judged(
     dir: &RunDir,
     best: Option<Best>,
     device: &Device,
-) -> anyhow::Result<Vec<Judged>> {
+) -> anyhow::Result<Vec<JudgedWeights>> {
     let network = || state.classifier.network().clone();
     let mut all = vec![];
-    let which = pipeline.select.as_ref().map_or(Which::Last, |select| select.judge);
+    let which = pipeline.select.as_ref().map_or(Which::Last, |select| select.weights);
     if let (Which::Best | Which::Both, Some(Best { epoch, .. })) = (which, best) {
         let file = dir.best();
-        let about: Option<Value> = load_about(&file)?.and_then(|about| serde_json::from_str(&about).ok());
-        if about.as_ref().and_then(|about| about["epoch"].as_u64()) != Some(epoch as u64) {
+        if epoch_of(&file)? != Some(epoch) {
             bail!(
-                "{} does not hold the weights of epoch {epoch}\n  judge the last ones, with `--set select.judge=last`, or \
+                "{} does not hold the weights of epoch {epoch}\n  judge the last ones, with `--set select.weights=last`, or \
                  start anew with --force",
                 file.display()
             );
@@ -58,11 +60,17 @@ pub(crate) fn judged(
             .with_context(|| file.display().to_string())?
             .to_device(device)?;
         let frozen = Frozen::new(&classifier)?;
-        all.push(Judged { word: "best", epoch, sha256: sha256(&file)?, frozen });
+        all.push(JudgedWeights { word: "best", file: BEST, epoch, sha256: sha256(&file)?, frozen });
     }
     if which != Which::Best {
         let frozen = Frozen::new(&Classifier::new(network(), &state.result())?)?;
-        all.push(Judged { word: "last", epoch: state.epoch, sha256: sha256(&dir.model())?, frozen });
+        all.push(JudgedWeights {
+            word: "last",
+            file: MODEL,
+            epoch: state.epoch,
+            sha256: sha256(&dir.model())?,
+            frozen,
+        });
     }
     Ok(all)
 }
@@ -70,7 +78,7 @@ pub(crate) fn judged(
 /// What evaluations gave.
 pub(crate) struct Outcome {
     /// As `results.json` has them.
-    pub(crate) evaluations: Vec<Value>,
+    pub(crate) evaluations: Vec<Evaluation>,
     /// Test images that could not be decoded, by their index in the whole data set, with the reason.
     pub(crate) unreadable: BTreeMap<u64, String>,
     /// A hash of all test images, if all of them were judged.
@@ -81,7 +89,7 @@ pub(crate) struct Outcome {
 pub(crate) fn judge(
     pipeline: &Pipeline,
     material: &Material,
-    judged: &[Judged],
+    judged: &[JudgedWeights],
     dir: &RunDir,
     device: &Device,
     interrupt: &Interrupt,
@@ -94,8 +102,8 @@ pub(crate) fn judge(
             let Some(data) = hashes.of(entry, &needs.cells, interrupt)? else {
                 return Err(interrupt.stopped("before the evaluations; training is done and kept"));
             };
-            let crafted_on = needs.crafted_on.as_ref().map(|stored| stored.sha256.as_str());
-            let key = arithmetic.key(entry, [Some(&weights.sha256), Some(&data), crafted_on])?;
+            let surrogate = needs.surrogate.as_ref().map(|stored| stored.sha256.as_str());
+            let key = arithmetic.key(entry, [Some(&weights.sha256), Some(&data), surrogate])?;
             work.push((weights, entry, needs, key));
         }
     }
@@ -109,13 +117,20 @@ pub(crate) fn judge(
     let (mut evaluations, mut unreadable) = (vec![], BTreeMap::new());
     for (weights, entry, needs, key) in &work {
         let samples = needs.cells.iter().map(|cell| cell.source.len()).sum();
-        let shown = progress::Evaluation::new(&entry.name, samples, Some(interrupt));
+        let shown = EvaluationBar::new(&entry.name, samples, Some(interrupt));
         let mut watch = |glimpse: &Glimpse| shown.glimpse(glimpse);
-        let crafted_on = needs.crafted_on.as_ref().map(|stored| stored.frozen(device)).transpose()?;
+        let crafting = needs.surrogate.as_ref().map(|stored| stored.frozen(device)).transpose()?;
+        let name = entry.surrogate.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         let setting = Setting {
             network: &weights.frozen,
             weights: weights.word,
-            crafted_on: needs.crafted_on.as_ref().zip(crafted_on.as_ref()).map(crafting),
+            epoch: Some(weights.epoch),
+            judged_by: None,
+            surrogate: needs.surrogate.as_ref().zip(crafting.as_ref()).map(|(stored, network)| Surrogate {
+                network,
+                name: &name,
+                sha256: &stored.sha256,
+            }),
             trained_in: pipeline.train.attacked_in(),
             radii: None,
             batch: pipeline.train.batch.get(),
@@ -123,23 +138,16 @@ pub(crate) fn judge(
             device,
             key: key.clone(),
         };
-        let evaluation = evaluate(&setting, entry, &needs.cells, &mut records, &mut watch);
+        let outcome = evaluate(&setting, entry, &needs.cells, &mut records, &mut watch);
         drop(shown);
-        let Some(evaluation) = evaluation.with_context(|| format!("evaluation `{}`", entry.name))? else {
+        let Some(outcome) = outcome.with_context(|| format!("evaluation `{}`", entry.name))? else {
             let what = format!("in the evaluation `{}`; training and what is judged are kept", entry.name);
             return Err(interrupt.stopped(&what));
         };
-        unreadable.extend(evaluation.unreadable.clone());
-        let mut evaluation = serde_json::to_value(evaluation)?;
-        evaluation["weights"] = json!(weights.word);
-        evaluation["epoch"] = json!(weights.epoch);
-        evaluations.push(evaluation);
+        unreadable.extend(outcome.unreadable);
+        evaluations.push(outcome.evaluation);
     }
     Ok(Outcome { evaluations, unreadable, data: hashes.whole() })
-}
-
-fn crafting<'a>((stored, network): (&'a Stored, &'a Frozen)) -> Crafting<'a> {
-    Crafting { network, sha256: &stored.sha256 }
 }
 
 /// Hashes of the images that evaluations judge, by the choice of them.
@@ -166,8 +174,8 @@ impl Hashes {
 
 /// A hash of all these images: one pass over them. `None`: it was interrupted.
 pub(crate) fn hash(test: &Arc<dyn Source>, interrupt: &Interrupt) -> anyhow::Result<Option<String>> {
-    let shown = progress::Evaluation::new("hash of the test images", test.len(), Some(interrupt));
-    let hash = DataDigest::of_source(test, &mut |done| shown.count(done)).context("the test images");
+    let shown = EvaluationBar::new("hash of the test images", test.len(), Some(interrupt));
+    let hash = digest_of(test, &mut |done| shown.count(done)).context("the test images");
     Ok(hash?.map(|hash| hash.to_string()))
 }
 
@@ -207,9 +215,4 @@ fn program() -> &'static str {
         let file = std::env::current_exe().ok().and_then(|file| sha256(&file).ok());
         file.unwrap_or_else(|| env!("CARGO_PKG_VERSION").into())
     })
-}
-
-/// What made the numbers.
-pub(crate) fn versions() -> Value {
-    json!({ "temper": env!("CARGO_PKG_VERSION"), "candle": "0.11.1" })
 }

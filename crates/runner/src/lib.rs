@@ -33,6 +33,7 @@ mod select;
 mod shell;
 mod show;
 mod stored;
+mod summary;
 mod timed;
 mod toml_file;
 mod transfer;

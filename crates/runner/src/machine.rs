@@ -3,13 +3,18 @@
 use std::fs;
 use std::thread::available_parallelism;
 
-use serde_json::{Value, json};
+use temper_results::{Machine, Versions};
 
 /// Name of the processor and threads at hand, for `results.json`; the architecture where the system does not tell a name.
-pub(crate) fn machine() -> Value {
+pub(crate) fn machine() -> Machine {
     let told = fs::read_to_string("/proc/cpuinfo").ok();
     let name = told.as_deref().and_then(processor).unwrap_or(std::env::consts::ARCH);
-    json!({ "processor": name, "threads": available_parallelism().map_or(1, usize::from) })
+    Machine { processor: name.into(), threads: available_parallelism().map_or(1, usize::from) }
+}
+
+/// The program that measured.
+pub(crate) fn versions() -> Versions {
+    Versions { temper: env!("CARGO_PKG_VERSION").into(), candle: "0.11.1".into() }
 }
 
 /// The first model name of Linux's table of processors.
@@ -28,6 +33,6 @@ mod tests {
         assert_eq!(processor(table), Some("Some CPU @ 2 GHz"));
         assert_eq!(processor("processor\t: 0\nmodel name\t:\n"), None);
         assert_eq!(processor("CPU part\t: 0xd0c\n"), None);
-        assert!(machine()["threads"].as_u64() > Some(0));
+        assert!(machine().threads > 0);
     }
 }

@@ -12,7 +12,7 @@ use temper_evaluate::{Cell, Entry};
 use temper_train::{Trainer, load_weights};
 
 use crate::catalogue::wrap;
-use crate::cells::{self, Images};
+use crate::cells::{self, CellImages};
 use crate::classes::{IN_PIPELINE, compared};
 use crate::config::{BadConfig, Pipeline};
 use crate::footprint::{self, Part as Large};
@@ -29,7 +29,7 @@ pub(crate) struct Material {
     pub(crate) test: Arc<dyn Source>,
     pub(crate) network: Network,
     /// What each evaluation judges, and what it crafts on.
-    pub(crate) judged: Vec<Judged>,
+    pub(crate) judged: Vec<Needs>,
     /// Test images that are trained on, too.
     pub(crate) also_trained_on: usize,
     /// What speaks against the run's numbers before anything is computed, in words.
@@ -37,9 +37,9 @@ pub(crate) struct Material {
 }
 
 /// What an evaluation needs besides the network that it judges.
-pub(crate) struct Judged {
+pub(crate) struct Needs {
     pub(crate) cells: Vec<Cell>,
-    pub(crate) crafted_on: Option<Stored>,
+    pub(crate) surrogate: Option<Stored>,
 }
 
 impl Material {
@@ -100,9 +100,9 @@ impl Material {
             Some((Large::Batch, size)) => return Err(pipeline.bad(&["train", "batch"], &size).into()),
             None => {}
         }
-        let (mut judged, mut warnings) = (vec![], pipeline.train.doubts());
+        let (mut judged, mut warnings) = (vec![], pipeline.train.warnings());
         for i in 0..pipeline.evaluate.len() {
-            judged.push(Judged::open(pipeline, i, &test, first, &mut warnings)?);
+            judged.push(Needs::open(pipeline, i, &test, first, &mut warnings)?);
         }
         warnings.extend(leaks(also_trained_on, test.len()));
         if let Some(held_out) = &held_out {
@@ -175,7 +175,7 @@ pub(crate) fn look(source: &Arc<dyn Source>, name: &str) -> anyhow::Result<[usiz
     shape(&**source).map_err(temper_core::Error::from).with_context(|| format!("dataset `{name}`"))
 }
 
-impl Judged {
+impl Needs {
     fn open(
         pipeline: &Pipeline,
         i: usize,
@@ -184,10 +184,10 @@ impl Judged {
         warnings: &mut Vec<String>,
     ) -> anyhow::Result<Self> {
         let entry = &pipeline.evaluate[i];
-        let crafted_on = entry.crafted_on.as_ref().map(|path| {
+        let surrogate = entry.surrogate.as_ref().map(|path| {
             let stored = Stored::known(path, pipeline.numerics.into())
                 .with_context(|| format!("evaluation `{}`", entry.name))?;
-            let bad = |message: &str| pipeline.bad_evaluation(i, "crafted_on", message);
+            let bad = |message: &str| pipeline.bad_evaluation(i, "surrogate", message);
             if let Some(misfit) = stored.misfit(input, test.classes().len()) {
                 return Err(bad(&misfit).into());
             }
@@ -200,7 +200,7 @@ impl Judged {
         });
         let source = chosen(entry, test.clone(), "test")
             .map_err(|message| pipeline.bad_evaluation(i, "indices", &message))?;
-        let images = Images { dataset: pipeline.dataset.name(), source, shape: input };
+        let images = CellImages { dataset: pipeline.dataset.name(), source, shape: input };
         let cells = cells::open(entry, &images, |message| pipeline.bad_evaluation(i, "corruptions", message))
             .with_context(|| format!("evaluation `{}`", entry.name));
         // A mistake of the pipeline has its place already.
@@ -208,7 +208,7 @@ impl Judged {
             Ok(bad) => bad.into(),
             Err(other) => other,
         })?;
-        Ok(Self { cells, crafted_on: crafted_on.transpose()? })
+        Ok(Self { cells, surrogate: surrogate.transpose()? })
     }
 }
 

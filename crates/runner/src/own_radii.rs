@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use temper_core::{Part, Pixels, Source};
-use temper_data::hex;
-use temper_report::RadiiFile;
-use temper_train::load_about;
+use temper_files::hex;
+use temper_results::RadiiFile;
 
 use crate::config::BadConfig;
+use crate::stored::epoch_of;
 
 /// Radii that an epoch of a run ended with.
 #[derive(Debug)]
@@ -29,9 +28,8 @@ impl OwnRadii {
     pub(crate) fn of(weights: &Path) -> anyhow::Result<Self> {
         let run = weights.parent().unwrap_or(weights);
         let files = RadiiFile::of(run)?;
-        let about: Option<Value> = load_about(weights)?.and_then(|about| serde_json::from_str(&about).ok());
-        let epoch = about.as_ref().and_then(|about| about["epoch"].as_u64());
-        let named = |file: &&RadiiFile| epoch.is_none_or(|epoch| file.epoch as u64 == epoch);
+        let epoch = epoch_of(weights)?;
+        let named = |file: &&RadiiFile| epoch.is_none_or(|epoch| file.epoch == epoch);
         let file = files.iter().rev().find(named).with_context(|| {
             format!("{} has no radii of epoch {}", run.display(), epoch.unwrap_or_default())
         })?;

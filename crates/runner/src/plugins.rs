@@ -20,3 +20,4 @@ use temper_loss_trades as _;
 use temper_model_convnet as _;
 use temper_model_resnet as _;
 use temper_model_wide_resnet as _;
+use temper_suite_iaat as _;

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use temper_evaluate::Glimpse as Judged;
 use temper_report::percent;
-use temper_train::{EpochReport, Glimpse, Percentiles, Watch};
+use temper_results::{Epoch, Percentiles};
+use temper_train::{Glimpse, Watch};
 
 use crate::interrupt::Interrupt;
 use crate::output::remark;
 
 /// The progress of training.
-pub(crate) struct Training {
+pub(crate) struct TrainingBar {
     bar: ProgressBar,
     epochs: usize,
     /// Time between two checkpoints.
@@ -22,7 +23,7 @@ pub(crate) struct Training {
     interrupt: Interrupt,
 }
 
-impl Training {
+impl TrainingBar {
     pub(crate) fn new(epochs: usize, done: usize, every: Duration, interrupt: Interrupt) -> Self {
         let bar = bar("{prefix} [{bar:12}] {msg}  {eta} left");
         bar.set_prefix(format!("epoch {}/{epochs}", done + 1));
@@ -35,15 +36,16 @@ impl Training {
     }
 
     /// An epoch has ended.
-    pub(crate) fn epoch(&self, report: &EpochReport, held_out: Option<f64>) {
-        let EpochReport { epoch, loss, accuracy, seconds, skipped, vanished, .. } = report;
+    pub(crate) fn epoch(&self, report: &Epoch) {
+        let Epoch { epoch, loss, accuracy, seconds, skipped, vanished, .. } = report;
         let skipped = if *skipped > 0 { format!("  {skipped} skipped") } else { String::new() };
         let vanished = match vanished {
             0 => String::new(),
             n => format!("  {n} without a gradient"),
         };
         let radii = report.radii.map(|radii| format!("  {}", words(&radii))).unwrap_or_default();
-        let held_out = held_out.map(|stand| format!("  held out {}", percent(stand))).unwrap_or_default();
+        let held_out = report.held_out.as_ref();
+        let held_out = held_out.map(|of| format!("  held out {}", percent(of.accuracy))).unwrap_or_default();
         let line = format!(
             "epoch {epoch}/{}  loss {loss:.3}  accuracy {}{held_out}{radii}{skipped}{vanished}  {seconds:.0} s",
             self.epochs,
@@ -66,7 +68,7 @@ impl Training {
     }
 }
 
-impl Watch for Training {
+impl Watch for TrainingBar {
     fn glimpse(&mut self, glimpse: &Glimpse) {
         let Glimpse { epoch, batch, batches, loss, accuracy, radii } = glimpse;
         let length = self.epochs.saturating_mul(*batches) as u64;
@@ -93,13 +95,13 @@ fn words(Percentiles { p5, p50, p95 }: &Percentiles) -> String {
 }
 
 /// The progress of one evaluation.
-pub(crate) struct Evaluation<'i> {
+pub(crate) struct EvaluationBar<'i> {
     bar: ProgressBar,
     /// What breaks it off, if anything does.
     interrupt: Option<&'i Interrupt>,
 }
 
-impl<'i> Evaluation<'i> {
+impl<'i> EvaluationBar<'i> {
     pub(crate) fn new(name: &str, samples: usize, interrupt: Option<&'i Interrupt>) -> Self {
         let bar = bar("{prefix} [{bar:20}] {pos}/{len} {msg}  {eta} left");
         bar.set_length(samples as u64);
@@ -123,7 +125,7 @@ impl<'i> Evaluation<'i> {
     }
 }
 
-impl Drop for Evaluation<'_> {
+impl Drop for EvaluationBar<'_> {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

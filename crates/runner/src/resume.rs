@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 use temper_data::Classes;
+use temper_results::Epoch;
 use temper_train::{Checkpoint, Progress, State, Trainer, put_aside};
 
 use crate::classes::{IN_PIPELINE, compared};
@@ -14,8 +15,8 @@ use crate::stored::Stored;
 /// Where a run begins.
 pub(crate) struct Beginning {
     pub(crate) state: State,
-    /// The metrics of the epochs done, a line each.
-    pub(crate) metrics: Vec<String>,
+    /// The metrics of the epochs done.
+    pub(crate) metrics: Vec<Epoch>,
     /// What the run calls its classes, which stays what it was.
     pub(crate) classes: Vec<String>,
     /// What speaks against its numbers, in words.
@@ -43,7 +44,7 @@ pub(crate) fn resumed(
 ) -> anyhow::Result<Beginning> {
     let samples = material.train.len();
     let file = dir.checkpoint();
-    let Some((checkpoint, doubt)) = Checkpoint::newest(&file)? else {
+    let Some((checkpoint, warning)) = Checkpoint::newest(&file)? else {
         dir.must_be_fresh()?;
         return Beginning::fresh(pipeline, trainer, material);
     };
@@ -73,13 +74,13 @@ pub(crate) fn resumed(
     let state = trainer
         .restore(network, samples, checkpoint)
         .map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;
-    if let Some(doubt) = doubt {
+    if let Some(warning) = warning {
         let aside = match file.exists() {
             true => format!("; it is kept as {}", put_aside(&file)?.display()),
             false => String::new(),
         };
         say(&format!(
-            "note    {doubt}{aside}\n        the checkpoint before it is whole and serves instead\n"
+            "note    {warning}{aside}\n        the checkpoint before it is whole and serves instead\n"
         ));
     }
     say(&format!("resume  {}\n", reached(pipeline, material, state.epoch, state.progress)));

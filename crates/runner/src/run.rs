@@ -2,29 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use serde_json::{Value, json};
-use temper_core::{Device, Source};
-use temper_report::Results;
-use temper_train::{
-    Checkpoint, EpochReport, Percentiles, State, Trainer, save_atomically, save_radii, save_weights,
+use serde::Serialize;
+use temper_core::{Chosen, Device, Model};
+use temper_report::table_of;
+use temper_results::{
+    Command, DatasetSummary, Epoch, EpochRadii, NetworkSummary, Percentiles, Results, SplitSummary, Training,
 };
+use temper_train::{Checkpoint, State, Trainer, save_weights};
 
 use crate::config::Pipeline;
 use crate::device::DeviceName;
 use crate::interrupt::Interrupt;
-use crate::judge::{Judged, Outcome, judge, judged, versions};
-use crate::machine::machine;
+use crate::judge::{JudgedWeights, Outcome, judge, judged};
+use crate::machine::{machine, versions};
 use crate::material::{Material, parameters, skipped};
 use crate::output::say;
-use crate::progress;
+use crate::progress::TrainingBar;
 use crate::resume::{Beginning, kept, reached, resumed};
 use crate::run_dir::{Mode, RunDir};
-use crate::select::{Best, unreadable};
+use crate::select::{best, unreadable};
+use crate::summary::{network_summary, split_summary};
 use crate::warnings::told;
 
 /// Options of `temper run`.
@@ -100,30 +101,21 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         device: &device,
     };
     let metrics = train(&work, &mut state, metrics, &interrupt)?;
-    save_weights(&dir.model(), &state.result(), work.about().to_string())?;
+    save_weights(&dir.model(), &state.result(), work.about(None)?)?;
     warnings.extend(after_training(&pipeline, &state));
     warnings.extend(without_gradient(&metrics, material.train.len()));
-    let judged = judged(&pipeline, &state, &dir, Best::of(&metrics), &device)?;
+    let judged = judged(&pipeline, &state, &dir, best(&metrics), &device)?;
     let outcome = judge(&pipeline, &material, &judged, &dir, &device, &interrupt)?;
-    let mut results = results(&pipeline, &material, &state, &metrics, (&judged, &outcome));
-    results["warnings"] = json!(warnings);
-    if classes != material.train.classes() {
-        results["dataset"]["other_classes"] = json!(true);
-    }
-    save_atomically(&dir.results(), (serde_json::to_string_pretty(&results)? + "\n").as_bytes())?;
-    let table = Results::read(&dir.results())?.table();
-    say(&format!(
-        "\n{table}\n{}{}\n",
-        left_out(&material, &state, &metrics, &outcome.unreadable),
-        closing(&state, &dir)
-    ));
+    let left_out = left_out(&material, &state, &metrics, &outcome.unreadable);
+    let results = results(&work, &state, &metrics, warnings, (&judged, outcome))?;
+    results.write(&dir.results())?;
+    say(&format!("\n{}\n{left_out}{}\n", table_of(&results), closing(&state, &dir)));
     Ok(())
 }
 
 /// Samples at which the training attack or a probe did not see where to go, in the epoch that had most of them.
-fn without_gradient(metrics: &[String], samples: usize) -> Option<String> {
-    let epochs = metrics.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let (n, epoch) = epochs.filter_map(|e| Some((e["vanished"].as_u64()?, e["epoch"].as_u64()?))).max()?;
+fn without_gradient(metrics: &[Epoch], samples: usize) -> Option<String> {
+    let (n, epoch) = metrics.iter().map(|epoch| (epoch.vanished, epoch.epoch)).max()?;
     (n > 0).then(|| {
         format!(
             "in epoch {epoch} the training attack or a probe met a gradient of exactly 0 at {n} of {samples} samples ({:.1} %) that were \
@@ -139,15 +131,15 @@ fn after_training(pipeline: &Pipeline, state: &State) -> Vec<String> {
         return vec![];
     };
     // Said once is enough.
-    let told = pipeline.train.attack_doubt().is_some();
+    let told = pipeline.train.attack_warning().is_some();
     let mut warnings = vec![];
     for (which, radius) in
         [("half of all radii ended at or below", radii.p50), ("5 % of all radii ended above", radii.p95)]
     {
-        let Some(doubt) = attack.doubt(radius).filter(|_| radius > 0.0 && !told) else {
+        let Some(warning) = attack.warning(radius).filter(|_| radius > 0.0 && !told) else {
             continue;
         };
-        warnings.push(format!("{which} {radius:.4}, for which the training attack is doubtful: {doubt}"));
+        warnings.push(format!("{which} {radius:.4}, for which the training attack is doubtful: {warning}"));
     }
     warnings
 }
@@ -166,56 +158,55 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// What a file of weights says of them.
-    fn about(&self) -> Value {
-        json!({
-            "model": self.pipeline.model,
-            "input": self.material.network.input_shape(),
-            "classes": self.classes,
-        })
+    /// What a file of weights says of them; `epoch` left them, if they were selected.
+    fn about(&self, epoch: Option<usize>) -> anyhow::Result<String> {
+        #[derive(Serialize)]
+        struct About<'a> {
+            model: &'a Chosen<dyn Model>,
+            input: [usize; 3],
+            classes: &'a [String],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            epoch: Option<usize>,
+        }
+        let (model, input) = (&self.pipeline.model, self.material.network.input_shape());
+        Ok(serde_json::to_string(&About { model, input, classes: self.classes, epoch })?)
     }
 
-    /// Keeps what is to be kept of an epoch beside its checkpoint, and adds its line to the metrics. Returns the accuracy on
-    /// the images held out.
-    fn keep(
-        &self,
-        state: &State,
-        report: &EpochReport,
-        metrics: &mut Vec<String>,
-    ) -> anyhow::Result<Option<f64>> {
+    /// Keeps what is to be kept of an epoch beside its checkpoint, judges its weights on the images held out where that is due,
+    /// and adds it to the metrics.
+    fn keep(&self, state: &State, mut report: Epoch, metrics: &mut Vec<Epoch>) -> anyhow::Result<()> {
         if !state.memory.is_empty() {
-            save_radii(&self.dir.radii(state.epoch), &state.memory, &*self.material.train)?;
+            let index = (0..state.memory.len()).map(|i| self.material.train.index(i) as i64).collect();
+            let radii = EpochRadii { epoch: state.epoch, radii: state.memory.clone(), index };
+            radii.write(&self.dir.radii(state.epoch))?;
         }
-        let mut line = serde_json::to_value(report)?;
         let (select, epochs) = (&self.pipeline.select, self.pipeline.train.epochs.get());
-        let accuracy = match (select, &self.material.held_out) {
+        report.held_out = match (select, &self.material.held_out) {
             (Some(select), Some(held_out)) if select.due(state.epoch, epochs) => {
-                Some(select.judge(self.pipeline, held_out, state, self.device, &mut line)?)
+                Some(select.judge(self.pipeline, held_out, state, self.device)?)
             }
             _ => None,
         };
-        metrics.push(line.to_string());
-        if accuracy.is_some() && Best::of(metrics).is_some_and(|best| best.epoch == state.epoch) {
-            let mut about = self.about();
-            about["epoch"] = json!(state.epoch);
-            save_weights(&self.dir.best(), &state.result(), about.to_string())?;
+        let judged = report.held_out.is_some();
+        metrics.push(report);
+        if judged && best(metrics).is_some_and(|best| best.epoch == state.epoch) {
+            save_weights(&self.dir.best(), &state.result(), self.about(Some(state.epoch))?)?;
         }
-        self.dir.write_metrics(metrics)?;
-        Ok(accuracy)
+        self.dir.write_metrics(metrics)
     }
 }
 
-/// Trains what is missing; returns the metrics of all epochs, a line each.
+/// Trains what is missing; returns the metrics of all epochs.
 fn train(
     work: &Work,
     state: &mut State,
-    mut metrics: Vec<String>,
+    mut metrics: Vec<Epoch>,
     interrupt: &Interrupt,
-) -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<Vec<Epoch>> {
     let Work { pipeline, trainer, material, dir, .. } = *work;
     let epochs = pipeline.train.epochs.get();
     let config = toml::to_string(&kept(pipeline, material, work.classes, work.initial)?)?;
-    let save = |state: &State, metrics: &[String]| {
+    let save = |state: &State, metrics: &[Epoch]| {
         let checkpoint = Checkpoint {
             epoch: state.epoch,
             progress: state.progress,
@@ -236,13 +227,13 @@ fn train(
     dir.write_metrics(&metrics)?;
     dir.forget_epochs_after(state.epoch)?;
     let every = Duration::from_secs_f64(60.0 * pipeline.checkpoint_minutes.get().min(1e9));
-    let mut watch = progress::Training::new(epochs, state.epoch, every, interrupt.clone());
+    let mut watch = TrainingBar::new(epochs, state.epoch, every, interrupt.clone());
     while state.epoch < epochs {
         if !interrupt.heard() {
             let result = trainer.epoch(state, &material.train, &mut watch);
             if let Some(report) = result.inspect_err(|_| watch.finish())? {
-                let held_out = work.keep(state, &report, &mut metrics)?;
-                watch.epoch(&report, held_out);
+                work.keep(state, report, &mut metrics)?;
+                metrics.iter().next_back().into_iter().for_each(|epoch| watch.epoch(epoch));
             }
         }
         // The checkpoint comes last: whatever it counts as done is already on disk.
@@ -258,73 +249,64 @@ fn train(
     Ok(metrics)
 }
 
-/// `results.json`: an interface. Keys may be added, never renamed.
+/// All that the run measured.
 fn results(
-    pipeline: &Pipeline,
-    material: &Material,
+    work: &Work,
     state: &State,
-    lines: &[String],
-    (judged, outcome): (&[Judged], &Outcome),
-) -> Value {
-    let best = Best::of(lines);
-    let metrics: Vec<Value> = lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let sum = |key: &str| metrics.iter().filter_map(|m| m[key].as_f64()).sum::<f64>();
-    let source = |source: &Arc<dyn Source>, unreadable: &BTreeMap<u64, String>| {
-        let mut source = json!({ "origin": source.origin(), "n": source.len() });
-        if !unreadable.is_empty() {
-            source["unreadable"] = unreadable.values().cloned().collect();
-        }
-        source
+    metrics: &[Epoch],
+    warnings: Vec<String>,
+    (judged, outcome): (&[JudgedWeights], Outcome),
+) -> anyhow::Result<Results> {
+    let Work { pipeline, material, classes, .. } = *work;
+    let sum = |of: fn(&Epoch) -> f64| metrics.iter().map(of).sum();
+    let network = |weights: &JudgedWeights| {
+        let (model, file, sha256) = (&pipeline.model, weights.file.into(), weights.sha256.clone());
+        let summary = network_summary(model.name(), model.params(), pipeline.numerics, &material.network)?;
+        anyhow::Ok(NetworkSummary {
+            label: weights.word.into(),
+            file,
+            sha256,
+            classes: classes.to_vec(),
+            ..summary
+        })
     };
-    let train = source(&material.train, &state.skipped);
-    let mut test = source(&material.test, &outcome.unreadable);
-    if let Some(hash) = &outcome.data {
-        test["hash"] = json!(hash);
-    }
-    if material.also_trained_on > 0 {
-        test["also_trained_on"] = json!(material.also_trained_on);
-    }
-    let sha256: BTreeMap<&str, &str> =
-        judged.iter().map(|judged| (judged.word, judged.sha256.as_str())).collect();
-    let mut results = json!({
-        "evaluations": outcome.evaluations,
-        "seed": pipeline.seed,
-        "versions": versions(),
-        "machine": machine(),
-        "dataset": { "name": pipeline.dataset.name(), "train": train, "test": test },
-        "model": { "name": pipeline.model.name(), "parameters": parameters(&material.network), "sha256": sha256 },
-        "training": {
-            "epochs": state.epoch,
-            "seconds": sum("seconds"),
-            "forwards_per_sample": sum("forwards"),
-            "backwards_per_sample": sum("backwards"),
+    let held_out = |source| split_summary(source, &unreadable(metrics));
+    Ok(Results {
+        command: Command::Run,
+        arguments: vec![],
+        evaluations: outcome.evaluations,
+        warnings,
+        seed: pipeline.seed,
+        versions: versions(),
+        machine: machine(),
+        dataset: DatasetSummary {
+            name: pipeline.dataset.name().into(),
+            train: Some(split_summary(&material.train, &state.skipped)),
+            held_out: material.held_out.as_ref().map(held_out),
+            test: Some(SplitSummary {
+                hash: outcome.data,
+                also_trained_on: material.also_trained_on,
+                ..split_summary(&material.test, &outcome.unreadable)
+            }),
+            other_classes: classes != material.train.classes(),
         },
-    });
-    if let Some(held_out) = &material.held_out {
-        results["dataset"]["held_out"] = source(held_out, &unreadable(lines));
-    }
-    if let Some(best) = best {
-        results["best"] = json!({ "epoch": best.epoch, "accuracy": best.accuracy });
-    }
-    if let Some(norm) = pipeline.train.attacked_in() {
-        results["training"]["norm"] = json!(norm);
-    }
-    if pipeline.train.ema.is_some() {
-        results["training"]["averaged"] = json!(true);
-    }
-    if let Some(radii) = Percentiles::of(&state.radii()) {
-        results["radii"] = json!(radii);
-    }
-    results
+        networks: judged.iter().map(network).collect::<anyhow::Result<_>>()?,
+        training: Some(Training {
+            epochs: state.epoch,
+            seconds: sum(|epoch| epoch.seconds),
+            forwards_per_sample: sum(|epoch| epoch.forwards),
+            backwards_per_sample: sum(|epoch| epoch.backwards),
+            norm: pipeline.train.attacked_in(),
+            averaged: pipeline.train.ema.is_some(),
+        }),
+        best: best(metrics),
+        radii: Percentiles::of(&state.radii()),
+        saved: None,
+    })
 }
 
 /// What the data set left out, the first ones by name; nothing where that is nothing.
-fn left_out(
-    material: &Material,
-    state: &State,
-    metrics: &[String],
-    unread: &BTreeMap<u64, String>,
-) -> String {
+fn left_out(material: &Material, state: &State, metrics: &[Epoch], unread: &BTreeMap<u64, String>) -> String {
     let told = |what: &str, of: usize, unreadable: &_| skipped(what, of, unreadable, "see results.json");
     let held_out = material.held_out.as_ref().map_or(0, |held_out| held_out.len());
     told("training", material.train.len(), &state.skipped)

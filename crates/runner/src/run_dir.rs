@@ -5,10 +5,15 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use temper_train::save_atomically;
+use temper_files::save_atomically;
+use temper_results::Epoch;
 
 use crate::output::say;
 
+/// The weights of the last epoch.
+pub(crate) const MODEL: &str = "model.safetensors";
+/// The best weights, where a pipeline selects them.
+pub(crate) const BEST: &str = "best.safetensors";
 /// The resolved pipeline, by which a folder is known to hold a run.
 pub(crate) const CONFIG: &str = "config.toml";
 /// First line of that file: a `config.toml` without it is somebody else's.
@@ -16,11 +21,11 @@ pub(crate) const MARK: &str = "# a run of temper\n";
 /// Everything that runs write, so that `--force` removes nothing else.
 const FILES: [&str; 9] = [
     CONFIG,
-    "best.safetensors",
+    BEST,
     "metrics.jsonl",
     "results.json",
     "records.jsonl",
-    "model.safetensors",
+    MODEL,
     "checkpoint.damaged.safetensors",
     "checkpoint.previous.safetensors",
     "checkpoint.safetensors",
@@ -131,12 +136,12 @@ impl RunDir {
     }
 
     pub(crate) fn model(&self) -> PathBuf {
-        self.path.join("model.safetensors")
+        self.path.join(MODEL)
     }
 
     /// The best weights, where a pipeline selects them.
     pub(crate) fn best(&self) -> PathBuf {
-        self.path.join("best.safetensors")
+        self.path.join(BEST)
     }
 
     pub(crate) fn results(&self) -> PathBuf {
@@ -158,9 +163,8 @@ impl RunDir {
     }
 
     /// Writes the metrics, a line an epoch.
-    pub(crate) fn write_metrics(&self, lines: &[String]) -> anyhow::Result<()> {
-        let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
-        Ok(save_atomically(&self.metrics_file(), text.as_bytes())?)
+    pub(crate) fn write_metrics(&self, epochs: &[Epoch]) -> anyhow::Result<()> {
+        Ok(temper_results::write_metrics(&self.metrics_file(), epochs)?)
     }
 
     /// Removes the epsilon memories of later epochs: an interrupted epoch may have left its own.

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::{Value, json};
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{Attack, Chosen, Device, Norm, Pixels, Source, nonzero};
-use temper_evaluate::{Cell, Entry, Glimpse, Records, Setting, evaluate};
+use temper_evaluate::{Cell, Entry, Glimpse, Outcome, Setting, evaluate};
+use temper_results::{Best, Epoch, HeldOut, Records};
 use temper_train::State;
 
 use crate::config::Pipeline;
-use crate::progress;
+use crate::progress::EvaluationBar;
 
 /// The `[select]` table of a pipeline.
 #[derive(Debug, Deserialize)]
@@ -24,7 +24,7 @@ pub struct Select {
     /// Training images held out.
     pub samples: NonZeroUsize,
     /// Weights that the evaluations judge at the end.
-    pub(crate) judge: Which,
+    pub(crate) weights: Which,
     /// How weights are judged on them: by what stands of this attack, without one by natural accuracy.
     pub entry: Entry,
 }
@@ -50,7 +50,7 @@ struct Written {
     every: NonZeroUsize,
     samples: NonZeroUsize,
     #[serde(default)]
-    judge: Which,
+    weights: Which,
     attack: Option<Chosen<dyn Attack>>,
     norm: Option<Norm>,
     radius: Option<Pixels>,
@@ -61,11 +61,11 @@ fn one() -> NonZeroUsize {
 }
 
 impl From<Written> for Select {
-    fn from(Written { every, samples, judge, attack, norm, radius }: Written) -> Self {
+    fn from(Written { every, samples, weights, attack, norm, radius }: Written) -> Self {
         Self {
             every,
             samples,
-            judge,
+            weights,
             entry: Entry { name: "held out".into(), attack, norm, radius, ..Entry::default() },
         }
     }
@@ -77,52 +77,40 @@ impl Serialize for Select {
         struct View<'a> {
             every: NonZeroUsize,
             samples: NonZeroUsize,
-            judge: Which,
+            weights: Which,
             attack: &'a Option<Chosen<dyn Attack>>,
             norm: Option<Norm>,
             radius: Option<Pixels>,
         }
-        let Self { every, samples, judge, entry: Entry { attack, norm, radius, .. } } = self;
-        let view =
-            View { every: *every, samples: *samples, judge: *judge, attack, norm: *norm, radius: *radius };
+        let Self { every, samples, weights, entry: Entry { attack, norm, radius, .. } } = self;
+        let view = View {
+            every: *every,
+            samples: *samples,
+            weights: *weights,
+            attack,
+            norm: *norm,
+            radius: *radius,
+        };
         view.serialize(serializer)
     }
 }
 
-/// The best weights so far.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Best {
-    /// Epoch that left them, from 1.
-    pub(crate) epoch: usize,
-    /// Their accuracy on the images held out.
-    pub(crate) accuracy: f64,
-}
-
-impl Best {
-    /// As the metrics of the epochs done, a line each, tell: of equals the first.
-    pub(crate) fn of(metrics: &[String]) -> Option<Self> {
-        let judged = metrics.iter().filter_map(|line| {
-            let line: Value = serde_json::from_str(line).ok()?;
-            Some(Self { epoch: line["epoch"].as_u64()? as usize, accuracy: line[KEY]["accuracy"].as_f64()? })
-        });
-        judged.fold(None, |best: Option<Self>, next| match best {
-            Some(best) if next.accuracy <= best.accuracy => Some(best),
-            _ => Some(next),
-        })
-    }
+/// The best weights so far, as the metrics of the epochs done tell: of equals the first.
+pub(crate) fn best(metrics: &[Epoch]) -> Option<Best> {
+    let judged = metrics
+        .iter()
+        .filter_map(|epoch| Some(Best { epoch: epoch.epoch, accuracy: epoch.held_out.as_ref()?.accuracy }));
+    judged.fold(None, |best: Option<Best>, next| match best {
+        Some(best) if next.accuracy <= best.accuracy => Some(best),
+        _ => Some(next),
+    })
 }
 
 /// The images held out that the last judgement could not decode, by their index in the whole data set, with the reason.
-pub(crate) fn unreadable(metrics: &[String]) -> BTreeMap<u64, String> {
-    let judged = metrics.iter().rev().find_map(|line| {
-        let line: Value = serde_json::from_str(line).ok()?;
-        Some(line.get(KEY)?.get("unreadable").cloned().unwrap_or_default())
-    });
-    judged.and_then(|unreadable| serde_json::from_value(unreadable).ok()).unwrap_or_default()
+pub(crate) fn unreadable(metrics: &[Epoch]) -> BTreeMap<u64, String> {
+    let judged = metrics.iter().rev().find_map(|epoch| epoch.held_out.as_ref());
+    judged.map(|held_out| held_out.unreadable.clone()).unwrap_or_default()
 }
-
-/// Key of a judgement in a line of the metrics.
-const KEY: &str = "held_out";
 
 impl Select {
     /// Whether the epoch (from 1) is to be judged.
@@ -130,18 +118,17 @@ impl Select {
         epoch.is_multiple_of(self.every.get()) || epoch == epochs
     }
 
-    /// Judges what training gives at present, and adds that to the epoch's metrics. Returns the accuracy.
+    /// Judges what training gives at present.
     pub(crate) fn judge(
         &self,
         pipeline: &Pipeline,
         held_out: &Arc<dyn Source>,
         state: &State,
         device: &Device,
-        metrics: &mut Value,
-    ) -> anyhow::Result<f64> {
+    ) -> anyhow::Result<HeldOut> {
         let classifier = Classifier::new(state.classifier.network().clone(), &state.result())?;
         // Not broken off: an epoch that is done is judged before it is kept.
-        let shown = progress::Evaluation::new(&self.entry.name, held_out.len(), None);
+        let shown = EvaluationBar::new(&self.entry.name, held_out.len(), None);
         let mut watch = |glimpse: &Glimpse| shown.glimpse(glimpse);
         let frozen = Frozen::new(&classifier)?;
         let setting = Setting::new(&frozen, pipeline.train.batch.get(), pipeline.seed, device);
@@ -149,16 +136,14 @@ impl Select {
         let judged = evaluate(&setting, &self.entry, &cells, &mut Records::in_memory(), &mut watch);
         drop(shown);
         let judged = judged.context("the images held out")?.context("a judgement was broken off")?;
-        metrics[KEY] = json!({
-            "accuracy": judged.accuracy,
-            "n": judged.n,
-            "forwards": judged.forwards as f64 / judged.n as f64,
-            "backwards": judged.backwards as f64 / judged.n as f64,
-            "seconds": judged.seconds,
-        });
-        if !judged.unreadable.is_empty() {
-            metrics[KEY]["unreadable"] = json!(judged.unreadable);
-        }
-        Ok(judged.accuracy)
+        let Outcome { evaluation, unreadable } = judged;
+        Ok(HeldOut {
+            accuracy: evaluation.accuracy,
+            n: evaluation.n,
+            forwards: evaluation.forwards as f64 / evaluation.n as f64,
+            backwards: evaluation.backwards as f64 / evaluation.n as f64,
+            seconds: evaluation.seconds,
+            unreadable,
+        })
     }
 }

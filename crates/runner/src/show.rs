@@ -4,18 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
-use serde::Deserialize;
-use temper_core::Norm;
-use temper_data::{Bounded, escaped};
-use temper_evaluate::{Line, Record, Records};
+use temper_data::escaped;
+use temper_results::{Evaluation, Line, Point, Record, Records, Results};
 
 use crate::catalogue::wrap;
 use crate::config::BadConfig;
 use crate::output::answer;
 use crate::reading::nearest;
-use crate::stored::{LONGEST, Stored};
+use crate::stored::Stored;
 use crate::warnings::told as warned;
 
 /// Options of `temper show`.
@@ -70,77 +68,32 @@ fn check_name(name: &str, lines: &[Line]) -> Result<(), BadConfig> {
     Err(BadConfig(format!("--evaluation {name}: no such evaluation; {hint}known: {}", known.join(", "))))
 }
 
-/// What is of use here of `results.json`. The rest, which may be long, is passed over.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Results {
-    evaluations: Vec<Judged>,
-    model: Described,
-    dataset: Images,
-    data: Images,
-    warnings: Vec<String>,
-}
-
-/// The images of results, of a run or of an attack.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Images {
-    other_classes: bool,
-}
-
-/// The network of results.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Described {
-    classes: Vec<String>,
-}
-
-/// One evaluation of results.
-#[derive(Deserialize)]
-struct Judged {
-    name: String,
-    weights: Option<String>,
-    norm: Option<Norm>,
-    radius: Option<f64>,
-    curve: Option<Sweep>,
-}
-
-/// The points of a sweep.
-#[derive(Deserialize)]
-struct Sweep {
-    points: Vec<Point>,
-}
-
-#[derive(Deserialize)]
-struct Point {
-    at: f64,
-}
-
 /// What other files of the folder know.
 struct Facts {
     classes: Vec<String>,
-    evaluations: Vec<Judged>,
-    /// What speaks against all of its numbers.
+    evaluations: Vec<Evaluation>,
+    /// Warnings of all of its numbers.
     warnings: Vec<String>,
 }
 
 impl Facts {
     fn of(folder: &Path) -> anyhow::Result<Self> {
         let file = folder.join("results.json");
-        let Results { evaluations, model: described, dataset, data, warnings } = match file.is_file() {
-            true => {
-                let bytes = Bounded { file: &file, most: LONGEST, what: "a file of results" }.bytes()?;
-                serde_json::from_slice(&bytes).with_context(|| file.display().to_string())?
-            }
-            // A run that was stopped among its evaluations.
-            false => Results::default(),
-        };
+        // A run that was stopped among its evaluations has none.
+        let results = if file.is_file() { Some(Results::read(&file)?) } else { None };
         let model = folder.join("model.safetensors");
         let about = if model.is_file() { Stored::about(&model)? } else { None };
-        let named = about.map_or(described.classes, |about| about.classes);
+        let named = match (about, &results) {
+            (Some(about), _) => about.classes,
+            (None, Some(results)) => {
+                results.networks.first().map(|of| of.classes.clone()).unwrap_or_default()
+            }
+            (None, None) => vec![],
+        };
         // Where network and images call their classes differently a label has no one name.
-        let classes = if dataset.other_classes || data.other_classes { vec![] } else { named };
-        Ok(Self { classes, evaluations, warnings })
+        let other = results.as_ref().is_some_and(|results| results.dataset.other_classes);
+        let (evaluations, warnings) = results.map(|of| (of.evaluations, of.warnings)).unwrap_or_default();
+        Ok(Self { classes: if other { vec![] } else { named }, evaluations, warnings })
     }
 
     /// A class with its name.
@@ -156,7 +109,7 @@ impl Facts {
     }
 
     /// The result that this record is part of.
-    fn evaluation(&self, name: &str, weights: &str) -> Option<&Judged> {
+    fn evaluation(&self, name: &str, weights: &str) -> Option<&Evaluation> {
         self.evaluations.iter().find(|e| e.name == name && e.weights.as_deref() == Some(weights))
     }
 }
@@ -215,9 +168,9 @@ impl Told {
     }
 
     /// What an evaluation saw.
-    fn record(&self, text: &mut String, heading: &str, record: &Record, result: Option<&Judged>) {
+    fn record(&self, text: &mut String, heading: &str, record: &Record, result: Option<&Evaluation>) {
         let _ = writeln!(text);
-        let attacked = record.distance.is_some() || record.minimal.is_some() || record.steps.is_some();
+        let attacked = record.distance.is_some() || record.min_norm.is_some() || record.steps.is_some();
         let at = record.radius.map_or_else(String::new, |radius| format!(" at radius {}", short(radius)));
         let verdict = match &record.broken_by {
             Some(attack) => format!("broken by {attack}{at}"),
@@ -250,7 +203,7 @@ impl Told {
         if let Some(target) = record.target {
             line(&format!("aimed at: {}", self.facts.class(target)));
         }
-        match record.minimal {
+        match record.min_norm {
             Some(distance) if distance.is_finite() => {
                 line(&format!("smallest distance found, whatever the radius: {}", short(distance)));
             }
@@ -270,10 +223,10 @@ fn short(length: f64) -> String {
 }
 
 /// Of a sweep over steps: after which of them the sample stood.
-fn after_steps(broken: &[bool], result: Option<&Judged>) -> String {
+fn after_steps(broken: &[bool], result: Option<&Evaluation>) -> String {
     let points = result.and_then(|result| result.curve.as_ref()).map(|curve| &curve.points);
     let at = |i: usize| match points.and_then(|points| points.get(i)) {
-        Some(Point { at }) => format!("{at}"),
+        Some(Point { at, .. }) => format!("{at}"),
         None => format!("point {} of the sweep", i + 1),
     };
     let those = |wanted: bool| -> Vec<String> {

@@ -5,18 +5,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use temper_core::nn::{Classifier, Frozen, Layer, Numerics};
 use temper_core::{Chosen, DataError, Device, Model};
-use temper_data::{Bounded, Classes, hex};
+use temper_data::Classes;
+use temper_files::hex;
+use temper_results::Results;
 use temper_train::{Weights, is_checkpoint, load_about, load_weights};
 
 use crate::classes::compared;
 use crate::config::BadConfig;
-
-/// Bytes of a file of results that are read.
-pub(crate) const LONGEST: u64 = 256 << 20;
 
 /// What a file of weights says of them.
 #[derive(Debug, Deserialize)]
@@ -157,10 +155,18 @@ pub(crate) fn said_against(file: &Path, weights: &Weights, sha256: &str) -> Vec<
 }
 
 /// The results of the run in whose folder a file lies, if there are any that can be read.
-pub(crate) fn results_beside(file: &Path) -> Option<Value> {
-    let results = file.with_file_name("results.json");
-    let bytes = Bounded { file: &results, most: LONGEST, what: "a file of results" }.bytes().ok()?;
-    serde_json::from_slice(&bytes).ok()
+pub(crate) fn results_beside(file: &Path) -> Option<Results> {
+    Results::read(&file.with_file_name("results.json")).ok()
+}
+
+/// The epoch that left the weights of a file, from 1, if a run that selects weights wrote it.
+pub(crate) fn epoch_of(file: &Path) -> anyhow::Result<Option<usize>> {
+    #[derive(Deserialize)]
+    struct Selected {
+        epoch: usize,
+    }
+    let about = load_about(file)?.and_then(|about| serde_json::from_str::<Selected>(&about).ok());
+    Ok(about.map(|selected| selected.epoch))
 }
 
 /// Says so if a file of weights lies in a run's folder and is not the one whose numbers the run's results hold.
@@ -171,7 +177,7 @@ fn swapped(file: &Path, sha256: &str) -> Option<String> {
         _ => return None,
     };
     let results = results_beside(file)?;
-    let kept = results["model"]["sha256"][word].as_str()?;
+    let kept = results.sha256(word)?;
     (kept != sha256).then(|| {
         let at = file.display();
         format!("{at} was replaced after the run: its hash is not that in results.json, whose numbers are of other weights")

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::anyhow;
-use temper_data::Bounded;
+use temper_files::Bounded;
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -30,7 +30,7 @@ pub(crate) fn pipeline(file: &Path) -> Result<String, BadConfig> {
     let input = File::open(file).map_err(|error| bad(&error))?;
     let bounded = Bounded { file, most: PIPELINE, what: "a pipeline" };
     let bytes = bounded.bytes_of(input).map_err(|error| match error {
-        temper_data::Error::Io { source, .. } => bad(&source),
+        temper_files::Error::Io { source, .. } => bad(&source),
         other => BadConfig(other.to_string()),
     })?;
     let text = text(bytes).map_err(|why| bad(&why))?;

@@ -6,12 +6,9 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use serde::Deserialize;
-use serde_json::{Value, json};
-use temper_data::Bounded;
-use temper_evaluate::{Entry, Evaluation, Records};
+use temper_evaluate::Entry;
 use temper_report::{Table, percent};
-use temper_train::save_atomically;
+use temper_results::{Command, Evaluation, Records, Results};
 
 use crate::attacked::{self, Opened};
 use crate::config::BadConfig;
@@ -35,11 +32,6 @@ pub(crate) struct Options {
     force: bool,
 }
 
-/// The word by which a file of results is known to be of this command.
-const COMMAND: &str = "transfer";
-/// Bytes of a file of results that are read.
-const LONGEST: u64 = 256 << 20;
-
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let plan = options.attacked.plan()?;
     let names = names(&options.networks)?;
@@ -48,36 +40,26 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         may_write(file, options.force)?;
     }
     let (mut opened, entry) = Opened::open(&options.networks, plan, &interrupt)?;
+    for (target, name) in opened.targets.iter_mut().zip(&names) {
+        target.name = Some(name.clone());
+    }
     say(&opened.heading(&entry));
     say(&told(&opened.warnings));
-    let words = opened.words(COMMAND, &entry)?;
+    let arguments = opened.words("transfer", &entry)?;
     let Some(matrix) = Matrix::measure(&opened, entry, &interrupt)? else {
         return Err(interrupt.ended("between two cells of the matrix; nothing is kept that could be resumed"));
     };
     let known = opened.warnings.len();
     for (i, natural) in matrix.natural.iter().enumerate() {
-        opened.doubt_normalisation(i, natural.accuracy)?;
+        opened.warn_of_normalisation(i, natural.accuracy)?;
     }
-    say(&format!("\n{}{}", matrix.told(&names), matrix.doubted(&names)));
+    say(&format!("\n{}{}", matrix.told(&names), matrix.warned(&names)));
     say(&told(&opened.warnings[known..]));
     let Some(file) = &options.save else { return Ok(()) };
-    let mut results = opened.results(COMMAND, &matrix.evaluations(&opened, &names)?);
-    let network = |(target, name): (&attacked::Target, &String)| {
-        let mut about = target.about();
-        about["called"] = json!(name);
-        about
-    };
-    results["arguments"] = json!(words);
-    results["networks"] = opened.targets.iter().zip(&names).map(network).collect();
-    save_atomically(file, (serde_json::to_string_pretty(&results)? + "\n").as_bytes())?;
+    let evaluations = matrix.natural.into_iter().chain(matrix.cells.into_iter().flatten()).collect();
+    opened.results(Command::Transfer, arguments, evaluations, &matrix.unreadable)?.write(file)?;
     say(&format!("written to {}\n", file.display()));
     Ok(())
-}
-
-/// What commands write into files of results, but for what is of no use here.
-#[derive(Deserialize)]
-struct Before {
-    command: String,
 }
 
 /// Refuses to write over what this command did not write, and over that without `--force`.
@@ -88,9 +70,7 @@ fn may_write(file: &Path, force: bool) -> anyhow::Result<()> {
     if fs::symlink_metadata(file).is_err() {
         return Ok(());
     }
-    let bytes = Bounded { file, most: LONGEST, what: "a matrix" }.bytes().unwrap_or_default();
-    let before: Option<Before> = serde_json::from_slice(&bytes).ok();
-    match before.is_some_and(|before| before.command == COMMAND) {
+    match Results::read(file).is_ok_and(|before| before.command == Command::Transfer) {
         true if force => Ok(()),
         true => bail!(
             "{} holds a matrix already\n  replace it with --force, or choose another place with --save FILE",
@@ -104,6 +84,8 @@ fn may_write(file: &Path, force: bool) -> anyhow::Result<()> {
 struct Matrix {
     natural: Vec<Evaluation>,
     cells: Vec<Vec<Evaluation>>,
+    /// Images that could not be decoded, by index in the whole data set, with the reason.
+    unreadable: BTreeMap<u64, String>,
 }
 
 impl Matrix {
@@ -115,18 +97,19 @@ impl Matrix {
             let judged = opened.judge(entry, (by, on), &mut records, interrupt, &mut |_| {})?;
             anyhow::Ok(judged)
         };
-        let mut matrix = Self { natural: vec![], cells: vec![] };
+        let mut matrix = Self { natural: vec![], cells: vec![], unreadable: BTreeMap::new() };
         for by in &opened.targets {
-            let Some(evaluation) = judge(&natural, by, None)? else { return Ok(None) };
-            matrix.natural.push(evaluation);
+            let Some(outcome) = judge(&natural, by, None)? else { return Ok(None) };
+            matrix.natural.push(outcome.evaluation);
+            matrix.unreadable = outcome.unreadable;
         }
         for (i, on) in opened.targets.iter().enumerate() {
             let mut row = vec![];
             for (j, by) in opened.targets.iter().enumerate() {
                 let other = Some(on).filter(|_| i != j);
-                entry.crafted_on = other.map(|other| other.path.clone());
-                let Some(evaluation) = judge(&entry, by, other)? else { return Ok(None) };
-                row.push(evaluation);
+                entry.surrogate = other.map(|other| other.path.clone());
+                let Some(outcome) = judge(&entry, by, other)? else { return Ok(None) };
+                row.push(outcome.evaluation);
             }
             matrix.cells.push(row);
         }
@@ -160,35 +143,18 @@ impl Matrix {
     }
 
     /// What its evaluations say against themselves; each sentence once, with the cells that it is of.
-    fn doubted(&self, names: &[String]) -> String {
+    fn warned(&self, names: &[String]) -> String {
         let mut all: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (on, row) in names.iter().zip(&self.cells) {
             for (by, evaluation) in names.iter().zip(row) {
-                for doubt in &evaluation.doubts {
-                    all.entry(doubt).or_default().push(format!("on {on}, judged by {by}"));
+                for warning in &evaluation.warnings {
+                    all.entry(warning).or_default().push(format!("on {on}, judged by {by}"));
                 }
             }
         }
         let lines: Vec<String> =
-            all.iter().map(|(doubt, cells)| format!("{doubt} ({})", cells.join("; "))).collect();
+            all.iter().map(|(warning, cells)| format!("{warning} ({})", cells.join("; "))).collect();
         told(&lines)
-    }
-
-    /// As a file of results holds them.
-    fn evaluations(&self, opened: &Opened, names: &[String]) -> anyhow::Result<Vec<Value>> {
-        let mut all = vec![];
-        let rows = std::iter::once((None, &self.natural)).chain(names.iter().map(Some).zip(&self.cells));
-        for (on, row) in rows {
-            for ((target, evaluation), by) in opened.targets.iter().zip(row).zip(names) {
-                let mut evaluation = target.marked(evaluation)?;
-                evaluation["judged_by"] = json!(by);
-                if let Some(on) = on {
-                    evaluation["crafted_on"] = json!(on);
-                }
-                all.push(evaluation);
-            }
-        }
-        Ok(all)
     }
 }
 

@@ -8,15 +8,15 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use temper_data::hex;
+use temper_files::{Head, hex, save_beside};
+use temper_results::Epoch;
 
 use crate::error::{Error, Result};
-use crate::files::{ABOUT, rename, save_beside, tensor_bytes};
-use crate::head::Head;
+use crate::files::{ABOUT, rename, tensor_bytes};
 use crate::progress::Progress;
 
 /// Format of the checkpoint file.
-const FORMAT: &str = "temper-checkpoint-3";
+const FORMAT: &str = "temper-checkpoint-4";
 /// What stands for the hash while it is taken.
 const UNSEALED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -28,7 +28,7 @@ struct About {
     sha256: String,
     epoch: usize,
     progress: Progress,
-    metrics: Vec<String>,
+    metrics: Vec<Epoch>,
     config: String,
     #[serde(default)]
     skipped: BTreeMap<u64, String>,
@@ -41,8 +41,8 @@ pub struct Checkpoint {
     pub epoch: usize,
     /// What is done of the next one.
     pub progress: Progress,
-    /// The report of each epoch done, a line of JSON each.
-    pub metrics: Vec<String>,
+    /// What `metrics.jsonl` holds of each epoch done.
+    pub metrics: Vec<Epoch>,
     /// Training images that could not be decoded so far, with the reason.
     pub skipped: BTreeMap<u64, String>,
     /// The part of the configuration that must not change, as TOML.
@@ -107,7 +107,7 @@ impl Checkpoint {
         }
         let About { sha256, epoch, progress, metrics, config, skipped, .. } =
             serde_json::from_str(about).map_err(|e| damaged(&e))?;
-        let mut bytes = head.whole().map_err(|source| Error::Read { file: file.into(), source })?;
+        let mut bytes = head.whole()?;
         let hash = Some(sha256.as_bytes()).filter(|hash| hash.len() == UNSEALED.len());
         let place = hash.and_then(|hash| find(&bytes, hash)).ok_or_else(|| damaged(&"it names no hash"))?;
         bytes[place..place + UNSEALED.len()].copy_from_slice(UNSEALED.as_bytes());
@@ -195,13 +195,19 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::progress::summary;
 
     fn checkpoint(epoch: usize) -> Checkpoint {
         let row = |v: f32| Tensor::new(&[v, -v], &Device::Cpu).unwrap();
         Checkpoint {
             epoch,
             progress: Progress { batches: 3, loss: 0.1 + 0.2, vanished: 5, ..Progress::default() },
-            metrics: vec!["{\"epoch\":1}".into()],
+            metrics: vec![summary(
+                1,
+                &Progress { samples: 3, loss: 0.1, ..Progress::default() },
+                0.1,
+                &[0.3, 0.1],
+            )],
             skipped: BTreeMap::from([(7, "7.png: torn".to_string())]),
             config: "seed = 0".into(),
             weights: BTreeMap::from([("fc.weight".to_string(), row(1.5))]),

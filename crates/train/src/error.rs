@@ -113,3 +113,14 @@ pub enum Error {
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }
+
+impl From<temper_files::Error> for Error {
+    fn from(error: temper_files::Error) -> Self {
+        use temper_files::Error as Of;
+        match error {
+            Of::Io { file, source } => Self::Read { file, source },
+            Of::Write { file, source } => Self::Write { file, source },
+            Of::Malformed { file, what, .. } | Of::Line { file, what, .. } => Self::File { file, what },
+        }
+    }
+}

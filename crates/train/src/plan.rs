@@ -108,22 +108,22 @@ impl Plan {
     }
 
     /// What makes its numbers doubtful before anything is trained, in words.
-    pub fn doubts(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<String> {
         let Some(epsilon) = self.epsilon.as_ref().filter(|_| self.attack.0.is_some()) else { return vec![] };
         let probe = epsilon.probe().and_then(|probe| {
-            let doubt = probe.doubt(epsilon.largest())?;
-            Some(format!("the attack of the probes `{}`: {doubt}", probe.name()))
+            let warning = probe.warning(epsilon.largest())?;
+            Some(format!("the attack of the probes `{}`: {warning}", probe.name()))
         });
-        let policy = epsilon.doubt(self.epochs.get());
-        let policy = policy.map(|doubt| format!("epsilon policy `{}`: {doubt}", epsilon.name()));
-        self.attack_doubt().into_iter().chain(probe).chain(policy).collect()
+        let policy = epsilon.warning(self.epochs.get());
+        let policy = policy.map(|warning| format!("epsilon policy `{}`: {warning}", epsilon.name()));
+        self.attack_warning().into_iter().chain(probe).chain(policy).collect()
     }
 
     /// What its attack says against the largest radius that it trains with from the beginning.
-    pub fn attack_doubt(&self) -> Option<String> {
+    pub fn attack_warning(&self) -> Option<String> {
         let (attack, epsilon) = (self.attack.0.as_ref()?, self.epsilon.as_ref()?);
-        let doubt = attack.doubt(epsilon.largest())?;
-        Some(format!("the training attack `{}`: {doubt}", attack.name()))
+        let warning = attack.warning(epsilon.largest())?;
+        Some(format!("the training attack `{}`: {warning}", attack.name()))
     }
 
     /// The norm of its attack; `None` without one.

@@ -9,12 +9,13 @@ use candle_core::{DType, Device, Tensor};
 use temper_core::nn::{BatchNorm, Classifier, Frozen, Gradients};
 use temper_core::{Attack, Batch, Chosen, Epsilon, Goal, Network, Passes, Source, Step, Victim, Visit};
 use temper_data::{Batches, RawBatch, Rng};
+use temper_results::{Epoch, Percentiles};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::optimizer::Sgd;
 use crate::plan::{BatchNormMode, Plan, StepBatchNorm};
-use crate::progress::{EpochReport, Glimpse, Percentiles, Progress, Watch};
+use crate::progress::{Glimpse, Progress, Watch, summary};
 use crate::weights::{is_finite, load_weights};
 
 /// Time between two looks at the radii while an epoch runs.
@@ -158,7 +159,7 @@ impl<'a> Trainer<'a> {
         state: &mut State,
         source: &Arc<dyn Source>,
         watch: &mut dyn Watch,
-    ) -> Result<Option<EpochReport>> {
+    ) -> Result<Option<Epoch>> {
         self.refuse_precision()?;
         let epoch = state.epoch;
         let keyed = |purpose| Rng::new(self.seed, purpose).numbered(epoch as u64);
@@ -198,7 +199,7 @@ impl<'a> Trainer<'a> {
         }
         let progress = std::mem::take(&mut state.progress);
         state.epoch += 1;
-        Ok(Some(EpochReport::new(state.epoch, &progress, rate, &state.radii())))
+        Ok(Some(summary(state.epoch, &progress, rate, &state.radii())))
     }
 
     /// Learning rate of the next step.

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors};
+use temper_files::Head;
 
 use crate::error::{Error, Result};
 use crate::files::ABOUT;
-use crate::head::Head;
 
 /// Names of tensors that an error lists at most.
 const SHOWN: usize = 5;
@@ -76,7 +76,7 @@ pub fn load_about(file: &Path) -> Result<Option<String>> {
 /// The bytes of a safetensors file, whose length is what its header promises.
 pub(crate) fn whole(file: &Path) -> Result<Vec<u8>> {
     let head = Head::read(file)?.map_err(|error| stranger(file, &error))?;
-    head.whole().map_err(|source| Error::Read { file: file.into(), source })
+    Ok(head.whole()?)
 }
 
 /// Whether every element is finite: one sum holds every NaN and every infinity.

@@ -114,7 +114,7 @@ impl Search {
 }
 
 impl Attack for CarliniWagnerL2 {
-    fn minimal(&self) -> Option<Norm> {
+    fn min_norm(&self) -> Option<Norm> {
         Some(Norm::L2)
     }
 

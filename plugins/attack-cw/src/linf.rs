@@ -85,7 +85,7 @@ enum Turn {
 }
 
 impl Attack for CarliniWagnerLinf {
-    fn minimal(&self) -> Option<Norm> {
+    fn min_norm(&self) -> Option<Norm> {
         Some(Norm::Linf)
     }
 

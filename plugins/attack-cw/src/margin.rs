@@ -34,10 +34,8 @@ impl Margin {
 impl Aim {
     /// What keeps an attack on margins from this target.
     pub(crate) fn problem(attack: &str, target: Target) -> Option<String> {
-        (target == Target::All).then(|| {
-            format!(
-                "attack `{attack}` aims at one class at a time; `pgd` and `mi-fgsm` know `target = \"all\"`"
-            )
+        matches!(target, Target::All | Target::Likeliest(_)).then(|| {
+            format!("attack `{attack}` aims at one class at a time; `pgd` and `mi-fgsm` aim at several")
         })
     }
 

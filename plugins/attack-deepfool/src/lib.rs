@@ -56,7 +56,7 @@ plugin! { Attack "deepfool";
 }
 
 impl Attack for DeepFool {
-    fn minimal(&self) -> Option<Norm> {
+    fn min_norm(&self) -> Option<Norm> {
         Some(self.norm)
     }
 
@@ -135,7 +135,7 @@ impl Nearest {
         // A slope of 0, infinite or NaN leads nowhere.
         let leads = |slope: f64| slope > 0.0 && slope.is_finite();
         let distance = |(f, slope): (&f64, f64)| if leads(slope) { f.abs() / slope } else { f64::INFINITY };
-        let distances: Vec<f64> = scores.iter().zip(norm.slope(gradient)?).map(distance).collect();
+        let distances: Vec<f64> = scores.iter().zip(slope(norm, gradient)?).map(distance).collect();
         let nearer: Vec<bool> = distances.iter().zip(&self.distances).map(|(new, old)| new < old).collect();
         self.gradient = rows::choose(&nearer, gradient, &self.gradient)?;
         for (i, nearer) in nearer.iter().enumerate() {
@@ -150,6 +150,6 @@ impl Nearest {
     fn step(&self, norm: Norm, margin: f64) -> Result<Tensor> {
         let length = |d: &f64| if d.is_finite() { d.min(FAR) + margin.min(FAR) } else { 0.0 };
         let lengths: Vec<f64> = self.distances.iter().map(length).collect();
-        Ok(norm.steepest(&self.gradient)?.broadcast_mul(&rows::column(&lengths, &self.gradient)?)?)
+        Ok(steepest(norm, &self.gradient)?.broadcast_mul(&rows::column(&lengths, &self.gradient)?)?)
     }
 }

@@ -15,21 +15,30 @@ plugin! { Attack "fgsm";
         pub step: Positive = Positive::of(1.0),
         /// Start at a random point of the ball instead of the clean image (paper, foolbox: false).
         pub random_start: bool = false,
+        /// Loss that is raised: `ce` (cross-entropy, by its log odds; paper), `margin` of logits, or `dlr` (Croce and Hein 2020).
+        pub loss: Raised = Raised::Ce,
     }
 }
 
 impl Attack for Fgsm {
-    fn doubt(&self, radius: f64) -> Option<String> {
-        doubtful_steps(radius, 1, self.step.get() * radius)
+    fn warning(&self, radius: f64) -> Option<String> {
+        step_warning(radius, 1, self.step.get() * radius)
     }
 
     fn draws(&self) -> bool {
         self.random_start
     }
 
+    fn variant(&self) -> Option<String> {
+        let suffix = self.loss.suffix();
+        (!suffix.is_empty()).then(|| suffix.trim_start_matches('-').into())
+    }
+
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
-        let start = if self.random_start { ball.random(rng)? } else { ball.center().clone() };
-        let direction = ball.steepest(&victim.gradient(&start)?)?;
-        ball.step(&start, &direction, &ball.lengths(Pixels::ZERO, self.step.get())?)
+        Target::None.aim(self.loss, victim, ball, rng, |victim, ball, rng| {
+            let start = if self.random_start { ball.random(rng)? } else { ball.center().clone() };
+            let direction = ball.steepest(&victim.gradient(&start)?)?;
+            ball.step(&start, &direction, &ball.lengths(Pixels::ZERO, self.step.get())?)
+        })
     }
 }

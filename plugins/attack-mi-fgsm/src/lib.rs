@@ -46,19 +46,21 @@ plugin! { Attack "mi-fgsm";
         /// Runs, each on what the former ones left standing; one without `random_start`, as all would be the same.
         pub restarts: NonZeroUsize = nonzero(1),
         /// In an evaluation, a sample is broken when `any` iterate is misclassified, or when the `final` one is.
-        pub judge: Judge = Judge::Any,
+        pub success: Success = Success::Any,
         /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), `least-likely` on the clean image,
-        /// or `all` wrong ones, one after the other.
+        /// the `{ likeliest = N }` wrong ones, or `all` of them, one after the other.
         pub target: Target = Target::None,
+        /// Loss that is raised: `ce` (cross-entropy, by its log odds), `margin` of logits, or `dlr` (Croce and Hein 2020).
+        pub loss: Raised = Raised::Ce,
     }
 }
 
 impl Attack for MomentumIterative {
-    fn doubt(&self, radius: f64) -> Option<String> {
+    fn warning(&self, radius: f64) -> Option<String> {
         let length = self.step.map_or(self.relative_step() * radius, Pixels::get);
         joined([
-            doubtful_steps(radius, self.steps.get(), length),
-            doubtful_restarts(self.restarts.get(), self.random_start),
+            step_warning(radius, self.steps.get(), length),
+            restarts_warning(self.restarts.get(), self.random_start),
         ])
     }
 
@@ -70,8 +72,13 @@ impl Attack for MomentumIterative {
         Some(self.steps.get())
     }
 
+    fn variant(&self) -> Option<String> {
+        let restarts = if self.random_start { self.restarts.get() } else { 1 };
+        Some(variant(self.steps, restarts, self.target, self.loss))
+    }
+
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
-        self.target.aim(victim, ball, rng, |victim, ball, rng| {
+        self.target.aim(self.loss, victim, ball, rng, |victim, ball, rng| {
             let times = if self.random_start { self.restarts.get() } else { 1 };
             restarts(victim, ball, rng, times, |victim, ball, rng| self.run(victim, ball, rng))
         })
@@ -89,7 +96,7 @@ impl MomentumIterative {
     fn run(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
         let start = if self.random_start { ball.random(rng)? } else { ball.center().clone() };
         let mut momentum = start.zeros_like()?;
-        let mut walk = Walk::new(victim, ball, start, self.judge);
+        let mut walk = Walk::new(victim, ball, start, self.success);
         for _ in 0..self.steps.get() {
             let Some((pass, kept)) = walk.pass()? else { break };
             if let Some(kept) = kept {

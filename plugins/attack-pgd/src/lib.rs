@@ -1,7 +1,7 @@
 //! Projected gradient descent, Madry et al. 2018, <https://arxiv.org/abs/1706.06083>.
 //!
 //! Deviations: restarts run only on the samples that still stand, which gives the same accuracy by definition; with
-//! `judge = "any"`, the default, an evaluated sample counts as broken at any iterate, not only the last. Training and
+//! `success = "any"`, the default, an evaluated sample counts as broken at any iterate, not only the last. Training and
 //! Algorithm 2 always use the last iterate (with restarts: the one of highest loss), unless `stop_after` stops a sample.
 //!
 //! `stop_after` is friendly adversarial training (Zhang et al. 2020, <https://arxiv.org/abs/2002.11242>, Algorithm 1:
@@ -54,10 +54,13 @@ plugin! { Attack "pgd";
         pub restarts: NonZeroUsize = nonzero(1),
         /// In an evaluation, a sample is broken when `any` iterate is misclassified, or when the `final` one is
         /// (libraries return the last iterate; adv-lib the last that is misclassified).
-        pub judge: Judge = Judge::Any,
+        pub success: Success = Success::Any,
         /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), `least-likely` on the clean image,
-        /// or `all` wrong ones, one after the other.
+        /// the `{ likeliest = N }` wrong ones, or `all` of them, one after the other.
         pub target: Target = Target::None,
+        /// Loss that is raised: `ce` (cross-entropy, by its log odds), `margin` of logits (Carlini and Wagner 2017), or `dlr`
+        /// (Croce and Hein 2020). A loss of training that has a score of its own, such as TRADES, overrides it.
+        pub loss: Raised = Raised::Ce,
         /// Friendly adversarial training (Zhang et al. 2020, their tau): in training and in probes, a sample stops once it is
         /// misclassified after this many further steps from misclassified iterates. An evaluation does not stop for it.
         pub stop_after: Option<usize> = None,
@@ -65,11 +68,11 @@ plugin! { Attack "pgd";
 }
 
 impl Attack for Pgd {
-    fn doubt(&self, radius: f64) -> Option<String> {
+    fn warning(&self, radius: f64) -> Option<String> {
         let (fixed, relative) = self.step_length();
         joined([
-            doubtful_steps(radius, self.steps.get(), fixed.get().max(relative * radius)),
-            doubtful_restarts(self.restarts.get(), self.starts_at_random()),
+            step_warning(radius, self.steps.get(), fixed.get().max(relative * radius)),
+            restarts_warning(self.restarts.get(), self.starts_at_random()),
         ])
     }
 
@@ -81,8 +84,13 @@ impl Attack for Pgd {
         Some(self.steps.get())
     }
 
+    fn variant(&self) -> Option<String> {
+        let restarts = if self.starts_at_random() { self.restarts.get() } else { 1 };
+        Some(variant(self.steps, restarts, self.target, self.loss))
+    }
+
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
-        self.target.aim(victim, ball, rng, |victim, ball, rng| {
+        self.target.aim(self.loss, victim, ball, rng, |victim, ball, rng| {
             let times = if self.starts_at_random() { self.restarts.get() } else { 1 };
             restarts(victim, ball, rng, times, |victim, ball, rng| self.run(victim, ball, rng))
         })
@@ -111,7 +119,7 @@ impl Pgd {
     fn run(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
         let start = match self.start {
             Start::Uniform => ball.random(rng)?,
-            Start::Unclamped if self.judge == Judge::Any && victim.goal() == Goal::Mistake => {
+            Start::Unclamped if self.success == Success::Any && victim.goal() == Goal::Mistake => {
                 ball.random(rng)?
             }
             Start::Unclamped => ball.random_unclamped(rng)?,
@@ -120,7 +128,7 @@ impl Pgd {
         };
         let mut walk = match (self.stop_after, victim.goal()) {
             (Some(steps), Goal::Loss) => Walk::stopping(victim, ball, start, steps),
-            _ => Walk::new(victim, ball, start, self.judge),
+            _ => Walk::new(victim, ball, start, self.success),
         };
         let (fixed, relative) = self.step_length();
         for _ in 0..self.steps.get() {

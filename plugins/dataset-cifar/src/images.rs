@@ -77,12 +77,12 @@ pub(crate) fn load(
         at: Some(at as u64),
         what,
     })?;
-    bounded.bytes()
+    Ok(bounded.bytes()?)
 }
 
 /// A whole file of the names of classes.
 pub(crate) fn load_names(file: &Path) -> Result<Vec<u8>, DataError> {
-    Bounded { file, most: NAMES, what: "a file of the names of CIFAR's classes" }.bytes()
+    Ok(Bounded { file, most: NAMES, what: "a file of the names of CIFAR's classes" }.bytes()?)
 }
 
 /// What is said of a label that no class has; `image` counts within its file.

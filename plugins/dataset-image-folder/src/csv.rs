@@ -119,7 +119,7 @@ fn each_row(path: &Path, mut take: impl FnMut(Row) -> Result<(), DataError>) -> 
     let fault = |line, what| DataError::Line { file: path.into(), line, what };
     let expected =
         "expected a header that names the columns `file` and `label`, or rows such as `cat/1.png,cat`";
-    let lines = Bounded { file: path, most: LONGEST, what: WHAT }.lines()?;
+    let lines = Bounded { file: path, most: LONGEST, what: WHAT }.lines()?.map(|line| Ok(line?));
     let mut records = Records { lines, line: 0, longest: RECORD, path };
     let Some((line, first)) = records.next()? else {
         return Err(fault(1, format!("an empty file, {expected}")));

@@ -220,7 +220,7 @@ fn lines<'p>(
     most: u64,
     what: &'p str,
 ) -> Result<impl Iterator<Item = Result<Line, DataError>> + 'p, DataError> {
-    let lines = Bounded { file: path, most, what }.lines()?;
+    let lines = Bounded { file: path, most, what }.lines()?.map(|line| Ok(line?));
     Ok(lines.filter(|line| line.as_ref().map_or(true, |(_, text)| !parts(text).is_empty())))
 }
 

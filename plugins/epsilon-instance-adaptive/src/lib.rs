@@ -75,7 +75,7 @@ impl Epsilon for InstanceAdaptive {
         self.start.get().max(self.lower_bound.get())
     }
 
-    fn doubt(&self, epochs: usize) -> Option<String> {
+    fn warning(&self, epochs: usize) -> Option<String> {
         never_adapts(self.warmup, epochs)
     }
 

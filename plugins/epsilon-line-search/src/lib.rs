@@ -41,7 +41,7 @@ impl Epsilon for LineSearch {
         self.start.get().max(self.max.get())
     }
 
-    fn doubt(&self, epochs: usize) -> Option<String> {
+    fn warning(&self, epochs: usize) -> Option<String> {
         never_adapts(self.warmup, epochs)
     }
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use sha2::{Digest as _, Sha256};
-use temper_data::{Error, Result, class_names, hex};
+use temper_data::{Error, Result, class_names};
+use temper_files::hex;
 
 /// A hash of the paths, sizes and times of change of files.
 pub(super) fn of_files(title: &str, files: &[PathBuf]) -> Result<String> {

@@ -6,7 +6,7 @@ use super::lettering::Align;
 use super::palette::{Color, GRID, INK, distinct};
 use super::places::{Area, Places};
 use super::{Figure, FigureError};
-use crate::results::Curve;
+use temper_results::Curve;
 
 /// Em of what is written, in units.
 const EM: f64 = 12.0;
@@ -86,7 +86,7 @@ impl Series {
     /// Accuracy over radii or steps, with its 95 % intervals.
     pub fn accuracy(name: impl Into<String>, curve: &Curve) -> Self {
         let point =
-            |p: &crate::results::Point| Datum::new(p.at, p.accuracy).between(p.interval[0], p.interval[1]);
+            |p: &temper_results::Point| Datum::new(p.at, p.accuracy).between(p.interval[0], p.interval[1]);
         Self::line(name, curve.points.iter().map(point).collect())
     }
 }

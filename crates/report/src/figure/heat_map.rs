@@ -4,7 +4,7 @@ use super::drawing::Drawing;
 use super::lettering::Align;
 use super::palette::{INK, VOID, graded, readable_on};
 use super::{Figure, FigureError};
-use crate::results::Corrupted;
+use temper_results::Corrupted;
 
 /// Em of what is written, in units.
 const EM: f64 = 12.0;
@@ -39,12 +39,12 @@ pub struct HeatMap {
 impl HeatMap {
     /// Accuracy in per cent by kind of corruption and severity.
     pub fn of_corruptions(corrupted: &Corrupted) -> Self {
-        let severity = |cell: &crate::results::Corruption| cell.severity.unwrap_or_default();
+        let severity = |cell: &temper_results::Corruption| cell.severity.unwrap_or_default();
         let mut severities: Vec<u8> = corrupted.cells.iter().map(severity).collect();
         severities.sort_unstable();
         severities.dedup();
         let kinds = || corrupted.cells.chunk_by(|a, b| a.kind == b.kind);
-        let row = |cells: &[crate::results::Corruption]| {
+        let row = |cells: &[temper_results::Corruption]| {
             let at =
                 |wanted: &u8| cells.iter().find(|cell| severity(cell) == *wanted).map(|cell| cell.accuracy);
             severities.iter().map(at).collect()

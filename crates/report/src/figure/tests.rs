@@ -5,7 +5,7 @@ use super::lettering::Align;
 use super::places::Area;
 use super::*;
 use crate::markup;
-use crate::results::{Curve, Point};
+use temper_results::{Curve, Point};
 
 /// Text that markup must not take for its own, and that no font has.
 const AWKWARD: &str = "a <b> & \"c\" 'd' \u{1}ε漢";
@@ -13,7 +13,7 @@ const AWKWARD: &str = "a <b> & \"c\" 'd' \u{1}ε漢";
 fn curve() -> Curve {
     let point =
         |at: f64| Point { at, accuracy: 1.0 / (1.0 + at), interval: [0.9 / (1.0 + at), 1.05 / (1.0 + at)] };
-    Curve { over: "steps".into(), points: [1.0, 5.0, 10.0, 100.0, 1000.0].map(point).to_vec() }
+    Curve { over: temper_results::Over::Steps, points: [1.0, 5.0, 10.0, 100.0, 1000.0].map(point).to_vec() }
 }
 
 fn trade_off() -> Chart {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use temper_train::save_atomically;
+use temper_files::save_atomically;
 
 use crate::run_dir::{LOCK, entries, lock, marked, remove};
 

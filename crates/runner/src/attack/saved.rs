@@ -4,13 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use serde_json::{Value, json};
 use temper_core::nn::Frozen;
 use temper_core::{Batch, Device, Goal, Image, Network, Norm, Passes, Tensor, Victim};
 use temper_data::{decode, encode};
-use temper_evaluate::{Glimpse, Record, wilson};
+use temper_evaluate::{Glimpse, wilson};
 use temper_report::percent;
-use temper_train::{load_tensors, save_tensors};
+use temper_results::{PngAccuracy, Record, SavedImages, SavedSummary};
 
 use crate::attack::bytes::{Ball, bytes, leaves};
 use crate::attack::folder::{Folder, Shows};
@@ -31,10 +30,29 @@ impl Gathered {
         self.adversarial.push(glimpse.images.clone());
         self.records.extend_from_slice(glimpse.records);
     }
+
+    /// As they are to be written.
+    fn images(&self) -> anyhow::Result<SavedImages> {
+        let ((clean, shape), (adversarial, _)) = (whole(&self.clean)?, whole(&self.adversarial)?);
+        let column = |of: fn(&Record) -> i64| self.records.iter().map(of).collect::<Vec<i64>>();
+        Ok(SavedImages {
+            shape,
+            clean,
+            adversarial,
+            index: column(|record| record.sample as i64),
+            label: column(|record| i64::from(record.label)),
+            // Of the image that is saved: a record may speak of one that lies beyond the radius.
+            prediction: column(|record| match record.stands() {
+                true => i64::from(record.label),
+                false => record.prediction.map_or(-1, i64::from),
+            }),
+            broken: column(|record| i64::from(!record.stands())),
+        })
+    }
 }
 
 /// Who judges what is read back, and where it has to lie.
-pub(super) struct Judge<'a> {
+pub(super) struct Rereading<'a> {
     pub(super) network: &'a Frozen,
     pub(super) device: &'a Device,
     /// Samples judged at a time.
@@ -44,76 +62,27 @@ pub(super) struct Judge<'a> {
     pub(super) interrupt: &'a Interrupt,
 }
 
-/// How many samples the network gets wrong.
-pub(super) struct Saved {
-    n: usize,
-    /// In the attack.
-    broken: usize,
-    /// As floats read back; the same, or there would be an error.
-    reread: usize,
-    /// As PNG files.
-    png: usize,
-    /// Of those broken in the attack, as PNG files.
-    still: usize,
-}
-
-impl Saved {
-    /// A sentence for the terminal.
-    pub(super) fn told(&self) -> String {
-        let Self { n, broken, reread, png, still } = *self;
-        let stands = |broken: usize| percent((n - broken) as f64 / n.max(1) as f64);
-        format!(
-            "read back from disk, all of them inside the ball:\nfloats: {reread} of {broken} still break\n8-bit PNGs: {still} of {broken} still break \
-             (accuracy {} instead of {})\n",
-            stands(png),
-            stands(broken)
-        )
-    }
-
-    /// For `results.json`.
-    pub(super) fn json(&self) -> Value {
-        let Self { n, broken, reread, png, still } = *self;
-        let right = n - png;
-        json!({
-            "n": n,
-            "broken": broken,
-            "floats": { "broken": reread },
-            "png": {
-                "broken": png,
-                "still_broken": still,
-                "accuracy": right as f64 / n.max(1) as f64,
-                "interval": wilson(right, n),
-            },
-        })
-    }
-}
-
-/// Images read back, `[n, c, h, w]` one after the other.
-struct Images {
-    clean: Vec<f32>,
-    adversarial: Vec<f32>,
-    shape: [usize; 3],
-}
-
-impl Images {
-    /// Clean and adversarial pixels of the i-th sample.
-    fn sample(&self, i: usize) -> (&[f32], &[f32]) {
-        let len: usize = self.shape.iter().product();
-        (&self.clean[i * len..][..len], &self.adversarial[i * len..][..len])
-    }
+/// A sentence for the terminal.
+pub(super) fn told_of(saved: &SavedSummary) -> String {
+    let SavedSummary { n, broken, floats_broken, png } = saved;
+    let stands = percent((n - broken) as f64 / (*n).max(1) as f64);
+    format!(
+        "read back from disk, all of them inside the ball:\nfloats: {floats_broken} of {broken} still break\n8-bit PNGs: {} of {broken} \
+         still break (accuracy {} instead of {stands})\n",
+        png.still_broken,
+        percent(png.accuracy),
+    )
 }
 
 /// Writes all images, reads them back, checks that they are what was written and inside their balls, and has them judged again.
-pub(super) fn save(folder: &Folder, gathered: Gathered, judge: &Judge) -> anyhow::Result<Saved> {
-    let Gathered { clean, adversarial, records } = gathered;
-    let (clean, adversarial) = (whole(clean)?, whole(adversarial)?);
+pub(super) fn save(folder: &Folder, gathered: Gathered, judge: &Rereading) -> anyhow::Result<SavedSummary> {
+    let (written, records) = (gathered.images()?, gathered.records);
     let file = folder.images();
-    save_floats(&file, &clean, &adversarial, &records)?;
-    let (_, c, h, w) = clean.dims4()?;
-    let images = read_floats(&file, [c, h, w], (&clean, &adversarial), &records, judge.ball)?;
-    drop((clean, adversarial));
+    written.write(&file)?;
+    let images = read_floats(&file, &written, judge.ball)?;
+    drop(written);
     let broken: Vec<bool> = records.iter().map(|record| !record.stands()).collect();
-    let reread = judge.errs(&records, |i| Ok(images.sample(i).1.to_vec()), images.shape)?;
+    let reread = judge.errs(&records, |i| Ok(images.pixels(i).1.to_vec()), images.shape)?;
     if let Some(i) = (0..records.len()).find(|i| reread[*i] != broken[*i]) {
         let word = |broken: bool| if broken { "broke" } else { "stood" };
         let (sample, was, is) = (records[i].sample, word(broken[i]), word(reread[i]));
@@ -126,12 +95,17 @@ pub(super) fn save(folder: &Folder, gathered: Gathered, judge: &Judge) -> anyhow
     let read = |i: usize| read_png(folder, &images, i, records[i].sample, (judge.ball)(records[i].sample));
     let png = judge.errs(&records, read, images.shape)?;
     let count = |broken: &[bool]| broken.iter().filter(|broken| **broken).count();
-    Ok(Saved {
-        n: records.len(),
+    let (n, png_broken) = (records.len(), count(&png));
+    Ok(SavedSummary {
+        n,
         broken: count(&broken),
-        reread: count(&reread),
-        png: count(&png),
-        still: broken.iter().zip(&png).filter(|(was, is)| **was && **is).count(),
+        floats_broken: count(&reread),
+        png: PngAccuracy {
+            broken: png_broken,
+            still_broken: broken.iter().zip(&png).filter(|(was, is)| **was && **is).count(),
+            accuracy: (n - png_broken) as f64 / n.max(1) as f64,
+            interval: wilson(n - png_broken, n),
+        },
     })
 }
 
@@ -141,76 +115,52 @@ pub(super) fn check(shape: [usize; 3]) -> anyhow::Result<()> {
     encode(&black).map(drop).map_err(|fault| BadConfig(format!("--save: {fault}")).into())
 }
 
-/// Batches as one tensor on the CPU.
-fn whole(batches: Vec<Tensor>) -> anyhow::Result<Tensor> {
+/// Batches as the numbers of one tensor, `[n, c, h, w]`, and the shape of an image.
+fn whole(batches: &[Tensor]) -> anyhow::Result<(Vec<f32>, [usize; 3])> {
     let all: Vec<Tensor> =
-        batches.into_iter().map(|batch| batch.to_device(&Device::Cpu)).collect::<Result<_, _>>()?;
-    Ok(Tensor::cat(&all, 0)?)
-}
-
-fn save_floats(file: &Path, clean: &Tensor, adversarial: &Tensor, records: &[Record]) -> anyhow::Result<()> {
-    let column = |of: fn(&Record) -> i64| {
-        Tensor::from_vec(records.iter().map(of).collect::<Vec<i64>>(), records.len(), &Device::Cpu)
-    };
-    let index = column(|record| record.sample as i64)?;
-    let label = column(|record| i64::from(record.label))?;
-    // Of the image that is saved: a record may speak of one that lies beyond the radius.
-    let prediction = column(|record| match record.stands() {
-        true => i64::from(record.label),
-        false => record.prediction.map_or(-1, i64::from),
-    })?;
-    let broken = column(|record| i64::from(!record.stands()))?;
-    let tensors = [
-        ("adversarial", adversarial),
-        ("broken", &broken),
-        ("clean", clean),
-        ("index", &index),
-        ("label", &label),
-        ("prediction", &prediction),
-    ];
-    Ok(save_tensors(file, tensors.map(|(name, tensor)| (name.to_string(), tensor)), None)?)
+        batches.iter().map(|batch| batch.to_device(&Device::Cpu)).collect::<Result<_, _>>()?;
+    let all = Tensor::cat(&all, 0)?;
+    let (_, c, h, w) = all.dims4()?;
+    Ok((all.flatten_all()?.to_vec1()?, [c, h, w]))
 }
 
 /// Reads images back: they must be what was written, and inside their balls.
 fn read_floats(
     file: &Path,
-    shape: [usize; 3],
-    (clean, adversarial): (&Tensor, &Tensor),
-    records: &[Record],
+    written: &SavedImages,
     ball: &dyn Fn(u64) -> Ball,
-) -> anyhow::Result<Images> {
+) -> anyhow::Result<SavedImages> {
     let at = || file.display().to_string();
-    let mut tensors = load_tensors(file)?;
-    let mut read = |name: &str, written: &Tensor| -> anyhow::Result<Vec<f32>> {
-        let tensor = tensors.remove(name).with_context(|| format!("{}: no tensor `{name}`", at()))?;
-        if tensor.dims() != written.dims() {
-            bail!("{}: `{name}` is {:?}, {:?} was written", at(), tensor.dims(), written.dims());
-        }
-        let (read, written) = (tensor.flatten_all()?.to_vec1()?, written.flatten_all()?.to_vec1::<f32>()?);
-        let len = read.len() / records.len().max(1);
-        let differs = |(a, b): (&f32, &f32)| a.to_bits() != b.to_bits();
-        match read.iter().zip(&written).position(differs) {
-            Some(place) => {
-                let sample = records[place / len.max(1)].sample;
-                bail!("{}: sample {sample} of `{name}` is not what was written", at())
+    let read = SavedImages::read(file)?;
+    if (read.shape, read.len()) != (written.shape, written.len()) {
+        bail!(
+            "{}: {} images of {:?}, {} of {:?} were written",
+            at(),
+            read.len(),
+            read.shape,
+            written.len(),
+            written.shape
+        );
+    }
+    for i in 0..written.len() {
+        let sample = written.index[i];
+        let (clean, adversarial) = read.pixels(i);
+        let was = written.pixels(i);
+        for (name, is, was) in [("clean", clean, was.0), ("adversarial", adversarial, was.1)] {
+            if is.iter().zip(was).any(|(a, b)| a.to_bits() != b.to_bits()) {
+                bail!("{}: sample {sample} of `{name}` is not what was written", at());
             }
-            None => Ok(read),
         }
-    };
-    let images =
-        Images { clean: read("clean", clean)?, adversarial: read("adversarial", adversarial)?, shape };
-    for (i, record) in records.iter().enumerate() {
-        let (clean, adversarial) = images.sample(i);
-        if let Some(fault) = leaves(clean, adversarial, ball(record.sample)) {
-            bail!("{}: sample {}: {fault}", at(), record.sample);
+        if let Some(fault) = leaves(clean, adversarial, ball(sample as u64)) {
+            bail!("{}: sample {sample}: {fault}", at());
         }
     }
-    Ok(images)
+    Ok(read)
 }
 
 /// Writes a sample's PNG files. They are not synced one by one: what says that they are whole, the results, comes last.
-fn save_pngs(folder: &Folder, images: &Images, i: usize, sample: u64, ball: Ball) -> anyhow::Result<()> {
-    let (clean, adversarial) = images.sample(i);
+fn save_pngs(folder: &Folder, images: &SavedImages, i: usize, sample: u64, ball: Ball) -> anyhow::Result<()> {
+    let (clean, adversarial) = images.pixels(i);
     let (clean, moved) = bytes(clean, adversarial, ball);
     for (bytes, shows) in [(clean, Shows::Clean), (moved, Shows::Adversarial)] {
         let file = folder.png(sample, shows);
@@ -222,8 +172,14 @@ fn save_pngs(folder: &Folder, images: &Images, i: usize, sample: u64, ball: Ball
 }
 
 /// Reads a sample's PNG files back: the clean one must be the image of the data set, the adversarial one must be inside its ball.
-fn read_png(folder: &Folder, images: &Images, i: usize, sample: u64, ball: Ball) -> anyhow::Result<Vec<f32>> {
-    let (clean, _) = images.sample(i);
+fn read_png(
+    folder: &Folder,
+    images: &SavedImages,
+    i: usize,
+    sample: u64,
+    ball: Ball,
+) -> anyhow::Result<Vec<f32>> {
+    let (clean, _) = images.pixels(i);
     let [channels, height, width] = images.shape;
     let read = |shows: Shows| -> anyhow::Result<Vec<f32>> {
         let file = folder.png(sample, shows);
@@ -254,7 +210,7 @@ fn read_png(folder: &Folder, images: &Images, i: usize, sample: u64, ball: Ball)
     read(Shows::Adversarial)
 }
 
-impl Judge<'_> {
+impl Rereading<'_> {
     /// An error once the command was asked to stop.
     fn go_on(&self) -> anyhow::Result<()> {
         match self.interrupt.heard() {
@@ -299,17 +255,21 @@ mod tests {
     use super::*;
 
     /// Two samples of one pixel, in a folder of their own, and what was written of them.
-    fn written(folder: &Path) -> (Folder, PathBuf, Tensor, Tensor, Vec<Record>) {
+    fn written(folder: &Path) -> (Folder, PathBuf, SavedImages) {
         let mut folder = Folder::choose(folder.join("out"), false).unwrap().take().unwrap();
         folder.prepare("").unwrap();
-        let tensor =
-            |values: [f32; 2]| Tensor::from_vec(values.to_vec(), (2, 1, 1, 1), &Device::Cpu).unwrap();
-        let (clean, adversarial) = (tensor([0.0, 51.0 / 255.0]), tensor([0.05, 0.25]));
-        let record = |sample| Record { sample, natural: Some(0), ..Record::default() };
-        let records = vec![record(3), record(8)];
+        let images = SavedImages {
+            shape: [1, 1, 1],
+            clean: vec![0.0, 51.0 / 255.0],
+            adversarial: vec![0.05, 0.25],
+            index: vec![3, 8],
+            label: vec![0, 0],
+            prediction: vec![0, 0],
+            broken: vec![0, 0],
+        };
         let file = folder.images();
-        save_floats(&file, &clean, &adversarial, &records).unwrap();
-        (folder, file, clean, adversarial, records)
+        images.write(&file).unwrap();
+        (folder, file, images)
     }
 
     const BALL: Ball = Ball { norm: Norm::Linf, radius: 0.06 };
@@ -317,10 +277,8 @@ mod tests {
     #[test]
     fn floats_that_changed_on_disk_or_leave_the_ball_are_told_by_file_and_sample() {
         let folder = tempfile::tempdir().unwrap();
-        let (_folder, file, clean, adversarial, records) = written(folder.path());
-        let read = |ball: Ball| {
-            read_floats(&file, [1, 1, 1], (&clean, &adversarial), &records, &|_| ball).map(|i| i.adversarial)
-        };
+        let (_folder, file, images) = written(folder.path());
+        let read = |ball: Ball| read_floats(&file, &images, &|_| ball).map(|images| images.adversarial);
         assert_eq!(read(BALL).unwrap(), [0.05, 0.25]);
         let fault = read(Ball { radius: 0.049, ..BALL }).unwrap_err().to_string();
         assert!(fault.ends_with("images.safetensors: sample 3: at l-inf distance 0.05000000074505806 from the clean image, but the radius is 0.049"), "{fault}");
@@ -339,9 +297,7 @@ mod tests {
     #[test]
     fn png_files_that_are_not_the_image_are_told_by_file_and_sample() {
         let folder = tempfile::tempdir().unwrap();
-        let (folder, _, clean, adversarial, _) = written(folder.path());
-        let read = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1().unwrap();
-        let images = Images { clean: read(&clean), adversarial: read(&adversarial), shape: [1, 1, 1] };
+        let (folder, _, images) = written(folder.path());
         let paint = |shows, byte| {
             let png = encode(&Image { shape: [1, 1, 1], bytes: vec![byte] }).unwrap();
             fs::write(folder.png(8, shows), png).unwrap();

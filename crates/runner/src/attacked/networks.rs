@@ -4,22 +4,23 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use temper_core::nn::Frozen;
 use temper_core::{Chosen, Dataset, Device, Kind, Model, Norm, Source, Split};
 use temper_data::shared_images;
-use temper_evaluate::Evaluation;
+use temper_results::NetworkSummary;
 
 use crate::classes::IN_OPTIONS;
 use crate::config::{BadConfig, Numerics, first_line};
-use crate::material::parameters;
 use crate::run_dir::{CONFIG, MARK, marked};
 use crate::stored::{About, Stored, results_beside};
+use crate::summary::network_summary;
 
 /// A network to attack.
 pub(crate) struct Target {
     /// As it was named.
     pub(crate) path: PathBuf,
+    /// Its name in a transfer matrix, if it is of one.
+    pub(crate) name: Option<String>,
     pub(crate) stored: Stored,
     pub(crate) frozen: Frozen,
     pub(super) numerics: Numerics,
@@ -37,24 +38,22 @@ impl Target {
         if self.stored.file.ends_with("best.safetensors") { "best" } else { "last" }
     }
 
-    /// What results say of it.
-    pub(crate) fn about(&self) -> Value {
-        let Stored { file, sha256, model, parameters: options, classifier, .. } = &self.stored;
-        json!({
-            "name": model,
-            "options": options,
-            "numerics": self.numerics,
-            "file": file,
-            "sha256": sha256,
-            "parameters": parameters(classifier.network()),
-        })
+    /// What results call it: in a transfer matrix its name, else the word for its weights.
+    pub(crate) fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or_else(|| self.word())
     }
 
-    /// What the command line's table and records say of an evaluation, too.
-    pub(crate) fn marked(&self, evaluation: &Evaluation) -> anyhow::Result<Value> {
-        let mut evaluation = serde_json::to_value(evaluation)?;
-        evaluation["weights"] = json!(self.word());
-        Ok(evaluation)
+    /// What results say of it.
+    pub(crate) fn summary(&self) -> anyhow::Result<NetworkSummary> {
+        let Stored { file, sha256, model, parameters, classifier, classes, .. } = &self.stored;
+        let summary = network_summary(model, parameters, self.numerics, classifier.network())?;
+        Ok(NetworkSummary {
+            label: self.label().into(),
+            file: file.clone(),
+            sha256: sha256.clone(),
+            classes: classes.clone(),
+            ..summary
+        })
     }
 }
 
@@ -111,8 +110,8 @@ impl Ran {
             return Some((shared_images(&*train, test), test.len()));
         }
         let results = results_beside(&self.folder.join(CONFIG))?;
-        let test = &results["dataset"]["test"];
-        Some((test["also_trained_on"].as_u64()? as usize, test["n"].as_u64()? as usize))
+        let test = results.dataset.test?;
+        Some((test.also_trained_on, test.n))
     }
 }
 
@@ -154,7 +153,16 @@ impl<'p> Named<'p> {
         let other_classes = compared.is_some();
         stored.warnings.extend(compared);
         let (frozen, trained_in) = (stored.frozen(device)?, ran.as_ref().and_then(Ran::trained_in));
-        Ok(Target { path: path.into(), stored, frozen, numerics, trained_in, told: is_told, other_classes })
+        Ok(Target {
+            path: path.into(),
+            name: None,
+            stored,
+            frozen,
+            numerics,
+            trained_in,
+            told: is_told,
+            other_classes,
+        })
     }
 }
 

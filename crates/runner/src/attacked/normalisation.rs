@@ -31,7 +31,7 @@ const USUAL: [(&str, &[f64], &[f64]); 7] = [
 
 /// What is assumed of a network that `--model` describes, and which usual normalisation serves it much better, if one does; nothing
 /// for a network that says itself what it is, or whose natural accuracy is good.
-pub(super) fn doubted(opened: &Opened, target: &Target, natural: f64) -> anyhow::Result<Option<String>> {
+pub(super) fn warning(opened: &Opened, target: &Target, natural: f64) -> anyhow::Result<Option<String>> {
     if !target.told || natural >= GOOD {
         return Ok(None);
     }

@@ -8,7 +8,7 @@ use temper_evaluate::Entry;
 
 use crate::config::BadConfig;
 use crate::device::DeviceName;
-use crate::images::Images;
+use crate::images::SplitOption;
 use crate::inline;
 
 /// What is attacked, and by what.
@@ -18,8 +18,11 @@ pub(crate) struct Shared {
     #[arg(long, value_name = "NAME")]
     data: Option<String>,
     /// Attack, by name or with parameters as in a pipeline; may be repeated: the worst case over all counts
-    #[arg(long = "attack", value_name = "NAME", required = true)]
+    #[arg(long = "attack", value_name = "NAME", required_unless_present = "suite")]
     attacks: Vec<String>,
+    /// Suite of attacks, by name or with parameters as in a pipeline, instead of attacks
+    #[arg(long, value_name = "NAME", conflicts_with = "attacks")]
+    suite: Option<String>,
     /// Radius of every sample in pixel values of [0, 1]: a number, or a quotient such as 8/255; or own, with --split train: the
     /// radius that training left to each image, at the epoch of these weights. Images whose radius is 0 are left out
     #[arg(long, value_name = "LENGTH", allow_negative_numbers = true)]
@@ -28,8 +31,8 @@ pub(crate) struct Shared {
     #[arg(long, value_name = "NORM")]
     norm: Option<String>,
     /// Which images: those to judge by, or those that were trained on, as they are without augmentation
-    #[arg(long, value_enum, default_value_t = Images::Test)]
-    split: Images,
+    #[arg(long, value_enum, default_value_t = SplitOption::Test)]
+    split: SplitOption,
     /// How many of them, spread evenly over them; left out, all
     #[arg(long, value_name = "N", value_parser = count)]
     samples: Option<NonZeroUsize>,
@@ -65,7 +68,7 @@ fn count(text: &str) -> Result<NonZeroUsize, String> {
 /// Options, read.
 pub(crate) struct Plan {
     pub(super) data: Option<Chosen<dyn Dataset>>,
-    pub(super) images: Images,
+    pub(super) images: SplitOption,
     pub(super) model: Option<Chosen<dyn Model>>,
     /// What is judged; its norm is missing where the run's is to be taken.
     pub(crate) entry: Entry,
@@ -82,7 +85,7 @@ impl Shared {
     pub(crate) fn plan(&self) -> Result<Plan, BadConfig> {
         let mut faults = vec![];
         let own = self.eps.trim() == "own";
-        if own && self.split != Images::Train {
+        if own && self.split != SplitOption::Train {
             faults.push(
                 "--eps own: images that were trained on have radii of their own: add --split train".into(),
             );
@@ -95,16 +98,18 @@ impl Shared {
             norm: self.norm.as_ref().and_then(|text| inline::read::<Norm>("norm", text, &mut faults)),
             // The largest one takes its place once the run is open.
             radius: if own { Some(Pixels::of_255(0.0)) } else { inline::read("eps", &self.eps, &mut faults) },
+            suite: self.suite.as_ref().and_then(|text| inline::read("suite", text, &mut faults)),
             restarts: self.restarts,
             samples: self.samples,
             indices: self.indices.clone(),
             ..Entry::default()
         };
         match attacks.len() {
+            0 => {}
             1 => entry.attack = attacks.pop(),
             _ => entry.attacks = Some(attacks),
         }
-        entry.name = entry.labels().join("+");
+        entry.name = entry.title();
         // Without a norm the run's is taken, and the entry is judged once that is known.
         if faults.is_empty() && self.norm.is_some() {
             faults.extend(problem(&entry));

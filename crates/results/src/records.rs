@@ -5,52 +5,16 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use temper_data::rename_synced;
+use temper_files::rename_synced;
 
-use crate::Error;
-use crate::digest::DataDigest;
-use crate::record::Line;
+use crate::error::RecordsError;
+use crate::line::Line;
 
 /// A power cut costs no more than what was judged in so long.
 const SYNC: Duration = Duration::from_secs(10);
 
 /// Bytes of a line; that of a batch of ten thousand samples has about a million. A file may have any number of them.
 const LONGEST: u64 = 32 << 20;
-
-/// What can be wrong with a file of records.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordsError {
-    /// It cannot be read or written.
-    #[error("cannot {what} {}: {source}", file.display())]
-    Io {
-        /// Read or write.
-        what: &'static str,
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Lines that cannot be of an evaluation's images and attacks.
-    #[error("{}: the records of the evaluation `{evaluation}` {what}\n  remove the file to judge anew", file.display())]
-    Foreign {
-        /// The file.
-        file: PathBuf,
-        /// The evaluation.
-        evaluation: String,
-        /// The fault.
-        what: String,
-    },
-    /// A line that is none.
-    #[error("{}:{line}: {what}\n  remove the file to judge anew", file.display())]
-    Malformed {
-        /// The file.
-        file: PathBuf,
-        /// From 1.
-        line: usize,
-        /// The fault.
-        what: String,
-    },
-}
 
 /// Judged batches, in a file or in memory alone.
 #[derive(Debug, Default)]
@@ -109,8 +73,7 @@ impl Records {
             }
             let line = serde_json::from_slice::<Line>(&part).map_err(|error| error.to_string());
             let line = line.and_then(|line| match line.samples.fit() {
-                true if DataDigest::parse(&line.data).is_some() => Ok(line),
-                true => Err(format!("`{}` is no hash of data", line.data)),
+                true => Ok(line),
                 false => Err("columns of different lengths".into()),
             });
             match line {
@@ -165,9 +128,10 @@ impl Records {
         self.lines.iter()
     }
 
-    pub(crate) fn foreign(&self, evaluation: &str, what: &str) -> Error {
+    /// The error that lines of this evaluation cannot be of its images and attacks.
+    pub fn foreign(&self, evaluation: &str, what: &str) -> RecordsError {
         let file = self.file.as_ref().map_or_else(PathBuf::new, |(file, _)| file.clone());
-        RecordsError::Foreign { file, evaluation: evaluation.into(), what: what.into() }.into()
+        RecordsError::Foreign { file, evaluation: evaluation.into(), what: what.into() }
     }
 }
 
@@ -181,6 +145,7 @@ fn text(line: &Line) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::DataDigest;
     use crate::record::{Columns, Record};
 
     fn line(key: &str, sample: u64) -> Line {
@@ -190,7 +155,7 @@ mod tests {
             corruption: None,
             key: key.into(),
             fingerprint: None,
-            data: DataDigest::default().to_string(),
+            data: DataDigest::default(),
             samples: Columns::of(vec![Record { sample, ..Record::default() }]),
             unreadable: [].into(),
             costs: vec![],

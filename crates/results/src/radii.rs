@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use temper_files::save_atomically;
 
+use crate::error::Error;
 use crate::files;
-use crate::results::Error;
 
 /// Names of tensors that a message tells, of files that hold something else.
 const KNOWN: usize = 20;
@@ -34,7 +36,7 @@ impl RadiiFile {
     /// Those of a run, by epoch; an error if it has none. Other files beside them are passed over.
     pub fn of(run: &Path) -> Result<Vec<Self>, Error> {
         let folder = run.join("epsilon");
-        let io = |source| Error::Io { file: folder.clone(), source };
+        let io = |source| temper_files::Error::Io { file: folder.clone(), source };
         let mut files = vec![];
         for entry in std::fs::read_dir(&folder).map_err(io)? {
             let file = entry.map_err(io)?.path();
@@ -99,6 +101,22 @@ impl RadiiFile {
 }
 
 impl EpochRadii {
+    /// Writes them, whole or not at all: tensors `memory`, `[n]`, f64, and `index`, `[n]`, i64.
+    pub fn write(&self, file: &Path) -> Result<(), Error> {
+        let memory: Vec<u8> = self.radii.iter().flat_map(|radius| radius.to_le_bytes()).collect();
+        let index: Vec<u8> = self.index.iter().flat_map(|index| index.to_le_bytes()).collect();
+        let bytes = TensorView::new(Dtype::F64, vec![self.radii.len()], &memory)
+            .and_then(|memory| {
+                Ok([
+                    ("memory", memory),
+                    ("index", TensorView::new(Dtype::I64, vec![self.index.len()], &index)?),
+                ])
+            })
+            .and_then(|tensors| safetensors::serialize(tensors, None));
+        let what = |error| format!("cannot be written: {error}");
+        Ok(save_atomically(file, &bytes.map_err(|e| Error::Unfit { file: file.into(), what: what(e) })?)?)
+    }
+
     /// Mean over all samples (also those that could not be decoded, which `metrics.jsonl` leaves out); `None` without any.
     pub fn mean(&self) -> Option<f64> {
         let n = self.radii.len();
@@ -128,7 +146,7 @@ impl EpochRadii {
 
 #[cfg(test)]
 mod tests {
-    use safetensors::tensor::{TensorView, serialize_to_file};
+    use safetensors::tensor::serialize_to_file;
 
     use super::*;
 
@@ -146,15 +164,9 @@ mod tests {
     }
 
     fn radii(run: &Path, epoch: usize, memory: &[f64], index: &[i64]) {
-        let index_bytes = index.iter().flat_map(|i| i.to_le_bytes()).collect();
-        write(
-            run,
-            &format!("epoch-{epoch:04}.safetensors"),
-            &[
-                ("memory", Dtype::F64, vec![memory.len()], bytes(memory)),
-                ("index", Dtype::I64, vec![index.len()], index_bytes),
-            ],
-        );
+        std::fs::create_dir_all(run.join("epsilon")).unwrap();
+        let file = run.join(format!("epsilon/epoch-{epoch:04}.safetensors"));
+        EpochRadii { epoch, radii: memory.to_vec(), index: index.to_vec() }.write(&file).unwrap();
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! claims to hold costs no memory.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use safetensors::tensor::Metadata;
 
@@ -15,10 +15,12 @@ const LENGTH: u64 = 8;
 const LONGEST: u64 = 100_000_000;
 
 /// A safetensors file of which the header was read.
-pub(crate) struct Head {
+#[derive(Debug)]
+pub struct Head {
     /// What it says.
-    pub(crate) metadata: Metadata,
-    file: File,
+    pub metadata: Metadata,
+    file: PathBuf,
+    input: File,
     /// The bytes so far.
     bytes: Vec<u8>,
     /// Bytes of the whole.
@@ -27,8 +29,8 @@ pub(crate) struct Head {
 
 impl Head {
     /// Reads the header of a file, which must be as long as that says; the inner error says why it is none.
-    pub(crate) fn read(file: &Path) -> Result<Result<Self, String>> {
-        let io = |source| Error::Read { file: file.into(), source };
+    pub fn read(file: &Path) -> Result<Result<Self, String>> {
+        let io = |source| Error::Io { file: file.into(), source };
         let about = fs::metadata(file).map_err(io)?;
         // Opening a pipe would wait for a writer; reading a folder is an error of its own.
         if !about.is_file() && !about.is_dir() {
@@ -55,17 +57,20 @@ impl Head {
         };
         let promised = (LENGTH + header).saturating_add(metadata.data_len() as u64);
         Ok(match promised == length {
-            true => Ok(Self { metadata, file: input, bytes, length }),
+            true => Ok(Self { metadata, file: file.into(), input, bytes, length }),
             false => Err(format!("its header promises {promised} bytes in all, the file has {length}")),
         })
     }
 
     /// All bytes of the file.
-    pub(crate) fn whole(mut self) -> io::Result<Vec<u8>> {
+    pub fn whole(mut self) -> Result<Vec<u8>> {
         let rest = self.length - self.bytes.len() as u64;
-        self.bytes.try_reserve_exact(usize::try_from(rest).unwrap_or(usize::MAX))?;
-        self.file.take(rest).read_to_end(&mut self.bytes)?;
-        Ok(self.bytes)
+        let room = self.bytes.try_reserve_exact(usize::try_from(rest).unwrap_or(usize::MAX));
+        let read = room.map_err(Into::into).and_then(|()| self.input.take(rest).read_to_end(&mut self.bytes));
+        match read {
+            Ok(_) => Ok(self.bytes),
+            Err(source) => Err(Error::Io { file: self.file, source }),
+        }
     }
 }
 
@@ -111,8 +116,8 @@ mod tests {
         let head = Head::read(&file).unwrap().unwrap();
         assert_eq!(head.metadata.data_len(), 8);
         assert_eq!(head.whole().unwrap(), fs::read(&file).unwrap());
-        assert!(matches!(Head::read(&folder.path().join("none")), Err(Error::Read { .. })));
-        assert!(matches!(Head::read(folder.path()), Err(Error::Read { .. })));
+        assert!(matches!(Head::read(&folder.path().join("none")), Err(Error::Io { .. })));
+        assert!(matches!(Head::read(folder.path()), Err(Error::Io { .. })));
         #[cfg(unix)]
         assert!(Head::read(Path::new("/dev/zero")).unwrap().is_err_and(|what| what.starts_with("a pipe or")));
     }

@@ -1,0 +1,141 @@
+//! The loss that an attack raises.
+
+use candle_core::Tensor;
+
+use crate::{Error, Result, Rows, cross_entropy, log_odds};
+
+crate::options! {
+    /// Which loss an attack raises.
+    #[derive(Default)]
+    pub enum Raised {
+        /// Cross-entropy, in a form whose slope does not vanish where a network is sure: the log odds.
+        #[default]
+        Ce = "ce",
+        /// The largest logit of a wrong class minus that of the true one (Carlini and Wagner 2017).
+        Margin = "margin",
+        /// The difference of logits ratio (Croce and Hein 2020): the margin over the distance of the largest logit from the third.
+        Dlr = "dlr",
+    }
+}
+
+/// Classes that the difference of logits ratio needs: untargeted, and towards a class.
+const DLR_CLASSES: [usize; 2] = [3, 4];
+
+impl Raised {
+    /// The end of an attack's label; nothing for the default.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Ce => "",
+            Self::Margin => "-margin",
+            Self::Dlr => "-dlr",
+        }
+    }
+
+    /// The loss of each sample away from its class, `[n]`, of logits `[n, classes]`. `mixes`: under the statistics of the batch, where
+    /// the sum of all losses is differentiated. An error if there are too few classes.
+    pub fn away(self, logits: &Tensor, rows: &Rows, mixes: bool) -> Result<Tensor> {
+        match self {
+            Self::Ce if mixes => cross_entropy(logits, rows),
+            Self::Ce => log_odds(logits, rows),
+            Self::Margin => margin(logits, &rows.labels),
+            Self::Dlr => {
+                let sorted = sorted(logits, DLR_CLASSES[0])?;
+                over(&margin(logits, &rows.labels)?, &(sorted.get_on_dim(1, 0)? - sorted.get_on_dim(1, 2)?)?)
+            }
+        }
+    }
+
+    /// The loss of each sample towards the class `targets`, `[n]`, `u32`: as [`Self::away`].
+    pub fn towards(self, logits: &Tensor, targets: &Tensor, rows: &Rows, mixes: bool) -> Result<Tensor> {
+        let aimed = Rows { labels: targets.clone(), positions: rows.positions.clone() };
+        match self {
+            Self::Ce => Ok(self.away(logits, &aimed, mixes)?.neg()?),
+            Self::Margin => Ok(margin(logits, targets)?.neg()?),
+            Self::Dlr => {
+                let sorted = sorted(logits, DLR_CLASSES[1])?;
+                let third = ((sorted.get_on_dim(1, 2)? + sorted.get_on_dim(1, 3)?)? / 2.0)?;
+                let apart = (logit(logits, targets)? - logit(logits, &rows.labels)?)?;
+                over(&apart, &(sorted.get_on_dim(1, 0)? - third)?)
+            }
+        }
+    }
+}
+
+/// The logit of a class of each sample, `[n]`.
+fn logit(logits: &Tensor, classes: &Tensor) -> Result<Tensor> {
+    Ok(logits.gather(&classes.unsqueeze(1)?, 1)?.squeeze(1)?)
+}
+
+/// The largest logit of the other classes minus that of `labels`, `[n]`. Of equal logits the first counts.
+fn margin(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    if logits.dim(1)? < 2 {
+        return Err(Error::refused("the loss `margin` needs at least two classes"));
+    }
+    let column = labels.unsqueeze(1)?;
+    let lowest = column.zeros_like()?.to_dtype(logits.dtype())?.affine(1.0, f64::NEG_INFINITY)?;
+    let other = logits.detach().scatter(&column, &lowest, 1)?.argmax(1)?;
+    Ok((logit(logits, &other)? - logit(logits, labels)?)?)
+}
+
+/// The logits of each sample, the largest first, `[n, classes]`.
+fn sorted(logits: &Tensor, needed: usize) -> Result<Tensor> {
+    let classes = logits.dim(1)?;
+    if classes < needed {
+        let message = format!(
+            "the loss `dlr` needs at least {needed} classes, not {classes}: take `loss = \"margin\"`"
+        );
+        return Err(Error::refused(message));
+    }
+    let order = logits.detach().contiguous()?.arg_sort_last_dim(false)?;
+    Ok(logits.gather(&order, 1)?)
+}
+
+/// A quotient whose denominator of 0, of equal logits, gives a large number instead of none.
+fn over(above: &Tensor, below: &Tensor) -> Result<Tensor> {
+    Ok((above / (below + 1e-12)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Var};
+
+    use super::*;
+
+    fn rows(labels: &[u32]) -> Rows {
+        let positions = (0..labels.len() as u32).collect::<Vec<_>>();
+        let tensor = |values: &[u32]| Tensor::new(values, &Device::Cpu).unwrap();
+        Rows { labels: tensor(labels), positions: tensor(&positions) }
+    }
+
+    /// Values and gradients by hand: z = (1, 4, 2, 0) of class 0, and of class 1.
+    #[test]
+    fn margin_and_dlr_are_those_of_their_papers() {
+        let logits = Var::new(&[[1.0f64, 4.0, 2.0, 0.0], [1.0, 4.0, 2.0, 0.0]], &Device::Cpu).unwrap();
+        let rows = rows(&[0, 1]);
+        let numbers = |t: &Tensor| t.to_vec1::<f64>().unwrap();
+        let margin = Raised::Margin.away(&logits, &rows, false).unwrap();
+        assert_eq!(numbers(&margin), [3.0, -2.0]);
+        // Over the largest minus the third: 4 - 1.
+        let dlr = Raised::Dlr.away(&logits, &rows, false).unwrap();
+        let expected = [1.0, -2.0 / 3.0];
+        assert!(numbers(&dlr).iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9), "{dlr}");
+        let gradient = margin.sum_all().unwrap().backward().unwrap().remove(&logits).unwrap();
+        assert_eq!(gradient.to_vec2::<f64>().unwrap(), [[-1.0, 1.0, 0.0, 0.0], [0.0, -1.0, 1.0, 0.0]]);
+        // Towards class 2: (2 - z_y) / (4 - (1 + 0) / 2).
+        let targets = Tensor::new(&[2u32, 2], &Device::Cpu).unwrap();
+        let towards = Raised::Dlr.towards(&logits, &targets, &rows, false).unwrap();
+        let expected = [1.0 / 3.5, -2.0 / 3.5];
+        assert!(numbers(&towards).iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9), "{towards}");
+        let towards = Raised::Margin.towards(&logits, &targets, &rows, false).unwrap();
+        assert_eq!(numbers(&towards), [-2.0, -2.0]);
+    }
+
+    #[test]
+    fn too_few_classes_are_an_error() {
+        let two = Tensor::new(&[[1.0f32, 2.0]], &Device::Cpu).unwrap();
+        let error = Raised::Dlr.away(&two, &rows(&[0]), false).unwrap_err().to_string();
+        assert!(error.contains("needs at least 3 classes, not 2: take `loss = \"margin\"`"), "{error}");
+        let one = Tensor::new(&[[1.0f32]], &Device::Cpu).unwrap();
+        assert!(Raised::Margin.away(&one, &rows(&[0]), false).is_err());
+    }
+}
