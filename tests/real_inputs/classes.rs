@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use temper_train::load_about;
 
-use crate::photos::{PIPELINE, playground};
+use crate::data::photos::{PIPELINE, playground};
 use crate::support::{json, stderr, succeed, temper};
 
 /// A run on class folders of three colours, in `runs/run`; then the folder `blue` is called `violet`, which comes last.

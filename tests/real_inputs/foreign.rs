@@ -7,7 +7,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor, safetensors};
 use expect_test::expect;
 
-use crate::attack_command::{PGD, trained};
+use crate::cli::attack_command::{PGD, trained};
 use crate::support::{fails, json, refuses, stderr, succeed, temper};
 
 const MODEL: &str = "convnet = { channels = [4, 8], hidden = 16, batch_norm = true }";

@@ -4,7 +4,7 @@ use std::fs;
 
 use expect_test::expect;
 
-use crate::bad_input::bad;
+use crate::cli::bad_input::bad;
 use crate::support::{STRIPES, playground, refuses, stderr, temper};
 
 /// What `check` and `run` say of a pipeline with these settings; nothing is left behind.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use xtask::torture::essence;
 
-use crate::attack_command::trained;
+use crate::cli::attack_command::trained;
 use crate::support::{STRIPES, command, playground, stderr, stdout, stripes, succeed};
 
 /// Sends a signal to a process.

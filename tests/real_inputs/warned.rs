@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::attack_command::PGD;
-use crate::photos::{PIPELINE, playground as photos};
+use crate::cli::attack_command::PGD;
+use crate::data::photos::{PIPELINE, playground as photos};
 use crate::support::{STRIPES, json, playground, refuses, succeed};
 use expect_test::expect;
 

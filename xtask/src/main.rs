@@ -20,8 +20,8 @@ enum Command {
     Tidy,
     /// Write a plugin crate and enter it in the runner
     NewPlugin {
-        /// Kind of plugin
-        kind: xtask::new_plugin::Kind,
+        /// Kind of plugin: dataset, model, attack, loss, epsilon or suite
+        kind: String,
         /// Its name in TOML, in kebab-case
         name: String,
     },
@@ -73,7 +73,7 @@ fn run() -> anyhow::Result<u8> {
             faults.is_empty()
         }
         Command::NewPlugin { kind, name } => {
-            for line in xtask::new_plugin::create(root, kind, &name)? {
+            for line in xtask::new_plugin::create(root, &kind, &name)? {
                 println!("{line}");
             }
             true

@@ -5,48 +5,54 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 
-/// Kinds that this command can write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Kind {
-    /// A way to perturb images.
-    Attack,
-}
+/// A plugin of each kind, as it is written for the name `my-KIND`. The project's tests compile and run every one of them.
+pub const TEMPLATES: [(&str, &str); 6] = [
+    ("dataset", include_str!("../templates/dataset.rs")),
+    ("model", include_str!("../templates/model.rs")),
+    ("attack", include_str!("../templates/attack.rs")),
+    ("loss", include_str!("../templates/loss.rs")),
+    ("epsilon", include_str!("../templates/epsilon.rs")),
+    ("suite", include_str!("../templates/suite.rs")),
+];
 
 /// Writes `plugins/KIND-NAME` and enters it in the runner; returns what it did, a line each.
-pub fn create(root: &Path, kind: Kind, name: &str) -> anyhow::Result<Vec<String>> {
+pub fn create(root: &Path, kind: &str, name: &str) -> anyhow::Result<Vec<String>> {
     let kebab = !name.is_empty()
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && !name.ends_with('-')
         && !name.contains("--")
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     ensure!(kebab, "`{name}` is not a plugin name: expected kebab-case, for example `mi-fgsm`");
-    let word = match kind {
-        Kind::Attack => "attack",
+    let Some((_, template)) = TEMPLATES.iter().find(|(known, _)| *known == kind) else {
+        let known = TEMPLATES.map(|(kind, _)| format!("`{kind}`")).join(", ");
+        bail!("`{kind}` is not a kind of plugin; known: {known}");
     };
-    let package = format!("temper-{word}-{name}");
-    let folder = root.join("plugins").join(format!("{word}-{name}"));
+    let package = format!("temper-{kind}-{name}");
+    let folder = root.join("plugins").join(format!("{kind}-{name}"));
     if folder.exists() {
         bail!("{} exists already", folder.display());
     }
     // Both edits are worked out before anything is written.
     let manifest = root.join("crates/runner/Cargo.toml");
-    let dependency = format!("{package} = {{ path = \"../../plugins/{word}-{name}\" }}");
+    let dependency = format!("{package} = {{ path = \"../../plugins/{kind}-{name}\" }}");
     let edited_manifest = with_line(&manifest, &dependency, "temper-", " = { path = \"../../plugins/")?;
     let list = root.join("crates/runner/src/plugins.rs");
     let line = format!("use {} as _;", package.replace('-', "_"));
     let edited_list = with_line(&list, &line, "use ", " as _;")?;
+    let (example, example_type) = (format!("my-{kind}"), camel(&format!("my-{kind}")));
+    let source = template.replace(&example, name).replace(&example_type, &camel(name));
 
     fs::create_dir_all(folder.join("src")).with_context(|| format!("cannot create {}", folder.display()))?;
     fs::write(folder.join("Cargo.toml"), CARGO.replace("PACKAGE", &package).replace("NAME", name))?;
-    fs::write(folder.join("src/lib.rs"), ATTACK.replace("NAME", name).replace("TYPE", &camel(name)))?;
+    fs::write(folder.join("src/lib.rs"), source)?;
     fs::write(&manifest, edited_manifest)?;
     fs::write(&list, edited_list)?;
     Ok(vec![
-        format!("created plugins/{word}-{name}/Cargo.toml"),
-        format!("created plugins/{word}-{name}/src/lib.rs"),
+        format!("created plugins/{kind}-{name}/Cargo.toml"),
+        format!("created plugins/{kind}-{name}/src/lib.rs"),
         "edited  crates/runner/Cargo.toml".into(),
         "edited  crates/runner/src/plugins.rs".into(),
-        format!("next: cargo run -- describe {word} {name}; cargo test -p temper-tests conformance"),
+        format!("next: cargo run -- describe {kind} {name}; UPDATE_EXPECT=1 cargo test -p temper-tests"),
     ])
 }
 
@@ -87,34 +93,6 @@ temper-core.workspace = true
 workspace = true
 "#;
 
-const ATTACK: &str = r#"//! NAME: cite the paper here, with its link, then say where this code deviates from it.
-
-use temper_core::prelude::*;
-
-plugin! { Attack "NAME";
-    /// Steepest ascent from the clean image, with a step that shrinks as one over the number of steps.
-    /// AUTHORS and YEAR, <https://arxiv.org/abs/NUMBER>. Norms: l-inf, l2.
-    pub struct TYPE {
-        /// Gradient steps.
-        pub steps: NonZeroUsize = nonzero(10),
-        /// Length of the first step, as a multiple of each sample's radius.
-        pub first_step: Positive = Positive::of(1.0),
-    }
-}
-
-impl Attack for TYPE {
-    fn perturb(&self, victim: &Victim, ball: &Ball, _rng: &Rng) -> Result<Tensor> {
-        let mut pixels = ball.center().clone();
-        for step in 1..=self.steps.get() {
-            let direction = ball.steepest(&victim.gradient(&pixels)?)?;
-            let lengths = ball.lengths(Pixels::ZERO, self.first_step.get() / step as f64)?;
-            pixels = ball.step(&pixels, &direction, &lengths)?;
-        }
-        Ok(pixels)
-    }
-}
-"#;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,8 +106,10 @@ mod tests {
     #[test]
     fn a_bad_name_changes_nothing() {
         for name in ["", "Pgd", "-x", "x-", "a--b", "../x", "2x"] {
-            let error = create(Path::new("nowhere"), Kind::Attack, name).unwrap_err().to_string();
+            let error = create(Path::new("nowhere"), "attack", name).unwrap_err().to_string();
             assert!(error.contains("expected kebab-case"), "{error}");
         }
+        let error = create(Path::new("nowhere"), "atack", "x").unwrap_err().to_string();
+        assert!(error.starts_with("`atack` is not a kind of plugin; known: `dataset`, `model`"), "{error}");
     }
 }

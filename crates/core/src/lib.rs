@@ -29,7 +29,7 @@ pub use aim::{Labels, Target, Targets, wrong_classes};
 pub use attack::{Attack, Perturbed, perturb};
 pub use ball::{Ball, TOLERANCE, scaled, slope, steepest};
 pub use batch::Batch;
-pub use dataset::Dataset;
+pub use dataset::{Dataset, Facts, Normalisation, Size};
 pub use epsilon::{Epsilon, Visit, never_adapts};
 pub use error::{Error, Result};
 pub use loss::{Loss, Step};
@@ -67,12 +67,12 @@ pub mod prelude {
 
     pub use crate::nn::{Conv2d, Pool2d};
     pub use crate::{
-        Attack, Ball, Batch, Bounded, Chosen, DataError, Dataset, Decay, Digest, Epsilon, Error, Fit,
-        Fraction, Goal, Growth, Image, Labels, Loss, Member, Model, NonNegative, Norm, Photo, Photos, Pixels,
-        Positive, Publication, Raised, Remote, Result, Rng, Rows, Share, Source, Split, Step, Success, Suite,
-        Target, Targets, Tensor, Victim, Visit, Walk, cross_entropy, folders, joined, log_odds, log_softmax,
-        never_adapts, nonzero, options, plugin, restarts, restarts_warning, rows, scaled, slope, steepest,
-        step_warning, variant, wrong_classes,
+        Attack, Ball, Batch, Bounded, Chosen, DataError, Dataset, Decay, Digest, Epsilon, Error, Facts, Fit,
+        Fraction, Goal, Growth, Image, Labels, Loss, Member, Model, NonNegative, Norm, Normalisation, Photo,
+        Photos, Pixels, Positive, Publication, Raised, Remote, Result, Rng, Rows, Share, Size, Source, Split,
+        Step, Success, Suite, Target, Targets, Tensor, Victim, Visit, Walk, cross_entropy, folders, joined,
+        log_odds, log_softmax, never_adapts, nonzero, options, plugin, restarts, restarts_warning, rows,
+        scaled, slope, steepest, step_warning, variant, wrong_classes,
     };
     /// The layer graph that a model builds.
     pub use temper_nn::Network;

@@ -85,8 +85,8 @@ impl Entry {
 
     /// Names of what perturbs the images, as an evaluation without a name of its own is called.
     pub fn title(&self) -> String {
-        let suite = self.suite.iter().map(|suite| suite.name().to_string());
-        suite.chain(self.attacks().map(Chosen::label)).collect::<Vec<_>>().join("+")
+        let suite = self.suite.iter().map(|suite| suite.name());
+        suite.chain(self.attacks().map(Chosen::name)).collect::<Vec<_>>().join("+")
     }
 
     /// The radii at which it judges, ascending: one, but for a sweep over them.

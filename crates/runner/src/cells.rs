@@ -12,6 +12,8 @@ use crate::config::BadConfig;
 pub(crate) struct CellImages<'a> {
     /// Name of the data set.
     pub(crate) dataset: &'a str,
+    /// Name of the published set of corrupted versions of its test images, if there is one.
+    pub(crate) corrupted: Option<&'a str>,
     /// Those that are judged.
     pub(crate) source: Arc<dyn Source>,
     /// Channels, height, width.
@@ -72,17 +74,14 @@ fn published(
     images: &CellImages,
     bad: impl Fn(&str) -> BadConfig,
 ) -> anyhow::Result<Vec<Cell>> {
-    let set = match images.dataset {
-        "cifar10" => PublishedSet::Cifar10C,
-        "cifar100" => PublishedSet::Cifar100C,
-        "imagenet" => PublishedSet::ImageNetC,
-        other => {
-            let message = format!(
-                "no corrupted `{other}` is published, only cifar10, cifar100 and imagenet: `from = \"generated\"` corrupts \
-                 any images"
-            );
-            return Err(bad(&message).into());
-        }
+    let Some(set) = images.corrupted.and_then(PublishedSet::by_name) else {
+        let known: Vec<&str> = PublishedSet::ALL.iter().map(|set| set.name()).collect();
+        let message = format!(
+            "no corrupted `{}` is published, only {}: `from = \"generated\"` corrupts any images",
+            images.dataset,
+            known.join(", ")
+        );
+        return Err(bad(&message).into());
     };
     let core = |error: DataError| anyhow::Error::new(temper_core::Error::from(error));
     let folder = set.find(corruptions.root.as_deref()).map_err(core)?;

@@ -337,7 +337,7 @@ impl Pipeline {
         table.remove("checkpoint_minutes");
         table.remove("ignore_class_names");
         if let Some(select) = table.get_mut("select").and_then(toml::Value::as_table_mut) {
-            select.remove("judge");
+            select.remove("weights");
         }
         let dataset = table.get_mut("dataset").and_then(|set| set.get_mut(self.dataset.name()));
         if let Some(parameters) = dataset.and_then(toml::Value::as_table_mut) {

@@ -200,7 +200,8 @@ impl Needs {
         });
         let source = chosen(entry, test.clone(), "test")
             .map_err(|message| pipeline.bad_evaluation(i, "indices", &message))?;
-        let images = CellImages { dataset: pipeline.dataset.name(), source, shape: input };
+        let (dataset, corrupted) = (pipeline.dataset.name(), pipeline.dataset.facts().corrupted);
+        let images = CellImages { dataset, corrupted, source, shape: input };
         let cells = cells::open(entry, &images, |message| pipeline.bad_evaluation(i, "corruptions", message))
             .with_context(|| format!("evaluation `{}`", entry.name));
         // A mistake of the pipeline has its place already.

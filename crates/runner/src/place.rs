@@ -1,79 +1,35 @@
 //! Where in a TOML file a value stands, and changing values from the command line.
 
-use std::fmt;
-
-use serde_path_to_error::{Path, Segment};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Offset of the deepest part of `path` that the document has.
-pub(crate) fn offset(document: &Spanned<DeTable<'_>>, path: &Path) -> usize {
-    let mut at = document.span().start;
+/// Where these keys lead in a document: the offset of the deepest part that is written, and the path to the end of all of them as
+/// messages print it, as in `evaluate[1].attack.pgd`. A key into an array is an index from 0.
+pub(crate) fn place(document: &Spanned<DeTable<'_>>, keys: &[String]) -> (usize, String) {
+    let (mut offset, mut path) = (document.span().start, String::new());
     let mut table = Some(document.get_ref());
     let mut array: Option<&[Spanned<DeValue<'_>>]> = None;
-    for segment in path {
-        let value = match segment {
-            Segment::Map { key } => {
-                let Some((key, value)) = table.and_then(|table| table.get_key_value(key.as_str())) else {
-                    break;
-                };
-                at = key.span().start;
-                value
+    for key in keys {
+        let index = array.and_then(|array| Some((key.parse::<usize>().ok()?, array)));
+        let value = match index {
+            Some((index, array)) => {
+                path += &format!("[{index}]");
+                array.get(index).inspect(|value| offset = value.span().start)
             }
-            Segment::Seq { index } => {
-                let Some(value) = array.and_then(|array| array.get(*index)) else { break };
-                at = value.span().start;
-                value
+            None => {
+                path += if path.is_empty() { "" } else { "." };
+                path += key;
+                let entry = table.and_then(|table| table.get_key_value(key.as_str()));
+                entry.map(|(key, value)| {
+                    offset = key.span().start;
+                    value
+                })
             }
-            _ => break,
         };
-        table = value.get_ref().as_table();
-        array = value.get_ref().as_array().map(|array| &**array);
+        table = value.and_then(|value| value.get_ref().as_table());
+        array = value.and_then(|value| value.get_ref().as_array()).map(|array| &**array);
     }
-    at
-}
-
-/// The path of these keys, as deserialising the document would have met it.
-pub(crate) fn path_of(document: &Spanned<DeTable<'_>>, keys: &[&str]) -> Path {
-    /// Fails where the path ends, so that the tracker reports that place.
-    struct Walk<'k>(&'k [&'k str]);
-    impl<'de> serde::de::DeserializeSeed<'de> for Walk<'_> {
-        type Value = ();
-        fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-            match self.0 {
-                [] => Err(serde::de::Error::custom("here")),
-                _ => deserializer.deserialize_any(self),
-            }
-        }
-    }
-    impl<'de> serde::de::Visitor<'de> for Walk<'_> {
-        type Value = ();
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a table or an array")
-        }
-        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-            while let Some(key) = map.next_key::<String>()? {
-                if key == self.0[0] {
-                    return map.next_value_seed(Walk(&self.0[1..]));
-                }
-                map.next_value::<serde::de::IgnoredAny>()?;
-            }
-            Err(serde::de::Error::custom("here"))
-        }
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-            let index = self.0[0].parse::<usize>().unwrap_or(0);
-            for _ in 0..index {
-                seq.next_element::<serde::de::IgnoredAny>()?;
-            }
-            seq.next_element_seed(Walk(&self.0[1..]))?;
-            Err(serde::de::Error::custom("here"))
-        }
-    }
-    let mut track = serde_path_to_error::Track::new();
-    let deserializer = toml::de::Deserializer::from(document.clone());
-    let tracked = serde_path_to_error::Deserializer::new(deserializer, &mut track);
-    let _ = serde::de::DeserializeSeed::deserialize(Walk(keys), tracked);
-    track.path()
+    (offset, path)
 }
 
 /// Line and column of an offset, from 1.
@@ -141,6 +97,21 @@ mod tests {
         assert_eq!(line_column("ab\ncd", 4), (2, 2));
         assert_eq!(line_column("é = 1", 3), (1, 3));
         assert_eq!(line_column("a", 99), (1, 2));
+    }
+
+    #[test]
+    fn a_place_is_that_of_the_deepest_part_that_is_written() {
+        let document = DeTable::parse("a.b = 1\n[[c]]\nd = 2\n[[c]]\n").unwrap();
+        let at = |keys: &[&str]| {
+            let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+            place(&document, &keys)
+        };
+        assert_eq!(at(&["a", "b"]), (2, "a.b".into()));
+        assert_eq!(at(&["a", "z", "y"]), (0, "a.z.y".into()));
+        assert_eq!(at(&["c", "0", "d"]), (14, "c[0].d".into()));
+        assert_eq!(at(&["c", "1", "d"]), (20, "c[1].d".into()));
+        assert_eq!(at(&["c", "7"]), (10, "c[7]".into()));
+        assert_eq!(at(&[]), (0, String::new()));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::first_line;
-use crate::place::{offset, path_of};
+use crate::place::place;
 
 /// More mistakes than anybody reads at once.
 const MOST: usize = 50;
@@ -65,8 +65,13 @@ impl<'d> Reading<'d> {
 
     /// Adds a mistake at these keys of the document.
     pub(crate) fn add(&mut self, keys: &[&str], message: String) {
-        let path = path_of(self.document, keys);
-        self.faults.push(Fault { offset: offset(self.document, &path), path: text(&path), message });
+        let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        self.note(&keys, message);
+    }
+
+    fn note(&mut self, keys: &[String], message: String) {
+        let (offset, path) = place(self.document, keys);
+        self.faults.push(Fault { offset, path, message });
     }
 
     /// Whether this part was taken out.
@@ -92,31 +97,29 @@ impl<'d> Reading<'d> {
 
     /// Notes a mistake and mends it in `document`; `false` if that cannot be done.
     fn mend(&mut self, document: &mut Spanned<DeTable<'d>>, path: &Path, message: &str) -> bool {
-        let at = offset(document, path);
-        let mut keys: Vec<String> = path.iter().map(key).collect();
-        let mut note = |message: String| self.faults.push(Fault { offset: at, path: text(path), message });
+        let mut keys: Vec<String> = path.iter().map_while(key).collect();
         if let Some(field) = quoted(message).next().filter(|_| message.starts_with("missing field")) {
             let mut whole = keys.clone();
             whole.push(field.to_string());
             if !self.spoilt.contains(&whole) {
-                note(message.into());
+                self.note(&keys, message.into());
             }
         } else if message.starts_with("unknown field") {
-            let (Some(name), known) = (quoted(message).next(), quoted(message).skip(1)) else { return false };
-            let near = nearest(name, known);
+            // The parser was at the field when it failed.
+            let Some((name, within)) = keys.split_last() else { return false };
+            let near = nearest(name, quoted(message).skip(1));
             let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
             let known: Vec<String> = quoted(message).skip(1).map(|name| format!("`{name}`")).collect();
-            note(format!("unknown field `{name}`; {hint}known: {}", known.join(", ")));
+            self.note(&keys, format!("unknown field `{name}`; {hint}known: {}", known.join(", ")));
             // Read on as if the slip had not been made, or without what nobody knows.
-            let within = &keys[..keys.len().saturating_sub(1)];
             let Some(table) = table_at(document.get_mut(), within) else { return false };
-            let Some((_, value)) = table.remove_entry(name) else { return false };
+            let Some((_, value)) = table.remove_entry(name.as_str()) else { return false };
             if let Some(near) = near.filter(|near| !table.contains_key(*near)) {
                 table.insert(Spanned::new(value.span(), near.to_string().into()), value);
             }
             return true;
         } else {
-            note(message.into());
+            self.note(&keys, message.into());
             // A name that no plugin has is the key itself: its table is then empty, and no better.
             if message.starts_with("unknown ") && quoted(message).next() == keys.last().map(String::as_str) {
                 keys.pop();
@@ -154,20 +157,14 @@ fn long_integers(table: &DeTable<'_>, keys: &mut Vec<String>, found: &mut Vec<(V
     }
 }
 
-/// A key, or the place in an array, as [`table_at`] looks for it; a key may have dots and brackets of its own.
-fn key(segment: &Segment) -> String {
+/// A key, or an index of an array, of the path on which the parser failed; `None` at a key that cannot be read, which has no name.
+fn key(segment: &Segment) -> Option<String> {
     match segment {
-        Segment::Seq { index } => index.to_string(),
-        Segment::Map { key } => key.clone(),
-        other => other.to_string(),
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Enum { variant } => Some(variant.clone()),
+        Segment::Unknown => None,
     }
-}
-
-/// The path as people write it; nothing at the top.
-fn text(path: &Path) -> String {
-    // A key that cannot be read has no name of its own.
-    let text = path.to_string();
-    text.trim_end_matches(".?").trim_matches('.').to_string()
 }
 
 /// What stands between backticks.

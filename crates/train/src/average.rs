@@ -52,7 +52,7 @@ mod tests {
     use candle_core::{DType, Device};
     use temper_core::nn::Network;
 
-    /// Values of torch 2.15 (`tests/golden/average.py`).
+    /// Values of torch 2.15 (`crates/train/golden/average.py`).
     #[test]
     fn averages_agree_with_torch() {
         let mut network = Network::new([1, 1, 1]);

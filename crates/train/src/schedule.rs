@@ -263,7 +263,7 @@ mod tests {
         toml::from_str(text).map_err(|e| e.message().to_string())
     }
 
-    /// Values of torch 2.15 (`tests/golden/schedules.py`): four epochs of three steps.
+    /// Values of torch 2.15 (`crates/train/golden/schedules.py`): four epochs of three steps.
     #[test]
     fn curves_agree_with_torch() {
         let cases = [

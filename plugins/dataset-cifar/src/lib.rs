@@ -36,6 +36,18 @@ impl Dataset for Cifar10 {
         Ok(Arc::new(CIFAR10.open(self.root.as_deref(), split)?))
     }
 
+    fn facts(&self) -> Facts {
+        Facts {
+            size: Some(Size { train: 50_000, test: 10_000, shape: [3, 32, 32], classes: 10 }),
+            normalisation: Some(Normalisation {
+                name: "CIFAR-10's",
+                mean: &[0.4914, 0.4822, 0.4465],
+                std: &[0.2470, 0.2435, 0.2616],
+            }),
+            corrupted: Some("CIFAR-10-C"),
+        }
+    }
+
     fn publication(&self) -> Option<Publication> {
         Some(published("cifar-10-binary.tar.gz", 170_052_171, "c32a1d4ab5d03f1284b67883e8d87530", &CIFAR10))
     }
@@ -44,6 +56,18 @@ impl Dataset for Cifar10 {
 impl Dataset for Cifar100 {
     fn open(&self, split: Split) -> Result<Arc<dyn Source>> {
         Ok(Arc::new(CIFAR100.open(self.root.as_deref(), split)?))
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            size: Some(Size { train: 50_000, test: 10_000, shape: [3, 32, 32], classes: 100 }),
+            normalisation: Some(Normalisation {
+                name: "CIFAR-100's",
+                mean: &[0.5071, 0.4865, 0.4409],
+                std: &[0.2673, 0.2564, 0.2762],
+            }),
+            corrupted: Some("CIFAR-100-C"),
+        }
     }
 
     fn publication(&self) -> Option<Publication> {

@@ -75,6 +75,15 @@ fn published(
 }
 
 impl Dataset for FashionMnist {
+    fn facts(&self) -> Facts {
+        let (train, test) = if self.images == Images::Embedded { (10_000, 2_000) } else { (60_000, 10_000) };
+        Facts {
+            size: Some(Size { train, test, shape: [1, 28, 28], classes: 10 }),
+            normalisation: Some(Normalisation { name: "Fashion-MNIST's", mean: &[0.2860], std: &[0.3530] }),
+            corrupted: None,
+        }
+    }
+
     fn publication(&self) -> Option<Publication> {
         // The publisher gives MD5 sums, and plain HTTP; these are of the files that have those sums.
         Some(published(
@@ -115,6 +124,14 @@ impl Dataset for FashionMnist {
 }
 
 impl Dataset for Mnist {
+    fn facts(&self) -> Facts {
+        Facts {
+            size: Some(Size { train: 60_000, test: 10_000, shape: [1, 28, 28], classes: 10 }),
+            normalisation: Some(Normalisation { name: "MNIST's", mean: &[0.1307], std: &[0.3081] }),
+            corrupted: None,
+        }
+    }
+
     fn publication(&self) -> Option<Publication> {
         // The first publisher's site is gone; this is the copy that torchvision uses.
         Some(published(

@@ -58,6 +58,19 @@ impl Dataset for ImageNet {
     fn free_to_change(&self) -> &'static [&'static str] {
         &["skip_unreadable"]
     }
+
+    fn facts(&self) -> Facts {
+        let side = self.size.get();
+        Facts {
+            size: Some(Size { train: 1_281_167, test: 50_000, shape: [3, side, side], classes: 1000 }),
+            normalisation: Some(Normalisation {
+                name: "ImageNet's",
+                mean: &[0.485, 0.456, 0.406],
+                std: &[0.229, 0.224, 0.225],
+            }),
+            corrupted: Some("ImageNet-C"),
+        }
+    }
 }
 
 impl ImageNet {

@@ -40,10 +40,10 @@ mod tests {
     use super::*;
     use temper_core::{Device, Var};
 
-    /// Values of torch (`tests/golden/losses.py`).
+    /// Values of torch (`plugins/loss-cross-entropy/golden/losses.py`).
     #[test]
     fn label_smoothing_agrees_with_torch() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/losses.safetensors");
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/values.safetensors");
         let golden = candle_core::safetensors::load(file, &Device::Cpu).unwrap();
         let labels = golden["labels"].to_dtype(candle_core::DType::U32).unwrap();
         for (name, smoothing) in [("cross-entropy", 0.0), ("label-smoothing", 0.1)] {

@@ -73,10 +73,10 @@ mod tests {
         off.flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap()
     }
 
-    /// Values of torch (`tests/golden/losses.py`), whose cross-entropy takes probabilities as labels.
+    /// Values of torch (`plugins/loss-cross-entropy/golden/losses.py`), whose cross-entropy takes probabilities as labels.
     #[test]
     fn mixed_labels_agree_with_torchs_cross_entropy_of_probabilities() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/losses.safetensors");
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/values.safetensors");
         let golden = candle_core::safetensors::load(file, &Device::Cpu).unwrap();
         let whole = |name: &str| golden[name].to_dtype(candle_core::DType::U32).unwrap();
         let (labels, order) = (whole("labels"), whole("mixup/order"));

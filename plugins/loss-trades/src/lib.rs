@@ -53,10 +53,10 @@ mod tests {
     use super::*;
     use temper_core::{Device, Var};
 
-    /// Values of torch with the authors' formula (`tests/golden/losses.py`).
+    /// Values of torch with the authors' formula (`plugins/loss-cross-entropy/golden/losses.py`).
     #[test]
     fn loss_and_gradients_agree_with_the_authors_formula_in_torch() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/losses.safetensors");
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/values.safetensors");
         let golden = candle_core::safetensors::load(file, &Device::Cpu).unwrap();
         let labels = golden["labels"].to_dtype(candle_core::DType::U32).unwrap();
         let [clean, perturbed] =

@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn sizes_are_the_published_ones() {
-        // tests/golden/models.py counts the same in torch; those with the stem `imagenet` are torchvision's.
+        // tests/networks/golden/models.py counts the same in torch; those with the stem `imagenet` are torchvision's.
         for (depth, count) in
             [(18, 11_689_512), (34, 21_797_672), (50, 25_557_032), (101, 44_549_160), (152, 60_192_808)]
         {

@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn sizes_are_the_published_ones() {
-        // tests/golden/models.py counts the same in torch; the paper has 2.7, 2.2 and 36.5 million.
+        // tests/networks/golden/models.py counts the same in torch; the paper has 2.7, 2.2 and 36.5 million.
         for (depth, width, count) in [
             (16, 4, 2_748_890),
             (40, 2, 2_243_546),

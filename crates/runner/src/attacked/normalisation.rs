@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use temper_core::nn::Frozen;
-use temper_core::{Batch, Chosen, Goal, Model, Network, Passes, Source, Subset, Victim};
+use temper_core::{
+    Batch, Chosen, Dataset, Goal, Kind, Model, Network, Normalisation, Passes, Source, Subset, Victim,
+};
 use temper_data::Batches;
 use temper_evaluate::wilson;
 use toml::{Table, Value};
@@ -18,16 +20,20 @@ const GOOD: f64 = 0.9;
 /// Images that each way is tried on.
 const TRIED: usize = 256;
 
-/// Means and standard deviations in use, by channel; what they are called.
-const USUAL: [(&str, &[f64], &[f64]); 7] = [
-    ("none", &[0.0], &[1.0]),
-    ("from -1 to 1", &[0.5], &[0.5]),
-    ("ImageNet's", &[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]),
-    ("CIFAR-10's", &[0.4914, 0.4822, 0.4465], &[0.2470, 0.2435, 0.2616]),
-    ("CIFAR-100's", &[0.5071, 0.4865, 0.4409], &[0.2673, 0.2564, 0.2762]),
-    ("MNIST's", &[0.1307], &[0.3081]),
-    ("Fashion-MNIST's", &[0.2860], &[0.3530]),
+/// Ways that are used whatever the images.
+const GENERAL: [Normalisation; 2] = [
+    Normalisation { name: "none", mean: &[0.0], std: &[1.0] },
+    Normalisation { name: "from -1 to 1", mean: &[0.5], std: &[0.5] },
 ];
+
+/// Means and standard deviations in use: the general ones, and those of all data sets that are known.
+fn usual() -> Vec<Normalisation> {
+    let datasets = <dyn Dataset as Kind>::plugins().into_iter();
+    let of_datasets = datasets.filter_map(|plugin| {
+        Chosen::<dyn Dataset>::by_name(plugin.name).ok().and_then(|dataset| dataset.facts().normalisation)
+    });
+    GENERAL.into_iter().chain(of_datasets).collect()
+}
 
 /// What is assumed of a network that `--model` describes, and which usual normalisation serves it much better, if one does; nothing
 /// for a network that says itself what it is, or whose natural accuracy is good.
@@ -41,7 +47,7 @@ pub(super) fn warning(opened: &Opened, target: &Target, natural: f64) -> anyhow:
     let n = images.len();
     let assumed = right(opened, &images, &target.frozen)?;
     let (mut best, mut served) = (0, vec![]);
-    for (name, mean, std) in USUAL {
+    for Normalisation { name, mean, std } in usual() {
         let Some(frozen) = with(opened, target, mean, std)? else { continue };
         let right = right(opened, &images, &frozen)?;
         if right > best {
@@ -67,7 +73,7 @@ pub(super) fn warning(opened: &Opened, target: &Target, natural: f64) -> anyhow:
 /// The network under another normalisation; `None` where its model has no such options, or they do not fit.
 fn with(opened: &Opened, target: &Target, mean: &[f64], std: &[f64]) -> anyhow::Result<Option<Frozen>> {
     let Stored { model, parameters, file, .. } = &target.stored;
-    let documented = <dyn Model as temper_core::Kind>::find(model).map_or(&[][..], |plugin| plugin.params);
+    let documented = <dyn Model as Kind>::find(model).map_or(&[][..], |plugin| plugin.params);
     let knows = |name: &str| documented.iter().any(|param| param.name == name);
     if !knows("mean") || !knows("std") || mean.len() > 1 && mean.len() != opened.input[0] {
         return Ok(None);
@@ -105,7 +111,7 @@ mod tests {
 
     #[test]
     fn every_usual_way_has_as_many_deviations_as_means_and_none_is_zero() {
-        for (name, mean, std) in USUAL {
+        for Normalisation { name, mean, std } in usual() {
             assert!(mean.len() == std.len() && [1, 3].contains(&mean.len()), "{name}");
             assert!(std.iter().all(|std| *std > 0.0), "{name}");
         }

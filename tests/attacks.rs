@@ -1,0 +1,15 @@
+//! Attacks: known optima, conformance of every registered attack, other libraries, defaults.
+
+mod bad_attack;
+mod carlini_wagner;
+mod closed_form;
+mod conformance;
+mod deepfool;
+mod defaults;
+mod giving_up;
+mod momentum;
+mod peers;
+mod peers_trained;
+mod pgd;
+mod saturated;
+mod trained;

@@ -1,0 +1,10 @@
+//! The command line as a user types it, with good and bad input.
+
+pub(crate) mod attack_command;
+pub(crate) mod bad_input;
+mod catalogue;
+mod fetch;
+mod hostile;
+mod new_plugin;
+mod run_folder;
+mod show;

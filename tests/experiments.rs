@@ -1,0 +1,3 @@
+//! Tables and figures: composed, run, judged.
+
+mod tables;

@@ -1,0 +1,6 @@
+//! Layers and networks against `PyTorch`, finite differences and double precision.
+
+mod layers;
+mod models;
+mod numerics;
+mod resnet;
