@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use candle_core::{DType, Tensor};
 use temper_data::Rng;
+use temper_nn::{Stray, stray};
 
 use crate::{Ball, Chosen, Error, Norm, Result, TOLERANCE, Victim, rows};
 
@@ -74,17 +75,15 @@ pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &
             want.dims()
         )));
     }
-    let values = pixels.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-    let row = |at: usize| victim.ids()[at * victim.len() / values.len().max(1)];
-    if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-        let logits = victim.logits(victim.pixels())?.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-        if logits.iter().any(|l| !l.is_finite()) {
+    if let Some(Stray { position, value }) = stray(&pixels, -TOLERANCE, 1.0 + TOLERANCE)? {
+        let row = victim.ids()[position * victim.len() / pixels.elem_count()];
+        if value.is_finite() {
+            return Err(faulty(format!("a pixel of {value} for sample {row}, outside [0, 1]")));
+        }
+        if stray(&victim.logits(victim.pixels())?, f64::MIN, f64::MAX)?.is_some() {
             return Err(Error::refused("the network gives logits that are not finite: it has diverged"));
         }
-        return Err(faulty(format!("a pixel of {} for sample {}", values[at], row(at))));
-    }
-    if let Some(at) = values.iter().position(|v| *v < -TOLERANCE || *v > 1.0 + TOLERANCE) {
-        return Err(faulty(format!("a pixel of {} for sample {}, outside [0, 1]", values[at], row(at))));
+        return Err(faulty(format!("a pixel of {value} for sample {row}")));
     }
     let radii: Vec<f64> = ball.radii().to_dtype(DType::F64)?.to_vec1()?;
     if let Some(norm) = attack.min_norm() {

@@ -137,7 +137,10 @@ impl Ball {
 
     /// Distance of each image to its clean one, in `norm`.
     pub fn distances(&self, pixels: &Tensor, norm: Norm) -> Result<Vec<f64>> {
-        Ok(norms(&(pixels - &self.center)?, norm)?.to_dtype(DType::F64)?.to_vec1()?)
+        Ok(match norm {
+            Norm::Linf => temper_nn::largest_differences(pixels, &self.center)?,
+            Norm::L2 => temper_nn::distances(pixels, &self.center)?,
+        })
     }
 
     /// The balls of some samples.

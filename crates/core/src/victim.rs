@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use candle_core::{D, DType, Tensor, Var};
+use candle_core::{D, Tensor, Var};
 use temper_nn::{BatchNorm, Classifier, Frozen};
 
 use crate::rows::{index_of, kept};
@@ -149,7 +149,7 @@ impl Forward<'_> {
         }
         let labels = self.rows.labels.to_vec1::<u32>()?;
         let positions = self.rows.positions.to_vec1::<u32>()?;
-        let predictions = predictions(&self.logits.detach())?;
+        let predictions = temper_nn::predictions(&self.logits.detach())?;
         let lost = (0..zero.len()).filter(|i| zero[*i] && predictions[*i] == Some(labels[*i]));
         self.passes.lost().extend(lost.map(|i| positions[i]));
         Ok(())
@@ -328,7 +328,7 @@ impl<'a> Victim<'a> {
 
     /// The class that these logits give each sample: the first of the largest; none for a row with a NaN.
     pub fn predictions(&self, logits: &Tensor) -> Result<Vec<Option<u32>>> {
-        predictions(logits)
+        Ok(temper_nn::predictions(logits)?)
     }
 
     /// The view of some of the samples.
@@ -363,18 +363,4 @@ fn default_score(network: Network) -> &'static Score<'static> {
         Network::Frozen(_) => &log_odds,
         Network::BatchStatistics(_) => &cross_entropy,
     }
-}
-
-fn predictions(logits: &Tensor) -> Result<Vec<Option<u32>>> {
-    let rows = logits.to_dtype(DType::F64)?.to_vec2::<f64>()?;
-    Ok(rows.iter().map(|row| prediction(row)).collect())
-}
-
-/// The class of the largest logit, the first of equals; none if any is NaN.
-fn prediction(logits: &[f64]) -> Option<u32> {
-    if logits.iter().any(|l| l.is_nan()) {
-        return None;
-    }
-    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    logits.iter().position(|l| *l == largest).map(|i| i as u32)
 }

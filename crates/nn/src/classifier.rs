@@ -5,17 +5,19 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor, Var};
 use rand::Rng;
 
+use crate::backend::{self, Backend};
+use crate::candle::Candle;
 use crate::error::{Error, Result};
 use crate::gradients::{Collector, Gradients};
-use crate::kernel::Moments;
-use crate::misfit::misfit;
-use crate::network::Network;
-use crate::parameter::Role;
-use crate::portable::{self, Weights};
-use crate::training;
+use crate::graph::{Network, Role, misfit};
 
 /// Share of the newest batch in batch norm's running statistics, as in torch.
-const MOMENTUM: f64 = 0.1;
+pub(crate) const MOMENTUM: f64 = 0.1;
+
+/// By what a batch's biased variance over so many rows is multiplied to be unbiased, as torch keeps it.
+pub(crate) fn unbiased(rows: usize) -> f64 {
+    rows as f64 / (rows as f64 - 1.0).max(1.0)
+}
 
 /// By which statistics batch norm normalises in [`Classifier::train`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +38,8 @@ pub struct Classifier {
     roles: BTreeMap<String, Role>,
     anchor: Var,
     collector: Collector,
-    /// Whether candle's operations run it where our kernels could.
-    portable: bool,
+    /// A backend that was asked for, in place of the device's own.
+    asked: Option<&'static dyn Backend>,
 }
 
 impl Classifier {
@@ -69,9 +71,10 @@ impl Classifier {
                 return Err(Error::Weights(format!(" two layers share the name of `{}`", parameter.name)));
             }
         }
-        let dtype = vars.values().next().map_or(DType::F32, |v| v.dtype());
-        let (anchor, collector) = (Var::zeros((), dtype, &Device::Cpu)?, Collector::default());
-        Ok(Self { network, weights: vars, roles, anchor, collector, portable: false })
+        let first = vars.values().next();
+        let (dtype, device) = first.map_or((DType::F32, &Device::Cpu), |v| (v.dtype(), v.device()));
+        let (anchor, collector) = (Var::zeros((), dtype, device)?, Collector::default());
+        Ok(Self { network, weights: vars, roles, anchor, collector, asked: None })
     }
 
     /// The graph.
@@ -118,30 +121,24 @@ impl Classifier {
         let weights: BTreeMap<String, Tensor> =
             self.weights.iter().map(|(name, v)| Ok((name.clone(), moved(v)?))).collect::<Result<_>>()?;
         let same = Self::new(self.network.clone(), &weights)?;
-        Ok(Self { portable: self.portable, ..same })
+        Ok(Self { asked: self.asked, ..same })
     }
 
-    /// Runs by candle's own operations on the CPU too, as on every other device: to compare the two ways.
+    /// Runs by candle's own operations, whatever the device: to compare the backends.
     #[must_use]
     pub fn portable(self) -> Self {
-        Self { portable: true, ..self }
+        Self { asked: Some(&Candle), ..self }
     }
 
-    /// Whether candle's operations run it, not our kernels.
-    pub(crate) fn is_portable(&self) -> bool {
-        self.portable || self.weights.values().next().is_some_and(|w| !w.device().is_cpu())
+    pub(crate) fn backend(&self) -> &'static dyn Backend {
+        self.asked.unwrap_or_else(|| backend::of(self.anchor.device()))
     }
 
     /// Logits `[n, classes]` of pixels `[n, c, h, w]` in training: what batch norm does, `norm` says. Gradients reach the
     /// weights if `trains`, and the pixels if they are tracked.
     pub fn train(&self, pixels: &Tensor, trains: bool, norm: BatchNorm) -> Result<Tensor> {
         Self::check(&self.network, pixels)?;
-        let pixels = pixels.contiguous()?;
-        if self.is_portable() {
-            let tracked = Tracked { classifier: self, trains, norm };
-            return Ok(portable::logits(&self.network, &tracked, &pixels)?);
-        }
-        training::logits(self, &pixels, trains, norm)
+        self.backend().train(self, &pixels.contiguous()?, trains, norm)
     }
 
     /// Gradients of a scalar loss of logits from [`Self::train`], which may come from several of its calls.
@@ -161,51 +158,5 @@ impl Classifier {
     /// What stands for all weights in candle's graph.
     pub(crate) fn anchor(&self) -> &Var {
         &self.anchor
-    }
-
-    /// Moves batch norm's running statistics towards the moments of a batch with `rows` values a channel.
-    pub(crate) fn move_statistics(&self, layer: &str, rows: usize, moments: &Moments) -> Result<()> {
-        // torch keeps the unbiased variance.
-        let unbias = rows as f64 / (rows as f64 - 1.0).max(1.0);
-        for (part, batch, factor) in
-            [("running_mean", &moments.mean, 1.0), ("running_var", &moments.variance, unbias)]
-        {
-            let var = self.weight(layer, part);
-            let old = var.as_detached_tensor().to_dtype(DType::F64)?.to_vec1::<f64>()?;
-            let moved = |(old, batch): (&f64, &f64)| old * (1.0 - MOMENTUM) + batch * (MOMENTUM * factor);
-            let new: Vec<f64> = old.iter().zip(batch).map(moved).collect();
-            var.set(&Tensor::new(new, var.device())?.to_dtype(var.dtype())?)?;
-        }
-        Ok(())
-    }
-}
-
-/// A classifier's weights during one training pass by candle's operations.
-struct Tracked<'a> {
-    classifier: &'a Classifier,
-    trains: bool,
-    norm: BatchNorm,
-}
-
-impl Weights for Tracked<'_> {
-    fn weight(&self, layer: &str, part: &str) -> Tensor {
-        let var = self.classifier.weight(layer, part);
-        if self.trains { var.as_tensor().clone() } else { var.as_detached_tensor() }
-    }
-
-    fn moments(&self, layer: &str, x: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
-        if self.norm == BatchNorm::Frozen {
-            let running = |part| self.classifier.weight(layer, part).as_detached_tensor();
-            return Ok((running("running_mean"), running("running_var")));
-        }
-        let (mean, variance) = portable::moments(x)?;
-        if self.norm == BatchNorm::Update {
-            let rows = x.elem_count() / x.dim(1)?;
-            let column = |t: &Tensor| t.detach().to_dtype(DType::F64)?.to_vec1::<f64>();
-            let moments = Moments { mean: column(&mean)?, variance: column(&variance)? };
-            let moved = self.classifier.move_statistics(layer, rows, &moments);
-            moved.map_err(candle_core::Error::wrap)?;
-        }
-        Ok((mean, variance))
     }
 }

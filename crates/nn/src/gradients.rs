@@ -1,13 +1,14 @@
 //! What a backward pass leaves: gradients of weights for the optimiser, and of all else that candle followed.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Tensor, Var};
 
 use crate::error::Result;
-use crate::kernel::{Buffer, Real};
 
 /// Gradients of a loss.
 #[derive(Debug)]
@@ -22,10 +23,10 @@ impl Gradients {
         others: GradStore,
         trained: impl Iterator<Item = (&'a str, &'a Var)>,
     ) -> Result<Self> {
-        // What reached a weight by candle's operations: on other devices, or from a loss that reads weights itself.
+        // What reached a weight by candle's operations: from the candle backend, or from a loss that reads weights itself.
         for (name, var) in trained {
             if let Some(more) = others.get(var) {
-                let more = Gradient { numbers: Numbers::Candle(more.clone()), shape: var.dims().to_vec() };
+                let more = Gradient { numbers: Box::new(more.clone()), shape: var.dims().to_vec() };
                 add(&mut weights, name, more)?;
             }
         }
@@ -69,85 +70,65 @@ fn add(all: &mut BTreeMap<String, Gradient>, weight: &str, more: Gradient) -> Re
     Ok(())
 }
 
+/// Numbers of a gradient in whatever memory a backend left them.
+pub(crate) trait Numbers: Any + Debug + Send + Sync {
+    /// As a tensor of this shape.
+    fn tensor(&self, shape: &[usize]) -> Result<Tensor>;
+
+    /// Adds numbers of the same kind in place; `false`, and nothing done, if they are of another.
+    fn add(&mut self, more: &dyn Numbers) -> Result<bool>;
+
+    /// Multiplies in place.
+    fn scale(&mut self, factor: f64) -> Result<()>;
+}
+
+/// As candle's operations leave them.
+impl Numbers for Tensor {
+    fn tensor(&self, _shape: &[usize]) -> Result<Tensor> {
+        Ok(self.clone())
+    }
+
+    fn add(&mut self, more: &dyn Numbers) -> Result<bool> {
+        let Some(more) = (more as &dyn Any).downcast_ref::<Tensor>() else { return Ok(false) };
+        *self = (&*self + more)?;
+        Ok(true)
+    }
+
+    fn scale(&mut self, factor: f64) -> Result<()> {
+        *self = (&*self * factor)?;
+        Ok(())
+    }
+}
+
 /// Gradient of one weight, in its shape.
 #[derive(Debug)]
 pub struct Gradient {
-    numbers: Numbers,
+    numbers: Box<dyn Numbers>,
     shape: Vec<usize>,
-}
-
-#[derive(Debug)]
-pub(crate) enum Numbers {
-    F32(Buffer<f32>),
-    F64(Buffer<f64>),
-    Candle(Tensor),
-}
-
-impl From<Buffer<f32>> for Numbers {
-    fn from(numbers: Buffer<f32>) -> Self {
-        Self::F32(numbers)
-    }
-}
-
-impl From<Buffer<f64>> for Numbers {
-    fn from(numbers: Buffer<f64>) -> Self {
-        Self::F64(numbers)
-    }
 }
 
 impl Gradient {
     /// As a tensor of its own.
     pub fn tensor(&self) -> Result<Tensor> {
-        let shape = &self.shape[..];
-        Ok(match &self.numbers {
-            Numbers::F32(numbers) => Tensor::from_slice(numbers, shape, &Device::Cpu)?,
-            Numbers::F64(numbers) => Tensor::from_slice(numbers, shape, &Device::Cpu)?,
-            Numbers::Candle(tensor) => tensor.clone(),
-        })
+        self.numbers.tensor(&self.shape)
     }
 
-    pub(crate) fn numbers(&self) -> &Numbers {
-        &self.numbers
+    /// The numbers, if they are of this kind.
+    pub(crate) fn numbers<N: Numbers>(&self) -> Option<&N> {
+        (&*self.numbers as &dyn Any).downcast_ref()
     }
 
-    fn plus(self, more: Self) -> Result<Self> {
-        fn add<T: Real>(mut to: Buffer<T>, more: &[T]) -> Numbers
-        where
-            Numbers: From<Buffer<T>>,
-        {
-            for (to, more) in to.iter_mut().zip(more) {
-                *to += *more;
-            }
-            to.into()
+    fn plus(mut self, more: Self) -> Result<Self> {
+        if self.numbers.add(&*more.numbers)? {
+            return Ok(self);
         }
-        let shape = self.shape.clone();
-        let numbers = match (self.numbers, more.numbers) {
-            (Numbers::F32(numbers), Numbers::F32(more)) => add(numbers, &more),
-            (Numbers::F64(numbers), Numbers::F64(more)) => add(numbers, &more),
-            (numbers, more) => {
-                let tensor = |numbers| Self { numbers, shape: shape.clone() }.tensor();
-                Numbers::Candle((tensor(numbers)? + tensor(more)?)?)
-            }
-        };
-        Ok(Self { numbers, shape })
+        let numbers = Box::new((self.tensor()? + more.tensor()?)?);
+        Ok(Self { numbers, shape: self.shape })
     }
 
-    fn times(self, factor: f64) -> Result<Self> {
-        fn scale<T: Real>(mut numbers: Buffer<T>, factor: f64) -> Numbers
-        where
-            Numbers: From<Buffer<T>>,
-        {
-            for number in numbers.iter_mut() {
-                *number *= T::from_f64(factor);
-            }
-            numbers.into()
-        }
-        let numbers = match self.numbers {
-            Numbers::F32(numbers) => scale(numbers, factor),
-            Numbers::F64(numbers) => scale(numbers, factor),
-            Numbers::Candle(tensor) => Numbers::Candle((tensor * factor)?),
-        };
-        Ok(Self { numbers, ..self })
+    fn times(mut self, factor: f64) -> Result<Self> {
+        self.numbers.scale(factor)?;
+        Ok(self)
     }
 }
 
@@ -166,11 +147,8 @@ impl Collector {
     }
 
     /// Adds to the gradient of a weight of this shape.
-    pub(crate) fn add<T: Real>(&self, weight: &str, shape: &[usize], numbers: Buffer<T>) -> Result<()>
-    where
-        Numbers: From<Buffer<T>>,
-    {
-        let more = Gradient { numbers: numbers.into(), shape: shape.to_vec() };
+    pub(crate) fn add(&self, weight: &str, shape: &[usize], numbers: Box<dyn Numbers>) -> Result<()> {
+        let more = Gradient { numbers, shape: shape.to_vec() };
         self::add(&mut self.lock(), weight, more)
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use temper_core::{Device, nn};
+use temper_core::Device;
+use temper_core::nn::{self, DeviceLocation};
 use temper_train::Precision;
 
 /// A device of a pipeline, by name. A pipeline may name one that this machine lacks: opening it fails.
@@ -27,7 +28,10 @@ impl DeviceName {
 
     /// Why attacks do not compute in this precision here; `None` if they do.
     pub(crate) fn refuses(self, precision: Precision) -> Option<&'static str> {
-        precision.refused(self == Self::Cpu)
+        precision.refused(match self {
+            Self::Cpu => DeviceLocation::Cpu,
+            Self::Cuda(gpu_id) => DeviceLocation::Cuda { gpu_id },
+        })
     }
 }
 

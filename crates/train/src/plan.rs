@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use temper_core::{Attack, Chosen, Epsilon, Loss, Norm, nonzero};
+use temper_core::nn::{self, DeviceLocation};
+use temper_core::{Attack, Chosen, DType, Epsilon, Loss, Norm, nonzero};
 
 use temper_data::Augment;
 
@@ -193,13 +194,14 @@ temper_core::options! {
 }
 
 impl Precision {
-    /// Why attacks do not compute in it on a processor, or else on a CUDA device; `None` if they do.
-    pub fn refused(self, cpu: bool) -> Option<&'static str> {
-        match (self, cpu) {
-            (Self::F32, _) => None,
-            (_, true) => Some("a CPU computes no faster with 16 bits: our kernels count in 32; use \"f32\""),
-            (_, false) => Some("on CUDA devices networks do not run in 16 bits yet; use \"f32\""),
-        }
+    /// Why attacks do not compute in it on such a device, as the backend says; `None` if they do.
+    pub fn refused(self, location: DeviceLocation) -> Option<&'static str> {
+        let dtype = match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+            Self::F16 => DType::F16,
+        };
+        nn::refused(location, dtype)
     }
 }
 

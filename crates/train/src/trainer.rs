@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor};
-use temper_core::nn::{BatchNorm, Classifier, Frozen, Gradients};
+use temper_core::nn::{BatchNorm, Classifier, Frozen, Gradients, Role};
 use temper_core::{Attack, Batch, Chosen, Epsilon, Goal, Network, Passes, Source, Step, Victim, Visit};
 use temper_data::{Batches, RawBatch, Rng};
 use temper_results::{Epoch, Percentiles};
@@ -90,7 +90,7 @@ impl<'a> Trainer<'a> {
 
     /// Refuses numbers that attacks do not compute with.
     fn refuse_precision(&self) -> Result<()> {
-        match self.plan.attack_precision.refused(self.device.is_cpu()) {
+        match self.plan.attack_precision.refused(self.device.location()) {
             Some(why) => Err(temper_core::Error::refused(format!("`attack_precision`: {why}")).into()),
             None => Ok(()),
         }
@@ -213,20 +213,21 @@ impl<'a> Trainer<'a> {
     fn step(&self, state: &mut State, stream: &mut Batches, source: &dyn Source, rate: f64) -> Result<()> {
         let batches = source.len().div_ceil(self.plan.batch.get());
         let (started, before) = (Instant::now(), state.progress.samples);
-        let mut sum = None;
+        let (mut sum, mut frozen) = (None, None);
         for _ in 0..self.plan.accumulate.get() {
             let asked = Instant::now();
             let Some(raw) = stream.next().transpose()? else { break };
             state.progress.waiting += asked.elapsed().as_secs_f64();
             let number = state.progress.batches + 1;
-            let added = self.counted(state, raw, sum, source, rate).map_err(|error| match error {
-                Error::Diverged { loss, ids, rate, .. } => {
-                    Error::Diverged { loss, epoch: state.epoch + 1, batch: number, batches, ids, rate }
-                }
-                other => {
-                    Error::Step { epoch: state.epoch + 1, batch: number, batches, error: Box::new(other) }
-                }
-            });
+            let added =
+                self.counted(state, raw, (sum, &mut frozen), source, rate).map_err(|error| match error {
+                    Error::Diverged { loss, ids, rate, .. } => {
+                        Error::Diverged { loss, epoch: state.epoch + 1, batch: number, batches, ids, rate }
+                    }
+                    other => {
+                        Error::Step { epoch: state.epoch + 1, batch: number, batches, error: Box::new(other) }
+                    }
+                });
             sum = added?;
         }
         if let Some(mut gradients) = sum {
@@ -248,13 +249,14 @@ impl<'a> Trainer<'a> {
         self.plan.accumulate.get() > 1
     }
 
-    /// One batch of a step, which the epoch's progress then counts, but for its time. Returns the sum with its gradients: those
-    /// of the mean loss, or, where batches are gathered, of the sum over its samples.
+    /// One batch of a step, which the epoch's progress then counts, but for its time. Returns the sum with its gradients:
+    /// those of the mean loss, or, where batches are gathered, of the sum over its samples. `frozen` is the network as the
+    /// step's attacks see it, once one has asked.
     fn counted(
         &self,
         state: &mut State,
         mut raw: RawBatch,
-        sum: Option<Gradients>,
+        (sum, frozen): (Option<Gradients>, &mut Option<Frozen>),
         source: &dyn Source,
         rate: f64,
     ) -> Result<Option<Gradients>> {
@@ -266,7 +268,7 @@ impl<'a> Trainer<'a> {
         }
         let batch = &Batch::new(raw, &self.device)?;
         let passes = (self.passes.forwards(), self.passes.backwards());
-        let (loss, value, accuracy) = self.batch(state, batch, source, rate)?;
+        let (loss, value, accuracy) = self.batch(state, batch, frozen, source, rate)?;
         let loss = if self.gathers() { (loss * batch.len() as f64)? } else { loss };
         let gradients = state.classifier.backward(&loss)?;
         let sum = match sum {
@@ -284,18 +286,33 @@ impl<'a> Trainer<'a> {
         Ok(Some(sum))
     }
 
+    /// The network as attacks and probes see it, which changes with the step of the optimiser: `kept` is that of the
+    /// batches before in this step. Where they have moved batch norm's running statistics, it is taken anew.
+    fn frozen(&self, classifier: &Classifier, kept: &mut Option<Frozen>) -> Result<Frozen> {
+        let parameters = classifier.network().parameters();
+        let moves = self.plan.batch_norm == StepBatchNorm::Train
+            && parameters.iter().any(|parameter| parameter.role == Role::RunningMean);
+        if let Some(frozen) = kept.as_ref().filter(|_| !moves) {
+            return Ok(frozen.clone());
+        }
+        let frozen = Frozen::new(classifier)?;
+        *kept = Some(frozen.clone());
+        Ok(frozen)
+    }
+
     /// One batch: radii, attack, loss. Returns the loss, its value and the accuracy.
     fn batch(
         &self,
         state: &mut State,
         batch: &Batch,
+        frozen: &mut Option<Frozen>,
         source: &dyn Source,
         rate: f64,
     ) -> Result<(Tensor, f64, f64)> {
         let rng = |purpose| Rng::new(self.seed, purpose).numbered(state.epoch as u64);
         let attack = self.plan.attack.0.as_ref();
         let frozen = match (attack, self.plan.attack_batch_norm) {
-            (Some(_), BatchNormMode::Eval) => Some(Frozen::new(&state.classifier)?),
+            (Some(_), BatchNormMode::Eval) => Some(self.frozen(&state.classifier, frozen)?),
             _ => None,
         };
         let network = match &frozen {

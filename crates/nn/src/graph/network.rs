@@ -1,104 +1,34 @@
-//! Networks as data: a graph of layers that a model plugin builds once.
+//! The graph of layers that a model plugin builds once.
 
+use super::layer::{Layer, Node, NodeId};
+use super::parameter::Init;
+use super::shape::{Axis, ConvAxes, ConvShape, EPSILON, Numerics, Pool2d};
 use crate::error::{Error, Result, dims};
-use crate::kernel::{self, Numerics};
-use crate::parameter::Init;
 
 /// Weights or outputs (of one sample) that a layer may have.
 const LARGEST: usize = 1 << 31;
-/// Largest kernel, padding and stride.
+/// Largest kernel, padding, stride and dilation.
 const LONGEST: usize = 1 << 12;
-
-/// A value in the network: the output of one layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NodeId(pub(crate) usize);
-
-/// One layer. Names are those of torch's state dictionaries: `conv1` has `conv1.weight` and `conv1.bias`.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Layer {
-    /// The pixels, `[n, c, h, w]` in [0, 1].
-    Input,
-    /// `(x - mean) / std`, per channel. Zero padding that follows is zero after it, as in torch.
-    Normalize {
-        /// Means, one a channel.
-        mean: Vec<f64>,
-        /// Standard deviations, one a channel.
-        std: Vec<f64>,
-    },
-    /// Convolution, or a linear layer: a convolution whose kernel covers its input.
-    Conv {
-        /// Name of its parameters.
-        name: String,
-        /// Shape.
-        shape: kernel::Conv,
-        /// Whether it has a bias.
-        bias: bool,
-        /// Whether its weight is a matrix `[out, in]`, as torch stores a linear layer's.
-        linear: bool,
-        /// How its weight and its bias start.
-        init: [Init; 2],
-    },
-    /// Batch norm over n, h and w; epsilon 1e-5, momentum 0.1.
-    BatchNorm {
-        /// Name of its parameters.
-        name: String,
-        /// Whether it has a weight and a bias.
-        affine: bool,
-    },
-    /// `max(x, 0)`.
-    Relu,
-    /// Max pooling.
-    MaxPool(kernel::Pool),
-    /// Mean over windows; what padding adds counts as zeros.
-    AveragePool(kernel::Pool),
-    /// Mean over height and width.
-    GlobalAveragePool,
-    /// The channels of all inputs, one after the other.
-    Concat,
-    /// The channels of the input between channels of zeros.
-    PadChannels {
-        /// Channels of zeros before those of the input.
-        before: usize,
-        /// Channels of zeros after them.
-        after: usize,
-    },
-    /// Sum of two values of one shape.
-    Add,
-}
-
-/// A layer, what it reads, and the shape of what it gives.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Node {
-    /// The layer.
-    pub layer: Layer,
-    /// What it reads: earlier nodes only.
-    pub inputs: Vec<NodeId>,
-    /// Channels, height, width of its output.
-    pub shape: [usize; 3],
-}
+/// Backends may store channels in multiples of this; sizes are counted so.
+pub(crate) const FILLING: usize = 16;
 
 /// The product, if it can be counted.
 fn product(sizes: &[usize]) -> Option<usize> {
     sizes.iter().try_fold(1usize, |product, size| product.checked_mul(*size))
 }
 
-/// Options of [`Network::conv`].
-#[derive(Debug, Clone, Copy)]
-pub struct Conv2d {
-    /// Output channels.
-    pub channels: usize,
-    /// Side of the kernel.
-    pub kernel: usize,
-    /// Distance of kernel positions.
-    pub stride: usize,
-    /// Zeros added on each side.
-    pub padding: usize,
-    /// Whether a bias is added.
-    pub bias: bool,
+/// A kernel with its padding, and its dilation if it has any, for messages.
+fn said([rows, columns]: [Axis; 2]) -> String {
+    let padding = match [rows.before, rows.after, columns.before, columns.after] {
+        [one, b, c, d] if [b, c, d] == [one; 3] => format!("padding {one}"),
+        sides => format!("padding {sides:?} (top, bottom, left, right)"),
+    };
+    let dilation = match [rows.dilation, columns.dilation] {
+        [1, 1] => String::new(),
+        [rows, columns] => format!("dilation {rows} x {columns} and "),
+    };
+    format!("a {} x {} kernel with {dilation}{padding}", rows.kernel, columns.kernel)
 }
-
-/// Options of [`Network::max_pool`].
-pub type Pool2d = kernel::Pool;
 
 /// A graph of layers. The last node gives the logits, `[n, classes, 1, 1]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,8 +82,8 @@ impl Network {
     }
 
     /// Refuses a convolution that no memory holds: sizes come from configurations.
-    fn affordable(&self, name: &str, x: NodeId, shape: &kernel::Conv) -> Result<()> {
-        let weights = product(&[shape.channels, shape.kernel[0], shape.kernel[1], shape.input[0]]);
+    fn affordable(&self, name: &str, x: NodeId, shape: &ConvShape) -> Result<()> {
+        let weights = product(&[shape.channels, shape.axes[0].kernel, shape.axes[1].kernel, shape.input[0]]);
         if weights.is_none_or(|n| n > LARGEST) {
             return Err(self.misfit(name, x, format!("more than {LARGEST} weights")));
         }
@@ -162,7 +92,7 @@ impl Network {
 
     /// Refuses a value that no memory holds.
     fn holds(&self, name: &str, x: NodeId, [channels, h, w]: [usize; 3]) -> Result<()> {
-        let stored = channels.checked_next_multiple_of(kernel::vector::PANEL);
+        let stored = channels.checked_next_multiple_of(FILLING);
         if stored.and_then(|stored| product(&[stored, h, w])).is_none_or(|n| n > LARGEST) {
             return Err(self.misfit(name, x, format!("more than {LARGEST} outputs")));
         }
@@ -200,35 +130,45 @@ impl Network {
         Ok(self.push(Layer::Normalize { mean, std }, &[x], shape))
     }
 
-    /// Convolution.
-    pub fn conv(&mut self, x: NodeId, name: &str, options: Conv2d) -> Result<NodeId> {
+    /// Convolution: a [`Conv2d`](crate::Conv2d), or [`ConvAxes`] where the axes differ.
+    pub fn conv(&mut self, x: NodeId, name: &str, options: impl Into<ConvAxes>) -> Result<NodeId> {
         self.grouped_conv(x, name, options, 1)
     }
 
-    /// Convolution whose input and output channels are cut into `groups`; each output reads its own part alone.
-    pub fn grouped_conv(&mut self, x: NodeId, name: &str, options: Conv2d, groups: usize) -> Result<NodeId> {
-        let Conv2d { channels, kernel, stride, padding, bias } = options;
+    /// Convolution whose input and output channels are cut into `groups`. Each output reads its own part alone.
+    pub fn grouped_conv(
+        &mut self,
+        x: NodeId,
+        name: &str,
+        options: impl Into<ConvAxes>,
+        groups: usize,
+    ) -> Result<NodeId> {
+        let ConvAxes { channels, axes, bias } = options.into();
         let input = self.shape(x);
-        if channels == 0 || kernel == 0 || stride == 0 {
+        if channels == 0 || axes.iter().any(|axis| axis.kernel == 0 || axis.stride == 0) {
             return Err(self.misfit(name, x, "channels, kernel and stride must be at least 1".into()));
+        }
+        if axes.iter().any(|axis| axis.dilation == 0) {
+            return Err(self.misfit(name, x, "dilation must be at least 1".into()));
         }
         if groups == 0 || !input[0].is_multiple_of(groups) || !channels.is_multiple_of(groups) {
             let why = format!("{groups} groups do not divide {} and {channels} channels", input[0]);
             return Err(self.misfit(name, x, why));
         }
-        if kernel.max(padding).max(stride) > LONGEST {
-            return Err(self.misfit(
-                name,
-                x,
-                format!("kernel, padding and stride must be at most {LONGEST}"),
-            ));
-        }
-        if input[1] + 2 * padding < kernel || input[2] + 2 * padding < kernel {
-            let why = format!("a {kernel} x {kernel} kernel with padding {padding} is larger than that");
+        let longest = |a: &Axis| a.kernel.max(a.before).max(a.after).max(a.stride);
+        if axes.iter().any(|axis| longest(axis) > LONGEST) {
+            let why = format!("kernel, padding and stride must be at most {LONGEST}");
             return Err(self.misfit(name, x, why));
         }
-        let shape =
-            kernel::Conv { input, channels, kernel: [kernel; 2], stride, padding, groups, pixels: false };
+        if axes.iter().any(|axis| axis.dilation > LONGEST) {
+            return Err(self.misfit(name, x, format!("dilation must be at most {LONGEST}")));
+        }
+        if axes.iter().zip(&input[1..]).any(|(axis, length)| axis.output(*length).is_none()) {
+            return Err(self.misfit(name, x, format!("{} is larger than that", said(axes))));
+        }
+        // A single tap has no neighbour to be apart from.
+        let axes = axes.map(|axis| if axis.kernel == 1 { Axis { dilation: 1, ..axis } } else { axis });
+        let shape = ConvShape { input, channels, axes, groups };
         self.affordable(name, x, &shape)?;
         let (name, init) = (name.into(), [Init::Uniform; 2]);
         Ok(self.push(Layer::Conv { name, shape, bias, linear: false, init }, &[x], shape.output()))
@@ -240,15 +180,8 @@ impl Network {
         if features == 0 || input.contains(&0) {
             return Err(self.misfit(name, x, "a linear layer needs inputs and outputs".into()));
         }
-        let shape = kernel::Conv {
-            input,
-            channels: features,
-            kernel: [input[1], input[2]],
-            stride: 1,
-            padding: 0,
-            groups: 1,
-            pixels: false,
-        };
+        let axes = [input[1], input[2]].map(|length| Axis::even(length, 1, 0));
+        let shape = ConvShape { input, channels: features, axes, groups: 1 };
         self.affordable(name, x, &shape)?;
         let (name, init) = (name.into(), [Init::Uniform; 2]);
         Ok(self.push(Layer::Conv { name, shape, bias: true, linear: true, init }, &[x], shape.output()))
@@ -264,14 +197,27 @@ impl Network {
         Err(self.misfit("init", x, "only convolutions and linear layers can start in several ways".into()))
     }
 
-    /// Batch norm with weight and bias.
+    /// Batch norm with weight and bias, and torch's epsilon, [`EPSILON`].
     pub fn batch_norm(&mut self, x: NodeId, name: &str) -> NodeId {
-        self.push(Layer::BatchNorm { name: name.into(), affine: true }, &[x], self.shape(x))
+        self.push_norm(x, name, true, EPSILON)
     }
 
     /// Batch norm without weight and bias: torch's `affine=False`.
     pub fn bare_batch_norm(&mut self, x: NodeId, name: &str) -> NodeId {
-        self.push(Layer::BatchNorm { name: name.into(), affine: false }, &[x], self.shape(x))
+        self.push_norm(x, name, false, EPSILON)
+    }
+
+    /// Batch norm with an epsilon of its own, and weight and bias if it is `affine`. An epsilon that is not finite or not
+    /// above 0 is an error.
+    pub fn batch_norm_with(&mut self, x: NodeId, name: &str, affine: bool, epsilon: f64) -> Result<NodeId> {
+        if !(epsilon.is_finite() && epsilon > 0.0) {
+            return Err(self.misfit(name, x, format!("epsilon must be finite and above 0, got {epsilon}")));
+        }
+        Ok(self.push_norm(x, name, affine, epsilon))
+    }
+
+    fn push_norm(&mut self, x: NodeId, name: &str, affine: bool, epsilon: f64) -> NodeId {
+        self.push(Layer::BatchNorm { name: name.into(), affine, epsilon }, &[x], self.shape(x))
     }
 
     /// `max(x, 0)`.

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::vector::{Kernel, PANEL, Vector, dispatch};
-use super::{Finish, Pool, Real};
+use super::{Finish, Real};
+use crate::graph::Pool2d as Pool;
 
 /// Mean over the windows of NHWC samples of stored shape `input`; what padding adds counts as zeros, as torch does.
 pub fn average_pool<T: Real>(pool: &Pool, input: [usize; 3], x: &[T], out: &mut [T]) {

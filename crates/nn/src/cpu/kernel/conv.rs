@@ -1,41 +1,31 @@
-//! The shape of a convolution, and where its patches lie.
+//! Where the patches of a convolution lie, and which kernels run it.
 //!
 //! Channels are stored in whole panels of 16 ([`stored`]), filled up with zeros. Where Winograd's convolution fits, and
 //! numerics allow it, it runs; everything else multiplies the matrix of patches: read where it lies if image rows are long enough,
 //! gathered some rows at a time if not. A linear layer is a convolution whose kernel covers its input: its weight `[out, c h w]` read
 //! as `[out, c, h, w]` means the same, and no flattening happens anywhere.
 
+use std::ops::Deref;
+
 use super::Real;
 use super::vector::PANEL;
 use super::winograd::{Kind, Shapes};
+use crate::graph::{Axis, ConvShape, Numerics};
 
-/// Shape of a convolution.
+/// A convolution as the kernels see it: its shape, and how its input is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv {
-    /// Input channels, height, width.
-    pub input: [usize; 3],
-    /// Output channels.
-    pub channels: usize,
-    /// Kernel height, width.
-    pub kernel: [usize; 2],
-    /// Distance of kernel positions.
-    pub stride: usize,
-    /// Zeros added on each side.
-    pub padding: usize,
-    /// Parts into which input and output channels are cut; each output reads its own part alone.
-    pub groups: usize,
+    /// Its shape.
+    pub shape: ConvShape,
     /// Whether its input is pixels, which are stored without filling.
     pub pixels: bool,
 }
 
-/// How sums of a convolution are taken.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Numerics {
-    /// In the fastest way: Winograd's convolution where it fits.
-    #[default]
-    Fast,
-    /// By the definition: one chain of multiply-adds an output.
-    Exact,
+impl Deref for Conv {
+    type Target = ConvShape;
+    fn deref(&self) -> &ConvShape {
+        &self.shape
+    }
 }
 
 /// Numbers that a position's channels take in memory: whole panels. Pixels alone are stored as they are.
@@ -46,18 +36,21 @@ pub fn stored(channels: usize) -> usize {
 /// Bytes of gathered patches that stay in a core's own cache.
 pub(super) const PATCHES: usize = 256 << 10;
 
+/// Whether a max pooling may follow such a convolution in one pass: its filters are few enough for every task to go through
+/// them alone, and to pool a whole sample at once.
+pub(crate) fn pools_at_once(shape: &ConvShape) -> bool {
+    shape.groups == 1 && stored(shape.input[0]) * stored(shape.channels) <= 128 * 128
+}
+
+/// The kernel columns that fall on an image row of length `w`, from the first to before the last, for a kernel that
+/// begins at `x` of the padded row.
+fn on_image(axis: &Axis, w: usize, x: usize) -> (usize, usize) {
+    let from = axis.before.saturating_sub(x).div_ceil(axis.dilation).min(axis.kernel);
+    let to = (w + axis.before).saturating_sub(x).div_ceil(axis.dilation);
+    (from, axis.kernel.min(to).max(from))
+}
+
 impl Conv {
-    /// Output channels, height, width.
-    pub fn output(&self) -> [usize; 3] {
-        let axis = |i: usize| (self.input[i + 1] + 2 * self.padding - self.kernel[i]) / self.stride + 1;
-        [self.channels, axis(0), axis(1)]
-    }
-
-    /// Inputs that an output sums.
-    pub fn fan_in(&self) -> usize {
-        self.kernel[0] * self.kernel[1] * self.input[0] / self.groups
-    }
-
     /// Stored input and output.
     pub(super) fn shapes(&self) -> Shapes {
         let [c, h, w] = self.input;
@@ -76,113 +69,109 @@ impl Conv {
 
     /// Length of a group's patch, ordered (kernel row, kernel column, channel).
     pub(super) fn patch(&self) -> usize {
-        self.kernel[0] * self.kernel[1] * self.group()[0]
+        self.axes[0].kernel * self.axes[1].kernel * self.group()[0]
     }
 
     /// Whether the input already lies in memory as the patch matrix.
     pub(super) fn is_its_own_patches(&self) -> bool {
-        let whole = self.kernel[0] == self.input[1] && self.kernel[1] == self.input[2];
-        let point = self.kernel == [1, 1] && self.stride == 1;
-        self.groups == 1 && self.padding == 0 && (whole || point)
+        // Without padding, a kernel as large as the input has no room for dilation.
+        let whole = self.kernel() == [self.input[1], self.input[2]];
+        let point = self.axes == [Axis::even(1, 1, 0); 2];
+        self.groups == 1 && !self.pads() && (whole || point)
     }
 
     /// The tilings of the forward pass and of the input gradient, where they fit and save products.
     pub(super) fn winograd(&self, numerics: Numerics) -> Option<[Kind; 2]> {
         let [_, h, w] = self.input;
         let [_, rows, columns] = self.output();
-        let fits = self.kernel == [3, 3] && self.padding == 1 && self.groups == 1 && !self.pixels;
+        let stride = self.axes[0].stride;
+        let fits = self.axes == [Axis::even(3, stride, 1); 2] && self.groups == 1 && !self.pixels;
         if numerics == Numerics::Exact || !fits {
             return None;
         }
         let tiles = rows.div_ceil(4) * columns.div_ceil(4);
         // Four fifths of the products, or it does not pay for its transforms.
         let saves = |points: usize| tiles * points * 5 <= rows * columns * 9 * 4;
-        match self.stride {
+        match stride {
             1 if saves(36) => Some([Kind::Same, Kind::Same]),
             2 if saves(81) && h.is_multiple_of(2) && w.is_multiple_of(2) => Some([Kind::Down, Kind::Up]),
             _ => None,
         }
     }
 
-    /// Whether its filters are few enough for every task to go through them alone, and to pool a whole sample at once.
-    pub(crate) fn pools_at_once(&self) -> bool {
-        self.groups == 1 && stored(self.input[0]) * stored(self.channels) <= 128 * 128
-    }
-
-    /// Are patches read where they lie, one product an output row? They are gathered where groups cut them, and where so few
-    /// stand in a row that products of several rows together pay.
+    /// Whether patches are read where they lie, one product an output row. They are gathered where groups cut them or
+    /// dilation parts them, and where so few stand in a row that products of several rows together pay.
     pub(super) fn reads_lines(&self) -> bool {
-        self.groups == 1 && self.output()[2] >= 8
+        self.groups == 1 && self.axes[1].dilation == 1 && self.output()[2] >= 8
     }
 
     /// Numbers of an image row with its padding.
     pub(super) fn line(&self) -> usize {
         let [c, _, w] = self.shapes().input;
-        (w + 2 * self.padding) * c
+        self.axes[1].padded(w) * c
     }
 
     /// Output rows whose patches fill a block.
     pub(super) fn block_rows(&self, size: usize) -> usize {
         let [_, rows, columns] = self.output();
         if self.reads_lines() && !self.is_its_own_patches() {
-            return (PATCHES / (self.stride * self.line() * size)).clamp(1, rows);
+            return (PATCHES / (self.axes[0].stride * self.line() * size)).clamp(1, rows);
         }
         (PATCHES / (columns * self.patch() * size).max(1)).max(1)
     }
 
     /// The image rows, with their padding, below the kernel at output rows from `first` to before `last` of a sample.
     pub(super) fn lines<T: Real>(&self, x: &[T], (first, last): (usize, usize), to: &mut [T]) {
-        let [c, h, w] = self.shapes().input;
+        let ([c, h, w], [rows, columns]) = (self.shapes().input, self.axes);
+        let (left, end) = (columns.before * c, (columns.before + w) * c);
         for (i, line) in to.chunks_exact_mut(self.line()).take(self.lines_of(last - first)).enumerate() {
             // Above the image the difference wraps, and is too large as well.
-            let y = (first * self.stride + i).wrapping_sub(self.padding);
+            let y = (first * rows.stride + i).wrapping_sub(rows.before);
             if y >= h {
                 line.fill(T::ZERO);
                 continue;
             }
-            line[..self.padding * c].fill(T::ZERO);
-            line[self.padding * c..][..w * c].copy_from_slice(&x[y * w * c..][..w * c]);
-            line[(self.padding + w) * c..].fill(T::ZERO);
+            line[..left].fill(T::ZERO);
+            line[left..end].copy_from_slice(&x[y * w * c..][..w * c]);
+            line[end..].fill(T::ZERO);
         }
     }
 
     /// Image rows below the kernel at so many output rows.
     pub(super) fn lines_of(&self, rows: usize) -> usize {
-        (rows - 1) * self.stride + self.kernel[0]
+        (rows - 1) * self.axes[0].stride + self.axes[0].extent()
     }
 
     /// The patch matrix of a group, for output rows from `first` on (of one sample).
     pub(super) fn gather<T: Real>(&self, group: usize, x: &[T], first: usize, patches: &mut [T]) {
-        let ([c, h, w], [_, kw]) = (self.shapes().input, self.kernel);
+        let ([c, h, w], [rows, columns]) = (self.shapes().input, self.axes);
         let [gc, _] = self.group();
-        let columns = self.output()[2];
-        let patch = self.patch();
-        for (i, patch) in patches.chunks_exact_mut(patch).enumerate() {
-            let (y, x0) = ((first + i / columns) * self.stride, i % columns * self.stride);
-            // Kernel columns that fall on the image.
-            let from = self.padding.saturating_sub(x0).min(kw);
-            let to = kw.min((w + self.padding).saturating_sub(x0)).max(from);
-            for (ky, line) in patch.chunks_exact_mut(kw * gc).enumerate() {
+        let width = self.output()[2];
+        for (i, patch) in patches.chunks_exact_mut(self.patch()).enumerate() {
+            let (y, x0) = ((first + i / width) * rows.stride, i % width * columns.stride);
+            let (from, to) = on_image(&columns, w, x0);
+            for (ky, line) in patch.chunks_exact_mut(columns.kernel * gc).enumerate() {
                 // Above the image the difference wraps, and is too large as well.
-                let iy = (y + ky).wrapping_sub(self.padding);
+                let iy = (y + ky * rows.dilation).wrapping_sub(rows.before);
                 if iy >= h || from == to {
                     line.fill(T::ZERO);
                     continue;
                 }
                 line[..from * gc].fill(T::ZERO);
                 line[to * gc..].fill(T::ZERO);
-                let start = (iy * w + x0 + from - self.padding) * c;
-                if gc == c && c < PANEL {
+                let start = (iy * w + x0 + from * columns.dilation - columns.before) * c;
+                if gc != c || columns.dilation > 1 {
+                    let step = columns.dilation * c;
+                    for (k, line) in line[from * gc..to * gc].chunks_exact_mut(gc).enumerate() {
+                        line.copy_from_slice(&x[start + k * step + group * gc..][..gc]);
+                    }
+                } else if c < PANEL {
                     // Pixels: so few numbers that a call would cost more than they do.
                     for (to, from) in line[from * gc..to * gc].iter_mut().zip(&x[start..]) {
                         *to = *from;
                     }
-                } else if gc == c {
-                    line[from * gc..to * gc].copy_from_slice(&x[start..][..(to - from) * c]);
                 } else {
-                    for (k, line) in line[from * gc..to * gc].chunks_exact_mut(gc).enumerate() {
-                        line.copy_from_slice(&x[start + k * c + group * gc..][..gc]);
-                    }
+                    line[from * gc..to * gc].copy_from_slice(&x[start..][..(to - from) * c]);
                 }
             }
         }
@@ -190,27 +179,27 @@ impl Conv {
 
     /// The transpose of [`Self::gather`], added.
     pub(super) fn scatter<T: Real>(&self, group: usize, patches: &[T], first: usize, dx: &mut [T]) {
-        let ([c, h, w], [_, kw]) = (self.shapes().input, self.kernel);
+        let ([c, h, w], [rows, columns]) = (self.shapes().input, self.axes);
         let [gc, _] = self.group();
-        let columns = self.output()[2];
+        let width = self.output()[2];
         for (i, patch) in patches.chunks_exact(self.patch()).enumerate() {
-            let (y, x0) = ((first + i / columns) * self.stride, i % columns * self.stride);
-            let from = self.padding.saturating_sub(x0).min(kw);
-            let to = kw.min((w + self.padding).saturating_sub(x0)).max(from);
-            for (ky, line) in patch.chunks_exact(kw * gc).enumerate() {
-                let iy = (y + ky).wrapping_sub(self.padding);
+            let (y, x0) = ((first + i / width) * rows.stride, i % width * columns.stride);
+            let (from, to) = on_image(&columns, w, x0);
+            for (ky, line) in patch.chunks_exact(columns.kernel * gc).enumerate() {
+                let iy = (y + ky * rows.dilation).wrapping_sub(rows.before);
                 if iy >= h || from == to {
                     continue;
                 }
-                let start = (iy * w + x0 + from - self.padding) * c;
-                if gc == c {
+                let start = (iy * w + x0 + from * columns.dilation - columns.before) * c;
+                if gc == c && columns.dilation == 1 {
                     for (d, v) in dx[start..].iter_mut().zip(&line[from * c..to * c]) {
                         *d += *v;
                     }
                     continue;
                 }
+                let step = columns.dilation * c;
                 for (k, line) in line[from * gc..to * gc].chunks_exact(gc).enumerate() {
-                    for (d, v) in dx[start + k * c + group * gc..][..gc].iter_mut().zip(line) {
+                    for (d, v) in dx[start + k * step + group * gc..][..gc].iter_mut().zip(line) {
                         *d += *v;
                     }
                 }
@@ -221,7 +210,7 @@ impl Conv {
     /// Index into torch's weight `[out, in / groups, kh, kw]` of a group's output and of position `p` of its patch; `None`
     /// where either is there only to fill a panel.
     pub(super) fn weight_index(&self, group: usize, output: usize, p: usize) -> Option<usize> {
-        let ([gc, _], taps) = (self.group(), self.kernel[0] * self.kernel[1]);
+        let ([gc, _], taps) = (self.group(), self.axes[0].kernel * self.axes[1].kernel);
         let [true_in, true_out] = [self.input[0], self.channels].map(|c| c / self.groups);
         let (channel, tap) = (p % gc, p / gc);
         (channel < true_in && output < true_out)

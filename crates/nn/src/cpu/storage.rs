@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor, bail};
 
-use crate::kernel::Real;
+use super::kernel::Real;
 
 /// The elements of a contiguous tensor's storage.
 pub(crate) fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {

@@ -1,23 +1,28 @@
 //! A frozen network: batch norm folded, weights packed, and its schedule.
+//!
+//! Seen from candle it is one operation from pixels to logits, so any score written in candle differentiates through
+//! it, and nothing but the kernels runs in between.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use candle_core::{DType, Var};
+use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor, Var};
 use rayon::prelude::*;
 
+use super::kernel::{self, Buffer, Conv, ConvBackward, ConvForward, Finish, Real};
+use super::schedule::{Schedule, Wants};
+use super::storage::{narrow, slice, with};
+use crate::backend::Snapshot;
 use crate::classifier::Classifier;
-use crate::error::{Error, Result};
-use crate::kernel::{self, Buffer, Conv, ConvBackward, ConvForward, Finish, Numerics, Pool, Real};
-use crate::plan::{Kind, Step, plan};
-use crate::schedule::{Schedule, Wants};
-use crate::storage::{narrow, with};
+use crate::error::Result;
+use crate::graph::plan::{Kind, Norm, Step};
+use crate::graph::{Numerics, Pool2d};
 
 /// What one step computes, with its weights packed.
 #[derive(Debug)]
 enum Unit<T: Real> {
     Conv {
         passes: Box<Passes<T>>,
-        pool: Option<Pool>,
+        pool: Option<Pool2d>,
     },
     /// Scale and shift of each channel: a batch norm that no convolution precedes.
     Affine {
@@ -27,12 +32,13 @@ enum Unit<T: Real> {
     Weightless,
 }
 
-/// Both passes of a convolution. Many a network is only asked for logits, so that the way back is packed when it is first gone.
+/// Both passes of a convolution. Backward weights are packed lazily, on the first backward pass: many a network is only
+/// asked for logits.
 #[derive(Debug)]
 struct Passes<T: Real> {
     forward: ConvForward<T>,
     backward: OnceLock<ConvBackward<T>>,
-    /// What the way back is made of, until it is.
+    /// What backward weights are packed from, until they are.
     source: Mutex<Option<Arc<Source<T>>>>,
 }
 
@@ -46,8 +52,8 @@ struct Source<T: Real> {
 }
 
 impl<T: Real> Passes<T> {
-    /// The way back, packed by whoever comes first. Two that come at once both pack: no lock is held over work that is shared with
-    /// other threads.
+    /// The backward weights, packed by the first caller. Two callers at once both pack: no lock is held over work that is
+    /// shared with other threads, which would wait for it.
     fn backward(&self) -> candle_core::Result<&ConvBackward<T>> {
         if let Some(backward) = self.backward.get() {
             return Ok(backward);
@@ -59,41 +65,41 @@ impl<T: Real> Passes<T> {
             self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
             return Ok(backward);
         }
-        // Somebody else has just packed it.
+        // Another thread has just packed them.
         match self.backward.get() {
             Some(backward) => Ok(backward),
-            None => candle_core::bail!("a convolution without a way back"),
+            None => candle_core::bail!("a convolution without backward weights"),
         }
     }
 }
 
 /// A frozen network, compiled. Its backward pass needs the tape, and nothing else of the forward pass.
 #[derive(Debug)]
-pub(crate) struct Program<T: Real> {
+struct Program<T: Real> {
     schedule: Schedule,
     units: Vec<Unit<T>>,
 }
 
 impl<T: Real> Program<T> {
-    pub(crate) fn new(classifier: &Classifier) -> Result<Self> {
+    fn new(classifier: &Classifier) -> Result<Self> {
         let network = classifier.network();
         let wants = Wants { weights: false, pixels: true };
-        let schedule = Schedule::new(network, plan(network, true), wants, |_| false);
-        let units = schedule.plan.steps.par_iter().map(|step| unit(classifier, step));
+        let schedule = Schedule::new(network, true, wants, |_| false);
+        let units = schedule.steps().par_iter().map(|step| unit(classifier, &schedule, step));
         Ok(Self { units: units.collect::<Result<_>>()?, schedule })
     }
 
     /// Bytes of the tape of `n` samples.
-    pub(crate) fn tape_len(&self, n: usize) -> usize {
+    fn tape_len(&self, n: usize) -> usize {
         self.schedule.tape_len(n)
     }
 
-    pub(crate) fn classes(&self) -> usize {
+    fn classes(&self) -> usize {
         self.schedule.classes()
     }
 
     /// Logits `[n, classes]` of pixels `[n, c, h, w]`.
-    pub(crate) fn forward(&self, x: &[T], n: usize, tape: &mut [u8]) -> candle_core::Result<Vec<T>> {
+    fn forward(&self, x: &[T], n: usize, tape: &mut [u8]) -> candle_core::Result<Vec<T>> {
         let mut values = Buffer::take(self.schedule.values_len(n));
         self.schedule.forward((x, n), &mut values, tape, |i, part| {
             match &self.units[i] {
@@ -117,7 +123,7 @@ impl<T: Real> Program<T> {
     }
 
     /// Gradient of the pixels from that of the logits, `[n, classes]`, and the tape of the forward pass.
-    pub(crate) fn backward(&self, gradient: &[T], n: usize, tape: &[u8]) -> candle_core::Result<Vec<T>> {
+    fn backward(&self, gradient: &[T], n: usize, tape: &[u8]) -> candle_core::Result<Vec<T>> {
         let mut memory = Buffer::take(self.schedule.gradients_len(n));
         self.schedule.backward((gradient, n), &mut memory, tape, |i, part| {
             match &self.units[i] {
@@ -133,30 +139,81 @@ impl<T: Real> Program<T> {
     }
 }
 
+/// A program that any number of passes share.
+#[derive(Debug)]
+pub(super) struct Compiled<T: Real>(Arc<Program<T>>);
+
+impl<T: Real> Compiled<T> {
+    /// Packs the weights that `classifier` has now.
+    pub(super) fn new(classifier: &Classifier) -> Result<Self> {
+        Ok(Self(Arc::new(Program::new(classifier)?)))
+    }
+}
+
+impl<T: Real> Snapshot for Compiled<T> {
+    fn logits(&self, pixels: &Tensor) -> Result<Tensor> {
+        Ok(pixels.apply_op1(Pass { program: self.0.clone(), tape: OnceLock::new() })?)
+    }
+}
+
+/// One forward pass with its own tape, so that any number may be alive at once.
+struct Pass<T: Real> {
+    program: Arc<Program<T>>,
+    tape: OnceLock<Buffer<u8>>,
+}
+
+impl<T: Real> CustomOp1 for Pass<T> {
+    fn name(&self) -> &'static str {
+        "frozen-network"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let x = slice::<T>(x, layout)?;
+        let n = layout.dims()[0];
+        let mut tape = Buffer::take(self.program.tape_len(n));
+        let logits = self.program.forward(x, n, &mut tape)?;
+        if self.tape.set(tape).is_err() {
+            candle_core::bail!("a frozen network's tape serves one forward pass");
+        }
+        Ok((T::to_cpu_storage_owned(logits), (n, self.program.classes()).into()))
+    }
+
+    fn bwd(&self, x: &Tensor, _logits: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let Some(tape) = self.tape.get() else { candle_core::bail!("backward of a network that never ran") };
+        let n = x.dim(0)?;
+        let dx = with::<T, _>(gradient, |gradient| self.program.backward(gradient, n, tape))?;
+        Ok(Some(Tensor::from_vec(dx, x.shape(), &Device::Cpu)?))
+    }
+}
+
+/// The numbers of a weight in double precision.
+fn wide<T: Real>(weight: &Var) -> candle_core::Result<Vec<f64>> {
+    with::<T, _>(weight, |numbers| Ok(numbers.iter().map(|x| x.to_f64()).collect()))
+}
+
 /// Scale and shift that batch norm in evaluation mode amounts to, one a channel.
-fn affine(classifier: &Classifier, name: &str) -> Result<(Vec<f64>, Vec<f64>)> {
-    let numbers = |var: &Var| Ok::<_, Error>(var.to_dtype(DType::F64)?.to_vec1::<f64>()?);
-    let moment = |part| numbers(classifier.weight(name, part));
+fn affine<T: Real>(classifier: &Classifier, norm: &Norm) -> candle_core::Result<(Vec<f64>, Vec<f64>)> {
+    let moment = |part| wide::<T>(classifier.weight(&norm.name, part));
     let (mean, variance) = (moment("running_mean")?, moment("running_var")?);
-    let (weight, bias) = match classifier.affine(name) {
-        Some([weight, bias]) => (numbers(weight)?, numbers(bias)?),
+    let (weight, bias) = match classifier.affine(&norm.name) {
+        Some([weight, bias]) => (wide::<T>(weight)?, wide::<T>(bias)?),
         None => (vec![1.0; mean.len()], vec![0.0; mean.len()]),
     };
-    let root = |v: &f64| (v + kernel::EPSILON).sqrt();
+    let root = |v: &f64| (v + norm.epsilon).sqrt();
     let scale: Vec<f64> = weight.iter().zip(&variance).map(|(w, v)| w / root(v)).collect();
     let shift = bias.iter().zip(mean.iter().zip(&scale)).map(|(b, (m, s))| b - m * s).collect();
     Ok((scale, shift))
 }
 
-fn unit<T: Real>(classifier: &Classifier, step: &Step) -> Result<Unit<T>> {
+fn unit<T: Real>(classifier: &Classifier, schedule: &Schedule, step: &Step) -> Result<Unit<T>> {
     Ok(match &step.kind {
         Kind::Conv { name, shape, bias, norm, pool } => {
-            let numerics = classifier.network().numerics();
-            let passes = Box::new(conv(classifier, name, (shape, *bias), norm.as_deref(), numerics)?);
+            let shape = schedule.conv(step, shape);
+            let passes = Box::new(conv(classifier, name, (shape, *bias), norm.as_ref())?);
             Unit::Conv { passes, pool: *pool }
         }
-        Kind::BatchNorm { name } => {
-            let (mut scale, mut shift) = affine(classifier, name)?;
+        Kind::BatchNorm(norm) => {
+            let (mut scale, mut shift) = affine::<T>(classifier, norm)?;
             for values in [&mut scale, &mut shift] {
                 values.resize(kernel::stored(values.len()), 0.0);
             }
@@ -169,25 +226,22 @@ fn unit<T: Real>(classifier: &Classifier, step: &Step) -> Result<Unit<T>> {
 fn conv<T: Real>(
     classifier: &Classifier,
     name: &str,
-    (shape, bias): (&Conv, bool),
-    norm: Option<&str>,
-    numerics: Numerics,
-) -> Result<Passes<T>> {
-    let mut shift = match bias {
-        true => Some(classifier.weight(name, "bias").to_dtype(DType::F64)?.to_vec1::<f64>()?),
-        false => None,
-    };
+    (shape, bias): (Conv, bool),
+    norm: Option<&Norm>,
+) -> candle_core::Result<Passes<T>> {
+    let numerics = classifier.network().numerics();
+    let mut shift = bias.then(|| wide::<T>(classifier.weight(name, "bias"))).transpose()?;
     let mut scale = None;
     if let Some(norm) = norm {
-        let (by, add) = affine(classifier, norm)?;
+        let (by, add) = affine::<T>(classifier, norm)?;
         let old = shift.unwrap_or_else(|| vec![0.0; add.len()]);
         shift = Some(old.iter().zip(by.iter().zip(&add)).map(|(o, (s, a))| o * s + a).collect());
         scale = Some(narrow::<T>(&by));
     }
     let shift: Option<Vec<T>> = shift.map(|s| narrow(&s));
-    Ok(with::<T, _>(classifier.weight(name, "weight"), |weight| {
-        let forward = ConvForward::pack(shape, numerics, weight, shift.as_deref(), scale.as_deref());
-        let source = Source { shape: *shape, numerics, weight: weight.to_vec(), scale };
+    with::<T, _>(classifier.weight(name, "weight"), |weight| {
+        let forward = ConvForward::pack(&shape, numerics, weight, shift.as_deref(), scale.as_deref());
+        let source = Source { shape, numerics, weight: weight.to_vec(), scale };
         Ok(Passes { forward, backward: OnceLock::new(), source: Mutex::new(Some(Arc::new(source))) })
-    })?)
+    })
 }

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use candle_core::{Error, Result};
 
-use crate::kernel::{Addend, Real};
-use crate::schedule::Access;
+use super::kernel::{Addend, Real};
+use super::schedule::Access;
 
 /// Numbers of a cache line.
 const LINE: usize = 16;

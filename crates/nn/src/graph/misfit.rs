@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Tensor;
 
-use crate::parameter::Parameter;
+use super::parameter::Parameter;
 
 /// Names that each list has at most.
 const SHOWN: usize = 6;

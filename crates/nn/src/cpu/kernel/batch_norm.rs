@@ -5,8 +5,6 @@ use rayon::prelude::*;
 use super::vector::{Kernel, PANEL, Vector, dispatch};
 use super::{Buffer, Finish, Real, affine};
 
-/// Added to the variance, as in torch.
-pub(crate) const EPSILON: f64 = 1e-5;
 /// Rows summed together: part of the result's definition, so that it does not depend on the threads.
 const CHUNK: usize = 256;
 
@@ -87,16 +85,23 @@ impl<T: Real> Kernel<T> for ChunkMoments<'_, T> {
 }
 
 /// What batch norm does to a channel: `x * scale + shift`.
-fn line<T: Real>(moments: &Moments, weight: &[T], bias: &[T]) -> (Vec<T>, Vec<T>) {
-    let scale = |c: usize| weight[c].to_f64() / (moments.variance[c] + EPSILON).sqrt();
+fn line<T: Real>((moments, epsilon): (&Moments, f64), weight: &[T], bias: &[T]) -> (Vec<T>, Vec<T>) {
+    let scale = |c: usize| weight[c].to_f64() / (moments.variance[c] + epsilon).sqrt();
     let shift = |c: usize| bias[c].to_f64() - moments.mean[c] * scale(c);
     let all = 0..weight.len();
     (all.clone().map(|c| T::from_f64(scale(c))).collect(), all.map(|c| T::from_f64(shift(c))).collect())
 }
 
-/// `finish((x - mean) / sqrt(variance + 1e-5) * weight + bias)`; `finish` itself must not have a bias. All have the stored channels.
-pub fn batch_norm<T: Real>(x: &[T], moments: &Moments, weight: &[T], bias: &[T], finish: Finish<'_, T>) {
-    let (scale, shift) = line(moments, weight, bias);
+/// `finish((x - mean) / sqrt(variance + epsilon) * weight + bias)`. `finish` itself must not have a bias. All have the
+/// stored channels.
+pub fn batch_norm<T: Real>(
+    x: &[T],
+    (moments, epsilon): (&Moments, f64),
+    weight: &[T],
+    bias: &[T],
+    finish: Finish<'_, T>,
+) {
+    let (scale, shift) = line((moments, epsilon), weight, bias);
     affine(&scale, x, Finish { bias: Some(&shift), ..finish });
 }
 
@@ -107,7 +112,7 @@ pub fn batch_norm<T: Real>(x: &[T], moments: &Moments, weight: &[T], bias: &[T],
 /// If lengths do not match.
 pub fn batch_norm_gradients<T: Real>(
     x: &[T],
-    (moments, own): (&Moments, bool),
+    (moments, epsilon, own): (&Moments, f64, bool),
     weight: &[T],
     gradient: &[T],
     finish: Option<Finish<'_, T>>,
@@ -118,7 +123,7 @@ pub fn batch_norm_gradients<T: Real>(
     let mean: Vec<T> = moments.mean.iter().map(|m| T::from_f64(*m)).collect();
     let size = CHUNK * channels;
     let sums = gradient_sums(x, gradient, &mean);
-    let inverse: Vec<f64> = moments.variance.iter().map(|v| 1.0 / (v + EPSILON).sqrt()).collect();
+    let inverse: Vec<f64> = moments.variance.iter().map(|v| 1.0 / (v + epsilon).sqrt()).collect();
     let (of_bias, centred) = sums.split_at(channels);
     let of_weight: Vec<f64> = centred.iter().zip(&inverse).map(|(s, i)| s * i).collect();
     if let Some(finish) = finish {

@@ -1,12 +1,11 @@
-//! A network in candle's own operations: how it runs on devices that our kernels do not know.
-//!
-//! Everything is NCHW here, and a value per node. Where candle's operation or its gradient differs from torch's (`ReLU`
-//! at 0, max pooling) the same is said in other operations.
+//! A network in candle's own operations. Where candle's operation or its gradient differs from torch's (`ReLU` at 0, max
+//! pooling), other operations take its place.
 
 use candle_core::{D, Result, Tensor};
 
-use crate::kernel::{Conv, EPSILON, Pool};
-use crate::network::{Layer, Network};
+use super::conv::conv;
+use super::windows::windows;
+use crate::graph::{Layer, Network, Pool2d};
 
 /// Taps of a pooling window that fall beside the image read this: below every activation, and finite, so that a
 /// gradient of 0 times it stays 0.
@@ -41,10 +40,10 @@ pub(crate) fn logits(network: &Network, weights: &dyn Weights, pixels: &Tensor) 
                     false => y,
                 }
             }
-            Layer::BatchNorm { name, affine } => {
+            Layer::BatchNorm { name, affine, epsilon } => {
                 let x = value(0);
                 let (mean, variance) = weights.moments(name, x)?;
-                let deviation = channels(&(variance + EPSILON)?.sqrt()?)?;
+                let deviation = channels(&(variance + *epsilon)?.sqrt()?)?;
                 let normal = x.broadcast_sub(&channels(&mean)?)?.broadcast_div(&deviation)?;
                 match affine {
                     true => {
@@ -59,7 +58,7 @@ pub(crate) fn logits(network: &Network, weights: &dyn Weights, pixels: &Tensor) 
             Layer::MaxPool(pool) => max_pool(value(0), pool)?,
             Layer::AveragePool(pool) => {
                 // Zeros beside the image count.
-                windows(value(0), pool, 0.0)?.mean(3)?.reshape((
+                windows(value(0), [pool.axis(); 2], 0.0)?.mean(3)?.reshape((
                     pixels.dim(0)?,
                     node.shape[0],
                     node.shape[1],
@@ -94,58 +93,11 @@ pub(crate) fn moments(x: &Tensor) -> Result<(Tensor, Tensor)> {
     Ok((center, variance))
 }
 
-fn conv(x: &Tensor, weight: &Tensor, shape: &Conv) -> Result<Tensor> {
-    let [c, h, w] = shape.input;
-    if shape.padding == 0 && shape.kernel == [h, w] {
-        let y = x.reshape((x.dim(0)?, c * h * w))?.matmul(&weight.flatten_from(1)?.t()?)?;
-        return y.reshape((x.dim(0)?, shape.channels, 1, 1));
-    }
-    // Rows and columns at the far end, padding included, that no kernel position reaches. candle's gradient takes it that
-    // they are as many of the one as of the other; where they are not, padding is done here, without them.
-    let [_, rows, columns] = shape.output();
-    let Conv { stride, padding, kernel, .. } = *shape;
-    let unread = [(h, rows, kernel[0]), (w, columns, kernel[1])]
-        .map(|(length, outputs, kernel)| length + 2 * padding - ((outputs - 1) * stride + kernel));
-    if unread[0] == unread[1] {
-        return x.conv2d(weight, padding, stride, 1, shape.groups);
-    }
-    let mut x = x.clone();
-    for (dim, unread) in [2, 3].into_iter().zip(unread) {
-        x = x.pad_with_zeros(dim, padding, padding)?;
-        x = x.narrow(dim, 0, x.dim(dim)? - unread)?;
-    }
-    x.contiguous()?.conv2d(weight, 0, stride, 1, shape.groups)
-}
-
 /// Max pooling whose gradient goes to the first winner of each window alone.
-fn max_pool(x: &Tensor, pool: &Pool) -> Result<Tensor> {
+fn max_pool(x: &Tensor, pool: &Pool2d) -> Result<Tensor> {
     let (n, c, h, w) = x.dims4()?;
-    let windows = windows(x, pool, NEVER)?;
+    let windows = windows(x, [pool.axis(); 2], NEVER)?;
     let winner = windows.detach().argmax_keepdim(3)?;
     let (rows, columns) = (pool.output(h).unwrap_or(0), pool.output(w).unwrap_or(0));
     windows.contiguous()?.gather(&winner.contiguous()?, 3)?.reshape((n, c, rows, columns))
-}
-
-/// The taps of every pooling window, `[n, c, windows, taps]`; those beside the image are `beside`.
-fn windows(x: &Tensor, pool: &Pool, beside: f64) -> Result<Tensor> {
-    let (n, c, h, w) = x.dims4()?;
-    let (Some(rows), Some(columns)) = (pool.output(h), pool.output(w)) else {
-        candle_core::bail!("the pooling window is larger than its input");
-    };
-    let taps = pool.size * pool.size;
-    // Every window's taps by their position in the image; `h * w` stands for those beside it.
-    let position = |at: usize| {
-        let (window, tap) = (at / taps, at % taps);
-        let y = window / columns * pool.stride + tap / pool.size;
-        let x = window % columns * pool.stride + tap % pool.size;
-        match (y.checked_sub(pool.padding), x.checked_sub(pool.padding)) {
-            (Some(y), Some(x)) if y < h && x < w => (y * w + x) as u32,
-            _ => (h * w) as u32,
-        }
-    };
-    let index: Vec<u32> = (0..rows * columns * taps).map(position).collect();
-    let index = Tensor::from_vec(index, rows * columns * taps, x.device())?;
-    let beside = Tensor::full(beside as f32, (n, c, 1), x.device())?.to_dtype(x.dtype())?;
-    let flat = Tensor::cat(&[&x.flatten_from(2)?, &beside], 2)?;
-    flat.contiguous()?.index_select(&index, 2)?.reshape((n, c, rows * columns, taps))
 }

@@ -5,9 +5,10 @@ use rayon::prelude::*;
 use super::conv::PATCHES;
 use super::gemm::{Panels, Rows, multiply};
 use super::pointwise::finish_all;
-use super::pool::{Pool, pool_sample, pool_sample_gradient};
+use super::pool::{pool_sample, pool_sample_gradient};
 use super::winograd::{self, Filters, Shapes, Weight};
-use super::{Addend, Buffer, Conv, Finish, Numerics, Real, pixels, stored};
+use super::{Addend, Buffer, Conv, Finish, Real, pixels, stored};
+use crate::graph::{Numerics, Pool2d as Pool};
 
 /// Tasks of a product that could be one, so that threads share it.
 const TASKS: usize = 8;
@@ -118,6 +119,7 @@ impl<T: Real> ConvForward<T> {
     fn line_by_line(&self, panels: &Panels<T>, x: &[T], row: usize, finish: Finish<'_, T>) {
         let Shapes { input, output: [n, rows, columns] } = self.shape.shapes();
         let (size, pitch) = (input.iter().product::<usize>(), self.shape.line());
+        let [tall, wide] = self.shape.axes;
         let end = row + finish.out.len() / (columns * n);
         let mut parts = finish.parts((row..end).map(|_| columns * n)).into_iter();
         let mut row = row;
@@ -126,17 +128,17 @@ impl<T: Real> ConvForward<T> {
             let (first, last) = (row % rows, rows.min(row % rows + end - row));
             let sample = &x[row / rows * size..][..size];
             let mut padded;
-            let lines = if self.shape.padding == 0 {
-                &sample[first * self.shape.stride * pitch..]
-            } else {
+            let lines = if self.shape.pads() {
                 padded = Buffer::take(self.shape.lines_of(last - first) * pitch);
                 self.shape.lines(sample, (first, last), &mut padded);
                 &padded[..]
+            } else {
+                &sample[first * tall.stride * pitch..]
             };
             for (i, finish) in parts.by_ref().take(last - first).enumerate() {
-                let values = &lines[i * self.shape.stride * pitch..];
-                let stride = self.shape.stride * input[0];
-                let patches = Rows { values, stride, runs: self.shape.kernel[0], pitch };
+                let values = &lines[i * tall.stride * pitch..];
+                let (stride, pitch) = (wide.stride * input[0], tall.dilation * pitch);
+                let patches = Rows { values, stride, runs: tall.kernel, pitch };
                 multiply(patches, columns, panels, finish, (n, 0));
             }
             row += last - first;

@@ -3,11 +3,11 @@
 //! The forward program leaves a tape of one sign bit for each `ReLU` and one byte for each pooled output. Every instruction of
 //! the backward program writes a gradient that is already zero where the `ReLU` below is shut.
 
-use crate::kernel::{self, Finish, Real};
-use crate::memory::Layout;
-use crate::network::Network;
-use crate::plan::{Kind, Plan, Step};
-use crate::storage::narrow;
+use super::kernel::{self, Conv, Finish, Real, stored};
+use super::memory::Layout;
+use super::storage::narrow;
+use crate::graph::plan::{Fusion, Kind, Plan, Step, plan};
+use crate::graph::{ConvShape, Network};
 
 /// What an instruction reads, adds and writes: values of the forward program, gradients of the backward one.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +46,9 @@ pub(crate) struct Wants {
 /// Both programs.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    pub(crate) plan: Plan,
+    plan: Plan,
+    /// Stored channels, height and width of each value.
+    shapes: Vec<[usize; 3]>,
     forward: Layout,
     back: Vec<Back>,
     backward: Layout,
@@ -84,11 +86,18 @@ fn len([c, h, w]: [usize; 3]) -> usize {
 }
 
 impl Schedule {
-    /// Schedules a plan. `keeps` says whether the backward pass reads a step's input.
-    pub(crate) fn new(network: &Network, plan: Plan, wants: Wants, keeps: impl Fn(&Step) -> bool) -> Self {
-        let (mut signs, mut winners, mut tape) = (vec![None; plan.shapes.len()], vec![], 0);
+    /// Schedules a network; if `fold`, with batch norm folded into convolutions. `keeps` says whether the backward pass
+    /// reads a step's input.
+    pub(crate) fn new(network: &Network, fold: bool, wants: Wants, keeps: impl Fn(&Step) -> bool) -> Self {
+        // Bits are not given for a part of a panel, where a group may end.
+        let finishes = |shape: &ConvShape| shape.groups == 1;
+        let plan = plan(network, Fusion { fold, finishes, pools: kernel::pools_at_once });
+        let all = plan.shapes.iter().zip(&plan.pixels);
+        let shapes: Vec<[usize; 3]> =
+            all.map(|([c, h, w], pixels)| [if *pixels { *c } else { stored(*c) }, *h, *w]).collect();
+        let (mut signs, mut winners, mut tape) = (vec![None; shapes.len()], vec![], 0);
         for step in &plan.steps {
-            let size = len(plan.shapes[step.output]);
+            let size = len(shapes[step.output]);
             let pools = matches!(step.kind, Kind::MaxPool(_) | Kind::Conv { pool: Some(_), .. });
             winners.push(pools.then_some(tape));
             if pools {
@@ -99,15 +108,15 @@ impl Schedule {
             }
         }
         let accesses: Vec<Access> = plan.steps.iter().map(Access::of).collect();
-        let sizes: Vec<usize> = plan.shapes.iter().map(|shape| len(*shape)).collect();
+        let sizes: Vec<usize> = shapes.iter().map(|shape| len(*shape)).collect();
         let kept = plan.steps.iter().filter(|step| keeps(step)).map(|step| step.input);
         let last = plan.steps.last().map(|step| step.output);
         let forward = Layout::of(&accesses, &sizes, kept.chain(last));
-        let (back, gradients) = backward(&plan, &signs, &winners, wants);
+        let (back, gradients) = backward(&plan, &sizes, &signs, &winners, wants);
         let accesses: Vec<Access> = back.iter().map(|back| back.access).collect();
         let backward = Layout::of(&accesses, &gradients, None);
         let (pixels, classes) = (network.input_shape(), network.classes());
-        Self { plan, forward, back, backward, signs, winners, tape, pixels, classes }
+        Self { plan, shapes, forward, back, backward, signs, winners, tape, pixels, classes }
     }
 
     /// Bytes of the tape of `n` samples.
@@ -127,6 +136,21 @@ impl Schedule {
 
     pub(crate) fn classes(&self) -> usize {
         self.classes
+    }
+
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.plan.steps
+    }
+
+    /// Positions of a sample in the value that a step reads.
+    pub(crate) fn positions(&self, step: &Step) -> usize {
+        let [_, h, w] = self.shapes[step.input];
+        h * w
+    }
+
+    /// The convolution of a step, as the kernels see it.
+    pub(crate) fn conv(&self, step: &Step, shape: &ConvShape) -> Conv {
+        Conv { shape: *shape, pixels: self.plan.pixels[step.input] }
     }
 
     /// The value of a batch that step `i` read, of those that the schedule keeps.
@@ -155,7 +179,7 @@ impl Schedule {
                 (None, bytes) => (None, &mut tape[bytes.unwrap_or_default()]),
             };
             let finish = Finish { addend, relu: step.relu, signs, ..Finish::plain(out) };
-            let shapes = [self.plan.shapes[step.input], self.plan.shapes[step.output]];
+            let shapes = [self.shapes[step.input], self.shapes[step.output]];
             let src = if access.src.is_some() { src } else { x };
             run(i, Forward { src, finish, winners, shapes })?;
         }
@@ -187,7 +211,7 @@ impl Schedule {
             let (src, addend, out) = self.backward.slices(memory, back.access, n)?;
             let open = back.open.and_then(|value| {
                 let at = self.signs[value]?;
-                Some(&tape[at * n..at * n + len(self.plan.shapes[value]) * n / 8])
+                Some(&tape[at * n..at * n + len(self.shapes[value]) * n / 8])
             });
             let finish = Finish { addend, open, ..Finish::plain(out) };
             let Some(i) = back.step else {
@@ -195,7 +219,7 @@ impl Schedule {
                 continue;
             };
             let step = &self.plan.steps[i];
-            let shapes @ [_, output] = [self.plan.shapes[step.input], self.plan.shapes[step.output]];
+            let shapes @ [_, output] = [self.shapes[step.input], self.shapes[step.output]];
             if let Kind::Normalize { std, .. } = &step.kind {
                 kernel::normalize_gradient(self.pixels, output[0], &narrow(std), src, reached, &mut pixels);
                 reached = true;
@@ -222,7 +246,7 @@ impl Schedule {
                 kernel::place(src, (input[0], 0), *channels, (output[0], *first), finish);
             }
             Kind::Add => kernel::pass(src, finish),
-            Kind::Conv { .. } | Kind::BatchNorm { .. } => unreachable!("it has weights"),
+            Kind::Conv { .. } | Kind::BatchNorm(_) => unreachable!("it has weights"),
         }
     }
 
@@ -237,7 +261,7 @@ impl Schedule {
                 kernel::place(src, (output[0], *first), *channels, (input[0], 0), finish);
             }
             Kind::Add => kernel::pass(src, finish),
-            Kind::Normalize { .. } | Kind::Conv { .. } | Kind::BatchNorm { .. } => {
+            Kind::Normalize { .. } | Kind::Conv { .. } | Kind::BatchNorm(_) => {
                 unreachable!("it has weights, or stands at the pixels")
             }
         }
@@ -245,7 +269,7 @@ impl Schedule {
 }
 
 fn has_weights(step: &Step) -> bool {
-    matches!(step.kind, Kind::Conv { .. } | Kind::BatchNorm { .. })
+    matches!(step.kind, Kind::Conv { .. } | Kind::BatchNorm(_))
 }
 
 /// Which values' gradients are needed on the way to those that are wanted.
@@ -264,9 +288,10 @@ fn needed(plan: &Plan, wants: Wants) -> Vec<bool> {
     needed
 }
 
-/// The backward program, and the numbers of one sample of each of its gradients.
+/// The backward program, and the numbers of one sample of each of its gradients, given those of each of the values.
 fn backward(
     plan: &Plan,
+    values: &[usize],
     signs: &[Option<usize>],
     winners: &[Option<usize>],
     wants: Wants,
@@ -274,7 +299,7 @@ fn backward(
     let needed = needed(plan, wants);
     let (mut code, mut sizes) = (vec![], vec![]);
     let mut fresh = |value: usize| {
-        sizes.push(len(plan.shapes[value]));
+        sizes.push(values[value]);
         sizes.len() - 1
     };
     // The gradient of each value so far: where it is, and whether it is 0 where the value's `ReLU` is shut.

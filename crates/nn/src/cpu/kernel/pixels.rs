@@ -25,11 +25,11 @@ pub(super) fn taps<T: Real>(shape: &Conv, weight: &[T], scale: Option<&[T]>) -> 
 
 /// `finish(dx)` of one sample, from the gradient `dy` of the convolution's output.
 pub(super) fn gradient<T: Real>(shape: &Conv, taps: &[T], dy: &[T], finish: Finish<'_, T>) {
-    let ([c, h, w], [_, kw]) = (shape.input, shape.kernel);
+    let ([c, h, w], [tall, wide]) = (shape.input, shape.axes);
     let [_, rows, columns] = shape.output();
     let ([_, n], count) = (shape.group(), shape.patch());
     // The image with its padding, channel by channel.
-    let [height, width] = [h, w].map(|length| length + 2 * shape.padding);
+    let (height, width) = (tall.padded(h), wide.padded(w));
     let block = (PATCHES / (count * columns * size_of::<T>())).clamp(1, rows);
     let most = (block * columns).next_multiple_of(PANEL);
     let mut scratch = Buffer::take(c * height * width + most * n + count * most + finish.out.len());
@@ -44,17 +44,17 @@ pub(super) fn gradient<T: Real>(shape: &Conv, taps: &[T], dy: &[T], finish: Fini
         into_columns(dy, n, panels);
         dispatch(Product { rows: Rows::whole(taps, n), m: count, panels, k: n, out: sums });
         for (tap, sums) in sums.chunks_exact(filled).enumerate() {
-            let (channel, kx, ky) = (tap % c, tap / c % kw, tap / c / kw);
+            let (channel, kx, ky) = (tap % c, tap / c % wide.kernel, tap / c / wide.kernel);
             for (row, line) in sums[..positions].chunks_exact(columns).enumerate() {
-                let y = (i * block + row) * shape.stride + ky;
-                let to = &mut planes[(channel * height + y) * width + kx..];
-                add(line, to, shape.stride);
+                let y = (i * block + row) * tall.stride + ky * tall.dilation;
+                let to = &mut planes[(channel * height + y) * width + kx * wide.dilation..];
+                add(line, to, wide.stride);
             }
         }
     }
     for (channel, plane) in planes.chunks_exact(height * width).enumerate() {
         for y in 0..h {
-            let line = &plane[(y + shape.padding) * width + shape.padding..][..w];
+            let line = &plane[(y + tall.before) * width + wide.before..][..w];
             for (x, value) in line.iter().enumerate() {
                 dx[(y * w + x) * c + channel] = *value;
             }

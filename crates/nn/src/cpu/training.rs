@@ -6,44 +6,38 @@
 
 use std::sync::{Arc, OnceLock};
 
-use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, Device, Layout, Shape, Tensor, bail};
 
-use crate::classifier::{BatchNorm, Classifier};
+use super::kernel::{self, Buffer, Conv, ConvBackward, ConvForward, Finish, Moments, Real, stored};
+use super::schedule::{Backward, Forward, Schedule, Wants};
+use super::storage::{slice, with, with_mut};
+use crate::classifier::{BatchNorm, Classifier, MOMENTUM, unbiased};
 use crate::error::Result;
-use crate::gradients::{Collector, Numbers};
-use crate::kernel::{self, Buffer, ConvBackward, ConvForward, Finish, Moments, Numerics, Real, stored};
-use crate::plan::{Kind, plan};
-use crate::schedule::{Backward, Forward, Schedule, Wants};
-use crate::storage::{slice, with};
+use crate::gradients::Collector;
+use crate::graph::plan::{Kind, Norm};
+use crate::graph::{ConvShape, Numerics, Pool2d};
 
-/// Logits `[n, classes]` of contiguous pixels on a CPU, tracked back to pixels that are variables, and to the weights if it `trains`.
-pub(crate) fn logits(
+/// Logits `[n, classes]` of contiguous pixels, tracked back to pixels that are variables, and to the weights if it
+/// `trains`.
+pub(super) fn logits<T: Real>(
     classifier: &Classifier,
     pixels: &Tensor,
     trains: bool,
     norm: BatchNorm,
 ) -> Result<Tensor> {
-    match classifier.dtype() {
-        DType::F64 => run::<f64>(classifier, pixels, trains, norm),
-        _ => run::<f32>(classifier, pixels, trains, norm),
-    }
-}
-
-fn run<T: Real>(classifier: &Classifier, pixels: &Tensor, trains: bool, norm: BatchNorm) -> Result<Tensor>
-where
-    Numbers: From<Buffer<T>>,
-{
     let network = classifier.network();
     let wants = Wants { weights: trains, pixels: pixels.track_op() };
-    let schedule = Schedule::new(network, plan(network, false), wants, |step| match step.kind {
+    let schedule = Schedule::new(network, false, wants, |step| match step.kind {
         Kind::Conv { .. } => trains,
-        Kind::BatchNorm { .. } => true,
+        Kind::BatchNorm(_) => true,
         _ => false,
     });
-    let weights = schedule.plan.steps.iter().map(|step| Weights::of(classifier, &step.kind));
+    let weights = schedule.steps().iter().map(|step| Weights::of(classifier, &step.kind));
     let given = match norm {
-        BatchNorm::Frozen => schedule.plan.steps.iter().map(|step| running(classifier, &step.kind)).collect(),
-        BatchNorm::Update | BatchNorm::Keep => Ok(vec![None; schedule.plan.steps.len()]),
+        BatchNorm::Frozen => {
+            schedule.steps().iter().map(|step| running::<T>(classifier, &step.kind)).collect()
+        }
+        BatchNorm::Update | BatchNorm::Keep => Ok(vec![None; schedule.steps().len()]),
     };
     let (numerics, collector) = (network.numerics(), trains.then(|| classifier.collector().clone()));
     let weights = weights.collect::<Result<_>>()?;
@@ -54,14 +48,34 @@ where
     let anchor = if trains { anchor.as_tensor().clone() } else { anchor.as_detached_tensor() };
     let logits = pixels.apply_op2(&anchor, Op(pass.clone()))?;
     if let (BatchNorm::Update, Some(left)) = (norm, pass.left.get()) {
-        for (step, moments) in pass.schedule.plan.steps.iter().zip(&left.moments) {
-            if let (Kind::BatchNorm { name }, Some(moments)) = (&step.kind, moments) {
-                let [_, h, w] = pass.schedule.plan.shapes[step.input];
-                classifier.move_statistics(name, pixels.dim(0)? * h * w, moments)?;
+        for (step, moments) in pass.schedule.steps().iter().zip(&left.moments) {
+            if let (Kind::BatchNorm(norm), Some(moments)) = (&step.kind, moments) {
+                let rows = pixels.dim(0)? * pass.schedule.positions(step);
+                move_statistics::<T>(classifier, &norm.name, rows, moments)?;
             }
         }
     }
     Ok(logits)
+}
+
+/// Moves batch norm's running statistics, in place, towards the moments of a batch with `rows` values a channel.
+fn move_statistics<T: Real>(
+    classifier: &Classifier,
+    layer: &str,
+    rows: usize,
+    moments: &Moments,
+) -> candle_core::Result<()> {
+    let parts = [("running_mean", &moments.mean, 1.0), ("running_var", &moments.variance, unbiased(rows))];
+    for (part, batch, factor) in parts {
+        with_mut::<T>(classifier.weight(layer, part), |running| {
+            for (running, batch) in running.iter_mut().zip(batch) {
+                let moved = running.to_f64() * (1.0 - MOMENTUM) + batch * (MOMENTUM * factor);
+                *running = T::from_f64(moved);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// The weight and the bias of a step that has any.
@@ -77,7 +91,7 @@ impl Weights {
     fn of(classifier: &Classifier, kind: &Kind) -> Result<Option<Self>> {
         let (layer, bias) = match kind {
             Kind::Conv { name, bias, .. } => (name, *bias),
-            Kind::BatchNorm { name } => (name, true),
+            Kind::BatchNorm(Norm { name, .. }) => (name, true),
             _ => return Ok(None),
         };
         let read = |part| classifier.weight(layer, part).as_detached_tensor();
@@ -102,11 +116,14 @@ impl Weights {
 }
 
 /// The running statistics of a batch norm.
-fn running(classifier: &Classifier, kind: &Kind) -> Result<Option<Moments>> {
-    let Kind::BatchNorm { name } = kind else { return Ok(None) };
+fn running<T: Real>(classifier: &Classifier, kind: &Kind) -> candle_core::Result<Option<Moments>> {
+    let Kind::BatchNorm(Norm { name, .. }) = kind else { return Ok(None) };
     let read = |part| {
-        let values = classifier.weight(name, part).to_dtype(DType::F64)?.to_vec1::<f64>()?;
-        Ok::<_, candle_core::Error>(filled(&values))
+        with::<T, _>(classifier.weight(name, part), |values| {
+            let mut all: Vec<f64> = values.iter().map(|x| x.to_f64()).collect();
+            all.resize(stored(all.len()), 0.0);
+            Ok(all)
+        })
     };
     Ok(Some(Moments { mean: read("running_mean")?, variance: read("running_var")? }))
 }
@@ -138,10 +155,7 @@ struct Left<T: Real> {
     moments: Vec<Option<Moments>>,
 }
 
-impl<T: Real> Pass<T>
-where
-    Numbers: From<Buffer<T>>,
-{
+impl<T: Real> Pass<T> {
     fn forward(&self, x: &[T], n: usize) -> candle_core::Result<Vec<T>> {
         let mut values = Buffer::take(self.schedule.values_len(n));
         let mut tape = Buffer::take(self.schedule.tape_len(n));
@@ -170,15 +184,22 @@ where
         moments: &mut Option<Moments>,
     ) {
         let Forward { src, finish, winners, .. } = part;
-        let Kind::Conv { shape, pool, .. } = &self.schedule.plan.steps[i].kind else {
-            let (weight, bias) = (filled(weight), filled(bias.unwrap_or_default()));
-            let moments = moments.get_or_insert_with(|| kernel::moments(src, weight.len()));
-            return kernel::batch_norm(src, moments, &weight, &bias, finish);
-        };
-        let packed = ConvForward::pack(shape, self.numerics, weight, bias, None);
-        match pool {
-            Some(pool) => packed.run_pooled(pool, finish.relu, src, finish.out, winners),
-            None => packed.run(src, finish),
+        let step = &self.schedule.steps()[i];
+        match &step.kind {
+            Kind::Conv { shape, pool, .. } => {
+                let shape = self.schedule.conv(step, shape);
+                let packed = ConvForward::pack(&shape, self.numerics, weight, bias, None);
+                match pool {
+                    Some(pool) => packed.run_pooled(pool, finish.relu, src, finish.out, winners),
+                    None => packed.run(src, finish),
+                }
+            }
+            Kind::BatchNorm(norm) => {
+                let (weight, bias) = (filled(weight), filled(bias.unwrap_or_default()));
+                let moments = moments.get_or_insert_with(|| kernel::moments(src, weight.len()));
+                kernel::batch_norm(src, (moments, norm.epsilon), &weight, &bias, finish);
+            }
+            _ => unreachable!("it has no weights"),
         }
     }
 
@@ -202,12 +223,14 @@ where
             if let Some(bias) = &weights.bias {
                 let mut of_bias = of_bias;
                 of_bias.truncate(bias.elem_count());
-                collector.add(&name("bias"), bias.dims(), of_bias).map_err(candle_core::Error::wrap)?;
+                collector
+                    .add(&name("bias"), bias.dims(), Box::new(of_bias))
+                    .map_err(candle_core::Error::wrap)?;
             }
             let mut of_weight = of_weight;
             of_weight.truncate(weights.weight.elem_count());
             let shape = weights.weight.dims();
-            collector.add(&name("weight"), shape, of_weight).map_err(candle_core::Error::wrap)
+            collector.add(&name("weight"), shape, Box::new(of_weight)).map_err(candle_core::Error::wrap)
         })
     }
 
@@ -220,44 +243,61 @@ where
         (left, n): (&Left<T>, usize),
     ) -> Option<[Buffer<T>; 2]> {
         let Backward { src, finish, winners, wanted, .. } = part;
-        let Kind::Conv { shape, pool, bias, .. } = &self.schedule.plan.steps[i].kind else {
-            let (x, moments) = (self.schedule.kept(i, n, &left.values), left.moments[i].as_ref()?);
-            let own = self.given[i].is_none();
-            let finish = wanted.then_some(finish);
-            return Some(kernel::batch_norm_gradients(x, (moments, own), &filled(weight), src, finish));
+        let step = &self.schedule.steps()[i];
+        let (shape, pool, bias) = match &step.kind {
+            Kind::Conv { shape, pool, bias, .. } => (self.schedule.conv(step, shape), pool, *bias),
+            Kind::BatchNorm(norm) => {
+                let (x, moments) = (self.schedule.kept(i, n, &left.values), left.moments[i].as_ref()?);
+                let moments = (moments, norm.epsilon, self.given[i].is_none());
+                let finish = wanted.then_some(finish);
+                return Some(kernel::batch_norm_gradients(x, moments, &filled(weight), src, finish));
+            }
+            _ => unreachable!("it has no weights"),
         };
         if wanted {
-            let packed = ConvBackward::pack(shape, self.numerics, weight, None);
+            let packed = ConvBackward::pack(&shape, self.numerics, weight, None);
             match pool {
                 Some(pool) => packed.run_pooled(pool, winners, src, finish),
                 None => packed.run(src, finish),
             }
         }
         self.collector.as_ref()?;
-        let mut unpooled;
-        let dy = match pool {
-            Some(pool) => {
-                let [c, h, w] = shape.output();
-                unpooled = Buffer::take(n * stored(c) * h * w);
-                let finish = Finish::plain(&mut unpooled);
-                kernel::max_pool_gradient(pool, [stored(c), h, w], winners, src, finish);
-                &unpooled[..]
-            }
-            None => src,
-        };
         let x = self.schedule.kept(i, n, &left.values);
-        let of_bias = if *bias { kernel::column_sums(dy, stored(shape.channels)) } else { Buffer::take(0) };
-        Some([kernel::conv_weight_gradient(shape, self.numerics, x, dy), of_bias])
+        Some(match pool {
+            Some(pool) => {
+                let unpooled = unpooled(&shape, pool, winners, src, n);
+                self.conv_gradients(&shape, bias, x, &unpooled)
+            }
+            None => self.conv_gradients(&shape, bias, x, src),
+        })
     }
+
+    /// Gradients of a convolution's weight and bias from its input and the gradient of its output.
+    fn conv_gradients(&self, shape: &Conv, bias: bool, x: &[T], dy: &[T]) -> [Buffer<T>; 2] {
+        let of_bias = if bias { kernel::column_sums(dy, stored(shape.channels)) } else { Buffer::take(0) };
+        [kernel::conv_weight_gradient(shape, self.numerics, x, dy), of_bias]
+    }
+}
+
+/// The gradient of a convolution's output from that of the pooling after it.
+fn unpooled<T: Real>(
+    shape: &ConvShape,
+    pool: &Pool2d,
+    winners: &[u8],
+    gradient: &[T],
+    n: usize,
+) -> Buffer<T> {
+    let [c, h, w] = shape.output();
+    let mut unpooled = Buffer::take(n * stored(c) * h * w);
+    let finish = Finish::plain(&mut unpooled);
+    kernel::max_pool_gradient(pool, [stored(c), h, w], winners, gradient, finish);
+    unpooled
 }
 
 /// A pass as candle sees it: logits of the pixels, and of what stands for the weights.
 struct Op<T: Real>(Arc<Pass<T>>);
 
-impl<T: Real> CustomOp2 for Op<T>
-where
-    Numbers: From<Buffer<T>>,
-{
+impl<T: Real> CustomOp2 for Op<T> {
     fn name(&self) -> &'static str {
         "network"
     }

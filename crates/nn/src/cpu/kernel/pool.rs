@@ -7,27 +7,12 @@ use rayon::prelude::*;
 use super::pointwise::finish_all;
 use super::vector::{Kernel, PANEL, Vector, dispatch};
 use super::{Buffer, Finish, Real};
-
-/// A square max-pooling window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pool {
-    /// Side of the window, at most 15.
-    pub size: usize,
-    /// Distance of windows.
-    pub stride: usize,
-    /// Positions added on each side, which never win.
-    pub padding: usize,
-}
+use crate::graph::Pool2d as Pool;
 
 /// On the tape: this output passes no gradient on (a `ReLU` before the pooling had shut every input).
 pub const NO_GRADIENT: u8 = u8::MAX;
 
 impl Pool {
-    /// Output length along an axis of length `input`, if the window fits.
-    pub fn output(&self, input: usize) -> Option<usize> {
-        (input + 2 * self.padding).checked_sub(self.size).map(|free| free / self.stride + 1)
-    }
-
     /// Whether every input position belongs to exactly one window.
     fn tiles(&self, [_, h, w]: [usize; 3]) -> bool {
         self.padding == 0

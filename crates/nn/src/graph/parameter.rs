@@ -3,7 +3,8 @@
 use rand::Rng;
 use rand_distr::StandardNormal;
 
-use crate::network::{Layer, Network};
+use super::layer::Layer;
+use super::network::Network;
 
 /// What a parameter is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,12 +90,12 @@ impl Network {
         for node in self.nodes() {
             match &node.layer {
                 Layer::Conv { name, shape, bias, linear, init } => {
-                    let (out, fan_in) = (shape.channels, shape.fan_in());
+                    let (out, fan_in, [kh, kw]) = (shape.channels, shape.fan_in(), shape.kernel());
                     let dims = match linear {
                         true => vec![out, fan_in],
-                        false => vec![out, shape.input[0] / shape.groups, shape.kernel[0], shape.kernel[1]],
+                        false => vec![out, shape.input[0] / shape.groups, kh, kw],
                     };
-                    let positions = if *linear { 1 } else { shape.kernel[0] * shape.kernel[1] };
+                    let positions = if *linear { 1 } else { kh * kw };
                     let mut push = |part: &str, shape, role, init| {
                         let name = format!("{name}.{part}");
                         all.push(Parameter { name, shape, role, init, fan_in, fan_out: out * positions });
@@ -104,7 +105,7 @@ impl Network {
                         push("bias", vec![out], Role::Bias, init[1]);
                     }
                 }
-                Layer::BatchNorm { name, affine } => {
+                Layer::BatchNorm { name, affine, .. } => {
                     let parts = [
                         ("weight", Role::Scale, Init::Ones),
                         ("bias", Role::Shift, Init::Zeros),
@@ -128,7 +129,7 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
-    use crate::network::Conv2d;
+    use crate::graph::Conv2d;
 
     #[test]
     fn parameters_start_with_the_variance_of_their_init() {

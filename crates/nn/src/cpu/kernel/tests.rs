@@ -1,6 +1,7 @@
 //! Convolutions against their definition, in double precision, for every way in which they are computed.
 
 use super::*;
+use crate::graph::{Axis, ConvShape, Numerics, Pool2d};
 
 fn numbers(n: usize, seed: u64) -> Vec<f64> {
     (0..n as u64)
@@ -13,11 +14,12 @@ fn numbers(n: usize, seed: u64) -> Vec<f64> {
 fn taps(shape: &Conv, mut f: impl FnMut(usize, usize, usize)) {
     let ([c, h, w], [n, rows, columns]) = (shape.input, shape.output());
     let (group_c, group_n) = (c / shape.groups, n / shape.groups);
-    let [kh, kw] = shape.kernel;
+    let [tall, wide] = shape.axes;
+    let (kh, kw) = (tall.kernel, wide.kernel);
     for (y, x, o) in itertools(rows, columns, n) {
         for (ky, kx, i) in itertools(kh, kw, group_c) {
-            let iy = (y * shape.stride + ky).wrapping_sub(shape.padding);
-            let ix = (x * shape.stride + kx).wrapping_sub(shape.padding);
+            let iy = (y * tall.stride + ky * tall.dilation).wrapping_sub(tall.before);
+            let ix = (x * wide.stride + kx * wide.dilation).wrapping_sub(wide.before);
             if iy < h && ix < w {
                 let input = (iy * w + ix) * c + o / group_n * group_c + i;
                 f((y * columns + x) * n + o, input, ((o * group_c + i) * kh + ky) * kw + kx);
@@ -113,7 +115,8 @@ fn check(shape: Conv, samples: usize, numerics: Numerics) {
 
 /// A convolution of `[c, h, w]` to `n` channels.
 const fn conv(input: [usize; 3], n: usize, kernel: [usize; 2], stride: usize, padding: usize) -> Conv {
-    Conv { input, channels: n, kernel, stride, padding, groups: 1, pixels: false }
+    let axes = [Axis::even(kernel[0], stride, padding), Axis::even(kernel[1], stride, padding)];
+    Conv { shape: ConvShape { input, channels: n, axes, groups: 1 }, pixels: false }
 }
 
 /// One of each kind, as small as it can be: Miri takes its time.
@@ -154,6 +157,57 @@ fn convolutions_are_what_their_definition_says() {
     }
 }
 
+/// The same, in groups.
+fn grouped(conv: Conv, groups: usize) -> Conv {
+    Conv { shape: ConvShape { groups, ..conv.shape }, ..conv }
+}
+
+/// A convolution of `[c, h, w]` to `n` channels, by `[kernel, stride, before, after, dilation]` of each axis.
+fn by_axes(input: [usize; 3], n: usize, axes: [[usize; 5]; 2]) -> Conv {
+    let axis = |[kernel, stride, before, after, dilation]: [usize; 5]| Axis {
+        kernel,
+        stride,
+        before,
+        after,
+        dilation,
+    };
+    Conv { shape: ConvShape { input, channels: n, axes: axes.map(axis), groups: 1 }, pixels: false }
+}
+
+#[test]
+#[cfg(not(miri))]
+fn axes_may_differ_in_kernel_stride_padding_and_dilation() {
+    for shape in [
+        // Rectangular kernels, with rows long and short.
+        by_axes([18, 6, 11], 9, [[1, 1, 0, 0, 1], [5, 1, 2, 2, 1]]),
+        by_axes([5, 9, 6], 20, [[5, 1, 2, 2, 1], [3, 1, 1, 1, 1]]),
+        // A stride for each axis; 3 x 3 kernels that Winograd's tilings do not take.
+        by_axes([16, 8, 16], 16, [[3, 2, 1, 1, 1], [3, 1, 1, 1, 1]]),
+        by_axes([16, 9, 21], 16, [[3, 1, 1, 1, 1], [3, 2, 1, 1, 1]]),
+        by_axes([4, 7, 7], 6, [[1, 1, 0, 0, 1], [1, 3, 0, 0, 1]]),
+        // Padding on some sides, and more than the kernel is long.
+        by_axes([16, 8, 8], 32, [[3, 2, 0, 1, 1], [3, 2, 0, 1, 1]]),
+        by_axes([16, 8, 8], 16, [[3, 1, 2, 0, 1], [3, 1, 0, 2, 1]]),
+        by_axes([3, 5, 12], 17, [[2, 1, 0, 3, 1], [4, 1, 5, 0, 1]]),
+        by_axes([6, 4, 4], 10, [[4, 1, 1, 0, 1], [4, 1, 0, 0, 1]]),
+        // Dilation of either axis, and of both.
+        by_axes([16, 9, 12], 16, [[3, 1, 2, 2, 2], [3, 1, 1, 1, 1]]),
+        by_axes([16, 9, 12], 16, [[3, 1, 1, 1, 1], [3, 1, 2, 2, 2]]),
+        by_axes([20, 10, 11], 7, [[3, 1, 2, 2, 2], [3, 1, 2, 2, 2]]),
+        by_axes([5, 9, 14], 33, [[3, 2, 3, 1, 3], [2, 3, 0, 4, 5]]),
+    ] {
+        for numerics in [Numerics::Fast, Numerics::Exact] {
+            check(shape, 1, numerics);
+            check(shape, 4, numerics);
+        }
+        check(Conv { pixels: true, ..shape }, 3, Numerics::Fast);
+    }
+    for groups in [2, 6] {
+        check(grouped(by_axes([6, 7, 9], 12, [[3, 1, 1, 2, 2], [2, 2, 0, 1, 3]]), groups), 2, Numerics::Fast);
+        check(grouped(by_axes([6, 7, 9], 12, [[1, 2, 0, 0, 1], [3, 1, 1, 1, 1]]), groups), 2, Numerics::Fast);
+    }
+}
+
 #[test]
 #[cfg(not(miri))]
 fn groups_read_their_own_part_alone() {
@@ -161,7 +215,7 @@ fn groups_read_their_own_part_alone() {
         [([6, 7, 5], 9, 3), ([32, 4, 4], 64, 2), ([20, 5, 5], 20, 20), ([4, 3, 3], 40, 2)]
     {
         for (kernel, stride, padding) in [(3, 1, 1), (3, 2, 1), (1, 1, 0)] {
-            let shape = Conv { groups, ..conv(input, n, [kernel; 2], stride, padding) };
+            let shape = grouped(conv(input, n, [kernel; 2], stride, padding), groups);
             check(shape, 2, Numerics::Fast);
         }
     }
@@ -241,7 +295,7 @@ fn a_sample_has_the_same_bits_in_any_batch() {
 #[test]
 #[cfg(not(miri))]
 fn pooling_at_once_is_pooling_afterwards() {
-    let pool = Pool { size: 3, stride: 2, padding: 1 };
+    let pool = Pool2d { size: 3, stride: 2, padding: 1 };
     for (numerics, kernel) in [(Numerics::Fast, 3), (Numerics::Exact, 3), (Numerics::Fast, 5)] {
         let shape = conv([20, 9, 8], 24, [kernel; 2], 1, kernel / 2);
         let samples = 3;

@@ -27,13 +27,13 @@ pub mod vector;
 mod winograd;
 
 pub use average::{average_pool, average_pool_gradient, global_average, global_average_gradient, place};
-pub(crate) use batch_norm::EPSILON;
 pub use batch_norm::{Moments, batch_norm, batch_norm_gradients, moments};
 pub use buffer::{Buffer, Element};
-pub use conv::{Conv, Numerics, stored};
+pub(crate) use conv::pools_at_once;
+pub use conv::{Conv, stored};
 pub use conv_gradient::{column_sums, conv_weight_gradient};
 pub use conv_pass::{ConvBackward, ConvForward};
 pub use finish::{Addend, Finish};
 pub use pointwise::{affine, normalize, normalize_gradient, pass};
-pub use pool::{NO_GRADIENT, Pool, max_pool, max_pool_gradient};
+pub use pool::{NO_GRADIENT, max_pool, max_pool_gradient};
 pub use real::Real;

@@ -6,7 +6,8 @@ use super::buffer::across;
 use super::gemm::{Rows, outer};
 use super::vector::{Kernel, PANEL, Row, Vector, dispatch};
 use super::winograd::{self, Shapes};
-use super::{Buffer, Conv, Numerics, Real};
+use super::{Buffer, Conv, Real};
+use crate::graph::Numerics;
 
 /// Bytes of gradients that all tasks go through together: part of the result's definition, like every order of summation.
 const BLOCK: usize = 512 << 10;
@@ -19,8 +20,8 @@ pub fn conv_weight_gradient<T: Real>(shape: &Conv, numerics: Numerics, x: &[T], 
     if let Some([kind, _]) = shape.winograd(numerics) {
         return winograd::weight_gradient(kind, [shape.channels, shape.input[0]], shape.shapes(), x, dy);
     }
-    let [outputs, inputs] = [shape.channels, shape.input[0]].map(|c| c / shape.groups);
-    let mut weight = Buffer::take(outputs * shape.groups * inputs * shape.kernel[0] * shape.kernel[1]);
+    let outputs = shape.channels / shape.groups;
+    let mut weight = Buffer::take(shape.channels * shape.fan_in());
     for group in 0..shape.groups {
         let sums = group_gradient(shape, group, x, dy);
         let (width, fan_in) = (outputs.next_multiple_of(PANEL), shape.fan_in());

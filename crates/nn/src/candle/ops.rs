@@ -1,0 +1,44 @@
+//! What checks ask of whole tensors, in candle's operations. What comes to the host is a number a row, or one.
+
+use candle_core::{D, DType, Result, Tensor};
+
+use crate::cpu::ops;
+use crate::ops::Stray;
+
+/// As [`crate::zero_rows`]: rows in which nothing differs from 0, as a NaN does.
+pub(crate) fn zero_rows(rows: &Tensor) -> Result<Vec<bool>> {
+    let others = rows.ne(0.0)?.flatten_from(1)?.to_dtype(DType::F32)?.sum(1)?.to_vec1::<f32>()?;
+    Ok(others.iter().map(|count| *count == 0.0).collect())
+}
+
+/// As [`crate::stray`]. Only where there is one do the numbers come to the host.
+pub(crate) fn stray(values: &Tensor, low: f64, high: f64) -> Result<Option<Stray>> {
+    let wide = values.flatten_all()?.to_dtype(DType::F64)?;
+    // Bounds that are finite leave out what is not.
+    let (low, high) = (low.max(f64::MIN), high.min(f64::MAX));
+    // A product of comparisons: a NaN is neither above nor below.
+    let fits = (wide.ge(low)?.to_dtype(DType::F32)? * wide.le(high)?.to_dtype(DType::F32)?)?;
+    if fits.min(0)?.to_scalar::<f32>()? > 0.0 {
+        return Ok(None);
+    }
+    Ok(ops::stray(&wide.to_vec1::<f64>()?, low, high))
+}
+
+/// As [`crate::largest_differences`].
+pub(crate) fn largest_differences(a: &Tensor, b: &Tensor) -> Result<Vec<f64>> {
+    let differences = (a - b)?.flatten_from(1)?.abs()?;
+    differences.max(D::Minus1)?.to_dtype(DType::F64)?.to_vec1()
+}
+
+/// As [`crate::distances`]. The sum of 150,000 squares in single precision can be off by more than the tolerance of a
+/// ball.
+pub(crate) fn distances(a: &Tensor, b: &Tensor) -> Result<Vec<f64>> {
+    let squares = (a - b)?.flatten_from(1)?.to_dtype(DType::F64)?.sqr()?;
+    squares.sum(1)?.sqrt()?.to_dtype(a.dtype())?.to_dtype(DType::F64)?.to_vec1()
+}
+
+/// As [`crate::predictions`].
+pub(crate) fn predictions(logits: &Tensor) -> Result<Vec<Option<u32>>> {
+    let numbers = logits.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    Ok(ops::predictions(&numbers, logits.dim(1)?))
+}

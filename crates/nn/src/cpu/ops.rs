@@ -1,0 +1,99 @@
+//! What attacks and checks do to whole tensors, in one pass over each where it lies, on all threads.
+
+use candle_core::{Device, Result, Tensor, bail};
+use rayon::prelude::*;
+
+use super::kernel::Real;
+use super::storage::with;
+use crate::ops::{Bounds, Stray};
+
+/// Numbers that one task handles at least.
+pub(super) const CHUNK: usize = 1 << 12;
+
+/// Which rows of `size` numbers are 0 everywhere.
+pub(super) fn zero_rows<T: Real>(rows: &[T], size: usize) -> Vec<bool> {
+    let zero = |row: &[T]| row.iter().all(|x| *x == T::ZERO);
+    rows.par_chunks_exact(size).with_min_len(CHUNK / size + 1).map(zero).collect()
+}
+
+/// As [`crate::step_within`], of tensors of one shape and type.
+pub(super) fn step_within<T: Real>(
+    pixels: &Tensor,
+    direction: &Tensor,
+    lengths: &Tensor,
+    (low, high): Bounds<'_>,
+) -> Result<Tensor> {
+    let size = pixels.elem_count() / lengths.elem_count();
+    let lengths = lengths.flatten_all()?.to_vec1::<T>()?;
+    let moved = with::<T, _>(pixels, |p| {
+        with::<T, _>(direction, |d| {
+            with::<T, _>(low, |low| {
+                with::<T, _>(high, |high| {
+                    if [d, low, high].iter().any(|values| values.len() != p.len()) {
+                        bail!("a step of tensors of different sizes");
+                    }
+                    let one = |i: usize| {
+                        let x = p[i] + d[i] * lengths[i / size];
+                        let x = if x < low[i] { low[i] } else { x };
+                        if x > high[i] { high[i] } else { x }
+                    };
+                    Ok((0..p.len()).into_par_iter().with_min_len(CHUNK).map(one).collect::<Vec<T>>())
+                })
+            })
+        })
+    })?;
+    Tensor::from_vec(moved, pixels.shape(), &Device::Cpu)
+}
+
+/// As [`crate::stray`].
+pub(crate) fn stray<T: Real>(values: &[T], low: f64, high: f64) -> Option<Stray> {
+    let fits = |x: f64| x.is_finite() & (x >= low) & (x <= high);
+    // Without an early end, so that the loop runs in registers: nearly always all fit.
+    let all = |chunk: &[T]| chunk.iter().fold(true, |all, x| all & fits(x.to_f64()));
+    if values.par_chunks(CHUNK).all(all) {
+        return None;
+    }
+    let at = |position: usize| Stray { position, value: values[position].to_f64() };
+    let first = |wanted: &dyn Fn(f64) -> bool| values.iter().position(|x| wanted(x.to_f64()));
+    first(&|x| !x.is_finite()).or_else(|| first(&|x| !fits(x))).map(at)
+}
+
+/// As [`crate::largest_differences`], of rows of `size` numbers.
+pub(super) fn largest_differences<T: Real>(a: &[T], b: &[T], size: usize) -> Vec<f64> {
+    let largest = |(a, b): (&[T], &[T])| {
+        let differences = a.iter().zip(b).map(|(a, b)| (*a - *b).to_f64().abs());
+        differences.fold(0.0, f64::max)
+    };
+    pairs(a, b, size).map(largest).collect()
+}
+
+/// As [`crate::distances`], of rows of `size` numbers.
+pub(super) fn distances<T: Real>(a: &[T], b: &[T], size: usize) -> Vec<f64> {
+    let length = |(a, b): (&[T], &[T])| {
+        let differences = a.iter().zip(b).map(|(a, b)| (*a - *b).to_f64());
+        let squares = differences.fold(0.0, |sum, difference| sum + difference * difference);
+        T::from_f64(squares.sqrt()).to_f64()
+    };
+    pairs(a, b, size).map(length).collect()
+}
+
+/// Rows of two tensors side by side.
+fn pairs<'a, T: Real>(
+    a: &'a [T],
+    b: &'a [T],
+    size: usize,
+) -> impl IndexedParallelIterator<Item = (&'a [T], &'a [T])> {
+    a.par_chunks_exact(size).zip(b.par_chunks_exact(size)).with_min_len(CHUNK / size + 1)
+}
+
+/// As [`crate::predictions`], of rows of `classes` logits.
+pub(crate) fn predictions<T: Real>(logits: &[T], classes: usize) -> Vec<Option<u32>> {
+    let prediction = |row: &[T]| {
+        if row.iter().any(|x| x.to_f64().is_nan()) {
+            return None;
+        }
+        let largest = row.iter().map(|x| x.to_f64()).fold(f64::NEG_INFINITY, f64::max);
+        row.iter().position(|x| x.to_f64() == largest).map(|class| class as u32)
+    };
+    logits.chunks_exact(classes).map(prediction).collect()
+}

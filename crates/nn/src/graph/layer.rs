@@ -1,0 +1,74 @@
+//! The layers of a network.
+
+use super::parameter::Init;
+use super::shape::{ConvShape, Pool2d};
+
+/// A value in the network: the output of one layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeId(pub(crate) usize);
+
+/// One layer. Names are those of torch's state dictionaries: `conv1` has `conv1.weight` and `conv1.bias`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Layer {
+    /// The pixels, `[n, c, h, w]` in [0, 1].
+    Input,
+    /// `(x - mean) / std`, per channel. Zero padding that follows is zero after it, as in torch.
+    Normalize {
+        /// Means, one a channel.
+        mean: Vec<f64>,
+        /// Standard deviations, one a channel.
+        std: Vec<f64>,
+    },
+    /// Convolution, or a linear layer: a convolution whose kernel covers its input.
+    Conv {
+        /// Name of its parameters.
+        name: String,
+        /// Shape.
+        shape: ConvShape,
+        /// Whether it has a bias.
+        bias: bool,
+        /// Whether its weight is a matrix `[out, in]`, as torch stores a linear layer's.
+        linear: bool,
+        /// How its weight and its bias start.
+        init: [Init; 2],
+    },
+    /// Batch norm over n, h and w; momentum 0.1.
+    BatchNorm {
+        /// Name of its parameters.
+        name: String,
+        /// Whether it has a weight and a bias.
+        affine: bool,
+        /// Added to the variance.
+        epsilon: f64,
+    },
+    /// `max(x, 0)`.
+    Relu,
+    /// Max pooling.
+    MaxPool(Pool2d),
+    /// Mean over windows. What padding adds counts as zeros.
+    AveragePool(Pool2d),
+    /// Mean over height and width.
+    GlobalAveragePool,
+    /// The channels of all inputs, one after the other.
+    Concat,
+    /// The channels of the input between channels of zeros.
+    PadChannels {
+        /// Channels of zeros before those of the input.
+        before: usize,
+        /// Channels of zeros after them.
+        after: usize,
+    },
+    /// Sum of two values of one shape.
+    Add,
+}
+
+/// A layer, what it reads, and the shape of what it gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// The layer.
+    pub layer: Layer,
+    /// What it reads: earlier nodes only.
+    pub inputs: Vec<NodeId>,
+    /// Channels, height, width of its output.
+    pub shape: [usize; 3],
+}

@@ -1,0 +1,253 @@
+//! From a graph of layers to the steps that run it. A step includes the layers after it that one pass can do as well.
+
+use super::layer::{Layer, Node, NodeId};
+use super::network::Network;
+use super::shape::{ConvShape, Pool2d};
+
+/// Which layers a backend does in one pass with a convolution.
+#[derive(Clone, Copy)]
+pub(crate) struct Fusion {
+    /// Whether batch norm becomes part of the convolution before it: in evaluation mode.
+    pub(crate) fold: bool,
+    /// Whether a sum and a `ReLU` may follow such a convolution.
+    pub(crate) finishes: fn(&ConvShape) -> bool,
+    /// Whether a max pooling may follow such a convolution.
+    pub(crate) pools: fn(&ConvShape) -> bool,
+}
+
+/// A batch norm by name, with its epsilon.
+#[derive(Debug, Clone)]
+pub(crate) struct Norm {
+    pub(crate) name: String,
+    pub(crate) epsilon: f64,
+}
+
+/// One step: reads values, gives one. Values are numbered as the nodes that they stand for.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) kind: Kind,
+    /// What the step works on.
+    pub(crate) input: usize,
+    /// Another value that is added to the result.
+    pub(crate) addend: Option<usize>,
+    /// Whether the result, the addend included, is cut at 0.
+    pub(crate) relu: bool,
+    pub(crate) output: usize,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Kind {
+    /// `(x - mean) / std`, from NCHW pixels to NHWC.
+    Normalize {
+        mean: Vec<f64>,
+        std: Vec<f64>,
+    },
+    Conv {
+        name: String,
+        shape: ConvShape,
+        bias: bool,
+        norm: Option<Norm>,
+        pool: Option<Pool2d>,
+    },
+    BatchNorm(Norm),
+    MaxPool(Pool2d),
+    AveragePool(Pool2d),
+    GlobalAveragePool,
+    /// The true channels of the input, `channels` of them, from channel `first` of the result on; zero elsewhere.
+    Place {
+        channels: usize,
+        first: usize,
+    },
+    /// The sum, or what there is, as it is.
+    Add,
+}
+
+/// Steps of a network, and its values: one a node, and those between two steps of one node.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) steps: Vec<Step>,
+    /// Channels, height and width of each value.
+    pub(crate) shapes: Vec<[usize; 3]>,
+    /// Which values are pixels, as they are or normalised, that convolutions alone read.
+    pub(crate) pixels: Vec<bool>,
+}
+
+/// A network's graph, as the planner asks for it.
+struct Graph<'a> {
+    nodes: &'a [Node],
+    absorbed: Vec<bool>,
+}
+
+impl<'a> Graph<'a> {
+    /// The only reader of a node, if there is just one.
+    fn reader(&self, id: usize) -> Option<usize> {
+        let mut readers = (0..self.nodes.len()).filter(|i| self.nodes[*i].inputs.contains(&NodeId(id)));
+        match (readers.next(), readers.next()) {
+            (Some(reader), None) => Some(reader),
+            _ => None,
+        }
+    }
+
+    /// Absorbs the only reader of `last` if it is as `wanted`; `last` is then that.
+    fn follow(&mut self, last: &mut usize, wanted: impl Fn(&Layer) -> bool) -> Option<&'a Layer> {
+        let next = self.reader(*last).filter(|r| wanted(&self.nodes[*r].layer))?;
+        self.absorbed[next] = true;
+        *last = next;
+        Some(&self.nodes[next].layer)
+    }
+
+    /// Absorbs the sum that is the only reader of `last`, if the other summand is among the values `done`.
+    fn follow_sum(&mut self, last: &mut usize, done: &[bool]) -> Option<usize> {
+        let next = self.reader(*last).filter(|r| self.nodes[*r].layer == Layer::Add)?;
+        let other = self.nodes[next].inputs.iter().map(|i| i.0).find(|i| i != last).filter(|i| done[*i])?;
+        self.absorbed[next] = true;
+        *last = next;
+        Some(other)
+    }
+}
+
+fn place(nodes: &[Node], input: NodeId, first: usize) -> Kind {
+    Kind::Place { channels: nodes[input.0].shape[0], first }
+}
+
+/// Whether a value is pixels, as they are or normalised, that convolutions alone read.
+fn is_pixels(nodes: &[Node], id: usize) -> bool {
+    let normal = id == 0 || matches!(nodes[id].layer, Layer::Normalize { .. });
+    let convs = |node: &Node| {
+        let reads = node.inputs.contains(&NodeId(id));
+        !reads || matches!(node.layer, Layer::Conv { .. } | Layer::Normalize { .. })
+    };
+    normal && nodes.iter().all(convs)
+}
+
+/// Plans a network. A sum becomes part of the last step of either summand.
+pub(crate) fn plan(network: &Network, fusion: Fusion) -> Plan {
+    let nodes = network.nodes();
+    let mut planner = Planner {
+        graph: Graph { nodes, absorbed: vec![false; nodes.len()] },
+        done: vec![false; nodes.len()],
+        fusion,
+        plan: Plan {
+            steps: vec![],
+            shapes: nodes.iter().map(|node| node.shape).collect(),
+            pixels: (0..nodes.len()).map(|id| is_pixels(nodes, id)).collect(),
+        },
+    };
+    planner.change_layout();
+    for (id, node) in nodes.iter().enumerate() {
+        if planner.graph.absorbed[id] || id == 0 {
+            continue;
+        }
+        match node.layer {
+            Layer::Concat => planner.concat(id, node),
+            _ => planner.step(id, node),
+        }
+    }
+    planner.plan
+}
+
+/// A plan in the making.
+struct Planner<'a> {
+    graph: Graph<'a>,
+    /// Values that the steps so far give.
+    done: Vec<bool>,
+    fusion: Fusion,
+    plan: Plan,
+}
+
+impl<'a> Planner<'a> {
+    /// Adds a step for layers that read the pixels as they are. Pixels arrive as NCHW. `Normalize` reads those and changes
+    /// the layout; so does this step.
+    fn change_layout(&mut self) {
+        let nodes = self.graph.nodes;
+        let raw =
+            |node: &Node| node.inputs.contains(&NodeId(0)) && !matches!(node.layer, Layer::Normalize { .. });
+        if nodes.iter().any(raw) {
+            let channels = nodes[0].shape[0];
+            let kind = Kind::Normalize { mean: vec![0.0; channels], std: vec![1.0; channels] };
+            self.plan.steps.push(Step { kind, input: 0, addend: None, relu: false, output: 0 });
+            self.done[0] = true;
+        }
+    }
+
+    /// Adds one step for each input, each added to what the ones before made.
+    fn concat(&mut self, id: usize, node: &Node) {
+        let nodes = self.graph.nodes;
+        let (mut first, mut addend) = (0, None);
+        for (i, input) in node.inputs.iter().enumerate() {
+            let output = if i + 1 == node.inputs.len() { id } else { self.plan.shapes.len() };
+            if output != id {
+                self.plan.shapes.push(node.shape);
+                self.plan.pixels.push(false);
+            }
+            let kind = place(nodes, *input, first);
+            self.plan.steps.push(Step { kind, input: input.0, addend, relu: false, output });
+            addend = Some(output);
+            first += nodes[input.0].shape[0];
+        }
+        self.done[id] = true;
+    }
+
+    /// Adds the step of a layer, with those after it that it absorbs.
+    fn step(&mut self, id: usize, node: &'a Node) {
+        let mut step =
+            Step { kind: Kind::Add, input: node.inputs[0].0, addend: None, relu: false, output: id };
+        let mut last = id;
+        let is_relu = |layer: &Layer| *layer == Layer::Relu;
+        step.kind = match &node.layer {
+            Layer::Input | Layer::Concat => return,
+            Layer::Normalize { mean, std } => Kind::Normalize { mean: mean.clone(), std: std.clone() },
+            Layer::Conv { name, shape, bias, .. } => {
+                let norm = self.norm_after(&mut last);
+                if (self.fusion.finishes)(shape) {
+                    step.addend = self.graph.follow_sum(&mut last, &self.done);
+                    step.relu = self.graph.follow(&mut last, is_relu).is_some();
+                }
+                let pools = step.addend.is_none() && (self.fusion.pools)(shape);
+                let pool = if pools { self.pool_after(&mut last) } else { None };
+                Kind::Conv { name: name.clone(), shape: *shape, bias: *bias, norm, pool }
+            }
+            Layer::BatchNorm { name, epsilon, .. } => {
+                step.addend = self.graph.follow_sum(&mut last, &self.done);
+                step.relu = self.graph.follow(&mut last, is_relu).is_some();
+                Kind::BatchNorm(Norm { name: name.clone(), epsilon: *epsilon })
+            }
+            Layer::Relu => {
+                step.relu = true;
+                Kind::Add
+            }
+            Layer::MaxPool(pool) => Kind::MaxPool(*pool),
+            Layer::AveragePool(pool) => Kind::AveragePool(*pool),
+            Layer::GlobalAveragePool => Kind::GlobalAveragePool,
+            Layer::PadChannels { before, .. } => place(self.graph.nodes, node.inputs[0], *before),
+            Layer::Add => {
+                step.addend = Some(node.inputs[1].0);
+                step.relu = self.graph.follow(&mut last, is_relu).is_some();
+                Kind::Add
+            }
+        };
+        self.done[last] = true;
+        self.plan.steps.push(Step { output: last, ..step });
+    }
+
+    /// Absorbs a batch norm after a convolution, in evaluation mode.
+    fn norm_after(&mut self, last: &mut usize) -> Option<Norm> {
+        if !self.fusion.fold {
+            return None;
+        }
+        match self.graph.follow(last, |layer| matches!(layer, Layer::BatchNorm { .. })) {
+            Some(Layer::BatchNorm { name, epsilon, .. }) => {
+                Some(Norm { name: name.clone(), epsilon: *epsilon })
+            }
+            _ => None,
+        }
+    }
+
+    /// Absorbs a max pooling.
+    fn pool_after(&mut self, last: &mut usize) -> Option<Pool2d> {
+        match self.graph.follow(last, |layer| matches!(layer, Layer::MaxPool(_))) {
+            Some(Layer::MaxPool(pool)) => Some(*pool),
+            _ => None,
+        }
+    }
+}
