@@ -163,7 +163,7 @@ fn suites_minimum_norm_attacks_and_files_of_others() {
         folder.path(),
         &[&["attack", "runs/run/model.safetensors", "--eps", "0.1", "--restarts", "2"], &suite[..]].concat(),
     );
-    for row in ["fgsm+pgd+pgd  ", "attack  ran on  broke  stands after", "pgd-4x2 "] {
+    for row in ["fgsm+pgd+pgd  ", "attack   ran on  broke  stands after", "pgd-4x2 "] {
         assert!(said.contains(row), "{row}\n{said}");
     }
     let said = succeed(
@@ -271,7 +271,7 @@ fn bad_commands_are_refused_before_any_work() {
         &["--attack", "pgd = { stpe = 1 }", "--eps", "x", "--norm", "l1", "--data", "cifar"],
         &expect![[r#"
             error: --data cifar: unknown dataset `cifar`; did you mean `cifar10`? known: `cifar10`, `cifar100`, `fashion-mnist`, `image-folder`, `imagenet`, `mnist`
-            error: --attack pgd = { stpe = 1 }: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `judge`, `target`, `stop_after`
+            error: --attack pgd = { stpe = 1 }: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `success`, `target`, `loss`, `stop_after`
               at attack.pgd.stpe
             error: --norm l1: unknown variant `l1`, expected `linf` or `l2`
             error: --eps x: invalid value: string "x", expected a length of at least 0 in pixels of [0, 1], as a number or a quotient such as "8/255"
@@ -285,14 +285,14 @@ fn bad_commands_are_refused_before_any_work() {
     );
     attack(
         &["--attack", "pgd"],
-        &expect![[r"
+        &expect![[r#"
             error: the following required arguments were not provided:
               --eps <LENGTH>
 
-            Usage: temper-under-test attack --attack <NAME> --eps <LENGTH> --save <DIR> <RUN_OR_MODEL>
+            Usage: temper-under-test attack --eps <LENGTH> --save <DIR> --attack <NAME> <RUN_OR_MODEL>
 
             For more information, try '--help'.
-        "]],
+        "#]],
     );
     attack(
         &["--attack", "fgsm", "--eps", "0.1", "--data", "fashion-mnist = { images = \"embedded\" }"],

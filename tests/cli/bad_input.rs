@@ -53,18 +53,18 @@ fn unknown_field_at_any_depth() {
     bad(
         "attack.pgd = { steps = 5, step",
         "attack.pgd = { stpe = 5, step",
-        &expect![[r"
-            error: run.toml:18:16: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `judge`, `target`, `stop_after`
+        &expect![[r#"
+            error: run.toml:18:16: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `success`, `target`, `loss`, `stop_after`
               at evaluate[1].attack.pgd.stpe
-        "]],
+        "#]],
     );
     bad(
         "beta = 0.4 }",
         "probe.pgd = { stesp = 1 } }",
-        &expect![[r"
-            error: run.toml:9:84: unknown field `stesp`; did you mean `steps`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `judge`, `target`, `stop_after`
+        &expect![[r#"
+            error: run.toml:9:84: unknown field `stesp`; did you mean `steps`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `success`, `target`, `loss`, `stop_after`
               at train.epsilon.instance-adaptive.probe.pgd.stesp
-        "]],
+        "#]],
     );
 }
 
@@ -224,12 +224,12 @@ name = "pgd"
           at dataset.fashion-mist
         error: run.toml:4:8: invalid value: integer `0`, expected a nonzero usize
           at subset.train
+        error: run.toml:5:7: invalid value: integer `-1`, expected usize
+          at model.convnet.hidden
         error: run.toml:5:34: invalid type: string "x", expected a nonzero usize
           at model.convnet.channels[1]
         error: run.toml:5:40: unknown field `hiden`; did you mean `hidden`? known: `channels`, `kernel`, `pool`, `batch_norm`, `hidden`, `mean`, `std`
           at model.convnet.hiden
-        error: run.toml:5:48: invalid value: integer `-1`, expected usize
-          at model.convnet.hidden
         error: run.toml:6:1: unknown field `colour`; known: `seed`, `device`, `numerics`, `checkpoint_minutes`, `ignore_class_names`, `dataset`, `subset`, `model`, `train`, `select`, `evaluate`
           at colour
         error: run.toml:9:1: invalid type: string "three", expected a nonzero usize
@@ -254,10 +254,10 @@ name = "pgd"
           at evaluate[1].attack.autoattack
         error: run.toml:25:1: attack `pgd` needs a radius: add `radius = "8/255"` or another length
           at evaluate[2].attack
-        error: run.toml:25:27: unknown field `restart`; did you mean `restarts`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `judge`, `target`, `stop_after`
-          at evaluate[2].attack.pgd.restart
-        error: run.toml:25:37: invalid value: integer `0`, expected a nonzero usize
+        error: run.toml:25:8: invalid value: integer `0`, expected a nonzero usize
           at evaluate[2].attack.pgd.restarts
+        error: run.toml:25:27: unknown field `restart`; did you mean `restarts`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `success`, `target`, `loss`, `stop_after`
+          at evaluate[2].attack.pgd.restart
         error: run.toml:28:1: a second evaluation named `pgd`
           at evaluate[3].name
     "#]].assert_eq(&stderr(&output));

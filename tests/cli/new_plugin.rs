@@ -10,22 +10,16 @@ use xtask::new_plugin::{TEMPLATES, create};
 use crate::support::root;
 
 // Plugins of this binary by this, so that every test over the registries covers them: conformance, for one.
-#[expect(unreachable_pub, reason = "a plugin crate exports its struct")]
 #[path = "../../xtask/templates/attack.rs"]
 mod attack;
-#[expect(unreachable_pub, reason = "a plugin crate exports its struct")]
 #[path = "../../xtask/templates/dataset.rs"]
 mod dataset;
-#[expect(unreachable_pub, reason = "a plugin crate exports its struct")]
 #[path = "../../xtask/templates/epsilon.rs"]
 mod epsilon;
-#[expect(unreachable_pub, reason = "a plugin crate exports its struct")]
 #[path = "../../xtask/templates/loss.rs"]
 mod loss;
-#[expect(unreachable_pub, reason = "a plugin crate exports its struct")]
 #[path = "../../xtask/templates/model.rs"]
 mod model;
-#[expect(unreachable_pub, reason = "a plugin crate exports its struct")]
 #[path = "../../xtask/templates/suite.rs"]
 mod suite;
 

@@ -324,9 +324,9 @@ attacks = ["fgsm", { pgd = { stpe = 0.1 } }]
           at evaluate[11].samples
         error: run.toml:79:1: `deepfool` and `cw-l2` make distances small in two norms: give each an evaluation of its own
           at evaluate[12].attacks
-        error: run.toml:84:1: attack `cw-l2` aims at one class at a time; `pgd` and `mi-fgsm` know `target = "all"`
+        error: run.toml:84:1: attack `cw-l2` aims at one class at a time; `pgd` and `mi-fgsm` aim at several
           at evaluate[13].attack
-        error: run.toml:89:30: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `judge`, `target`, `stop_after`
+        error: run.toml:89:30: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `success`, `target`, `loss`, `stop_after`
           at evaluate[14].attacks[1].pgd.stpe
     "#]].assert_eq(&stderr(&output));
 }
@@ -349,7 +349,7 @@ fn images_that_are_not_there_are_refused_before_any_work() {
     let output = temper(folder.path(), &["run", "run.toml"]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     expect![[r#"
-        error: run.toml:15:1: no corrupted `fashion-mnist` is published, only cifar10, cifar100 and imagenet: `from = "generated"` corrupts any images
+        error: run.toml:15:1: no corrupted `fashion-mnist` is published, only CIFAR-10-C, CIFAR-100-C, ImageNet-C: `from = "generated"` corrupts any images
           at evaluate[0].corruptions
     "#]].assert_eq(&stderr(&output).replace(folder.path().to_str().unwrap(), "FOLDER"));
     assert!(!folder.path().join("runs/run").exists());

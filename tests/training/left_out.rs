@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::data::photos::{CLASSES, PIPELINE, assert_same, fixture, playground, results};
 use crate::support::{command, numbers, succeed};
-use crate::training::clean_and_adversarial::options::{apart, metrics, weights};
+use crate::training::options::{apart, metrics, weights};
 
 /// Lines of a pipeline that leaves out what is torn and holds out `samples` images.
 fn selecting(pipeline: &str, samples: usize) -> String {

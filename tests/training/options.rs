@@ -11,7 +11,7 @@ use temper_runner::Pipeline;
 use temper_train::{Precision, Trainer};
 
 use crate::support::{STRIPES, numbers, playground, stderr, succeed, temper};
-use crate::training::clean_and_adversarial::resume::assert_threads_change_nothing;
+use crate::training::resume::assert_threads_change_nothing;
 
 /// The playground's pipeline with lines of its own in `[train]`.
 fn with(train: &str) -> String {

@@ -7,9 +7,9 @@ use temper_core::{Member, Pixels};
 use temper_results::{Corrupted, Cost, Curve, DataDigest, Evaluation, Hits, Line, Over, Point, Record};
 
 use crate::Setting;
+use crate::checks::{Evidence, warnings};
 use crate::entry::{Entry, Sweep};
 use crate::statistics::{distribution, wilson};
-use crate::warnings::{self, Evidence};
 
 /// What records add up to.
 #[derive(Debug, Default)]
@@ -93,6 +93,9 @@ impl Sum {
         let distances = distribution(self.min_norm.clone());
         let attacks = if attacked { self.costs.iter().skip(1).cloned().collect() } else { vec![] };
         let evidence = Evidence {
+            setting,
+            entry,
+            members,
             n: self.n,
             right: self.right(),
             undefined: self.undefined,
@@ -100,7 +103,7 @@ impl Sum {
             distances: distances.as_ref(),
             curve: curve.as_ref(),
         };
-        let warnings = warnings::all(setting, (entry, members), &evidence);
+        let warnings = warnings(&evidence);
         // The same images lie under all corruptions: the interval is that of a share of so many images, not of so many times as many.
         let (accuracy, n, right) = match &corrupted {
             Some(table) => (table.mean, table.clean.n, (table.mean * table.clean.n as f64).round() as usize),

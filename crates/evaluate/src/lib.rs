@@ -5,6 +5,7 @@
 //! follow each other on what still stands. What is judged is kept, a line a batch, and never judged again.
 
 mod cell;
+mod checks;
 mod corrupted;
 mod corruptions;
 mod digest;
@@ -12,7 +13,6 @@ mod entry;
 mod evaluation;
 mod judge;
 mod statistics;
-mod warnings;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -1,22 +1,22 @@
-//! Weights from safetensors files: those that runs wrote, and those of other programs.
+//! Weights from files: those that runs wrote, and those of other programs.
+//!
+//! A format is a [`Reader`]. To add one, write `weights/NAME.rs` and enter it in [`READERS`].
+
+mod safetensors;
+mod strangers;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
-use safetensors::tensor::{Dtype, SafeTensors};
-use temper_files::Head;
+use candle_core::{DType, Tensor};
 
-use crate::error::{Error, Result};
-use crate::files::ABOUT;
+use crate::error::Result;
+use crate::weights::safetensors::Safetensors;
 
-/// Names of tensors that an error lists at most.
-const SHOWN: usize = 5;
-
-/// The end of a name under which `PyTorch` counts the batches that a batch norm has seen. No pass reads it.
-const BATCHES_SEEN: &str = "num_batches_tracked";
+/// Bytes at a file's start that say which format it has.
+const START: u64 = 64;
 
 /// Weights of a file.
 #[derive(Debug)]
@@ -27,56 +27,46 @@ pub struct Weights {
     pub rounded: Option<String>,
 }
 
-/// Reads a safetensors file of weights by torch's names: f32, or f16, bf16 and f64, which become f32. Counters named
-/// `num_batches_tracked` are left out. A value that is not finite as f32 is an error, and so is a file that is not safetensors.
+/// Reads one format of weights.
+trait Reader: Sync {
+    /// Whether a file that begins with these bytes is of this format.
+    fn reads(&self, start: &[u8]) -> bool;
+
+    /// The weights of a file by torch's names, as f32. Counters named `num_batches_tracked` are left out. A value that is not finite
+    /// as f32 is an error.
+    fn weights(&self, file: &Path) -> Result<Weights>;
+
+    /// What runs write beside their weights; `None` if there is nothing. Reads no weights.
+    fn about(&self, file: &Path) -> Result<Option<String>>;
+}
+
+/// All formats. A file of none of them is told by the first, which names what the file looks like.
+const READERS: [&dyn Reader; 1] = [&Safetensors];
+
+fn reader(file: &Path) -> &'static dyn Reader {
+    let start = start(file);
+    *READERS.iter().find(|reader| reader.reads(&start)).unwrap_or(&READERS[0])
+}
+
+/// The first bytes of a regular file; none of anything else, of which the reader tells what is wrong.
+fn start(file: &Path) -> Vec<u8> {
+    let mut bytes = vec![];
+    let regular = fs::metadata(file).is_ok_and(|about| about.is_file());
+    if let Some(input) = regular.then(|| File::open(file).ok()).flatten() {
+        let _ = input.take(START).read_to_end(&mut bytes);
+    }
+    bytes
+}
+
+/// Reads a file of weights by torch's names, in any format that has a reader: f32, or f16, bf16 and f64, which become f32. Counters
+/// named `num_batches_tracked` are left out. A value that is not finite as f32 is an error, and so is a file of another format.
 pub fn load_weights(file: &Path) -> Result<Weights> {
-    let fault = |what: String| Error::File { file: file.into(), what };
-    let bytes = whole(file)?;
-    let views = SafeTensors::deserialize(&bytes).map_err(|error| stranger(file, &error))?;
-    let mut views = views.tensors();
-    // The crate lists them in another order each time.
-    views.sort_by(|a, b| a.0.cmp(&b.0));
-    views.retain(|(name, _)| name.rsplit('.').next() != Some(BATCHES_SEEN));
-    let (mut tensors, mut rounded, mut strange) = (BTreeMap::new(), 0, vec![]);
-    for (name, view) in views {
-        let dtype = match view.dtype() {
-            Dtype::F32 => DType::F32,
-            Dtype::F16 => DType::F16,
-            Dtype::BF16 => DType::BF16,
-            Dtype::F64 => DType::F64,
-            other => {
-                strange.push(format!("`{name}` of {other:?}"));
-                continue;
-            }
-        };
-        rounded += usize::from(dtype == DType::F64);
-        let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?;
-        let tensor = tensor.to_dtype(DType::F32)?;
-        if !is_finite(&tensor)? {
-            let within = if dtype == DType::F64 { ", or beyond what f32 holds" } else { "" };
-            return Err(fault(format!("its values of `{name}` are not all finite{within}")));
-        }
-        tensors.insert(name, tensor);
-    }
-    if !strange.is_empty() {
-        let expected = "weights are f32, f16, bf16 or f64";
-        return Err(fault(format!("tensors that are no weights: {}; {expected}", listed(&strange))));
-    }
-    let rounded = (rounded > 0)
-        .then(|| format!("{rounded} of {} tensors are f64, and were rounded to f32", tensors.len()));
-    Ok(Weights { tensors, rounded })
+    reader(file).weights(file)
 }
 
-/// What runs write beside their weights; `None` if there is nothing. Reads the header alone.
+/// What runs write beside their weights; `None` if there is nothing. Reads no weights.
 pub fn load_about(file: &Path) -> Result<Option<String>> {
-    let head = Head::read(file)?.map_err(|error| stranger(file, &error))?;
-    Ok(head.metadata.metadata().as_ref().and_then(|about| about.get(ABOUT)).cloned())
-}
-
-/// The bytes of a safetensors file, whose length is what its header promises.
-pub(crate) fn whole(file: &Path) -> Result<Vec<u8>> {
-    let head = Head::read(file)?.map_err(|error| stranger(file, &error))?;
-    Ok(head.whole()?)
+    reader(file).about(file)
 }
 
 /// Whether every element is finite: one sum holds every NaN and every infinity.
@@ -84,65 +74,9 @@ pub(crate) fn is_finite(tensor: &Tensor) -> Result<bool> {
     Ok(tensor.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.is_finite())
 }
 
-/// The first of these, and how many more there are.
-fn listed(all: &[String]) -> String {
-    let shown = all.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    match all.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
-}
-
-/// How to make a safetensors file of what `PyTorch` saved.
-const RESAVE: &str = "\n  save its state dictionary as safetensors, in Python:\n    \
-    import torch, safetensors.torch\n    \
-    state = torch.load(FILE, map_location=\"cpu\", weights_only=True)\n    \
-    safetensors.torch.save_file({k: v.contiguous() for k, v in state.items()}, \"net.safetensors\")";
-
-/// Bytes at a file's start that say what it is.
-const START: u64 = 64;
-
-/// What other files begin with, what they are, and what to do.
-const STRANGERS: [(&[u8], &str, &str); 14] = [
-    (b"PK\x03\x04", "a ZIP archive, as torch.save writes (.pt, .pth)", RESAVE),
-    (b"\x80\x02", "a pickle, as old versions of torch.save write (.pt, .pth, .th)", RESAVE),
-    (b"\x80\x03", "a pickle of Python", RESAVE),
-    (b"\x80\x04", "a pickle of Python", RESAVE),
-    (b"\x80\x05", "a pickle of Python", RESAVE),
-    (b"\x08", "perhaps an ONNX graph: its weights must be exported as safetensors", ""),
-    (b"\x89HDF", "an HDF5 file, as Keras writes (.h5)", ""),
-    (b"\x93NUMPY", "a NumPy array (.npy)", ""),
-    (b"GGUF", "a GGUF file", ""),
-    (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with `git lfs pull`", ""),
-    (b"<", "a page of HTML or XML: perhaps a download that failed", ""),
-    (b"{", "JSON text", ""),
-    (b"\x1f\x8b", "a gzip file: unpack it first", ""),
-    (b"\x89PNG", "a PNG image", ""),
-];
-
-/// The error about a file that is not safetensors, which names what it looks like.
-pub(crate) fn stranger(file: &Path, error: &dyn std::fmt::Display) -> Error {
-    let mut bytes = vec![];
-    let regular = fs::metadata(file).is_ok_and(|about| about.is_file());
-    if let Some(input) = regular.then(|| fs::File::open(file).ok()).flatten() {
-        // Without them the file is only not named for what it is.
-        let _ = input.take(START).read_to_end(&mut bytes);
-    }
-    // The first eight bytes of safetensors are the header's length, far below 2^32, and then comes the header in braces.
-    let begun = bytes.get(4..9) == Some(b"\0\0\0\0{");
-    let known = STRANGERS.iter().find(|(start, ..)| !begun && bytes.starts_with(start));
-    let what = match known {
-        _ if bytes.is_empty() && regular => "not safetensors: it is empty".into(),
-        Some((_, is, help)) => format!("not safetensors: it looks like {is}{help}"),
-        None if begun => format!("damaged safetensors: {error}"),
-        None => format!("not safetensors: {error}"),
-    };
-    Error::File { file: file.into(), what }
-}
-
 #[cfg(test)]
 mod tests {
-    use safetensors::tensor::{TensorView, serialize_to_file};
+    use ::safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 
     use super::*;
 
