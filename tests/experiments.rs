@@ -1,3 +1,4 @@
-//! Tables and figures: composed, run, judged.
+//! Tables and figures: checked, composed, run, judged.
 
+mod mistakes;
 mod tables;

@@ -293,20 +293,20 @@ mod tests {
     fn pictures_of_what_a_table_has_not_are_refused() {
         assert_eq!(fault("radii = { row = \"a\", samples = 3 }"), "none");
         let row = fault("radii = { row = \"b\", samples = 3 }");
-        assert!(row.ends_with("picture \"c\": unknown row `b`; known: `a`"), "{row}");
+        assert!(row.contains("t.toml: unknown row `b`; ") && row.ends_with("\n  at picture.0.draw"), "{row}");
         let column =
             fault("trade-off = { x = \"natural\", y = \"pgd\", name = \"n\", curve = [\"a\"], points = [] }");
-        assert!(column.ends_with("unknown column `pgd`; known: `natural`"), "{column}");
+        assert!(column.contains("unknown column `pgd`; known: `natural`"), "{column}");
         let from = fault("over = { along = \"radius\", from = \"clean\", rows = [\"a\"] }");
-        assert!(from.ends_with("unknown column `clean`; known: `natural`"), "{from}");
+        assert!(from.contains("unknown column `clean`; known: `natural`"), "{from}");
         let steps = fault("over = { along = \"steps\", from = \"natural\", rows = [\"a\"] }");
-        assert!(steps.ends_with("it has no 0"), "{steps}");
+        assert!(steps.contains("it has no 0"), "{steps}");
         let over = fault("over = { along = \"radius\", rows = [\"a\"] }");
-        assert!(over.ends_with("no column stands `at` a radius or a number of steps"), "{over}");
+        assert!(over.contains("no column stands `at` a radius or a number of steps"), "{over}");
         let map = "heat-map = { column = \"natural\", lines = \"l\", columns = \"c\", line-names = [\"1\"], column-names = [\"1\", \"2\"], rows = [[\"a\"]] }";
         assert!(fault(map).contains("`rows` must be 1 lists of 2 rows"), "{}", fault(map));
         let share = fault("samples = { row = \"a\", share = 0.7, images = 6, radii = [], attack = \"pgd\" }");
-        assert!(share.ends_with("`share` is 0.7, expected 0 to 0.5"), "{share}");
+        assert!(share.contains("`share` is 0.7, expected 0 to 0.5"), "{share}");
         assert!(fault("pie = {}").contains("unknown variant `pie`"), "{}", fault("pie = {}"));
     }
 }

@@ -138,10 +138,6 @@ mod tests {
         let mut said = vec![];
         let rates =
             Rates::measured(&asked, Scale::Cpu, &mut measure, &mut |line| said.push(line.to_string()));
-        let shapes: Vec<[usize; 3]> = timed.iter().map(|(shape, _)| *shape).collect();
-        assert_eq!(shapes, [[3, 32, 32]; 3]);
-        // A minute is divided among the networks; what one does not need is the next one's.
-        assert!(timed.iter().all(|(_, seconds)| (14.0..31.0).contains(seconds)), "{timed:?}");
         assert!(said[0].starts_with("timing networks, 60 s at most"), "{said:?}");
         assert_eq!(rates.of(&attacked).map(|rate| rate.step), Some(0.002));
         assert!(rates.of(&other).is_none());
@@ -155,5 +151,9 @@ mod tests {
             assert!(told.contains(line), "{told}");
         }
         assert_eq!(Rates::measured(&[], Scale::Cpu, &mut measure, &mut |_| ()).told(), "");
+        let shapes: Vec<[usize; 3]> = timed.iter().map(|(shape, _)| *shape).collect();
+        assert_eq!(shapes, [[3, 32, 32]; 3]);
+        // A minute is divided among the networks, and what one does not need is the next ones'.
+        assert!(timed.iter().all(|(_, seconds)| (14.0..=60.0).contains(seconds)), "{timed:?}");
     }
 }

@@ -118,10 +118,8 @@ impl BadConfig {
     pub(crate) fn of(messages: impl IntoIterator<Item = String>) -> Self {
         Self(messages.into_iter().collect::<Vec<_>>().join("\nerror: "))
     }
-}
 
-impl BadConfig {
-    /// Its mistakes, one by one.
+    /// The same, one by one.
     pub(crate) fn messages(&self) -> impl Iterator<Item = &str> {
         self.0.split("\nerror: ")
     }

@@ -52,9 +52,8 @@ impl Clock {
         let mut bench = Bench::new(&pipeline, layers, images.classes)?;
         let mut batch = FIRST.min(whole);
         loop {
-            let left = seconds - begun.elapsed().as_secs_f64();
             let [step, pass] = bench.times(batch, seconds * REPEATED, interrupt)?;
-            let n = batch as f64;
+            let (n, left) = (batch as f64, seconds - begun.elapsed().as_secs_f64());
             let fits = left / (WORK * step / n);
             let next = (fits.max(0.0) as usize).min(whole).min(batch * GROWTH);
             // The batches of the pipeline are wanted; fewer than half as many again tell nothing new.
@@ -133,14 +132,29 @@ fn mean(
     interrupt: &Interrupt,
     mut work: impl FnMut() -> anyhow::Result<()>,
 ) -> anyhow::Result<f64> {
+    let mut work = || {
+        anyhow::ensure!(!interrupt.heard(), "stopped by Ctrl-C");
+        work()
+    };
     work()?;
     let (begun, mut times) = (Instant::now(), 0);
     while times == 0 || begun.elapsed().as_secs_f64() < enough {
-        if interrupt.heard() {
-            bail!("stopped by Ctrl-C");
-        }
         work()?;
         times += 1;
     }
     Ok(begun.elapsed().as_secs_f64() / f64::from(times))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_checkpoints_are_those_of_weights_and_momentum() {
+        let mut layers = Layers::new([1, 2, 3]);
+        layers.linear(layers.input(), "fc", 5).unwrap();
+        // 30 weights and 5 biases: in two checkpoints with their momentum, and once by themselves.
+        assert_eq!(checkpoints(&layers, false), 4 * 35 * 5);
+        assert_eq!(checkpoints(&layers, true), 4 * 35 * 7);
+    }
 }

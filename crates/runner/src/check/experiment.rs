@@ -31,9 +31,9 @@ pub(super) fn table(file: &Path, text: &str, configs: &Configs) -> Result<String
     let (table, mut reading) = Reading::of::<TableFile>(&document);
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let table = table.map(|table| table.named(&stem));
-    let names = Names::read(&configs.recipes()).map_err(bad)?;
+    let names = Names::read(&configs.recipes()).map_err(|error| bad(&error))?;
     if let Some(table) = table.as_ref().filter(|_| reading.is_clean()) {
-        let problems = table.problems(&configs.tables()).map_err(bad)?;
+        let problems = table.problems(&configs.tables()).map_err(|error| bad(&error))?;
         note(problems.into_iter().chain(names.table_problems(table)), &document, &mut reading);
     }
     let faults = reading.into_faults().into_iter().chain(parts::of_table(document.get_ref()));
@@ -61,7 +61,7 @@ pub(super) fn table(file: &Path, text: &str, configs: &Configs) -> Result<String
 
 /// What there is to say of a sound recipe.
 pub(super) fn recipe(name: &str, text: &str, configs: &Configs) -> Result<String, BadConfig> {
-    recipe_named(name, text, &Names::read(&configs.recipes()).map_err(bad)?)?;
+    recipe_named(name, text, &Names::read(&configs.recipes()).map_err(|error| bad(&error))?)?;
     Ok(format!("{name}: a sound recipe\n"))
 }
 
@@ -77,7 +77,7 @@ fn recipe_named(name: &str, text: &str, names: &Names) -> Result<(), BadConfig> 
 
 /// How many pipelines a table composes, all of which are sound; a mistake is told once, at the first row that has it.
 fn composed(table: &TableFile, configs: &Configs, written: &Written) -> Result<usize, BadConfig> {
-    let book = Book::read(&configs.recipes()).map_err(bad)?;
+    let book = Book::read(&configs.recipes()).map_err(|error| bad(&error))?;
     let (mut n, mut mistakes) = (0, BTreeMap::<String, (String, usize)>::new());
     every_pipeline(&book, table, &mut |version, row, pipeline| {
         n += 1;
@@ -85,23 +85,24 @@ fn composed(table: &TableFile, configs: &Configs, written: &Written) -> Result<u
             let first = || {
                 let i = table.row.iter().position(|other| other.name == row.name).unwrap_or_default();
                 let name = &row.name;
-                let message = format!("row `{name}` at {}: the composed pipeline: {mistake}", version.part());
+                let message =
+                    format!("row `{name}`, scale {}: its composed pipeline: {mistake}", version.part());
                 (written.told_at(&["row", &i.to_string()], &message), 0)
             };
             mistakes.entry(mistake.clone()).or_insert_with(first).1 += 1;
         }
     })
-    .map_err(bad)?;
+    .map_err(|error| bad(&error))?;
     if mistakes.is_empty() {
         return Ok(n);
     }
     Err(BadConfig::of(mistakes.into_values().map(|(told, times)| match times {
         1 => told,
-        _ => format!("{told}\n  and so {} more", times - 1),
+        _ => format!("{told}\n  and the same in other pipelines of this table: {}", times - 1),
     })))
 }
 
-fn bad(error: anyhow::Error) -> BadConfig {
+fn bad(error: &anyhow::Error) -> BadConfig {
     BadConfig(format!("{error:#}"))
 }
 
