@@ -1,4 +1,4 @@
-//! Which class an attack leads away from, and which one it leads to.
+//! The labels that an attack uses, and the classes that a targeted attack aims at.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -32,29 +32,30 @@ impl Labels {
     }
 }
 
-/// What an attack aims at.
+/// The class that an attack aims at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// Any wrong class: the loss of the true class is raised.
+    /// Untargeted: the loss of the true class is raised.
     None,
-    /// One wrong class, drawn evenly for each sample: its loss is lowered.
+    /// One wrong class, drawn uniformly for each sample; its loss is lowered.
     Random,
-    /// The class that the network finds least likely for the clean image, the true one left out.
+    /// The wrong class with the smallest logit for the clean image.
     LeastLikely,
-    /// So many wrong classes, one after the other, the likeliest for the clean image first, each on what still stands.
+    /// This many wrong classes in turn, the likeliest for the clean image first, each on the samples that
+    /// still stand.
     Likeliest(NonZeroUsize),
-    /// Every wrong class, in the same way.
+    /// All wrong classes in turn, like `Likeliest`.
     All,
 }
 
-/// The words for those that have no number.
+/// The targets that TOML writes as a word.
 const TARGETS: [(&str, Target); 4] = [
     ("none", Target::None),
     ("random", Target::Random),
     ("least-likely", Target::LeastLikely),
     ("all", Target::All),
 ];
-/// The key of those that have one.
+/// The key of the target that TOML writes as a table.
 const LIKELIEST: &str = "likeliest";
 
 impl Field for Target {
@@ -111,7 +112,7 @@ impl<'de> Deserialize<'de> for Target {
 }
 
 impl Target {
-    /// The end of an attack's label; nothing without a target.
+    /// The target's part of an attack's label; empty without a target.
     pub fn suffix(self) -> String {
         match self {
             Self::None => String::new(),
@@ -122,9 +123,10 @@ impl Target {
         }
     }
 
-    /// Runs `attempt` on a victim whose score is the loss `raised`: away from the true class, or towards the class aimed at. Aimed at
-    /// several classes it runs once for each, on what still stands; for other goals than a mistake each sample then keeps the image of
-    /// highest score of the victim given. A score that training gave the victim stays, where there is no target.
+    /// Runs `attempt` on a victim whose score is the loss `raised`: of the true class if untargeted,
+    /// otherwise of the target class. With several target classes, `attempt` runs once per class on the
+    /// samples that still stand. For goals other than a misclassification each sample then keeps the image
+    /// with the highest score of `victim`. An untargeted attack keeps a score that training gave the victim.
     pub fn aim(
         self,
         raised: Raised,
@@ -148,7 +150,7 @@ impl Target {
             let (classes, order) = (at_least_two(victim)?, likeliest(victim)?);
             return attempts(victim, ball, most.min(classes - 1), |victim, ball, rank| {
                 let targets: Vec<u32> = order.iter().map(|classes| classes[rank]).collect();
-                // A trace is not told of them: with several classes there is no rate of hits.
+                // With several target classes there is no target rate, so the trace does not record them.
                 let targets = Targets::new(targets, victim)?;
                 led(victim, &targets, ball, &rng.numbered(rank as u64))
             });
@@ -163,8 +165,9 @@ impl Target {
         }
     }
 
-    /// The class aimed at for each sample; `None` without a target. `Random` is (label + U{1..classes - 1}) mod classes,
-    /// drawn once for all restarts. `LeastLikely` costs a forward pass. Several classes are an error.
+    /// The target class of each sample; `None` without a target. `Random` is (label + U{1..classes - 1}) mod
+    /// classes, drawn once for all restarts. `LeastLikely` costs a forward pass. Several target classes are
+    /// an error.
     pub fn choose(self, victim: &Victim, rng: &Rng) -> Result<Option<Targets>> {
         let classes = match self {
             Self::None => return Ok(None),
@@ -177,13 +180,13 @@ impl Target {
             least_likely(&victim.logits(victim.pixels())?, victim)?.to_vec1()?
         } else {
             let draws = rng.named("target").uniform(victim.ids(), 1);
-            // Uniform over the other classes: 1 to classes - 1 further on, around the end.
+            // Uniform over the other classes: the label plus 1 to classes - 1, modulo the number of classes.
             let further =
                 |u: f32| ((f32::midpoint(u, 1.0) * (classes - 1) as f32) as u32).min(classes - 2) + 1;
             let labels = victim.labels().to_vec1::<u32>()?;
             labels.iter().zip(&draws).map(|(l, u)| (l + further(*u)) % classes).collect()
         };
-        // Scores know samples by their position in the original batch.
+        // Scores index samples by their position in the original batch.
         let positions = victim.positions().to_vec1::<u32>()?;
         let mut all = vec![0u32; positions.iter().max().map_or(0, |p| *p as usize + 1)];
         for (position, target) in positions.iter().zip(&targets) {
@@ -193,7 +196,7 @@ impl Target {
     }
 }
 
-/// The number of classes; an error if there is nothing to aim at.
+/// The number of classes; an error if there are fewer than two.
 fn at_least_two(victim: &Victim) -> Result<usize> {
     match victim.classes() {
         0 | 1 => Err(Error::refused("a targeted attack needs at least two classes")),
@@ -201,24 +204,24 @@ fn at_least_two(victim: &Victim) -> Result<usize> {
     }
 }
 
-/// The class aimed at for each sample of the batch that a victim was made of.
+/// The target class of each sample of the victim's original batch.
 #[derive(Debug, Clone)]
 pub struct Targets {
-    /// By position in that batch.
+    /// By position in the original batch.
     classes: Tensor,
-    /// Whether one sample's gradient depends on its company.
+    /// Whether the gradient of one sample depends on the other samples.
     mixes: bool,
 }
 
 impl Targets {
-    /// Classes by position in the original batch.
+    /// Target classes by position in the original batch.
     fn new(classes: Vec<u32>, victim: &Victim) -> Result<Self> {
         let n = classes.len();
         let classes = Tensor::from_vec(classes, n, victim.pixels().device())?;
         Ok(Self { classes, mixes: victim.mixes_samples() })
     }
 
-    /// The same; who asks hears those of `victim`'s samples.
+    /// Like [`Self::new`]; also records the targets of `victim`'s samples in its trace.
     fn told(classes: Vec<u32>, victim: &Victim) -> Result<Self> {
         if let Some(trace) = victim.trace() {
             let positions = victim.positions().to_vec1::<u32>()?;
@@ -228,19 +231,19 @@ impl Targets {
         Self::new(classes, victim)
     }
 
-    /// Those of some samples, `[n]`, `u32`.
+    /// The target classes of some samples, `[n]`, `u32`.
     pub fn of(&self, rows: &Rows) -> Result<Tensor> {
         Ok(self.classes.index_select(&rows.positions, 0)?)
     }
 
-    /// Minus the log odds against the class aimed at, `[n]`; under the statistics of the batch minus its cross-entropy.
+    /// Minus the log odds against the target class, `[n]`; on batch statistics minus its cross-entropy.
     pub fn score(&self, logits: &Tensor, rows: &Rows) -> Result<Tensor> {
         Raised::Ce.towards(logits, &self.of(rows)?, rows, self.mixes)
     }
 }
 
-/// The classes other than `labels`, `[n]`, `u32`, by logits `[n, classes]`: for each sample `classes - 1`, the likeliest first, of
-/// equals the first.
+/// For each sample the `classes - 1` classes other than its label in `labels`, `[n]`, `u32`, ordered by
+/// logits `[n, classes]`, the largest first. Of equal logits the lower class comes first.
 pub fn wrong_classes(logits: &Tensor, labels: &Tensor) -> Result<Vec<Vec<u32>>> {
     let logits = logits.to_dtype(DType::F64)?.to_vec2::<f64>()?;
     let order = |(row, label): (&Vec<f64>, u32)| {
@@ -251,7 +254,7 @@ pub fn wrong_classes(logits: &Tensor, labels: &Tensor) -> Result<Vec<Vec<u32>>> 
     Ok(logits.iter().zip(labels.to_vec1()?).map(order).collect())
 }
 
-/// Those of the clean images, by position in the original batch.
+/// The wrong classes by the logits of the clean images, by position in the original batch.
 fn likeliest(victim: &Victim) -> Result<Vec<Vec<u32>>> {
     let positions = victim.positions().to_vec1::<u32>()?;
     let wrong = wrong_classes(&victim.logits(victim.pixels())?, victim.labels())?;
@@ -262,12 +265,12 @@ fn likeliest(victim: &Victim) -> Result<Vec<Vec<u32>>> {
     Ok(all)
 }
 
-/// The class of the smallest logit, the true one left out, `[n]`.
+/// The wrong class with the smallest logit, `[n]`.
 fn least_likely(logits: &Tensor, victim: &Victim) -> Result<Tensor> {
     let labels = victim.labels().unsqueeze(1)?;
     let others = logits.ones_like()?.scatter(&labels, &labels.zeros_like()?.to_dtype(logits.dtype())?, 1)?;
     let spread = (logits.max_keepdim(1)?.broadcast_sub(logits)? * &others)?;
-    // 0 for the true class, at least 0 for the others; of equals the first.
+    // 0 for the true class, at least 1 for the others. Of equal logits the lower class is taken.
     let least = (spread + others)?.argmax(1)?;
     Ok(least)
 }

@@ -1,4 +1,4 @@
-//! A batch on its way through attack, loss and step.
+//! A batch of labelled images on a device.
 
 use candle_core::{Device, Tensor};
 use temper_data::RawBatch;
@@ -12,7 +12,7 @@ pub struct Batch {
     pub pixels: Tensor,
     /// Classes, `[n]`, `u32`.
     pub labels: Tensor,
-    /// Identity of each sample: its index in the data set.
+    /// The id of each sample: its index in the data set, `[n]`.
     pub ids: Vec<u64>,
 }
 

@@ -7,15 +7,16 @@ use crate::{Publication, Result, Source, Split};
 
 /// A data set that pipelines choose by name.
 pub trait Dataset: Debug + Send + Sync {
-    /// Opens one part of it, checking what can be checked before any work: presence, sizes, labels.
+    /// Opens one split. Everything that can be checked early is checked here: missing files, sizes, labels.
     fn open(&self, split: Split) -> Result<Arc<dyn Source>>;
 
-    /// Parameters that a resumed run may change: they decide whether training goes on, not what comes of it.
+    /// Parameters that a resumed run may change. They may decide whether training continues, but not its
+    /// results.
     fn free_to_change(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Where its publisher keeps it; `None` if it cannot be fetched.
+    /// Where its publisher hosts it; `None` if it cannot be downloaded.
     fn publication(&self) -> Option<Publication> {
         None
     }

@@ -1,4 +1,4 @@
-//! Epsilon policies: which radius each training sample gets.
+//! Epsilon policies, which choose the radius of each training sample.
 
 use std::fmt::Debug;
 
@@ -14,34 +14,35 @@ pub fn never_adapts(warmup: usize, epochs: usize) -> Option<String> {
 
 /// Chooses the radius of every sample of a training batch.
 pub trait Epsilon: Debug + Send + Sync {
-    /// What the memory of a sample holds before its first visit, in pixel values of [0, 1].
+    /// The initial value of a sample's memory, in pixel values of [0, 1].
     fn start(&self) -> f64;
 
-    /// The lengths among its parameters, by their names, in pixel values of [0, 1]: a radius that holds every image is refused
-    /// before any work, as everywhere.
+    /// Its parameters that are radii, by name, in pixel values of [0, 1]. A radius whose ball contains every
+    /// image is refused before training.
     fn lengths(&self) -> Vec<(&'static str, f64)>;
 
-    /// The largest radius that it trains with for sure, or may choose, in pixel values of [0, 1]: the attack must be able to fill it.
+    /// The largest radius that it is sure to train with, or may choose, in pixel values of [0, 1]. The steps
+    /// of the training attack are checked against it.
     fn largest(&self) -> f64 {
         self.start()
     }
 
-    /// Why numbers of a run of so many epochs should not be believed, in words that are reported beside the numbers.
+    /// A warning about the numbers of a run of `epochs` epochs, if the policy has one.
     fn warning(&self, _epochs: usize) -> Option<String> {
         None
     }
 
-    /// The attack of its probes, if it has one of its own.
+    /// The attack of its probes; `None` if it probes with the training attack.
     fn probe(&self) -> Option<&Chosen<dyn Attack>> {
         None
     }
 
-    /// One radius for each sample of the visit, `[n]`, in pixel values of [0, 1]; 0 trains on the clean image. What is
-    /// to be remembered goes into [`Visit::remember`].
+    /// The radius of each sample of this visit, `[n]`, in pixel values of [0, 1]; a radius of 0 trains on the
+    /// clean image. The policy stores what it must remember with [`Visit::remember`].
     fn radii(&self, visit: &mut Visit) -> Result<Vec<f64>>;
 }
 
-/// One batch's visit to an epsilon policy, before its training step.
+/// One batch as an epsilon policy sees it, before the training step on that batch.
 pub struct Visit<'a> {
     epoch: usize,
     memory: Vec<f64>,
@@ -54,7 +55,7 @@ pub struct Visit<'a> {
 }
 
 impl<'a> Visit<'a> {
-    /// A visit in `epoch` (from 0) with the batch's rows of the epsilon memory.
+    /// A visit in `epoch` (from 0) with the batch's entries of the epsilon memory.
     pub fn new(
         epoch: usize,
         memory: Vec<f64>,
@@ -98,12 +99,13 @@ impl<'a> Visit<'a> {
         Ok(())
     }
 
-    /// Takes the memory back.
+    /// The memory after the visit, `[n]`.
     pub fn into_memory(self) -> Vec<f64> {
         self.memory
     }
 
-    /// Which samples the network classifies correctly unperturbed.
+    /// Whether the network classifies each sample correctly unperturbed, `[n]`. The first call costs a
+    /// forward pass.
     pub fn correct(&mut self) -> Result<&[bool]> {
         if self.correct.is_none() {
             let broken = self.victim.broken(self.victim.pixels())?;
@@ -112,13 +114,13 @@ impl<'a> Visit<'a> {
         Ok(self.correct.as_deref().unwrap_or_default())
     }
 
-    /// For the samples that `rows` names: whether the prediction is still right after the training attack within `radii` `[n]`.
-    /// `false` for the others.
+    /// Whether each sample that `rows` selects is still classified correctly after the training attack within
+    /// `radii` `[n]`; `false` for the other samples.
     pub fn survives(&mut self, rows: &[bool], radii: &[f64]) -> Result<Vec<bool>> {
         self.survives_attack(self.attack, rows, radii)
     }
 
-    /// As [`Self::survives`], with an attack of the policy's own.
+    /// Like [`Self::survives`], with another attack.
     pub fn survives_attack(
         &mut self,
         attack: &Chosen<dyn Attack>,
@@ -134,7 +136,8 @@ impl<'a> Visit<'a> {
         if !rows.contains(&true) {
             return Ok(vec![false; self.len()]);
         }
-        // Batch statistics would be others for a part of the batch: then all run, and the answer is cut.
+        // Batch statistics of a part of the batch would differ, so all samples run and the other results are
+        // dropped.
         let run = if self.victim.mixes_samples() { vec![true; rows.len()] } else { rows.to_vec() };
         let victim = self.victim.rows(&run)?;
         let some: Vec<f64> = radii.iter().zip(&run).filter(|(_, run)| **run).map(|(r, _)| *r).collect();

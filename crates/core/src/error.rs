@@ -1,9 +1,9 @@
-//! What can go wrong between plugins and the pipeline.
+//! Errors of plugins and of the code that calls them.
 
 /// Result of plugins.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong between plugins and the pipeline.
+/// An error of a plugin or of the code that calls it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Data that cannot be read.
@@ -15,12 +15,12 @@ pub enum Error {
     /// An error of candle.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
-    /// An attack that broke the rules; its result is not used.
+    /// An attack whose result is invalid and not used.
     #[error("attack `{attack}` returned {what}; its result is not used")]
     Faulty {
         /// The attack.
         attack: String,
-        /// What was wrong with it.
+        /// What is wrong with its result.
         what: String,
     },
     /// A plugin that refuses its parameters or its input.
@@ -29,7 +29,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// A plugin's own message: lower case, no full stop, what is wrong and what was expected.
+    /// A plugin's own message: lower case, no full stop; says what is wrong and what was expected.
     pub fn refused(message: impl Into<String>) -> Self {
         Self::Refused(message.into())
     }

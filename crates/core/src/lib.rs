@@ -1,9 +1,10 @@
-//! The vocabulary of temper: five traits (data set, model, attack, loss, epsilon policy), the registries in which
-//! plugin crates enter them, and what their methods speak of: balls, victims, batches, radii.
+//! The interface between temper and its plugins: one trait per kind of plugin (data set, model, attack, loss,
+//! epsilon policy, suite), the registries of plugins, and the types that the traits use, such as balls,
+//! victims and batches.
 //!
-//! A plugin needs [`prelude`] and nothing else.
+//! A plugin crate needs only the [`prelude`].
 
-// The path `temper_core` that `plugin!` writes must also resolve inside this crate's own tests.
+// `plugin!` refers to the path `temper_core`, which must also resolve in this crate's own tests.
 extern crate self as temper_core;
 
 mod aim;
@@ -54,7 +55,7 @@ pub use temper_files::Bounded;
 pub use temper_nn as nn;
 pub use temper_results::Norm;
 
-/// What `plugin!` expands to needs these; not part of the interface.
+/// Used by the expansion of `plugin!`; not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
     pub use {erased_serde, inventory, serde, toml};

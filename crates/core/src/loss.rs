@@ -9,13 +9,13 @@ use temper_nn::{BatchNorm, Classifier, Role};
 use crate::rows::replace;
 use crate::{Attack, Ball, Batch, Chosen, CleanScore, Norm, Result, Rows, Score, Victim, perturb};
 
-/// What training minimises.
+/// A training loss.
 pub trait Loss: Debug + Send + Sync {
-    /// The scalar loss of a step, a candle graph over the classifier's weights.
+    /// The scalar loss of a step, as a candle graph over the classifier's weights.
     fn loss(&self, step: &mut Step) -> Result<Tensor>;
 }
 
-/// One training step as a loss sees it: the classifier in training mode, the batch, the radii, the attack.
+/// One training step as a loss sees it: the classifier in training mode, the batch, the radii and the attack.
 pub struct Step<'a> {
     classifier: &'a Classifier,
     batch: &'a Batch,
@@ -30,7 +30,7 @@ pub struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    /// A step over `batch` with one radius a sample; without an attack every image stays clean.
+    /// A step over `batch` with one radius per sample. Without an attack every image stays clean.
     pub fn new(
         classifier: &'a Classifier,
         batch: &'a Batch,
@@ -44,7 +44,7 @@ impl<'a> Step<'a> {
         Self { classifier, batch, victim, radii, attack, norm, rng, batch_norm, correct: 0.0, seen: 0 }
     }
 
-    /// The same step with another way of batch norm than [`BatchNorm::Update`].
+    /// The same step with another batch norm mode than [`BatchNorm::Update`].
     pub fn with_batch_norm(self, batch_norm: BatchNorm) -> Self {
         Self { batch_norm, ..self }
     }
@@ -54,23 +54,24 @@ impl<'a> Step<'a> {
         self.batch
     }
 
-    /// Radius of each sample, `[n]`.
+    /// The radius of each sample, `[n]`, in pixel values of [0, 1].
     pub fn radii(&self) -> &'a [f64] {
         self.radii
     }
 
-    /// Randomness of this step, for losses that draw their own for each sample, keyed by its id.
+    /// The random numbers of this step, for losses that draw per sample, keyed by sample id.
     pub fn rng(&self) -> Rng {
         self.rng.named("loss")
     }
 
-    /// Randomness for what a loss draws once for the whole batch: another in every batch of an epoch.
+    /// The random numbers of this batch, for losses that draw once per batch; different for each batch of an
+    /// epoch.
     pub fn batch_rng(&self) -> Rng {
-        // A sample comes once an epoch, so the first one names the batch.
+        // A sample occurs once per epoch, so the id of the first sample identifies the batch.
         self.rng().named("batch").numbered(self.batch.ids.first().copied().unwrap_or_default())
     }
 
-    /// Adversarial pixels `[n, c, h, w]`: each sample inside its ball, clean where its radius is 0.
+    /// Adversarial images `[n, c, h, w]`: each inside its ball, clean where its radius is 0.
     pub fn attack(&mut self) -> Result<Tensor> {
         match self.attacked() {
             Some((attack, run)) => self.perturbed(attack, &run, self.victim),
@@ -78,7 +79,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// As [`Self::attack`], raising another score than the victim's own.
+    /// Like [`Self::attack`], but maximises `score` instead of the victim's own score.
     pub fn attack_on(&mut self, score: &Score<'_>) -> Result<Tensor> {
         match self.attacked() {
             Some((attack, run)) => self.perturbed(attack, &run, &self.victim.with_score(score)),
@@ -86,13 +87,13 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// As [`Self::attack_on`], raising a score that compares with the clean images: it gets their logits, as the network
-    /// under attack gives them, beside those at hand. That is one forward pass more.
+    /// Like [`Self::attack_on`] with a score that also depends on the logits of the clean images. The network
+    /// under attack computes these with one additional forward pass.
     pub fn attack_from_clean(&mut self, score: &CleanScore<'_>) -> Result<Tensor> {
         let Some((attack, run)) = self.attacked() else { return Ok(self.batch.pixels.clone()) };
         let victim = self.victim.rows(&run)?;
         let some = victim.logits(victim.pixels())?;
-        // Scores know samples by their position in the whole batch.
+        // Scores index samples by their position in the whole batch.
         let clean = match run.contains(&false) {
             true => {
                 let zeros = Tensor::zeros((run.len(), some.dim(1)?), some.dtype(), some.device())?;
@@ -105,18 +106,19 @@ impl<'a> Step<'a> {
         self.perturbed(attack, &run, &self.victim.with_score(&score))
     }
 
-    /// The attack, and the samples that it runs on; `None` if there is nothing to attack.
+    /// The attack and the samples that it runs on; `None` if there is nothing to attack.
     fn attacked(&self) -> Option<(&'a Chosen<dyn Attack>, Vec<bool>)> {
         let attack = self.attack?;
         let attacked: Vec<bool> = self.radii.iter().map(|r| *r > 0.0).collect();
         if !attacked.contains(&true) {
             return None;
         }
-        // Batch statistics would be others for a part of the batch: then all run; a radius of 0 keeps them clean.
+        // Batch statistics of a part of the batch would differ, so all samples run; a radius of 0 keeps
+        // images clean.
         Some((attack, if self.victim.mixes_samples() { vec![true; attacked.len()] } else { attacked }))
     }
 
-    /// The batch with the samples of `run` perturbed.
+    /// The batch, with the samples selected by `run` perturbed.
     fn perturbed(&self, attack: &Chosen<dyn Attack>, run: &[bool], victim: &Victim) -> Result<Tensor> {
         let clean = &self.batch.pixels;
         let victim = victim.rows(run)?;
@@ -126,15 +128,16 @@ impl<'a> Step<'a> {
         if run.iter().all(|run| *run) { Ok(perturbed) } else { replace(clean, &perturbed, run) }
     }
 
-    /// Logits `[n, classes]` in training mode, tracked back to the weights. Batch norm's running statistics follow, unless
-    /// they are frozen.
+    /// Logits `[n, classes]` in training mode, differentiable in the weights. Updates batch norm's running
+    /// statistics unless they are frozen.
     pub fn logits(&mut self, pixels: &Tensor) -> Result<Tensor> {
         let labels = &self.batch.labels;
         self.logits_shared(pixels, &[(1.0, labels)])
     }
 
-    /// As [`Self::logits`], of images that belong to several classes by shares that sum to 1: a prediction of one of them
-    /// counts as that share of a correct one. Labels are `[n]`, `u32`.
+    /// Like [`Self::logits`], for images with soft labels: each entry of `labels` is a weight and the labels
+    /// `[n]`, `u32`; the weights sum to 1. A prediction that equals one of the labels counts towards the
+    /// accuracy with its weight.
     pub fn logits_shared(&mut self, pixels: &Tensor, labels: &[(f64, &Tensor)]) -> Result<Tensor> {
         let logits = self.classifier.train(pixels, true, self.batch_norm)?;
         let predicted = logits.detach().argmax(D::Minus1)?;
@@ -146,8 +149,8 @@ impl<'a> Step<'a> {
         Ok(logits)
     }
 
-    /// Moves batch norm's running statistics as [`Self::logits`] does, without its gradients: one forward pass more, and
-    /// none where the network has no running statistics or keeps them.
+    /// Updates batch norm's running statistics like [`Self::logits`], without a backward pass. This takes one
+    /// additional forward pass, or none if the network has no running statistics or they are frozen.
     pub fn move_statistics(&mut self, pixels: &Tensor) -> Result<()> {
         let parameters = self.classifier.network().parameters();
         if self.batch_norm == BatchNorm::Update && parameters.iter().any(|p| p.role == Role::RunningMean) {
@@ -157,12 +160,13 @@ impl<'a> Step<'a> {
         Ok(())
     }
 
-    /// Passes through the classifier in training mode so far, counted a sample: each one forward and one backward.
+    /// Passes through the classifier in training mode so far, summed over samples; each is one forward and
+    /// one backward pass.
     pub fn passes(&self) -> usize {
         self.seen
     }
 
-    /// Share of the samples of all [`Self::logits`] calls that were classified as their label says.
+    /// Share of the samples of all [`Self::logits`] calls that were classified correctly, 0 to 1.
     pub fn accuracy(&self) -> f64 {
         self.correct / self.seen.max(1) as f64
     }

@@ -8,7 +8,7 @@ use crate::Result;
 
 /// A network architecture that pipelines choose by name.
 pub trait Model: Debug + Send + Sync {
-    /// The layer graph for pixels of shape `input` (channels, height, width) and this many classes. An error says which
-    /// layer does not fit the images.
+    /// The layer graph for images of shape `input` (channels, height, width) and `classes` classes. The error
+    /// names the layer that does not fit the images.
     fn build(&self, input: [usize; 3], classes: usize) -> Result<Network>;
 }

@@ -1,4 +1,4 @@
-//! How a plugin crate declares itself.
+//! The macro with which a plugin crate declares a plugin.
 
 /// Declares a plugin: its parameters with documentation and defaults, and its entry in the registry of its kind.
 ///
@@ -59,11 +59,12 @@ macro_rules! plugin {
                     doc: &[$($param_doc),*],
                     expects: <$param_type as $crate::Field>::expects,
                 }),*],
-                // Defaults are plain values; that they can be written is what tests of the registry hold.
+                // Defaults are plain values that serialise; tests of the registry check this.
                 defaults: || $type::default().__table().unwrap_or_default(),
                 parse: |deserializer| {
                     let value = $crate::__private::erased_serde::deserialize::<$type>(deserializer)?;
-                    // What TOML cannot write (a number beyond 63 bits) could not be kept with the run.
+                    // Values that TOML cannot represent (numbers beyond 63 bits) cannot be stored with the
+                    // run.
                     let table = value.__table().map_err($crate::__private::serde::de::Error::custom)?;
                     Ok((Box::new(value), table))
                 },

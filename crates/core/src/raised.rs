@@ -1,4 +1,4 @@
-//! The loss that an attack raises.
+//! The loss that an attack maximises.
 
 use candle_core::Tensor;
 
@@ -18,11 +18,11 @@ crate::options! {
     }
 }
 
-/// Classes that the difference of logits ratio needs: untargeted, and towards a class.
+/// The number of classes that the difference of logits ratio needs, untargeted and targeted.
 const DLR_CLASSES: [usize; 2] = [3, 4];
 
 impl Raised {
-    /// The end of an attack's label; nothing for the default.
+    /// The loss's part of an attack's label; empty for the default.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Ce => "",
@@ -31,8 +31,8 @@ impl Raised {
         }
     }
 
-    /// The loss of each sample away from its class, `[n]`, of logits `[n, classes]`. `mixes`: under the statistics of the batch, where
-    /// the sum of all losses is differentiated. An error if there are too few classes.
+    /// The untargeted loss of each sample, `[n]`, from logits `[n, classes]`. `mixes` is true on batch
+    /// statistics, where the sum of all losses is differentiated. An error if there are too few classes.
     pub fn away(self, logits: &Tensor, rows: &Rows, mixes: bool) -> Result<Tensor> {
         match self {
             Self::Ce if mixes => cross_entropy(logits, rows),
@@ -45,7 +45,8 @@ impl Raised {
         }
     }
 
-    /// The loss of each sample towards the class `targets`, `[n]`, `u32`: as [`Self::away`].
+    /// The targeted loss of each sample towards the class in `targets`, `[n]`, `u32`. Otherwise like
+    /// [`Self::away`].
     pub fn towards(self, logits: &Tensor, targets: &Tensor, rows: &Rows, mixes: bool) -> Result<Tensor> {
         let aimed = Rows { labels: targets.clone(), positions: rows.positions.clone() };
         match self {
@@ -61,12 +62,12 @@ impl Raised {
     }
 }
 
-/// The logit of a class of each sample, `[n]`.
+/// The logit of one class per sample, `[n]`.
 fn logit(logits: &Tensor, classes: &Tensor) -> Result<Tensor> {
     Ok(logits.gather(&classes.unsqueeze(1)?, 1)?.squeeze(1)?)
 }
 
-/// The largest logit of the other classes minus that of `labels`, `[n]`. Of equal logits the first counts.
+/// The largest logit of the other classes minus that of `labels`, `[n]`. Of equal logits the first is taken.
 fn margin(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     if logits.dim(1)? < 2 {
         return Err(Error::refused("the loss `margin` needs at least two classes"));
@@ -77,7 +78,8 @@ fn margin(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     Ok((logit(logits, &other)? - logit(logits, labels)?)?)
 }
 
-/// The logits of each sample, the largest first, `[n, classes]`.
+/// The logits of each sample in descending order, `[n, classes]`. An error if there are fewer than `needed`
+/// classes.
 fn sorted(logits: &Tensor, needed: usize) -> Result<Tensor> {
     let classes = logits.dim(1)?;
     if classes < needed {
@@ -90,7 +92,7 @@ fn sorted(logits: &Tensor, needed: usize) -> Result<Tensor> {
     Ok(logits.gather(&order, 1)?)
 }
 
-/// A quotient whose denominator of 0, of equal logits, gives a large number instead of none.
+/// A quotient. A denominator of 0 (equal logits) gives a large number instead of infinity.
 fn over(above: &Tensor, below: &Tensor) -> Result<Tensor> {
     Ok((above / (below + 1e-12)?)?)
 }
@@ -107,7 +109,7 @@ mod tests {
         Rows { labels: tensor(labels), positions: tensor(&positions) }
     }
 
-    /// Values and gradients by hand: z = (1, 4, 2, 0) of class 0, and of class 1.
+    /// Values and gradients computed by hand: z = (1, 4, 2, 0), with class 0 and with class 1.
     #[test]
     fn margin_and_dlr_are_those_of_their_papers() {
         let logits = Var::new(&[[1.0f64, 4.0, 2.0, 0.0], [1.0, 4.0, 2.0, 0.0]], &Device::Cpu).unwrap();
@@ -115,7 +117,7 @@ mod tests {
         let numbers = |t: &Tensor| t.to_vec1::<f64>().unwrap();
         let margin = Raised::Margin.away(&logits, &rows, false).unwrap();
         assert_eq!(numbers(&margin), [3.0, -2.0]);
-        // Over the largest minus the third: 4 - 1.
+        // The denominator is the largest logit minus the third: 4 - 1.
         let dlr = Raised::Dlr.away(&logits, &rows, false).unwrap();
         let expected = [1.0, -2.0 / 3.0];
         assert!(numbers(&dlr).iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9), "{dlr}");

@@ -1,7 +1,8 @@
-//! The open sets of plugins, and how TOML chooses from them.
+//! Registries of plugins, and how TOML selects a plugin.
 //!
-//! Plugin crates enter themselves with [`plugin!`](crate::plugin); what is collected here is data and function pointers
-//! only. TOML tags a plugin from outside: `attack.pgd = { steps = 20 }`, or `attack = "pgd"` for all defaults.
+//! Plugin crates register themselves with [`plugin!`](crate::plugin). The registries contain only data and
+//! function pointers. In TOML the plugin's name is the key: `attack.pgd = { steps = 20 }`, or `attack =
+//! "pgd"` for all defaults.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,28 +20,28 @@ use crate::{Attack, Dataset, Epsilon, Field, Loss, Model, Suite};
 pub struct Param {
     /// Key in TOML.
     pub name: &'static str,
-    /// Its documentation, a line each.
+    /// Its documentation, line by line.
     pub doc: &'static [&'static str],
-    /// What it may be, in words.
+    /// A description of its values.
     pub expects: fn() -> String,
 }
 
-/// What a plugin's parser gives: the plugin, and all its parameters, defaults included.
+/// The result of a plugin's parser: the plugin, and all its parameters including defaults.
 pub type Parsed<T> = (Box<T>, Table);
 
 /// An entry of a registry.
 pub struct Plugin<T: ?Sized + 'static> {
     /// Name in TOML.
     pub name: &'static str,
-    /// Cargo package that contributes it.
+    /// Name of the Cargo package that registers it.
     pub package: &'static str,
-    /// Documentation, a line each.
+    /// Its documentation, line by line.
     pub doc: &'static [&'static str],
-    /// Parameters in the order of their declaration.
+    /// Parameters in the order of declaration.
     pub params: &'static [Param],
-    /// The parameters' defaults; one whose default is to be absent is missing here.
+    /// The defaults of the parameters. A parameter that is absent by default is not included.
     pub defaults: fn() -> Table,
-    /// Reads parameters; those not given get their defaults.
+    /// Parses parameters; missing ones get their defaults.
     pub parse: fn(&mut dyn erased_serde::Deserializer<'_>) -> Result<Parsed<T>, erased_serde::Error>,
 }
 
@@ -50,13 +51,13 @@ impl<T: ?Sized> fmt::Debug for Plugin<T> {
     }
 }
 
-/// An open set of implementations of a trait.
+/// A kind of plugin: a trait with a registry of implementations.
 pub trait Kind: 'static {
-    /// The word for it in messages and commands.
+    /// Its name in messages and commands.
     const WORD: &'static str;
-    /// Where in a pipeline such a plugin is written.
+    /// The key in a pipeline under which a plugin of this kind is written.
     const PLACE: &'static str;
-    /// All that is linked in, by name.
+    /// All plugins linked into the binary, sorted by name.
     fn plugins() -> Vec<&'static Plugin<Self>>;
 
     /// The plugin of this name.
@@ -80,10 +81,10 @@ macro_rules! kind {
             }
         )*
 
-        /// The words of all kinds, in the order in which they are listed.
+        /// The names of all kinds, in the order in which they are listed.
         pub const KINDS: &[&str] = &[$($word),*];
 
-        /// Every plugin of every registry, by kind and name.
+        /// Every plugin of every registry, sorted by kind and name.
         pub fn summaries() -> Vec<Summary> {
             let mut all = vec![];
             $(all.extend(<dyn $kind>::plugins().into_iter().map(Summary::of));)*
@@ -100,18 +101,18 @@ kind! {
     Suite, "suite", "evaluate.suite";
 }
 
-/// An entry of a registry, whatever its kind.
+/// An entry of a registry, of any kind.
 #[derive(Debug, Clone)]
 pub struct Summary {
-    /// Word of its kind.
+    /// Name of its kind.
     pub kind: &'static str,
-    /// Where in a pipeline it is written.
+    /// The key in a pipeline under which it is written.
     pub place: &'static str,
     /// Name in TOML.
     pub name: &'static str,
     /// Cargo package.
     pub package: &'static str,
-    /// Documentation, a line each.
+    /// Its documentation, line by line.
     pub doc: &'static [&'static str],
     /// Parameters.
     pub params: &'static [Param],
@@ -126,7 +127,7 @@ impl Summary {
     }
 }
 
-/// Names that two packages claim, as messages. An empty list is a sound registry.
+/// Messages about names that two packages register. Empty if the registries are valid.
 pub fn duplicates() -> Vec<String> {
     let all = summaries();
     let same = all.windows(2).filter(|pair| pair[0].kind == pair[1].kind && pair[0].name == pair[1].name);
@@ -137,7 +138,7 @@ pub fn duplicates() -> Vec<String> {
     .collect()
 }
 
-/// A plugin that a pipeline chose, with its parameters.
+/// A plugin selected by a pipeline, with its parameters.
 pub struct Chosen<T: ?Sized + Kind> {
     plugin: &'static Plugin<T>,
     value: Arc<T>,
@@ -145,7 +146,8 @@ pub struct Chosen<T: ?Sized + Kind> {
 }
 
 impl<T: ?Sized + Kind> Chosen<T> {
-    /// The plugin of this name with default parameters, if there is one that needs no others.
+    /// The plugin of this name with default parameters. An error if there is none, or if it has required
+    /// parameters.
     pub fn by_name(name: &str) -> Result<Self, String> {
         let empty =
             de::value::MapDeserializer::<_, de::value::Error>::new(std::iter::empty::<(&str, &str)>());
@@ -158,7 +160,7 @@ impl<T: ?Sized + Kind> Chosen<T> {
         self.plugin.name
     }
 
-    /// Its parameters, defaults included.
+    /// Its parameters, including defaults.
     pub fn params(&self) -> &Table {
         &self.params
     }
@@ -172,7 +174,7 @@ impl<T: ?Sized + Kind> Clone for Chosen<T> {
 }
 
 impl Chosen<dyn Attack> {
-    /// What results call it: its name, and its variant if it has one, as in `pgd-100x5`.
+    /// Its name in results: the plugin's name and its variant, if it has one, as in `pgd-100x5`.
     pub fn label(&self) -> String {
         match self.variant() {
             Some(variant) => format!("{}-{variant}", self.name()),
@@ -246,7 +248,7 @@ fn find<T: ?Sized + Kind, E: de::Error>(name: &str) -> Result<&'static Plugin<T>
     if let Some(plugin) = plugins.iter().find(|plugin| plugin.name == name) {
         return Ok(plugin);
     }
-    // Near enough to be a slip of the keyboard.
+    // Close enough to be a typing error.
     let distance = |plugin: &&&Plugin<T>| strsim::damerau_levenshtein(plugin.name, name);
     let nearest = plugins.iter().min_by_key(distance).filter(|p| distance(p) <= 1 + name.len() / 3);
     let hint = nearest.map(|plugin| format!("did you mean `{}`? ", plugin.name)).unwrap_or_default();
@@ -282,7 +284,7 @@ impl<'de, T: ?Sized + Kind> de::Deserialize<'de> for Name<T> {
     }
 }
 
-/// The table behind a plugin's name.
+/// The parameter table of a plugin.
 struct Parameters<T: ?Sized + 'static>(&'static Plugin<T>);
 
 impl<'de, T: ?Sized + Kind> DeserializeSeed<'de> for Parameters<T> {

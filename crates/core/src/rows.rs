@@ -1,10 +1,10 @@
-//! Rows of a batch, one a sample, by a mask or by a number for each: what attacks that keep a state for each sample need.
+//! Selecting and replacing rows of a batch by a mask, for attacks that keep a state per sample.
 
 use candle_core::Tensor;
 
 use crate::Result;
 
-/// The rows of `[n, ..]` that `mask` names, in order.
+/// The rows of `[n, ..]` for which `mask` is true, in order.
 pub fn select(rows: &Tensor, mask: &[bool]) -> Result<Tensor> {
     match mask.iter().all(|keep| *keep) {
         true => Ok(rows.clone()),
@@ -12,12 +12,12 @@ pub fn select(rows: &Tensor, mask: &[bool]) -> Result<Tensor> {
     }
 }
 
-/// Those of `values`, one a sample, that `mask` names, in order.
+/// The elements of `values`, one per sample, for which `mask` is true, in order.
 pub fn kept<T: Copy>(values: &[T], mask: &[bool]) -> Vec<T> {
     values.iter().zip(mask).filter(|(_, keep)| **keep).map(|(value, _)| *value).collect()
 }
 
-/// For each sample the row of `yes` where `mask` is true, else that of `no`; both `[n, ..]`.
+/// For each sample the row of `yes` where `mask` is true, otherwise that of `no`; both `[n, ..]`.
 pub fn choose(mask: &[bool], yes: &Tensor, no: &Tensor) -> Result<Tensor> {
     if mask.iter().all(|yes| *yes) {
         return Ok(yes.clone());
@@ -31,20 +31,21 @@ pub fn choose(mask: &[bool], yes: &Tensor, no: &Tensor) -> Result<Tensor> {
     Ok(both.index_select(&Tensor::from_vec(place, mask.len(), both.device())?, 0)?)
 }
 
-/// One number a sample, as `[n, 1, 1, 1]` of the kind and on the device of `like`.
+/// One number per sample as `[n, 1, 1, 1]`, with the type and device of `like`.
 pub fn column(values: &[f64], like: &Tensor) -> Result<Tensor> {
     let tensor = Tensor::from_vec(values.to_vec(), (values.len(), 1, 1, 1), like.device())?;
     Ok(tensor.to_dtype(like.dtype())?)
 }
 
-/// Positions of `true` as an index on the device of `like`.
+/// The indices at which `mask` is true, on the device of `like`.
 pub(crate) fn index_of(mask: &[bool], like: &Tensor) -> Result<Tensor> {
     let index: Vec<u32> = (0..mask.len() as u32).filter(|i| mask[*i as usize]).collect();
     let n = index.len();
     Ok(Tensor::from_vec(index, n, like.device())?)
 }
 
-/// `rows` with those that `mask` names replaced by the rows of `new`, in order: as many as `mask` names.
+/// `rows` with the rows selected by `mask` replaced by those of `new`, in order. `new` has as many rows as
+/// `mask` selects.
 pub fn replace(rows: &Tensor, new: &Tensor, mask: &[bool]) -> Result<Tensor> {
     let n = rows.dim(0)? as u32;
     let mut next = n;

@@ -1,4 +1,4 @@
-//! What iterative attacks share: letting go of what is broken, and starting again on what stands.
+//! Shared parts of iterative attacks: stopping samples that are broken, and restarts on samples that stand.
 
 use candle_core::Tensor;
 use temper_data::Rng;
@@ -16,36 +16,39 @@ crate::options! {
     }
 }
 
-/// The iterates of an attack. Under `Success::Any` and `Goal::Mistake` a sample leaves once an iterate is misclassified;
-/// otherwise all stay to the end, unless the walk was told to stop them.
+/// The iterates of an attack. Under `Success::Any` and `Goal::Mistake` a sample is removed from the batch
+/// once an iterate is misclassified. Otherwise all samples take all steps, unless the walk was created by
+/// [`Walk::stopping`].
 pub struct Walk<'a> {
     victim: Victim<'a>,
     ball: Ball,
     pixels: Tensor,
-    /// Steps that each remaining sample may still take from misclassified iterates; none: nobody stops.
+    /// Further steps that each remaining sample may take from misclassified iterates; `None`: no sample
+    /// stops.
     patience: Option<Vec<usize>>,
-    /// Who stopped and yet remains, because others depend on its company.
+    /// Samples that have stopped but remain in the batch, because other samples depend on them (batch
+    /// statistics).
     stopped: Vec<bool>,
-    /// Row of the original batch that each remaining sample stands for.
+    /// The row of the original batch of each remaining sample.
     rows: Vec<u32>,
-    /// Samples that left: their rows and their final pixels.
+    /// Samples that were removed: their rows and their final pixels.
     left: Vec<(Vec<u32>, Tensor)>,
     /// Steps taken.
     steps: usize,
-    /// A misclassified iterate is the end of its sample.
+    /// Whether a sample ends at its first misclassified iterate.
     for_good: bool,
 }
 
 impl<'a> Walk<'a> {
-    /// Starts at `pixels`.
+    /// A walk that starts at `pixels`, `[n, c, h, w]`.
     pub fn new(victim: &Victim<'a>, ball: &Ball, pixels: Tensor, success: Success) -> Self {
         let leaves = success == Success::Any && victim.goal() == Goal::Mistake;
         Self::start(victim, ball, pixels, leaves.then_some(0))
     }
 
-    /// Starts at `pixels`; each sample stops, whatever the goal, at the misclassified iterate that comes after `steps` steps
-    /// from misclassified ones. Where batch statistics make one sample's result depend on its company, it stays among the
-    /// others, unmoved.
+    /// A walk that starts at `pixels`, `[n, c, h, w]`. Whatever the goal, each sample stops at the first
+    /// misclassified iterate after `steps` steps from misclassified iterates. Where batch statistics make the
+    /// result of one sample depend on the others, it remains in the batch and no longer moves.
     pub fn stopping(victim: &Victim<'a>, ball: &Ball, pixels: Tensor, steps: usize) -> Self {
         Self::start(victim, ball, pixels, Some(steps))
     }
@@ -74,9 +77,10 @@ impl<'a> Walk<'a> {
         &self.pixels
     }
 
-    /// One pass of the victim's score at the current iterate. Samples that are misclassified there leave first if they may;
-    /// the pass that is returned is that of the rest, and `kept` says which of the former samples those are, for attacks
-    /// that keep a state for each. `None`: nobody is left.
+    /// One forward and backward pass of the victim's score at the current iterate. Samples that stop there
+    /// are removed first. The returned pass is that of the remaining samples; the index says which of the
+    /// previous samples these are, for attacks with a state per sample, and is `None` if all remain. Returns
+    /// `None` if no sample remains.
     pub fn pass(&mut self) -> Result<Option<(Pass, Option<Tensor>)>> {
         if self.rows.is_empty() {
             return Ok(None);
@@ -96,8 +100,8 @@ impl<'a> Walk<'a> {
         Ok(Some((pass, Some(kept))))
     }
 
-    /// As [`Self::pass`], for attacks that need gradients of several scores: a forward pass at the current iterate of those
-    /// that did not leave there.
+    /// Like [`Self::pass`], for attacks that need gradients of several scores: a forward pass at the current
+    /// iterate of the samples that remain.
     pub fn record(&mut self) -> Result<Option<(Forward<'a>, Option<Tensor>)>> {
         if self.rows.is_empty() {
             return Ok(None);
@@ -107,7 +111,7 @@ impl<'a> Walk<'a> {
         if self.is_over() {
             return Ok(None);
         }
-        // A second forward pass costs less than many backward passes of those that left.
+        // A second forward pass costs less than many backward passes of the samples that were removed.
         let forward = if kept.is_some() { self.victim.record(&self.pixels)? } else { forward };
         Ok(Some((forward, kept)))
     }
@@ -116,7 +120,8 @@ impl<'a> Walk<'a> {
         self.stopped.iter().all(|stopped| *stopped)
     }
 
-    /// Lets go of whom these logits of the current iterate stop. If any left: which of the former samples remain.
+    /// Removes the samples that stop at the current iterate with these logits. If any were removed: the
+    /// indices of those that remain.
     fn let_go(&mut self, logits: &Tensor) -> Result<Option<Tensor>> {
         let trace = self.victim.trace().filter(|trace| trace.wants(self.steps, self.for_good));
         if trace.is_none() && self.patience.is_none() {
@@ -156,7 +161,7 @@ impl<'a> Walk<'a> {
         Ok(Some(index))
     }
 
-    /// Goes on to the next iterate, `[remaining, c, h, w]`.
+    /// Moves to the next iterate, `[remaining, c, h, w]`.
     pub fn go(&mut self, pixels: Tensor) -> Result<()> {
         self.pixels = match self.stopped.contains(&true) {
             true => choose(&self.stopped, &self.pixels, &pixels)?,
@@ -166,7 +171,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The last iterate of every sample, in the order of the original batch.
+    /// The last iterate of every sample, `[n, c, h, w]`, in the order of the original batch.
     pub fn finish(mut self) -> Result<Tensor> {
         if self.left.is_empty() {
             return Ok(self.pixels);
@@ -185,9 +190,9 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A warning about steps of one length in a ball: about those that together do not reach from its middle to its edge, and so leave
-/// images out that they should try, and about those that lead from one edge beyond another, and so see nothing in between. A single step
-/// may be as long as the ball is wide.
+/// A warning about steps of a fixed length in a ball. Steps that together do not reach from the centre to the
+/// boundary leave parts of the ball untried; steps longer than the radius jump across the ball. A single step
+/// may be as long as the diameter.
 pub fn step_warning(radius: f64, steps: usize, length: f64) -> Option<String> {
     let reach = steps as f64 * length;
     let (those, together) = match steps {
@@ -209,7 +214,8 @@ pub fn step_warning(radius: f64, steps: usize, length: f64) -> Option<String> {
     })
 }
 
-/// A warning about runs that would all be the same one, as nothing in them is drawn at random: only the first is made.
+/// A warning about restarts of an attack without random numbers, which would all be the same; only the first
+/// one runs.
 pub fn restarts_warning(restarts: usize, draws: bool) -> Option<String> {
     (restarts > 1 && !draws).then(|| {
         format!(
@@ -218,13 +224,14 @@ pub fn restarts_warning(restarts: usize, draws: bool) -> Option<String> {
     })
 }
 
-/// Doubts as one.
+/// Several warnings as one.
 pub fn joined<const N: usize>(warnings: [Option<String>; N]) -> Option<String> {
     warnings.into_iter().flatten().reduce(|one, other| format!("{one}; {other}"))
 }
 
-/// Runs `attempt` up to `times` times with randomness of its own. For `Goal::Mistake` only the samples still standing
-/// are tried again; for the other goals all are, and each keeps its highest score.
+/// Runs `attempt` up to `times` times, each time with its own random numbers. For `Goal::Mistake` only the
+/// samples that still stand are tried again. For the other goals all samples are, and each keeps the image
+/// with the highest score.
 pub fn restarts<'a>(
     victim: &Victim<'a>,
     ball: &Ball,
@@ -237,7 +244,7 @@ pub fn restarts<'a>(
     })
 }
 
-/// As [`restarts`], for attempts that differ in more than randomness: `attempt` is told which one it is, from 0.
+/// Like [`restarts`], for attempts that differ in more than random numbers: `attempt` gets its index, from 0.
 pub(crate) fn attempts<'a>(
     victim: &Victim<'a>,
     ball: &Ball,
@@ -250,7 +257,8 @@ pub(crate) fn attempts<'a>(
         match victim.goal() {
             Goal::Mistake => {
                 let standing: Vec<bool> = victim.broken(&best)?.iter().map(|broken| !broken).collect();
-                // Where it is asked what stood after fewer steps, those that fell late are of interest, too.
+                // If the trace has milestones, samples that were broken late may still be broken after fewer
+                // steps.
                 let tried: Vec<bool> = match victim.trace().filter(|trace| trace.asks()) {
                     Some(trace) => {
                         let open = trace.open(&victim.positions().to_vec1()?);
@@ -305,7 +313,7 @@ mod tests {
         }
         assert!(step_warning(0.05, 1, 0.04).unwrap().starts_with("one step of 0.0400 reaches 0.0400, not"));
         assert!(step_warning(0.05, 1, 0.11).unwrap().contains("is longer than the ball"));
-        // A radius of 0 keeps the image, whatever the step.
+        // With a radius of 0 the image does not change, whatever the step.
         assert_eq!(step_warning(0.0, 10, 0.1), None);
     }
 

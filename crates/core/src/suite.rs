@@ -1,4 +1,4 @@
-//! Suites: attacks that belong together, each on what the former ones left standing.
+//! Suites: sets of attacks, of which each runs on the samples that stand after the previous ones.
 
 use std::fmt::Debug;
 use std::num::NonZeroUsize;
@@ -8,26 +8,28 @@ use crate::{Attack, Chosen, Norm, Raised, Target, nonzero};
 /// One attack of an evaluation.
 #[derive(Debug, Clone)]
 pub struct Member {
-    /// What results call it: unlike those of all other members.
+    /// Its name in results, unique among the members.
     pub label: String,
     /// The attack.
     pub attack: Chosen<dyn Attack>,
-    /// Runs of it as a whole, each on what still stands.
+    /// Runs of the attack as a whole, each on the samples that still stand.
     pub restarts: NonZeroUsize,
 }
 
 impl Member {
-    /// An attack that runs once, under its own label.
+    /// An attack that runs once, with its own label.
     pub fn new(attack: Chosen<dyn Attack>) -> Self {
         Self { label: attack.label(), attack, restarts: nonzero(1) }
     }
 
-    /// The attack that a line of TOML describes, as in `pgd = { steps = 100 }`. The error says what is wrong with it.
+    /// Parses an attack from one line of TOML, such as `pgd = { steps = 100 }`. The error says what is wrong
+    /// with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map(Self::new).map_err(|error| error.message().to_string())
     }
 
-    /// So many runs instead of one. The label says so, unless the attack would run once anyway.
+    /// The same attack with this number of runs. The label includes the number, unless the attack runs only
+    /// once anyway.
     pub fn restarted(mut self, restarts: NonZeroUsize) -> Self {
         self.restarts = restarts;
         if restarts.get() > 1 && self.runs() > 1 {
@@ -36,7 +38,8 @@ impl Member {
         self
     }
 
-    /// How often it runs: once where nothing in it is drawn at random, or where it searches the smallest perturbation.
+    /// How often it runs: once if it draws nothing at random or is a minimum-norm attack, otherwise
+    /// `restarts` times.
     pub fn runs(&self) -> usize {
         match self.attack.min_norm().is_some() || !self.attack.draws() {
             true => 1,
@@ -45,14 +48,14 @@ impl Member {
     }
 }
 
-/// The main parameters of an iterative attack as its label tells them: "100x5" of 100 steps and 5 restarts, "40-all" of a target,
-/// "20-dlr" of a loss.
+/// The variant in the label of an iterative attack: `100x5` for 100 steps and 5 restarts, `40-all` with a
+/// target, `20-dlr` with a loss.
 pub fn variant(steps: NonZeroUsize, restarts: usize, target: Target, raised: Raised) -> String {
     let restarts = if restarts > 1 { format!("x{restarts}") } else { String::new() };
     format!("{steps}{restarts}{}{}", target.suffix(), raised.suffix())
 }
 
-/// The same members, of which those with equal labels are numbered: `deepfool`, `deepfool #2`.
+/// The same members with distinct labels: repeated labels are numbered, as in `deepfool`, `deepfool #2`.
 pub fn distinct(mut members: Vec<Member>) -> Vec<Member> {
     let labels: Vec<String> = members.iter().map(|member| member.label.clone()).collect();
     for (i, member) in members.iter_mut().enumerate() {
@@ -64,14 +67,15 @@ pub fn distinct(mut members: Vec<Member>) -> Vec<Member> {
     members
 }
 
-/// A fixed set of attacks, such as the protocol of a paper. An evaluation runs them in order, each on the samples that the former ones
-/// left standing, and takes the worst case for each sample.
+/// A fixed set of attacks, such as the protocol of a paper. An evaluation runs them in order, each on the
+/// samples that stand after the previous ones, and takes the worst case for each sample.
 pub trait Suite: Debug + Send + Sync {
-    /// What keeps it from working on radii in this norm, in words: found before any work is done.
+    /// Why it cannot work with radii in this norm; checked before any work is done.
     fn problem(&self, _norm: Norm) -> Option<String> {
         None
     }
 
-    /// Its attacks in order, for radii in this norm and a network of so many classes. The error says why there are none.
+    /// Its attacks in order, for radii in this norm and a network with this number of classes. The error says
+    /// why there are none.
     fn members(&self, norm: Norm, classes: usize) -> Result<Vec<Member>, String>;
 }

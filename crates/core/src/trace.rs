@@ -1,38 +1,40 @@
-//! What an attack tells of its way, besides the images that it returns.
+//! A record of an attack's intermediate results, beside the images that it returns.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What is written down while attacks run on the samples of one batch. A victim that carries it passes it on; who made it
-/// reads it afterwards.
+/// Intermediate results of attacks on the samples of one batch. The attack writes them through the victim
+/// that carries the trace; the creator of the trace reads them afterwards.
 #[derive(Debug)]
 pub struct Trace {
-    /// Numbers of steps after which it is asked who errs, ascending.
+    /// Numbers of steps after which misclassifications are recorded, ascending.
     milestones: Vec<usize>,
     notes: Mutex<Notes>,
 }
 
 #[derive(Debug)]
 struct Notes {
-    /// By position in the batch.
+    /// Target class, by position in the batch.
     targets: Vec<Option<u32>>,
-    /// By position in the batch, then by milestone.
+    /// Whether the sample was misclassified, by position in the batch, then by milestone.
     mistaken: Vec<Vec<bool>>,
 }
 
 impl Trace {
-    /// For a batch of `n` samples; `milestones`, ascending, are numbers of steps after which it is asked who errs.
+    /// A trace for a batch of `n` samples. `milestones`, ascending, are the numbers of steps after which
+    /// misclassifications are recorded.
     pub fn new(n: usize, milestones: &[usize]) -> Self {
         let notes = Notes { targets: vec![None; n], mistaken: vec![vec![false; milestones.len()]; n] };
         Self { milestones: milestones.to_vec(), notes: Mutex::new(notes) }
     }
 
-    /// The class that each sample was led to at last, `[n]`; none for those that were led nowhere.
+    /// The last target class of each sample, `[n]`; `None` for samples without a target.
     pub fn targets(&self) -> Vec<Option<u32>> {
         self.notes().targets.clone()
     }
 
-    /// Whether each sample counts as broken after each number of steps, `[n][milestones]`, as far as iterates were judged:
-    /// the one that the attack returns is not among them. Of several runs on a sample, one is enough.
+    /// Whether each sample counts as broken after each number of steps, `[n][milestones]`. Only iterates that
+    /// were classified count; the image that the attack returns is not among them. A sample is broken if one
+    /// of several runs breaks it.
     pub fn mistaken(&self) -> Vec<Vec<bool>> {
         self.notes().mistaken.clone()
     }
@@ -41,7 +43,7 @@ impl Trace {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Samples, by position, are led to these classes from now on.
+    /// Sets the target classes of the samples at these positions.
     pub(crate) fn aims(&self, positions: &[u32], targets: &[u32]) {
         let mut notes = self.notes();
         for (position, target) in positions.iter().zip(targets) {
@@ -49,7 +51,8 @@ impl Trace {
         }
     }
 
-    /// Whether anybody asks who errs after this many steps, if an error once stays one (`for_good`), or only at that iterate.
+    /// Whether the result after this many steps must be recorded. If `for_good`, a misclassification also
+    /// counts for all later milestones; otherwise only for the milestone at exactly this step.
     pub(crate) fn wants(&self, step: usize, for_good: bool) -> bool {
         match for_good {
             true => self.milestones.last().is_some_and(|last| step <= *last),
@@ -57,7 +60,7 @@ impl Trace {
         }
     }
 
-    /// Who errs after this many steps.
+    /// Records which samples are misclassified after this many steps.
     pub(crate) fn hear(&self, step: usize, positions: &[u32], mistaken: &[bool], for_good: bool) {
         let mut notes = self.notes();
         for (position, _) in positions.iter().zip(mistaken).filter(|(_, mistaken)| **mistaken) {
@@ -67,12 +70,13 @@ impl Trace {
         }
     }
 
-    /// Whether anybody asks who errs on the way.
+    /// Whether there are any milestones.
     pub(crate) fn asks(&self) -> bool {
         !self.milestones.is_empty()
     }
 
-    /// Whom another run may still break after fewer steps, whatever became of them in the end.
+    /// Whether another run can still break each of these samples at some milestone, even if it is broken by
+    /// now.
     pub(crate) fn open(&self, positions: &[u32]) -> Vec<bool> {
         let notes = self.notes();
         positions.iter().map(|position| notes.mistaken[*position as usize].contains(&false)).collect()

@@ -1,4 +1,4 @@
-//! Types of parameters: each knows its range, how it is written, and how to say so.
+//! Types of parameters. Each has a range, a format in TOML, and a description of both.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use temper_results::Norm;
 
-/// What a parameter of this type may be, in words for `temper describe`.
+/// A type of parameters with a description for `temper describe`.
 pub trait Field {
-    /// For example "whole number of at least 1".
+    /// The description, for example "whole number of at least 1".
     fn expects() -> String;
 }
 
@@ -67,7 +67,7 @@ impl Field for Norm {
 /// `n` as a `NonZeroUsize`, for defaults of parameters.
 ///
 /// # Panics
-/// If `n` is 0; a default that is tells so in the first test that touches it.
+/// If `n` is 0. A wrong default fails in the first test that uses it.
 pub const fn nonzero(n: usize) -> NonZeroUsize {
     match NonZeroUsize::new(n) {
         Some(n) => n,
@@ -75,12 +75,12 @@ pub const fn nonzero(n: usize) -> NonZeroUsize {
     }
 }
 
-/// A length of at least 0 in pixel values of [0, 1]; `"8/255"` in TOML is read as such.
+/// A length of at least 0 in pixel values of [0, 1]. TOML may give it as a string such as `"8/255"`.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Pixels(f64);
 
 impl Pixels {
-    /// No length.
+    /// The length 0.
     pub const ZERO: Self = Self(0.0);
 
     /// A length, if it is finite and at least 0.
@@ -91,7 +91,7 @@ impl Pixels {
     /// A length, for defaults.
     ///
     /// # Panics
-    /// If it is below 0 or not finite; a default that is tells so in the first test that touches it.
+    /// If `length` is below 0 or not finite. A wrong default fails in the first test that uses it.
     pub const fn of(length: f64) -> Self {
         assert!(length >= 0.0 && length < f64::INFINITY, "a length below 0, or endless");
         Self(length)
@@ -100,20 +100,20 @@ impl Pixels {
     /// `n / 255`, for defaults.
     ///
     /// # Panics
-    /// If `n` is below 0; a default that is tells so in the first test that touches it.
+    /// If `n` is below 0. A wrong default fails in the first test that uses it.
     pub const fn of_255(n: f64) -> Self {
         assert!(n >= 0.0, "a length below 0");
         Self(n / 255.0)
     }
 
-    /// The number.
+    /// The length, in pixel values of [0, 1].
     pub const fn get(self) -> f64 {
         self.0
     }
 }
 
 impl Serialize for Pixels {
-    /// Short decimals are written as they are, other multiples of 0.1/255 as the quotients people think in.
+    /// Short decimals are written as they are, other multiples of 0.1/255 as quotients such as `8/255`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let n = (self.0 * 2550.0).round() / 10.0;
         if self.0.to_string().len() > 6 && n / 255.0 == self.0 {
@@ -169,10 +169,10 @@ macro_rules! ranged {
                 range(value).then_some(Self(value))
             }
 
-            /// For defaults.
+            /// A value for defaults.
             ///
             /// # Panics
-            /// If `value` is out of range; a default that is tells so in the first test that touches it.
+            /// If `value` is out of range. A wrong default fails in the first test that uses it.
             pub fn of(value: f64) -> Self {
                 match Self::new(value) {
                     Some(value) => value,
@@ -208,15 +208,15 @@ ranged!(
     NonNegative, |v| v >= 0.0 && v.is_finite(), "number of at least 0"
 );
 ranged!(
-    /// A finite number above 1: a factor by which something grows.
+    /// A finite number above 1, such as a growth factor.
     Growth, |v| v > 1.0 && v.is_finite(), "number above 1"
 );
 ranged!(
-    /// A number above 0 and below 1: a factor by which something shrinks.
+    /// A number above 0 and below 1, such as a decay factor.
     Share, |v| v > 0.0 && v < 1.0, "number above 0 and below 1"
 );
 ranged!(
-    /// A number of at least 0 and below 1: the share of something old that stays beside something new.
+    /// A number of at least 0 and below 1: the weight of an old value in a running average.
     Decay, |v| (0.0..1.0).contains(&v), "number of at least 0 and below 1"
 );
 
