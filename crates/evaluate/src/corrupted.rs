@@ -1,4 +1,4 @@
-//! The result on corrupted images: a table of kinds and severities, and what it comes to.
+//! The result on corrupted images: accuracies by kind and severity, and their means.
 
 use temper_core::Error;
 use temper_corruptions::{Cell as Share, Cells, Kind};
@@ -8,10 +8,10 @@ use crate::evaluation::Sum;
 use crate::statistics::wilson;
 use crate::{Cell, Result};
 
-/// What mean corruption errors are relative to.
+/// The baseline of mean corruption errors.
 const BASELINE: &str = "torchvision's AlexNet on ImageNet-C as published (table of hendrycks/robustness)";
 
-/// The table of what was judged: `cells`, of which the first is that of the images unperturbed, and their sums.
+/// The result from `cells`, of which the first holds the clean images, and their sums.
 pub(crate) fn table(cells: &[Cell], sums: &[Sum]) -> Result<Corrupted> {
     let (mut all, mut shown, mut clean, mut origin) = (Cells::default(), vec![], None, String::new());
     for (cell, sum) in cells.iter().zip(sums) {
@@ -28,7 +28,7 @@ pub(crate) fn table(cells: &[Cell], sums: &[Sum]) -> Result<Corrupted> {
             None => clean = Some((share, accuracy)),
             Some((kind, severity)) => {
                 all.insert(kind, severity, share);
-                // That of frost tells most.
+                // The origin of frost is the most informative.
                 if origin.is_empty() || kind == Kind::Frost {
                     origin.clone_from(&cell.origin);
                 }
@@ -39,7 +39,7 @@ pub(crate) fn table(cells: &[Cell], sums: &[Sum]) -> Result<Corrupted> {
     let Some((share, clean)) = clean else {
         return Err(Error::refused("the images unperturbed are missing beside the corrupted ones").into());
     };
-    // The baseline was measured on a thousand classes, at this size.
+    // The baseline was measured on 1,000 classes at this size.
     let [_, height, width] = temper_data::shape(&*cells[0].source)?;
     let comparable = cells[0].source.classes().len() == 1000 && [height, width] == [224, 224];
     let error = all.mean_corruption_error().filter(|_| comparable);

@@ -1,4 +1,4 @@
-//! Hashes of data, by which a number says what it was measured on.
+//! Hashes of labelled images, which identify the data of an evaluation.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ pub(crate) fn of_batch(batch: &RawBatch) -> DataDigest {
     samples.map(sample).reduce(DataDigest::default, DataDigest::plus)
 }
 
-/// The hash of all images of a source that can be decoded: one pass over it. `watch` hears how many are done, and may break
-/// off: then there is none.
+/// The hash of all images of a source that can be decoded, in one pass over it. The callback `watch` gets the
+/// number of images done and can cancel; the result is then `None`.
 pub fn digest_of(
     source: &Arc<dyn Source>,
     watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
@@ -48,7 +48,8 @@ pub fn digest_of(
     Ok(Some(all))
 }
 
-/// Names samples by their index in the whole data set, so that a sample is attacked alike in every part of it.
+/// Replaces sample ids by indices in the whole data set, so that a sample is attacked in the same way in
+/// every subset.
 pub(crate) fn in_the_whole(batch: &mut RawBatch, source: &dyn Source) {
     let whole = |id: &mut u64| *id = source.index(*id as usize) as u64;
     batch.ids.iter_mut().for_each(whole);

@@ -1,4 +1,4 @@
-//! An `[[evaluate]]` table: what a network is judged by.
+//! The `[[evaluate]]` table of a pipeline.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -13,57 +13,60 @@ use crate::corruptions::Corruptions;
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// Name of the result.
+    /// Name of the evaluation in the results.
     pub name: String,
-    /// What perturbs the images; without it the natural accuracy is taken.
+    /// The attack; without any attack the natural accuracy is measured.
     pub attack: Option<Chosen<dyn Attack>>,
-    /// Several attacks, each on what the former ones left standing: the worst case over all of them, for each sample.
+    /// Several attacks, each on the samples that stand after the previous ones: the worst case for each
+    /// sample.
     pub attacks: Option<Vec<Chosen<dyn Attack>>>,
-    /// A fixed set of attacks, in the same way.
+    /// A fixed set of attacks from a plugin, evaluated like `attacks`.
     pub suite: Option<Chosen<dyn Suite>>,
-    /// Runs of each attack as a whole, each on what still stands; left out, 1. Minimum-norm attacks run once.
+    /// Runs of each attack as a whole, each on the samples that still stand; default 1. Minimum-norm attacks
+    /// run once.
     pub restarts: Option<NonZeroUsize>,
-    /// How the radius is measured; left out, l-inf.
+    /// The norm of the radius; default l-inf.
     pub norm: Option<Norm>,
-    /// Radius of every sample, in pixel values of [0, 1]; needed with an attack.
+    /// Radius of every sample, in pixel values of [0, 1]; required with an attack unless a sweep gives radii.
     pub radius: Option<Pixels>,
-    /// Judges at many radii, or after many numbers of steps: a curve.
+    /// Evaluates at several radii, or after several numbers of steps.
     pub sweep: Option<Sweep>,
-    /// How many of the images, spread evenly over them; left out, all.
+    /// Number of images, spread evenly over all of them; default all.
     pub samples: Option<NonZeroUsize>,
-    /// Which of the images, by index in the whole data set; left out, all.
+    /// Indices of images in the whole data set; default all.
     pub indices: Option<Vec<usize>>,
-    /// A run's folder or a file of weights: images are crafted on that network, and judged by this one.
+    /// A run's folder or a file of weights: the surrogate network on which images are crafted.
     pub surrogate: Option<PathBuf>,
-    /// Judges corrupted images.
+    /// Evaluates corrupted images.
     pub corruptions: Option<Corruptions>,
 }
 
-/// What a curve goes over.
+/// The values of a curve.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sweep {
-    /// Radii, ascending, in pixel values of [0, 1]. What is broken within one is broken within all larger ones, and not attacked
-    /// again.
+    /// Radii, ascending, in pixel values of [0, 1]. A sample that is broken within one radius is broken
+    /// within all larger ones, and is not attacked again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub radius: Vec<Pixels>,
-    /// Numbers of steps, ascending, at most those of the attack: one run of it gives the whole curve.
+    /// Numbers of steps, ascending, at most those of the attack. One run of the attack gives the whole curve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<NonZeroUsize>,
 }
 
 impl Entry {
-    /// How the radius is measured.
+    /// The norm of the radius.
     pub fn norm(&self) -> Norm {
         self.norm.unwrap_or(Norm::Linf)
     }
 
-    /// The attacks that are written out, in their order: none where a suite names them.
+    /// The attacks listed in the table, in order; none if a suite defines them.
     pub fn attacks(&self) -> impl Iterator<Item = &Chosen<dyn Attack>> {
         self.attack.iter().chain(self.attacks.iter().flatten())
     }
 
-    /// The attacks that judge a network of so many classes, each with its label and its runs. The error says why there are none.
+    /// The attacks for a network with this number of classes, with distinct labels and their restarts. The
+    /// error says why there are none.
     pub fn members(&self, classes: usize) -> Result<Vec<Member>, String> {
         let members = match &self.suite {
             Some(suite) => suite
@@ -78,18 +81,18 @@ impl Entry {
         Ok(distinct(restarted.collect()))
     }
 
-    /// Whether anything perturbs the images.
+    /// Whether there is any attack.
     pub(crate) fn attacked(&self) -> bool {
         self.suite.is_some() || self.attacks().next().is_some()
     }
 
-    /// Names of what perturbs the images, as an evaluation without a name of its own is called.
+    /// The default name of an evaluation: the name of its suite or the labels of its attacks.
     pub fn title(&self) -> String {
         let suite = self.suite.iter().map(|suite| suite.name());
         suite.chain(self.attacks().map(Chosen::name)).collect::<Vec<_>>().join("+")
     }
 
-    /// The radii at which it judges, ascending: one, but for a sweep over them.
+    /// The radii of the evaluation, ascending: one, or those of a sweep.
     pub(crate) fn radii(&self) -> Vec<f64> {
         match &self.sweep {
             Some(sweep) if !sweep.radius.is_empty() => sweep.radius.iter().map(|r| r.get()).collect(),
@@ -97,12 +100,12 @@ impl Entry {
         }
     }
 
-    /// The numbers of steps after which it judges, of a sweep over them.
+    /// The numbers of steps of a sweep over steps.
     pub(crate) fn milestones(&self) -> Vec<usize> {
         self.sweep.iter().flat_map(|sweep| &sweep.steps).map(|steps| steps.get()).collect()
     }
 
-    /// What no single field shows: the field at fault and a message.
+    /// An error that involves more than one field: the field to blame and a message.
     pub fn problem(&self) -> Option<(&'static str, String)> {
         self.unnamed()
             .or_else(|| self.attackless())
@@ -128,7 +131,7 @@ impl Entry {
         ))
     }
 
-    /// Fields of an attack without one, or beside corruptions.
+    /// Fields that require an attack, without one.
     fn attackless(&self) -> Option<(&'static str, String)> {
         if self.attacked() && self.attacks.as_ref().is_none_or(|attacks| !attacks.is_empty()) {
             return None;
@@ -205,8 +208,8 @@ impl Entry {
         self.oversize(None)
     }
 
-    /// A radius that holds every image of this shape (channels, height, width). Without a shape it is told in l-inf alone, where
-    /// the shape does not matter.
+    /// A radius whose ball contains every image of this shape (channels, height, width). Without a shape only
+    /// l-inf radii are checked, for which the shape does not matter.
     pub fn oversize(&self, shape: Option<[usize; 3]>) -> Option<(&'static str, String)> {
         let swept = self.sweep.as_ref().is_some_and(|sweep| !sweep.radius.is_empty());
         let message = self.norm().refuses(self.radii().last().copied()?, shape)?;
@@ -254,7 +257,7 @@ impl Entry {
         }
     }
 
-    /// What the attacks have against it.
+    /// Combinations of attacks, norms and restarts that are refused.
     fn attack_problem(&self) -> Option<(&'static str, String)> {
         let field = if self.attack.is_some() { "attack" } else { "attacks" };
         let searches: Vec<_> = self.attacks().filter(|attack| attack.min_norm().is_some()).collect();

@@ -11,17 +11,17 @@ use crate::checks::{Evidence, warnings};
 use crate::entry::{Entry, Sweep};
 use crate::statistics::{distribution, wilson};
 
-/// What records add up to.
+/// Totals over the records of an evaluation.
 #[derive(Debug, Default)]
 pub(crate) struct Sum {
     n: usize,
     standing: usize,
-    /// Samples whose logits are not numbers, unperturbed.
+    /// Samples whose logits are NaN unperturbed.
     undefined: usize,
     led: usize,
     hits: usize,
     min_norm: Vec<f64>,
-    /// Standing at each point of a sweep.
+    /// Samples that stand at each point of a sweep.
     points: Vec<usize>,
     costs: Vec<Cost>,
     unreadable: BTreeMap<u64, String>,
@@ -64,7 +64,7 @@ impl Sum {
         }
     }
 
-    /// Samples judged, and those that stand.
+    /// Numbers of samples evaluated, and of samples that stand.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.n, self.standing)
     }
@@ -74,12 +74,12 @@ impl Sum {
         self.costs.first().map_or(0, |natural| natural.attacked - natural.broken.min(natural.attacked))
     }
 
-    /// What could not be decoded, by index in the whole data set, with the reason.
+    /// Images that could not be decoded, by index in the whole data set, with the reason.
     pub(crate) fn unreadable(&self) -> &BTreeMap<u64, String> {
         &self.unreadable
     }
 
-    /// The result of an entry; `corrupted` is the table of corruptions, if it judged corrupted images.
+    /// The result of an entry. `corrupted` holds the accuracies on corrupted images, if there are any.
     pub(crate) fn evaluation(
         self,
         setting: &Setting,
@@ -104,7 +104,8 @@ impl Sum {
             curve: curve.as_ref(),
         };
         let warnings = warnings(&evidence);
-        // The same images lie under all corruptions: the interval is that of a share of so many images, not of so many times as many.
+        // All corruptions use the same n images, so the interval is that of n images, not of n images per
+        // corruption.
         let (accuracy, n, right) = match &corrupted {
             Some(table) => (table.mean, table.clean.n, (table.mean * table.clean.n as f64).round() as usize),
             None => (share(self.standing, self.n), self.n, self.standing),
@@ -154,8 +155,8 @@ impl Sum {
         Curve { over, points: self.points.iter().enumerate().map(point).collect() }
     }
 
-    /// How often one attack at one radius got the class that it aimed at. A sample that falls early to another class is led no
-    /// further, so with more than one chance there is no rate of hits.
+    /// The target rate of one attack at one radius that runs once. Several radii or restarts have no target
+    /// rate, because a sample that falls to another class early is not attacked again.
     fn hits(&self, entry: &Entry, only: &Member) -> Option<Hits> {
         let once = entry.radii().len() == 1 && only.restarts.get() == 1;
         (self.led > 0 && once).then(|| Hits {

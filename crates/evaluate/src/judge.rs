@@ -1,4 +1,4 @@
-//! One batch under all attacks of an evaluation.
+//! The evaluation of one batch under all attacks of an entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -12,29 +12,30 @@ use temper_results::{Cost, Record};
 
 use crate::entry::Entry;
 
-/// Who judges what, by what.
+/// Everything that the evaluation of a batch needs.
 pub(crate) struct Judging<'a> {
-    /// The network that is judged.
+    /// The evaluated network.
     pub(crate) network: &'a Frozen,
-    /// Where images are crafted, if not on that.
+    /// The surrogate network on which images are crafted, if there is one.
     pub(crate) surrogate: Option<&'a Frozen>,
     pub(crate) entry: &'a Entry,
     /// The attacks of the entry.
     pub(crate) members: &'a [Member],
-    /// Radius of each image, if each has its own.
+    /// The radius of each image by its index in the whole data set, if images have individual radii.
     pub(crate) radii: Option<&'a BTreeMap<u64, f64>>,
     pub(crate) rng: Rng,
 }
 
-/// A batch, judged.
+/// The results of a batch.
 pub(crate) struct Judged {
     pub(crate) records: Vec<Record>,
     pub(crate) costs: Vec<Cost>,
-    /// The image that broke each sample, else the last one tried within the radius, else the clean one, `[n, c, h, w]`.
+    /// The image that broke each sample, otherwise the last one tried within the radius, otherwise the clean
+    /// one, `[n, c, h, w]`.
     pub(crate) images: Tensor,
 }
 
-/// What a network says of images.
+/// A network's predictions and losses.
 struct Verdict {
     predictions: Vec<Option<u32>>,
     losses: Vec<f32>,
@@ -50,9 +51,10 @@ impl Verdict {
     }
 }
 
-/// What a minimum-norm attack found: it serves every radius.
+/// The result of a minimum-norm attack, which is valid for every radius.
 struct Found {
-    /// From which radius on each sample is broken, by position in the batch; infinite for those that it was not run on, or failed on.
+    /// The smallest radius at which each sample is broken, by position in the batch; infinite if the attack
+    /// failed or was not run on it.
     needed: Vec<f64>,
     images: Tensor,
     predictions: Vec<Option<u32>>,
@@ -67,7 +69,7 @@ struct Run<'a> {
 }
 
 impl Judging<'_> {
-    /// Judges a batch whose ids are indices in the whole data set.
+    /// Evaluates a batch whose ids are indices in the whole data set.
     pub(crate) fn batch(&self, batch: &Batch) -> Result<Judged> {
         let mut judged = self.natural(batch)?;
         let mut found: Vec<Option<Found>> = self.members.iter().map(|_| None).collect();
@@ -90,7 +92,7 @@ impl Judging<'_> {
         Ok(judged)
     }
 
-    /// Runs an attack on what stands; `None` if nothing does.
+    /// Runs an attack on the samples that stand; `None` if there are none.
     fn attack(
         &self,
         run: &Run,
@@ -125,18 +127,19 @@ impl Judging<'_> {
             forwards: passes.forwards(),
             backwards: passes.backwards(),
             seconds: started.elapsed().as_secs_f64(),
-            // Told of all runs together.
+            // Set once for all runs by the caller.
             vanished: 0,
         }))
     }
 
-    /// Randomness of an attack's run. That of the first one of the first attack does not depend on what else there is.
+    /// The random numbers of one run of an attack. Those of the first run of the first attack do not depend
+    /// on the other attacks.
     fn rng_of(&self, attack: usize, restart: usize) -> Rng {
         let rng = if attack == 0 { self.rng } else { self.rng.named("attack").numbered(attack as u64) };
         if restart == 0 { rng } else { rng.named("run").numbered(restart as u64) }
     }
 
-    /// The clean images.
+    /// The pass over the clean images.
     fn natural(&self, batch: &Batch) -> Result<Judged> {
         let (started, passes) = (Instant::now(), Passes::default());
         let victim = Victim::new(Network::Frozen(self.network), batch, Goal::Mistake, &passes)?;
@@ -169,8 +172,8 @@ impl Judging<'_> {
         Ok(Judged { records, costs, images: batch.pixels.clone() })
     }
 
-    /// Those of the batch that are to be attacked: as the network that is judged sees them, and as the one does on which images
-    /// are crafted.
+    /// The samples to attack, as victims of the evaluated network and of the network on which images are
+    /// crafted.
     fn victims<'v>(
         &'v self,
         (batch, standing): (&Batch, &[bool]),
@@ -180,12 +183,12 @@ impl Judging<'_> {
             Victim::new(Network::Frozen(network), batch, goal, passes)?.rows(standing)
         };
         let judge = view(self.network, Goal::Mistake)?;
-        // What transfers is not the first mistake of another network: there the loss is raised to the end.
+        // A surrogate's first misclassification does not transfer well, so the loss is raised in all steps.
         let crafted = self.surrogate.map(|network| view(network, Goal::Transfer)).transpose()?;
         Ok((judge.clone(), crafted.unwrap_or(judge)))
     }
 
-    /// An attack within a radius.
+    /// Runs an attack within a radius.
     fn within(
         &self,
         run: &Run,
@@ -214,7 +217,7 @@ impl Judging<'_> {
                 self.breaks(record, run);
             }
             if !milestones.is_empty() {
-                // The image that the attack returns comes after all of its steps.
+                // The image that the attack returns is the iterate after all of its steps.
                 let all = run.member.attack.steps();
                 let after = milestones.iter().zip(&mistaken[position]);
                 let after = after.map(|(steps, mistaken)| *mistaken || broken && Some(*steps) == all);
@@ -242,7 +245,7 @@ impl Judging<'_> {
         record.radius = swept.then_some(run.radius);
     }
 
-    /// A minimum-norm attack, whatever the radius.
+    /// Runs a minimum-norm attack, independently of the radius.
     fn search(
         &self,
         run: &Run,
@@ -252,7 +255,7 @@ impl Judging<'_> {
     ) -> Result<Found> {
         let trace = Trace::new(batch.len(), &[]);
         let (judge, crafted) = self.victims((batch, standing), passes)?;
-        // A ball that holds every image: what is found comes back, however far it is.
+        // A ball that contains every image, so that the result is returned at any distance.
         let everywhere = vec![f64::INFINITY; judge.len()];
         let ball = Ball::new(judge.pixels(), &everywhere, self.entry.norm(), judge.ids())?;
         let perturbed = perturb(&run.member.attack, &crafted.traced(&trace), &ball, &run.rng)?;
@@ -273,7 +276,8 @@ impl Judging<'_> {
             found.losses[position] = verdict.losses[row];
             let record = &mut judged.records[position];
             record.target = targets[position];
-            // How far an image must go that another network takes for something else says nothing of this one.
+            // The distance at which a surrogate misclassifies an image says nothing about the evaluated
+            // network.
             if self.surrogate.is_none() {
                 let least = record.min_norm.map_or(distances[row], |known| known.min(distances[row]));
                 record.min_norm = Some(least);
@@ -282,7 +286,7 @@ impl Judging<'_> {
         Ok(found)
     }
 
-    /// Breaks who is found to be broken within a radius.
+    /// Marks the samples as broken whose minimum-norm perturbation fits into the radius.
     fn fits(
         &self,
         found: &Found,
@@ -308,7 +312,7 @@ impl Judging<'_> {
     }
 }
 
-/// The places of `true`.
+/// The indices at which `mask` is true.
 fn positions(mask: &[bool]) -> impl Iterator<Item = usize> {
     mask.iter().enumerate().filter(|(_, named)| **named).map(|(position, _)| position)
 }

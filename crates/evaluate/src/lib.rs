@@ -1,8 +1,10 @@
-//! How well a network stands: unperturbed, under attacks, transferred ones too, and on corrupted images.
+//! Evaluations of a network: natural accuracy, robust accuracy under attacks and transfer attacks, and
+//! accuracy on corrupted images.
 //!
-//! Batch norm runs in evaluation mode. Natural errors count as broken, and only samples that are classified correctly
-//! unperturbed are attacked: the same accuracy by definition. Labels are the true ones. Several attacks, restarts and radii
-//! follow each other on what still stands. What is judged is kept, a line a batch, and never judged again.
+//! Batch norm runs in evaluation mode and labels are the true ones. Natural errors count as broken, and only
+//! samples that are classified correctly unperturbed are attacked, which gives the same accuracy by
+//! definition. A sample *stands* if no attack has broken it so far. Attacks, restarts and radii run one after
+//! the other on the samples that still stand. Each evaluated batch is recorded and never evaluated again.
 
 mod cell;
 mod checks;
@@ -30,13 +32,13 @@ pub use statistics::wilson;
 use cell::Progress;
 use evaluation::Sum;
 
-/// What can go wrong in an evaluation.
+/// An error of an evaluation.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Of data, networks, attacks.
+    /// An error of data, networks or attacks.
     #[error(transparent)]
     Core(#[from] temper_core::Error),
-    /// Of the file of records.
+    /// An error of the file of records.
     #[error(transparent)]
     Records(#[from] RecordsError),
 }
@@ -50,45 +52,47 @@ impl From<temper_data::Error> for Error {
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Who judges, and how.
+/// The network to evaluate, and the settings that all entries share.
 pub struct Setting<'a> {
-    /// The network that is judged.
+    /// The evaluated network.
     pub network: &'a Frozen,
-    /// The word for its weights in records.
+    /// The name of its weights in records: `last` or `best`.
     pub weights: &'a str,
-    /// The epoch that left these weights, if that is known.
+    /// The epoch of these weights, if it is known.
     pub epoch: Option<usize>,
-    /// The name of the network in a transfer matrix, if it is judged for one.
+    /// The name of the network in a transfer matrix, if it is part of one.
     pub judged_by: Option<&'a str>,
-    /// The network on which images are crafted, if not the one that is judged.
+    /// The surrogate network on which images are crafted, if it is not the evaluated one.
     pub surrogate: Option<Surrogate<'a>>,
-    /// The norm that its training attack measured radii in; `None`: it was trained without one, or that is not known.
+    /// The norm of the radii of its training attack; `None` if it was trained without attack, or if that is
+    /// unknown.
     pub trained_in: Option<Norm>,
-    /// Radius of each image, by its index in the whole data set, in place of the entry's, which is the largest of them.
+    /// The radius of each image, by its index in the whole data set. It replaces the radius of the entry,
+    /// which is the largest of them.
     pub radii: Option<&'a BTreeMap<u64, f64>>,
-    /// Samples judged at a time.
+    /// Batch size.
     pub batch: usize,
-    /// Where all randomness begins.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// Where tensors live.
+    /// The device of all tensors.
     pub device: &'a Device,
-    /// All that the numbers depend on, hashed: records of another key are not these.
+    /// A hash of everything that the numbers depend on. Records with another key belong to other evaluations.
     pub key: String,
 }
 
-/// A network on which images are crafted that another network judges.
+/// A surrogate network: images are crafted on it and evaluated on another network.
 #[derive(Clone, Copy)]
 pub struct Surrogate<'a> {
     /// The network.
     pub network: &'a Frozen,
-    /// What results call it.
+    /// Its name in results.
     pub name: &'a str,
     /// SHA-256 of its file.
     pub sha256: &'a str,
 }
 
 impl<'a> Setting<'a> {
-    /// For numbers that nobody keeps.
+    /// Settings for results that are not stored.
     pub fn new(network: &'a Frozen, batch: usize, seed: u64, device: &'a Device) -> Self {
         Self {
             network,
@@ -106,24 +110,25 @@ impl<'a> Setting<'a> {
     }
 }
 
-/// How far an evaluation is.
+/// Progress of an evaluation, after each batch.
 pub struct Glimpse<'a> {
-    /// Samples done, of all that are to be judged.
+    /// Samples done so far, of all samples of the evaluation.
     pub done: usize,
-    /// Those that stand.
+    /// Samples that stand so far.
     pub standing: usize,
-    /// What was seen of the last batch.
+    /// The records of the last batch.
     pub records: &'a [Record],
-    /// Its images unperturbed, `[n, c, h, w]`.
+    /// Its clean images, `[n, c, h, w]`.
     pub clean: &'a Tensor,
-    /// The image that broke each sample, else the last one tried within the radius, else the clean one, `[n, c, h, w]`.
+    /// The image that broke each sample, otherwise the last one tried within the radius, otherwise the clean
+    /// one, `[n, c, h, w]`.
     pub images: &'a Tensor,
 }
 
-/// Hears of each batch, and may break the evaluation off.
+/// A callback that is called after each batch and can cancel the evaluation.
 pub type Watch<'w> = dyn FnMut(&Glimpse) -> ControlFlow<()> + 'w;
 
-/// What an evaluation gave.
+/// The outcome of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// The result.
@@ -132,9 +137,9 @@ pub struct Outcome {
     pub unreadable: BTreeMap<u64, String>,
 }
 
-/// Judges a network by an entry on all images of `cells`: one cell, but for corruptions, where that of the images unperturbed comes
-/// first. Batches that `records` holds are not judged again. `watch` hears of each batch, and may break off: then there is no
-/// result, and what is judged is kept.
+/// Evaluates a network on all images of `cells`: one cell, or with corruptions the clean cell followed by one
+/// per corruption and severity. Batches that `records` contains are not evaluated again. The callback `watch`
+/// is called after each batch and can cancel; the result is then `None`, and the records so far are kept.
 pub fn evaluate(
     setting: &Setting,
     entry: &Entry,

@@ -2,7 +2,7 @@
 
 use temper_results::Distances;
 
-/// The 95 % interval of Wilson (1927) for `hits` of `n`.
+/// The 95 % interval of Wilson (1927) for `hits` of `n`, as shares from 0 to 1.
 pub fn wilson(hits: usize, n: usize) -> [f64; 2] {
     if n == 0 {
         return [0.0, 1.0];
@@ -12,13 +12,13 @@ pub fn wilson(hits: usize, n: usize) -> [f64; 2] {
     let scale = 1.0 / (1.0 + z * z / n);
     let middle = scale * (p + z * z / (2.0 * n));
     let half = scale * z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    // At the edges both terms are equal, and rounding would leave a rest.
+    // At 0 and n the exact limits are 0 and 1; rounding would miss them.
     let low = if hits == 0 { 0.0 } else { (middle - half).max(0.0) };
     let high = if hits == whole { 1.0 } else { (middle + half).min(1.0) };
     [low, high]
 }
 
-/// The distribution of distances in any order, infinite ones among them. `None` of nothing.
+/// The quantiles of distances in any order, which may be infinite. `None` without distances.
 pub(crate) fn distribution(mut distances: Vec<f64>) -> Option<Distances> {
     distances.sort_unstable_by(f64::total_cmp);
     let n = distances.len();
@@ -35,12 +35,12 @@ pub(crate) fn distribution(mut distances: Vec<f64>) -> Option<Distances> {
     })
 }
 
-/// A quantile of ascending numbers, between two of them by a straight line (the default of `numpy`), if it is finite.
+/// A quantile of ascending numbers, linearly interpolated (the default of `numpy`); `None` if it is infinite.
 fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let place = share * sorted.len().checked_sub(1)? as f64;
     let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
     let share = place.fract();
-    // 0 times infinity is no number.
+    // 0 times infinity is NaN.
     let value = if share == 0.0 { below } else { below + (above - below) * share };
     Some(value).filter(|value| value.is_finite())
 }

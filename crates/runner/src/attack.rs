@@ -1,4 +1,4 @@
-//! `temper attack`: a trained network under attack, in one line.
+//! `temper attack`: attacks a trained network without a pipeline.
 
 mod bytes;
 mod folder;
@@ -75,7 +75,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
 }
 
-/// What evaluations gave.
+/// The results of the evaluations.
 #[derive(Default)]
 struct Measured {
     evaluations: Vec<Evaluation>,
@@ -84,7 +84,7 @@ struct Measured {
 }
 
 impl Measured {
-    /// Judges the network by an entry; returns the accuracy.
+    /// Evaluates the network by an entry; returns the accuracy, 0 to 1.
     fn judge(
         &mut self,
         opened: &Opened,
@@ -105,7 +105,7 @@ impl Measured {
     }
 }
 
-/// Writes all there is into the folder, the results last.
+/// Writes all files into the folder; the results are written last.
 fn write(
     (opened, entry): (&Opened, &Entry),
     mut folder: Folder,

@@ -1,4 +1,4 @@
-//! Networks under attack, outside of runs: what the options of `temper attack` and `temper transfer` name, opened.
+//! The networks and images of `temper attack` and `temper transfer`.
 
 mod networks;
 mod normalisation;
@@ -32,14 +32,14 @@ use networks::{Named, check_model, own_data, own_norm, told};
 pub(crate) use options::{Plan, Shared};
 use options::{in_options, problem};
 
-/// Networks and the images that they are attacked on.
+/// Networks and the images on which they are attacked.
 pub(crate) struct Opened {
     pub(crate) targets: Vec<Target>,
     pub(crate) source: Arc<dyn Source>,
     pub(crate) input: [usize; 3],
     dataset: Chosen<dyn Dataset>,
     pub(crate) images: SplitOption,
-    /// The radius of each image, if each has its own.
+    /// The radius of each image, if images have individual radii.
     pub(crate) own: Option<OwnRadii>,
     /// A hash of the images.
     hash: String,
@@ -48,12 +48,12 @@ pub(crate) struct Opened {
     seed: u64,
     batch: usize,
     ignore_class_names: bool,
-    /// What speaks against all numbers, in words.
+    /// Warnings about all numbers of the command.
     pub(crate) warnings: Vec<String>,
 }
 
 impl Opened {
-    /// Opens data and networks; returns them and what is to be done with them.
+    /// Opens data and networks; also returns the entry to evaluate.
     pub(crate) fn open(
         paths: &[PathBuf],
         plan: Plan,
@@ -126,20 +126,21 @@ impl Opened {
         Ok((opened, entry))
     }
 
-    /// Adds what the natural accuracy of a network whose file does not say how it was trained speaks against.
+    /// Adds a warning if the natural accuracy suggests that the assumed normalisation is wrong. Only for
+    /// networks whose file does not say how they were trained.
     pub(crate) fn warn_of_normalisation(&mut self, target: usize, natural: f64) -> anyhow::Result<()> {
         let warning = normalisation::warning(self, &self.targets[target], natural)?;
         self.warnings.extend(warning);
         Ok(())
     }
 
-    /// All images of the split, whichever were chosen.
+    /// All images of the split, regardless of `--samples` and `--indices`.
     fn whole_split(&self) -> anyhow::Result<Arc<dyn Source>> {
         opened_images(&self.dataset, self.images, &Entry::default(), None)
     }
 
-    /// Judges one network by an entry, on images crafted on another one, if that is given. `hear` is told of each batch, too.
-    /// `None` if it was broken off.
+    /// Evaluates one network by an entry, with images crafted on the second network, if there is one. The
+    /// callback `hear` is called after each batch. `None` if the evaluation was interrupted.
     pub(crate) fn judge(
         &self,
         entry: &Entry,
@@ -180,7 +181,7 @@ impl Opened {
         evaluation.with_context(|| format!("`{}` on {}", entry.name, by.stored.file.display()))
     }
 
-    /// The images at hand; `unreadable` could not be decoded.
+    /// The images used; those in `unreadable` could not be decoded.
     fn dataset(&self, unreadable: &BTreeMap<u64, String>) -> DatasetSummary {
         let split = SplitSummary {
             hash: Some(self.hash.clone()),
@@ -195,7 +196,7 @@ impl Opened {
         DatasetSummary { name: self.dataset.name().into(), train, held_out: None, test, other_classes }
     }
 
-    /// What a command measured; `arguments` are those of a command that measures the same.
+    /// The results of a command. `arguments` is a command line that measures the same.
     pub(crate) fn results(
         &self,
         command: Command,
@@ -220,7 +221,7 @@ impl Opened {
         })
     }
 
-    /// All parameters, as TOML; `words` are those of a command that makes the same images.
+    /// All parameters as TOML. `words` is a command line that makes the same images.
     pub(crate) fn resolved(&self, entry: &Entry, words: &[String]) -> anyhow::Result<String> {
         #[derive(Serialize)]
         struct View<'a> {
@@ -249,8 +250,8 @@ impl Opened {
         Ok(toml::to_string(&view)?)
     }
 
-    /// The words of a command that makes the same images, from the folder where this one was given: every option whose value
-    /// decides them, defaults included.
+    /// The arguments of a command that makes the same images when run in the current folder: every option
+    /// that affects them, including defaults.
     pub(crate) fn words(&self, verb: &str, entry: &Entry) -> anyhow::Result<Vec<String>> {
         fn plugin<T: ?Sized + Kind>(chosen: &Chosen<T>) -> String {
             format!("{} = {}", chosen.name(), toml::Value::Table(chosen.params().clone()))
@@ -303,7 +304,7 @@ impl Opened {
         self.batch
     }
 
-    /// What is attacked, on what, and by what.
+    /// A description of the networks, the images and the attacks.
     pub(crate) fn heading(&self, entry: &Entry) -> String {
         const INDENT: &str = "       ";
         let mut text = String::new();
@@ -346,8 +347,8 @@ impl Opened {
     }
 }
 
-/// Gives an entry the norm of the runs' training where none was asked for; an error if their radii cannot be measured in the one
-/// that was, or if the entry cannot be judged.
+/// Sets the norm of an entry to that of the runs' training if none was given. An error if the radii cannot be
+/// measured in this norm, or if the entry is invalid.
 fn settle_norm(entry: &mut Entry, own_radii: bool, files: &[Named]) -> Result<(), BadConfig> {
     match entry.norm {
         None => entry.norm = Some(own_norm(files)?.unwrap_or(Norm::Linf)),

@@ -1,10 +1,10 @@
-//! `temper list` and `temper describe`: the registries in words.
+//! `temper list` and `temper describe`: the contents of the registries.
 
 use std::fmt::Write;
 
 use temper_core::{KINDS, Summary, summaries};
 
-/// All plugins, or those of one kind, a line each. The error says which kinds there are.
+/// All plugins, or those of one kind, one per line. The error lists the kinds.
 pub fn list(kind: Option<&str>) -> Result<String, String> {
     let all = of_kind(kind)?;
     let width = all.iter().map(|plugin| plugin.name.len()).max().unwrap_or(0);
@@ -12,7 +12,7 @@ pub fn list(kind: Option<&str>) -> Result<String, String> {
     for kind in KINDS {
         for plugin in all.iter().filter(|plugin| plugin.kind == *kind) {
             let line = plugin.doc.first().map_or("", |line| line.trim());
-            // A line each: the first sentence, without what is in its second half.
+            // One line each: the first line of the documentation, up to its first colon.
             let sentence = line.split(": ").next().unwrap_or(line).trim_end_matches('.');
             let _ = writeln!(text, "{kind:<8} {:<width$}  {sentence}", plugin.name);
         }
@@ -20,7 +20,8 @@ pub fn list(kind: Option<&str>) -> Result<String, String> {
     Ok(text)
 }
 
-/// A plugin's documentation and its parameters with units and defaults, as TOML to copy. The error says what is known.
+/// A plugin's documentation and parameters with units and defaults, as TOML to copy. The error lists the
+/// known plugins.
 pub fn describe(kind: &str, name: &str) -> Result<String, String> {
     let all = of_kind(Some(kind))?;
     let Some(plugin) = all.iter().find(|plugin| plugin.name == name) else {
@@ -56,12 +57,12 @@ fn of_kind(kind: Option<&str>) -> Result<Vec<Summary>, String> {
     }
 }
 
-/// Writes a comment, wrapped to fit 80 columns.
+/// Writes a comment, wrapped at 80 columns.
 fn comment(text: &mut String, words: &str) {
     wrap(text, "#", "#", words);
 }
 
-/// Writes words in lines that fit 80 columns: the first one begins with `first`, the others with `others`.
+/// Writes words, wrapped at 80 columns; the first line begins with `first`, the others with `others`.
 pub(crate) fn wrap(text: &mut String, first: &str, others: &str, words: &str) {
     let mut line = String::from(first);
     for word in words.split_whitespace() {

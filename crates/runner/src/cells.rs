@@ -1,4 +1,4 @@
-//! The images that an evaluation judges: as they are, and corrupted in every way that it asks for.
+//! The images of an evaluation: clean images, and corrupted images if it asks for them.
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use temper_evaluate::{Cell, Corruptions, Entry, Origin};
 
 use crate::config::BadConfig;
 
-/// Where the images of an evaluation come from.
+/// The source of an evaluation's images.
 pub(crate) struct CellImages<'a> {
     /// Name of the data set.
     pub(crate) dataset: &'a str,
     /// Name of the published set of corrupted versions of its test images, if there is one.
     pub(crate) corrupted: Option<&'a str>,
-    /// Those that are judged.
+    /// The clean images of the evaluation.
     pub(crate) source: Arc<dyn Source>,
     /// Channels, height, width.
     pub(crate) shape: [usize; 3],
 }
 
-/// Opens them: those unperturbed come first. `bad` words what is wrong with the evaluation's corruptions.
+/// Opens the cells; the clean images come first. `bad` wraps errors in the evaluation's `corruptions`.
 pub(crate) fn open(
     entry: &Entry,
     images: &CellImages,
@@ -36,13 +36,13 @@ pub(crate) fn open(
     Ok(cells)
 }
 
-/// Made by temper.
+/// Images corrupted by temper.
 fn generated(
     corruptions: &Corruptions,
     images: &CellImages,
     bad: impl Fn(&str) -> BadConfig,
 ) -> anyhow::Result<Vec<Cell>> {
-    // What is wrong with files is no mistake of the pipeline.
+    // A fault of a file is not an error of the pipeline.
     let refused = |refusal: Refusal| match refusal {
         Refusal::Texture(error) => temper_core::Error::from(error).into(),
         other => anyhow::Error::new(bad(&other.to_string())),
@@ -68,7 +68,7 @@ fn generated(
     Ok(cells)
 }
 
-/// Read from the published files.
+/// Images read from the published files.
 fn published(
     corruptions: &Corruptions,
     images: &CellImages,

@@ -1,15 +1,15 @@
-//! Whether a network may judge images: their classes must be the same, or the user has said that names do not matter.
+//! Compares the class names of a network with those of the images.
 
 use temper_data::{Classes, class_difference};
 
-/// How to have class names ignored in a pipeline.
+/// How to ignore class names in a pipeline.
 pub(crate) const IN_PIPELINE: &str =
     "if each label means the same in both, say `ignore_class_names = true` at the top of the pipeline";
-/// The same in a command without a pipeline.
+/// How to ignore class names in a command without a pipeline.
 pub(crate) const IN_OPTIONS: &str = "if each label means the same in both, say --ignore-class-names";
 
-/// Compares classes by name and position. Where they differ: the warning, if `ignored` and if there are as many on both sides; else
-/// the error, with `how` to have them ignored.
+/// Compares class names by position. If they differ: a warning if `ignored` is set and the numbers of classes
+/// are equal, otherwise an error that says `how` to ignore them.
 pub(crate) fn compared(
     one: Classes,
     other: Classes,

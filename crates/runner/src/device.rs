@@ -1,4 +1,4 @@
-//! Where tensors live.
+//! The device of tensors.
 
 use std::fmt;
 
@@ -7,7 +7,8 @@ use temper_core::Device;
 use temper_core::nn::{self, DeviceLocation};
 use temper_train::Precision;
 
-/// A device of a pipeline, by name. A pipeline may name one that this machine lacks: opening it fails.
+/// A device of a pipeline, by name. A pipeline may name a device that this machine does not have; opening it
+/// then fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum DeviceName {
     /// The processor.
@@ -18,7 +19,7 @@ pub(crate) enum DeviceName {
 }
 
 impl DeviceName {
-    /// Opens it.
+    /// Opens the device.
     pub(crate) fn open(self) -> anyhow::Result<Device> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
@@ -26,7 +27,7 @@ impl DeviceName {
         }
     }
 
-    /// Why attacks do not compute in this precision here; `None` if they do.
+    /// Why attacks cannot compute in this precision on this device; `None` if they can.
     pub(crate) fn refuses(self, precision: Precision) -> Option<&'static str> {
         precision.refused(match self {
             Self::Cpu => DeviceLocation::Cpu,

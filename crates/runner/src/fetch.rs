@@ -1,4 +1,4 @@
-//! `temper data fetch`: downloads a data set that its crate knows the publisher of.
+//! `temper data fetch`: downloads a data set whose crate knows the publisher.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -63,7 +63,7 @@ pub(crate) fn run(data: &Data) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The progress on a terminal; elsewhere a line a file.
+/// A progress bar on a terminal; elsewhere one line per file.
 struct Shown {
     bar: ProgressBar,
     file: String,

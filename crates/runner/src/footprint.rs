@@ -1,4 +1,4 @@
-//! Whether a network can be trained in the memory of this machine.
+//! Checks whether a network can be trained in the memory of this machine.
 
 use std::fs;
 
@@ -6,17 +6,17 @@ use temper_core::nn::{Layer, Network};
 
 const GIB: f64 = (1u64 << 30) as f64;
 
-/// What of a pipeline is too large for this machine.
+/// The part of a pipeline that needs too much memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// The network, whatever the batch.
+    /// The network, whatever the batch size.
     Network,
-    /// The batch.
+    /// The batch size.
     Batch,
 }
 
-/// Why a network cannot be trained here in batches of so many images: what it takes at least, and what there is. `None`: it can, or
-/// the system does not tell.
+/// Why a network cannot be trained here with this batch size: the memory that it needs at least, and the
+/// memory available. `None` if it can, or if the system does not report its memory.
 pub(crate) fn refused(network: &Network, batch: usize) -> Option<(Part, String)> {
     let ([weights, image], memory) = (least(network), memory()?);
     let there = memory / GIB;
@@ -43,8 +43,8 @@ pub(crate) fn refused(network: &Network, batch: usize) -> Option<(Part, String)>
     })
 }
 
-/// Bytes that a training step takes at least: of weights, gradients and momentum, and, an image, of the inputs of all
-/// convolutions, which the backward pass needs.
+/// A lower bound for the memory of a training step in bytes: weights, gradients and momentum, and per image
+/// the inputs of all convolutions, which the backward pass needs.
 fn least(network: &Network) -> [f64; 2] {
     let numbers = |sides: &[usize]| sides.iter().map(|side| *side as f64).product::<f64>();
     let weights: f64 = network.parameters().iter().map(|parameter| numbers(&parameter.shape)).sum();
@@ -76,7 +76,7 @@ mod tests {
             network.linear(hidden, "fc2", 10).unwrap();
             network
         };
-        // 2^30 and 10 * 2^20 weights and 2^20 + 10 biases, three times; 2^10 + 2^20 numbers an image.
+        // 2^30 and 10 * 2^20 weights and 2^20 + 10 biases, three times; 2^10 + 2^20 numbers per image.
         let million = 1_048_576.0;
         assert_eq!(
             least(&network(1 << 20)),
@@ -90,7 +90,7 @@ mod tests {
         assert!(part == Part::Batch && said.contains("images is too large for this machine"), "{said}");
         let mut wide = Network::new([1, 32, 32]);
         let mut x = wide.input();
-        // 2^30 weights a layer at least.
+        // At least 2^30 weights per layer.
         for i in 0..(memory / 12.0 / f64::from(1u32 << 30)) as usize + 2 {
             x = wide.linear(x, &format!("a{i}"), if i == 0 { 1 << 15 } else { 1 << 16 }).unwrap();
             x = wide.linear(x, &format!("b{i}"), 1 << 15).unwrap();

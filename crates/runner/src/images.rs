@@ -1,4 +1,4 @@
-//! Which images of a data set a command attacks.
+//! The images of a data set that a command attacks.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl SplitOption {
     }
 }
 
-/// The images of a data set that an entry chooses.
+/// The images of a data set that an entry selects.
 pub(crate) fn opened_images(
     dataset: &Chosen<dyn Dataset>,
     images: SplitOption,

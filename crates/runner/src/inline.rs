@@ -1,4 +1,4 @@
-//! Values of a pipeline as options of a command: a name, a number, or TOML on one line.
+//! Values of a pipeline as command-line options: a name, a number, or TOML on one line.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use toml::de::DeTable;
 use crate::config::first_line;
 use crate::reading::Reading;
 
-/// Reads the value of `--OPTION`: bare words are text, and `name = { .. }` is what stands in a pipeline behind the dot. `None`, and
-/// what is wrong with it added to `faults`, if that cannot be.
+/// Parses the value of `--OPTION`. Bare words are text; `name = { .. }` means the same as in a pipeline.
+/// Returns `None` and adds a message to `faults` if the value is invalid.
 pub(crate) fn read<T: DeserializeOwned>(option: &str, text: &str, faults: &mut Vec<String>) -> Option<T> {
     let text = text.trim();
     let line = match text {
@@ -89,7 +89,7 @@ mod tests {
             fault::<Norm>("norm", "l1")
                 .starts_with("--norm l1: unknown variant `l1`, expected `linf` or `l2`")
         );
-        // More than the one value.
+        // More than one value.
         let two = fault::<Chosen<dyn Attack>>("attack", "{ pgd = {}, fgsm = {} }");
         assert!(two.contains("more than one attack: `fgsm` and `pgd`"), "{two}");
     }

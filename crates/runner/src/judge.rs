@@ -1,4 +1,4 @@
-//! The evaluations at the end of a run: of its last weights, its best, or both.
+//! The evaluations at the end of a run, with its last weights, its best weights, or both.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -23,20 +23,20 @@ use crate::run_dir::{BEST, MODEL, RunDir};
 use crate::select::Which;
 use crate::stored::{epoch_of, sha256};
 
-/// Weights to be judged.
+/// Weights to evaluate.
 pub(crate) struct JudgedWeights {
-    /// The word for them in `results.json`.
+    /// Their name in `results.json`: `last` or `best`.
     pub(crate) word: &'static str,
     /// Their file in the run's folder.
     pub(crate) file: &'static str,
-    /// Epoch that left them, from 1.
+    /// The epoch of these weights, from 1.
     epoch: usize,
     /// SHA-256 of their file.
     pub(crate) sha256: String,
     frozen: Frozen,
 }
 
-/// The weights that the pipeline wants judged.
+/// The weights that the pipeline asks to evaluate.
 pub(crate) fn judged(
     pipeline: &Pipeline,
     state: &State,
@@ -75,17 +75,18 @@ pub(crate) fn judged(
     Ok(all)
 }
 
-/// What evaluations gave.
+/// The results of all evaluations.
 pub(crate) struct Outcome {
-    /// As `results.json` has them.
+    /// The entries for `results.json`.
     pub(crate) evaluations: Vec<Evaluation>,
     /// Test images that could not be decoded, by their index in the whole data set, with the reason.
     pub(crate) unreadable: BTreeMap<u64, String>,
-    /// A hash of all test images, if all of them were judged.
+    /// The hash of all test images, if an evaluation used all of them.
     pub(crate) data: Option<String>,
 }
 
-/// All evaluations of all these weights. Each batch that is judged is kept in the run's folder, and not judged again.
+/// Runs all evaluations of all weights. Each evaluated batch is recorded in the run's folder and not
+/// evaluated again.
 pub(crate) fn judge(
     pipeline: &Pipeline,
     material: &Material,
@@ -107,7 +108,7 @@ pub(crate) fn judge(
             work.push((weights, entry, needs, key));
         }
     }
-    // What other evaluations left stays: only their names tell that these are not asked for now.
+    // Records of evaluations that are no longer in the pipeline are kept.
     let mut records = Records::open(&dir.records(), |line| {
         let now = work
             .iter()
@@ -150,12 +151,12 @@ pub(crate) fn judge(
     Ok(Outcome { evaluations, unreadable, data: hashes.whole() })
 }
 
-/// Hashes of the images that evaluations judge, by the choice of them.
+/// Hashes of the images of evaluations, cached by the selection of images.
 #[derive(Default)]
 struct Hashes(BTreeMap<(Option<NonZeroUsize>, Option<Vec<usize>>), String>);
 
 impl Hashes {
-    /// Of the images of an evaluation unperturbed. `None`: it was interrupted.
+    /// The hash of an evaluation's clean images; `None` if interrupted.
     fn of(&mut self, entry: &Entry, cells: &[Cell], interrupt: &Interrupt) -> anyhow::Result<Option<String>> {
         let choice = (entry.samples, entry.indices.clone());
         if let Some(hash) = self.0.get(&choice) {
@@ -166,20 +167,20 @@ impl Hashes {
         Ok(hash)
     }
 
-    /// Of all test images, if an evaluation judged them all.
+    /// The hash of all test images, if an evaluation used all of them.
     fn whole(&self) -> Option<String> {
         self.0.get(&(None, None)).cloned()
     }
 }
 
-/// A hash of all these images: one pass over them. `None`: it was interrupted.
+/// The hash of all these images, in one pass over them; `None` if interrupted.
 pub(crate) fn hash(test: &Arc<dyn Source>, interrupt: &Interrupt) -> anyhow::Result<Option<String>> {
     let shown = EvaluationBar::new("hash of the test images", test.len(), Some(interrupt));
     let hash = digest_of(test, &mut |done| shown.count(done)).context("the test images");
     Ok(hash?.map(|hash| hash.to_string()))
 }
 
-/// How numbers are computed, whatever of.
+/// The settings that determine how numbers are computed.
 pub(crate) struct Arithmetic {
     pub(crate) seed: u64,
     pub(crate) device: DeviceName,
@@ -187,10 +188,10 @@ pub(crate) struct Arithmetic {
 }
 
 impl Arithmetic {
-    /// All that an evaluation's numbers depend on, hashed: the hashes of weights, of data, and of the network to craft on or the
-    /// images' own radii; the entry, seed and arithmetic.
+    /// A hash of everything that an evaluation's numbers depend on: the hashes of weights, of data, and of
+    /// the surrogate network or the individual radii; the entry, seed and arithmetic.
     pub(crate) fn key(&self, entry: &Entry, hashes: [Option<&str>; 3]) -> anyhow::Result<String> {
-        // Which corruptions are asked for decides which cells there are, not what is in one.
+        // The selection of corruptions decides which cells exist, not their contents.
         let mut entry = serde_json::to_value(entry)?;
         if let Some(corruptions) = entry["corruptions"].as_object_mut() {
             corruptions.remove("only");
@@ -208,7 +209,7 @@ impl Arithmetic {
     }
 }
 
-/// This program, hashed: numbers of another one may be others.
+/// The hash of this program; another program may compute other numbers.
 fn program() -> &'static str {
     static PROGRAM: OnceLock<String> = OnceLock::new();
     PROGRAM.get_or_init(|| {

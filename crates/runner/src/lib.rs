@@ -1,6 +1,6 @@
-//! The binary `temper`: assembles the plugins and runs pipelines written in TOML.
+//! The program `temper`: links the plugins and runs pipelines written in TOML.
 //!
-//! It is a library too, so that the tests see the registries that the binary sees.
+//! It is also a library, so that tests see the same registries.
 
 mod attack;
 mod attacked;
@@ -46,12 +46,13 @@ pub use catalogue::{describe, list};
 pub use config::{BadConfig, Pipeline};
 pub use select::{Select, Which};
 
-/// Attacks allocate and free megabytes a step; glibc's allocator gives such blocks back to the system each time.
+/// Attacks allocate and free megabytes per step; glibc's allocator returns such blocks to the system each
+/// time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs the command line: 0 for success, 1 for a failed run, 2 for a bad configuration or command, 129, 130 and 143 for a run
-/// that was stopped by SIGHUP, Ctrl-C and SIGTERM.
+/// Runs the command line. Exit codes: 0 success, 1 a failed run, 2 a bad configuration or command; 129, 130
+/// and 143 a run stopped by SIGHUP, Ctrl-C and SIGTERM.
 pub fn main() -> ExitCode {
     temper_core::nn::let_candle_rest();
     match cli::run() {
@@ -63,7 +64,7 @@ pub fn main() -> ExitCode {
                 return ExitCode::from(stopped.code);
             }
             let code = if error.is::<BadConfig>() { 2 } else { 1 };
-            // The chain of causes. candle writes its backtrace into its messages where RUST_BACKTRACE is set.
+            // The chain of causes. With RUST_BACKTRACE candle writes its backtrace into its messages.
             let text = chain(&error);
             let lines = text.lines().take_while(|line| !line.trim_start().starts_with("0: "));
             output::remark(&format!("error: {}", lines.collect::<Vec<_>>().join("\n")));
@@ -72,7 +73,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// An error and its causes; some errors repeat their cause in their own words.
+/// An error and its causes. Some errors repeat the message of their cause.
 fn chain(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.ends_with(&cause) {
         _ if text.is_empty() => cause,

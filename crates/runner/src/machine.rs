@@ -1,23 +1,24 @@
-//! The machine that a run's times are of.
+//! The machine and the program of a run, for its results.
 
 use std::fs;
 use std::thread::available_parallelism;
 
 use temper_results::{Machine, Versions};
 
-/// Name of the processor and threads at hand, for `results.json`; the architecture where the system does not tell a name.
+/// The processor's name and the number of available threads, for `results.json`. If the system does not
+/// report a name, the architecture.
 pub(crate) fn machine() -> Machine {
     let told = fs::read_to_string("/proc/cpuinfo").ok();
     let name = told.as_deref().and_then(processor).unwrap_or(std::env::consts::ARCH);
     Machine { processor: name.into(), threads: available_parallelism().map_or(1, usize::from) }
 }
 
-/// The program that measured.
+/// The versions of temper and candle.
 pub(crate) fn versions() -> Versions {
     Versions { temper: env!("CARGO_PKG_VERSION").into(), candle: "0.11.1".into() }
 }
 
-/// The first model name of Linux's table of processors.
+/// The first model name in `/proc/cpuinfo`.
 fn processor(table: &str) -> Option<&str> {
     let line = table.lines().find(|line| line.starts_with("model name"))?;
     line.split_once(':').map(|(_, name)| name.trim()).filter(|name| !name.is_empty())

@@ -1,4 +1,4 @@
-//! What a pipeline works on: images, and the network that fits them.
+//! The images and the network of a pipeline.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -18,25 +18,25 @@ use crate::config::{BadConfig, Pipeline};
 use crate::footprint::{self, Part as Large};
 use crate::stored::{Stored, said_against, sha256};
 
-/// Images left out that are told by name.
+/// Number of undecodable images that are named.
 const SHOWN: usize = 5;
 
 /// The images of a pipeline, and the network that fits them.
 pub(crate) struct Material {
     pub(crate) train: Arc<dyn Source>,
-    /// Training images that no step sees, for the selection.
+    /// Training images held out for the selection of weights.
     pub(crate) held_out: Option<Arc<dyn Source>>,
     pub(crate) test: Arc<dyn Source>,
     pub(crate) network: Network,
-    /// What each evaluation judges, and what it crafts on.
+    /// The images and the surrogate network of each evaluation.
     pub(crate) judged: Vec<Needs>,
-    /// Test images that are trained on, too.
+    /// Number of test images that are also training images.
     pub(crate) also_trained_on: usize,
-    /// What speaks against the run's numbers before anything is computed, in words.
+    /// Warnings about the run's numbers that are known before training.
     pub(crate) warnings: Vec<String>,
 }
 
-/// What an evaluation needs besides the network that it judges.
+/// What an evaluation needs besides the evaluated network.
 pub(crate) struct Needs {
     pub(crate) cells: Vec<Cell>,
     pub(crate) surrogate: Option<Stored>,
@@ -115,8 +115,8 @@ impl Material {
         Ok(Self { train, held_out, test, network, judged, also_trained_on, warnings })
     }
 
-    /// What speaks against the weights that training starts from; an error if their classes are not those of the images, and that
-    /// is not to be ignored.
+    /// Warnings about the initial weights. An error if their classes are not those of the images and class
+    /// names are not ignored.
     pub(crate) fn initial_warnings(&self, pipeline: &Pipeline) -> anyhow::Result<Vec<String>> {
         let Some(file) = &pipeline.train.init else { return Ok(vec![]) };
         let mut warnings = vec![];
@@ -131,7 +131,7 @@ impl Material {
     }
 }
 
-/// The warning about test images that are trained on, too.
+/// The warning about test images that are also training images.
 pub(crate) fn leaks(shared: usize, of: usize) -> Option<String> {
     (shared > 0).then(|| {
         let share = shared as f64 * 100.0 / of.max(1) as f64;
@@ -141,7 +141,7 @@ pub(crate) fn leaks(shared: usize, of: usize) -> Option<String> {
     })
 }
 
-/// Refuses radii that hold every image of this shape.
+/// Refuses radii whose balls contain every image of this shape.
 fn radii_fit(pipeline: &Pipeline, shape: [usize; 3]) -> Result<(), BadConfig> {
     let mut bad = vec![];
     for (keys, message) in pipeline.train.radius_problems(Some(shape)) {
@@ -158,7 +158,8 @@ fn radii_fit(pipeline: &Pipeline, shape: [usize; 3]) -> Result<(), BadConfig> {
     if bad.is_empty() { Ok(()) } else { Err(BadConfig::of(bad)) }
 }
 
-/// Opens a part of a data set; `bad` words parameters that contradict each other: the author's fault, not the data's.
+/// Opens a split of a data set. `bad` wraps errors in its parameters, which are errors of the pipeline, not
+/// of the data.
 pub(crate) fn open(
     dataset: &Chosen<dyn Dataset>,
     split: Split,
@@ -204,7 +205,7 @@ impl Needs {
         let images = CellImages { dataset, corrupted, source, shape: input };
         let cells = cells::open(entry, &images, |message| pipeline.bad_evaluation(i, "corruptions", message))
             .with_context(|| format!("evaluation `{}`", entry.name));
-        // A mistake of the pipeline has its place already.
+        // Errors of the pipeline already have a position.
         let cells = cells.map_err(|error| match error.downcast::<BadConfig>() {
             Ok(bad) => bad.into(),
             Err(other) => other,
@@ -213,7 +214,7 @@ impl Needs {
     }
 }
 
-/// Those of the images, of this split, that an evaluation judges. The error says which one is not there.
+/// The images of this split that an evaluation uses. The error names an index that does not exist.
 pub(crate) fn chosen(entry: &Entry, images: Arc<dyn Source>, split: &str) -> Result<Arc<dyn Source>, String> {
     if let Some(samples) = entry.samples {
         return Ok(Arc::new(Subset::new(images, samples.get())));
@@ -230,7 +231,7 @@ pub(crate) fn chosen(entry: &Entry, images: Arc<dyn Source>, split: &str) -> Res
     }
 }
 
-/// Opens data and builds the network as a run would; what it says after "a sound pipeline".
+/// Opens data and builds the network as a run would; returns the details that follow "a sound pipeline".
 pub(crate) fn check(pipeline: &Pipeline) -> anyhow::Result<String> {
     match Material::open(pipeline) {
         Ok(material) => {
@@ -255,7 +256,7 @@ pub(crate) fn check(pipeline: &Pipeline) -> anyhow::Result<String> {
             }
             Ok(text)
         }
-        // A pipeline is sound where its data is not; whether the network fits cannot be told then.
+        // Without its data a pipeline is still valid, but whether the network fits is unknown.
         Err(error) => match error.downcast_ref::<temper_core::Error>() {
             Some(temper_core::Error::Data(missing @ DataError::Missing { .. })) => {
                 Ok(format!(", but it cannot run here:\n  {missing}"))
@@ -265,7 +266,8 @@ pub(crate) fn check(pipeline: &Pipeline) -> anyhow::Result<String> {
     }
 }
 
-/// What a data set left out, the first ones by name, and where the others are; nothing where that is nothing.
+/// A message about images that a data set left out: the first ones by name, and where the others are listed.
+/// Empty if there are none.
 pub(crate) fn skipped(what: &str, of: usize, unreadable: &BTreeMap<u64, String>, others: &str) -> String {
     let n = unreadable.len();
     if n == 0 {
@@ -280,7 +282,7 @@ pub(crate) fn skipped(what: &str, of: usize, unreadable: &BTreeMap<u64, String>,
     format!("skipped {n} of {of} {what} images, which cannot be decoded:\n        {names}{more}\n")
 }
 
-/// Number of trained parameters.
+/// Number of trainable parameters.
 pub(crate) fn parameters(network: &Network) -> usize {
     let trained = network.parameters().into_iter().filter(|p| p.role.is_trained());
     trained.map(|p| p.shape.iter().product::<usize>()).sum()

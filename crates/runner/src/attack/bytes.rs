@@ -1,8 +1,8 @@
-//! Adversarial images in 8 bits a value that are still inside their ball.
+//! Conversion of adversarial images to 8 bits per value, inside their balls.
 
 use temper_core::{Norm, TOLERANCE};
 
-/// How far from the clean image another one may be.
+/// How far an image may be from the clean one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ball {
     pub(super) norm: Norm,
@@ -11,7 +11,7 @@ pub(super) struct Ball {
 }
 
 impl Ball {
-    /// How far rounding may carry an image: l2 distances are rounded in proportion to their size.
+    /// Tolerance for rounding: l2 distances are rounded in proportion to their size.
     fn farthest(self) -> f64 {
         match self.norm {
             Norm::Linf => self.radius + TOLERANCE,
@@ -20,9 +20,9 @@ impl Ball {
     }
 }
 
-/// The clean image, and the adversarial one, each `[c, h, w]` in [0, 1], in bytes. The adversarial one takes the nearest bytes, but
-/// where these leave the ball of `radius` those towards the clean image, whose values are bytes / 255: for l-inf value by value, for l2
-/// all of them.
+/// The clean and the adversarial image as bytes, both given as `[c, h, w]` in [0, 1]. The adversarial image
+/// is rounded to the nearest bytes. Where these lie outside the ball of `radius`, it is rounded towards the
+/// clean image, whose values are bytes / 255: for l-inf value by value, for l2 all values.
 pub(super) fn bytes(clean: &[f32], adversarial: &[f32], ball: Ball) -> (Vec<u8>, Vec<u8>) {
     let Ball { norm, radius } = ball;
     let centre: Vec<f64> = clean.iter().map(|value| (f64::from(*value) * 255.0).round()).collect();
@@ -42,7 +42,7 @@ pub(super) fn bytes(clean: &[f32], adversarial: &[f32], ball: Ball) -> (Vec<u8>,
     (centre.iter().map(|value| byte(*value)).collect(), moved)
 }
 
-/// What is wrong with an image that should lie within `radius` of a clean one and in [0, 1]; `None` if it does.
+/// Why an image is not within `radius` of the clean image and in [0, 1]; `None` if it is.
 pub(super) fn leaves(clean: &[f32], image: &[f32], ball: Ball) -> Option<String> {
     if let Some(value) = image.iter().find(|value| !(0.0..=1.0).contains(*value)) {
         return Some(format!("a pixel value of {value}, outside [0, 1]"));
@@ -73,15 +73,16 @@ mod tests {
 
     #[test]
     fn the_nearest_byte_is_taken_unless_it_leaves_the_ball() {
-        // 8.4 is nearest to 8; 7.6 to 8, which is inside 7.7 no more.
+        // 8.4 rounds to 8. 7.6 would round to 8, which is outside the radius of 7.7.
         let (clean, image) = (of_255(&[100.0, 100.0, 2.0]), of_255(&[107.6, 92.6, 0.4]));
         assert_eq!(bytes(&clean, &image, Ball { norm: Norm::Linf, radius: 8.0 / 255.0 }).1, [108, 93, 0]);
         assert_eq!(bytes(&clean, &image, Ball { norm: Norm::Linf, radius: 7.7 / 255.0 }).1, [107, 93, 0]);
-        // Less than half a step is nothing in bytes.
+        // Less than half a level rounds to no change.
         let small = of_255(&[100.3, 99.7, 2.3]);
         let (centre, nothing) = bytes(&clean, &small, Ball { norm: Norm::Linf, radius: 0.3 / 255.0 });
         assert_eq!((centre.clone(), nothing), (vec![100, 100, 2], centre));
-        // An l2 image whose nearest bytes lie outside goes towards the clean one as a whole: 0.6 and 0.8 are 1 long, (1, 1) is not.
+        // An l2 image whose nearest bytes lie outside is rounded towards the clean image in all values: (0.6,
+        // 0.8) has norm 1, (1, 1) does not.
         let diagonal = of_255(&[100.6, 100.8, 2.0]);
         assert_eq!(bytes(&clean, &diagonal, Ball { norm: Norm::L2, radius: 1.0 / 255.0 }).1, [100, 100, 2]);
         assert_eq!(bytes(&clean, &diagonal, Ball { norm: Norm::L2, radius: 1.5 / 255.0 }).1, [101, 101, 2]);

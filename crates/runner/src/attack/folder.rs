@@ -1,4 +1,4 @@
-//! The folder that `temper attack --save` writes into.
+//! The folder of `temper attack --save`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,16 +8,16 @@ use temper_files::save_atomically;
 
 use crate::run_dir::{LOCK, entries, lock, marked, remove};
 
-/// All options as they were read, by which a folder is known to hold an attack.
+/// The file with all options. Its presence marks a folder as an attack's.
 const OPTIONS: &str = "attack.toml";
 /// First line of that file.
 const MARK: &str = "# an attack by temper\n";
-/// Everything else that an attack writes but for PNG files, so that `--force` removes nothing else.
+/// All other files that an attack writes except PNG files. `--force` removes nothing else.
 const FILES: [&str; 3] = ["results.json", "records.jsonl", "images.safetensors"];
 /// The folder of PNG files.
 const PNG: &str = "png";
 
-/// What a PNG file shows.
+/// The image in a PNG file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shows {
     Clean,
@@ -25,7 +25,7 @@ pub(crate) enum Shows {
 }
 
 impl Shows {
-    /// The end of a file's name.
+    /// The suffix of the file name.
     fn word(self) -> &'static str {
         match self {
             Self::Clean => "-clean.png",
@@ -39,16 +39,16 @@ impl Shows {
 pub(crate) struct Folder {
     path: PathBuf,
     force: bool,
-    /// Whether this process made it, and nothing is in it yet.
+    /// Whether this process created the folder and it is still empty.
     made: bool,
     lock: Option<File>,
 }
 
 impl Folder {
-    /// Decides whether the folder may be used; changes nothing.
+    /// Checks whether the folder may be used, without changing anything.
     pub(crate) fn choose(path: PathBuf, force: bool) -> anyhow::Result<Self> {
         let at = path.display();
-        // What a kill leaves.
+        // Files that a killed process leaves behind.
         let part = |name: &str| FILES.iter().chain([&OPTIONS]).any(|own| name == format!("{own}.part"));
         let foreign = entries(&path, "--save DIR")?.iter().any(|entry| {
             let name = entry.file_name();
@@ -66,7 +66,7 @@ impl Folder {
         Ok(Self { path, force, made: false, lock: None })
     }
 
-    /// Takes the folder for this process: makes it, locks it, and judges it once more.
+    /// Creates and locks the folder, and repeats the check.
     pub(crate) fn take(self) -> anyhow::Result<Self> {
         let made = !self.path.exists();
         let lock = lock(&self.path, "--save DIR")?;
@@ -76,7 +76,7 @@ impl Folder {
         Ok(chosen)
     }
 
-    /// Makes the folder ready for an attack with these options: clears one to be replaced.
+    /// Prepares the folder for an attack with these options. An attack to be replaced is removed.
     pub(crate) fn prepare(&mut self, options: &str) -> anyhow::Result<()> {
         self.made = false;
         for name in FILES {
@@ -115,10 +115,10 @@ impl Folder {
 }
 
 impl Drop for Folder {
-    /// An attack that was stopped leaves no folder behind that was not there before.
+    /// Removes a folder that an interrupted attack created.
     fn drop(&mut self) {
         if self.made {
-            // What cannot be removed is empty, and in nobody's way.
+            // A folder that cannot be removed is empty and does no harm.
             let _ = fs::remove_file(self.path.join(LOCK));
             let _ = fs::remove_dir(&self.path);
         }

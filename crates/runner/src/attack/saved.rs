@@ -1,4 +1,4 @@
-//! The images that an attack leaves on disk, as floats and as PNG files, each read back and judged again before anybody believes it.
+//! The saved images of an attack, as floats and as PNG files. Both are read back and evaluated again.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::attack::folder::{Folder, Shows};
 use crate::config::BadConfig;
 use crate::interrupt::Interrupt;
 
-/// The samples of an attack, as batch after batch is judged.
+/// The samples of an attack, collected batch by batch.
 #[derive(Default)]
 pub(super) struct Gathered {
     clean: Vec<Tensor>,
@@ -31,7 +31,7 @@ impl Gathered {
         self.records.extend_from_slice(glimpse.records);
     }
 
-    /// As they are to be written.
+    /// The images to write.
     fn images(&self) -> anyhow::Result<SavedImages> {
         let ((clean, shape), (adversarial, _)) = (whole(&self.clean)?, whole(&self.adversarial)?);
         let column = |of: fn(&Record) -> i64| self.records.iter().map(of).collect::<Vec<i64>>();
@@ -41,7 +41,7 @@ impl Gathered {
             adversarial,
             index: column(|record| record.sample as i64),
             label: column(|record| i64::from(record.label)),
-            // Of the image that is saved: a record may speak of one that lies beyond the radius.
+            // This refers to the saved image; a record may refer to an image beyond the radius.
             prediction: column(|record| match record.stands() {
                 true => i64::from(record.label),
                 false => record.prediction.map_or(-1, i64::from),
@@ -51,18 +51,18 @@ impl Gathered {
     }
 }
 
-/// Who judges what is read back, and where it has to lie.
+/// How saved images are checked after reading them back.
 pub(super) struct Rereading<'a> {
     pub(super) network: &'a Frozen,
     pub(super) device: &'a Device,
-    /// Samples judged at a time.
+    /// Batch size.
     pub(super) batch: usize,
-    /// Of each sample.
+    /// The radius of each sample.
     pub(super) ball: &'a dyn Fn(u64) -> Ball,
     pub(super) interrupt: &'a Interrupt,
 }
 
-/// A sentence for the terminal.
+/// A summary for the terminal.
 pub(super) fn told_of(saved: &SavedSummary) -> String {
     let SavedSummary { n, broken, floats_broken, png } = saved;
     let stands = percent((n - broken) as f64 / (*n).max(1) as f64);
@@ -74,7 +74,8 @@ pub(super) fn told_of(saved: &SavedSummary) -> String {
     )
 }
 
-/// Writes all images, reads them back, checks that they are what was written and inside their balls, and has them judged again.
+/// Writes all images, reads them back, checks that they are unchanged and inside their balls, and evaluates
+/// them.
 pub(super) fn save(folder: &Folder, gathered: Gathered, judge: &Rereading) -> anyhow::Result<SavedSummary> {
     let (written, records) = (gathered.images()?, gathered.records);
     let file = folder.images();
@@ -109,13 +110,13 @@ pub(super) fn save(folder: &Folder, gathered: Gathered, judge: &Rereading) -> an
     })
 }
 
-/// Refuses images that PNG files do not hold, before any work.
+/// Refuses images that PNG files cannot represent, before any work.
 pub(super) fn check(shape: [usize; 3]) -> anyhow::Result<()> {
     let black = Image { shape, bytes: vec![0; shape.iter().product()] };
     encode(&black).map(drop).map_err(|fault| BadConfig(format!("--save: {fault}")).into())
 }
 
-/// Batches as the numbers of one tensor, `[n, c, h, w]`, and the shape of an image.
+/// Concatenates batches `[n, c, h, w]`; also returns the shape of an image.
 fn whole(batches: &[Tensor]) -> anyhow::Result<(Vec<f32>, [usize; 3])> {
     let all: Vec<Tensor> =
         batches.iter().map(|batch| batch.to_device(&Device::Cpu)).collect::<Result<_, _>>()?;
@@ -124,7 +125,7 @@ fn whole(batches: &[Tensor]) -> anyhow::Result<(Vec<f32>, [usize; 3])> {
     Ok((all.flatten_all()?.to_vec1()?, [c, h, w]))
 }
 
-/// Reads images back: they must be what was written, and inside their balls.
+/// Reads the float images back and checks that they are unchanged and inside their balls.
 fn read_floats(
     file: &Path,
     written: &SavedImages,
@@ -158,7 +159,8 @@ fn read_floats(
     Ok(read)
 }
 
-/// Writes a sample's PNG files. They are not synced one by one: what says that they are whole, the results, comes last.
+/// Writes the PNG files of a sample. They are not synced; the results, which are written last, mark them as
+/// complete.
 fn save_pngs(folder: &Folder, images: &SavedImages, i: usize, sample: u64, ball: Ball) -> anyhow::Result<()> {
     let (clean, adversarial) = images.pixels(i);
     let (clean, moved) = bytes(clean, adversarial, ball);
@@ -171,7 +173,8 @@ fn save_pngs(folder: &Folder, images: &SavedImages, i: usize, sample: u64, ball:
     Ok(())
 }
 
-/// Reads a sample's PNG files back: the clean one must be the image of the data set, the adversarial one must be inside its ball.
+/// Reads the PNG files of a sample back. The clean image must equal that of the data set, the adversarial one
+/// must be inside its ball.
 fn read_png(
     folder: &Folder,
     images: &SavedImages,
@@ -194,7 +197,7 @@ fn read_png(
                 image.shape[2]
             );
         }
-        // Grey is read as three equal channels.
+        // Grey images are read with three equal channels.
         let pixels: Vec<f32> =
             image.bytes[..channels * height * width].iter().map(|byte| f32::from(*byte) / 255.0).collect();
         let ball = match shows {
@@ -211,7 +214,7 @@ fn read_png(
 }
 
 impl Rereading<'_> {
-    /// An error once the command was asked to stop.
+    /// An error if the command was interrupted.
     fn go_on(&self) -> anyhow::Result<()> {
         match self.interrupt.heard() {
             true => Err(self.interrupt.ended("while images were saved: their folder is incomplete")),
@@ -219,7 +222,7 @@ impl Rereading<'_> {
         }
     }
 
-    /// Which samples the network gets wrong, given the pixels of each.
+    /// Which samples the network misclassifies, from the pixels of each.
     fn errs(
         &self,
         records: &[Record],
@@ -254,7 +257,7 @@ mod tests {
 
     use super::*;
 
-    /// Two samples of one pixel, in a folder of their own, and what was written of them.
+    /// Two samples of one pixel in a temporary folder, and what was written for them.
     fn written(folder: &Path) -> (Folder, PathBuf, SavedImages) {
         let mut folder = Folder::choose(folder.join("out"), false).unwrap().take().unwrap();
         folder.prepare("").unwrap();

@@ -1,4 +1,4 @@
-//! The networks that a command attacks, and what their runs say of them.
+//! The networks of a command, and the training that their runs record.
 
 use std::path::{Path, PathBuf};
 
@@ -17,33 +17,33 @@ use crate::summary::network_summary;
 
 /// A network to attack.
 pub(crate) struct Target {
-    /// As it was named.
+    /// Its path as given on the command line.
     pub(crate) path: PathBuf,
-    /// Its name in a transfer matrix, if it is of one.
+    /// Its name in a transfer matrix, if it is part of one.
     pub(crate) name: Option<String>,
     pub(crate) stored: Stored,
     pub(crate) frozen: Frozen,
     pub(super) numerics: Numerics,
-    /// The norm of its training attack, if it is of a run that had one.
+    /// The norm of its training attack, if it comes from a run with one.
     pub(super) trained_in: Option<Norm>,
-    /// Whether `--model` says what it is of, because its file does not.
+    /// Whether its architecture comes from `--model`, because its file does not contain it.
     pub(super) told: bool,
-    /// Whether it calls its classes otherwise than the images do, which was let pass.
+    /// Whether its class names differ from those of the images, which was accepted.
     pub(crate) other_classes: bool,
 }
 
 impl Target {
-    /// The word for its weights in records.
+    /// The name of its weights in records.
     pub(super) fn word(&self) -> &'static str {
         if self.stored.file.ends_with("best.safetensors") { "best" } else { "last" }
     }
 
-    /// What results call it: in a transfer matrix its name, else the word for its weights.
+    /// Its name in results: in a transfer matrix its own name, otherwise that of its weights.
     pub(crate) fn label(&self) -> &str {
         self.name.as_deref().unwrap_or_else(|| self.word())
     }
 
-    /// What results say of it.
+    /// Its summary for the results.
     pub(crate) fn summary(&self) -> anyhow::Result<NetworkSummary> {
         let Stored { file, sha256, model, parameters, classifier, classes, .. } = &self.stored;
         let summary = network_summary(model, parameters, self.numerics, classifier.network())?;
@@ -57,7 +57,7 @@ impl Target {
     }
 }
 
-/// What a run's configuration says of the judgement of its network.
+/// The part of a run's configuration that concerns evaluation.
 #[derive(Deserialize)]
 pub(super) struct Ran {
     pub(super) dataset: Chosen<dyn Dataset>,
@@ -68,7 +68,7 @@ pub(super) struct Ran {
     folder: PathBuf,
 }
 
-/// What it says of training.
+/// The part that concerns training.
 #[derive(Deserialize)]
 struct Trained {
     #[serde(default)]
@@ -77,7 +77,7 @@ struct Trained {
 }
 
 impl Ran {
-    /// Of the run that a path names, or in whose folder the file lies.
+    /// The configuration of the run that a path names, or whose folder contains the file.
     pub(super) fn of(path: &Path) -> anyhow::Result<Option<Self>> {
         let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
         let file = folder.join(CONFIG);
@@ -98,8 +98,9 @@ impl Ran {
         (attack.as_str() != Some("none")).then(|| self.train.norm.unwrap_or(Norm::Linf))
     }
 
-    /// How many images of a data set's test split it was trained on, and how many there are: as the run's results say where it
-    /// is the run's own data set, else as a comparison with the run's training images shows, if they are at hand.
+    /// How many images of the data set's test split the network was trained on, and the size of that split.
+    /// For the run's own data set this comes from the run's results; otherwise from a comparison with the
+    /// run's training images, if they are available.
     pub(super) fn also_trained_on(
         &self,
         dataset: &Chosen<dyn Dataset>,
@@ -115,25 +116,26 @@ impl Ran {
     }
 }
 
-/// A network as the command line names it.
+/// A network named on the command line.
 pub(super) struct Named<'p> {
     pub(super) path: &'p Path,
     pub(super) file: PathBuf,
-    /// What the file says of itself.
+    /// The metadata in the file.
     pub(super) about: Option<About>,
-    /// What its run says, if it is of one.
+    /// The configuration of its run, if it comes from one.
     pub(super) ran: Option<Ran>,
 }
 
 impl<'p> Named<'p> {
-    /// Looks what a path names, and reads no weights yet.
+    /// Finds the file of a path without reading weights.
     pub(super) fn look(path: &'p Path) -> anyhow::Result<Self> {
         let file = Stored::file(path)?;
         let about = Stored::about(&file)?;
         Ok(Self { path, file, about, ran: Ran::of(path)? })
     }
 
-    /// Opens it; what `told` says is for files that say nothing. An error if it does not see these images and classes.
+    /// Opens the network. `told` describes files without metadata. An error if it does not fit the images and
+    /// classes.
     pub(super) fn open(
         self,
         told: Option<&About>,
@@ -166,7 +168,7 @@ impl<'p> Named<'p> {
     }
 }
 
-/// What `--model` says of a file, for images of this shape and these classes.
+/// The network that `--model` describes, for images of this shape and these classes.
 pub(super) fn told(
     model: Chosen<dyn Model>,
     input: [usize; 3],
@@ -182,7 +184,7 @@ pub(super) fn told(
     Ok(About { model, input, classes: classes.to_vec() })
 }
 
-/// Refuses files whose architecture is not known, or known twice.
+/// An error for files whose architecture is unknown, or given twice.
 pub(super) fn check_model(files: &[Named], model: Option<&Chosen<dyn Model>>) -> Result<(), BadConfig> {
     let silent = files.iter().find(|named| named.about.is_none());
     match (silent, model, files.first()) {
@@ -199,7 +201,7 @@ pub(super) fn check_model(files: &[Named], model: Option<&Chosen<dyn Model>>) ->
     }
 }
 
-/// The data set of the runs whose networks these are.
+/// The data set of the networks' runs.
 pub(super) fn own_data(files: &[Named]) -> anyhow::Result<Chosen<dyn Dataset>> {
     let mut own = files.iter().filter_map(|named| Some((named.path, &named.ran.as_ref()?.dataset)));
     let Some((path, dataset)) = own.next() else {
@@ -221,12 +223,12 @@ pub(super) fn own_data(files: &[Named]) -> anyhow::Result<Chosen<dyn Dataset>> {
     }
 }
 
-/// The same plugin with the same parameters.
+/// Whether both are the same plugin with the same parameters.
 pub(super) fn again<T: ?Sized + Kind>(chosen: &Chosen<T>) -> Result<Chosen<T>, toml::de::Error> {
     toml::Table::from_iter([(chosen.name().to_string(), chosen.params().clone().into())]).try_into()
 }
 
-/// The norm that all runs trained in, where they had an attack. The error names two that differ.
+/// The norm of the training attacks of all runs. The error names two runs that differ.
 pub(super) fn own_norm(files: &[Named]) -> Result<Option<Norm>, BadConfig> {
     let trained =
         |named: &Named<'_>| Some((named.path.display().to_string(), named.ran.as_ref()?.trained_in()?));

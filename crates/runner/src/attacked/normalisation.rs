@@ -1,5 +1,5 @@
-//! Weights of other programs do not say how their pixels were normalised. Where natural accuracy is poor under what was assumed, the
-//! usual ways are tried.
+//! Weights of other programs do not record how pixels were normalised. If the natural accuracy is low under
+//! the assumed normalisation, the usual ones are tried.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use crate::attacked::Opened;
 use crate::attacked::networks::Target;
 use crate::stored::{About, Stored};
 
-/// A natural accuracy from which on the assumption is not questioned.
+/// From this natural accuracy on the assumption is not questioned.
 const GOOD: f64 = 0.9;
-/// Images that each way is tried on.
+/// Number of images on which each normalisation is tried.
 const TRIED: usize = 256;
 
 /// Ways that are used whatever the images.
@@ -35,13 +35,14 @@ fn usual() -> Vec<Normalisation> {
     GENERAL.into_iter().chain(of_datasets).collect()
 }
 
-/// What is assumed of a network that `--model` describes, and which usual normalisation serves it much better, if one does; nothing
-/// for a network that says itself what it is, or whose natural accuracy is good.
+/// The normalisation assumed for a network that `--model` describes, and a usual normalisation that is much
+/// better, if there is one. `None` for a network whose file records its model, or whose natural accuracy is
+/// high.
 pub(super) fn warning(opened: &Opened, target: &Target, natural: f64) -> anyhow::Result<Option<String>> {
     if !target.told || natural >= GOOD {
         return Ok(None);
     }
-    // Not only the images that were chosen: few of them tell nothing.
+    // All images of the split are used, because the chosen ones may be too few.
     let whole = opened.whole_split()?;
     let images: Arc<dyn Source> = Arc::new(Subset::new(whole, TRIED));
     let n = images.len();
@@ -57,7 +58,7 @@ pub(super) fn warning(opened: &Opened, target: &Target, natural: f64) -> anyhow:
             served.push(format!("{name}: mean = {mean:?}, std = {std:?}"));
         }
     }
-    // Beyond what so few images leave open.
+    // The difference must exceed the confidence intervals.
     Ok((wilson(best, n)[0] > wilson(assumed, n)[1]).then(|| {
         let percent = |right: usize| right as f64 * 100.0 / n.max(1) as f64;
         format!(
@@ -70,7 +71,7 @@ pub(super) fn warning(opened: &Opened, target: &Target, natural: f64) -> anyhow:
     }))
 }
 
-/// The network under another normalisation; `None` where its model has no such options, or they do not fit.
+/// The network with another normalisation; `None` if its model has no such options, or they do not fit.
 fn with(opened: &Opened, target: &Target, mean: &[f64], std: &[f64]) -> anyhow::Result<Option<Frozen>> {
     let Stored { model, parameters, file, .. } = &target.stored;
     let documented = <dyn Model as Kind>::find(model).map_or(&[][..], |plugin| plugin.params);
@@ -89,7 +90,7 @@ fn with(opened: &Opened, target: &Target, mean: &[f64], std: &[f64]) -> anyhow::
     Ok(Some(stored.frozen(opened.device())?))
 }
 
-/// How many of some images a network gets right.
+/// How many images a network classifies correctly.
 fn right(opened: &Opened, images: &Arc<dyn Source>, network: &Frozen) -> anyhow::Result<usize> {
     let (order, passes) = ((0..images.len()).collect(), Passes::default());
     let mut right = 0;

@@ -65,14 +65,14 @@ fn count(text: &str) -> Result<NonZeroUsize, String> {
     number.ok_or_else(|| format!("expected a whole number from 1 to {}", i64::MAX))
 }
 
-/// Options, read.
+/// The parsed options.
 pub(crate) struct Plan {
     pub(super) data: Option<Chosen<dyn Dataset>>,
     pub(super) images: SplitOption,
     pub(super) model: Option<Chosen<dyn Model>>,
-    /// What is judged; its norm is missing where the run's is to be taken.
+    /// The entry to evaluate. Its norm is absent if the run's is to be used.
     pub(crate) entry: Entry,
-    /// Whether each image has its own radius.
+    /// Whether images have individual radii.
     pub(crate) own: bool,
     pub(crate) ignore_class_names: bool,
     pub(crate) seed: u64,
@@ -81,7 +81,7 @@ pub(crate) struct Plan {
 }
 
 impl Shared {
-    /// Reads them; all their mistakes are told at once.
+    /// Parses the options. All errors are reported together.
     pub(crate) fn plan(&self) -> Result<Plan, BadConfig> {
         let mut faults = vec![];
         let own = self.eps.trim() == "own";
@@ -96,7 +96,7 @@ impl Shared {
             self.attacks.iter().filter_map(|text| inline::read("attack", text, &mut faults)).collect();
         let mut entry = Entry {
             norm: self.norm.as_ref().and_then(|text| inline::read::<Norm>("norm", text, &mut faults)),
-            // The largest one takes its place once the run is open.
+            // Replaced by the largest individual radius once the run is open.
             radius: if own { Some(Pixels::of_255(0.0)) } else { inline::read("eps", &self.eps, &mut faults) },
             suite: self.suite.as_ref().and_then(|text| inline::read("suite", text, &mut faults)),
             restarts: self.restarts,
@@ -110,7 +110,7 @@ impl Shared {
             _ => entry.attacks = Some(attacks),
         }
         entry.name = entry.title();
-        // Without a norm the run's is taken, and the entry is judged once that is known.
+        // Without a norm the run's is used, and the entry is checked once that is known.
         if faults.is_empty() && self.norm.is_some() {
             faults.extend(problem(&entry));
         }
@@ -123,12 +123,12 @@ impl Shared {
     }
 }
 
-/// What keeps an entry from being judged, in the words of the options.
+/// Why an entry is invalid, in terms of the options.
 pub(super) fn problem(entry: &Entry) -> Option<String> {
     entry.problem().map(|(field, message)| in_options(field, &message))
 }
 
-/// A message about a field of an entry, in the words of the options.
+/// A message about a field of an entry, in terms of the options.
 pub(super) fn in_options(field: &str, message: &str) -> String {
     match field {
         "radius" => format!("--eps: {message}"),
