@@ -1,11 +1,11 @@
-//! What is told on the two streams. Whoever reads them may go away, and a disk may fill up: a run never ends for that.
+//! Output on standard output and standard error. A closed pipe or a full disk never ends a run.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 use temper_data::{escaped, is_odd};
 
-/// The text with what a terminal would obey, but for the ends of lines, escaped: names of files, classes and tensors are in it.
+/// Escapes control characters other than line ends, which can occur in names of files, classes and tensors.
 fn tame(text: &str) -> Cow<'_, str> {
     if !text.contains(|letter| letter != '\n' && is_odd(letter)) {
         return text.into();
@@ -13,20 +13,19 @@ fn tame(text: &str) -> Cow<'_, str> {
     text.split('\n').map(escaped).collect::<Vec<_>>().join("\n").into()
 }
 
-/// Tells how a run goes, on standard output. What cannot be written is lost, and nothing else: the run ends as if nobody had
-/// watched.
+/// Prints progress on standard output. Write errors are ignored, so that they do not end a run.
 pub(crate) fn say(text: &str) {
     let mut out = io::stdout();
     let _ = out.write_all(tame(text).as_bytes()).and_then(|()| out.flush());
 }
 
-/// As [`say`], a line on the stream of errors.
+/// Like [`say`], for a line on standard error.
 pub(crate) fn remark(line: &str) {
     let _ = writeln!(io::stderr(), "{}", tame(line));
 }
 
-/// Gives what a command was asked for, on standard output, and nothing is left of it elsewhere: an error if it cannot be written.
-/// Whoever reads it may stop early (`temper list | head`): that is no failure.
+/// Prints the result of a command on standard output. A write error is an error, because the result is stored
+/// nowhere else. A closed pipe (`temper list | head`) is not.
 pub(crate) fn answer(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout();
     match out.write_all(tame(text).as_bytes()).and_then(|()| out.flush()) {

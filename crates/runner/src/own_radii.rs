@@ -1,4 +1,4 @@
-//! Radii that training left to its images, for `--eps own`.
+//! The radii of training images for `--eps own`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,18 +13,18 @@ use temper_results::RadiiFile;
 use crate::config::BadConfig;
 use crate::stored::epoch_of;
 
-/// Radii that an epoch of a run ended with.
+/// The radii at the end of an epoch of a run.
 #[derive(Debug)]
 pub(crate) struct OwnRadii {
     /// Their file.
     pub(crate) file: PathBuf,
-    /// By index in the whole training split, in pixel values of [0, 1].
+    /// Radius by index in the whole training split, in pixel values of [0, 1].
     pub(crate) radii: BTreeMap<u64, f64>,
 }
 
 impl OwnRadii {
-    /// Those of the epoch that left these weights, which lie in a run's folder: weights that a selection kept name it, others are
-    /// the last one's.
+    /// The radii of the epoch of these weights, from the run's folder: of selected weights the epoch that
+    /// they name, otherwise the last one.
     pub(crate) fn of(weights: &Path) -> anyhow::Result<Self> {
         let run = weights.parent().unwrap_or(weights);
         let files = RadiiFile::of(run)?;
@@ -38,7 +38,7 @@ impl OwnRadii {
         Ok(Self { file: file.file.clone(), radii: radii.collect() })
     }
 
-    /// The images that have a radius above 0.
+    /// The images with a radius above 0.
     pub(crate) fn with_one(&self, source: &Arc<dyn Source>) -> anyhow::Result<Arc<dyn Source>> {
         let above: Vec<usize> = self
             .radii
@@ -60,7 +60,7 @@ impl OwnRadii {
         }
     }
 
-    /// The radius of an image; the error says that it was not trained on.
+    /// The radius of an image. An error if it was not a training image.
     pub(crate) fn check(&self, image: usize) -> Result<(), BadConfig> {
         match self.radii.contains_key(&(image as u64)) {
             true => Ok(()),
@@ -71,13 +71,13 @@ impl OwnRadii {
         }
     }
 
-    /// The largest of them.
+    /// The largest radius.
     pub(crate) fn largest(&self) -> anyhow::Result<Pixels> {
         let largest = self.radii.values().copied().fold(0.0, f64::max);
         Pixels::new(largest).with_context(|| format!("{} has the radius {largest}", self.file.display()))
     }
 
-    /// All of them, hashed.
+    /// A hash of all radii.
     pub(crate) fn hash(&self) -> String {
         let bytes = self.radii.iter().flat_map(|(i, r)| [i.to_le_bytes(), r.to_le_bytes()].concat());
         hex(&Sha256::digest(bytes.collect::<Vec<u8>>())[..16])

@@ -1,4 +1,4 @@
-//! Where in a TOML file a value stands, and changing values from the command line.
+//! Positions of values in a TOML file, and changes of values from the command line.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -32,15 +32,15 @@ pub(crate) fn place(document: &Spanned<DeTable<'_>>, keys: &[String]) -> (usize,
     (offset, path)
 }
 
-/// Line and column of an offset, from 1.
+/// Line and column of an offset, both from 1.
 pub(crate) fn line_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let start = before.rfind('\n').map_or(0, |at| at + 1);
     (before.split('\n').count(), before[start..].chars().count() + 1)
 }
 
-/// Sets the value that stands at the end of `keys` in `from`, a table of nothing else: tables on the way are entered or
-/// made, array elements are entered by their index, what stood at the end is replaced.
+/// Sets the value at `keys` to the value in `from`, a table with only that value. Missing tables are created,
+/// array elements are addressed by index, and an existing value is replaced.
 pub(crate) fn set<'i>(into: &mut DeTable<'i>, from: DeTable<'i>, keys: &[String]) -> Result<(), String> {
     let Some((key, value)) = from.into_iter().next() else { return Ok(()) };
     let name = key.get_ref().to_string();
@@ -49,7 +49,7 @@ pub(crate) fn set<'i>(into: &mut DeTable<'i>, from: DeTable<'i>, keys: &[String]
             set_within(old, value, &keys[1..]).map_err(|e| format!("{name}{e}"))
         }
         _ => {
-            // The new key comes with its value, so that an error finds where both were written.
+            // The key is inserted with its value, so that errors refer to the position of both.
             into.remove(name.as_str());
             into.insert(key, value);
             Ok(())

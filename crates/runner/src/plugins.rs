@@ -1,5 +1,5 @@
-//! The plugins of this binary. A dependency that no code names is not linked, so each has its line here; the same list
-//! stands in Cargo.toml. `cargo xtask tidy` compares both with the folder `plugins`.
+//! The plugins of this binary. A dependency that no code names is not linked, so each has a line here as well
+//! as in Cargo.toml. `cargo xtask tidy` compares both lists with the folder `plugins`.
 
 use temper_attack_cw as _;
 use temper_attack_deepfool as _;

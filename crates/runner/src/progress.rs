@@ -1,4 +1,4 @@
-//! What a terminal shows while a run runs. Where there is none, one line an epoch.
+//! Progress bars on a terminal; without a terminal, one line per epoch.
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
@@ -30,12 +30,12 @@ impl TrainingBar {
         Self { bar, epochs, every, saved: Instant::now(), interrupt }
     }
 
-    /// A checkpoint was written just now.
+    /// Records that a checkpoint was just written.
     pub(crate) fn saved(&mut self) {
         self.saved = Instant::now();
     }
 
-    /// An epoch has ended.
+    /// Records the end of an epoch.
     pub(crate) fn epoch(&self, report: &Epoch) {
         let Epoch { epoch, loss, accuracy, seconds, skipped, vanished, .. } = report;
         let skipped = if *skipped > 0 { format!("  {skipped} skipped") } else { String::new() };
@@ -54,7 +54,7 @@ impl TrainingBar {
         self.line(&line);
     }
 
-    /// A line above the bar.
+    /// Prints a line above the bar.
     pub(crate) fn line(&self, text: &str) {
         if std::io::stderr().is_terminal() {
             self.bar.println(text);
@@ -74,7 +74,7 @@ impl Watch for TrainingBar {
         let length = self.epochs.saturating_mul(*batches) as u64;
         if self.bar.length() != Some(length) {
             self.bar.set_length(length);
-            // What a resumed run finds done must not look like speed.
+            // Epochs before a resumed run started must not count towards its speed.
             self.bar.set_position(((epoch - 1) * batches + batch - 1) as u64);
             self.bar.reset_eta();
         }
@@ -89,7 +89,7 @@ impl Watch for TrainingBar {
     }
 }
 
-/// "radii 0.08 0.10 0.12": the 5th, 50th and 95th percentile.
+/// The 5th, 50th and 95th percentile, as in "radii 0.08 0.10 0.12".
 fn words(Percentiles { p5, p50, p95 }: &Percentiles) -> String {
     format!("radii {p5:.3} {p50:.3} {p95:.3}")
 }
@@ -97,7 +97,7 @@ fn words(Percentiles { p5, p50, p95 }: &Percentiles) -> String {
 /// The progress of one evaluation.
 pub(crate) struct EvaluationBar<'i> {
     bar: ProgressBar,
-    /// What breaks it off, if anything does.
+    /// What can interrupt it.
     interrupt: Option<&'i Interrupt>,
 }
 
@@ -109,13 +109,13 @@ impl<'i> EvaluationBar<'i> {
         Self { bar, interrupt }
     }
 
-    /// Shows what is judged, and says whether to go on.
+    /// Updates the bar, and says whether to continue.
     pub(crate) fn glimpse(&self, glimpse: &Judged) -> ControlFlow<()> {
         self.bar.set_message(percent(glimpse.standing as f64 / glimpse.done.max(1) as f64));
         self.count(glimpse.done)
     }
 
-    /// Shows how many are done, and says whether to go on.
+    /// Updates the number of samples done, and says whether to continue.
     pub(crate) fn count(&self, done: usize) -> ControlFlow<()> {
         self.bar.set_position(done as u64);
         match self.interrupt.is_some_and(Interrupt::heard) {

@@ -1,4 +1,5 @@
-//! Where a resumed run begins: where its last checkpoint says, or anew if it was killed before the first.
+//! The starting point of a resumed run: its last checkpoint, or the beginning if it was killed before the
+//! first.
 
 use anyhow::{Context, bail};
 use temper_data::Classes;
@@ -12,16 +13,16 @@ use crate::output::say;
 use crate::run_dir::RunDir;
 use crate::stored::Stored;
 
-/// Where a run begins.
+/// The starting point of a run.
 pub(crate) struct Beginning {
     pub(crate) state: State,
-    /// The metrics of the epochs done.
+    /// The metrics of the completed epochs.
     pub(crate) metrics: Vec<Epoch>,
-    /// What the run calls its classes, which stays what it was.
+    /// The run's class names, which do not change when it is resumed.
     pub(crate) classes: Vec<String>,
-    /// What speaks against its numbers, in words.
+    /// Warnings about its numbers.
     pub(crate) warnings: Vec<String>,
-    /// Those of them that its checkpoints keep: what speaks against the weights that it started from.
+    /// The warnings that its checkpoints store: those about its initial weights.
     pub(crate) initial: Vec<String>,
 }
 
@@ -35,7 +36,7 @@ impl Beginning {
     }
 }
 
-/// Where the run in a folder goes on.
+/// The starting point of the run in a folder.
 pub(crate) fn resumed(
     pipeline: &Pipeline,
     trainer: &Trainer,
@@ -51,7 +52,7 @@ pub(crate) fn resumed(
     let mut theirs: toml::Table =
         checkpoint.config.parse().with_context(|| format!("{}: damaged configuration", file.display()))?;
     let classes = own_classes(&mut theirs, dir)?.unwrap_or_else(|| material.train.classes().to_vec());
-    // What spoke against the weights that it started from still does.
+    // The warnings about the initial weights still hold.
     let mut warnings: Vec<String> = match taken(&mut theirs, "warnings") {
         Some(warnings) => warnings.try_into().context("damaged warnings in the checkpoint")?,
         None => vec![],
@@ -88,12 +89,13 @@ pub(crate) fn resumed(
     Ok(Beginning { state, metrics, classes, warnings, initial })
 }
 
-/// A part of what a checkpoint keeps of its data, which is then without it.
+/// Removes and returns a part of a checkpoint's data.
 fn taken(config: &mut toml::Table, part: &str) -> Option<toml::Value> {
     config.get_mut("data").and_then(toml::Value::as_table_mut)?.remove(part)
 }
 
-/// What a run calls its classes: as its checkpoint says, which is then without them, or an older one's weights.
+/// Removes and returns the class names of a checkpoint. An older checkpoint has none; then those of the
+/// initial weights.
 fn own_classes(config: &mut toml::Table, dir: &RunDir) -> anyhow::Result<Option<Vec<String>>> {
     if let Some(classes) = taken(config, "classes") {
         return Ok(Some(classes.try_into().context("damaged names of classes in the checkpoint")?));
@@ -104,8 +106,8 @@ fn own_classes(config: &mut toml::Table, dir: &RunDir) -> anyhow::Result<Option<
     }
 }
 
-/// As [`trained_by`], with what the run calls its classes and what speaks against the weights that it started from: what a
-/// checkpoint keeps.
+/// Like [`trained_by`], with the class names and the warnings about the initial weights, as checkpoints store
+/// them.
 pub(crate) fn kept(
     pipeline: &Pipeline,
     material: &Material,
@@ -122,7 +124,7 @@ pub(crate) fn kept(
     Ok(table)
 }
 
-/// "after epoch 2 of 5", "after batch 7 of 79 of epoch 3".
+/// A position in training, as in "after epoch 2 of 5" or "after batch 7 of 79 of epoch 3".
 pub(crate) fn reached(pipeline: &Pipeline, material: &Material, epoch: usize, progress: Progress) -> String {
     let (epochs, batch) = (pipeline.train.epochs, pipeline.train.batch.get());
     match progress.batches {
@@ -135,7 +137,8 @@ pub(crate) fn reached(pipeline: &Pipeline, material: &Material, epoch: usize, pr
     }
 }
 
-/// What decides the trained network: the pipeline's part and the number of images.
+/// Everything that determines the trained network: the training part of the pipeline and the number of
+/// images.
 fn trained_by(pipeline: &Pipeline, material: &Material) -> anyhow::Result<toml::Table> {
     let mut table = pipeline.trained_by()?;
     let samples = toml::Value::Integer(i64::try_from(material.train.len())?);
@@ -143,7 +146,7 @@ fn trained_by(pipeline: &Pipeline, material: &Material) -> anyhow::Result<toml::
     Ok(table)
 }
 
-/// Where two configurations differ, as "key: was a, is now b".
+/// The differences between two configurations, as in "key: was a, is now b".
 fn differences(path: &str, was: &toml::Value, is: &toml::Value, found: &mut Vec<String>) {
     match (was, is) {
         (toml::Value::Table(was), toml::Value::Table(is)) => {

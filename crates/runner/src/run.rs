@@ -1,4 +1,4 @@
-//! `temper run`: train, evaluate, write the results.
+//! `temper run`: trains, evaluates and writes the results.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    // A change like others, so that what a pipeline asks of its device is asked of this one.
+    // Set like other changes, so that the checks of the device apply to this one.
     let mut sets = options.sets.clone();
     sets.extend(options.device.map(|device| format!("device={device}")));
     let pipeline = Pipeline::load(&options.file, &sets)?;
@@ -113,7 +113,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Samples at which the training attack or a probe did not see where to go, in the epoch that had most of them.
+/// The warning about samples whose gradient vanished in the training attack or a probe, for the epoch with
+/// most of them.
 fn without_gradient(metrics: &[Epoch], samples: usize) -> Option<String> {
     let (n, epoch) = metrics.iter().map(|epoch| (epoch.vanished, epoch.epoch)).max()?;
     (n > 0).then(|| {
@@ -125,12 +126,13 @@ fn without_gradient(metrics: &[Epoch], samples: usize) -> Option<String> {
     })
 }
 
-/// What the radii that training ended with say of its attack, whose steps may have become too long or too short for them.
+/// The warning about the training attack at the final radii, for which its steps may be too long or too
+/// short.
 fn after_training(pipeline: &Pipeline, state: &State) -> Vec<String> {
     let (Some(attack), Some(radii)) = (&pipeline.train.attack.0, Percentiles::of(&state.radii())) else {
         return vec![];
     };
-    // Said once is enough.
+    // The warning was already given for the initial radii.
     let told = pipeline.train.attack_warning().is_some();
     let mut warnings = vec![];
     for (which, radius) in
@@ -144,21 +146,21 @@ fn after_training(pipeline: &Pipeline, state: &State) -> Vec<String> {
     warnings
 }
 
-/// A run, and what it works with.
+/// A run and its data.
 struct Work<'a> {
     pipeline: &'a Pipeline,
     trainer: &'a Trainer<'a>,
     material: &'a Material,
-    /// What the run calls its classes.
+    /// The class names of the run.
     classes: &'a [String],
-    /// What speaks against the weights that it started from.
+    /// Warnings about the initial weights.
     initial: &'a [String],
     dir: &'a RunDir,
     device: &'a Device,
 }
 
 impl Work<'_> {
-    /// What a file of weights says of them; `epoch` left them, if they were selected.
+    /// The metadata of a file of weights. `epoch` is the epoch of selected weights.
     fn about(&self, epoch: Option<usize>) -> anyhow::Result<String> {
         #[derive(Serialize)]
         struct About<'a> {
@@ -172,8 +174,8 @@ impl Work<'_> {
         Ok(serde_json::to_string(&About { model, input, classes: self.classes, epoch })?)
     }
 
-    /// Keeps what is to be kept of an epoch beside its checkpoint, judges its weights on the images held out where that is due,
-    /// and adds it to the metrics.
+    /// Stores the files of an epoch, evaluates its weights on the held-out images if that is due, and adds
+    /// the epoch to the metrics.
     fn keep(&self, state: &State, mut report: Epoch, metrics: &mut Vec<Epoch>) -> anyhow::Result<()> {
         if !state.memory.is_empty() {
             let index = (0..state.memory.len()).map(|i| self.material.train.index(i) as i64).collect();
@@ -196,7 +198,7 @@ impl Work<'_> {
     }
 }
 
-/// Trains what is missing; returns the metrics of all epochs.
+/// Trains the missing epochs; returns the metrics of all epochs.
 fn train(
     work: &Work,
     state: &mut State,
@@ -220,7 +222,7 @@ fn train(
         };
         checkpoint.save(&dir.checkpoint())
     };
-    // Before anything else is there: where there is more than a checkpoint, there is one.
+    // The checkpoint is the first file, so that a run that has other files can be resumed.
     if !dir.checkpoint().exists() {
         save(state, &metrics)?;
     }
@@ -236,7 +238,7 @@ fn train(
                 metrics.iter().next_back().into_iter().for_each(|epoch| watch.epoch(epoch));
             }
         }
-        // The checkpoint comes last: whatever it counts as done is already on disk.
+        // The checkpoint is written last: everything that it counts as done is already on disk.
         save(state, &metrics)?;
         watch.saved();
         if interrupt.heard() && state.epoch < epochs {
@@ -249,7 +251,7 @@ fn train(
     Ok(metrics)
 }
 
-/// All that the run measured.
+/// The results of the run.
 fn results(
     work: &Work,
     state: &State,
@@ -305,7 +307,7 @@ fn results(
     })
 }
 
-/// What the data set left out, the first ones by name; nothing where that is nothing.
+/// A message about images that the data set left out, the first ones by name; empty if there are none.
 fn left_out(material: &Material, state: &State, metrics: &[Epoch], unread: &BTreeMap<u64, String>) -> String {
     let told = |what: &str, of: usize, unreadable: &_| skipped(what, of, unreadable, "see results.json");
     let held_out = material.held_out.as_ref().map_or(0, |held_out| held_out.len());

@@ -1,4 +1,4 @@
-//! The folder that a run writes into, and the rules by which it is taken, continued or cleared.
+//! The folder of a run, and the rules for creating, continuing and replacing it.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -12,13 +12,13 @@ use crate::output::say;
 
 /// The weights of the last epoch.
 pub(crate) const MODEL: &str = "model.safetensors";
-/// The best weights, where a pipeline selects them.
+/// The best weights, if the pipeline selects them.
 pub(crate) const BEST: &str = "best.safetensors";
-/// The resolved pipeline, by which a folder is known to hold a run.
+/// The resolved pipeline. Its presence marks a folder as a run's.
 pub(crate) const CONFIG: &str = "config.toml";
-/// First line of that file: a `config.toml` without it is somebody else's.
+/// First line of that file. A `config.toml` without it does not belong to temper.
 pub(crate) const MARK: &str = "# a run of temper\n";
-/// Everything that runs write, so that `--force` removes nothing else.
+/// All other files that runs write. `--force` removes nothing else.
 const FILES: [&str; 9] = [
     CONFIG,
     BEST,
@@ -30,7 +30,7 @@ const FILES: [&str; 9] = [
     "checkpoint.previous.safetensors",
     "checkpoint.safetensors",
 ];
-/// Held by the process that writes into the folder.
+/// The lock file of the process that writes into the folder.
 pub(crate) const LOCK: &str = "lock";
 /// The folder of the epsilon memory after each epoch.
 const EPSILON: &str = "epsilon";
@@ -40,14 +40,14 @@ const EPSILON: &str = "epsilon";
 pub(crate) struct RunDir {
     path: PathBuf,
     mode: Mode,
-    /// Held while the run lasts; the system lets go of it however the process ends.
+    /// The lock, held while the run lasts. The system releases it when the process ends in any way.
     lock: Option<File>,
 }
 
-/// What was asked for.
+/// How the folder is to be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// A new run; the folder must not hold anything.
+    /// A new run; the folder must be empty or absent.
     New,
     /// `--resume`.
     Resume,
@@ -56,10 +56,10 @@ pub(crate) enum Mode {
 }
 
 impl RunDir {
-    /// Decides whether the folder may be used; changes nothing.
+    /// Checks whether the folder may be used, without changing anything.
     pub(crate) fn choose(path: PathBuf, mode: Mode) -> anyhow::Result<Self> {
         let entries = entries(&path, "--out DIR")?;
-        // What a run leaves that was killed while it took the folder.
+        // Files of a run that was killed while it created the folder.
         let traces: Vec<String> = FILES
             .map(|name| format!("{name}.part"))
             .into_iter()
@@ -84,26 +84,25 @@ impl RunDir {
         }
     }
 
-    /// Takes the folder for this process: makes it, locks it, and judges it once more, for another run may have come and
-    /// gone in between.
+    /// Creates and locks the folder, and repeats the check, because another run may have used it in between.
     pub(crate) fn take(self) -> anyhow::Result<Self> {
         let lock = lock(&self.path, "--out DIR")?;
         Ok(Self { lock: Some(lock), ..Self::choose(self.path, self.mode)? })
     }
 
-    /// Makes the folder ready for a run with this configuration: clears a run to be replaced.
+    /// Prepares the folder for a run with this configuration. A run to be replaced is removed.
     pub(crate) fn prepare(&self, config: &str) -> anyhow::Result<()> {
         fs::create_dir_all(self.path.join(EPSILON))
             .with_context(|| format!("cannot create {}", self.path.display()))?;
         if let Some(mut lock) = self.lock.as_ref() {
-            // For the message to a second process.
+            // The process number, for the message to a second process.
             lock.set_len(0)
                 .and_then(|()| writeln!(lock, "{}", std::process::id()))
                 .with_context(|| format!("cannot write {}", self.path.join(LOCK).display()))?;
         }
         if self.mode == Mode::Overwrite {
-            // The checkpoint goes first: nothing may be resumed that is half removed. The configuration, by which the
-            // folder is known, is replaced.
+            // The checkpoint is removed first, so that a partly removed run cannot be resumed. The
+            // configuration, which marks the folder, is replaced.
             for name in FILES.iter().rev().filter(|name| **name != CONFIG) {
                 remove(&self.path.join(name))?;
             }
@@ -112,7 +111,7 @@ impl RunDir {
         Ok(save_atomically(&self.path.join(CONFIG), format!("{MARK}{config}").as_bytes())?)
     }
 
-    /// Refuses to start over where epochs were done but their checkpoint is gone.
+    /// Refuses to start over if epochs were completed but their checkpoint is missing.
     pub(crate) fn must_be_fresh(&self) -> anyhow::Result<()> {
         let done = [self.metrics_file(), self.model(), self.results(), self.radii(1)]
             .into_iter()
@@ -139,7 +138,7 @@ impl RunDir {
         self.path.join(MODEL)
     }
 
-    /// The best weights, where a pipeline selects them.
+    /// The best weights, if the pipeline selects them.
     pub(crate) fn best(&self) -> PathBuf {
         self.path.join(BEST)
     }
@@ -148,7 +147,7 @@ impl RunDir {
         self.path.join("results.json")
     }
 
-    /// What was seen of every sample that was judged.
+    /// The records of all evaluated samples.
     pub(crate) fn records(&self) -> PathBuf {
         self.path.join("records.jsonl")
     }
@@ -162,12 +161,12 @@ impl RunDir {
         self.path.join("metrics.jsonl")
     }
 
-    /// Writes the metrics, a line an epoch.
+    /// Writes the metrics, one line per epoch.
     pub(crate) fn write_metrics(&self, epochs: &[Epoch]) -> anyhow::Result<()> {
         Ok(temper_results::write_metrics(&self.metrics_file(), epochs)?)
     }
 
-    /// Removes the epsilon memories of later epochs: an interrupted epoch may have left its own.
+    /// Removes the epsilon memories of later epochs, which an interrupted epoch may have left.
     pub(crate) fn forget_epochs_after(&self, epoch: usize) -> anyhow::Result<()> {
         let folder = self.path.join(EPSILON);
         for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
@@ -182,22 +181,23 @@ impl RunDir {
     }
 }
 
-/// Whether this file begins with this line.
+/// Whether the file begins with this line.
 pub(crate) fn marked(file: &Path, mark: &str) -> bool {
     start(file, mark.len() as u64).is_ok_and(|text| text == mark.as_bytes())
 }
 
-/// The first bytes of a regular file, `n` or all.
+/// The first `n` bytes of a regular file, or all of them if it is shorter.
 fn start(file: &Path, n: u64) -> io::Result<Vec<u8>> {
     let mut bytes = vec![];
-    // Opening a pipe would wait for a writer.
+    // Opening a pipe would block until there is a writer.
     if fs::metadata(file)?.is_file() {
         File::open(file)?.take(n).read_to_end(&mut bytes)?;
     }
     Ok(bytes)
 }
 
-/// Makes a folder and locks it for this process, as long as the file lives; `option` is how to choose another one.
+/// Creates a folder and locks it for this process while the returned file lives. `option` says how to choose
+/// another.
 pub(crate) fn lock(folder: &Path, option: &str) -> anyhow::Result<File> {
     let at = folder.display();
     fs::create_dir_all(folder).with_context(|| format!("cannot create {at}"))?;
@@ -207,7 +207,7 @@ pub(crate) fn lock(folder: &Path, option: &str) -> anyhow::Result<File> {
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            // A run that has just begun has not written its number yet.
+            // A run that has just started has not written its process number yet.
             let holder = start(&file, 20).unwrap_or_default();
             let holder = match holder.trim_ascii() {
                 process if !process.is_empty() && process.iter().all(u8::is_ascii_digit) => {
@@ -219,7 +219,7 @@ pub(crate) fn lock(folder: &Path, option: &str) -> anyhow::Result<File> {
                 "another temper is writing into {at}{holder}\n  wait for it, or choose another place with {option}"
             )
         }
-        // Some network file systems cannot lock.
+        // Some network file systems do not support locks.
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
             say(&format!("note    {at} cannot be locked: see to it that no second run writes there\n"));
         }
@@ -230,7 +230,7 @@ pub(crate) fn lock(folder: &Path, option: &str) -> anyhow::Result<File> {
     Ok(lock)
 }
 
-/// What a folder holds; nothing if it is not there. `option` is how to choose another one.
+/// The contents of a folder; empty if it does not exist. `option` says how to choose another one.
 pub(crate) fn entries(folder: &Path, option: &str) -> anyhow::Result<Vec<fs::DirEntry>> {
     if folder.exists() && !folder.is_dir() {
         bail!("{} is a file, not a folder: choose another place with {option}", folder.display());
@@ -242,7 +242,7 @@ pub(crate) fn entries(folder: &Path, option: &str) -> anyhow::Result<Vec<fs::Dir
     }
 }
 
-/// Removes a file, if it is there.
+/// Removes a file if it exists.
 pub(crate) fn remove(file: &Path) -> anyhow::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -263,7 +263,7 @@ mod tests {
         assert!(!marked(&file, MARK) && !marked(folder.path(), MARK));
         for (start, holds) in [(MARK, true), ("", false), (&MARK[..9], false)] {
             fs::write(&file, start).unwrap();
-            // Zeros behind it that take no disk.
+            // A sparse file: its trailing zeros take no disk space.
             File::options().write(true).open(&file).unwrap().set_len(20 << 30).unwrap();
             assert_eq!(marked(&file, MARK), holds);
         }

@@ -1,4 +1,4 @@
-//! Which weights of a run are its best: after epochs they are judged on training images that no step saw.
+//! Selection of a run's best weights by evaluations on held-out training images after epochs.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -19,13 +19,13 @@ use crate::progress::EvaluationBar;
 #[derive(Debug, Deserialize)]
 #[serde(from = "Written")]
 pub struct Select {
-    /// Epochs between two judgements; the last epoch is always judged.
+    /// Epochs between two evaluations; the last epoch is always evaluated.
     pub every: NonZeroUsize,
     /// Training images held out.
     pub samples: NonZeroUsize,
-    /// Weights that the evaluations judge at the end.
+    /// The weights that the final evaluations use.
     pub(crate) weights: Which,
-    /// How weights are judged on them: by what stands of this attack, without one by natural accuracy.
+    /// The evaluation on held-out images: robust accuracy under its attack, or natural accuracy without one.
     pub entry: Entry,
 }
 
@@ -95,7 +95,7 @@ impl Serialize for Select {
     }
 }
 
-/// The best weights so far, as the metrics of the epochs done tell: of equals the first.
+/// The best weights so far, from the metrics of the completed epochs. Of equally good epochs the first.
 pub(crate) fn best(metrics: &[Epoch]) -> Option<Best> {
     let judged = metrics
         .iter()
@@ -106,19 +106,20 @@ pub(crate) fn best(metrics: &[Epoch]) -> Option<Best> {
     })
 }
 
-/// The images held out that the last judgement could not decode, by their index in the whole data set, with the reason.
+/// The held-out images that could not be decoded in the last evaluation, by index in the whole data set, with
+/// the reason.
 pub(crate) fn unreadable(metrics: &[Epoch]) -> BTreeMap<u64, String> {
     let judged = metrics.iter().rev().find_map(|epoch| epoch.held_out.as_ref());
     judged.map(|held_out| held_out.unreadable.clone()).unwrap_or_default()
 }
 
 impl Select {
-    /// Whether the epoch (from 1) is to be judged.
+    /// Whether the epoch (from 1) is to be evaluated.
     pub(crate) fn due(&self, epoch: usize, epochs: usize) -> bool {
         epoch.is_multiple_of(self.every.get()) || epoch == epochs
     }
 
-    /// Judges what training gives at present.
+    /// Evaluates the current weights.
     pub(crate) fn judge(
         &self,
         pipeline: &Pipeline,
@@ -127,7 +128,7 @@ impl Select {
         device: &Device,
     ) -> anyhow::Result<HeldOut> {
         let classifier = Classifier::new(state.classifier.network().clone(), &state.result())?;
-        // Not broken off: an epoch that is done is judged before it is kept.
+        // This evaluation cannot be interrupted: a completed epoch is evaluated before it is stored.
         let shown = EvaluationBar::new(&self.entry.name, held_out.len(), None);
         let mut watch = |glimpse: &Glimpse| shown.glimpse(glimpse);
         let frozen = Frozen::new(&classifier)?;

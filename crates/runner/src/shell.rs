@@ -1,6 +1,6 @@
-//! Commands of temper as a shell reads them.
+//! Commands of temper as text for a shell.
 
-/// `temper` with these words, each quoted where it must be.
+/// `temper` with these arguments, quoted where necessary.
 pub(crate) fn command(words: &[String]) -> String {
     let words = words.iter().map(|word| quoted(word));
     std::iter::once("temper".to_string()).chain(words).collect::<Vec<_>>().join(" ")

@@ -1,4 +1,4 @@
-//! `temper show`: all that is known of one sample.
+//! `temper show`: everything known about one sample.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -29,9 +29,9 @@ pub(crate) struct Options {
     evaluation: Option<String>,
 }
 
-/// What is told in a line of its own.
+/// A line of its own.
 const INDENT: &str = " ";
-/// What goes on in the next line.
+/// The continuation of a line.
 const FURTHER: &str = "   ";
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -68,18 +68,18 @@ fn check_name(name: &str, lines: &[Line]) -> Result<(), BadConfig> {
     Err(BadConfig(format!("--evaluation {name}: no such evaluation; {hint}known: {}", known.join(", "))))
 }
 
-/// What other files of the folder know.
+/// The contents of other files of the folder.
 struct Facts {
     classes: Vec<String>,
     evaluations: Vec<Evaluation>,
-    /// Warnings of all of its numbers.
+    /// Warnings about all numbers.
     warnings: Vec<String>,
 }
 
 impl Facts {
     fn of(folder: &Path) -> anyhow::Result<Self> {
         let file = folder.join("results.json");
-        // A run that was stopped among its evaluations has none.
+        // A run that was interrupted in its evaluations has no results.
         let results = if file.is_file() { Some(Results::read(&file)?) } else { None };
         let model = folder.join("model.safetensors");
         let about = if model.is_file() { Stored::about(&model)? } else { None };
@@ -90,13 +90,13 @@ impl Facts {
             }
             (None, None) => vec![],
         };
-        // Where network and images call their classes differently a label has no one name.
+        // If network and images name their classes differently, a label has no unique name.
         let other = results.as_ref().is_some_and(|results| results.dataset.other_classes);
         let (evaluations, warnings) = results.map(|of| (of.evaluations, of.warnings)).unwrap_or_default();
         Ok(Self { classes: if other { vec![] } else { named }, evaluations, warnings })
     }
 
-    /// A class with its name.
+    /// A class number with its name.
     fn class(&self, class: u32) -> String {
         match self.classes.get(class as usize) {
             Some(name) if *name != class.to_string() => format!("{class} ({})", escaped(name)),
@@ -108,7 +108,7 @@ impl Facts {
         class.map_or_else(|| "no class: its logits are no numbers".into(), |class| self.class(class))
     }
 
-    /// The result that this record is part of.
+    /// The result that this record belongs to.
     fn evaluation(&self, name: &str, weights: &str) -> Option<&Evaluation> {
         self.evaluations.iter().find(|e| e.name == name && e.weights.as_deref() == Some(weights))
     }
@@ -120,7 +120,7 @@ struct Told {
 }
 
 impl Told {
-    /// All about the sample; an error if these lines do not know it.
+    /// Everything about the sample. An error if these lines do not contain it.
     fn text(&self, lines: &[Line]) -> Result<String, BadConfig> {
         let mut seen: Vec<((&str, &str), Vec<&Line>)> = vec![];
         for line in lines {
@@ -158,7 +158,7 @@ impl Told {
         Ok(format!("sample {}{label}\n{text}", self.sample))
     }
 
-    /// What lines hold of the sample, and under which corruption.
+    /// The records of the sample in these lines, each with its corruption.
     fn records<'l>(&self, lines: &[&'l Line]) -> Vec<(Option<&'l str>, Record)> {
         let of = |line: &&'l Line| {
             let place = line.samples.samples().iter().position(|sample| *sample == self.sample)?;
@@ -167,7 +167,7 @@ impl Told {
         lines.iter().filter_map(of).collect()
     }
 
-    /// What an evaluation saw.
+    /// The description of one record.
     fn record(&self, text: &mut String, heading: &str, record: &Record, result: Option<&Evaluation>) {
         let _ = writeln!(text);
         let attacked = record.distance.is_some() || record.min_norm.is_some() || record.steps.is_some();
@@ -216,13 +216,13 @@ impl Told {
     }
 }
 
-/// A length with as many digits as matter.
+/// A length with a sensible number of digits.
 fn short(length: f64) -> String {
     let text = format!("{length:.5}");
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
-/// Of a sweep over steps: after which of them the sample stood.
+/// For a sweep over steps: after which numbers of steps the sample stood.
 fn after_steps(broken: &[bool], result: Option<&Evaluation>) -> String {
     let points = result.and_then(|result| result.curve.as_ref()).map(|curve| &curve.points);
     let at = |i: usize| match points.and_then(|points| points.get(i)) {
@@ -241,7 +241,7 @@ fn after_steps(broken: &[bool], result: Option<&Evaluation>) -> String {
     }
 }
 
-/// Of corruptions: under which kinds and severities the network errs.
+/// For corruptions: the kinds and severities that the network misclassifies.
 fn corrupted(found: &[(Option<&str>, Record)]) -> String {
     let mut kinds: BTreeMap<&str, (Vec<&str>, usize)> = BTreeMap::new();
     for (corruption, record) in found {
@@ -272,7 +272,7 @@ fn corrupted(found: &[(Option<&str>, Record)]) -> String {
     text
 }
 
-/// Which samples there are instead.
+/// The samples that exist instead.
 fn unknown(sample: u64, lines: &[Line]) -> String {
     let known: BTreeSet<u64> = lines.iter().flat_map(|line| line.samples.samples()).copied().collect();
     let (Some(first), Some(last)) = (known.first(), known.last()) else {

@@ -1,4 +1,4 @@
-//! Networks that runs left behind, or that other programs trained: a run's folder, or a file of weights.
+//! Stored networks, from runs or other programs: a run's folder, or a file of weights.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use temper_train::{Weights, is_checkpoint, load_about, load_weights};
 use crate::classes::compared;
 use crate::config::BadConfig;
 
-/// What a file of weights says of them.
+/// The metadata of a file of weights.
 #[derive(Debug, Deserialize)]
 pub(crate) struct About {
     /// The network's architecture.
@@ -43,12 +43,13 @@ pub(crate) struct Stored {
     pub(crate) parameters: toml::Table,
     /// The network, with these weights.
     pub(crate) classifier: Classifier,
-    /// What speaks against numbers of it, in words.
+    /// Warnings about its numbers.
     pub(crate) warnings: Vec<String>,
 }
 
 impl Stored {
-    /// The file of weights that a path names: itself, or of a run's folder the best weights, if it selected any, else the last.
+    /// The file of weights that a path names: the file itself, or for a run's folder the best weights if it
+    /// selected any, otherwise the last ones.
     pub(crate) fn file(path: &Path) -> anyhow::Result<PathBuf> {
         let candidates = match path.is_dir() {
             true => vec![path.join("best.safetensors"), path.join("model.safetensors")],
@@ -63,7 +64,7 @@ impl Stored {
             .into())
     }
 
-    /// What a file of weights says of itself; `None` if another program wrote it.
+    /// The metadata of a file of weights; `None` if another program wrote it.
     pub(crate) fn about(file: &Path) -> anyhow::Result<Option<About>> {
         let Some(about) = load_about(file)? else { return Ok(None) };
         if is_checkpoint(&about) {
@@ -79,7 +80,7 @@ impl Stored {
         Ok(Some(about))
     }
 
-    /// The network of a file and what it says of itself.
+    /// The network and the metadata of a file.
     pub(crate) fn open(file: PathBuf, about: &About, numerics: Numerics) -> anyhow::Result<Self> {
         let at = || file.display().to_string();
         let sha256 = sha256(&file)?;
@@ -93,7 +94,7 @@ impl Stored {
         Ok(Self { sha256, input: about.input, classes, model, parameters, classifier, warnings, file })
     }
 
-    /// The network at a path that says what it is.
+    /// The network at a path with metadata.
     pub(crate) fn known(path: &Path, numerics: Numerics) -> anyhow::Result<Self> {
         let file = Self::file(path)?;
         match Self::about(&file)? {
@@ -111,7 +112,7 @@ impl Stored {
         Ok(Frozen::new(&Classifier::new(network, &self.classifier.weights())?.to_device(device)?)?)
     }
 
-    /// Why it does not see the same images, or as many classes; `None` if it does.
+    /// Why it does not fit images of this shape or this number of classes; `None` if it fits.
     pub(crate) fn misfit(&self, input: [usize; 3], classes: usize) -> Option<String> {
         let [c, h, w] = self.input;
         let file = self.file.display();
@@ -125,7 +126,7 @@ impl Stored {
         })
     }
 
-    /// How its pixels are normalised, in words.
+    /// A description of how its pixels are normalised.
     pub(crate) fn normalisation(&self) -> String {
         let nodes = self.classifier.network().nodes();
         let normalises = nodes.iter().find_map(|node| match &node.layer {
@@ -135,7 +136,7 @@ impl Stored {
         normalises.unwrap_or_else(|| "no normalisation".into())
     }
 
-    /// Compares its classes with those of images, as [`compared`] does.
+    /// Compares its classes with those of images, like [`compared`].
     pub(crate) fn classes_of(
         &self,
         images: &[String],
@@ -147,19 +148,19 @@ impl Stored {
     }
 }
 
-/// What speaks against weights before anything is made of them, in words: that values were rounded, or that they are not those
-/// whose numbers the results beside them hold.
+/// Warnings about weights: that values were rounded, or that they are not the weights of the results in the
+/// same folder.
 pub(crate) fn said_against(file: &Path, weights: &Weights, sha256: &str) -> Vec<String> {
     let rounded = weights.rounded.as_ref().map(|how| format!("{}: {how}", file.display()));
     rounded.into_iter().chain(swapped(file, sha256)).collect()
 }
 
-/// The results of the run in whose folder a file lies, if there are any that can be read.
+/// The results of the run whose folder contains a file, if they exist and can be read.
 pub(crate) fn results_beside(file: &Path) -> Option<Results> {
     Results::read(&file.with_file_name("results.json")).ok()
 }
 
-/// The epoch that left the weights of a file, from 1, if a run that selects weights wrote it.
+/// The epoch of the weights in a file, from 1, if a run that selects weights wrote it.
 pub(crate) fn epoch_of(file: &Path) -> anyhow::Result<Option<usize>> {
     #[derive(Deserialize)]
     struct Selected {
@@ -169,7 +170,7 @@ pub(crate) fn epoch_of(file: &Path) -> anyhow::Result<Option<usize>> {
     Ok(about.map(|selected| selected.epoch))
 }
 
-/// Says so if a file of weights lies in a run's folder and is not the one whose numbers the run's results hold.
+/// A warning if a file of weights is in a run's folder but is not the one that the run's results belong to.
 fn swapped(file: &Path, sha256: &str) -> Option<String> {
     let word = match file.file_name()?.to_str()? {
         "model.safetensors" => "last",

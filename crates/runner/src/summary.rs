@@ -1,4 +1,4 @@
-//! What results say of networks and images.
+//! Summaries of networks and images for the results.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use temper_results::{NetworkSummary, SplitSummary};
 use crate::config::Numerics;
 use crate::material::parameters;
 
-/// A network of this model and these options. Which weights it has, the caller says.
+/// The summary of a network of this model with these options. The caller adds the weights.
 pub(crate) fn network_summary(
     model: &str,
     options: &toml::Table,
@@ -33,7 +33,7 @@ pub(crate) fn network_summary(
     })
 }
 
-/// Images, and those of them that could not be decoded.
+/// The summary of images and of those that could not be decoded.
 pub(crate) fn split_summary(source: &Arc<dyn Source>, unreadable: &BTreeMap<u64, String>) -> SplitSummary {
     SplitSummary {
         origin: source.origin(),

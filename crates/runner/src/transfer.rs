@@ -1,4 +1,4 @@
-//! `temper transfer`: how well images that are crafted on one network fool others.
+//! `temper transfer`: evaluates transfer attacks between several networks.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -62,7 +62,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses to write over what this command did not write, and over that without `--force`.
+/// Refuses to overwrite other files, and to overwrite a transfer matrix without `--force`.
 fn may_write(file: &Path, force: bool) -> anyhow::Result<()> {
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         bail!("cannot write {}: there is no folder {}", file.display(), folder.display());
@@ -80,7 +80,7 @@ fn may_write(file: &Path, force: bool) -> anyhow::Result<()> {
     }
 }
 
-/// What was measured: `cells[i][j]` is crafted on the i-th network, and judged by the j-th.
+/// The transfer matrix: images of `cells[i][j]` are crafted on the i-th network and evaluated on the j-th.
 struct Matrix {
     natural: Vec<Evaluation>,
     cells: Vec<Vec<Evaluation>>,
@@ -89,7 +89,7 @@ struct Matrix {
 }
 
 impl Matrix {
-    /// Measures all cells; `None` if that was broken off.
+    /// Measures all cells; `None` if interrupted.
     fn measure(opened: &Opened, mut entry: Entry, interrupt: &Interrupt) -> anyhow::Result<Option<Self>> {
         let natural = Entry { name: "natural".into(), ..Entry::default() };
         let judge = |entry: &Entry, by: &attacked::Target, on: Option<&attacked::Target>| {
@@ -116,7 +116,7 @@ impl Matrix {
         Ok(Some(matrix))
     }
 
-    /// As tables.
+    /// The tables for the terminal.
     fn told(&self, names: &[String]) -> String {
         let table = |first: &str, cell: fn(&Evaluation) -> String| {
             let heads: Vec<&str> = std::iter::once(first).chain(names.iter().map(String::as_str)).collect();
@@ -142,7 +142,7 @@ impl Matrix {
         )
     }
 
-    /// What its evaluations say against themselves; each sentence once, with the cells that it is of.
+    /// The warnings of all cells; each sentence once, with its cells.
     fn warned(&self, names: &[String]) -> String {
         let mut all: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (on, row) in names.iter().zip(&self.cells) {
@@ -158,10 +158,10 @@ impl Matrix {
     }
 }
 
-/// Letters that a column's head should not exceed.
+/// Maximum length of a column's head, in characters.
 const LONG: usize = 24;
 
-/// The shortest parts of paths that tell them apart: what all of them begin or end with is left out.
+/// The shortest parts of paths that distinguish them: common beginnings and ends are removed.
 fn names(paths: &[PathBuf]) -> Result<Vec<String>, BadConfig> {
     let part = |component: Component| component.as_os_str().to_string_lossy().into_owned();
     let mut parts: Vec<Vec<String>> = paths
@@ -184,7 +184,7 @@ fn names(paths: &[PathBuf]) -> Result<Vec<String>, BadConfig> {
     }
     let long = |parts: &Vec<String>| parts.iter().map(String::len).sum::<usize>() + parts.len() > LONG;
     if parts.iter().any(long) {
-        // Of long ones as many of their last parts as it takes.
+        // Of long paths only as many trailing parts as necessary.
         let last = |n: usize| parts.iter().map(move |parts| &parts[parts.len().saturating_sub(n)..]);
         let most = parts.iter().map(Vec::len).max().unwrap_or(1);
         let unlike = |n: &usize| last(*n).collect::<HashSet<_>>().len() == paths.len();
@@ -194,7 +194,7 @@ fn names(paths: &[PathBuf]) -> Result<Vec<String>, BadConfig> {
     Ok(parts.into_iter().map(|parts| parts.join("/")).collect())
 }
 
-/// Whether all have the same part there, and another one besides.
+/// Whether all have the same part there, and another part as well.
 fn shared(all: &[Vec<String>], at: fn(&Vec<String>) -> Option<&String>) -> bool {
     all.iter().all(|parts| parts.len() > 1) && all.windows(2).all(|pair| at(&pair[0]) == at(&pair[1]))
 }

@@ -1,8 +1,8 @@
-//! What speaks against numbers, as the terminal tells it before they are there. Results hold the same words.
+//! Warnings on the terminal, printed before the numbers that they are about. Results contain the same text.
 
 use crate::catalogue::wrap;
 
-/// Warnings in lines that fit a terminal; nothing where there are none.
+/// Warnings, wrapped for a terminal; empty if there are none.
 pub(crate) fn told(warnings: &[String]) -> String {
     let mut text = String::new();
     for warning in warnings {

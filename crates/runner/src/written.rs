@@ -1,4 +1,4 @@
-//! Where the parts of a pipeline are written: in its file, or in a `--set`.
+//! Where the parts of a pipeline come from: its file or a `--set`.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use toml::de::{DeTable, DeValue};
 
 use crate::place::line_column;
 
-/// A pipeline's text and its settings, by which a message finds its place.
+/// A pipeline's text and its `--set` options, from which messages take positions.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     /// Name of the file, for messages.
     file: String,
     text: String,
-    /// Offset at which each `--set` ends, behind the text, and how it was given.
+    /// For each `--set`, the offset of its end after the text, and the option as given.
     sets: Vec<(usize, String)>,
     /// Offset and path of every key and every element of an array.
     places: BTreeMap<Vec<String>, (usize, String)>,
@@ -37,7 +37,7 @@ impl Written {
         match value {
             DeValue::Table(table) => self.enter(table, &keys, path),
             DeValue::Array(array) => {
-                // Messages are about tables in arrays; a list of 50,000 numbers needs no place for each.
+                // Messages refer to tables in arrays; elements of long lists of numbers need no position.
                 let tables = array.iter().enumerate().filter(|(_, value)| value.get_ref().is_table());
                 for (i, value) in tables {
                     let keys = [&*keys, &[i.to_string()]].concat();
@@ -49,7 +49,7 @@ impl Written {
         self.places.insert(keys, (offset, path.into()));
     }
 
-    /// A message about the part at these keys: it names the place of the deepest of them that is written.
+    /// A message about the part at these keys, with the position of the deepest part that exists.
     pub(crate) fn told_at(&self, keys: &[&str], message: &str) -> String {
         let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
         let deepest = (1..=keys.len()).rev().find_map(|n| self.places.get(&keys[..n]));
@@ -59,7 +59,7 @@ impl Written {
         }
     }
 
-    /// A message about what stands at an offset, and its path of keys, empty at the top.
+    /// A message about an offset, and its path of keys, which is empty at the top level.
     pub(crate) fn told(&self, offset: usize, path: &str, message: &str) -> String {
         let mut sets = self.sets.iter();
         let set = sets.find(|(end, _)| offset > self.text.len() && offset < *end);
