@@ -1,4 +1,4 @@
-//! Random changes of training images that keep their class: crops at random places and mirror images.
+//! Data augmentation of training images: random crops and horizontal flips.
 
 use std::fmt::Display;
 
@@ -10,47 +10,48 @@ use crate::fit::Fit;
 use crate::resize::{Window, resize};
 use crate::source::Image;
 
-/// A crop at a random place, then a mirror image every other time.
+/// A random crop, then a horizontal flip with probability 1/2.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct Augment {
-    /// Where the crop comes from.
+    /// How the crop is drawn.
     pub crop: Crop,
-    /// Whether left and right are mirrored, every other time.
+    /// Whether images are flipped horizontally with probability 1/2.
     pub flip: bool,
 }
 
-/// Two ways to crop.
+/// The kinds of crops.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Crop {
-    /// The usual one of CIFAR: the image, made larger on every side, cut to its old size at a random place.
+    /// The crop usual for CIFAR: the image is padded on every side and cropped to its original size at a
+    /// random position.
     Padded {
-        /// Pixels added on every side; 0: none.
+        /// Pixels of padding on every side; 0 means no crop.
         pad: usize,
-        /// What they hold.
+        /// How the padding is filled.
         fill: Fill,
     },
-    /// The usual one of ImageNet (Szegedy et al. 2015, <https://arxiv.org/abs/1409.4842>): a rectangle of random area, shape
-    /// and place, resized; as torchvision's `RandomResizedCrop` draws it.
+    /// The crop usual for ImageNet (Szegedy et al. 2015, <https://arxiv.org/abs/1409.4842>): a rectangle of
+    /// random area, aspect ratio and position, resized; as in torchvision's `RandomResizedCrop`.
     Resized {
-        /// Least and largest share of the image's area.
+        /// Smallest and largest share of the image's area.
         scale: [f64; 2],
-        /// Least and largest width by height.
+        /// Smallest and largest ratio of width to height.
         ratio: [f64; 2],
     },
 }
 
-/// What lies beyond an image's edge.
+/// How padding is filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fill {
-    /// The image mirrored at its outermost pixels, which are not repeated.
+    /// The image, reflected at its outermost pixels, which are not repeated.
     Reflect,
     /// Black.
     Zero,
 }
 
-/// The two crops' names.
+/// The names of the crops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Kind {
@@ -58,7 +59,7 @@ enum Kind {
     Resized,
 }
 
-/// An augmentation as it stands in TOML. `crop = "padded"` is not written: it was the only one once.
+/// An augmentation as written in TOML. `crop = "padded"` is omitted, because it was once the only crop.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Written {
@@ -104,7 +105,7 @@ impl TryFrom<Written> for Augment {
     }
 }
 
-/// Two numbers above 0 and up to `most`, the first not above the second.
+/// Two numbers above 0 and up to `most`, the first not larger than the second.
 fn range(name: &str, [low, high]: [f64; 2], most: f64, what: impl Display) -> Result<[f64; 2], String> {
     match 0.0 < low && low <= high && high <= most {
         true => Ok([low, high]),
@@ -125,7 +126,7 @@ impl From<Augment> for Written {
 }
 
 impl Augment {
-    /// What keeps it from images of this shape, if anything.
+    /// Why it cannot be applied to images of this shape; `None` if it can.
     pub fn misfit(&self, [_, h, w]: [usize; 3]) -> Option<String> {
         let side = h.min(w);
         match self.crop {
@@ -136,7 +137,8 @@ impl Augment {
         }
     }
 
-    /// One random version of an image, drawn from `rng`, of the size that `fit` gives, or else of its own.
+    /// A random version of an image, drawn from `rng`, with the size that `fit` gives, otherwise with its own
+    /// size.
     pub fn apply(&self, image: Image, fit: Option<Fit>, rng: &mut ChaCha8Rng) -> Image {
         match self.crop {
             Crop::Padded { pad, fill } => {
@@ -148,7 +150,7 @@ impl Augment {
             }
             Crop::Resized { scale, ratio } => {
                 let [_, h, w] = image.shape;
-                // Drawn first: how often a rectangle is drawn varies.
+                // The flip is drawn first, because the number of draws for a rectangle varies.
                 let mirrored = rng.random::<bool>() && self.flip;
                 let from = rectangle([h, w], scale, ratio, rng);
                 let [height, width] = fit.map_or([h, w], |fit| [fit.size(), fit.size()]);
@@ -163,7 +165,7 @@ impl Augment {
     }
 
     fn padded(&self, image: &Image, (pad, fill): (usize, Fill), rng: &mut ChaCha8Rng) -> Image {
-        // All three are always drawn, so that one option does not change what the others draw.
+        // All three are always drawn, so that one option does not affect the random numbers of the others.
         let down = rng.random_range(0..=2 * pad);
         let right = rng.random_range(0..=2 * pad);
         let mirrored = rng.random::<bool>() && self.flip;
@@ -185,7 +187,8 @@ impl Augment {
 }
 
 impl Fill {
-    /// Where position `at` of an axis comes from that had `len` pixels before `pad` were added; `None`: nowhere.
+    /// The source of position `at` on an axis of `len` pixels with `pad` pixels of padding; `None` outside
+    /// the image.
     fn origin(self, at: usize, pad: usize, len: usize) -> Option<usize> {
         match self {
             Fill::Zero => at.checked_sub(pad).filter(|at| *at < len),
@@ -197,8 +200,9 @@ impl Fill {
     }
 }
 
-/// A rectangle whose share of the area is uniform in `scale` and whose logarithm of width by height is uniform in that of
-/// `ratio`; after ten that do not fit the image, the largest one in its middle that has such a shape.
+/// A rectangle whose share of the area is uniform in `scale` and whose logarithm of width to height is
+/// uniform in that of `ratio`. After ten that do not fit into the image, the largest centred one with an
+/// allowed ratio.
 fn rectangle([h, w]: [usize; 2], scale: [f64; 2], ratio: [f64; 2], rng: &mut ChaCha8Rng) -> Window {
     let round = |side: f64| side.round_ties_even() as usize;
     for _ in 0..10 {
@@ -237,7 +241,7 @@ mod tests {
         Augment { crop: Crop::Padded { pad, fill }, flip }
     }
 
-    /// All versions that 2,000 draws give.
+    /// All different versions in 2,000 draws.
     fn versions(augment: Augment) -> BTreeSet<Vec<u8>> {
         let rng = Rng::new(3, "augment");
         (0..2000).map(|id| augment.apply(image(), None, &mut rng.sample(id)).bytes).collect()
@@ -289,7 +293,7 @@ mod tests {
         assert!((mean(&shape) - mean_shape).abs() < 0.004, "{}", mean(&shape));
         assert!((mean(&|r| f64::from(u8::from(r.width > 350))) - wide).abs() < 0.006);
         assert!(draws.iter().all(|r| r.top + r.height <= 300 && r.left + r.width <= 400));
-        // Every place comes up, the outermost ones too.
+        // Every position occurs, including the outermost ones.
         let touches = |f: &dyn Fn(&Window) -> bool| draws.iter().any(f);
         assert!(touches(&|r| r.top == 0) && touches(&|r| r.left == 0));
         assert!(touches(&|r| r.top + r.height == 300) && touches(&|r| r.left + r.width == 400));
@@ -298,7 +302,7 @@ mod tests {
     #[test]
     fn images_too_long_for_any_rectangle_give_their_middle() {
         let drawn = |shape| rectangle(shape, [0.08, 1.0], [0.75, 4.0 / 3.0], &mut Rng::new(0, "").sample(0));
-        // torchvision's RandomResizedCrop.get_params of the same sizes.
+        // Results of torchvision's RandomResizedCrop.get_params for the same sizes.
         assert_eq!(drawn([2, 1000]), Window { top: 0, left: 498, height: 2, width: 3 });
         assert_eq!(drawn([1000, 3]), Window { top: 498, left: 0, height: 4, width: 3 });
         assert_eq!(drawn([1, 1]), Window { top: 0, left: 0, height: 1, width: 1 });
@@ -320,7 +324,7 @@ mod tests {
     fn toml_says_one_crop_or_the_other() {
         let read = |text: &str| toml::from_str::<Augment>(text).map_err(|e| e.message().to_string());
         assert_eq!(read("").unwrap(), padded(4, Fill::Reflect, true));
-        // What is written of it is what always was: checkpoints compare it.
+        // The text must not change: checkpoints compare it.
         assert_eq!(
             toml::to_string(&read("").unwrap()).unwrap(),
             "pad = 4\nfill = \"reflect\"\nflip = true\n"

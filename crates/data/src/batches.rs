@@ -1,4 +1,4 @@
-//! Batches, decoded by rayon ahead of the step that uses them.
+//! Batches, decoded in parallel ahead of the step that uses them.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -11,10 +11,10 @@ use crate::error::{Error, Result};
 use crate::rng::Rng;
 use crate::source::Source;
 
-/// Batches decoded ahead of use.
+/// Number of batches decoded ahead.
 const AHEAD: usize = 2;
 
-/// A batch as plain numbers.
+/// A batch as plain numbers in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawBatch {
     /// `[n, c, h, w]` in [0, 1].
@@ -23,13 +23,14 @@ pub struct RawBatch {
     pub shape: [usize; 3],
     /// Classes, `[n]`.
     pub labels: Vec<u32>,
-    /// Index of each sample in its source: its identity.
+    /// The index of each sample in its source.
     pub ids: Vec<u64>,
-    /// Samples that should be here but cannot be decoded, with the reason. Without them there may be no sample left.
+    /// Samples of this batch that cannot be decoded, with the reason. If all of them are skipped, the batch
+    /// is empty.
     pub skipped: Vec<(u64, String)>,
 }
 
-/// An iterator over the batches of one pass; a thread of its own reads ahead.
+/// An iterator over the batches of one pass. A thread of its own decodes ahead.
 #[derive(Debug)]
 pub struct Batches {
     receiver: Option<Receiver<Result<RawBatch>>>,
@@ -37,8 +38,8 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// The samples `order` of `source` in batches of `size`; the last one may be smaller. `augment`, if given, changes
-    /// each image as its stream of that random source says.
+    /// The samples `order` of `source` in batches of `size`; the last batch may be smaller. `augment`, if
+    /// given, changes each image with random numbers keyed by the sample.
     pub fn new(
         source: Arc<dyn Source>,
         order: Vec<usize>,
@@ -50,7 +51,7 @@ impl Batches {
             for indices in order.chunks(size.max(1)) {
                 let batch = read(&*source, indices, augment);
                 let failed = batch.is_err();
-                // Nobody listens any more: the pass was given up.
+                // The receiver is gone: the pass was abandoned.
                 if sender.send(batch).is_err() || failed {
                     return;
                 }
@@ -68,7 +69,7 @@ impl Iterator for Batches {
             return Some(batch);
         }
         self.receiver = None;
-        // A pass must not end early because its reader did.
+        // A panic of the reader must not look like the end of the pass.
         if let Some(Err(panic)) = self.reader.take().map(JoinHandle::join) {
             std::panic::resume_unwind(panic);
         }
@@ -81,7 +82,7 @@ impl Drop for Batches {
         // Without a receiver the reader stops at its next batch.
         self.receiver = None;
         if let Some(reader) = self.reader.take() {
-            // The pass was given up: a panic of the reader, already printed, changes nothing any more.
+            // The pass was abandoned; a panic of the reader was already printed and has no further effect.
             let _ = reader.join();
         }
     }
@@ -89,7 +90,7 @@ impl Drop for Batches {
 
 fn read(source: &dyn Source, indices: &[usize], augment: Option<(Augment, Rng)>) -> Result<RawBatch> {
     let fit = source.fit();
-    // An image as large as a photo lives no longer than this.
+    // A large image is dropped as soon as it has been copied.
     let image = |&index: &usize| match source.read(index) {
         Ok((image, label)) => Ok(Ok(match (augment, fit) {
             (Some((augment, rng)), fit) => (augment.apply(image, fit, &mut rng.sample(index as u64)), label),
@@ -222,7 +223,7 @@ mod tests {
             (vec![1, 2], vec![1, 2], 2)
         );
         assert_eq!(got[0].skipped, [(13, "13.png: torn".to_string())]);
-        // Of the last batch nothing is left.
+        // Nothing is left of the last batch.
         assert_eq!((got.len(), got[1].ids.len(), got[1].skipped.len()), (2, 0, 2));
     }
 

@@ -1,4 +1,4 @@
-//! Folders whose names are classes, walked without opening a file.
+//! Folders whose names are classes. Listing them opens no files.
 
 use std::ffi::OsStr;
 use std::fs::{self, FileType};
@@ -9,25 +9,26 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::photos::Photo;
 
-/// Endings of the files that are taken for images, in lower case. What they hold their content says.
+/// Extensions of image files, in lower case. The content determines the format.
 const READ: [&str; 5] = ["jpg", "jpeg", "jpe", "jfif", "png"];
-/// Endings of images that are not read: to leave them out unseen would be another data set.
+/// Extensions of unsupported image formats. Ignoring these files silently would change the data set.
 const FOREIGN: [&str; 12] =
     ["avif", "bmp", "gif", "heic", "heif", "jp2", "jxl", "pgm", "ppm", "tif", "tiff", "webp"];
-/// Folders within folders that nobody makes on purpose: a link to a folder above.
+/// Maximum depth of folders; deeper ones are links to a parent folder.
 const DEEPEST: usize = 16;
 
-/// What a folder holds, folders in it included.
+/// The files of a folder and its subfolders.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Image files by their paths below the folder, in the order of torchvision's `ImageFolder`: by folder, then by name.
+    /// Paths of image files relative to the folder, in the order of torchvision's `ImageFolder`: by folder,
+    /// then by name.
     pub images: Vec<PathBuf>,
-    /// How many other files there are, hidden ones not counted.
+    /// Number of other files, without hidden ones.
     pub others: usize,
 }
 
-/// The names of a folder's class folders, sorted: a class's label is its place, as in torchvision's `ImageFolder`.
-/// Hidden ones (`.ipynb_checkpoints`) are none.
+/// The names of the class folders, sorted as in torchvision's `ImageFolder`: the index of a class is its
+/// label. Hidden folders (`.ipynb_checkpoints`) are ignored.
 pub fn class_names(folder: &Path) -> Result<Vec<String>> {
     let mut names = vec![];
     for (path, kind) in entries(folder)? {
@@ -40,7 +41,7 @@ pub fn class_names(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The images of these class folders, and how many files are none. An empty class is an error.
+/// The images of these class folders, and the number of other files. An empty class is an error.
 pub fn class_photos(folder: &Path, classes: &[String]) -> Result<(Vec<Photo>, usize)> {
     let listings: Vec<Result<Listing>> = classes.par_iter().map(|class| list(&folder.join(class))).collect();
     let (mut photos, mut others) = (vec![], 0);
@@ -57,11 +58,11 @@ pub fn class_photos(folder: &Path, classes: &[String]) -> Result<(Vec<Photo>, us
     Ok((photos, others))
 }
 
-/// What a folder holds.
+/// The files of a folder.
 pub fn list(folder: &Path) -> Result<Listing> {
     let mut listing = Listing::default();
     walk(folder, Path::new(""), 0, &mut listing)?;
-    // As text, not by components: "a-b" comes before "a/b" there.
+    // Compared as text, not by components: "a-b" comes before "a/b".
     let key = |file: &PathBuf| {
         let folder = file.parent().unwrap_or(Path::new("")).as_os_str().to_os_string();
         (folder, file.file_name().map(OsStr::to_os_string))
@@ -100,7 +101,7 @@ fn walk(root: &Path, within: &Path, depth: usize, listing: &mut Listing) -> Resu
     Ok(())
 }
 
-/// What stands in a folder, hidden files not counted; links are what they point to.
+/// The entries of a folder without hidden ones. Links are resolved.
 fn entries(folder: &Path) -> Result<Vec<(PathBuf, FileType)>> {
     let fault = |file: &Path| {
         let file = file.to_path_buf();
@@ -113,14 +114,14 @@ fn entries(folder: &Path) -> Result<Vec<(PathBuf, FileType)>> {
             continue;
         }
         let path = entry.path();
-        // The folder knows it; only links cost a look.
+        // The listing contains the type; only links need a system call.
         let mut kind = entry.file_type().map_err(fault(&path))?;
         if kind.is_symlink() {
             kind = fs::metadata(&path).map_err(fault(&path))?.file_type();
         }
         all.push((path, kind));
     }
-    // Folders give their entries in any order; of several faults the same one is to be told.
+    // Listings have no fixed order. Sorting makes the reported error deterministic.
     all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     Ok(all)
 }

@@ -1,20 +1,21 @@
-//! Names of classes, by which a network and images are known to speak of the same things.
+//! Class names, by which a network and images are compared.
 
 use crate::text::shown;
 
-/// Names that a message lists of each side.
+/// Number of names that a message lists per side.
 const SHOWN: usize = 12;
 
-/// Classes that a network or images name.
+/// Class names and their owner.
 #[derive(Debug, Clone, Copy)]
 pub struct Classes<'a> {
-    /// Who names them, for messages.
+    /// The owner, for messages.
     pub by: &'a str,
     /// Their names, by label.
     pub names: &'a [String],
 }
 
-/// How two lists of classes differ, by name or by position, with both of them; `None` if they do not.
+/// A message about the difference between two lists of classes, by name and by position; `None` if they are
+/// equal.
 pub fn class_difference(one: Classes, other: Classes) -> Option<String> {
     if one.names == other.names {
         return None;
@@ -37,7 +38,7 @@ pub fn class_difference(one: Classes, other: Classes) -> Option<String> {
     ))
 }
 
-/// The first label whose names differ, and these names.
+/// The first label whose names differ, with both names.
 fn first_difference(one: &[String], other: &[String]) -> (usize, [String; 2]) {
     let label = one.iter().zip(other).take_while(|(a, b)| a == b).count();
     let name = |names: &[String]| names.get(label).map_or("no class".into(), |name| shown(name));

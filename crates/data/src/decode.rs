@@ -1,10 +1,12 @@
-//! JPEG and PNG files, told apart by their content, as RGB images: what Pillow's `convert("RGB")` makes of them.
+//! Decodes JPEG and PNG files, recognised by content, to RGB images as Pillow's `convert("RGB")` does.
 //!
-//! Grey values are repeated, CMYK and YCCK are taken as Adobe writes them (inverted), alpha is dropped, 16-bit
-//! samples give their upper byte; orientation (EXIF), gamma and colour profiles are not heeded, as in torchvision. In
-//! three points this is not Pillow: 16-bit grey, which Pillow clips to white; progressive JPEG files that leave out
-//! scans, which Pillow smooths; and JPEG streams with broken codes or too few, which Pillow fills with grey, or with
-//! stray bytes between their parts, which Pillow passes over: they are errors.
+//! Grey values are repeated. CMYK and YCCK are interpreted as Adobe writes them (inverted). Alpha is dropped.
+//! Samples of 16 bits give their upper byte. Orientation (EXIF), gamma and colour profiles are ignored, as in
+//! torchvision.
+//!
+//! There are three differences from Pillow: 16-bit grey, which Pillow clips to white; progressive JPEG files
+//! with missing scans, which Pillow smooths; and damaged JPEG streams, which are errors here. Pillow fills in
+//! grey for invalid or missing codes, and ignores stray bytes between segments.
 
 use std::io::Cursor;
 use std::panic::catch_unwind;
@@ -15,14 +17,14 @@ use png::{ColorType, Transformations};
 use crate::jpeg::{Fault, Jpeg};
 use crate::source::Image;
 
-/// Pixels above which an image is taken for a fault: Pillow's limit, too.
+/// Images with more pixels are refused; the limit is that of Pillow.
 const MOST: usize = 178_956_970;
-/// Pixels above which an image is decoded alone.
+/// Images with more pixels are decoded one at a time.
 const GIANT: usize = 1 << 25;
-/// Pixels of a side above which it is.
+/// Images with a longer side are refused.
 const LONGEST: usize = 1 << 16;
 
-/// What other files begin with.
+/// The first bytes of other file formats.
 const STRANGERS: [(&[u8], &str); 8] = [
     (b"GIF8", "a GIF image"),
     (b"BM", "a BMP image"),
@@ -34,7 +36,7 @@ const STRANGERS: [(&[u8], &str); 8] = [
     (b"version https://git-lfs", "a pointer of Git LFS"),
 ];
 
-/// The image that the bytes of a JPEG or PNG file hold, RGB; the error says what is wrong with them.
+/// The RGB image in the bytes of a JPEG or PNG file. The error says why it cannot be decoded.
 pub fn decode(bytes: &[u8]) -> Result<Image, String> {
     let decoded = match bytes {
         [0xff, 0xd8, ..] => catch_unwind(|| jpeg(bytes)),
@@ -46,11 +48,11 @@ pub fn decode(bytes: &[u8]) -> Result<Image, String> {
             return Err(format!("neither JPEG nor PNG{is}"));
         }
     };
-    // Decoders are others' code, and damaged files are what brings out its faults.
+    // A panic of a decoder on a damaged file becomes an error.
     decoded.unwrap_or_else(|_| Err("the decoder failed on it".into()))
 }
 
-/// Refuses what would fill the memory.
+/// Refuses images that are too large for memory.
 fn sound(width: usize, height: usize) -> Result<(), String> {
     let fits = (1..=LONGEST).contains(&width) && (1..=LONGEST).contains(&height) && width * height <= MOST;
     fits.then_some(()).ok_or_else(|| {
@@ -70,13 +72,14 @@ fn jpeg(bytes: &[u8]) -> Result<Image, String> {
     jpeg.image().map_err(said)
 }
 
-/// Does the image of a JPEG file end? What follows its end does not count, nor do thumbnails within its header.
+/// Whether a JPEG file contains the end of its image. Bytes after it and thumbnails in the header do not
+/// count.
 fn ends(bytes: &[u8]) -> bool {
     let mut at = 2;
     while let Some(&[byte, marker]) = bytes.get(at..at + 2) {
         at += match (byte, marker) {
             (0xff, 0xd9) => return true,
-            // Stuffed bytes, restarts, a start: markers without a length.
+            // Markers without a length: stuffed bytes, restarts, start of image.
             (0xff, 0x00 | 0x01 | 0xd0..=0xd8) => 2,
             (0xff, 0xff) => 1,
             (0xff, _) => match bytes.get(at + 2..at + 4) {
@@ -89,7 +92,7 @@ fn ends(bytes: &[u8]) -> bool {
     false
 }
 
-/// Lets the decoding of giants through one by one: each thread with one of its own would fill the memory.
+/// Decodes very large images one at a time, since one per thread would exhaust the memory.
 fn alone(width: usize, height: usize) -> Option<MutexGuard<'static, ()>> {
     static GIANTS: Mutex<()> = Mutex::new(());
     (width * height > GIANT).then(|| GIANTS.lock().unwrap_or_else(PoisonError::into_inner))
@@ -99,7 +102,7 @@ fn png(bytes: &[u8]) -> Result<Image, String> {
     let fault = |error: png::DecodingError| format!("damaged PNG: {error}").replace('\n', " ");
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: 8 * MOST });
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
-    // Neither is heeded, and both may inflate to any length.
+    // Both chunks are ignored, and both can inflate to any length.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     let (width, height) = decoder.read_header_info().map_err(fault)?.size();
@@ -119,7 +122,7 @@ fn png(bytes: &[u8]) -> Result<Image, String> {
     planes(&pixels[..frame.buffer_size()], width, height, channels)
 }
 
-/// Pixels of interleaved channels as planes; one or two channels are grey, the second and the fourth one alpha.
+/// Interleaved channels as planes. One or two channels are grey; the second and the fourth are alpha.
 fn planes(pixels: &[u8], width: usize, height: usize, channels: usize) -> Result<Image, String> {
     let len = width * height;
     if pixels.len() != len * channels {

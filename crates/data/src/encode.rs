@@ -1,9 +1,9 @@
-//! PNG files of images.
+//! Writes images as PNG files.
 
 use crate::source::Image;
 
-/// An image as the bytes of a PNG file of 8 bits a value: one channel is grey, three are red, green and blue. The error says which
-/// images PNG does not hold.
+/// An image as the bytes of a PNG file with 8 bits per value. One channel is grey, three are RGB. An error
+/// for images that PNG cannot represent.
 pub fn encode(image: &Image) -> Result<Vec<u8>, String> {
     let [channels, height, width] = image.shape;
     let color = match channels {
@@ -40,7 +40,7 @@ mod tests {
         let colour = Image { shape: [3, 4, 3], bytes: bytes.clone() };
         assert_eq!(decode(&encode(&colour).unwrap()).unwrap(), colour);
         let grey = Image { shape: [1, 4, 3], bytes: bytes[..12].to_vec() };
-        // What is decoded is in colour: grey three times over.
+        // Decoding gives colour images: grey, repeated three times.
         let back = decode(&encode(&grey).unwrap()).unwrap();
         assert_eq!((back.shape, back.bytes), ([3, 4, 3], grey.bytes.repeat(3)));
     }

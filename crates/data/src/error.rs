@@ -1,4 +1,4 @@
-//! What can be wrong with data.
+//! Errors of this crate.
 
 use std::path::PathBuf;
 
@@ -7,37 +7,37 @@ use temper_files::tame;
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can be wrong with data.
+/// An error about data.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The data set is not on this machine.
     #[error("no {what} found\n  looked in: {}\n  {how}", looked.join("\n             "))]
     Missing {
-        /// What was looked for.
+        /// The name of the data set.
         what: String,
-        /// Where, in order.
+        /// The folders that were searched, in order.
         looked: Vec<String>,
-        /// How to get it.
+        /// How to obtain it.
         how: String,
     },
-    /// A file that is not what it should be.
+    /// An invalid file.
     #[error("{}: {}{}", file.display(), tame(what), at.map_or_else(String::new, |at| format!(" (at byte {at})")))]
     Malformed {
         /// The file.
         file: PathBuf,
-        /// Offset of the fault in the (unpacked) file.
+        /// Offset of the error in the (unpacked) file.
         at: Option<u64>,
-        /// The fault, and what was expected.
+        /// What is wrong, and what was expected.
         what: String,
     },
-    /// A line of a file that is not what it should be.
+    /// An invalid line of a file.
     #[error("{}:{line}: {}", file.display(), tame(what))]
     Line {
         /// The file.
         file: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// The fault, and what was expected.
+        /// What is wrong, and what was expected.
         what: String,
     },
     /// An image that cannot be decoded.
@@ -45,15 +45,15 @@ pub enum Error {
     Unreadable {
         /// The image.
         file: PathBuf,
-        /// Why it cannot.
+        /// The reason.
         what: String,
     },
-    /// An image that cannot be decoded, of a source that leaves such images out.
+    /// An image that cannot be decoded, of a source that skips such images.
     #[error("{}: {what}", file.display())]
     Skipped {
         /// The image.
         file: PathBuf,
-        /// Why it cannot.
+        /// The reason.
         what: String,
     },
     /// A file that cannot be read.
@@ -61,7 +61,7 @@ pub enum Error {
     Io {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// A file that cannot be written.
@@ -69,20 +69,20 @@ pub enum Error {
     Write {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// Images of different shapes in one batch.
     #[error("image {index} is {} x {} x {} (channels x height x width), the first one is {} x {} x {}", got[0], got[1], got[2], expected[0], expected[1], expected[2])]
     Shape {
-        /// The odd image.
+        /// The image with the other shape.
         index: usize,
         /// Its channels, height, width.
         got: [usize; 3],
-        /// Those of the first image.
+        /// The shape of the first image.
         expected: [usize; 3],
     },
-    /// A label that no class has.
+    /// A label that is not a class.
     #[error("image {index} has label {label}, but there are {classes} classes")]
     Label {
         /// The image.

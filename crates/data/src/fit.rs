@@ -1,21 +1,22 @@
-//! How images of many sizes become images of one size.
+//! Brings images of different sizes to one size.
 
 use crate::resize::{Window, resize};
 use crate::source::Image;
 
-/// Resize the shorter side, cut a square out of the middle: torchvision's `Resize(resize)` and `CenterCrop(size)`, to the
-/// bit as it does them with images of Pillow.
+/// Resizes the shorter side and crops a square from the centre: torchvision's `Resize(resize)` and
+/// `CenterCrop(size)`, bit for bit as on Pillow's images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fit {
     resize: usize,
     size: usize,
 }
 
-/// Pixels of a side above which a size is taken for a fault.
+/// Larger sizes are refused, in pixels of a side.
 const LONGEST: usize = 1 << 16;
 
 impl Fit {
-    /// Shorter side after resizing, side of the square, in pixels. The error says why these do not go together.
+    /// A shorter side of `resize` pixels and a square of `size` pixels. The error says why they are
+    /// incompatible.
     pub fn new(resize: usize, size: usize) -> Result<Self, String> {
         if resize > LONGEST {
             return Err(format!("`resize` is {resize}, expected at most {LONGEST}"));
@@ -33,12 +34,12 @@ impl Fit {
         self.size
     }
 
-    /// The square in the middle of an image.
+    /// The central square of an image.
     pub fn apply(self, image: &Image) -> Image {
         let [_, h, w] = image.shape;
         let long = |side: usize, short: usize| self.resize * side / short;
         let [height, width] = if h <= w { [self.resize, long(w, h)] } else { [long(h, w), self.resize] };
-        // Python's `round`: half a pixel goes to the even side.
+        // As Python's `round`: halves are rounded to even.
         let middle = |side: usize| ((side - self.size) as f64 / 2.0).round_ties_even() as usize;
         let cut = Window { top: middle(height), left: middle(width), height: self.size, width: self.size };
         resize(image, Window { top: 0, left: 0, height: h, width: w }, [height, width], cut)
@@ -56,7 +57,7 @@ mod tests {
             let image = Image { shape, bytes: vec![77; shape.iter().product()] };
             assert_eq!(fit.apply(&image), Image { shape: [shape[0], 6, 6], bytes: vec![77; shape[0] * 36] });
         }
-        // 9 x 8: half a pixel lies above, which goes to the even 0; two columns less, one on each side.
+        // 9 x 8: half a pixel above, which is rounded to 0; two columns less, one on each side.
         let image = Image { shape: [1, 9, 8], bytes: (0..72).collect() };
         let cut = Fit::new(8, 8).unwrap().apply(&image);
         assert_eq!((cut.shape, cut.bytes[0], cut.bytes[63]), ([1, 8, 8], 0, 63));

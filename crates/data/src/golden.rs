@@ -1,4 +1,4 @@
-//! Decoding and resizing against Pillow and torchvision; `fixtures/photos.py` and `fixtures/jpegs.py` made the files.
+//! Decoding and resizing compared with Pillow and torchvision; `fixtures/photos.py` made the files.
 
 use std::fs;
 use std::path::Path;
@@ -51,7 +51,7 @@ fn jpeg_files_of_all_samplings_and_sizes_give_the_bits_of_pillow() {
     assert_eq!(files, 234);
 }
 
-/// Cameras put films and what not behind a photo.
+/// Cameras append other data, such as films, to a photo.
 #[test]
 fn what_follows_the_end_of_a_jpeg_file_does_not_count() {
     let bytes = bytes("halved.jpg");
@@ -78,7 +78,7 @@ fn resizing_gives_the_bits_of_torchvision() {
 fn cut_and_damaged_files_are_errors_or_images_but_never_a_panic() {
     for name in ["halved.jpg", "progressive.jpg", "restarts.jpg", "cmyk.jpg", "palette.png", "deep.png"] {
         let whole = bytes(name);
-        // The last bytes of a PNG file, and the end marker of a JPEG file, carry no pixels.
+        // The last bytes of a PNG file and the end marker of a JPEG file carry no pixels.
         for len in 0..whole.len() - 16 {
             assert!(decode(&whole[..len]).is_err(), "{name}: cut to {len} of {}", whole.len());
         }

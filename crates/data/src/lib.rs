@@ -1,7 +1,8 @@
-//! Images, where they come from, and batches of them.
+//! Sources of images, and batches of them.
 //!
-//! Everything random is keyed by what it is for (seed, purpose, epoch, sample), never by when it happens, so that
-//! order, augmentation and noise are the same for any number of threads and after any interruption.
+//! All random numbers are keyed by their purpose (seed, purpose, epoch, sample) and do not depend on when
+//! they are drawn. Order, augmentation and noise are therefore the same with any number of threads and after
+//! any interruption.
 
 mod augment;
 mod batches;

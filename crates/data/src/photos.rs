@@ -1,4 +1,4 @@
-//! Images that lie in files of their own and are decoded when they are asked for.
+//! Image files, which are decoded on demand.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,15 +11,15 @@ use crate::fit::Fit;
 use crate::source::{Image, Source};
 use temper_files::Bounded;
 
-/// Bytes in the middle of a file by which copies of it are known.
+/// Bytes from the middle of a file by which copies are recognised.
 const WINDOW: u64 = 1 << 14;
-/// Bytes above which a file is taken for a fault. Photos have a byte or two for each of a few million pixels.
+/// Larger files are refused. Photos have a byte or two for each of a few million pixels.
 const LONGEST: u64 = 256 << 20;
-/// Bytes at a file's start that say what it is.
+/// Number of bytes at the start of a file that identify its format.
 const START: u64 = 64;
 
-/// The image that a JPEG or PNG file holds, RGB; the inner error says why it cannot be decoded, the outer one why the
-/// file cannot be read. Of files of other kinds only the start is read, of too long ones too.
+/// The RGB image in a JPEG or PNG file. The inner error says why it cannot be decoded, the outer one why the
+/// file cannot be read. Of other formats and of files that are too long only the start is read.
 pub fn decode_file(file: &Path) -> Result<std::result::Result<Image, String>> {
     decode_within(file, LONGEST)
 }
@@ -30,7 +30,7 @@ fn decode_within(file: &Path, longest: u64) -> Result<std::result::Result<Image,
     let mut bytes = vec![];
     input.by_ref().take(START).read_to_end(&mut bytes).map_err(io)?;
     if !matches!(bytes[..], [0xff, 0xd8, ..] | [0x89, b'P', b'N', b'G', ..]) {
-        // What it is instead.
+        // The format of the file.
         return Ok(decode(&bytes));
     }
     if len <= longest {
@@ -46,26 +46,26 @@ fn decode_within(file: &Path, longest: u64) -> Result<std::result::Result<Image,
 /// One file and its label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Photo {
-    /// Where it lies below the root of its [`Photos`].
+    /// Its path relative to the root of its [`Photos`].
     pub file: Box<Path>,
     /// Its class.
     pub label: u32,
 }
 
-/// JPEG and PNG files of any size, in colour or not.
+/// A source of JPEG and PNG files of any size, in colour or grey.
 #[derive(Debug)]
 pub struct Photos {
-    /// What the files' paths begin with.
+    /// The root of the files' paths.
     pub root: PathBuf,
     /// The files.
     pub photos: Vec<Photo>,
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// How images become one size.
+    /// How images are brought to one size.
     pub fit: Fit,
-    /// Leave out images that cannot be decoded? Else the first is an error.
+    /// Whether images that cannot be decoded are skipped; otherwise they are an error.
     pub skip_unreadable: bool,
-    /// For the run's report.
+    /// Where the images come from, for the run's output.
     pub origin: String,
 }
 
@@ -84,7 +84,7 @@ impl Source for Photos {
             return Err(Error::Malformed { file: self.root.clone(), at: None, what });
         };
         let file = self.root.join(file);
-        // A file that is not there, or a disk that fails, is no fault of an image: that is never skipped.
+        // A missing file or a failing disk is not a damaged image, and is never skipped.
         match decode_file(&file)? {
             Ok(image) => Ok((image, *label)),
             Err(what) if self.skip_unreadable => Err(Error::Skipped { file, what }),
@@ -105,11 +105,11 @@ impl Source for Photos {
         fs::metadata(file).ok().map(|told| told.len())
     }
 
-    /// Of the file's size and of a window in its middle: images of a camera share their heads, and large sets must not be read
-    /// whole.
+    /// A hash of the file's size and of a window in its middle. Images of one camera share their headers, and
+    /// large data sets must not be read completely.
     fn digest(&self, index: usize) -> Option<u64> {
         let file = self.root.join(&self.photos.get(index)?.file);
-        // A pipe would be waited for.
+        // Opening a pipe would block.
         let size = fs::metadata(&file).ok().filter(fs::Metadata::is_file)?.len();
         let mut file = fs::File::open(file).ok()?;
         file.seek(SeekFrom::Start(size.saturating_sub(WINDOW) / 2)).ok()?;
@@ -157,7 +157,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x.jpg");
         let said = || decode_file(&file).unwrap().unwrap_err();
-        // 20 GiB that take no disk.
+        // A sparse file of 20 GiB.
         let hole = |start: &[u8]| {
             fs::write(&file, start).unwrap();
             File::options().write(true).open(&file).unwrap().set_len(20 << 30).unwrap();

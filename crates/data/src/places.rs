@@ -1,15 +1,16 @@
-//! Where data sets lie on this machine, and where their publishers keep them.
+//! Where data sets are on this machine, and where their publishers host them.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// The folder of all data sets: `$TEMPER_DATA`, without it `data` in the current folder.
+/// The folder of all data sets: `$TEMPER_DATA`, or `data` in the current folder if it is not set.
 pub fn home() -> PathBuf {
     env::var_os("TEMPER_DATA").filter(|home| !home.is_empty()).map_or_else(|| "data".into(), PathBuf::from)
 }
 
-/// Folders in which the data set kept in a folder `name` may lie, in the order to try: `root` alone where it is given,
-/// else below [`home`] and below `/usr/share/datasets`, where Debian's packages put theirs.
+/// The folders in which a data set with the folder name `name` is searched, in order: only `root` if it is
+/// given, otherwise below [`home`] and below `/usr/share/datasets`, where Debian's packages install data
+/// sets.
 pub fn folders(name: &str, root: Option<&Path>) -> Vec<PathBuf> {
     match root {
         Some(root) => vec![root.into()],
@@ -17,18 +18,18 @@ pub fn folders(name: &str, root: Option<&Path>) -> Vec<PathBuf> {
     }
 }
 
-/// What `temper data fetch` needs to know of a data set.
+/// What `temper data fetch` must know about a data set.
 #[derive(Debug, Clone)]
 pub struct Publication {
-    /// What is downloaded.
+    /// The files to download.
     pub files: Vec<Remote>,
-    /// Folder below [`home`] that the files end up in. An archive brings this folder itself.
+    /// The destination folder below [`home`]. An archive contains this folder.
     pub folder: &'static str,
-    /// Who published it, and on what terms, in a sentence.
+    /// The publisher and the licence, in one sentence.
     pub terms: &'static str,
 }
 
-/// One published file.
+/// A published file.
 #[derive(Debug, Clone)]
 pub struct Remote {
     /// Its address.
@@ -37,15 +38,15 @@ pub struct Remote {
     pub size: u64,
     /// Its checksum.
     pub digest: Digest,
-    /// Is it a `.tar.gz` to unpack? Other files are kept as they are.
+    /// Whether it is a `.tar.gz` to unpack; other files are kept as they are.
     pub archive: bool,
 }
 
-/// A checksum, in lower-case hexadecimal digits.
+/// A checksum in lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Digest {
     /// SHA-256.
     Sha256(&'static str),
-    /// MD5: where the publisher gives no other.
+    /// MD5, if the publisher gives no other.
     Md5(&'static str),
 }

@@ -1,6 +1,7 @@
-//! Resizing with antialiased bilinear interpolation, to the bit as Pillow does it (`Image.resize`), and therefore as
-//! torchvision does it with images of Pillow: first along rows, then along columns, with bytes in between. (From version 13
-//! Pillow takes columns first where the height shrinks much more than the width: one level of difference, in some crops.)
+//! Antialiased bilinear resizing, bit for bit as in Pillow (`Image.resize`), and therefore as in torchvision
+//! on Pillow's images: first along rows, then along columns, with bytes in between. Since version 13 Pillow
+//! resizes columns first where the height shrinks much more than the width, which differs by one level in
+//! some crops.
 
 use std::ops::Range;
 
@@ -18,10 +19,11 @@ pub(crate) struct Window {
     pub(crate) width: usize,
 }
 
-/// What one output pixel is made of along one axis: the first input pixel, and the weights of it and its followers.
+/// The inputs of one output pixel along one axis: the first input pixel, and the weights of it and the
+/// following ones.
 type Taps = (usize, Vec<i32>);
 
-/// The part `from` of an image, resized to `[height, width]`; of that the part `cut`, which alone is computed.
+/// The part `from` of an image, resized to `[height, width]`. Only the part `cut` of the result is computed.
 pub(crate) fn resize(image: &Image, from: Window, [height, width]: [usize; 2], cut: Window) -> Image {
     let rows = axis(from.height, height, cut.top..cut.top + cut.height);
     let columns = axis(from.width, width, cut.left..cut.left + cut.width);
@@ -57,14 +59,14 @@ fn byte(sum: i32) -> u8 {
     (sum >> BITS).clamp(0, 255) as u8
 }
 
-/// The outputs `cut` of an axis of `len` pixels that becomes one of `out`: a triangle filter, stretched where the axis
-/// shrinks so that every input pixel counts.
+/// The weights of the output pixels `cut`, along an axis of `len` pixels resized to `out`: a triangle filter,
+/// widened where the axis shrinks so that every input pixel counts.
 fn axis(len: usize, out: usize, cut: Range<usize>) -> Vec<Taps> {
     let scale = len as f64 / out as f64;
     let support = scale.max(1.0);
     cut.map(|at| {
         let center = (at as f64 + 0.5) * scale;
-        // Casts of negative numbers to `usize` give 0.
+        // Casting a negative number to `usize` gives 0.
         let first = (center - support + 0.5) as usize;
         let end = ((center + support + 0.5) as usize).min(len);
         let weight = |x: usize| (1.0 - ((x as f64 - center + 0.5) * support.recip()).abs()).max(0.0);
@@ -82,7 +84,8 @@ mod tests {
 
     #[test]
     fn weights_are_those_of_a_triangle_and_sum_to_one() {
-        // Four pixels to two: center 1, support 2, so 1, 3, 3, 1 of eight but for what lies outside.
+        // From four pixels to two: centre 1 and support 2 give 1, 3, 3, 1 of eight, without the parts
+        // outside.
         let eighth = |n: f64, of: f64| (n / of * f64::from(1 << BITS) + 0.5) as i32;
         assert_eq!(
             axis(4, 2, 0..2),

@@ -1,11 +1,11 @@
-//! Random numbers that depend on what they are for, not on when they are drawn.
+//! Random numbers that depend on their purpose, not on when they are drawn.
 
 use rand::{Rng as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Gamma, Open01, StandardNormal};
 use rayon::prelude::*;
 
-/// A source of randomness for one purpose. Rows of a batch draw from streams of their own, keyed by sample id: the same
+/// A source of random numbers for one purpose. Each row of a batch has its own stream, keyed by sample id: a
 /// sample gets the same numbers in any batch, in any part of a batch, on any thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rng {
@@ -19,21 +19,21 @@ impl Rng {
         Self { seed, stream: 0 }.named(purpose)
     }
 
-    /// The part of this source for `purpose`.
+    /// The sub-source for `purpose`.
     pub fn named(self, purpose: &str) -> Self {
-        // FNV-1a; then mixed as a number.
+        // FNV-1a, then mixed.
         let hash = purpose.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
         self.numbered(hash)
     }
 
-    /// The part of this source for the number `n`: an epoch, a restart.
+    /// The sub-source for the number `n`, such as an epoch or a restart.
     pub fn numbered(self, n: u64) -> Self {
         Self { seed: self.seed, stream: mix(self.stream ^ mix(n.wrapping_add(0x9e37_79b9_7f4a_7c15))) }
     }
 
-    /// The generator of one sample.
+    /// The stream of one sample.
     pub fn sample(self, id: u64) -> ChaCha8Rng {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
@@ -61,15 +61,15 @@ impl Rng {
         values
     }
 
-    /// One number of the beta distribution with both parameters `alpha`, from 0 to 1. Towards 0 that is a fair coin for 0
-    /// or 1, towards infinity 1/2.
+    /// A number of the beta distribution with both parameters equal to `alpha`, from 0 to 1. Its limit for
+    /// small `alpha` is a fair coin for 0 or 1, for large `alpha` it is 1/2.
     pub fn beta(self, alpha: f64) -> f64 {
-        // Beyond these the draw is the same to a millionth, and its logarithms would be none.
+        // Beyond these limits the result is the same to a millionth, but its logarithms would not be finite.
         let alpha = alpha.clamp(1e-9, 1e12);
         let Ok(gamma) = Gamma::new(alpha + 1.0, 1.0) else { return 0.5 };
         let mut rng = self.sample(0);
-        // The share of one of two gamma numbers in their sum. Of a small alpha they are smaller than any f64, and their
-        // logarithms are not: gamma(alpha) is gamma(alpha + 1) u^(1 / alpha).
+        // The share of one of two gamma numbers in their sum. With a small alpha they are smaller than any
+        // f64, but their logarithms are not: gamma(alpha) is gamma(alpha + 1) u^(1 / alpha).
         let mut log = || rng.sample(gamma).ln() + rng.sample::<f64, _>(Open01).ln() / alpha;
         let (first, second) = (log(), log());
         1.0 / (1.0 + (second - first).exp())

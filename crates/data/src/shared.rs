@@ -1,4 +1,4 @@
-//! Images that two parts of a data set have in common.
+//! Finds images that two splits of a data set have in common.
 
 use std::collections::HashSet;
 
@@ -6,18 +6,18 @@ use rayon::prelude::*;
 
 use crate::source::Source;
 
-/// How many images of `other` are images of `one`, too, value by value, or file by file where each lies in one of its own;
-/// whatever their labels.
+/// Number of images of `other` that are also images of `one`, whatever their labels. Images are compared by
+/// value, or by file if each has its own file.
 pub fn shared_images(one: &dyn Source, other: &dyn Source) -> usize {
     let sizes = |source: &dyn Source| -> Vec<Option<u64>> {
         (0..source.len()).into_par_iter().map(|i| source.file_size(i)).collect()
     };
-    // Files and values have hashes of different kinds.
+    // Files and values have different kinds of hashes.
     if one.is_empty() || other.is_empty() || one.file_size(0).is_some() != other.file_size(0).is_some() {
         return 0;
     }
     let (sizes_of_one, sizes_of_other) = (sizes(one), sizes(other));
-    // Files of different sizes are no copies, and need not be opened.
+    // Files of different sizes are different and need not be opened.
     let known: HashSet<Option<u64>> = sizes_of_other.iter().copied().collect();
     let candidates = (0..one.len()).into_par_iter().filter(|i| known.contains(&sizes_of_one[*i]));
     let digests: HashSet<u64> = candidates.filter_map(|i| one.digest(i)).collect();

@@ -1,31 +1,31 @@
-//! Where images come from.
+//! The interface of sources of images.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::error::{Error, Result};
 use crate::fit::Fit;
 
-/// One image: bytes of `[c, h, w]`, 0 to 255.
+/// One image: bytes `[c, h, w]`, 0 to 255.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     /// Channels, height, width.
     pub shape: [usize; 3],
-    /// Planes, then rows.
+    /// Pixel values, by channel, then row.
     pub bytes: Vec<u8>,
 }
 
-/// Which part of a data set.
+/// A split of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
-    /// To train on.
+    /// Training images.
     Train,
-    /// To judge by.
+    /// Test images.
     Test,
 }
 
 /// Labelled images with random access, in memory or decoded on demand.
 pub trait Source: Send + Sync {
-    /// How many.
+    /// Number of images.
     fn len(&self) -> usize;
 
     /// Whether there are none.
@@ -36,35 +36,37 @@ pub trait Source: Send + Sync {
     /// Names of the classes, by label.
     fn classes(&self) -> &[String];
 
-    /// The image with this index, of the size that it has, and its label. [`Error::Skipped`]: it is to be left out.
+    /// The image with this index, in its own size, and its label. The error [`Error::Skipped`] means that it
+    /// is to be skipped.
     fn read(&self, index: usize) -> Result<(Image, u32)>;
 
-    /// Where the image with this index stands in the whole data set: a part of one counts its images anew.
+    /// The index of this image in the whole data set. Indices of a subset start at 0.
     fn index(&self, index: usize) -> usize {
         index
     }
 
-    /// The name of the file that holds the image with this index, without folder and ending; `None`: it has none, or none in UTF-8.
-    /// Sets that were made of these images, say corrupted ones, keep it.
+    /// The name of the image's file without folder and extension; `None` if it has no file, or the name is
+    /// not UTF-8. Corrupted versions of the image have the same name.
     fn name(&self, index: usize) -> Option<String> {
         let _ = index;
         None
     }
 
-    /// The label of the image with this index where it is known without decoding the image.
+    /// The label of this image, if it is known without decoding the image.
     fn label(&self, index: usize) -> Option<u32> {
         let _ = index;
         None
     }
 
-    /// Bytes of the file that holds the image with this index alone, where that is known without reading it; `None`: it has none.
+    /// The size in bytes of the file that contains only this image, if it is known without reading the file;
+    /// `None` if there is no such file.
     fn file_size(&self, index: usize) -> Option<u64> {
         let _ = index;
         None
     }
 
-    /// A hash of the image with this index by which copies of it are known, not of its label: of its values, or of the file that
-    /// holds it alone. `None`: it cannot be read.
+    /// A hash by which copies of this image are recognised, without its label: of its values, or of the file
+    /// that contains only this image. `None` if it cannot be read.
     fn digest(&self, index: usize) -> Option<u64> {
         let (image, _) = self.read(index).ok()?;
         let mut hasher = DefaultHasher::new();
@@ -72,22 +74,22 @@ pub trait Source: Send + Sync {
         Some(hasher.finish())
     }
 
-    /// How images of many sizes become images of one size; `None`: they are of one size.
+    /// How images are brought to one size; `None` if they all have the same size.
     fn fit(&self) -> Option<Fit> {
         None
     }
 
-    /// Where the images come from, for the run's report: a folder, or "embedded: ...".
+    /// Where the images come from, for the run's output: a folder, or "embedded: ...".
     fn origin(&self) -> String;
 }
 
-/// Channels, height and width of a source's images in a batch, after a look at the first one: what is wrong with all of
-/// them shows before any work.
+/// Channels, height and width of a source's images in a batch, from the first image. Errors that affect all
+/// images are therefore found early.
 pub fn shape(source: &dyn Source) -> Result<[usize; 3]> {
     match (source.read(0), source.fit()) {
         (Ok((image, _)), Some(fit)) => Ok([image.shape[0], fit.size(), fit.size()]),
         (Ok((image, _)), None) => Ok(image.shape),
-        // Those that come in many sizes are photos, in colour.
+        // Images of different sizes are photos, in colour.
         (Err(Error::Skipped { .. }), Some(fit)) => Ok([3, fit.size(), fit.size()]),
         (Err(error), _) => Err(error),
     }

@@ -1,4 +1,4 @@
-//! Parts of a source.
+//! Subsets of a source.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,20 +8,21 @@ use crate::fit::Fit;
 use crate::rng::Rng;
 use crate::source::{Image, Source};
 
-/// `n` images of a source, spread evenly over it, so that one sorted by class gives all of its classes.
+/// `n` images of a source, spread evenly over it, so that of a source sorted by class all classes are
+/// included.
 pub struct Subset {
     whole: Arc<dyn Source>,
     n: usize,
 }
 
 impl Subset {
-    /// At most all of them.
+    /// Selects `n` images, or all if there are fewer.
     pub fn new(whole: Arc<dyn Source>, n: usize) -> Self {
         let n = n.min(whole.len());
         Self { whole, n }
     }
 
-    /// Place of an image in the source.
+    /// The position of an image in the source.
     fn place(&self, index: usize) -> usize {
         (index as u128 * self.whole.len() as u128 / self.n as u128) as usize
     }
@@ -73,13 +74,13 @@ impl Source for Subset {
 pub struct Part {
     whole: Arc<dyn Source>,
     indices: Vec<usize>,
-    /// What they are, for the run's report.
+    /// A description for the run's output.
     what: String,
 }
 
 impl Part {
-    /// The images that stand at these indices of the whole data set, in the order of the source. The error is the first index that
-    /// the source does not have.
+    /// The images with these indices in the whole data set, in the order of the source. The error is the
+    /// first index that the source does not contain.
     pub fn of(whole: &Arc<dyn Source>, indices: &[usize]) -> Result<Self, usize> {
         let mut missing: BTreeSet<usize> = indices.iter().copied().collect();
         let indices = (0..whole.len()).filter(|place| missing.remove(&whole.index(*place))).collect();
@@ -89,7 +90,8 @@ impl Part {
         }
     }
 
-    /// `n` images drawn at random (at most all), and the rest of them, each in the order of the source.
+    /// `n` images drawn at random (or all if there are fewer), and the remaining ones, each in the order of
+    /// the source.
     pub fn drawn(whole: &Arc<dyn Source>, n: usize, rng: Rng) -> (Self, Self) {
         let mut order = rng.permutation(whole.len());
         let rest = order.split_off(n.min(order.len()));
@@ -206,7 +208,7 @@ mod tests {
         let part = Part::of(&half, &[8, 2]).ok().unwrap();
         assert_eq!((part.len(), part.index(0), part.read(1).unwrap().0.bytes[0]), (2, 2, 8));
         assert_eq!(part.origin(), "numbers, 5 of 10, 2 of 5, by index");
-        // In the whole, but not in this half of it.
+        // In the whole data set, but not in this half of it.
         assert_eq!(Part::of(&half, &[2, 3]).err(), Some(3));
     }
 

@@ -1,12 +1,13 @@
-//! Names from files and options, as messages show them.
+//! Escaping of names from files and options in messages.
 
-/// Whether a letter is a control character, or shows as nothing or out of its place: what no name should hold.
+/// Whether a character is a control character, invisible, or changes the direction of text. No name should
+/// contain it.
 pub fn is_odd(letter: char) -> bool {
     let unseen = matches!(letter, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     letter.is_control() || unseen
 }
 
-/// A name whose odd letters are escaped: a name of a folder or a class may hold what a terminal obeys.
+/// A name with such characters escaped, because a terminal would interpret them.
 pub fn escaped(name: &str) -> String {
     let letter = |letter: char| match is_odd(letter) {
         true => letter.escape_unicode().to_string(),
@@ -15,7 +16,7 @@ pub fn escaped(name: &str) -> String {
     name.chars().map(letter).collect()
 }
 
-/// The same in back ticks.
+/// The same in backticks.
 pub fn shown(name: &str) -> String {
     format!("`{}`", escaped(name))
 }

@@ -94,8 +94,8 @@ fn taken(config: &mut toml::Table, part: &str) -> Option<toml::Value> {
     config.get_mut("data").and_then(toml::Value::as_table_mut)?.remove(part)
 }
 
-/// Removes and returns the class names of a checkpoint. An older checkpoint has none; then those of the
-/// initial weights.
+/// Removes and returns the class names of a checkpoint. An older checkpoint has none; then those in
+/// `model.safetensors`, if the run has written it.
 fn own_classes(config: &mut toml::Table, dir: &RunDir) -> anyhow::Result<Option<Vec<String>>> {
     if let Some(classes) = taken(config, "classes") {
         return Ok(Some(classes.try_into().context("damaged names of classes in the checkpoint")?));

@@ -1,27 +1,27 @@
-//! The bits of entropy-coded data, without stuffed bytes, up to the next marker.
+//! A bit reader for entropy-coded data. It removes stuffed bytes and stops at the next marker.
 
 use super::{Fault, damaged};
 
-/// A reader of bits. Beyond the marker it gives zeros, and [`Bits::sound`] tells.
+/// A bit reader. After the marker it returns zeros, and [`Bits::sound`] reports an error.
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
-    /// The next byte that is not in `buffer`; a marker's place once that is reached.
+    /// Offset of the next byte that is not in `buffer`; at a marker, the offset of the marker.
     at: usize,
-    /// Bits ahead, from the highest on.
+    /// Bits read ahead, starting from the highest bit.
     buffer: u64,
-    /// How many they are.
+    /// Number of bits in `buffer`.
     count: u32,
-    /// How many of them, the last ones, stand for what is not there.
+    /// How many of the last bits in `buffer` are padding after the end.
     padding: u32,
 }
 
 impl<'a> Bits<'a> {
-    /// Bits from a place on.
+    /// A reader that starts at an offset.
     pub(super) fn new(bytes: &'a [u8], at: usize) -> Self {
         Self { bytes, at, buffer: 0, count: 0, padding: 0 }
     }
 
-    /// Makes 32 bits or more ready: enough for a Huffman code and the bits that follow it.
+    /// Fills the buffer to at least 32 bits: enough for a Huffman code and the bits that follow it.
     #[inline]
     pub(super) fn refill(&mut self) {
         if self.count >= 32 {
@@ -29,7 +29,7 @@ impl<'a> Bits<'a> {
         }
         if let Some(&next) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<4>) {
             let word = u32::from_be_bytes(next);
-            // No byte of it is 0xff: no byte of its complement is 0.
+            // No byte is 0xff if no byte of the complement is 0.
             if (!word).wrapping_sub(0x0101_0101) & word & 0x8080_8080 == 0 {
                 self.buffer |= u64::from(word) << (32 - self.count);
                 self.count += 32;
@@ -66,20 +66,20 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// The next bits, at least one, without taking them; they must be ready.
+    /// Peeks at the next bits, at least one. They must be in the buffer.
     #[inline]
     pub(super) fn peek(&self, bits: u32) -> usize {
         (self.buffer >> (64 - bits)) as usize
     }
 
-    /// Takes bits that are ready.
+    /// Consumes bits, which must be in the buffer.
     #[inline]
     pub(super) fn skip(&mut self, bits: u32) {
         self.buffer <<= bits;
         self.count -= bits;
     }
 
-    /// Takes one bit.
+    /// Reads one bit.
     #[inline]
     pub(super) fn bit(&mut self) -> bool {
         self.refill();
@@ -88,16 +88,16 @@ impl<'a> Bits<'a> {
         bit
     }
 
-    /// Takes up to 16 bits that are ready, as a number.
+    /// Reads up to 16 bits, which must be in the buffer, as a number.
     #[inline]
     pub(super) fn number(&mut self, bits: u32) -> i32 {
-        // In two steps, since no shift goes by 64.
+        // In two steps, because a shift by 64 is not allowed.
         let number = (self.buffer >> 1 >> (63 - bits)) as i32;
         self.skip(bits);
         number
     }
 
-    /// Takes up to 16 bits that are ready, as a value whose highest bit is its sign, reversed.
+    /// Reads up to 16 bits, which must be in the buffer, as a signed value in JPEG's encoding.
     #[inline]
     pub(super) fn value(&mut self, bits: u32) -> i32 {
         let number = self.number(bits);
@@ -105,7 +105,7 @@ impl<'a> Bits<'a> {
         number - negative * ((1 << bits) - 1)
     }
 
-    /// Fails if more bits were taken than there are.
+    /// An error if more bits were read than exist.
     #[inline]
     pub(super) fn sound(&self) -> Result<(), Fault> {
         match self.padding > self.count {
@@ -114,7 +114,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// Passes over the marker of restart number `restart`, which must be next.
+    /// Skips the marker of restart number `restart`, which must be next.
     pub(super) fn restart(&mut self, restart: usize) -> Result<(), Fault> {
         let (at, stray) = self.end();
         let wanted = 0xd0 + (restart % 8) as u8;
@@ -125,7 +125,7 @@ impl<'a> Bits<'a> {
         Ok(())
     }
 
-    /// The place of the next marker, and whether bytes were left before it.
+    /// The offset of the next marker, and whether there were bytes before it.
     pub(super) fn end(&self) -> (usize, bool) {
         let mut at = self.at;
         let mut stray = self.count - self.padding.min(self.count) >= 8;

@@ -1,22 +1,23 @@
-//! Rows of components as rows of red, green and blue: libjpeg's conversion, and for CMYK Pillow's.
+//! Converts rows of components to RGB: libjpeg's conversions, and for CMYK Pillow's.
 
-/// What an image's components are.
+/// The colour space of an image's components.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Colour {
     /// Grey.
     Grey,
     /// Red, green, blue.
     Rgb,
-    /// Luma and two of chroma.
+    /// Luma and two chroma components.
     Ycc,
-    /// Inverted, as Adobe writes it.
+    /// CMYK, inverted as Adobe writes it.
     Cmyk,
-    /// The same, of which the first three are luma and chroma.
+    /// YCCK: inverted CMYK whose first three components are stored as luma and chroma.
     Ycck,
 }
 
 impl Colour {
-    /// By the identifiers of one, three or four components and what the markers of Adobe and JFIF say: libjpeg's guess.
+    /// Chosen as in libjpeg, from the identifiers of one, three or four components and the Adobe and JFIF
+    /// markers.
     pub(super) fn new(ids: &[u8], adobe: Option<u8>, jfif: bool) -> Self {
         match (ids, adobe) {
             ([_], _) => Self::Grey,
@@ -28,7 +29,7 @@ impl Colour {
         }
     }
 
-    /// Converts a row; the components' rows may be longer than those of the image.
+    /// Converts a row. The components' rows may be longer than those of the image.
     pub(super) fn convert(self, rows: &[&[u8]], rgb: [&mut [u8]; 3]) {
         match (self, rows) {
             (Self::Grey, [grey]) => {
@@ -63,19 +64,19 @@ impl Colour {
     }
 }
 
-/// What an ink leaves of the light that black leaves, as Pillow rounds it.
+/// The product of an ink and black, rounded as in Pillow.
 fn over(ink: u8, light: u8) -> u8 {
     let taken = u32::from(ink) * u32::from(light) + 128;
     light.saturating_sub((((taken >> 8) + taken) >> 8) as u8)
 }
 
-/// A share of chroma, rounded: `factor` has 16 fractional bits.
+/// A rounded product with chroma. `factor` has 16 fractional bits.
 fn share(factor: i16, chroma: i16) -> i16 {
     ((i32::from(factor) * i32::from(chroma) + 0x8000) >> 16) as i16
 }
 
-/// Luma and chroma as red, green and blue: 1.402, 0.34414, 0.71414 and 1.772, of which whole parts are apart so that
-/// 16 bits hold the factors.
+/// Luma and chroma as RGB. The factors are 1.402, 0.34414, 0.71414 and 1.772; their integer parts are
+/// separate so that 16 bits hold the fractions.
 fn colours(luma: &[u8], blue: &[u8], red: &[u8], [r, g, b]: [&mut [u8]; 3]) {
     let cut = |value: i16| value.clamp(0, 255) as u8;
     let pixels = r.iter_mut().zip(g).zip(b).zip(luma.iter().zip(blue).zip(red));
@@ -121,7 +122,7 @@ mod tests {
     fn inks_are_inverted() {
         assert_eq!(pixel(Colour::Cmyk, &[255, 0, 128, 255]), [255, 0, 128]);
         assert_eq!(pixel(Colour::Cmyk, &[255, 0, 128, 0]), [0; 3]);
-        // Luma and chroma are those of the inks: white is no ink.
+        // Luma and chroma encode the inks: white is no ink.
         assert_eq!(pixel(Colour::Ycck, &[0, 128, 128, 200]), [200; 3]);
         assert_eq!(pixel(Colour::Ycck, &[255, 128, 128, 200]), [0; 3]);
     }

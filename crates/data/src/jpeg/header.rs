@@ -1,89 +1,89 @@
-//! What lies between the scans of a JPEG file: its parts, each behind a marker.
+//! The segments of a JPEG file between its scans.
 
 use super::huffman::{Huffman, usual};
 use super::{Fault, damaged};
 
-/// Natural places of coefficients in the order of the file.
+/// Natural positions of coefficients in zigzag order.
 pub(super) const ZIGZAG: [u8; 64] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7,
     14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39,
     46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
-/// Bytes between parts that are passed over: some writers fill up to an even place.
+/// Number of stray bytes between segments that are skipped: some writers align segments to even offsets.
 const STRAY: usize = 1;
 
-/// One of the image's components.
+/// A component of the image.
 #[derive(Debug, Clone)]
 pub(super) struct Component {
-    /// Its name in the file.
+    /// Its identifier in the file.
     pub(super) id: u8,
-    /// Blocks of a unit of interleaved scans, in a row and in a column.
+    /// Sampling factors: blocks per unit of interleaved scans, horizontally and vertically.
     pub(super) blocks: [usize; 2],
-    /// Its table of quantization.
+    /// Index of its quantization table.
     pub(super) table: usize,
 }
 
-/// What all scans have in common.
+/// The frame, which all scans share.
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
     pub(super) progressive: bool,
     pub(super) width: usize,
     pub(super) height: usize,
     pub(super) components: Vec<Component>,
-    /// The most blocks of a component in a unit.
+    /// The largest sampling factors of the components.
     pub(super) most: [usize; 2],
 }
 
 impl Frame {
-    /// Units of interleaved scans, in a row and in a column.
+    /// Number of units of interleaved scans, horizontally and vertically.
     pub(super) fn units(&self) -> [usize; 2] {
         [self.width.div_ceil(8 * self.most[0]), self.height.div_ceil(8 * self.most[1])]
     }
 
-    /// Samples of a component that are the image's, in a row and in a column.
+    /// Number of samples of a component inside the image, horizontally and vertically.
     pub(super) fn samples(&self, component: &Component) -> [usize; 2] {
         let [h, v] = component.blocks;
         [(self.width * h).div_ceil(self.most[0]), (self.height * v).div_ceil(self.most[1])]
     }
 }
 
-/// What a scan brings.
+/// The header of a scan.
 #[derive(Debug)]
 pub(super) struct Scan {
-    /// Its components, and which tables of differences and of coefficients are theirs.
+    /// Its components, each with the indices of its DC and AC tables.
     pub(super) shares: Vec<(usize, [usize; 2])>,
-    /// The first and the last coefficient.
+    /// The first and the last coefficient of the spectral band.
     pub(super) band: [usize; 2],
-    /// Their lowest bit in the scan before that one (0: there is none), and in this one.
+    /// Successive approximation: the lowest bit of the previous scan (0: none) and of this one.
     pub(super) bits: [u32; 2],
 }
 
-/// Huffman tables of differences, of coefficients.
+/// Huffman tables: DC, AC.
 pub(super) type Tables = [[Option<Box<Huffman>>; 4]; 2];
 
-/// One of them.
+/// The class of a Huffman table.
 pub(super) fn table(tables: &Tables, class: usize, id: usize) -> Result<&Huffman, Fault> {
     let table = tables[class].get(id).and_then(Option::as_deref);
     table.ok_or_else(|| damaged("a component without its Huffman table"))
 }
 
-/// A file, read up to some place, and what was said so far.
+/// A file that was parsed up to some offset, and the state so far.
 pub(super) struct Header<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) at: usize,
     pub(super) frame: Option<Frame>,
-    /// In the order of the file.
+    /// Quantization tables, in zigzag order.
     pub(super) quantization: [Option<[u16; 64]>; 4],
     pub(super) huffman: Tables,
-    /// Units from one restart to the next; 0: there are none.
+    /// Units between restarts; 0: no restarts.
     pub(super) restart: usize,
-    /// The transform that Adobe's marker names.
+    /// The colour transform in the Adobe marker.
     pub(super) adobe: Option<u8>,
     pub(super) jfif: bool,
 }
 
 impl<'a> Header<'a> {
-    /// Of a file, behind its first marker.
+    /// A parser of a file, starting after its first marker.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
@@ -97,7 +97,7 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// Reads up to the next scan. None: the image ends.
+    /// Parses up to the next scan; `None` at the end of the image.
     pub(super) fn scan(&mut self) -> Result<Option<Scan>, Fault> {
         loop {
             let marker = self.marker()?;
@@ -146,7 +146,7 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// What lies behind a marker that has a length.
+    /// The segment after a marker that has a length.
     fn part(&mut self) -> Result<&'a [u8], Fault> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let part =
@@ -230,7 +230,7 @@ impl<'a> Header<'a> {
         Ok(())
     }
 
-    /// Fills in the tables that the file left out.
+    /// Adds the default Huffman tables for missing ones.
     fn usual(&mut self) -> Result<(), Fault> {
         if self.huffman.iter().flatten().flatten().count() == 0 {
             for (tables, usual) in self.huffman.iter_mut().zip(usual()?) {
@@ -242,7 +242,7 @@ impl<'a> Header<'a> {
         Ok(())
     }
 
-    /// Reads the beginning of a scan.
+    /// Parses the header of a scan.
     fn shares(&mut self, part: &[u8]) -> Result<Scan, Fault> {
         self.usual()?;
         let Some(frame) = &self.frame else {

@@ -1,28 +1,28 @@
-//! Huffman codes: how they are told, and how they are read.
+//! Huffman tables: construction and decoding.
 
 use super::bits::Bits;
 use super::{Fault, damaged};
 
-/// Bits that are looked up at once.
+/// Number of bits of the lookup tables.
 const AHEAD: u32 = 9;
 
-/// A table of codes of up to 16 bits.
+/// A Huffman table with codes of up to 16 bits.
 pub(super) struct Huffman {
-    /// By the next bits: the length of the code that they begin with (0: it is longer) and its symbol.
+    /// By the next bits: the length of the code (0: longer than the lookup) and its symbol.
     symbols: [(u8, u8); 1 << AHEAD],
-    /// By the next bits, where they hold a coefficient's code and the coefficient: the length of both (0: they do not),
-    /// the zeros before it, and it.
+    /// By the next bits, if they contain a code and its coefficient: the length of both (0: they do not), the
+    /// zero run, and the coefficient.
     coefficients: [(u8, u8, i8); 1 << AHEAD],
-    /// By length: the first code of 16 bits that does not begin with a code of that length or a shorter one.
+    /// By length: the first 16-bit code whose prefix is longer than this length.
     limits: [u32; 17],
-    /// By length: what is to be added to a code to get the place of its symbol.
+    /// By length: the offset to add to a code for the index of its symbol.
     places: [i32; 17],
-    /// In the order of their codes.
+    /// Symbols in the order of their codes.
     ordered: Vec<u8>,
 }
 
 impl Huffman {
-    /// The codes of which `counts[i]` have `i + 1` bits; an error if there are not so many.
+    /// A table in which `counts[i]` codes have `i + 1` bits. An error if there are too many.
     pub(super) fn new(counts: &[u8; 16], ordered: &[u8]) -> Result<Box<Self>, Fault> {
         let mut table = Box::new(Self {
             symbols: [(0, 0); 1 << AHEAD],
@@ -54,7 +54,7 @@ impl Huffman {
         Ok(table)
     }
 
-    /// Makes [`Huffman::coefficient`] find what it can, which tables of differences need not.
+    /// Fills the lookup of [`Huffman::coefficient`], which DC tables do not need.
     pub(super) fn look_ahead(&mut self) {
         for (next, ((length, symbol), entry)) in self.symbols.iter().zip(&mut self.coefficients).enumerate() {
             let (length, size) = (u32::from(*length), u32::from(symbol & 15));
@@ -69,7 +69,7 @@ impl Huffman {
         }
     }
 
-    /// Takes a symbol from bits of which 16 are ready.
+    /// Decodes a symbol; 16 bits must be in the buffer.
     #[inline]
     pub(super) fn symbol(&self, bits: &mut Bits) -> Result<u8, Fault> {
         let (length, symbol) = self.symbols[bits.peek(AHEAD)];
@@ -92,7 +92,7 @@ impl Huffman {
         symbol.copied().ok_or_else(|| damaged("a code that its Huffman table does not have"))
     }
 
-    /// Takes a coefficient and the count of zeros before it, if both lie in the few bits that are looked up at once.
+    /// Decodes a zero run and a coefficient, if both fit into the lookup.
     #[inline]
     pub(super) fn coefficient(&self, bits: &mut Bits) -> Option<(usize, i32)> {
         let (length, zeros, value) = self.coefficients[bits.peek(AHEAD)];
@@ -101,8 +101,7 @@ impl Huffman {
     }
 }
 
-/// The tables that files may leave out, which those of moving JPEG do: of differences, of coefficients; each of luma,
-/// of chroma.
+/// The default tables, which motion JPEG files omit: DC and AC, each for luma and chroma.
 pub(super) fn usual() -> Result<[[Box<Huffman>; 2]; 2], Fault> {
     let differences: Vec<u8> = (0..12).collect();
     Ok([
@@ -117,7 +116,7 @@ pub(super) fn usual() -> Result<[[Box<Huffman>; 2]; 2], Fault> {
     ])
 }
 
-/// The symbols of codes of up to 15 bits and, in order, all others: zeros before a coefficient and its size.
+/// The symbols of codes of up to 15 bits, followed by all others: zero run and size of a coefficient.
 fn filled(short: &[u8]) -> Vec<u8> {
     let others = (0..=0xff).filter(|symbol| (1..=10).contains(&(symbol & 15)) && !short.contains(symbol));
     short.iter().copied().chain(others).collect()
@@ -140,7 +139,7 @@ mod tests {
 
     #[test]
     fn codes_of_all_lengths_are_read() {
-        // 0; 10; 110; and so on to fifteen ones and a zero.
+        // 0, 10, 110, ... up to fifteen ones and a zero.
         let symbols: Vec<u8> = (1..17).collect();
         let table = Huffman::new(&[1; 16], &symbols).unwrap();
         for symbol in symbols {
@@ -159,7 +158,7 @@ mod tests {
 
     #[test]
     fn small_coefficients_are_read_in_one_go() {
-        // 0 is one zero and a coefficient of two bits, 1 ends the block.
+        // 0 is one zero and a coefficient of two bits; 1 ends the block.
         let mut table =
             Huffman::new(&[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[0x12, 0x00]).unwrap();
         table.look_ahead();

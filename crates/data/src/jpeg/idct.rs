@@ -1,11 +1,11 @@
-//! The inverse cosine transform of libjpeg-turbo ("islow", in its vectorized form), to the bit.
+//! The inverse cosine transform of libjpeg-turbo ("islow", vectorised), bit for bit.
 
-/// Fractional bits of the factors.
+/// Fractional bits of the constants.
 const BITS: u32 = 13;
-/// Fractional bits that the first pass leaves.
+/// Fractional bits after the first pass.
 const BETWEEN: u32 = 2;
 
-/// The factors by their values, rounded to `BITS`.
+/// The constants, rounded to `BITS`.
 const F_0_298: i32 = 2446;
 const F_0_390: i32 = 3196;
 const F_0_541: i32 = 4433;
@@ -19,11 +19,12 @@ const F_2_053: i32 = 16819;
 const F_2_562: i32 = 20995;
 const F_3_072: i32 = 25172;
 
-/// Eight lines of eight, by one of two indices.
+/// Eight lanes of eight values, indexed by value, then lane.
 pub(super) type Block = [[i16; 8]; 8];
 
-/// One dimension, along the first index, in each of eight lanes. Sums of two inputs wrap, and results are cut, where
-/// libjpeg-turbo's do, which is seen in no file that an encoder made; 32 bits hold all else.
+/// The transform along the first index in each of eight lanes. Sums of two inputs wrap and results are
+/// truncated as in libjpeg-turbo. This matters only for files that no encoder makes; everything else fits in
+/// 32 bits.
 #[inline]
 fn pass<const SHIFT: u32>(input: &Block) -> Block {
     let mut output = [[0; 8]; 8];
@@ -65,7 +66,7 @@ fn transposed(block: &Block) -> Block {
     turned
 }
 
-/// The samples of a block of coefficients (by vertical, then by horizontal frequency), to `samples`, whose rows are
+/// Transforms a block of coefficients (by vertical, then horizontal frequency) into `samples`, whose rows are
 /// `stride` apart.
 pub(super) fn inverse(coefficients: &Block, samples: &mut [u8], stride: usize) {
     let columns = pass::<{ BITS - BETWEEN }>(coefficients);
@@ -77,7 +78,7 @@ pub(super) fn inverse(coefficients: &Block, samples: &mut [u8], stride: usize) {
     }
 }
 
-/// The same for a block that has no coefficient but its mean.
+/// The same for a block with only a DC coefficient.
 pub(super) fn flat(mean: i16, samples: &mut [u8], stride: usize) {
     let value = ((i32::from(mean) + 4) >> 3).clamp(-128, 127) + 128;
     for line in samples.chunks_mut(stride).take(8) {

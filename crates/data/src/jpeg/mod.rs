@@ -1,12 +1,13 @@
-//! JPEG files as libjpeg-turbo decodes them, and with it Pillow, to the bit: its inverse cosine transform in whole
-//! numbers, its upsampling of chroma over the samples that there truly are, its conversion of colours.
+//! A JPEG decoder that agrees bit for bit with libjpeg-turbo, and so with Pillow: the same integer inverse
+//! cosine transform, chroma upsampling and colour conversion.
 //!
-//! Read are files of one, three or four components of 8 bits in Huffman codes, sequential and progressive. Unlike
-//! libjpeg, which makes up what is missing, this is strict: broken codes, missing bits and stray bytes between parts
-//! are errors. Progressive files that leave out scans are taken as they are; libjpeg would smooth them.
+//! It supports 8-bit images of one, three or four components in Huffman coding, sequential and progressive.
+//! Unlike libjpeg, which fills in missing data, it is strict: invalid codes, missing bits and stray bytes
+//! between segments are errors. Progressive files with missing scans are decoded without the smoothing that
+//! libjpeg applies.
 //!
-//! Decoders that are there come near libjpeg only: zune-jpeg 0.5 and jpeg-decoder 0.3 are off by 4 anywhere and by far
-//! more where chroma ends, at the edge or in narrow images.
+//! Existing Rust decoders differ from libjpeg: zune-jpeg 0.5 and jpeg-decoder 0.3 by up to 4 levels anywhere,
+//! and by much more at the ends of chroma, at the edge or in narrow images.
 
 mod bits;
 mod colour;
@@ -27,13 +28,13 @@ use upsample::{Plane, Spread};
 
 use crate::source::Image;
 
-/// Why a file is not decoded.
+/// Why a file cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    /// It is not what an encoder wrote.
+    /// The file is damaged.
     #[error("damaged JPEG: {0}")]
     Damaged(String),
-    /// It is of a kind that is not read.
+    /// The format is not supported.
     #[error("a JPEG file with {0}, which is not read")]
     Unknown(&'static str),
 }
@@ -42,17 +43,17 @@ fn damaged(what: impl Into<String>) -> Fault {
     Fault::Damaged(what.into())
 }
 
-/// A JPEG file whose header was read.
+/// A JPEG file whose header was parsed.
 pub(crate) struct Jpeg<'a> {
     header: Header<'a>,
     frame: Frame,
     colour: Colour,
-    /// The first scan.
+    /// The header of the first scan.
     scan: Scan,
 }
 
 impl<'a> Jpeg<'a> {
-    /// Of a file that begins with the marker of JPEG files.
+    /// Parses the header of a file that begins with the JPEG marker.
     pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, Fault> {
         let mut header = Header::new(bytes);
         let scan = header.scan()?.ok_or_else(|| damaged("it ends before its image begins"))?;
@@ -67,14 +68,14 @@ impl<'a> Jpeg<'a> {
         (self.frame.width, self.frame.height)
     }
 
-    /// The image, RGB.
+    /// Decodes the image to RGB.
     pub(crate) fn image(self) -> Result<Image, Fault> {
         let Self { mut header, frame, colour, scan } = self;
         let mut scans = Scans::new(&frame);
         let mut scan = Some(scan);
         while let Some(now) = scan {
             let stray = scans.read(&mut header, &frame, &now)?;
-            // What follows a whole image does not count, whatever it is.
+            // Anything after a complete image is ignored.
             if !frame.progressive && scans.complete() {
                 break;
             }
@@ -90,7 +91,7 @@ impl<'a> Jpeg<'a> {
     }
 }
 
-/// The image that planes make up.
+/// The image composed of these planes.
 fn render(frame: &Frame, colour: Colour, planes: &[Plane]) -> Image {
     let Frame { width, height, components, most, .. } = frame;
     let spread = |(component, plane): (&header::Component, _)| {

@@ -1,4 +1,4 @@
-//! Blocks that come bit by bit and band by band, in many scans.
+//! Decoding of progressive scans.
 
 use super::bits::Bits;
 use super::header::{Scan, Tables, ZIGZAG, table};
@@ -10,22 +10,22 @@ use super::{Fault, damaged};
 
 struct Share<'a> {
     read: &'a mut Read,
-    /// None where the scan has plain bits.
+    /// The Huffman tables; `None` for scans of plain bits.
     table: Option<&'a Huffman>,
-    /// The last block's mean.
+    /// The DC value of the last block.
     mean: i32,
 }
 
-/// A scan of a progressive image, which adds to the coefficients.
+/// A scan of a progressive image, which refines the coefficients.
 pub(super) struct Progressive<'a> {
     shares: Vec<Share<'a>>,
-    /// The first coefficient and the last.
+    /// The first and the last coefficient of the band.
     band: [usize; 2],
-    /// Whether there are higher bits from earlier scans.
+    /// Whether earlier scans contained higher bits.
     refines: bool,
-    /// The bit, or the lowest, that the scan brings.
+    /// The bit position of this scan (the lowest one in a first scan).
     bit: u32,
-    /// Blocks ahead of which nothing more is told.
+    /// Remaining blocks of an end-of-band run.
     empty: u32,
 }
 
@@ -71,12 +71,12 @@ impl Coding for Progressive<'_> {
     }
 }
 
-/// Takes the count of blocks, this one among them, of which a scan tells nothing more.
+/// Reads the length of an end-of-band run, which includes this block.
 fn run(bits: &mut Bits, size: u8) -> u32 {
     (1 << size) + bits.number(u32::from(size)) as u32
 }
 
-/// Takes the highest bits of a band of coefficients.
+/// Reads the highest bits of a band of coefficients.
 fn first(
     bits: &mut Bits,
     table: &Huffman,
@@ -112,7 +112,7 @@ fn first(
     Ok(())
 }
 
-/// Takes the next bit of a band of coefficients, `unit` its value.
+/// Reads the next bit of a band of coefficients. `unit` is the bit's value.
 fn refine(
     bits: &mut Bits,
     table: &Huffman,
@@ -136,7 +136,7 @@ fn refine(
             1 => -unit,
             _ => return Err(damaged("a coefficient that begins with more than one bit")),
         };
-        // Bits of coefficients that are known to be other than zero come between the zeros.
+        // Correction bits of coefficients that are already nonzero are interleaved with the zeros.
         while next <= last {
             let value = coefficient(block, next, last)?;
             if *value != 0 {
@@ -165,14 +165,14 @@ fn refine(
     Ok(())
 }
 
-/// Takes the next bit of a coefficient other than zero.
+/// Reads the correction bit of a nonzero coefficient.
 fn append(bits: &mut Bits, value: &mut i16, unit: i16) {
     if bits.bit() && *value & unit == 0 {
         *value = value.wrapping_add(if *value < 0 { -unit } else { unit });
     }
 }
 
-/// The coefficient of a place in the order of the file, if the scan has it.
+/// The coefficient at a zigzag index, if the scan contains it.
 fn coefficient(block: &mut Block, at: usize, last: usize) -> Result<&mut i16, Fault> {
     let place = ZIGZAG.get(at).filter(|_| at <= last).map(|place| usize::from(*place));
     place

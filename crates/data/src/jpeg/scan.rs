@@ -1,4 +1,4 @@
-//! The scans of an image: which block comes when, and what becomes of the blocks.
+//! Decoding of scans: the order of blocks, and the conversion of blocks to samples.
 
 use super::bits::Bits;
 use super::header::{Component, Frame, Header, Scan, ZIGZAG};
@@ -8,13 +8,13 @@ use super::sequential::Sequential;
 use super::upsample::Plane;
 use super::{Fault, damaged};
 
-/// What was read of a component.
+/// The decoded data of a component.
 pub(super) struct Read {
-    /// Blocks of a row, those that only fill the last unit too.
+    /// Blocks per row, including those that pad the last unit.
     pub(super) across: usize,
-    /// Its table of quantization, in the order of the file, once a scan has begun.
+    /// Its quantization table in zigzag order, set by the first scan.
     pub(super) quantization: Option<[i16; 64]>,
-    /// Of a progressive image: the coefficients, by vertical and horizontal frequency.
+    /// For progressive images: the coefficients, by vertical and horizontal frequency.
     pub(super) blocks: Vec<Block>,
     pub(super) plane: Plane,
 }
@@ -36,7 +36,7 @@ impl Read {
         }
     }
 
-    /// The samples, for which those of a progressive image are computed.
+    /// The samples. For progressive images they are computed here.
     fn plane(mut self) -> Plane {
         if self.blocks.is_empty() {
             return self.plane;
@@ -61,27 +61,27 @@ impl Read {
     }
 }
 
-/// What takes the bits of blocks.
+/// A decoder of blocks.
 pub(super) trait Coding {
-    /// Takes those of the block at `[x, y]` of a component of the scan.
+    /// Decodes the block at `[x, y]` of a component of the scan.
     fn block(&mut self, bits: &mut Bits, share: usize, at: [usize; 2]) -> Result<(), Fault>;
 
-    /// Forgets what came before.
+    /// Resets the state at a restart.
     fn restart(&mut self);
 }
 
-/// The components of an image while its scans are read.
+/// The components of an image while its scans are decoded.
 pub(super) struct Scans {
     components: Vec<Read>,
 }
 
 impl Scans {
-    /// Nothing read yet.
+    /// Components without data.
     pub(super) fn new(frame: &Frame) -> Self {
         Self { components: frame.components.iter().map(|component| Read::new(frame, component)).collect() }
     }
 
-    /// Whether something of each component was read.
+    /// Whether every component has data.
     pub(super) fn complete(&self) -> bool {
         self.components.iter().all(|read| read.quantization.is_some())
     }
@@ -91,7 +91,7 @@ impl Scans {
         self.components.into_iter().map(Read::plane).collect()
     }
 
-    /// Reads a scan, which begins where the header was read to, up to the next marker. Returns whether there are stray bytes before it.
+    /// Decodes a scan up to the next marker. Returns whether there are stray bytes before that marker.
     pub(super) fn read(&mut self, header: &mut Header, frame: &Frame, scan: &Scan) -> Result<bool, Fault> {
         let mut all: Vec<_> = self.components.iter_mut().map(Some).collect();
         let mut shares = vec![];
@@ -116,7 +116,7 @@ impl Scans {
     }
 }
 
-/// Has all blocks of a scan read, `interval` units from one restart to the next.
+/// Decodes all blocks of a scan with `interval` units between restarts.
 fn walk(
     coding: &mut impl Coding,
     bits: &mut Bits,
@@ -124,7 +124,7 @@ fn walk(
     frame: &Frame,
     scan: &Scan,
 ) -> Result<(), Fault> {
-    // A component alone comes block by block, without those that only fill the last unit.
+    // A scan of one component contains its blocks one by one, without those that pad the last unit.
     let alone = match &scan.shares[..] {
         [(at, _)] => Some(frame.samples(&frame.components[*at]).map(|samples| samples.div_ceil(8))),
         _ => None,

@@ -1,4 +1,4 @@
-//! Blocks that come whole, as baseline files have them.
+//! Decoding of sequential (baseline) scans.
 
 use super::bits::Bits;
 use super::header::{Scan, Tables, ZIGZAG, table};
@@ -9,14 +9,14 @@ use super::{Fault, damaged};
 
 struct Share<'a> {
     read: &'a mut Read,
-    /// Of differences, of coefficients.
+    /// DC and AC tables.
     tables: [&'a Huffman; 2],
     quantization: [i16; 64],
-    /// The last block's mean.
+    /// The DC value of the last block.
     mean: i32,
 }
 
-/// A scan of whole blocks, whose samples are computed at once.
+/// A sequential scan; samples are computed immediately.
 pub(super) struct Sequential<'a>(Vec<Share<'a>>);
 
 impl<'a> Sequential<'a> {
@@ -30,7 +30,7 @@ impl<'a> Sequential<'a> {
     }
 }
 
-/// Takes the difference of a mean from that of the block before, of bits that are ready.
+/// Reads a DC difference; the bits must be in the buffer.
 #[inline]
 pub(super) fn difference(table: &Huffman, bits: &mut Bits) -> Result<i32, Fault> {
     match table.symbol(bits)? {

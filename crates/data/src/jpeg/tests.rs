@@ -1,4 +1,4 @@
-//! Files that are not what most files are: altered copies of `fixtures/*.jpg`.
+//! Tests with modified copies of `fixtures/*.jpg`.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Jpeg;
 use crate::source::Image;
 
-/// The parts of a file of `fixtures`, each with its marker, and scans with their bits.
+/// The segments of a fixture, each with its marker; scans include their data.
 fn parts(name: &str) -> Vec<Vec<u8>> {
     let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)).unwrap();
     let (mut parts, mut at) = (vec![bytes[..2].to_vec()], 2);
@@ -35,7 +35,7 @@ fn image(parts: &[Vec<u8>]) -> Result<Image, String> {
     decoded(&parts.concat())
 }
 
-/// The places of the parts with a marker.
+/// The indices of the segments with a marker.
 fn places(parts: &[Vec<u8>], marker: u8) -> Vec<usize> {
     (0..parts.len()).filter(|at| parts[*at][1] == marker).collect()
 }
@@ -80,7 +80,7 @@ fn bytes_between_parts_are_an_error_and_after_the_image_nothing() {
                 parts.insert(at, stray.to_vec());
                 image(&parts)
             };
-            // Behind the last scan nothing counts; behind others, what could be bits does.
+            // Anything after the last scan is ignored; after other scans it could be data.
             let last = at + 1 == parts.len();
             let behind = parts[at - 1][1] == 0xda;
             for stray in [&[0x12, 0x34, 0x56][..], &[0; 40]] {
@@ -132,7 +132,7 @@ fn what_is_not_read_is_named() {
     assert_eq!(with(4, 12), "a JPEG file with samples of other than 8 bits, which is not read");
     assert_eq!(with(9, 2), "damaged JPEG: a frame that does not list its components");
     assert_eq!(with(11, 0x50), "damaged JPEG: a component with impossible numbers");
-    // Luma three blocks wide, chroma two.
+    // Luma is three blocks wide, chroma two.
     let mut odd = parts.clone();
     (odd[frame][11], odd[frame][14]) = (0x31, 0x21);
     assert_eq!(
@@ -158,7 +158,7 @@ fn a_progressive_file_that_leaves_out_scans_is_taken_as_it_is() {
     let coarse = image(&parts).unwrap();
     let sum: u32 = coarse.bytes.iter().zip(&whole.bytes).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
     assert!(coarse != whole && sum < 5 * whole.bytes.len() as u32, "{sum}");
-    // Without its first, though, there is no image.
+    // Without its first scan, though, there is no image.
     let first = places(&parts, 0xda)[0];
     parts.truncate(first);
     parts.push(vec![0xff, 0xd9]);

@@ -1,15 +1,15 @@
-//! A component's samples spread over the image as libjpeg-turbo does it ("fancy upsampling"): halves by a triangle
-//! filter, which sees the samples that there truly are and not what fills the last blocks; other parts by repetition.
+//! Chroma upsampling as in libjpeg-turbo ("fancy upsampling"). Factors of 2 use a triangle filter, which sees
+//! only the samples inside the image and not those that pad the last blocks. Other factors repeat samples.
 
-/// A component's samples.
+/// The samples of a component.
 pub(super) struct Plane {
-    /// Rows of whole blocks.
+    /// Rows of complete blocks.
     pub(super) samples: Vec<u8>,
     /// Samples from one row to the next.
     pub(super) stride: usize,
-    /// The samples of a row that are the image's.
+    /// Number of samples per row inside the image.
     pub(super) width: usize,
-    /// The rows that are.
+    /// Number of rows inside the image.
     pub(super) height: usize,
 }
 
@@ -18,7 +18,7 @@ impl Plane {
         &self.samples[y * self.stride..][..self.width]
     }
 
-    /// The rows that make up row `y` of the image at half the height: the nearer and the farther one.
+    /// The two rows at half the height for row `y` of the image: the nearer and the farther one.
     fn pair(&self, y: usize) -> (&[u8], &[u8]) {
         let near = y / 2;
         let far = if y.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(self.height - 1) };
@@ -26,35 +26,35 @@ impl Plane {
     }
 }
 
-/// How a plane becomes as large as the image.
+/// How a plane is upsampled.
 #[derive(Clone, Copy)]
 pub(super) enum Spread {
-    /// It is.
+    /// Not at all.
     None,
-    /// Twice as wide.
+    /// Doubled in width.
     Wider,
-    /// Twice as high.
+    /// Doubled in height.
     Higher,
-    /// Both.
+    /// Doubled in both.
     Both,
-    /// So many times as wide and as high, by repetition.
+    /// By repetition, with these factors of width and height.
     Repeat(usize, usize),
 }
 
 impl Spread {
-    /// Of a plane that has to become so many times as wide and as high.
+    /// The method for a plane with these factors.
     pub(super) fn new(wider: usize, higher: usize, plane: &Plane) -> Self {
         match (wider, higher) {
             (1, 1) => Self::None,
             (1, 2) => Self::Higher,
-            // libjpeg filters no rows of two samples.
+            // libjpeg does not filter rows of two samples.
             (2, 1) if plane.width > 2 => Self::Wider,
             (2, 2) if plane.width > 2 => Self::Both,
             _ => Self::Repeat(wider, higher),
         }
     }
 
-    /// Row `y` of the image, and a few samples beyond its end; `row` and `sums` are space for it.
+    /// Row `y` of the image, with a few samples beyond its end. `row` and `sums` are buffers.
     pub(super) fn row<'a>(
         self,
         plane: &'a Plane,
@@ -92,12 +92,12 @@ impl Spread {
     }
 }
 
-/// Three parts of the nearer sample, one of the farther.
+/// Three parts of the nearer sample, one part of the farther.
 fn sum(near: u8, far: u8) -> u16 {
     3 * u16::from(near) + u16::from(far)
 }
 
-/// A row twice as wide. Ties are rounded down and up in turns; the ends have no farther neighbour.
+/// A row of doubled width. Ties are rounded down and up alternately; the ends have no farther neighbour.
 fn wider(samples: &[u8], row: &mut [u8]) {
     for (out, around) in row[2..].chunks_exact_mut(2).zip(samples.windows(3)) {
         out[0] = ((sum(around[1], around[0]) + 1) >> 2) as u8;
@@ -110,7 +110,7 @@ fn wider(samples: &[u8], row: &mut [u8]) {
     row[end] = samples[last];
 }
 
-/// The same of a row of sums of two rows.
+/// The same for a row of sums of two rows.
 fn both(sums: &[u16], row: &mut [u8]) {
     for (out, around) in row[2..].chunks_exact_mut(2).zip(sums.windows(3)) {
         out[0] = ((3 * around[1] + around[0] + 8) >> 4) as u8;
@@ -127,7 +127,7 @@ fn both(sums: &[u16], row: &mut [u8]) {
 mod tests {
     use super::*;
 
-    /// A plane of one block, of which `width` x `height` samples are the image's and all others 255.
+    /// A plane of one block, with `width` x `height` samples inside the image and all others 255.
     fn plane(width: usize, height: usize, sample: impl Fn(usize, usize) -> u8) -> Plane {
         let inside = |x: usize, y: usize| if x < width && y < height { sample(x, y) } else { 255 };
         Plane { samples: (0..64).map(|i| inside(i % 8, i / 8)).collect(), stride: 8, width, height }
