@@ -1,19 +1,20 @@
-//! Adam (Kingma & Ba 2015, <https://arxiv.org/abs/1412.6980>) with a clock for each sample.
+//! Adam (Kingma & Ba 2015, <https://arxiv.org/abs/1412.6980>) with a step counter per sample.
 //!
-//! Deviation: the constant beside the deviation shrinks with a sample's largest one. Adam's steps do not depend on how large gradients
-//! are, but for that constant: beside gradients of 1e-9, as an image of black and white has them at the edge of tanh, or a network of
-//! small logits, it would keep the image where it is.
+//! Deviation: the constant that Adam adds to the root of the second moment is scaled with the sample's
+//! largest value of that root. Adam's steps do not depend on the scale of gradients except for this constant.
+//! With gradients of 1e-9, as black and white images have at the edge of tanh space, or as a network with
+//! small logits has, the unscaled constant would stop the image.
 
 use temper_core::prelude::*;
 
 const FIRST: f64 = 0.9;
 const SECOND: f64 = 0.999;
-/// Beside deviations of 1 and more, as in all libraries; beside smaller ones the same share of them.
+/// For roots of at least 1, as in all libraries; smaller ones scale it.
 const EPSILON: f64 = 1e-8;
-/// A rate that leads to the end of tanh in one step, and not to infinity.
+/// A learning rate that reaches the end of tanh space in one step without becoming infinite.
 const LARGEST: f64 = 1e6;
 
-/// Moments of each sample's gradient, and the steps it took since they were 0.
+/// The moments of each sample's gradient, and its number of steps since they were reset.
 pub(crate) struct Adam {
     first: Tensor,
     second: Tensor,
@@ -31,7 +32,7 @@ impl Adam {
         Ok(Self { first: pick(&self.first)?, second: pick(&self.second)?, steps })
     }
 
-    /// Begins anew for the samples that `mask` names.
+    /// Resets the samples that `mask` selects.
     pub(crate) fn reset(&mut self, mask: &[bool]) -> Result<()> {
         let zeros = self.first.zeros_like()?;
         self.first = rows::choose(mask, &zeros, &self.first)?;
@@ -40,7 +41,7 @@ impl Adam {
         Ok(())
     }
 
-    /// What to add to the variable, `[n, c, h, w]`, to go down `gradient`.
+    /// The step `[n, c, h, w]` to add to the variable, which descends along `gradient`.
     pub(crate) fn step(&mut self, gradient: &Tensor, rate: f64) -> Result<Tensor> {
         self.steps.iter_mut().for_each(|steps| *steps += 1);
         self.first = (self.first.affine(FIRST, 0.0)? + gradient.affine(1.0 - FIRST, 0.0)?)?;

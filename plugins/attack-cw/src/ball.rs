@@ -1,18 +1,26 @@
-//! `cw-ball`: `CarliniLInfMethod` of ART 1.1 to 1.8 (<https://github.com/Trusted-AI/adversarial-robustness-toolbox>), which the
-//! IAAT paper's table 3 calls CW. It is neither the l-inf attack of Carlini and Wagner's paper (`cw-linf`) nor PGD on their margin.
+//! `cw-ball`: `CarliniLInfMethod` of ART 1.1 to 1.8
+//! (<https://github.com/Trusted-AI/adversarial-robustness-toolbox>), which table 3 of the IAAT paper calls
+//! CW. It is neither the l-inf attack of Carlini and Wagner's paper (`cw-linf`) nor PGD on their margin.
 //!
-//! The image is tanh of a variable inside the box of all images within the radius, cut by [0, 1]. Plain gradient descent lowers
-//! the margin: each step's rate is halved until the margin falls, or doubled as long as it falls further. A sample leaves when
-//! it succeeds; one that does not is the clean image.
+//! The image is tanh of a variable, scaled to the box of all images within the radius, clamped to [0, 1].
+//! Plain gradient descent lowers the margin. A line search halves each step's rate until the margin falls, or
+//! doubles it while the margin falls further. A sample is removed when it succeeds; a sample without success
+//! returns the clean image.
 //!
-//! Deviations: pixels of 0 and 1, which are on the edge of their box, begin at tanh = `edge`. ART's 0.999999 leaves them 2
-//! millionths of the slope that others have, so that in single precision they do not move at all: on images of black and
-//! white the attack then does nothing. A sample of radius 0 keeps its image (ART divides by 0). A search that found no
-//! better point goes its first step all the same (ART stays, with the loss of the last point it tried, and most often for good), and
-//! one whose steps were all lost in rounding goes on with a longer one, not a shorter one. A low `edge` and few doublings keep
-//! pixels from the ends of tanh, from which descent does not bring them back. Table 3 ran with
-//! `labels = "predicted"`, and counted natural errors that it led into their true class as correct; evaluations here count
-//! natural errors as broken, so they give lower numbers.
+//! Deviations:
+//!
+//! - Pixels of 0 and 1, which are at the edge of their box, start at tanh = `edge`. With ART's 0.999999 their
+//!   slope is 2 millionths of that of other pixels, so they do not move in single precision, and the attack
+//!   does nothing on black and white images.
+//! - A sample of radius 0 keeps its image (ART divides by 0).
+//! - A line search that finds no better point takes its first step (ART does not move, keeps the loss of the
+//!   last point tried, and usually stays there).
+//! - A line search whose steps were all lost in rounding continues with a longer step, not a shorter one.
+//! - A low `edge` and few doublings keep pixels away from the ends of tanh, from which descent does not
+//!   return.
+//!
+//! Table 3 used `labels = "predicted"` and counted natural errors as correct when they were led into their
+//! true class. Evaluations here count natural errors as broken, so they give lower numbers.
 
 use temper_core::prelude::*;
 
@@ -20,12 +28,12 @@ use crate::front::{Front, Look, largest};
 use crate::margin::{Aim, Margin};
 use crate::tanh::TanhBox;
 
-/// A change of the margin below this share of its logits is rounding of single precision.
+/// A smaller change of the margin, relative to its logits, is rounding error of single precision.
 const ROUNDING: f64 = 1e-6;
-/// A rate at which any gradient leads to the box's edge, and none to infinity.
+/// A rate with which any gradient reaches the edge of the box without becoming infinite.
 const LARGEST: f64 = 1e20;
 
-/// How far the first step goes, at most, in tanh space, where no rate is given.
+/// The largest change of the variable in the first step, in tanh space, if no rate is given.
 const FIRST: f64 = 0.5;
 
 plugin! { Attack "cw-ball";
@@ -108,27 +116,27 @@ impl Attack for CarliniWagnerBall {
     }
 }
 
-/// The rates whose step changes the variable by [`FIRST`] where it changes most; 0 without a slope.
+/// The rates with which the largest change of the variable is [`FIRST`]; 0 without a gradient.
 fn first_rates(downhill: &Tensor) -> Result<Vec<f64>> {
     let rate = |most: &f64| if *most > 0.0 { (FIRST / most).min(LARGEST) } else { 0.0 };
     Ok(largest(downhill)?.iter().map(rate).collect())
 }
 
-/// A line search for each sample.
+/// A line search per sample.
 struct Search<'a, 'v> {
     front: &'a Front<'v>,
-    /// In tanh space.
+    /// The start, in tanh space.
     downhill: Tensor,
     /// Loss at the start.
     start: Vec<f64>,
     /// Loss at the last point tried.
     last: Vec<f64>,
-    /// Rate of the next, and in the end of the next step's first point.
+    /// The rate to try next; after the search, the first rate of the next step's search.
     rates: Vec<f64>,
-    /// Least loss, and the rate that gave it; 0 where none was better than the start.
+    /// The smallest loss and its rate; the rate is 0 if no point was better than the start.
     least: Vec<(f64, f64)>,
     success: Vec<bool>,
-    /// Nothing tried so far changed the loss by more than rounding.
+    /// Whether no point so far changed the loss by more than rounding.
     unmoved: Vec<bool>,
 }
 
@@ -140,13 +148,14 @@ impl<'a, 'v> Search<'a, 'v> {
         Self { front, downhill, start, last, rates, least, success, unmoved }
     }
 
-    /// Halves the rates where nothing is gained; doubles them where the first one gained, or where all were lost in rounding.
+    /// Halves the rates of samples without improvement. Doubles them where the first rate improved the loss,
+    /// or where all changes were lost in rounding.
     fn run(&mut self, halvings: usize, doublings: usize) -> Result<()> {
         let n = self.start.len();
         let first = self.rates.clone();
         let mut tried = vec![0usize; n];
         for _ in 0..halvings {
-            // A rate that was halved to 0 leads nowhere.
+            // A rate that was halved to 0 cannot improve.
             let fails = |i: usize| self.last[i] >= self.start[i] && self.rates[i] > 0.0;
             let mask: Vec<bool> = (0..n).map(fails).collect();
             if !mask.contains(&true) {
@@ -172,8 +181,8 @@ impl<'a, 'v> Search<'a, 'v> {
             self.attempt(&mask)?;
         }
         self.rates.iter_mut().zip(&tried).filter(|(_, t)| **t == 1).for_each(|(rate, _)| *rate /= 2.0);
-        // Where no rate lowered the margin, descent has come to an end, but the search has not: images count by whether they succeed,
-        // so it goes the first step all the same, and on from there.
+        // If no rate lowered the margin, descent has converged. But an image counts by whether it succeeds,
+        // so the search takes the first step anyway and continues from there.
         for (i, first) in first.iter().enumerate() {
             if self.unmoved[i] {
                 self.least[i] = (self.start[i], 0.0);
@@ -186,7 +195,7 @@ impl<'a, 'v> Search<'a, 'v> {
         Ok(())
     }
 
-    /// Tries the present rates of the samples that `mask` names.
+    /// Tries the current rates of the samples that `mask` selects.
     fn attempt(&mut self, mask: &[bool]) -> Result<()> {
         let rates = rows::column(&self.rates, &self.downhill)?;
         let variable = (&self.front.variable + self.downhill.broadcast_mul(&rates)?)?;

@@ -1,25 +1,25 @@
-//! The samples that are still on their way.
+//! The samples that are still attacked.
 
 use temper_core::prelude::*;
 
 use crate::margin::{Aim, Margin};
 use crate::tanh::TanhBox;
 
-/// Those samples of a batch of `n` that have not come to an end, and what each of the attacks keeps for them.
+/// The remaining samples of a batch of `n`, and the state that the attacks keep for them.
 pub(crate) struct Front<'a> {
     pub(crate) victim: Victim<'a>,
     pub(crate) aim: Aim,
     /// Clean images, `[remaining, c, h, w]`.
     pub(crate) clean: Tensor,
     pub(crate) space: TanhBox,
-    /// Where each sample is, in tanh space.
+    /// The variable of each sample, in tanh space.
     pub(crate) variable: Tensor,
-    /// Which samples of the batch these are.
+    /// The index of each sample in the batch.
     pub(crate) rows: Vec<usize>,
     n: usize,
 }
 
-/// A pass at the present images.
+/// A forward pass at the current images.
 pub(crate) struct Look<'a> {
     pub(crate) image: Tensor,
     pub(crate) forward: temper_core::Forward<'a>,
@@ -27,14 +27,14 @@ pub(crate) struct Look<'a> {
 }
 
 impl<'a> Front<'a> {
-    /// All samples at their clean images.
+    /// All samples, at their clean images.
     pub(crate) fn new(victim: &Victim<'a>, aim: &Aim, clean: &Tensor, space: TanhBox) -> Result<Self> {
         let (n, variable) = (victim.len(), space.variable(clean)?);
         let (victim, aim, clean) = (victim.clone(), aim.clone(), clean.clone());
         Ok(Self { victim, aim, clean, space, variable, rows: (0..n).collect(), n })
     }
 
-    /// A forward pass at the present images.
+    /// Runs a forward pass at the current images.
     pub(crate) fn look(&self) -> Result<Look<'a>> {
         let image = self.space.pixels(&self.variable)?;
         let forward = self.victim.record(&image)?;
@@ -42,7 +42,8 @@ impl<'a> Front<'a> {
         Ok(Look { image, forward, margins })
     }
 
-    /// `images` `[n, c, h, w]` with those of the samples that `mask` names replaced by their rows of `image`.
+    /// `images` `[n, c, h, w]`, with those of the samples that `mask` selects replaced by their rows of
+    /// `image`.
     pub(crate) fn put(&self, images: &Tensor, image: &Tensor, mask: &[bool]) -> Result<Tensor> {
         let mut all = vec![false; self.n];
         for (row, named) in self.rows.iter().zip(mask) {
@@ -54,7 +55,7 @@ impl<'a> Front<'a> {
         }
     }
 
-    /// Goes on with the samples that `mask` names.
+    /// Keeps only the samples that `mask` selects.
     pub(crate) fn keep(&mut self, mask: &[bool]) -> Result<()> {
         self.rows = rows::kept(&self.rows, mask);
         if !self.rows.is_empty() && mask.contains(&false) {
@@ -66,12 +67,12 @@ impl<'a> Front<'a> {
     }
 }
 
-/// A number for each row of `[n, c, h, w]`: the sum of its values in double precision.
+/// For each row of `[n, c, h, w]` the sum of its values, in double precision.
 pub(crate) fn sums(values: &Tensor) -> Result<Vec<f64>> {
     Ok(values.flatten_from(1)?.to_dtype(temper_core::DType::F64)?.sum(1)?.to_vec1()?)
 }
 
-/// A number for each row of `[n, c, h, w]`: the largest of its absolute values.
+/// For each row of `[n, c, h, w]` the largest absolute value.
 pub(crate) fn largest(values: &Tensor) -> Result<Vec<f64>> {
     Ok(values.abs()?.flatten_from(1)?.max(1)?.to_dtype(temper_core::DType::F64)?.to_vec1()?)
 }

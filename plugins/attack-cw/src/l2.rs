@@ -1,12 +1,18 @@
-//! `cw-l2`: section VI-A of the paper, as the authors' code runs it.
+//! `cw-l2`: section VI-A of the paper, as in the authors' code.
 //!
-//! For a constant c Adam lowers ||x' - x||^2 + c max(margin + confidence, 0); c is searched by bisection, upwards by tens until a
-//! success. The nearest successful image of all iterates counts.
+//! For a constant c, Adam minimises ||x' - x||^2 + c max(margin + confidence, 0). The constant is found by
+//! bisection; until the first success it is multiplied by ten. The nearest successful image of all iterates
+//! is returned.
 //!
-//! Deviations: a sample that makes no progress leaves its descent alone (the authors' code looks at the sum over the batch), where
-//! progress is a lower loss than ever before, or an image on its way out (the authors' code compares two single iterates, a tenth of the
-//! steps apart; with few steps that ends descents at a bad moment of Adam's); a sample for which all this finds nothing is
-//! searched again with descents that go to their end, and then, as networks have logits of any size, with larger constants; and distances are to the clean image itself, not to its image in tanh space.
+//! Deviations:
+//!
+//! - A sample that makes no progress ends its own descent; the authors' code uses the sum over the batch.
+//!   Progress is a new minimum of the loss, or an image that is still moving away from the clean one. The
+//!   authors' code compares two single iterates a tenth of the steps apart, which with few steps can end a
+//!   descent at an unfavourable iterate of Adam.
+//! - A sample for which nothing is found is searched again without early stopping, and then with larger
+//!   constants, because the scale of logits is arbitrary.
+//! - Distances are measured to the clean image itself, not to its image in tanh space.
 
 use temper_core::prelude::*;
 
@@ -43,30 +49,31 @@ plugin! { Attack "cw-l2";
     }
 }
 
-/// Where the margin's slope in a pixel is so many times that of the squared distance, a larger constant is none.
+/// If the slope of the margin in a pixel exceeds that of the squared distance by this factor, larger
+/// constants do not help.
 const OUTWEIGHS: f64 = 1e4;
-/// A constant from which single precision has no room for more.
+/// Beyond this constant single precision overflows.
 const EDGE: f64 = 1e30;
-/// Least number of steps between two looks at the progress of a descent.
+/// Smallest number of steps between two checks of a descent's progress.
 const WINDOW: usize = 100;
-/// By how much the squared distance grows, at least, in an image on its way out.
+/// Smallest growth of the squared distance of an image that is still moving away.
 const GROWTH: f64 = 1.1;
 
-/// A look at the progress of one sample's descent.
+/// The progress of one sample's descent.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
-    /// Least loss so far.
+    /// Smallest loss so far.
     least: f64,
-    /// The same at the last look.
+    /// Smallest loss at the last check.
     before: f64,
-    /// Squared distance at the last look.
+    /// Squared distance at the last check.
     square: f64,
 }
 
 impl Progress {
     const NONE: Self = Self { least: f64::INFINITY, before: f64::INFINITY, square: 0.0 };
 
-    /// Looks, and says whether the descent is to go on.
+    /// Checks the progress, and says whether to continue.
     fn goes_on(&mut self, square: f64) -> bool {
         let goes_on = self.least <= self.before * 0.9999 || square > self.square * GROWTH;
         (self.before, self.square) = (self.least, square);
@@ -74,13 +81,13 @@ impl Progress {
     }
 }
 
-/// One sample's search for its constant, and the nearest success so far.
+/// The search for one sample's constant, and the nearest success so far.
 #[derive(Debug, Clone, Copy)]
 struct Search {
     constant: f64,
     lower: f64,
     upper: f64,
-    /// In this descent.
+    /// Whether the current descent has succeeded.
     found: bool,
     /// Squared distance of the nearest success.
     best: f64,
@@ -89,7 +96,7 @@ struct Search {
 }
 
 impl Search {
-    /// Takes in an iterate, and says whether it is the nearest success so far.
+    /// Records an iterate, and says whether it is the nearest success so far.
     fn hear(&mut self, margin: Margin, square: f64) -> bool {
         self.found |= margin.success;
         let better = margin.success && square < self.best;
@@ -99,7 +106,7 @@ impl Search {
         better
     }
 
-    /// Bisects, or goes up by tens as long as nothing succeeded.
+    /// Updates the constant: bisection, or a factor of ten until the first success.
     fn next(&mut self) {
         match self.found {
             true => self.upper = self.upper.min(self.constant),
@@ -132,7 +139,7 @@ impl Attack for CarliniWagnerL2 {
         let mut all = Found::none(ball.center());
         let mut constant = self.initial_const.get();
         self.search(&victim, &aim, (constant, self.abort_early), &mut all)?;
-        // Whom nothing has broken yet: without early stops, then with larger constants.
+        // Samples without success are searched again: without early stopping, then with larger constants.
         let mut longer = self.abort_early && self.steps.get() > self.window();
         loop {
             if !longer {
@@ -150,13 +157,13 @@ impl Attack for CarliniWagnerL2 {
     }
 }
 
-/// What was found so far.
+/// The results so far.
 struct Found {
     /// Clean images, `[n, c, h, w]`.
     clean: Tensor,
-    /// The nearest success of each sample, else the clean image, `[n, c, h, w]`.
+    /// The nearest success of each sample, otherwise the clean image, `[n, c, h, w]`.
     nearest: Tensor,
-    /// Who has a success.
+    /// Which samples have a success.
     succeeded: Vec<bool>,
     /// Largest slope of the margin in a pixel.
     slopes: Vec<f64>,
@@ -168,8 +175,8 @@ impl Found {
         Self { clean: clean.clone(), nearest: clean.clone(), succeeded: vec![false; n], slopes: vec![0.0; n] }
     }
 
-    /// Those without a success for which a search that begins at this constant is not hopeless: the margin's slope, if there is any, does
-    /// not outweigh that of the distance yet.
+    /// The samples without success for which a search from this constant could succeed: the margin has a
+    /// slope, and it does not yet outweigh that of the distance.
     fn could_succeed(&self, constant: f64) -> Vec<bool> {
         let open =
             |(succeeded, slope): (&bool, &f64)| !succeeded && *slope > 0.0 && constant * slope < OUTWEIGHS;
@@ -185,7 +192,7 @@ impl Found {
         })
     }
 
-    /// Takes in what was found for the samples that `mask` names.
+    /// Records the results of the samples that `mask` selects.
     fn put(&mut self, some: &Self, mask: &[bool]) -> Result<()> {
         self.nearest = rows::replace(&self.nearest, &some.nearest, mask)?;
         for (row, i) in (0..mask.len()).filter(|i| mask[*i]).enumerate() {
@@ -196,7 +203,7 @@ impl Found {
 }
 
 impl CarliniWagnerL2 {
-    /// Searches the constant from a first one on; early stops, if they are allowed.
+    /// Searches the constant, starting from a given one, with or without early stopping.
     fn search(
         &self,
         victim: &Victim,
@@ -216,7 +223,7 @@ impl CarliniWagnerL2 {
         let last = self.binary_search_steps.get() - 1;
         for descent in 0..=last {
             if descent == last && last >= 9 {
-                // As the authors' code: a long search ends with the smallest constant that succeeded.
+                // As in the authors' code, a long search ends with the smallest constant that succeeded.
                 for search in searches.iter_mut().filter(|search| search.upper.is_finite()) {
                     search.constant = search.upper;
                 }
@@ -230,12 +237,13 @@ impl CarliniWagnerL2 {
         Ok(())
     }
 
-    /// Steps between two looks at the progress of a descent.
+    /// Steps between two checks of a descent's progress.
     fn window(&self) -> usize {
         self.steps.get().div_ceil(10).max(WINDOW)
     }
 
-    /// One descent for every sample from its clean image. `nearest` `[n, c, h, w]` takes the nearest successes.
+    /// One descent for every sample from its clean image. The nearest successes are written to `nearest`,
+    /// `[n, c, h, w]`.
     fn descend(
         &self,
         mut front: Front,

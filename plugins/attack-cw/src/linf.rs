@@ -1,13 +1,18 @@
-//! `cw-linf`: section VI-C of the paper, as the authors' code runs it.
+//! `cw-linf`: section VI-C of the paper, as in the authors' code.
 //!
-//! The largest change alone has a gradient at one pixel only, so all changes beyond a threshold tau are punished: Adam lowers
-//! sum max(|x' - x| - tau, 0) + c max(margin + confidence, 0). An attempt that brings this below c / 10,000 and succeeds lowers
-//! tau to 0.9 of the largest change, and the next one goes on from there with fresh moments; one that does not doubles c and
-//! goes on as if nothing had happened. A sample ends when tau is below 1/256, or c reaches its largest value.
+//! The maximum norm has a gradient at one pixel only, so all changes above a threshold tau are penalised:
+//! Adam minimises sum max(|x' - x| - tau, 0) + c max(margin + confidence, 0). If an attempt brings this below
+//! c / 10,000 and succeeds, tau becomes 0.9 of the largest change, and the next attempt continues from there
+//! with reset moments. Otherwise c is doubled and the attempt continues unchanged. A sample ends when tau is
+//! below 1/256, or c reaches its largest value.
 //!
-//! Deviations: what the constant weighs against the changes, whose slope is 1, is the slope of the margin: a sample gives up where the
-//! constant is as large as it may be and outweighs them so many times, too. A network of small logits is the same network. The nearest successful image of all iterates counts, whether or not it ended an attempt (as in adv-lib); each
-//! sample begins its next attempt at once, beside others in the middle of theirs.
+//! Deviations:
+//!
+//! - The weight of the margin relative to the changes, whose slope is 1, is c times the slope of the margin.
+//!   A sample gives up only when both c and this product have reached the largest constant, because the scale
+//!   of logits is arbitrary.
+//! - The nearest successful image of all iterates counts, whether or not it ended an attempt (as in adv-lib).
+//! - Each sample starts its next attempt immediately, independently of the others.
 
 use temper_core::prelude::*;
 
@@ -16,7 +21,7 @@ use crate::front::{Front, Look, largest as largest_of, sums};
 use crate::margin::{Aim, Margin};
 use crate::tanh::TanhBox;
 
-/// The threshold below which a sample ends.
+/// A sample with a smaller threshold ends.
 const SMALLEST: f64 = 1.0 / 256.0;
 
 plugin! { Attack "cw-linf";
@@ -52,7 +57,7 @@ plugin! { Attack "cw-linf";
     }
 }
 
-/// One sample's attempts, and the nearest success so far.
+/// The attempts of one sample, and the nearest success so far.
 #[derive(Debug, Clone, Copy)]
 struct Attempt {
     threshold: f64,
@@ -64,11 +69,11 @@ struct Attempt {
     slope: f64,
 }
 
-/// A constant from which single precision has no room for more.
+/// Beyond this constant single precision overflows.
 const EDGE: f64 = 1e30;
 
 impl Attempt {
-    /// Whether a larger constant could still tell: without any slope none does.
+    /// Whether a larger constant could still help. Without any slope none does.
     fn goes_on(&self, largest_const: f64) -> bool {
         let heavy = self.constant >= largest_const
             && (self.slope == 0.0 || self.constant * self.slope >= largest_const || self.constant >= EDGE);
@@ -76,7 +81,7 @@ impl Attempt {
     }
 }
 
-/// What an iterate means for its attempt.
+/// The effect of an iterate on its attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Step,
@@ -158,8 +163,8 @@ impl Attack for CarliniWagnerLinf {
 }
 
 impl CarliniWagnerLinf {
-    /// What an iterate means, from its margin, its largest change, and the sum of its changes beyond the threshold. The attempt
-    /// is then the one that goes on.
+    /// Updates the attempt with an iterate: its margin, its largest change, and the sum of its changes above
+    /// the threshold.
     fn turn(&self, attempt: &mut Attempt, margin: Margin, largest: f64, punished: f64) -> Turn {
         if margin.success {
             attempt.best = attempt.best.min(largest);

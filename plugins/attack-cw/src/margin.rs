@@ -1,9 +1,9 @@
-//! The margin that all three attacks lower.
+//! The margin that all three attacks minimise.
 
 use temper_core::prelude::*;
 use temper_core::{DType, Forward};
 
-/// The class that each sample is led away from, or to.
+/// The class that each sample is led away from, or towards.
 #[derive(Debug, Clone)]
 pub(crate) struct Aim {
     classes: Vec<u32>,
@@ -11,28 +11,29 @@ pub(crate) struct Aim {
     confidence: f64,
 }
 
-/// A sample's place relative to the boundary.
+/// The margin of a sample and what follows from it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Margin {
-    /// Margin plus confidence: below 0 where the attack succeeded, without end where the logits are not numbers.
+    /// Margin plus confidence: below 0 if the attack succeeded. With NaN logits minus infinity, or NaN if there
+    /// is a target.
     pub(crate) loss: f64,
-    /// Whether the prediction is what was aimed at, with the confidence that was asked for.
+    /// Whether the attack succeeded with the required confidence.
     pub(crate) success: bool,
-    /// The larger of the two logits' absolute values, by which the margin's rounding goes.
+    /// The larger absolute value of the two logits, which determines the rounding error of the margin.
     pub(crate) scale: f64,
-    /// The class of largest logit but for the one that the aim names.
+    /// The class with the largest logit, except the one that the aim names.
     other: u32,
 }
 
 impl Margin {
-    /// The loss as a penalty: 0 where the attack succeeded.
+    /// The loss as a penalty: 0 if the attack succeeded.
     pub(crate) fn hinge(self) -> f64 {
         if self.success { 0.0 } else { self.loss.max(0.0) }
     }
 }
 
 impl Aim {
-    /// What keeps an attack on margins from this target.
+    /// Why this target is not supported; `None` if it is.
     pub(crate) fn problem(attack: &str, target: Target) -> Option<String> {
         matches!(target, Target::All | Target::Likeliest(_)).then(|| {
             format!("attack `{attack}` aims at one class at a time; `pgd` and `mi-fgsm` aim at several")
@@ -59,7 +60,7 @@ impl Aim {
         Self { classes: rows::kept(&self.classes, mask), ..*self }
     }
 
-    /// Margins of logits `[n, classes]`.
+    /// The margins of logits `[n, classes]`.
     pub(crate) fn margins(&self, logits: &Tensor) -> Result<Vec<Margin>> {
         if logits.dim(1)? < 2 {
             return Err(Error::refused("an attack on margins needs at least two classes"));
@@ -70,7 +71,7 @@ impl Aim {
 
     fn margin(&self, logits: &[f64], class: u32) -> Margin {
         let own = logits[class as usize];
-        // A row with a NaN is misclassified, here as everywhere, but it is no class that could be aimed at.
+        // A row with a NaN counts as misclassified, but it is not a target class.
         let undefined = logits.iter().any(|logit| logit.is_nan());
         let (mut other, mut largest) = (u32::from(class == 0), f64::NEG_INFINITY);
         for (k, logit) in (0..).zip(logits) {
@@ -90,8 +91,8 @@ impl Aim {
         Margin { loss, scale, success: loss < 0.0 || (loss == 0.0 && won), other }
     }
 
-    /// Gradient with respect to the pixels of each sample's margin, `[n, c, h, w]`; where `all` is false, 0 for samples that
-    /// succeeded. One backward pass.
+    /// The gradient of each sample's margin with respect to its pixels, `[n, c, h, w]`. If `all` is false it
+    /// is 0 for samples that succeeded. One backward pass.
     pub(crate) fn gradient(&self, forward: &Forward, margins: &[Margin], all: bool) -> Result<Tensor> {
         let logits = forward.logits();
         let classes = logits.dim(1)?;
@@ -116,7 +117,7 @@ mod tests {
 
     #[test]
     fn negative_logits_have_the_margin_of_the_same_logits_raised() {
-        // A mask of zeros over the own class would make 0 the largest of the others.
+        // A mask of zeros at the own class would make 0 the largest of the other logits.
         let margin_of = |shift: f64| margin(&[-3.0 + shift, -5.0 + shift, -4.0 + shift], 0, false, 0.0);
         assert_eq!((margin_of(0.0).loss, margin_of(0.0).other), (1.0, 2));
         assert_eq!((margin_of(10.0).loss, margin_of(10.0).other), (1.0, 2));

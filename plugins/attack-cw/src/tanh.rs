@@ -1,10 +1,11 @@
-//! Images as tanh of a variable without bounds (the paper's section V-B).
+//! Images as tanh of an unbounded variable (section V-B of the paper).
 
 use temper_core::prelude::*;
 
-/// A box, `[n, c, h, w]`, and images in it as (tanh w / edge + 1) / 2 of the way from `low` to `high`. `edge` is where tanh is
-/// for a pixel on its bound: at 1 the variable would be infinite. Divided so, as in ART, the clean image is met within
-/// rounding; what rounding or tanh beyond the edge carries outside is cut.
+/// A box `[n, c, h, w]`. The variable w gives the image at (tanh w / edge + 1) / 2 of the way from `low` to
+/// `high`. `edge` is the value of tanh for a pixel on the boundary; with 1 the variable would be infinite.
+/// With this division, as in ART, the clean image is reproduced up to rounding. Values outside the box are
+/// clamped.
 pub(crate) struct TanhBox {
     low: Tensor,
     high: Tensor,
@@ -17,7 +18,7 @@ impl TanhBox {
         Ok(Self { low: low.clone(), high: high.clone(), width: (high - low)?, edge: edge.get() })
     }
 
-    /// [0, 1] for each pixel of `like`, with the edge of the authors' code.
+    /// The box [0, 1] for each pixel of `like`, with the edge of the authors' code.
     pub(crate) fn unit(like: &Tensor) -> Result<Self> {
         Self::new(&like.zeros_like()?, &like.ones_like()?, Share::of(0.999_999))
     }
@@ -32,11 +33,11 @@ impl TanhBox {
         })
     }
 
-    /// The variable whose image is `pixels`; any, where the box has no width.
+    /// The variable whose image is `pixels`; arbitrary where the box has no width.
     pub(crate) fn variable(&self, pixels: &Tensor) -> Result<Tensor> {
         let way = ((pixels - &self.low)? / self.width.maximum(1e-12)?)?.clamp(0.0, 1.0)?;
         let tanh = (way.affine(2.0, -1.0)? * self.edge)?;
-        // The area tangent.
+        // The inverse hyperbolic tangent.
         Ok(((tanh.affine(1.0, 1.0)? / tanh.affine(-1.0, 1.0)?)?.log()? * 0.5)?)
     }
 
@@ -46,8 +47,9 @@ impl TanhBox {
         Ok((&self.low + (way * &self.width)?)?.maximum(&self.low)?.minimum(&self.high)?)
     }
 
-    /// A gradient with respect to the image as one with respect to the variable. Where it is not a number it is 0, and what single
-    /// precision could not square is cut: a network that overflows must not make the image NaN.
+    /// Converts a gradient with respect to the image into one with respect to the variable. NaN becomes 0,
+    /// and values whose square would overflow are clamped, so that a network that overflows does not make the
+    /// image NaN.
     pub(crate) fn pull_back(&self, variable: &Tensor, gradient: &Tensor) -> Result<Tensor> {
         let slope = variable.tanh()?.sqr()?.affine(-0.5 / self.edge, 0.5 / self.edge)?;
         let pulled = ((gradient * &self.width)? * slope)?;

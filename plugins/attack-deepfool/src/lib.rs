@@ -1,21 +1,24 @@
 //! `DeepFool`, Moosavi-Dezfooli et al. 2016, <https://arxiv.org/abs/1511.04599>: Algorithm 2, and section 3.3 for l-inf.
 //!
-//! Each step takes the network for linear at the current image, and goes to the nearest of the boundaries with other classes:
-//! for class k at a distance of `|f_k| / ||w_k||`, where `f_k` is the difference of its logit and the own one, `w_k` the
-//! gradient of that, and ||.|| the dual norm (l2 for l2, l1 for l-inf). A sample leaves at its first misclassified image.
+//! Each step linearises the network at the current image and moves to the nearest decision boundary with
+//! another class. The distance to class k is `|f_k| / ||w_k||`, where `f_k` is the difference between its
+//! logit and that of the sample's class, `w_k` the gradient of `f_k`, and ||.|| the dual norm (l2 for l2, l1
+//! for l-inf). A sample is removed at its first misclassified image.
 //!
-//! All samples step together: one forward pass (a second one where somebody leaves), then a backward pass for each candidate class, of which only the nearest
-//! boundary is kept. A candidate without a gradient (0, or not finite) has no boundary to go to; a sample all of whose
-//! candidates are such stays where it is and is reported as failed, never as NaN.
+//! All samples step together: one forward pass (a second one if samples were removed), then one backward pass
+//! per candidate class, of which only the nearest boundary is kept. A candidate whose gradient is 0 or not
+//! finite has no boundary. A sample without any boundary does not move and is reported as failed, never as
+//! NaN.
 //!
-//! Deviations from the paper's text: the `margin` of the authors' code, [0, 1] cuts every image before the network sees it,
-//! and labels are the true ones (`labels`). What is returned was cut, and counts as adversarial only if the network
-//! misclassifies it as it is: where the steps did not suffice, the clean image stands and the distance is infinite.
+//! Deviations from the paper's text: the `margin` of the authors' code; every image is clamped to [0, 1]
+//! before a forward pass; labels are the true ones (`labels`). The returned image is clamped, and counts as
+//! adversarial only if the network misclassifies it. If the steps do not suffice, the clean image is returned
+//! with an infinite distance.
 
 use temper_core::DType;
 use temper_core::prelude::*;
 
-/// Far beyond any image, and yet a number that single precision can multiply and sum.
+/// Far larger than any distance, but single precision can still multiply and sum it.
 const FAR: f64 = 1e6;
 
 options! {
@@ -83,7 +86,7 @@ impl Attack for DeepFool {
             let mut nearest = Nearest::none(&clean)?;
             for k in 0..classes.dim(1)? {
                 let class = classes.narrow(1, k, 1)?.contiguous()?;
-                // The candidate's logit less the own one.
+                // The logit of the candidate minus that of the sample's class.
                 let pass = forward.pass_of(&|logits, rows| {
                     let own = logits.gather(&rows.labels.unsqueeze(1)?, 1)?;
                     Ok((logits.gather(&class, 1)? - own)?.squeeze(1)?)
@@ -107,7 +110,8 @@ impl Attack for DeepFool {
 }
 
 impl DeepFool {
-    /// The wrong classes of largest logit at the clean image, `[n, candidates]`, the likeliest first, of equals the first.
+    /// The wrong classes with the largest logits at the clean image, `[n, candidates]`, the largest first; of
+    /// equal ones the lower class.
     fn candidates(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
         let count = self.candidates.get().min(logits.dim(1)? - 1);
         let wrong = wrong_classes(logits, labels)?;
@@ -116,11 +120,11 @@ impl DeepFool {
     }
 }
 
-/// The nearest boundary of each sample among those heard of.
+/// The nearest boundary of each sample among the candidates so far.
 struct Nearest {
-    /// In pixel values; infinite without a boundary.
+    /// Distance in pixel values; infinite without a boundary.
     distances: Vec<f64>,
-    /// Which way it lies, `[n, c, h, w]`: gradients of `f_k`.
+    /// Its direction: the gradient of `f_k`, `[n, c, h, w]`.
     gradient: Tensor,
 }
 
@@ -129,10 +133,10 @@ impl Nearest {
         Ok(Self { distances: vec![f64::INFINITY; like.dim(0)?], gradient: like.zeros_like()? })
     }
 
-    /// Takes in the boundary with one more class, from its `f_k` `[n]` and their gradients.
+    /// Adds the boundary with one more class, from its `f_k` `[n]` and their gradients.
     fn hear(&mut self, scores: &Tensor, gradient: &Tensor, norm: Norm) -> Result<()> {
         let scores = scores.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-        // A slope of 0, infinite or NaN leads nowhere.
+        // A gradient of 0, infinity or NaN has no direction.
         let leads = |slope: f64| slope > 0.0 && slope.is_finite();
         let distance = |(f, slope): (&f64, f64)| if leads(slope) { f.abs() / slope } else { f64::INFINITY };
         let distances: Vec<f64> = scores.iter().zip(slope(norm, gradient)?).map(distance).collect();
@@ -146,7 +150,7 @@ impl Nearest {
         Ok(())
     }
 
-    /// The way to each boundary and `margin` beyond, `[n, c, h, w]`; 0 where there is none.
+    /// The step to each boundary and `margin` beyond it, `[n, c, h, w]`; 0 without a boundary.
     fn step(&self, norm: Norm, margin: f64) -> Result<Tensor> {
         let length = |d: &f64| if d.is_finite() { d.min(FAR) + margin.min(FAR) } else { 0.0 };
         let lengths: Vec<f64> = self.distances.iter().map(length).collect();

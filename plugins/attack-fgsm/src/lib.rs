@@ -1,8 +1,8 @@
 //! Fast gradient sign method, Goodfellow et al. 2015, <https://arxiv.org/abs/1412.6572>.
 //!
-//! One step of the length of the radius along the sign of the gradient; in an l2 ball along the gradient itself (the
-//! "fast gradient method"). With `random_start` it becomes R+FGSM-like: a random point of the ball first, as in Wong et
-//! al. 2020, whose step of 1.25 radii is `step = 1.25`.
+//! One step of the length of the radius along the sign of the gradient; in an l2 ball along the gradient
+//! itself (the "fast gradient method"). With `random_start` the step starts from a random point of the ball,
+//! as in R+FGSM and in Wong et al. 2020, whose step of 1.25 radii is `step = 1.25`.
 
 use temper_core::prelude::*;
 

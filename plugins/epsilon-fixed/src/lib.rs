@@ -1,4 +1,5 @@
-//! One radius for every sample: adversarial training as Madry et al. 2018, <https://arxiv.org/abs/1706.06083>, do it.
+//! One radius for every sample: adversarial training of Madry et al. 2018,
+//! <https://arxiv.org/abs/1706.06083>.
 
 use temper_core::prelude::*;
 

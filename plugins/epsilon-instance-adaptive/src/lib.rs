@@ -1,11 +1,13 @@
 //! Instance adaptive radii, Balaji, Goldstein & Hoffman 2019, <https://arxiv.org/abs/1910.08051>: Algorithm 2.
 //!
-//! Every sample has a radius m in memory. On each visit an attack probes m + gamma: if the prediction stays right the
-//! candidate is m + gamma; else m is probed and, if that holds, is the candidate; else it is m - gamma (at least 0). The
-//! new radius is (1 - beta) m + beta * candidate. So a visit moves a radius by at most beta * gamma.
+//! Every sample has a radius m in memory. On each visit an attack probes m + gamma. If the prediction stays
+//! correct, the candidate is m + gamma. Otherwise m is probed: if the prediction stays correct, the candidate
+//! is m, otherwise m - gamma (at least 0). The new radius is (1 - beta) m + beta * candidate, so a visit
+//! moves a radius by at most beta * gamma.
 //!
-//! What the paper leaves open are parameters; defaults follow the paper's text, and each names the value of the authors'
-//! code. m is probed only where m + gamma failed: the same numbers with fewer passes.
+//! Points that the paper leaves open are parameters. Defaults follow the paper's text, and each parameter
+//! names the value in the authors' code. m is probed only where m + gamma failed, which gives the same
+//! numbers with fewer passes.
 
 use temper_core::prelude::*;
 
@@ -103,7 +105,7 @@ impl Epsilon for InstanceAdaptive {
 }
 
 impl InstanceAdaptive {
-    /// Radius and memory of a visit before adaptation.
+    /// The radii and the memory of a visit before adaptation starts.
     fn warm_up(&self, visit: &Visit, correct: &[bool]) -> (Vec<f64>, Vec<f64>) {
         let uniform = vec![self.start.get(); visit.len()];
         match self.memory {
@@ -119,7 +121,7 @@ impl InstanceAdaptive {
     fn select(&self, visit: &mut Visit, correct: &[bool]) -> Result<Vec<f64>> {
         let (beta, gamma) = (self.beta.get(), self.gamma.get());
         let memory = visit.memory().to_vec();
-        // With `decay` the candidate of a misclassified sample is 0 whatever a probe would find.
+        // With `decay` the candidate of a misclassified sample is 0 whatever a probe would give.
         let probed: Vec<bool> = match self.misclassified {
             Misclassified::Clean => vec![true; memory.len()],
             Misclassified::Decay => correct.to_vec(),

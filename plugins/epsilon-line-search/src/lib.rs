@@ -1,10 +1,12 @@
-//! Radii by full line search, the exact heuristic that Balaji, Goldstein & Hoffman 2019, <https://arxiv.org/abs/1910.08051>,
-//! section 5.2 and table 7, compare IAAT with: on every visit the largest radius of a grid {eta n}, n = 1 .. max / eta, whose
-//! attack leaves the prediction right; 0 where none does.
+//! Radii by line search, the exact heuristic with which Balaji, Goldstein & Hoffman 2019,
+//! <https://arxiv.org/abs/1910.08051>, section 5.2 and table 7, compare IAAT. On every visit a sample gets
+//! the largest radius of a grid {eta n}, n = 1 .. max / eta, at which the attack leaves the prediction
+//! correct; 0 if there is none.
 //!
-//! The grid is searched from its largest radius, and a sample is probed no further once it survived: the same radii with
-//! fewer passes. A sample that is misclassified unperturbed has no prediction to leave right: it is not probed, and trained
-//! clean, as Algorithm 1 wants it. The paper names neither max nor eta, and no smoothing, which is `beta = 1`.
+//! The grid is searched from its largest radius, and a sample is not probed further once it survives, which
+//! gives the same radii with fewer passes. A sample that is misclassified unperturbed is not probed and is
+//! trained clean, as in Algorithm 1. The paper gives neither max nor eta, and does not smooth, which is
+//! `beta = 1`.
 
 use temper_core::prelude::*;
 
@@ -66,7 +68,7 @@ impl Epsilon for LineSearch {
 }
 
 impl LineSearch {
-    /// For each sample the largest radius of the grid that it survives, else 0.
+    /// The largest radius of the grid that each sample survives, otherwise 0.
     fn search(&self, visit: &mut Visit, correct: &[bool]) -> Result<Vec<f64>> {
         let mut found = vec![0.0; visit.len()];
         let mut standing = correct.to_vec();

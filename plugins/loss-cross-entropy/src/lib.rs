@@ -1,8 +1,9 @@
 //! Cross-entropy on the attacked batch: the loss of adversarial training (Madry et al. 2018,
 //! <https://arxiv.org/abs/1706.06083>) and of IAAT (Balaji et al. 2019, <https://arxiv.org/abs/1910.08051>, Algorithm 1).
 //!
-//! Label smoothing (Szegedy et al. 2016, <https://arxiv.org/abs/1512.00567>, section 7) is torch's: the true class has
-//! probability 1 - s + s / classes, each other one s / classes. The attack raises plain cross-entropy all the same.
+//! Label smoothing (Szegedy et al. 2016, <https://arxiv.org/abs/1512.00567>, section 7) is that of torch: the
+//! true class has probability 1 - s + s / classes, each other class s / classes. The attack maximises
+//! cross-entropy without smoothing.
 
 use temper_core::prelude::*;
 
@@ -24,7 +25,8 @@ impl Loss for CrossEntropy {
     }
 }
 
-/// Mean cross-entropy of logits `[n, classes]` with labels of which the share `smoothing` is spread over all classes.
+/// Mean cross-entropy of logits `[n, classes]` with labels of which the share `smoothing` is distributed over
+/// all classes.
 fn smoothed(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
     let rows = Rows { labels: labels.clone(), positions: labels.clone() };
     let hard = cross_entropy(logits, &rows)?.mean_all()?;

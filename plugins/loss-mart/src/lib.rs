@@ -2,10 +2,12 @@
 //! <https://openreview.net/forum?id=rklOg6EFwS>, equation 11: BCE(f(x'), y) + lambda KL(f(x) || f(x')) (1 - f(x)_y), where
 //! BCE is -log f(x')_y - log(1 - max f(x')_k) over the classes k other than y, and x' raises the cross-entropy.
 //!
-//! The small constants beside probabilities are those of the authors' code. So is `lambda` = 6, the default of their loss (their
-//! script for ResNet-18 passes 5), and the start of its attack, Gaussian noise of 0.001: `attack.pgd = { start = "noise", .. }`.
+//! The small constants added to probabilities are those of the authors' code. So are `lambda` = 6, the
+//! default of their loss (their script for ResNet-18 passes 5), and the start of the attack, Gaussian noise
+//! of 0.001: `attack.pgd = { start = "noise", .. }`.
 //!
-//! Batch norm: two passes in training mode, the clean batch first, each normalised by its own statistics, as in that code.
+//! Batch norm: two passes in training mode, the clean batch first, each with its own batch statistics, as in
+//! that code.
 
 use temper_core::prelude::*;
 
@@ -34,7 +36,7 @@ fn mart(clean: &Tensor, perturbed: &Tensor, labels: &Tensor, lambda: f64) -> Res
     let column = labels.unsqueeze(1)?;
     let (log, probabilities) = (log_softmax(clean)?, log_softmax(perturbed)?.exp()?);
 
-    // No class is less likely than -1: the true one drops out.
+    // A probability of -1 removes the true class from the maximum.
     let minus_one = column.zeros_like()?.to_dtype(clean.dtype())?.affine(0.0, -1.0)?;
     let rival = probabilities.detach().scatter(&column, &minus_one, 1)?.argmax_keepdim(1)?;
     let margin = (probabilities.gather(&rival, 1)?.affine(-1.0, 1.0001 + 1e-12)?).log()?.neg()?;

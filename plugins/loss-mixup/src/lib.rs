@@ -1,13 +1,13 @@
 //! Interpolated adversarial training, Lamb et al. 2019, <https://arxiv.org/abs/1906.06784>, with mixup (Zhang et al. 2018,
 //! <https://arxiv.org/abs/1710.09412>): the row "mixup" of the paper of IAAT.
 //!
-//! Each image is attacked with its own label, before any mixing. Then lambda ~ Beta(alpha, alpha) and a permutation of the
-//! batch are drawn, pixels and one-hot labels are mixed alike, and the loss is the mean of the cross-entropies of the mixed
-//! clean and the mixed adversarial batch.
+//! Each image is attacked with its own label, before mixing. Then lambda ~ Beta(alpha, alpha) and a
+//! permutation of the batch are drawn. Pixels and one-hot labels are mixed with the same weights, and the
+//! loss is the mean of the cross-entropies of the mixed clean batch and the mixed adversarial batch.
 //!
-//! Whether both terms share the draw is a choice. Here they do: what is mixed is then the same pairs in the same
-//! shares, once clean and once perturbed, so that the terms differ by the attack alone. The expectation is the same.
-//! Two passes in training mode, clean first, each with batch statistics of its own.
+//! Both terms use the same draw, so that the same pairs are mixed with the same weights and the terms differ
+//! only by the attack. The expectation is the same as with separate draws. There are two passes in training
+//! mode, clean first, each with its own batch statistics.
 
 use temper_core::prelude::*;
 
@@ -34,7 +34,7 @@ impl Loss for Mixup {
         let clean_weight = self.clean_weight.get();
         let mut total = None;
         for (weight, attacked) in [(clean_weight, false), (1.0 - clean_weight, true)] {
-            // A term of no weight is not computed.
+            // A term of weight 0 is not computed.
             if weight > 0.0 {
                 let pixels = if attacked { step.attack()? } else { batch.pixels.clone() };
                 let logits = step.logits_shared(&mixed(&pixels, &order, lambda)?, &labels)?;
@@ -49,12 +49,12 @@ impl Loss for Mixup {
     }
 }
 
-/// Each image `[n, c, h, w]` with the share `lambda`, and the one that `order` pairs it with with the rest.
+/// Each image `[n, c, h, w]` with weight `lambda`, mixed with the image that `order` pairs it with.
 fn mixed(pixels: &Tensor, order: &Tensor, lambda: f64) -> Result<Tensor> {
     Ok(((pixels * lambda)? + (pixels.index_select(order, 0)? * (1.0 - lambda))?)?)
 }
 
-/// Mean cross-entropy of logits `[n, classes]` with labels mixed of one-hot ones by shares.
+/// Mean cross-entropy of logits `[n, classes]` with weighted one-hot labels.
 fn mixed_cross_entropy(logits: &Tensor, labels: &[(f64, &Tensor); 2]) -> Result<Tensor> {
     let [first, second] = labels.map(|(share, labels)| -> Result<Tensor> {
         let rows = Rows { labels: labels.clone(), positions: labels.clone() };
@@ -88,7 +88,7 @@ mod tests {
         assert!(off(&loss, &golden["mixup/loss"]) < 1e-12);
         let gradients = loss.backward().unwrap();
         assert!(off(gradients.get(&logits).unwrap(), &golden["mixup/adversarial"]) < 1e-12);
-        // Logits stand for pixels: mixing is linear in either.
+        // Logits in place of pixels: mixing is linear.
         let got = mixed(&golden["adversarial"], &order, lambda).unwrap();
         assert!(off(&got, &golden["mixup/mixed"]) < 1e-12);
     }

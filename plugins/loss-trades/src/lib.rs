@@ -1,15 +1,17 @@
-//! TRADES, Zhang et al. 2019, <https://arxiv.org/abs/1901.08573>, equation 5:
-//! CE(f(x), y) + beta max KL(f(x) || f(x')), the maximum over x' in the ball of x. As in the authors' code the attack raises
-//! that same divergence, with f(x) held fixed, and the step differentiates it with respect to both sides.
+//! TRADES, Zhang et al. 2019, <https://arxiv.org/abs/1901.08573>, equation 5: CE(f(x), y) + beta max KL(f(x)
+//! || f(x')), with the maximum over x' in the ball of x. As in the authors' code the attack maximises the
+//! same divergence with f(x) held fixed, and the training step differentiates it with respect to both
+//! arguments.
 //!
-//! At x itself the divergence is 0 and has no slope. So the attack must not start there: the authors add Gaussian noise of
-//! 0.001, which is `attack.pgd = { start = "noise", .. }`; `start = "uniform"` is another way. `fgsm` without a random start
-//! and `pgd` with `start = "clean"` would follow rounding errors.
+//! At x the divergence is 0 and so is its gradient, so the attack must not start there. The authors add
+//! Gaussian noise of 0.001, which is `attack.pgd = { start = "noise", .. }`; `start = "uniform"` also works.
+//! `fgsm` without a random start and `pgd` with `start = "clean"` would follow rounding errors.
 //!
-//! Batch norm: the clean and the perturbed batch pass one after the other, each normalised by its own statistics. The authors'
-//! code passes the clean batch once more for the divergence. That changes neither loss nor gradient, but moves the running
-//! statistics towards the clean batch a second time; here a pass without gradients does. A sample of radius 0 adds no
-//! divergence beyond that of batch statistics.
+//! Batch norm: the clean and the perturbed batch are passed one after the other, each with its own batch
+//! statistics. The authors' code passes the clean batch a second time for the divergence. This changes
+//! neither loss nor gradient, but updates the running statistics with the clean batch a second time; here a
+//! pass without gradients does that. For a sample of radius 0 the divergence comes only from batch
+//! statistics.
 
 use temper_core::prelude::*;
 

@@ -1,12 +1,15 @@
-//! Residual networks (He, Zhang, Ren & Sun, CVPR 2016, <https://arxiv.org/abs/1512.03385>), in the layouts, with the
-//! parameter names and with the initial weights of the `PyTorch` code in use, so that its state dictionaries fit:
+//! Residual networks (He, Zhang, Ren & Sun, CVPR 2016, <https://arxiv.org/abs/1512.03385>). Layouts,
+//! parameter names and initial weights are those of common `PyTorch` code, so that its state dictionaries can
+//! be loaded:
 //!
-//! - stem `imagenet`, depths 18 to 152: torchvision's. The stride of a bottleneck stands on its 3 x 3 convolution, not on
-//!   the first 1 x 1 as in the paper. Weights of convolutions start normal, with variance 2 / fan out.
-//! - stem `cifar`, depths 18 to 152: the variant for 32 x 32 images that the robustness literature trains (Kuang Liu's
-//!   code). It is not in the paper. Weights start as torch's do.
-//! - stem `cifar`, depths 20 to 110: the paper's networks for CIFAR-10 (section 4.2), whose shortcuts have no weights
-//!   (option A), with the names of Yerlan Idelbayev's code. Weights start normal, with variance 2 / fan in.
+//! - stem `imagenet`, depths 18 to 152: torchvision's networks. The stride of a bottleneck is in its 3 x 3
+//!   convolution, not in the first 1 x 1 as in the paper. Initial weights of convolutions are normal with
+//!   variance 2 / fan out.
+//! - stem `cifar`, depths 18 to 152: the variant for 32 x 32 images that is common in the robustness
+//!   literature (Kuang Liu's code). It is not in the paper. Initial weights are torch's defaults.
+//! - stem `cifar`, depths 20 to 110: the paper's networks for CIFAR-10 (section 4.2), whose shortcuts have no
+//!   weights (option A), with the names of Yerlan Idelbayev's code. Initial weights are normal with variance
+//!   2 / fan in.
 
 use temper_core::nn::{Init, NodeId};
 use temper_core::prelude::*;
@@ -55,7 +58,7 @@ enum Block {
     Bottleneck,
 }
 
-/// Blocks of each stage: table 1 of the paper, and section 4.2.
+/// Number of blocks of each stage: table 1 of the paper, and section 4.2.
 fn stages(depth: usize) -> Option<(Block, &'static [usize])> {
     Some(match depth {
         18 => (Block::Basic, &[2, 2, 2, 2]),
@@ -73,7 +76,7 @@ fn stages(depth: usize) -> Option<(Block, &'static [usize])> {
 }
 
 impl ResNet {
-    /// The kind and the number of blocks, if the depth goes with the stem.
+    /// The kind and the number of blocks; `None` if the depth does not exist with this stem.
     fn stages(&self) -> Result<(Block, &'static [usize])> {
         let known = match self.stem {
             Stem::Cifar => "18, 34, 50, 101, 152, and 20, 32, 44, 56, 110",
@@ -103,7 +106,7 @@ impl Model for ResNet {
         let width = self.width.map_or(published, NonZeroUsize::get);
         let mut network = Network::new(input);
         let mut x = network.normalize(network.input(), mean, std)?;
-        // As the code does whose names these are.
+        // As in the code with these names.
         let init = match (imagenet, block) {
             (true, _) => Init::NormalFanOut,
             (false, Block::BasicA) => Init::NormalFanIn,
@@ -120,7 +123,7 @@ impl Model for ResNet {
         for (stage, blocks) in stages.iter().enumerate() {
             let channels = width.saturating_mul(1 << stage);
             for i in 0..*blocks {
-                // The first block of each stage but the first halves height and width.
+                // The first block of each stage except the first halves height and width.
                 let stride = if stage > 0 && i == 0 { 2 } else { 1 };
                 x = layers.block(block, x, &format!("layer{}.{i}", stage + 1), channels, stride)?;
             }
@@ -137,14 +140,14 @@ impl Model for ResNet {
 /// A network under construction.
 struct Layers<'a> {
     net: &'a mut Network,
-    /// How the weights of convolutions start.
+    /// The initialisation of convolution weights.
     init: Init,
     /// Name of the shortcuts that have weights.
     shortcut: &'static str,
 }
 
 impl Layers<'_> {
-    /// A residual block: convolutions beside a shortcut, which is the identity where shapes allow it.
+    /// A residual block: convolutions and a shortcut, which is the identity if shapes are equal.
     fn block(
         &mut self,
         block: Block,
@@ -162,7 +165,8 @@ impl Layers<'_> {
         };
         let after = convs.last().map_or(channels, |last| last.0);
         let changes = stride != 1 || self.net.shape(x)[0] != after;
-        // First, so that the last convolution finds it and adds it to its sums; what has weights stands where torch has it.
+        // The shortcut comes first, so that the last convolution can add it to its sums. The order of
+        // parameters is torch's.
         let mut shortcut = x;
         if changes && block == Block::BasicA {
             shortcut = self.option_a(x, after, stride)?;
@@ -183,14 +187,14 @@ impl Layers<'_> {
         Ok(self.net.relu(sum))
     }
 
-    /// Every `stride`-th row and column, between channels of zeros.
+    /// Every `stride`-th row and column, with channels of zeros added on both sides.
     fn option_a(&mut self, x: NodeId, channels: usize, stride: usize) -> Result<NodeId> {
         let x = self.net.average_pool(x, Pool2d { size: 1, stride, padding: 0 })?;
         let zeros = channels - self.net.shape(x)[0];
         Ok(self.net.pad_channels(x, zeros / 2, zeros - zeros / 2)?)
     }
 
-    /// A convolution without bias that keeps height and width but for its stride, and its batch norm.
+    /// A convolution without bias that keeps height and width except for its stride, followed by batch norm.
     fn conv(
         &mut self,
         x: NodeId,
@@ -257,7 +261,7 @@ mod tests {
         ] {
             for depth in depths {
                 let network = resnet(depth, stem, Some(1)).build([3, 32, 32], 10).unwrap();
-                // Matrices and kernels, those of shortcuts left out.
+                // Matrices and kernels, without those of shortcuts.
                 let counts = |name: &str| !name.contains("shortcut") && !name.contains("downsample");
                 let parameters = network.parameters();
                 let layers = parameters.iter().filter(|p| p.shape.len() > 1 && counts(&p.name)).count();
@@ -268,7 +272,7 @@ mod tests {
 
     #[test]
     fn names_stand_in_the_order_of_torch() {
-        // The modules that have weights, as torch's state dictionary orders them.
+        // The modules with weights, in the order of torch's state dictionary.
         let modules = "conv1 bn1 \
             layer1.0.conv1 layer1.0.bn1 layer1.0.conv2 layer1.0.bn2 \
             layer1.1.conv1 layer1.1.bn1 layer1.1.conv2 layer1.1.bn2 \
@@ -297,7 +301,7 @@ mod tests {
 
     #[test]
     fn other_sizes_and_channels_fit() {
-        // One pixel, odd sides, and sides that differ: the average is over what the strides leave.
+        // One pixel, odd sides, and different sides: the average is over what remains after the strides.
         for (input, [cifar, option_a, imagenet]) in [
             ([1, 1, 1], [[1, 1], [1, 1], [1, 1]]),
             ([1, 28, 28], [[4, 4], [7, 7], [1, 1]]),

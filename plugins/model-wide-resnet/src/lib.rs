@@ -1,19 +1,20 @@
 //! Wide residual networks (Zagoruyko & Komodakis, BMVC 2016, <https://arxiv.org/abs/1605.07146>): pre-activation blocks
 //! (He, Zhang, Ren & Sun, ECCV 2016) in three groups. There are two variants.
 //!
-//! `textbook` is the paper's network, with the parameter names of the `PyTorch` code that adversarial training took over
-//! (xternalz's; TRADES): `conv1`, `block1.layer.0.bn1`, `block1.layer.0.convShortcut`, `bn1`, `fc`. Where channels change,
-//! the shortcut is a 1 x 1 convolution that reads the activations.
+//! `textbook` is the paper's network, with the parameter names of the `PyTorch` code that is common in
+//! adversarial training (xternalz's; TRADES): `conv1`, `block1.layer.0.bn1`, `block1.layer.0.convShortcut`,
+//! `bn1`, `fc`. Where the number of channels changes, the shortcut is a 1 x 1 convolution of the activations.
 //!
-//! `authors-code` is what the authors of IAAT trained (<https://arxiv.org/abs/1910.08051>; their code of 2020): batch norm
-//! without weight and bias; a first convolution to 16 `width` channels instead of 16; shortcuts without weights, where
-//! shapes change a 3 x 3 average pooling with stride 2, then channels of zeros; and at the end no linear layer but `ReLU`,
-//! a 1 x 1 convolution to the classes, batch norm with weight and bias, and the average over all positions. Names are
-//! theirs: `conv0`, `group0.block0.bn0`, `group0.block0.conv0`, `conv_last`, `bn_last`. But a convolution is a bare
+//! `authors-code` is the network of the authors of IAAT (<https://arxiv.org/abs/1910.08051>; their code of
+//! 2020). Batch norm has no weight and bias. The first convolution has 16 `width` channels instead of 16.
+//! Shortcuts have no weights: where shapes change, they are a 3 x 3 average pooling with stride 2 followed by
+//! channels of zeros. Instead of a linear layer the network ends with `ReLU`, a 1 x 1 convolution to the
+//! classes, batch norm with weight and bias, and the average over all positions. Names are those of their
+//! code: `conv0`, `group0.block0.bn0`, `group0.block0.conv0`, `conv_last`, `bn_last`. A convolution is a bare
 //! parameter there (`conv0`) and a layer here (`conv0.weight`).
 //!
-//! Weights of convolutions start normal, with variance 2 / fan out, as in both codes. Dropout, which the paper tries in
-//! its blocks and IAAT does not use, is not offered.
+//! Initial weights of convolutions are normal with variance 2 / fan out, as in both codes. Dropout, which the
+//! paper tries and IAAT does not use, is not available.
 
 use temper_core::nn::{Init, NodeId};
 use temper_core::prelude::*;
@@ -49,7 +50,7 @@ plugin! { Model "wide-resnet";
 }
 
 impl WideResNet {
-    /// Blocks of each group.
+    /// Number of blocks per group.
     fn blocks(&self) -> Result<usize> {
         match self.depth.get() {
             depth @ 8..=1000 if depth % 6 == 4 => Ok((depth - 4) / 6),
@@ -80,7 +81,7 @@ fn textbook(net: &mut Network, x: NodeId, groups: [usize; 3], blocks: usize, cla
     let mut x = conv(net, x, "conv1", 16, 3, 1)?;
     for (group, channels) in groups.into_iter().enumerate() {
         for i in 0..blocks {
-            // The first block of each group but the first halves height and width.
+            // The first block of each group except the first halves height and width.
             let stride = if group > 0 && i == 0 { 2 } else { 1 };
             x = textbook_block(net, x, &format!("block{}.layer.{i}", group + 1), channels, stride)?;
         }
@@ -92,7 +93,7 @@ fn textbook(net: &mut Network, x: NodeId, groups: [usize; 3], blocks: usize, cla
     Ok(net.init(logits, Init::Uniform, Init::Zeros)?)
 }
 
-/// Batch norm, `ReLU` and a 3 x 3 convolution, twice, beside a shortcut.
+/// Twice batch norm, `ReLU` and a 3 x 3 convolution, with a shortcut.
 fn textbook_block(
     net: &mut Network,
     x: NodeId,
@@ -136,10 +137,10 @@ fn authors_code(
     Ok(())
 }
 
-/// As [`textbook_block`], without the weights of batch norm and of the shortcut.
+/// Like [`textbook_block`], but batch norm and shortcut have no weights.
 fn authors_block(net: &mut Network, x: NodeId, name: &str, channels: usize, down: bool) -> Result<NodeId> {
     let part = |part: &str| format!("{name}.{part}");
-    // First, so that the last convolution finds it and adds it to its sums.
+    // The shortcut comes first, so that the last convolution can add it to its sums.
     let shortcut = match down {
         true => {
             let pooled = net.average_pool(x, Pool2d { size: 3, stride: 2, padding: 1 })?;
@@ -156,7 +157,7 @@ fn authors_block(net: &mut Network, x: NodeId, name: &str, channels: usize, down
     Ok(net.add(y, shortcut)?)
 }
 
-/// A convolution without bias that keeps height and width but for its stride.
+/// A convolution without bias that keeps height and width except for its stride.
 fn conv(
     net: &mut Network,
     x: NodeId,

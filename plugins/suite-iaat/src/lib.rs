@@ -1,8 +1,10 @@
-//! The white-box protocol of instance adaptive adversarial training, Balaji, Goldstein, Hoffman 2019,
-//! <https://arxiv.org/abs/1910.08051>, table 1: PGD of 10, 100 and 1000 steps of 2/255, with 5, 5 and 2 restarts, within l-inf radii.
+//! The white-box protocol of instance adaptive adversarial training, Balaji, Goldstein & Hoffman 2019,
+//! <https://arxiv.org/abs/1910.08051>, table 1: PGD with 10, 100 and 1000 steps of 2/255 and 5, 5 and 2
+//! restarts, for l-inf radii.
 //!
-//! The paper gives an accuracy for each of the three attacks. A suite gives the worst case over all of them, sample by sample, and
-//! tells what each attack broke of what the former ones left standing. As in the paper, success is judged at the final iterate.
+//! The paper gives an accuracy for each of the three attacks. A suite gives the worst case over all of them
+//! for each sample, and reports how many of the remaining samples each attack broke. As in the paper, success
+//! is judged at the final iterate.
 
 use temper_core::prelude::*;
 
