@@ -28,11 +28,11 @@ const RECORD: [f64; 2] = [27.0, 53.0];
 
 impl Cost {
     /// Counts them.
-    pub fn of(pipeline: &Table) -> Self {
+    pub fn of(pipeline: &Table, engine: &dyn Engine) -> Self {
         let train = pipeline.get("train").and_then(Value::as_table);
         let number =
             |table: Option<&Table>, key: &str| table.and_then(|t| t.get(key)).and_then(Value::as_integer);
-        let all = Images::of(pipeline);
+        let all = engine.images(pipeline);
         let subset = pipeline.get("subset").and_then(Value::as_table);
         let part = |key: &str, all: Option<u64>| match number(subset, key) {
             Some(part) => Some(all.map_or(part as u64, |all| all.min(part as u64))),
@@ -68,7 +68,7 @@ impl Cost {
         Self {
             training: passes as f64 * n,
             steps: trained as f64 * n,
-            judging: entries.iter().map(|entry| judging(entry, test)).sum(),
+            judging: entries.iter().map(|entry| judging(entry, test, engine, all)).sum(),
             epochs,
             images,
             kept: radii as f64 * n + 2.0 * entries.iter().map(|entry| records(entry, test)).sum::<f64>(),
@@ -94,15 +94,17 @@ fn shown(entry: &Table) -> u64 {
 
 /// Bytes of an evaluation's records.
 fn records(entry: &Table, test: Option<u64>) -> f64 {
-    let attacked = entry.contains_key("attack") || entry.contains_key("attacks");
+    let attacked = ["attack", "attacks", "suite"].iter().any(|key| entry.contains_key(*key));
     (judged(entry, test) * shown(entry)) as f64 * RECORD[usize::from(attacked)]
 }
 
 /// Passes of an evaluation, at most.
-fn judging(entry: &Table, test: Option<u64>) -> f64 {
+fn judging(entry: &Table, test: Option<u64>, engine: &dyn Engine, images: Option<Images>) -> f64 {
     let number = |key: &str| entry.get(key).and_then(Value::as_integer).map(|n| n as u64);
     let list = |key: &str| entry.get(key).and_then(Value::as_array);
-    let attacks = entry.get("attack").into_iter().chain(list("attacks").into_iter().flatten());
+    let classes = images.map_or(0, |images| images.classes);
+    let suite = entry.get("suite").map(|suite| engine.attacks(suite, entry, classes)).unwrap_or_default();
+    let attacks = entry.get("attack").into_iter().chain(list("attacks").into_iter().flatten()).chain(&suite);
     let radii =
         entry.get("sweep").and_then(|s| s.get("radius")).and_then(Value::as_array).map_or(1, Vec::len);
     let attacked: u64 = attacks.map(steps).sum::<u64>() * number("restarts").unwrap_or(1) * radii as u64;
@@ -125,6 +127,18 @@ fn steps(attack: &Value) -> u64 {
     }
 }
 
+/// What this crate asks of its caller, which knows the plugins and runs networks.
+pub trait Engine {
+    /// The images of a pipeline's data set, as far as they are known without opening it.
+    fn images(&self, pipeline: &Table) -> Option<Images>;
+
+    /// The attacks of an evaluation's suite, each as a pipeline names it: `{ pgd = { .. } }`. Empty if it cannot be resolved.
+    fn attacks(&self, suite: &Value, entry: &Table, classes: usize) -> Vec<Value>;
+
+    /// The rate of a pipeline's network on images of this shape, measured within so many seconds.
+    fn rate(&mut self, pipeline: &Table, images: Images, seconds: f64) -> anyhow::Result<Rate>;
+}
+
 /// The images of a data set, as far as they are known without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Images {
@@ -136,25 +150,6 @@ pub struct Images {
     pub shape: [usize; 3],
     /// Classes.
     pub classes: usize,
-}
-
-impl Images {
-    /// Those of a pipeline's data set, if it is one that the paper's tables use.
-    pub fn of(pipeline: &Table) -> Option<Self> {
-        let (name, parameters) = chosen(pipeline.get("dataset")?)?;
-        let parameter = |key: &str| parameters.and_then(|p| p.get(key));
-        let embedded = parameter("images").and_then(Value::as_str) == Some("embedded");
-        let side = parameter("size").and_then(Value::as_integer).map_or(224, |size| size as usize);
-        let (train, test, shape, classes) = match name {
-            "fashion-mnist" if embedded => (10_000, 2_000, [1, 28, 28], 10),
-            "fashion-mnist" | "mnist" => (60_000, 10_000, [1, 28, 28], 10),
-            "cifar10" => (50_000, 10_000, [3, 32, 32], 10),
-            "cifar100" => (50_000, 10_000, [3, 32, 32], 100),
-            "imagenet" => (1_281_167, 50_000, [3, side, side], 1000),
-            _ => return None,
-        };
-        Some(Self { train, test, shape, classes })
-    }
 }
 
 /// Images of a batch.
@@ -201,8 +196,28 @@ impl Rate {
 mod tests {
     use super::*;
 
+    /// A caller that knows CIFAR-10 and one suite.
+    struct Known;
+
+    impl Engine for Known {
+        fn images(&self, pipeline: &Table) -> Option<Images> {
+            let cifar = pipeline.get("dataset")?.as_str()? == "cifar10";
+            cifar.then_some(Images { train: 50_000, test: 10_000, shape: [3, 32, 32], classes: 10 })
+        }
+
+        fn attacks(&self, suite: &Value, _entry: &Table, classes: usize) -> Vec<Value> {
+            assert_eq!((suite.as_str(), classes), (Some("both"), 10));
+            let table: Table = "a.pgd.steps = 7\nb = \"fgsm\"".parse().unwrap();
+            vec![table["a"].clone(), table["b"].clone()]
+        }
+
+        fn rate(&mut self, _: &Table, _: Images, _: f64) -> anyhow::Result<Rate> {
+            anyhow::bail!("nothing is timed here")
+        }
+    }
+
     fn cost(text: &str) -> Cost {
-        Cost::of(&text.parse().unwrap())
+        Cost::of(&text.parse().unwrap(), &Known)
     }
 
     #[test]
@@ -223,6 +238,8 @@ mod tests {
              attack.pgd = {{ steps = 20, restarts = 5 }}\n[[evaluate]]\nname = \"c\"\nsamples = 10\ncorruptions.only = [\"fog\"]"
         );
         assert_eq!(cost(&judged).judging, 10_000.0 + 10.0 * 101.0 + 10.0 * 6.0);
+        let suite = format!("{fixed}[[evaluate]]\nname = \"s\"\nsamples = 10\nsuite = \"both\"");
+        assert_eq!(cost(&suite).judging, 10.0 * (7.0 + 1.0 + 1.0));
         assert_eq!(cost(&judged).images, Some(1000));
         // Four epochs' radii and a memory in two checkpoints, and a record of each image with its copy.
         let records = 2.0 * (27.0 * (10_000.0 + 10.0 * 6.0) + 53.0 * 10.0);
@@ -239,14 +256,5 @@ mod tests {
         assert!((training - 1.5).abs() < 1e-9 && (judging - 0.1).abs() < 1e-9, "{training} {judging}");
         assert!(rate.told(16).ends_with("in batches of 16"));
         assert!(rate.told(128).ends_with("; a rough estimate: time did not allow batches of 128"));
-    }
-
-    #[test]
-    fn the_shape_of_images_is_known_without_them() {
-        let shape = |text: &str| Images::of(&text.parse().unwrap()).map(|images| images.shape);
-        assert_eq!(shape("dataset = \"cifar10\""), Some([3, 32, 32]));
-        assert_eq!(shape("dataset.imagenet.size = 64"), Some([3, 64, 64]));
-        assert_eq!(shape("dataset.imagenet = {}"), Some([3, 224, 224]));
-        assert_eq!(shape("dataset.image-folder.root = \"x\""), None);
     }
 }

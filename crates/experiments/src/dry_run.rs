@@ -10,10 +10,10 @@ use anyhow::Context;
 use temper_report::Table as Printed;
 
 use crate::compose::Version;
-use crate::cost::Cost;
+use crate::cost::{Cost, Engine};
 use crate::execute::{Place, disk, done, trained};
 use crate::plan::RowPlan;
-use crate::rates::{Measure, Rates};
+use crate::rates::Rates;
 use crate::table::Scale;
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -55,7 +55,7 @@ struct Estimate {
 }
 
 impl<'a> Outlook<'a> {
-    fn of(plan: &'a RowPlan<'a>, table: &str, place: &Place) -> anyhow::Result<Self> {
+    fn of(plan: &'a RowPlan<'a>, table: &str, place: &Place, engine: &dyn Engine) -> anyhow::Result<Self> {
         let pipeline = &plan.runs.first().context("a row without seeds")?.pipeline;
         // Each network once, judged or only crafted on.
         let crafted = plan.runs.iter().filter_map(|run| run.second.as_ref());
@@ -73,7 +73,7 @@ impl<'a> Outlook<'a> {
         Ok(Self {
             plan,
             pipeline,
-            cost: Cost::of(pipeline),
+            cost: Cost::of(pipeline, engine),
             extra: networks.len() - plan.runs.len(),
             untrained: networks.len() - networks.iter().filter(there).count(),
             unjudged: plan.runs.len() - measured.len(),
@@ -161,18 +161,18 @@ pub fn printed(
     version: Version,
     plans: &[RowPlan],
     place: &Place,
-    measure: &mut Measure,
+    engine: &mut dyn Engine,
     say: &mut dyn FnMut(&str),
 ) -> anyhow::Result<String> {
     let (name, title) = (&version.table.name, &version.table.title);
-    let rows = plans.iter().map(|plan| Outlook::of(plan, name, place));
+    let rows = plans.iter().map(|plan| Outlook::of(plan, name, place, &*engine));
     let rows: Vec<Outlook> = rows.collect::<anyhow::Result<_>>()?;
     let asked: Vec<_> = rows
         .iter()
         .filter(|row| row.needs_rate())
         .map(|row| (row.plan.row.network.as_str(), row.pipeline))
         .collect();
-    let rates = Rates::measured(&asked, version.scale, measure, say);
+    let rates = Rates::measured(&asked, version.scale, engine, say);
     let mut table = Printed::new(&HEADS);
     let mut left = Some([0.0; 2]);
     for row in &rows {

@@ -30,10 +30,9 @@ use std::path::PathBuf;
 use anyhow::ensure;
 
 pub use self::configs::Configs;
-pub use self::cost::{Images, Rate};
+pub use self::cost::{Engine, Images, Rate};
 pub use self::execute::Place;
 pub use self::problem::Problem;
-pub use self::rates::Measure;
 
 use self::compose::{Book, Version};
 use self::fragment::Reading;
@@ -97,13 +96,13 @@ pub fn check(configs: &Configs, options: &Options) -> anyhow::Result<()> {
     table::known(&configs.tables(), experiment).map_err(|error| refused(&error))
 }
 
-/// Runs an experiment of `configs` where `place` says; `measure` times networks for a dry run, `say` hears what people should
+/// Runs an experiment of `configs` where `place` says; `engine` knows plugins and times networks for a dry run, `say` hears what people should
 /// know. `false` if a claim fails.
 pub fn run(
     configs: &Configs,
     place: &Place,
     options: &Options,
-    measure: &mut Measure,
+    engine: &mut dyn Engine,
     say: &mut dyn FnMut(&str),
 ) -> anyhow::Result<bool> {
     check(configs, options)?;
@@ -117,7 +116,7 @@ pub fn run(
     let seeds = u64::from(options.seeds.get());
     let plans = plan::rows(&book, version, &options.only, seeds).map_err(|error| refused(&error))?;
     if options.dry_run {
-        let text = dry_run::printed(version, &plans, place, measure, say)?;
+        let text = dry_run::printed(version, &plans, place, engine, say)?;
         say(&text);
         return Ok(true);
     }

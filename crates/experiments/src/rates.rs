@@ -7,11 +7,8 @@ use std::time::Instant;
 use anyhow::Context;
 use toml::Table;
 
-use crate::cost::{Images, Rate, batch};
+use crate::cost::{Engine, Rate, batch};
 use crate::table::Scale;
-
-/// Times the network of a pipeline on images like these, within so many seconds or little more.
-pub type Measure<'m> = dyn FnMut(&Table, Images, f64) -> anyhow::Result<Rate> + 'm;
 
 /// How long all networks together may be timed, in seconds.
 fn budget(scale: Scale) -> f64 {
@@ -58,7 +55,7 @@ impl<'a> Rates<'a> {
     pub fn measured(
         asked: &[(&'a str, &'a Table)],
         scale: Scale,
-        measure: &mut Measure,
+        engine: &mut dyn Engine,
         say: &mut dyn FnMut(&str),
     ) -> Self {
         let mut networks: BTreeMap<String, Timed> = BTreeMap::new();
@@ -78,9 +75,10 @@ impl<'a> Rates<'a> {
         ));
         for network in networks.values_mut() {
             let share = (all - begun.elapsed().as_secs_f64()).max(0.0) / left as f64;
-            let rate = Images::of(network.pipeline)
+            let rate = engine
+                .images(network.pipeline)
                 .context("the size of its images is not known here")
-                .and_then(|images| measure(network.pipeline, images, share));
+                .and_then(|images| engine.rate(network.pipeline, images, share));
             network.rate = rate.map_err(|error| format!("{error:#}"));
             left -= 1;
         }
@@ -114,7 +112,34 @@ impl<'a> Rates<'a> {
 
 #[cfg(test)]
 mod tests {
+    use toml::Value;
+
     use super::*;
+    use crate::cost::Images;
+
+    /// A caller that knows CIFAR-10, and one network.
+    struct Known {
+        timed: Vec<([usize; 3], f64)>,
+    }
+
+    impl Engine for Known {
+        fn images(&self, pipeline: &Table) -> Option<Images> {
+            let cifar = pipeline.get("dataset")?.as_str()? == "cifar10";
+            cifar.then_some(Images { train: 50_000, test: 10_000, shape: [3, 32, 32], classes: 10 })
+        }
+
+        fn attacks(&self, _: &Value, _: &Table, _: usize) -> Vec<Value> {
+            vec![]
+        }
+
+        fn rate(&mut self, pipeline: &Table, images: Images, seconds: f64) -> anyhow::Result<Rate> {
+            self.timed.push((images.shape, seconds));
+            match pipeline["model"]["resnet"]["depth"].as_integer() {
+                Some(18) => Ok(Rate { step: 0.002, pass: 0.001, batch: 128, checkpoints: 1000 }),
+                _ => anyhow::bail!("too large"),
+            }
+        }
+    }
 
     #[test]
     fn each_network_is_timed_once_and_what_fails_is_told() {
@@ -127,17 +152,9 @@ mod tests {
         let unknown: Table = "dataset.image-folder.root = \"x\"".parse().unwrap();
         let asked =
             [("a", &clean), ("b", &attacked), ("a", &clean), ("a", &larger), ("c", &other), ("d", &unknown)];
-        let mut timed = vec![];
-        let mut measure = |pipeline: &Table, images: Images, seconds: f64| {
-            timed.push((images.shape, seconds));
-            match pipeline["model"]["resnet"]["depth"].as_integer() {
-                Some(18) => Ok(Rate { step: 0.002, pass: 0.001, batch: 128, checkpoints: 1000 }),
-                _ => anyhow::bail!("too large"),
-            }
-        };
+        let mut engine = Known { timed: vec![] };
         let mut said = vec![];
-        let rates =
-            Rates::measured(&asked, Scale::Cpu, &mut measure, &mut |line| said.push(line.to_string()));
+        let rates = Rates::measured(&asked, Scale::Cpu, &mut engine, &mut |line| said.push(line.to_string()));
         assert!(said[0].starts_with("timing networks, 60 s at most"), "{said:?}");
         assert_eq!(rates.of(&attacked).map(|rate| rate.step), Some(0.002));
         assert!(rates.of(&other).is_none());
@@ -150,10 +167,14 @@ mod tests {
         ] {
             assert!(told.contains(line), "{told}");
         }
-        assert_eq!(Rates::measured(&[], Scale::Cpu, &mut measure, &mut |_| ()).told(), "");
-        let shapes: Vec<[usize; 3]> = timed.iter().map(|(shape, _)| *shape).collect();
+        assert_eq!(Rates::measured(&[], Scale::Cpu, &mut engine, &mut |_| ()).told(), "");
+        let shapes: Vec<[usize; 3]> = engine.timed.iter().map(|(shape, _)| *shape).collect();
         assert_eq!(shapes, [[3, 32, 32]; 3]);
         // A minute is divided among the networks, and what one does not need is the next ones'.
-        assert!(timed.iter().all(|(_, seconds)| (14.0..=60.0).contains(seconds)), "{timed:?}");
+        assert!(
+            engine.timed.iter().all(|(_, seconds)| (14.0..=60.0).contains(seconds)),
+            "{:?}",
+            engine.timed
+        );
     }
 }

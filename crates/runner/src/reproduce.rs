@@ -19,8 +19,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let binary = std::env::current_exe().context("cannot tell where this binary lies")?;
     let place = Place { binary, folder: configs.home.clone() };
     let mut clock = Clock::default();
-    let mut measure = |pipeline: &toml::Table, images, seconds| clock.rate(pipeline, images, seconds);
-    let done = experiment(&configs, &place, options, &mut measure, &mut |line| say(&format!("{line}\n")));
+    let done = experiment(&configs, &place, options, &mut clock, &mut |line| say(&format!("{line}\n")));
     done.map_err(in_words)
 }
 

@@ -4,8 +4,11 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use temper_core::nn::{BatchNorm, Classifier, Frozen, Network as Layers};
-use temper_core::{Batch, DType, Device, Goal, Network, Passes, Rng, Rows, Tensor, Victim, cross_entropy};
-use temper_experiments::{Images, Rate};
+use temper_core::{
+    Batch, Chosen, DType, Dataset, Device, Goal, Network, Norm, Passes, Rng, Rows, Size, Suite, Tensor,
+    Victim, cross_entropy,
+};
+use temper_experiments::{Engine, Images, Rate};
 use temper_train::{BatchNormMode, Sgd};
 
 use crate::config::Pipeline;
@@ -27,14 +30,22 @@ const REPEATED: f64 = 0.02;
 #[derive(Default)]
 pub(crate) struct Clock(Option<Interrupt>);
 
-impl Clock {
-    /// The rate of a pipeline's network on images of this shape, measured within so many seconds, if these are enough for a batch.
-    pub(crate) fn rate(
-        &mut self,
-        pipeline: &toml::Table,
-        images: Images,
-        seconds: f64,
-    ) -> anyhow::Result<Rate> {
+impl Engine for Clock {
+    fn images(&self, pipeline: &toml::Table) -> Option<Images> {
+        let dataset: Chosen<dyn Dataset> = pipeline.get("dataset")?.clone().try_into().ok()?;
+        let Size { train, test, shape, classes } = dataset.facts().size?;
+        Some(Images { train, test, shape, classes })
+    }
+
+    fn attacks(&self, suite: &toml::Value, entry: &toml::Table, classes: usize) -> Vec<toml::Value> {
+        let suite: Option<Chosen<dyn Suite>> = suite.clone().try_into().ok();
+        let norm = entry.get("norm").and_then(|norm| norm.clone().try_into().ok());
+        let members = suite.and_then(|suite| suite.members(norm.unwrap_or(Norm::Linf), classes).ok());
+        let attacks = members.unwrap_or_default().into_iter().map(|member| member.attack);
+        attacks.filter_map(|attack| toml::Value::try_from(&attack).ok()).collect()
+    }
+
+    fn rate(&mut self, pipeline: &toml::Table, images: Images, seconds: f64) -> anyhow::Result<Rate> {
         let interrupt = match &self.0 {
             Some(interrupt) => interrupt,
             None => self.0.insert(Interrupt::listen().context("cannot listen for Ctrl-C")?),
