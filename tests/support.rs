@@ -13,7 +13,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use temper_core::{Attack, Batch, Chosen, Image, Rng, Source};
-use temper_evaluate::{Cell, Entry, Glimpse, Setting, evaluate};
+use temper_evaluate::{BatchGlimpse, Cell, Entry, Setting, evaluate};
 use temper_nn::{Classifier, Conv2d, Frozen, Network, Pool2d};
 use temper_results::{Evaluation, Records};
 
@@ -70,7 +70,7 @@ pub(crate) fn affordable(name: &str) -> Chosen<dyn Attack> {
 pub(crate) fn judged(network: &Frozen, source: &Arc<dyn Source>, entry: &Entry, seed: u64) -> Evaluation {
     let setting = Setting::new(network, 16, seed, &Device::Cpu);
     let cells = [Cell::clean(source.clone())];
-    let watch = &mut |_: &Glimpse| ControlFlow::Continue(());
+    let watch = &mut |_: &BatchGlimpse| ControlFlow::Continue(());
     evaluate(&setting, entry, &cells, &mut Records::in_memory(), watch).unwrap().unwrap().evaluation
 }
 
@@ -114,18 +114,18 @@ pub(crate) fn small_batch(classifier: &Classifier, n: usize) -> Batch {
 }
 
 /// The images of such a batch as a data set: rounded to bytes, named by their place.
-pub(crate) struct Images {
+pub(crate) struct TestImages {
     batch: Batch,
     classes: Vec<String>,
 }
 
-impl Images {
+impl TestImages {
     pub(crate) fn of(batch: Batch) -> Arc<dyn Source> {
         Arc::new(Self { batch, classes: vec![String::new(); 5] })
     }
 }
 
-impl Source for Images {
+impl Source for TestImages {
     fn len(&self) -> usize {
         self.batch.len()
     }

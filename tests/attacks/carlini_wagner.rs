@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use temper_core::nn::{Classifier, Frozen};
-use temper_core::{Ball, Batch, Error, Goal, Network, Norm, Passes, Perturbed, Rng, Victim, perturb};
+use temper_core::{Ball, Batch, Error, Goal, Norm, Passes, Perturbed, Rng, Victim, VictimNetwork, perturb};
 
 use crate::support::{attack, linear, numbers, small_batch, small_network};
 
@@ -13,7 +13,7 @@ const BALL: &str = "cw-ball = { steps = 40";
 /// What an attack finds within l-inf balls.
 fn find(classifier: &Classifier, batch: &Batch, radius: f64, text: &str) -> (Perturbed, Vec<u32>) {
     let (frozen, passes) = (Frozen::new(classifier).unwrap(), Passes::default());
-    let victim = Victim::new(Network::Frozen(&frozen), batch, Goal::Mistake, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), batch, Goal::Mistake, &passes).unwrap();
     let ball = Ball::new(&batch.pixels, &vec![radius; batch.len()], Norm::Linf, &batch.ids).unwrap();
     let got = perturb(&attack(&format!("{text} }}")), &victim, &ball, &Rng::new(0, "attack")).unwrap();
     let seen = frozen.logits(&got.pixels).unwrap().argmax(1).unwrap().to_vec1().unwrap();
@@ -117,7 +117,7 @@ fn no_pixel_is_further_than_the_radius_in_single_precision() {
     let batch = small_batch(&classifier, 24);
     let eps = 8.0 / 255.0;
     let (frozen, passes) = (Frozen::new(&classifier).unwrap(), Passes::default());
-    let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
     let ball = Ball::new(&batch.pixels, &[eps; 24], Norm::Linf, &batch.ids).unwrap();
     let raw = attack("cw-ball = {}").perturb(&victim, &ball, &Rng::new(0, "attack")).unwrap();
     let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -195,7 +195,7 @@ fn predicted_labels_lead_a_natural_error_away_from_what_the_network_sees() {
 fn the_search_in_a_ball_refuses_l2() {
     let (classifier, image) = (halves([1.0; 4], 3.0, 0.0), one(&[0.5; 4], 0));
     let (frozen, passes) = (Frozen::new(&classifier).unwrap(), Passes::default());
-    let victim = Victim::new(Network::Frozen(&frozen), &image, Goal::Mistake, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &image, Goal::Mistake, &passes).unwrap();
     let ball = Ball::new(&image.pixels, &[0.1], Norm::L2, &image.ids).unwrap();
     let refused = attack("cw-ball = {}").perturb(&victim, &ball, &Rng::new(0, "attack")).unwrap_err();
     assert!(matches!(&refused, Error::Refused(why) if why.contains("`cw-l2`")), "{refused}");

@@ -4,7 +4,7 @@
 use candle_core::{Device, Tensor};
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{
-    Attack, Ball, Batch, Chosen, Goal, Kind, Network, Norm, Passes, Rng, Rows, Target, Victim, perturb,
+    Attack, Ball, Batch, Chosen, Goal, Kind, Norm, Passes, Rng, Rows, Target, Victim, VictimNetwork, perturb,
 };
 
 use crate::support::{self, affordable, attack};
@@ -41,7 +41,7 @@ fn images() -> (Batch, Vec<f64>) {
 fn fallen(attack: &Chosen<dyn Attack>, norm: Norm, factor: f64, goal: Goal) -> Vec<bool> {
     let (classifier, (batch, distances)) = (linear(), images());
     let (frozen, passes) = (Frozen::new(&classifier).unwrap(), Passes::default());
-    let victim = Victim::new(Network::Frozen(&frozen), &batch, goal, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, goal, &passes).unwrap();
     assert!(victim.broken(&batch.pixels).unwrap().iter().all(|b| !b));
     let unit = if norm == Norm::L2 { (D as f64).sqrt() } else { 1.0 };
     let radii: Vec<f64> = distances.iter().map(|d| d * unit * factor).collect();
@@ -65,7 +65,7 @@ fn fallen(attack: &Chosen<dyn Attack>, norm: Norm, factor: f64, goal: Goal) -> V
 fn aimed_at_the_other_class() -> Vec<bool> {
     let (classifier, (batch, _)) = (linear(), images());
     let (frozen, passes) = (Frozen::new(&classifier).unwrap(), Passes::default());
-    let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
     let targets = Target::Random.choose(&victim, &Rng::new(SEED, "attack")).unwrap().unwrap();
     let rows = Rows { labels: victim.labels().clone(), positions: victim.positions().clone() };
     targets.of(&rows).unwrap().to_vec1::<u32>().unwrap().iter().map(|target| *target == 0).collect()

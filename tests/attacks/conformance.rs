@@ -5,8 +5,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use temper_core::nn::{Classifier, Conv2d, Frozen, Network as Graph};
 use temper_core::{
-    Attack, Ball, Batch, Chosen, Error, Goal, Kind, Network, Norm, Passes, Rng, TOLERANCE, Victim, perturb,
-    summaries,
+    Attack, Ball, Batch, Chosen, Error, Goal, Kind, Norm, Passes, Rng, TOLERANCE, Victim, VictimNetwork,
+    perturb, summaries,
 };
 
 use crate::support::{affordable, attack, linear, numbers, small_batch, small_network};
@@ -28,7 +28,7 @@ impl Bench {
     }
 
     fn victim(&self, goal: Goal) -> Victim<'_> {
-        Victim::new(Network::Frozen(&self.frozen), &self.batch, goal, &self.passes).unwrap()
+        Victim::new(VictimNetwork::Frozen(&self.frozen), &self.batch, goal, &self.passes).unwrap()
     }
 
     fn ball(&self, norm: Norm, scale: f64) -> Ball {
@@ -155,7 +155,8 @@ fn conformance_under_batch_statistics_attacks_refuse_or_give_an_image_for_every_
     let mut refused = vec![];
     for attack in registered() {
         for goal in [Goal::Mistake, Goal::Loss] {
-            let victim = Victim::new(Network::BatchStatistics(&classifier), &batch, goal, &passes).unwrap();
+            let victim =
+                Victim::new(VictimNetwork::BatchStatistics(&classifier), &batch, goal, &passes).unwrap();
             let ball = Ball::new(&batch.pixels, &[0.1; N], Norm::Linf, &batch.ids).unwrap();
             match perturb(&attack, &victim, &ball, &Rng::new(1, "attack")) {
                 Err(Error::Refused(why)) => {

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use temper_core::nn::{Classifier, Frozen};
-use temper_core::{Ball, Batch, Goal, Network, Norm, Passes, Perturbed, Rng, Victim, perturb};
+use temper_core::{Ball, Batch, Goal, Norm, Passes, Perturbed, Rng, Victim, VictimNetwork, perturb};
 
 use crate::support::{attack, linear, numbers, small_batch, small_network};
 
@@ -11,7 +11,7 @@ fn find(classifier: &Classifier, batch: &Batch, text: &str) -> (Perturbed, Vec<u
     let (frozen, passes) = (Frozen::new(classifier).unwrap(), Passes::default());
     let attack = attack(text);
     let got = {
-        let victim = Victim::new(Network::Frozen(&frozen), batch, Goal::Mistake, &passes).unwrap();
+        let victim = Victim::new(VictimNetwork::Frozen(&frozen), batch, Goal::Mistake, &passes).unwrap();
         let ball = Ball::new(&batch.pixels, &vec![100.0; batch.len()], Norm::L2, &batch.ids).unwrap();
         perturb(&attack, &victim, &ball, &Rng::new(0, "attack")).unwrap()
     };

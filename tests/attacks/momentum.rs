@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use temper_core::nn::Frozen;
-use temper_core::{Ball, Batch, Goal, Network, Norm, Passes, Result, Rng, Rows, Victim};
+use temper_core::{Ball, Batch, Goal, Norm, Passes, Result, Rng, Rows, Victim, VictimNetwork};
 
 use crate::support::{attack, linear, numbers};
 
@@ -15,7 +15,7 @@ fn end(text: &str, norm: Norm, score: impl Fn(&Tensor, &Tensor) -> candle_core::
     let score = |logits: &Tensor, _: &Rows| -> Result<Tensor> {
         Ok(score(&logits.get_on_dim(1, 0)?, &logits.get_on_dim(1, 1)?)?)
     };
-    let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
     let victim = victim.with_score(&score);
     let ball = Ball::new(&batch.pixels, &[0.2], norm, &batch.ids).unwrap();
     let got = attack(text).perturb(&victim, &ball, &Rng::new(0, "attack")).unwrap();

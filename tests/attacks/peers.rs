@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
 use temper_core::nn::{Classifier, Conv2d, Frozen, Network as Graph, Pool2d};
-use temper_core::{Ball, Batch, Goal, Network, Norm, Passes, Perturbed, Rng, Victim, perturb};
+use temper_core::{Ball, Batch, Goal, Norm, Passes, Perturbed, Rng, Victim, VictimNetwork, perturb};
 
 use crate::support::{attack, numbers, root};
 
@@ -46,7 +46,7 @@ impl Golden {
     fn run(&self, text: &str) -> Perturbed {
         let (frozen, passes, batch) =
             (Frozen::new(&self.network()).unwrap(), Passes::default(), self.batch());
-        let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
+        let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
         assert!(
             victim.broken(&batch.pixels).unwrap().iter().all(|b| !b),
             "the network is not the stored one"

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use temper_core::nn::Frozen;
-use temper_core::{Ball, Batch, Goal, Network, Passes, Rng, Victim, perturb};
+use temper_core::{Ball, Batch, Goal, Passes, Rng, Victim, VictimNetwork, perturb};
 use temper_evaluate::Entry;
 
 use crate::attacks::trained::trained;
@@ -16,12 +16,12 @@ const POINTS: f64 = 0.003;
 const MEDIAN: f64 = 1.02;
 
 /// What an attack does to each image: did it fall, and how far away; infinite where nothing was found.
-struct Outcome {
+struct PeerOutcome {
     broken: Vec<bool>,
     distances: Vec<f64>,
 }
 
-impl Outcome {
+impl PeerOutcome {
     fn accuracy(&self) -> f64 {
         self.broken.iter().filter(|b| !**b).count() as f64 / self.broken.len() as f64
     }
@@ -58,17 +58,18 @@ impl Trained {
         flags(&self.peers["natural"])
     }
 
-    fn peer(&self, name: &str) -> Outcome {
+    fn peer(&self, name: &str) -> PeerOutcome {
         let stored = &self.peers["attacks"][name];
         let far = |d: &Value| d.as_f64().unwrap_or(f64::INFINITY);
         let distances = stored["distances"].as_array().map(|all| all.iter().map(far).collect());
-        Outcome { broken: flags(&stored["broken"]), distances: distances.unwrap_or_default() }
+        PeerOutcome { broken: flags(&stored["broken"]), distances: distances.unwrap_or_default() }
     }
 
     /// Runs an entry as an evaluation does, on those of `chosen` that are classified correctly; the others count as broken.
-    fn run(&self, name: &str, chosen: &[bool]) -> Outcome {
+    fn run(&self, name: &str, chosen: &[bool]) -> PeerOutcome {
         let (entry, passes) = (self.entry(name), Passes::default());
-        let victim = Victim::new(Network::Frozen(&self.frozen), &self.batch, Goal::Mistake, &passes).unwrap();
+        let victim =
+            Victim::new(VictimNetwork::Frozen(&self.frozen), &self.batch, Goal::Mistake, &passes).unwrap();
         let correct = victim.broken(&self.batch.pixels).unwrap();
         let attacked: Vec<bool> =
             correct.iter().zip(chosen).map(|(broken, chosen)| !broken && *chosen).collect();
@@ -84,7 +85,7 @@ impl Trained {
             (Some(far), true) => far.next().unwrap(),
             _ => f64::INFINITY,
         };
-        Outcome { broken, distances: attacked.iter().map(&mut distance).collect() }
+        PeerOutcome { broken, distances: attacked.iter().map(&mut distance).collect() }
     }
 }
 
@@ -101,7 +102,7 @@ fn median(values: &[f64], mask: &[bool]) -> f64 {
 }
 
 /// The images compared, and how far ours and theirs are at the median of those classified correctly.
-fn medians(trained: &Trained, ours: &Outcome, theirs: &Outcome, chosen: &[bool]) -> (f64, f64) {
+fn medians(trained: &Trained, ours: &PeerOutcome, theirs: &PeerOutcome, chosen: &[bool]) -> (f64, f64) {
     let mask: Vec<bool> =
         trained.natural().iter().zip(chosen).map(|(broken, chosen)| !broken && *chosen).collect();
     (median(&ours.distances, &mask), median(&theirs.distances, &mask))

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use temper_core::nn::Frozen;
-use temper_core::{Ball, Goal, Network, Norm, Passes, Rng, Target, Victim};
+use temper_core::{Ball, Goal, Norm, Passes, Rng, Target, Victim, VictimNetwork};
 
 use crate::support::{attack, numbers, small_batch, small_network};
 
@@ -11,7 +11,7 @@ fn outcome(text: &str, radius: f64, goal: Goal) -> (Vec<bool>, Tensor, u64) {
     let classifier = small_network(DType::F32);
     let batch = small_batch(&classifier, 24);
     let (frozen, passes) = (Frozen::new(&classifier).unwrap(), Passes::default());
-    let victim = Victim::new(Network::Frozen(&frozen), &batch, goal, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, goal, &passes).unwrap();
     let ball = Ball::new(&batch.pixels, &[radius; 24], Norm::Linf, &batch.ids).unwrap();
     let pixels = attack(text).perturb(&victim, &ball, &Rng::new(4, "attack")).unwrap();
     let used = passes.backwards();
@@ -53,7 +53,7 @@ fn restarts_never_lose_a_broken_sample_and_never_lower_the_loss() {
     let classifier = small_network(DType::F32);
     let batch = small_batch(&classifier, 24);
     let (frozen, passes) = (Frozen::new(&classifier).unwrap(), Passes::default());
-    let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
     let scores = |text| numbers(&victim.scores(&outcome(text, 0.02, Goal::Loss).1).unwrap());
     let (once, often) = (
         scores("pgd = { steps = 1, step = 0.005 }"),
@@ -134,8 +134,8 @@ fn friendly_training_keeps_the_batch_whole_under_batch_statistics() {
         numbers(&pgd.perturb(&victim, &ball, &Rng::new(4, "attack")).unwrap())
     };
     // The network has no batch norm, so both ways must agree.
-    let alone = run(Network::Frozen(&frozen), &passes[0]);
-    let together = run(Network::BatchStatistics(&classifier), &passes[1]);
+    let alone = run(VictimNetwork::Frozen(&frozen), &passes[0]);
+    let together = run(VictimNetwork::BatchStatistics(&classifier), &passes[1]);
     assert!(alone.iter().zip(&together).all(|(a, b)| (a - b).abs() < 1e-9));
     assert!(passes[0].backwards() < passes[1].backwards() && passes[1].backwards() <= 24 * 6);
 }
@@ -145,7 +145,7 @@ fn random_targets_are_all_wrong_classes_evenly_and_a_samples_own() {
     let classifier = small_network(DType::F32);
     let batch = small_batch(&classifier, 400);
     let (frozen, passes) = (Frozen::new(&classifier).unwrap(), Passes::default());
-    let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
     let read = |victim: &Victim| {
         let rows =
             temper_core::Rows { labels: victim.labels().clone(), positions: victim.positions().clone() };
@@ -169,7 +169,7 @@ fn random_targets_are_all_wrong_classes_evenly_and_a_samples_own() {
 fn the_longer_of_fixed_and_relative_step_is_taken() {
     let center = Tensor::full(0.5f32, (2, 1, 1, 1), &candle_core::Device::Cpu).unwrap();
     let ball = Ball::new(&center, &[0.02, 0.2], Norm::Linf, &[0, 1]).unwrap();
-    let lengths = ball.lengths(temper_core::Pixels::new(0.01).unwrap(), 0.25).unwrap();
+    let lengths = ball.lengths(temper_core::Distance::new(0.01).unwrap(), 0.25).unwrap();
     let got = numbers(&lengths);
     assert!((got[0] - 0.01).abs() < 1e-8 && (got[1] - 0.05).abs() < 1e-8, "{got:?}");
 }

@@ -4,7 +4,7 @@
 use candle_core::{DType, Device};
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{
-    Attack, Ball, Goal, Kind, Network, Norm, Passes, Rng, Split, Victim, cross_entropy, perturb,
+    Attack, Ball, Goal, Kind, Norm, Passes, Rng, Split, Victim, VictimNetwork, cross_entropy, perturb,
 };
 use temper_evaluate::Entry;
 use temper_results::Evaluation;
@@ -13,7 +13,7 @@ use temper_train::{Glimpse, Trainer, Watch};
 
 use crate::attacks::trained::{count, right, scaled, trained, under};
 use crate::support::{
-    Images, STRIPES, affordable, attack, judged, linear, numbers, playground, small_batch, small_network,
+    STRIPES, TestImages, affordable, attack, judged, linear, numbers, playground, small_batch, small_network,
 };
 
 const RADIUS: f64 = 0.1;
@@ -47,7 +47,7 @@ fn large_logits_hide_nothing_from_the_attacks() {
 
         // As it was, with cross-entropy: the images that its gradient is 0 at are counted, each once.
         let passes = Passes::default();
-        let victim = Victim::new(Network::Frozen(&large), &batch, Goal::Mistake, &passes).unwrap();
+        let victim = Victim::new(VictimNetwork::Frozen(&large), &batch, Goal::Mistake, &passes).unwrap();
         let ball = Ball::new(&batch.pixels, &vec![RADIUS; n], Norm::Linf, &batch.ids).unwrap();
         let blind =
             perturb(&attack, &victim.with_score(&cross_entropy), &ball, &Rng::new(0, "attack")).unwrap();
@@ -67,7 +67,7 @@ fn large_logits_hide_nothing_from_the_attacks() {
 fn judge(network: &Frozen, n: usize, text: &str) -> Evaluation {
     let entry: Entry = toml::from_str(&format!("name = \"a\"\n{text}")).unwrap();
     assert_eq!(entry.problem(), None, "{text}");
-    judged(network, &Images::of(small_batch(&small_network(DType::F32), n)), &entry, 3)
+    judged(network, &TestImages::of(small_batch(&small_network(DType::F32), n)), &entry, 3)
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn attacks_draw_as_they_say() {
     ];
     for attack in chosen.chain(more.map(attack)) {
         let passes = Passes::default();
-        let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
+        let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
         let ball = Ball::new(&batch.pixels, &[0.1; 7], Norm::Linf, &batch.ids).unwrap();
         let run = |seed| numbers(&attack.perturb(&victim, &ball, &Rng::new(seed, "attack")).unwrap());
         assert_eq!(run(1) != run(2), attack.draws(), "{attack:?}");

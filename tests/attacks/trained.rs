@@ -6,8 +6,8 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use temper_core::nn::{Classifier, Frozen, Numerics};
 use temper_core::{
-    Attack, Ball, Batch, Chosen, Dataset, Goal, Model, Network, Norm, Passes, Perturbed, Rng, Split, Subset,
-    Victim, perturb,
+    Attack, Ball, Batch, Chosen, Dataset, Goal, Model, Norm, Passes, Perturbed, Rng, Split, Subset, Victim,
+    VictimNetwork, perturb,
 };
 use temper_data::Batches;
 
@@ -73,7 +73,7 @@ pub(crate) fn under(
 ) -> (Perturbed, Vec<bool>, Passes) {
     let passes = Passes::default();
     let (got, broken) = {
-        let victim = Victim::new(Network::Frozen(frozen), batch, Goal::Mistake, &passes).unwrap();
+        let victim = Victim::new(VictimNetwork::Frozen(frozen), batch, Goal::Mistake, &passes).unwrap();
         let ball = Ball::new(&batch.pixels, &vec![radius; batch.len()], norm, &batch.ids).unwrap();
         let got = perturb(attack, &victim, &ball, &Rng::new(0, "attack")).unwrap();
         let broken = victim.broken(&got.pixels).unwrap();

@@ -8,12 +8,12 @@ use candle_core::{DType, Device};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use temper_core::nn::Frozen;
-use temper_core::{Ball, Batch, Goal, Network, Norm, Passes, Rng, Source, Victim, perturb};
-use temper_evaluate::{Cell, Entry, Glimpse, Setting, Surrogate, evaluate};
+use temper_core::{Ball, Batch, Goal, Norm, Passes, Rng, Source, Victim, VictimNetwork, perturb};
+use temper_evaluate::{BatchGlimpse, Cell, Entry, Setting, Surrogate, evaluate};
 use temper_nn::Classifier;
 use temper_results::{Evaluation, Record, Records};
 
-use crate::support::{Images, attack, judged, small_batch, small_network};
+use crate::support::{TestImages, attack, judged, small_batch, small_network};
 
 /// Images that a small network takes for their labels, but for one.
 struct Stage {
@@ -24,7 +24,10 @@ struct Stage {
 impl Stage {
     fn new(n: usize) -> Self {
         let classifier = small_network(DType::F32);
-        Self { frozen: Frozen::new(&classifier).unwrap(), source: Images::of(small_batch(&classifier, n)) }
+        Self {
+            frozen: Frozen::new(&classifier).unwrap(),
+            source: TestImages::of(small_batch(&classifier, n)),
+        }
     }
 
     /// The result of an entry and its records, in the order of the samples.
@@ -39,7 +42,7 @@ impl Stage {
         setting.surrogate =
             surrogate.map(|network| Surrogate { network, name: "other", sha256: "of the other" });
         let mut records = vec![];
-        let mut watch = |glimpse: &Glimpse| {
+        let mut watch = |glimpse: &BatchGlimpse| {
             records.extend(glimpse.records.to_vec());
             ControlFlow::Continue(())
         };
@@ -283,7 +286,7 @@ fn transferred_images_are_surrogate_the_other_network() {
     for raw in temper_data::Batches::new(stage.source.clone(), (0..60).collect(), 60, None) {
         let batch = Batch::new(raw.unwrap(), &Device::Cpu).unwrap();
         let victim =
-            |network| Victim::new(Network::Frozen(network), &batch, Goal::Transfer, &passes).unwrap();
+            |network| Victim::new(VictimNetwork::Frozen(network), &batch, Goal::Transfer, &passes).unwrap();
         let ball = Ball::new(&batch.pixels, &[0.05; 60], Norm::Linf, &batch.ids).unwrap();
         let rng = Rng::new(3, "evaluate").named("a");
         let crafted = perturb(&pgd, &victim(&other), &ball, &rng).unwrap().pixels;
@@ -344,7 +347,7 @@ fn what_is_judged_is_not_judged_again() {
     let file = folder.path().join("records.jsonl");
     let run = |most: usize| {
         let mut batches = 0;
-        let mut watch = |_: &Glimpse| {
+        let mut watch = |_: &BatchGlimpse| {
             batches += 1;
             if batches == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };

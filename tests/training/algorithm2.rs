@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use temper_core::nn::{Classifier, Frozen};
-use temper_core::{Batch, Chosen, Epsilon, Goal, Network, Norm, Passes, Rng, Victim, Visit};
+use temper_core::{Batch, Chosen, Epsilon, Goal, Norm, Passes, Rng, Victim, VictimNetwork, Visit};
 
 use crate::support::attack;
 
@@ -35,7 +35,7 @@ fn visits(policy: &str, distances: &[f32], epochs: std::ops::Range<usize>) -> Ve
     };
     let (classifier, passes) = (threshold(), Passes::default());
     let frozen = Frozen::new(&classifier).unwrap();
-    let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
     let fgsm = attack("fgsm = {}");
     let mut memory = vec![epsilon.start(); n];
     epochs
@@ -158,7 +158,7 @@ fn probes_run_only_where_algorithm_2_needs_them() {
         labels: Tensor::new(&[1u32, 1, 1, 1], &Device::Cpu).unwrap(),
         ids: vec![0, 1, 2, 3],
     };
-    let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
     let fgsm = attack("fgsm = {}");
     let epsilon = Chosen::<dyn Epsilon>::by_name("instance-adaptive").unwrap();
     let mut visit = Visit::new(99, vec![0.118; 4], &victim, &fgsm, Norm::Linf, Rng::new(0, "probes"));
@@ -177,7 +177,7 @@ fn a_weaker_probe_costs_fewer_passes() {
         labels: Tensor::new(&[1u32, 1, 1], &Device::Cpu).unwrap(),
         ids: vec![0, 1, 2],
     };
-    let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
     let strong = attack("pgd = { steps = 30, step = 0.02 }");
     let spent = |probe: &str| {
         let table: toml::Table =

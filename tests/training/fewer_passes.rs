@@ -3,11 +3,11 @@
 use candle_core::{DType, Device};
 use temper_core::nn::Frozen;
 use temper_core::{
-    Ball, Batch, Chosen, Epsilon, Goal, Loss, Network, Norm, Passes, Rng, Step, Victim, Visit, perturb,
+    Ball, Batch, Chosen, Epsilon, Goal, Loss, Norm, Passes, Rng, Step, Victim, VictimNetwork, Visit, perturb,
 };
 use temper_evaluate::Entry;
 
-use crate::support::{Images, attack, judged, numbers, small_batch, small_network};
+use crate::support::{TestImages, attack, judged, numbers, small_batch, small_network};
 
 const PGD: &str = "pgd = { steps = 4, step = 0.02, restarts = 3 }";
 
@@ -16,7 +16,7 @@ const PGD: &str = "pgd = { steps = 4, step = 0.02, restarts = 3 }";
 fn an_evaluation_attacks_only_what_can_still_fall() {
     let classifier = small_network(DType::F32);
     let frozen = Frozen::new(&classifier).unwrap();
-    let source = Images::of(small_batch(&classifier, 40));
+    let source = TestImages::of(small_batch(&classifier, 40));
     let text = format!("name = \"pgd\"\nradius = 0.05\nattack.{PGD}");
     let entry: Entry = toml::from_str(&text).unwrap();
     let got = judged(&frozen, &source, &entry, 3);
@@ -25,7 +25,7 @@ fn an_evaluation_attacks_only_what_can_still_fall() {
     let passes = Passes::default();
     for raw in temper_data::Batches::new(source, (0..40).collect(), 16, None) {
         let batch = Batch::new(raw.unwrap(), &Device::Cpu).unwrap();
-        let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
+        let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
         let ball = Ball::new(&batch.pixels, &vec![0.05; batch.len()], Norm::Linf, &batch.ids).unwrap();
         let rng = Rng::new(3, "evaluate").named("pgd");
         let all = perturb(&attack(PGD), &victim, &ball, &rng).unwrap().pixels;
@@ -45,7 +45,7 @@ fn probes_on_some_samples_are_probes_on_all() {
     let frozen = Frozen::new(&classifier).unwrap();
     let batch = small_batch(&classifier, 30);
     let passes = Passes::default();
-    let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
     let (pgd, rng) = (attack(PGD), Rng::new(4, "probes"));
     let memory: Vec<f64> = (0..30).map(|i| 0.004 * f64::from(i)).collect();
     let visit = || Visit::new(9, memory.clone(), &victim, &pgd, Norm::Linf, rng);
@@ -87,7 +87,7 @@ fn a_radius_of_zero_is_the_clean_image_without_an_attack() {
     let (pgd, rng) = (attack(PGD), Rng::new(5, "attack"));
     let radii: Vec<f64> = (0..20).map(|i| if i % 3 == 0 { 0.0 } else { 0.03 }).collect();
     let passes = Passes::default();
-    let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
     let mut step = Step::new(&classifier, &batch, &victim, &radii, Some(&pgd), Norm::Linf, rng);
     let some = Nothing.loss(&mut step).unwrap();
     let spent = passes.backwards();

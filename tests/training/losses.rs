@@ -4,8 +4,8 @@ use candle_core::{DType, Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use temper_core::{
-    Attack, Ball, Batch, Chosen, Epsilon, Goal, Loss, Network, Norm, Passes, Rng, Rows, Score, Step, Victim,
-    Visit, cross_entropy, log_softmax, perturb,
+    Attack, Ball, Batch, Chosen, Epsilon, Goal, Loss, Norm, Passes, Rng, Rows, Score, Step, Victim,
+    VictimNetwork, Visit, cross_entropy, log_softmax, perturb,
 };
 use temper_nn::{BatchNorm, Classifier, Conv2d, Frozen};
 
@@ -37,7 +37,7 @@ fn step(
 ) -> (f64, usize, Passes) {
     let frozen = Frozen::new(classifier).unwrap();
     let passes = Passes::default();
-    let victim = Victim::new(Network::Frozen(&frozen), batch, Goal::Loss, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), batch, Goal::Loss, &passes).unwrap();
     let mut step = Step::new(classifier, batch, &victim, radii, pgd, Norm::Linf, Rng::new(2, "attack"));
     let value = loss.loss(&mut step).unwrap().to_dtype(DType::F64).unwrap().to_scalar().unwrap();
     assert!((0.0..=1.0).contains(&step.accuracy()));
@@ -76,7 +76,7 @@ fn attacked(
 ) -> Tensor {
     let frozen = Frozen::new(classifier).unwrap();
     let passes = Passes::default();
-    let victim = Victim::new(Network::Frozen(&frozen), batch, Goal::Loss, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), batch, Goal::Loss, &passes).unwrap();
     let ball = Ball::new(&batch.pixels, radii, Norm::Linf, &batch.ids).unwrap();
     perturb(pgd, &victim.with_score(score), &ball, &Rng::new(2, "attack")).unwrap().pixels
 }
@@ -188,7 +188,7 @@ fn trades_attacks_its_own_divergence_sample_by_sample() {
     // Its divergence is higher where it was attacked than where cross-entropy was.
     let frozen = Frozen::new(&classifier).unwrap();
     let passes = Passes::default();
-    let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
     let ball = Ball::new(&batch.pixels, &some, Norm::Linf, &batch.ids).unwrap();
     let other = pgd.perturb(&victim, &ball, &Rng::new(2, "attack")).unwrap();
     let log = |pixels: &Tensor| temper_core::log_softmax(&frozen.logits(pixels).unwrap()).unwrap();
@@ -270,7 +270,7 @@ fn line_search_finds_the_largest_radius_of_the_grid_with_as_few_probes_as_it_tak
         .unwrap();
         let epsilon: Chosen<dyn Epsilon> = table["epsilon"].clone().try_into().unwrap();
         let passes = Passes::default();
-        let victim = Victim::new(Network::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
+        let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
         let memory = vec![epsilon.start(); 5];
         let mut visit = Visit::new(epoch, memory, &victim, &fgsm, Norm::Linf, Rng::new(0, "probes"));
         let radii = epsilon.radii(&mut visit).unwrap();

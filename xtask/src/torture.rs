@@ -49,7 +49,7 @@ attack.pgd = { steps = 10, step = 0.02 }
 
 /// What was done, and where the kills fell.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
+pub struct Endured {
     /// Kills by SIGKILL.
     pub kills: usize,
     /// Of them: before the run had taken its folder.
@@ -70,8 +70,8 @@ pub fn torture(
     folder: &Path,
     kills: usize,
     seed: u64,
-    watch: &mut dyn FnMut(&Outcome),
-) -> anyhow::Result<Outcome> {
+    watch: &mut dyn FnMut(&Endured),
+) -> anyhow::Result<Endured> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let pipeline = folder.join("torture.toml");
     fs::write(&pipeline, PIPELINE).with_context(|| pipeline.display().to_string())?;
@@ -88,7 +88,7 @@ pub fn torture(
     let whole = essence(&folder.join("whole"))?;
 
     let run = folder.join("cut");
-    let mut outcome = Outcome::default();
+    let mut outcome = Endured::default();
     loop {
         let child = start("cut", run.join("config.toml").exists(), rng.random_range(1..=2))?;
         let over = if outcome.kills < kills {
@@ -217,13 +217,13 @@ pub fn run(root: &Path, kills: usize, seed: u64) -> anyhow::Result<bool> {
     }
     fs::create_dir_all(&folder)?;
     let begun = Instant::now();
-    let mut watch = |outcome: &Outcome| {
+    let mut watch = |outcome: &Endured| {
         if outcome.kills.is_multiple_of(10) {
             println!("{} kills, {} runs finished", outcome.kills, outcome.finished);
         }
     };
     let outcome = torture(&target.join("release/temper"), &folder, kills, seed, &mut watch)?;
-    let Outcome { kills, early, writing, late, cut, finished } = outcome;
+    let Endured { kills, early, writing, late, cut, finished } = outcome;
     println!(
         "{kills} kills at random instants (seed {seed}) in {:.0} s: {early} before the run had its folder, {writing} while \
          a file was being written, {late} after training; {cut} checkpoints cut short as well\n{finished} runs came to \

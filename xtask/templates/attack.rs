@@ -22,7 +22,7 @@ impl Attack for MyAttack {
         let mut pixels = ball.center().clone();
         for step in 1..=self.steps.get() {
             let direction = ball.steepest(&victim.gradient(&pixels)?)?;
-            let lengths = ball.lengths(Pixels::ZERO, self.first_step.get() / step as f64)?;
+            let lengths = ball.lengths(Distance::ZERO, self.first_step.get() / step as f64)?;
             pixels = ball.step(&pixels, &direction, &lengths)?;
         }
         Ok(pixels)

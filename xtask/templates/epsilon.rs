@@ -7,11 +7,11 @@ plugin! { Epsilon "my-epsilon";
     /// AUTHORS and YEAR, <https://arxiv.org/abs/NUMBER>. Norms: l-inf, l2.
     pub struct MyEpsilon {
         /// Radius of the first epoch, in pixel values of [0, 1].
-        pub start: Pixels = Pixels::of_255(2.0),
+        pub start: Distance = Distance::of_255(2.0),
         /// What each further epoch adds, in pixel values of [0, 1].
-        pub growth: Pixels = Pixels::of_255(1.0),
+        pub growth: Distance = Distance::of_255(1.0),
         /// The largest radius, in pixel values of [0, 1].
-        pub most: Pixels = Pixels::of_255(8.0),
+        pub most: Distance = Distance::of_255(8.0),
     }
 }
 

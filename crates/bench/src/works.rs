@@ -12,7 +12,7 @@ use temper_data::Batches;
 use temper_evaluate::{Cell, Setting, evaluate};
 use temper_results::Records;
 use temper_runner::Pipeline;
-use temper_train::{Optimizer, Sgd, Trainer, Watch};
+use temper_train::{Optimizer, SgdState, Trainer, Watch};
 
 use crate::networks;
 
@@ -169,7 +169,7 @@ fn step(network: Network, batch: usize, trains: bool, folder: &Path) -> anyhow::
         }));
     }
     drop(frozen);
-    let mut sgd = Sgd::new(Optimizer::default());
+    let mut sgd = SgdState::new(Optimizer::default());
     Ok(Box::new(move || {
         let logits = classifier.train(&pixels, true, BatchNorm::Update)?;
         let loss = cross_entropy(&logits, &rows)?.mean_all()?;

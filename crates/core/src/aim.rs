@@ -82,8 +82,8 @@ impl Serialize for Target {
 
 impl<'de> Deserialize<'de> for Target {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Written;
-        impl<'de> de::Visitor<'de> for Written {
+        struct TargetVisitor;
+        impl<'de> de::Visitor<'de> for TargetVisitor {
             type Value = Target;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&Target::expects())
@@ -107,7 +107,7 @@ impl<'de> Deserialize<'de> for Target {
                 }
             }
         }
-        deserializer.deserialize_any(Written)
+        deserializer.deserialize_any(TargetVisitor)
     }
 }
 

@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 use temper_data::Rng;
 
 use crate::rows::{index_of, kept};
-use crate::{Norm, Pixels, Result};
+use crate::{Distance, Norm, Result};
 
 /// How far outside its ball rounding may carry an image, in pixel values of [0, 1].
 pub const TOLERANCE: f64 = 1e-6;
@@ -87,7 +87,7 @@ impl Ball {
     }
 
     /// The clean image with Gaussian noise of this standard deviation in each pixel value, projected.
-    pub fn noisy(&self, rng: &Rng, deviation: Pixels) -> Result<Tensor> {
+    pub fn noisy(&self, rng: &Rng, deviation: Distance) -> Result<Tensor> {
         let len = self.center.elem_count() / self.ids.len().max(1);
         let noise = Tensor::from_vec(rng.normal(&self.ids, len), self.center.shape(), self.center.device())?;
         self.project(&(&self.center + (noise.to_dtype(self.center.dtype())? * deviation.get())?)?)
@@ -123,7 +123,7 @@ impl Ball {
 
     /// One step length a sample, `[n, 1, 1, 1]`: `fixed`, or `relative` times the radius where that is longer; at most 10,000,
     /// which leads beyond any image and is yet finite in half precision.
-    pub fn lengths(&self, fixed: Pixels, relative: f64) -> Result<Tensor> {
+    pub fn lengths(&self, fixed: Distance, relative: f64) -> Result<Tensor> {
         column(&(&self.radii * relative.min(FAR))?.maximum(fixed.get().min(FAR))?.minimum(FAR)?)
     }
 

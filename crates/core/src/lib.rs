@@ -40,9 +40,9 @@ pub use registry::{Chosen, KINDS, Kind, Param, Parsed, Plugin, Summary, duplicat
 pub use search::{Success, Walk, joined, restarts, restarts_warning, step_warning};
 pub use suite::{Member, Suite, distinct, variant};
 pub use trace::Trace;
-pub use units::{Decay, Field, Fraction, Growth, NonNegative, Pixels, Positive, Share, nonzero};
+pub use units::{Decay, Distance, Field, Fraction, Growth, NonNegative, Positive, Share, nonzero};
 pub use victim::{
-    CleanScore, Forward, Goal, Network, Pass, Passes, Rows, Score, Victim, cross_entropy, log_odds,
+    CleanScore, Forward, Goal, Pass, Passes, Rows, Score, Victim, VictimNetwork, cross_entropy, log_odds,
     log_softmax,
 };
 
@@ -68,12 +68,12 @@ pub mod prelude {
 
     pub use crate::nn::{Conv2d, Pool2d};
     pub use crate::{
-        Attack, Ball, Batch, Bounded, Chosen, DataError, Dataset, Decay, Digest, Epsilon, Error, Facts, Fit,
-        Fraction, Goal, Growth, Image, Labels, Loss, Member, Model, NonNegative, Norm, Normalisation, Photo,
-        Photos, Pixels, Positive, Publication, Raised, Remote, Result, Rng, Rows, Share, Size, Source, Split,
-        Step, Success, Suite, Target, Targets, Tensor, Victim, Visit, Walk, cross_entropy, folders, joined,
-        log_odds, log_softmax, never_adapts, nonzero, options, plugin, restarts, restarts_warning, rows,
-        scaled, slope, steepest, step_warning, variant, wrong_classes,
+        Attack, Ball, Batch, Bounded, Chosen, DataError, Dataset, Decay, Digest, Distance, Epsilon, Error,
+        Facts, Fit, Fraction, Goal, Growth, Image, Labels, Loss, Member, Model, NonNegative, Norm,
+        Normalisation, Photo, Photos, Positive, Publication, Raised, Remote, Result, Rng, Rows, Share, Size,
+        Source, Split, Step, Success, Suite, Target, Targets, Tensor, Victim, Visit, Walk, cross_entropy,
+        folders, joined, log_odds, log_softmax, never_adapts, nonzero, options, plugin, restarts,
+        restarts_warning, rows, scaled, slope, steepest, step_warning, variant, wrong_classes,
     };
     /// The layer graph that a model builds.
     pub use temper_nn::Network;

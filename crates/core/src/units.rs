@@ -24,7 +24,7 @@ field! {
     f64: "number";
     String: "text";
     PathBuf: "path";
-    Pixels: "length in pixels of [0, 1], as a number or a quotient such as \"8/255\"";
+    Distance: "length in pixels of [0, 1], as a number or a quotient such as \"8/255\"";
     Fraction: "number from 0 to 1";
     Positive: "number above 0";
     NonNegative: "number of at least 0";
@@ -77,9 +77,9 @@ pub const fn nonzero(n: usize) -> NonZeroUsize {
 
 /// A length of at least 0 in pixel values of [0, 1]. TOML may give it as a string such as `"8/255"`.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
-pub struct Pixels(f64);
+pub struct Distance(f64);
 
-impl Pixels {
+impl Distance {
     /// The length 0.
     pub const ZERO: Self = Self(0.0);
 
@@ -112,7 +112,7 @@ impl Pixels {
     }
 }
 
-impl Serialize for Pixels {
+impl Serialize for Distance {
     /// Short decimals are written as they are, other multiples of 0.1/255 as quotients such as `8/255`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let n = (self.0 * 2550.0).round() / 10.0;
@@ -123,32 +123,32 @@ impl Serialize for Pixels {
     }
 }
 
-impl<'de> Deserialize<'de> for Pixels {
+impl<'de> Deserialize<'de> for Distance {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Length;
         impl de::Visitor<'_> for Length {
-            type Value = Pixels;
+            type Value = Distance;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(
                     "a length of at least 0 in pixels of [0, 1], as a number or a quotient such as \"8/255\"",
                 )
             }
-            fn visit_f64<E: de::Error>(self, v: f64) -> Result<Pixels, E> {
-                Pixels::new(v).ok_or_else(|| E::invalid_value(de::Unexpected::Float(v), &self))
+            fn visit_f64<E: de::Error>(self, v: f64) -> Result<Distance, E> {
+                Distance::new(v).ok_or_else(|| E::invalid_value(de::Unexpected::Float(v), &self))
             }
-            fn visit_i64<E: de::Error>(self, v: i64) -> Result<Pixels, E> {
-                Pixels::new(v as f64).ok_or_else(|| E::invalid_value(de::Unexpected::Signed(v), &self))
+            fn visit_i64<E: de::Error>(self, v: i64) -> Result<Distance, E> {
+                Distance::new(v as f64).ok_or_else(|| E::invalid_value(de::Unexpected::Signed(v), &self))
             }
-            fn visit_u64<E: de::Error>(self, v: u64) -> Result<Pixels, E> {
+            fn visit_u64<E: de::Error>(self, v: u64) -> Result<Distance, E> {
                 self.visit_f64(v as f64)
             }
-            fn visit_str<E: de::Error>(self, v: &str) -> Result<Pixels, E> {
+            fn visit_str<E: de::Error>(self, v: &str) -> Result<Distance, E> {
                 let number = |part: &str| part.trim().parse::<f64>().ok();
                 let value = match v.split_once('/') {
                     Some((above, below)) => number(above).zip(number(below)).map(|(a, b)| a / b),
                     None => number(v),
                 };
-                let value = value.and_then(Pixels::new);
+                let value = value.and_then(Distance::new);
                 value.ok_or_else(|| E::invalid_value(de::Unexpected::Str(v), &self))
             }
         }
@@ -226,7 +226,7 @@ mod tests {
 
     #[derive(Debug, Deserialize, Serialize)]
     struct Row {
-        length: Pixels,
+        length: Distance,
     }
 
     fn length(text: &str) -> Result<f64, String> {
@@ -253,7 +253,7 @@ mod tests {
             (0.5 / 255.0, "length = \"0.5/255\""),
         ];
         for (value, text) in cases {
-            let row = Row { length: Pixels::new(value).unwrap() };
+            let row = Row { length: Distance::new(value).unwrap() };
             let written = toml::to_string(&row).unwrap();
             assert_eq!(written.trim(), text);
             assert_eq!(toml::from_str::<Row>(&written).unwrap().length.get(), value);

@@ -12,7 +12,7 @@ use crate::{Batch, Error, Result, Trace};
 
 /// The classifier behind a victim, and how its batch norm runs.
 #[derive(Debug, Clone, Copy)]
-pub enum Network<'a> {
+pub enum VictimNetwork<'a> {
     /// Evaluation mode: running statistics. Every sample is on its own.
     Frozen(&'a Frozen),
     /// Training mode: statistics of the batch at hand, which also move the running ones (as in the authors' code).
@@ -159,7 +159,7 @@ impl Forward<'_> {
 /// A frozen view of a network for one batch. It counts its passes.
 #[derive(Clone)]
 pub struct Victim<'a> {
-    network: Network<'a>,
+    network: VictimNetwork<'a>,
     pixels: Tensor,
     rows: Rows,
     labels: Vec<u32>,
@@ -175,7 +175,7 @@ pub struct Victim<'a> {
 impl<'a> Victim<'a> {
     /// A view of `network` for `batch`. Its score is the log odds; under the statistics of the batch cross-entropy, where the sum of all
     /// samples' scores is what each one's gradient is of, and every sample weighs as in the authors' code.
-    pub fn new(network: Network<'a>, batch: &Batch, goal: Goal, passes: &'a Passes) -> Result<Self> {
+    pub fn new(network: VictimNetwork<'a>, batch: &Batch, goal: Goal, passes: &'a Passes) -> Result<Self> {
         let positions = Tensor::arange(0, batch.len() as u32, batch.pixels.device())?;
         Ok(Self {
             network,
@@ -249,14 +249,14 @@ impl<'a> Victim<'a> {
 
     /// Whether one sample's result depends on its company.
     pub fn mixes_samples(&self) -> bool {
-        matches!(self.network, Network::BatchStatistics(_))
+        matches!(self.network, VictimNetwork::BatchStatistics(_))
     }
 
     /// Number of classes that the network tells apart. Costs no pass.
     pub fn classes(&self) -> usize {
         match self.network {
-            Network::Frozen(frozen) => frozen.network().classes(),
-            Network::BatchStatistics(classifier) => classifier.network().classes(),
+            VictimNetwork::Frozen(frozen) => frozen.network().classes(),
+            VictimNetwork::BatchStatistics(classifier) => classifier.network().classes(),
         }
     }
 
@@ -273,8 +273,10 @@ impl<'a> Victim<'a> {
     fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
         self.passes.count(self.len(), 0);
         Ok(match self.network {
-            Network::Frozen(frozen) => frozen.logits(pixels)?,
-            Network::BatchStatistics(classifier) => classifier.train(pixels, false, BatchNorm::Update)?,
+            VictimNetwork::Frozen(frozen) => frozen.logits(pixels)?,
+            VictimNetwork::BatchStatistics(classifier) => {
+                classifier.train(pixels, false, BatchNorm::Update)?
+            }
         })
     }
 
@@ -358,9 +360,9 @@ impl<'a> Victim<'a> {
     }
 }
 
-fn default_score(network: Network) -> &'static Score<'static> {
+fn default_score(network: VictimNetwork) -> &'static Score<'static> {
     match network {
-        Network::Frozen(_) => &log_odds,
-        Network::BatchStatistics(_) => &cross_entropy,
+        VictimNetwork::Frozen(_) => &log_odds,
+        VictimNetwork::BatchStatistics(_) => &cross_entropy,
     }
 }

@@ -9,7 +9,7 @@ use std::io::BufWriter;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use temper_corruptions::{Frost, Generator, Kind, Parameters, Severity};
+use temper_corruptions::{CorruptionKind, Frost, Generator, Parameters, Severity};
 use temper_data::Image;
 
 /// Bytes of a record of CIFAR-10: a label, then three planes of 32 x 32.
@@ -45,7 +45,7 @@ fn sheet(out: &str, parameters: &str, picture: &str, scale: &str) -> Result<(), 
     let generator = Generator::new(parameters, 0, Frost::drawn());
     println!("{:<18} {:>6.1} ms", "drawing frost", 1e3 * started.elapsed().as_secs_f64());
     let mut rows = vec![];
-    for kind in Kind::ALL {
+    for kind in CorruptionKind::ALL {
         let mut row = vec![clean.clone()];
         print!("{:<18}", kind.name());
         for severity in Severity::ALL {

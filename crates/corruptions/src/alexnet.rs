@@ -1,13 +1,13 @@
 //! What corruption errors are divided by.
 
-use crate::kind::{Kind, Severity};
+use crate::kind::{CorruptionKind, Severity};
 
 /// Top-1 error of AlexNet (torchvision's weights) on the clean validation images of ImageNet, a share of 1: the table of the
 /// paper gives 43.5 percent.
 pub const ALEXNET_CLEAN: f64 = 0.435;
 
-/// The errors by kind, in the order of [`Kind::ALL`], and severity.
-const ERRORS: [[f64; 5]; Kind::ALL.len()] = [
+/// The errors by kind, in the order of [`CorruptionKind::ALL`], and severity.
+const ERRORS: [[f64; 5]; CorruptionKind::ALL.len()] = [
     [0.69528, 0.82542, 0.93554, 0.98138, 0.99452],
     [0.71224, 0.85108, 0.93574, 0.98182, 0.99146],
     [0.78374, 0.89808, 0.94870, 0.98720, 0.99548],
@@ -35,7 +35,7 @@ const ERRORS: [[f64; 5]; Kind::ALL.len()] = [
 /// (<https://github.com/hendrycks/robustness>); their means over the severities are the constants that AugMix and many
 /// others divide by. RobustBench divides by others, of 5,000 images a part, which are not used here: an mCE of one kind must
 /// not be compared with one of the other.
-pub fn alexnet(kind: Kind, severity: Severity) -> f64 {
+pub fn alexnet(kind: CorruptionKind, severity: Severity) -> f64 {
     ERRORS[kind as usize][severity.place()]
 }
 
@@ -50,11 +50,11 @@ mod tests {
             886_428, 894_468, 922_640, 819_880, 826_268, 785_948, 798_360, 866_816, 826_572, 819_324,
             564_592, 853_204, 646_056, 717_840, 606_500, 845_388, 787_108, 717_512, 658_248,
         ];
-        for (place, (kind, mean)) in Kind::ALL.into_iter().zip(means).enumerate() {
+        for (place, (kind, mean)) in CorruptionKind::ALL.into_iter().zip(means).enumerate() {
             assert_eq!(kind as usize, place);
             let ours: f64 = Severity::ALL.iter().map(|severity| alexnet(kind, *severity)).sum::<f64>() / 5.0;
             assert!((ours * 1e6 - f64::from(mean)).abs() < 1e-6, "{}: {ours} {mean}", kind.name());
         }
-        assert_eq!(alexnet(Kind::Fog, Severity::ALL[4]), 0.945);
+        assert_eq!(alexnet(CorruptionKind::Fog, Severity::ALL[4]), 0.945);
     }
 }

@@ -275,7 +275,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::kind::{Kind, Severity};
+    use crate::kind::{CorruptionKind, Severity};
 
     impl Frost {
         /// For tests that need none.
@@ -331,7 +331,8 @@ mod tests {
         let generator =
             |parameters| crate::Generator::new(parameters, 0, Frost::from_folder(folder.path()).unwrap());
         let image = Image { shape: [3, 32, 32], bytes: vec![0; 3072] };
-        let corrupt = |parameters| generator(parameters).corrupt(&image, Kind::Frost, Severity::ALL[0], 0);
+        let corrupt =
+            |parameters| generator(parameters).corrupt(&image, CorruptionKind::Frost, Severity::ALL[0], 0);
         assert_eq!(
             corrupt(Parameters::Cifar).unwrap_err().to_string(),
             format!(

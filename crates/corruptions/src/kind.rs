@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// A kind of corruption; its name is that of the published files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum CorruptionKind {
     /// Normal noise on every value.
     GaussianNoise,
     /// Poisson noise on every value.
@@ -46,7 +46,7 @@ pub enum Kind {
     Saturate,
 }
 
-impl Kind {
+impl CorruptionKind {
     /// All 19, the main ones first.
     pub const ALL: [Self; 19] = [
         Self::GaussianNoise,
@@ -146,12 +146,12 @@ mod tests {
 
     #[test]
     fn names_are_those_that_serde_reads() {
-        for kind in Kind::ALL {
-            let named: Result<Kind, serde::de::value::Error> =
-                Kind::deserialize(serde::de::value::StrDeserializer::new(kind.name()));
+        for kind in CorruptionKind::ALL {
+            let named: Result<CorruptionKind, serde::de::value::Error> =
+                CorruptionKind::deserialize(serde::de::value::StrDeserializer::new(kind.name()));
             assert_eq!(named, Ok(kind));
         }
-        assert!(Kind::JpegCompression.is_main() && !Kind::SpeckleNoise.is_main());
+        assert!(CorruptionKind::JpegCompression.is_main() && !CorruptionKind::SpeckleNoise.is_main());
         assert!(Severity::try_from(0).is_err() && Severity::try_from(6).is_err());
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::alexnet::{ALEXNET_CLEAN, alexnet};
-use crate::kind::{Kind, Severity};
+use crate::kind::{CorruptionKind, Severity};
 
 /// How many images were classified rightly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,26 +50,26 @@ impl Cell {
 
 /// Results by kind and severity, any of which may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cells(BTreeMap<(Kind, Severity), Cell>);
+pub struct Cells(BTreeMap<(CorruptionKind, Severity), Cell>);
 
 impl Cells {
     /// Puts in a result; returns the one that it takes the place of.
-    pub fn insert(&mut self, kind: Kind, severity: Severity, cell: Cell) -> Option<Cell> {
+    pub fn insert(&mut self, kind: CorruptionKind, severity: Severity, cell: Cell) -> Option<Cell> {
         self.0.insert((kind, severity), cell)
     }
 
     /// A result.
-    pub fn get(&self, kind: Kind, severity: Severity) -> Option<Cell> {
+    pub fn get(&self, kind: CorruptionKind, severity: Severity) -> Option<Cell> {
         self.0.get(&(kind, severity)).copied()
     }
 
-    /// All results, in the order of [`Kind::ALL`] and by severity.
-    pub fn iter(&self) -> impl Iterator<Item = (Kind, Severity, Cell)> + '_ {
+    /// All results, in the order of [`CorruptionKind::ALL`] and by severity.
+    pub fn iter(&self) -> impl Iterator<Item = (CorruptionKind, Severity, Cell)> + '_ {
         self.0.iter().map(|((kind, severity), cell)| (*kind, *severity, *cell))
     }
 
     /// The kinds of which there are results.
-    pub fn kinds(&self) -> BTreeSet<Kind> {
+    pub fn kinds(&self) -> BTreeSet<CorruptionKind> {
         self.0.keys().map(|(kind, _)| *kind).collect()
     }
 
@@ -87,7 +87,7 @@ impl Cells {
     }
 
     /// Mean accuracy of a kind over the five severities, 0 to 1.
-    pub fn accuracy(&self, kind: Kind) -> Option<f64> {
+    pub fn accuracy(&self, kind: CorruptionKind) -> Option<f64> {
         mean(Severity::ALL.into_iter().map(|severity| self.get(kind, severity).map(Cell::accuracy)))
     }
 
@@ -99,20 +99,20 @@ impl Cells {
     /// Mean accuracy over all 19 kinds, 0 to 1: what the paper of instance adaptive adversarial training (IAAT) gives for CIFAR-10-C,
     /// not to be compared with means over 15.
     pub fn mean_of_all(&self) -> Option<f64> {
-        mean(Kind::ALL.into_iter().map(|kind| self.accuracy(kind)))
+        mean(CorruptionKind::ALL.into_iter().map(|kind| self.accuracy(kind)))
     }
 
     /// CE of a kind in percent: the sum of errors over the severities, divided by that of AlexNet, which has 100 therefore.
     ///
     /// Of use for ImageNet-C alone, which AlexNet's errors were measured on; see [`alexnet`] for whose they are.
-    pub fn corruption_error(&self, kind: Kind) -> Option<f64> {
+    pub fn corruption_error(&self, kind: CorruptionKind) -> Option<f64> {
         self.relative(kind, (0.0, 0.0))
     }
 
     /// CE of each kind that has all severities, in percent.
-    pub fn corruption_errors(&self) -> Vec<(Kind, f64)> {
+    pub fn corruption_errors(&self) -> Vec<(CorruptionKind, f64)> {
         let error = |kind| self.corruption_error(kind).map(|error| (kind, error));
-        Kind::ALL.into_iter().filter_map(error).collect()
+        CorruptionKind::ALL.into_iter().filter_map(error).collect()
     }
 
     /// mCE in percent: the mean CE of the 15 main kinds.
@@ -122,7 +122,7 @@ impl Cells {
 
     /// Relative CE of a kind in percent: CE of what corruption adds to the error on clean images, in the numerator as in the
     /// denominator. It is below 0 for a network that does better on the corrupted images.
-    pub fn relative_corruption_error(&self, kind: Kind, clean: Cell) -> Option<f64> {
+    pub fn relative_corruption_error(&self, kind: CorruptionKind, clean: Cell) -> Option<f64> {
         self.relative(kind, (clean.error(), ALEXNET_CLEAN))
     }
 
@@ -132,7 +132,7 @@ impl Cells {
     }
 
     /// Errors above a base, ours and AlexNet's.
-    fn relative(&self, kind: Kind, (ours, alexnets): (f64, f64)) -> Option<f64> {
+    fn relative(&self, kind: CorruptionKind, (ours, alexnets): (f64, f64)) -> Option<f64> {
         let (mut above, mut norm) = (0.0, 0.0);
         for severity in Severity::ALL {
             above += self.get(kind, severity)?.error() - ours;
@@ -142,8 +142,8 @@ impl Cells {
     }
 }
 
-fn main() -> impl Iterator<Item = Kind> {
-    Kind::ALL.into_iter().take(Kind::MAIN)
+fn main() -> impl Iterator<Item = CorruptionKind> {
+    CorruptionKind::ALL.into_iter().take(CorruptionKind::MAIN)
 }
 
 /// The mean of all, of which none may be missing.
@@ -161,7 +161,7 @@ mod tests {
     }
 
     /// All cells of these kinds, by what a function gives.
-    fn cells(kinds: &[Kind], of: impl Fn(Kind, Severity) -> Cell) -> Cells {
+    fn cells(kinds: &[CorruptionKind], of: impl Fn(CorruptionKind, Severity) -> Cell) -> Cells {
         let mut cells = Cells::default();
         for kind in kinds {
             for severity in Severity::ALL {
@@ -172,42 +172,43 @@ mod tests {
     }
 
     /// AlexNet's own result of `n` images.
-    fn alexnets(kind: Kind, severity: Severity, n: usize) -> Cell {
+    fn alexnets(kind: CorruptionKind, severity: Severity, n: usize) -> Cell {
         cell(n - (alexnet(kind, severity) * n as f64).round() as usize, n)
     }
 
     #[test]
     fn alexnet_has_a_hundred() {
-        let cells = cells(&Kind::ALL, |kind, severity| alexnets(kind, severity, 50_000));
+        let cells = cells(&CorruptionKind::ALL, |kind, severity| alexnets(kind, severity, 50_000));
         assert_eq!(cells.mean_corruption_error(), Some(100.0));
         assert_eq!(cells.mean_relative_corruption_error(cell(28_250, 50_000)), Some(100.0));
-        assert_eq!(cells.corruption_errors(), Kind::ALL.map(|kind| (kind, 100.0)));
+        assert_eq!(cells.corruption_errors(), CorruptionKind::ALL.map(|kind| (kind, 100.0)));
     }
 
     #[test]
     fn errors_of_a_kind_are_summed_before_they_are_divided() {
         // 100 images, 10, 20, 30, 40 and 50 wrong: 1.5 over 5 x 0.564592.
-        let cells =
-            cells(&[Kind::Brightness], |_, severity| cell(100 - 10 * usize::from(severity.get()), 100));
+        let cells = cells(&[CorruptionKind::Brightness], |_, severity| {
+            cell(100 - 10 * usize::from(severity.get()), 100)
+        });
         let near =
             |got: Option<f64>, wanted: f64| assert!((got.unwrap() - wanted).abs() < 1e-3, "{got:?} {wanted}");
-        near(cells.corruption_error(Kind::Brightness), 53.1357);
+        near(cells.corruption_error(CorruptionKind::Brightness), 53.1357);
         // (1.5 - 5 x 0.05) / (2.82296 - 5 x 0.435) = 1.25 / 0.64796.
-        near(cells.relative_corruption_error(Kind::Brightness, cell(95, 100)), 192.9131);
+        near(cells.relative_corruption_error(CorruptionKind::Brightness, cell(95, 100)), 192.9131);
         // 1.5 - 5 x 0.4 is below 0.
-        near(cells.relative_corruption_error(Kind::Brightness, cell(60, 100)), -77.1653);
-        near(cells.accuracy(Kind::Brightness), 0.7);
+        near(cells.relative_corruption_error(CorruptionKind::Brightness, cell(60, 100)), -77.1653);
+        near(cells.accuracy(CorruptionKind::Brightness), 0.7);
         assert_eq!(cells.corruption_errors().len(), 1);
-        assert_eq!(cells.mean(), cells.accuracy(Kind::Brightness));
+        assert_eq!(cells.mean(), cells.accuracy(CorruptionKind::Brightness));
         assert_eq!((cells.mean_of_main(), cells.mean_corruption_error()), (None, None));
     }
 
     #[test]
     fn the_mean_error_is_of_the_main_kinds_and_each_weighs_the_same() {
         // Half of AlexNet's errors, but none with fog and all with saturate, which is no main one.
-        let cells = cells(&Kind::ALL, |kind, severity| match kind {
-            Kind::Fog => cell(7, 7),
-            Kind::Saturate => cell(0, 7),
+        let cells = cells(&CorruptionKind::ALL, |kind, severity| match kind {
+            CorruptionKind::Fog => cell(7, 7),
+            CorruptionKind::Saturate => cell(0, 7),
             _ => {
                 let wrong = (alexnet(kind, severity) * 50_000.0).round() as usize;
                 cell(100_000 - wrong, 100_000)
@@ -215,29 +216,32 @@ mod tests {
         });
         let error = cells.mean_corruption_error().unwrap();
         assert!((error - 50.0 * 14.0 / 15.0).abs() < 1e-9, "{error}");
-        assert_eq!(cells.corruption_error(Kind::Fog), Some(0.0));
+        assert_eq!(cells.corruption_error(CorruptionKind::Fog), Some(0.0));
     }
 
     #[test]
     fn means_are_over_cells_whatever_their_images() {
-        let accuracy = |kind: Kind, _| if kind.is_main() { cell(1, 2) } else { cell(1000, 1000) };
-        let all = cells(&Kind::ALL, accuracy);
+        let accuracy = |kind: CorruptionKind, _| if kind.is_main() { cell(1, 2) } else { cell(1000, 1000) };
+        let all = cells(&CorruptionKind::ALL, accuracy);
         assert_eq!(all.mean_of_main(), Some(0.5));
         let wanted = (15.0 * 0.5 + 4.0) / 19.0;
         for got in [all.mean_of_all(), all.mean()] {
             assert!((got.unwrap() - wanted).abs() < 1e-12);
         }
-        let main = cells(&Kind::ALL[..15], accuracy);
+        let main = cells(&CorruptionKind::ALL[..15], accuracy);
         assert_eq!((main.mean_of_main(), main.mean_of_all(), main.mean()), (Some(0.5), None, Some(0.5)));
     }
 
     #[test]
     fn one_missing_cell_leaves_nothing_that_needs_it() {
-        let whole = cells(&Kind::ALL, |_, _| cell(1, 4));
+        let whole = cells(&CorruptionKind::ALL, |_, _| cell(1, 4));
         let mut torn = whole.clone();
-        torn.0.remove(&(Kind::Snow, Severity::ALL[3]));
+        torn.0.remove(&(CorruptionKind::Snow, Severity::ALL[3]));
         assert_eq!((torn.mean(), torn.mean_of_main(), torn.mean_of_all()), (None, None, None));
-        assert_eq!((torn.accuracy(Kind::Snow), torn.accuracy(Kind::Fog)), (None, Some(0.25)));
+        assert_eq!(
+            (torn.accuracy(CorruptionKind::Snow), torn.accuracy(CorruptionKind::Fog)),
+            (None, Some(0.25))
+        );
         assert_eq!(torn.mean_corruption_error(), None);
         assert_eq!(torn.mean_relative_corruption_error(cell(1, 2)), None);
         assert_eq!(torn.corruption_errors().len(), 18);
@@ -245,10 +249,10 @@ mod tests {
         assert_eq!(Cells::default().mean(), None);
         // Some severities of all kinds are a table without a gap, but no mean over five.
         let mut worst = Cells::default();
-        for kind in [Kind::Fog, Kind::Frost] {
+        for kind in [CorruptionKind::Fog, CorruptionKind::Frost] {
             worst.insert(kind, Severity::ALL[4], cell(1, 4));
         }
-        assert_eq!((worst.mean(), worst.accuracy(Kind::Fog)), (Some(0.25), None));
+        assert_eq!((worst.mean(), worst.accuracy(CorruptionKind::Fog)), (Some(0.25), None));
         assert_eq!((worst.kinds().len(), worst.severities().len(), worst.iter().count()), (2, 1, 2));
     }
 

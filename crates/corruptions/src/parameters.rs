@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kind::{Kind, Severity};
+use crate::kind::{CorruptionKind, Severity};
 use crate::spatter::{Liquid, Spatter};
 use crate::weather::Snow;
 
@@ -57,7 +57,7 @@ impl Parameters {
     }
 
     /// How strong a kind is at a severity.
-    pub(crate) fn strength(self, kind: Kind, severity: Severity) -> Strength {
+    pub(crate) fn strength(self, kind: CorruptionKind, severity: Severity) -> Strength {
         let place = severity.place();
         match self {
             Self::Cifar => cifar(kind, place),
@@ -66,18 +66,22 @@ impl Parameters {
     }
 }
 
-fn cifar(kind: Kind, s: usize) -> Strength {
+fn cifar(kind: CorruptionKind, s: usize) -> Strength {
     use Strength as S;
     match kind {
-        Kind::GaussianNoise => S::GaussianNoise { std: [0.04, 0.06, 0.08, 0.09, 0.10][s] },
-        Kind::ShotNoise => S::ShotNoise { photons: [500.0, 250.0, 100.0, 75.0, 50.0][s] },
-        Kind::ImpulseNoise => S::ImpulseNoise { share: [0.01, 0.02, 0.03, 0.05, 0.07][s] },
-        Kind::DefocusBlur => defocus([(0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1)][s]),
-        Kind::GlassBlur => glass([(0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)][s]),
-        Kind::MotionBlur => motion([(6.0, 1.0), (6.0, 1.5), (6.0, 2.0), (8.0, 2.0), (9.0, 2.5)][s]),
+        CorruptionKind::GaussianNoise => S::GaussianNoise { std: [0.04, 0.06, 0.08, 0.09, 0.10][s] },
+        CorruptionKind::ShotNoise => S::ShotNoise { photons: [500.0, 250.0, 100.0, 75.0, 50.0][s] },
+        CorruptionKind::ImpulseNoise => S::ImpulseNoise { share: [0.01, 0.02, 0.03, 0.05, 0.07][s] },
+        CorruptionKind::DefocusBlur => {
+            defocus([(0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1)][s])
+        }
+        CorruptionKind::GlassBlur => {
+            glass([(0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)][s])
+        }
+        CorruptionKind::MotionBlur => motion([(6.0, 1.0), (6.0, 1.5), (6.0, 2.0), (8.0, 2.0), (9.0, 2.5)][s]),
         // Up to below 1.06, 1.11, 1.16, 1.21, 1.26, of which the first two are not below themselves to numpy's `arange`.
-        Kind::ZoomBlur => S::ZoomBlur { count: [7, 12, 16, 21, 26][s], step: 0.01 },
-        Kind::Snow => snow(
+        CorruptionKind::ZoomBlur => S::ZoomBlur { count: [7, 12, 16, 21, 26][s], step: 0.01 },
+        CorruptionKind::Snow => snow(
             [
                 (0.1, 0.2, 1.0, 0.6, 8.0, 3.0, 0.95),
                 (0.1, 0.2, 1.0, 0.5, 10.0, 4.0, 0.9),
@@ -86,11 +90,11 @@ fn cifar(kind: Kind, s: usize) -> Strength {
                 (0.3, 0.3, 1.25, 0.65, 14.0, 12.0, 0.8),
             ][s],
         ),
-        Kind::Frost => frost([(1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)][s]),
-        Kind::Fog => fog([(0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75)][s]),
-        Kind::Brightness => S::Brightness { more: [0.05, 0.1, 0.15, 0.2, 0.3][s] },
-        Kind::Contrast => S::Contrast { factor: [0.75, 0.5, 0.4, 0.3, 0.15][s] },
-        Kind::ElasticTransform => {
+        CorruptionKind::Frost => frost([(1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)][s]),
+        CorruptionKind::Fog => fog([(0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75)][s]),
+        CorruptionKind::Brightness => S::Brightness { more: [0.05, 0.1, 0.15, 0.2, 0.3][s] },
+        CorruptionKind::Contrast => S::Contrast { factor: [0.75, 0.5, 0.4, 0.3, 0.15][s] },
+        CorruptionKind::ElasticTransform => {
             let all = [
                 (0.0, 0.0, 0.08),
                 (0.05, 0.2, 0.07),
@@ -100,11 +104,11 @@ fn cifar(kind: Kind, s: usize) -> Strength {
             ];
             elastic(all[s], 32.0)
         }
-        Kind::Pixelate => S::Pixelate { scale: [0.95, 0.9, 0.85, 0.75, 0.65][s] },
-        Kind::JpegCompression => S::JpegCompression { quality: [80, 65, 58, 50, 40][s] },
-        Kind::SpeckleNoise => S::SpeckleNoise { std: [0.06, 0.1, 0.12, 0.16, 0.2][s] },
-        Kind::GaussianBlur => S::GaussianBlur { sigma: [0.4, 0.6, 0.7, 0.8, 1.0][s] },
-        Kind::Spatter => spatter(
+        CorruptionKind::Pixelate => S::Pixelate { scale: [0.95, 0.9, 0.85, 0.75, 0.65][s] },
+        CorruptionKind::JpegCompression => S::JpegCompression { quality: [80, 65, 58, 50, 40][s] },
+        CorruptionKind::SpeckleNoise => S::SpeckleNoise { std: [0.06, 0.1, 0.12, 0.16, 0.2][s] },
+        CorruptionKind::GaussianBlur => S::GaussianBlur { sigma: [0.4, 0.6, 0.7, 0.8, 1.0][s] },
+        CorruptionKind::Spatter => spatter(
             [
                 (0.62, 0.1, 0.7, 0.7, Liquid::Water(0.5)),
                 (0.65, 0.1, 0.8, 0.7, Liquid::Water(0.5)),
@@ -113,25 +117,31 @@ fn cifar(kind: Kind, s: usize) -> Strength {
                 (0.65, 0.1, 0.5, 0.68, Liquid::Mud(0.6)),
             ][s],
         ),
-        Kind::Saturate => saturate([(0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2)][s]),
+        CorruptionKind::Saturate => saturate([(0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2)][s]),
     }
 }
 
-fn imagenet(kind: Kind, s: usize) -> Strength {
+fn imagenet(kind: CorruptionKind, s: usize) -> Strength {
     use Strength as S;
     match kind {
-        Kind::GaussianNoise => S::GaussianNoise { std: [0.08, 0.12, 0.18, 0.26, 0.38][s] },
-        Kind::ShotNoise => S::ShotNoise { photons: [60.0, 25.0, 12.0, 5.0, 3.0][s] },
-        Kind::ImpulseNoise => S::ImpulseNoise { share: [0.03, 0.06, 0.09, 0.17, 0.27][s] },
-        Kind::DefocusBlur => defocus([(3.0, 0.1), (4.0, 0.5), (6.0, 0.5), (8.0, 0.5), (10.0, 0.5)][s]),
-        Kind::GlassBlur => glass([(0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)][s]),
-        Kind::MotionBlur => motion([(10.0, 3.0), (15.0, 5.0), (15.0, 8.0), (15.0, 12.0), (20.0, 15.0)][s]),
+        CorruptionKind::GaussianNoise => S::GaussianNoise { std: [0.08, 0.12, 0.18, 0.26, 0.38][s] },
+        CorruptionKind::ShotNoise => S::ShotNoise { photons: [60.0, 25.0, 12.0, 5.0, 3.0][s] },
+        CorruptionKind::ImpulseNoise => S::ImpulseNoise { share: [0.03, 0.06, 0.09, 0.17, 0.27][s] },
+        CorruptionKind::DefocusBlur => {
+            defocus([(3.0, 0.1), (4.0, 0.5), (6.0, 0.5), (8.0, 0.5), (10.0, 0.5)][s])
+        }
+        CorruptionKind::GlassBlur => {
+            glass([(0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)][s])
+        }
+        CorruptionKind::MotionBlur => {
+            motion([(10.0, 3.0), (15.0, 5.0), (15.0, 8.0), (15.0, 12.0), (20.0, 15.0)][s])
+        }
         // Up to below 1.11 (which is not below itself to numpy's `arange`), 1.16, 1.21, 1.26, 1.31.
-        Kind::ZoomBlur => {
+        CorruptionKind::ZoomBlur => {
             let (count, step) = [(12, 0.01), (16, 0.01), (11, 0.02), (13, 0.02), (11, 0.03)][s];
             S::ZoomBlur { count, step }
         }
-        Kind::Snow => snow(
+        CorruptionKind::Snow => snow(
             [
                 (0.1, 0.3, 3.0, 0.5, 10.0, 4.0, 0.8),
                 (0.2, 0.3, 2.0, 0.5, 12.0, 4.0, 0.7),
@@ -140,11 +150,11 @@ fn imagenet(kind: Kind, s: usize) -> Strength {
                 (0.55, 0.3, 2.5, 0.85, 12.0, 12.0, 0.55),
             ][s],
         ),
-        Kind::Frost => frost([(1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)][s]),
-        Kind::Fog => fog([(1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4)][s]),
-        Kind::Brightness => S::Brightness { more: [0.1, 0.2, 0.3, 0.4, 0.5][s] },
-        Kind::Contrast => S::Contrast { factor: [0.4, 0.3, 0.2, 0.1, 0.05][s] },
-        Kind::ElasticTransform => {
+        CorruptionKind::Frost => frost([(1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)][s]),
+        CorruptionKind::Fog => fog([(1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4)][s]),
+        CorruptionKind::Brightness => S::Brightness { more: [0.1, 0.2, 0.3, 0.4, 0.5][s] },
+        CorruptionKind::Contrast => S::Contrast { factor: [0.4, 0.3, 0.2, 0.1, 0.05][s] },
+        CorruptionKind::ElasticTransform => {
             let all = [
                 (2.0, 0.7, 0.1),
                 (2.0, 0.08, 0.2),
@@ -155,11 +165,11 @@ fn imagenet(kind: Kind, s: usize) -> Strength {
             // Not 224: so it was published.
             elastic(all[s], 244.0)
         }
-        Kind::Pixelate => S::Pixelate { scale: [0.6, 0.5, 0.4, 0.3, 0.25][s] },
-        Kind::JpegCompression => S::JpegCompression { quality: [25, 18, 15, 10, 7][s] },
-        Kind::SpeckleNoise => S::SpeckleNoise { std: [0.15, 0.2, 0.35, 0.45, 0.6][s] },
-        Kind::GaussianBlur => S::GaussianBlur { sigma: [1.0, 2.0, 3.0, 4.0, 6.0][s] },
-        Kind::Spatter => spatter(
+        CorruptionKind::Pixelate => S::Pixelate { scale: [0.6, 0.5, 0.4, 0.3, 0.25][s] },
+        CorruptionKind::JpegCompression => S::JpegCompression { quality: [25, 18, 15, 10, 7][s] },
+        CorruptionKind::SpeckleNoise => S::SpeckleNoise { std: [0.15, 0.2, 0.35, 0.45, 0.6][s] },
+        CorruptionKind::GaussianBlur => S::GaussianBlur { sigma: [1.0, 2.0, 3.0, 4.0, 6.0][s] },
+        CorruptionKind::Spatter => spatter(
             [
                 (0.65, 0.3, 4.0, 0.69, Liquid::Water(0.6)),
                 (0.65, 0.3, 3.0, 0.68, Liquid::Water(0.6)),
@@ -168,7 +178,9 @@ fn imagenet(kind: Kind, s: usize) -> Strength {
                 (0.67, 0.4, 1.0, 0.65, Liquid::Mud(1.5)),
             ][s],
         ),
-        Kind::Saturate => saturate([(0.3, 0.0), (0.1, 0.0), (2.0, 0.0), (5.0, 0.1), (20.0, 0.2)][s]),
+        CorruptionKind::Saturate => {
+            saturate([(0.3, 0.0), (0.1, 0.0), (2.0, 0.0), (5.0, 0.1), (20.0, 0.2)][s])
+        }
     }
 }
 
@@ -261,11 +273,11 @@ mod tests {
     }
 
     /// Published numbers, of which some are written in another way than they are used.
-    fn used(parameters: Parameters, kind: Kind, mut published: Vec<f64>) -> Vec<f64> {
+    fn used(parameters: Parameters, kind: CorruptionKind, mut published: Vec<f64>) -> Vec<f64> {
         match kind {
             // As many as numpy.arange(1, stop, step) gives.
-            Kind::ZoomBlur => published[0] = ((published[0] - 1.0) / published[1]).ceil(),
-            Kind::ElasticTransform => {
+            CorruptionKind::ZoomBlur => published[0] = ((published[0] - 1.0) / published[1]).ceil(),
+            CorruptionKind::ElasticTransform => {
                 let side = if parameters == Parameters::Cifar { 32.0 } else { 244.0 };
                 published = published.into_iter().map(|share| share * side).collect();
             }
@@ -276,14 +288,15 @@ mod tests {
 
     #[test]
     fn all_numbers_are_those_that_were_published() {
-        let mut missing: Vec<(Parameters, Kind)> = [Parameters::Cifar, Parameters::ImageNet]
+        let mut missing: Vec<(Parameters, CorruptionKind)> = [Parameters::Cifar, Parameters::ImageNet]
             .into_iter()
-            .flat_map(|parameters| Kind::ALL.map(|kind| (parameters, kind)))
+            .flat_map(|parameters| CorruptionKind::ALL.map(|kind| (parameters, kind)))
             .collect();
         let table = include_str!("../golden/parameters.txt").lines().filter(|line| !line.starts_with('#'));
         for line in table {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let named = |(whose, kind): &(Parameters, Kind)| [whose.name(), kind.name()] == words[..2];
+            let named =
+                |(whose, kind): &(Parameters, CorruptionKind)| [whose.name(), kind.name()] == words[..2];
             let (parameters, kind) = missing.remove(missing.iter().position(named).unwrap());
             assert_eq!(words.len(), 2 + Severity::ALL.len(), "{line}");
             for (severity, published) in Severity::ALL.into_iter().zip(&words[2..]) {

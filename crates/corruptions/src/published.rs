@@ -15,7 +15,7 @@ use temper_data::{Error, Result, Source, folders};
 pub use cifar::PublishedCifar;
 pub use images::published_imagenet;
 
-use crate::kind::{Kind, Severity};
+use crate::kind::{CorruptionKind, Severity};
 
 /// A published set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,8 @@ impl PublishedSet {
             Some(root) => vec![root.to_path_buf(), root.join(self.name())],
             None => folders(self.name(), None),
         };
-        let holds = |folder: &&PathBuf| Kind::ALL.iter().any(|kind| self.place(folder, *kind).is_some());
+        let holds =
+            |folder: &&PathBuf| CorruptionKind::ALL.iter().any(|kind| self.place(folder, *kind).is_some());
         if let Some(folder) = places.iter().find(holds) {
             return Ok(folder.clone());
         }
@@ -96,7 +97,7 @@ impl PublishedSet {
     pub fn open(
         self,
         folder: &Path,
-        kind: Kind,
+        kind: CorruptionKind,
         severity: Severity,
         clean: Arc<dyn Source>,
     ) -> Result<Arc<dyn Source>> {
@@ -109,7 +110,7 @@ impl PublishedSet {
     /// A hash (SHA-256) of what can be told of the files of a kind and severity without reading them, to tell whether stored
     /// results are of these: of an array and its labels paths, sizes and times of change, of a tree the paths and times of its
     /// folder and class folders (which change when files are added, removed or renamed, not when one is written over).
-    pub fn fingerprint(self, folder: &Path, kind: Kind, severity: Severity) -> Result<String> {
+    pub fn fingerprint(self, folder: &Path, kind: CorruptionKind, severity: Severity) -> Result<String> {
         let title = format!("{}, {}, severity {}", self.name(), kind.name(), severity.get());
         match self {
             Self::Cifar10C | Self::Cifar100C => {
@@ -123,7 +124,7 @@ impl PublishedSet {
     fn cifar(
         self,
         folder: &Path,
-        kind: Kind,
+        kind: CorruptionKind,
         severity: Severity,
         clean: Arc<dyn Source>,
     ) -> Result<PublishedCifar> {
@@ -136,7 +137,7 @@ impl PublishedSet {
     }
 
     /// The file or folder of a kind, if it is there.
-    fn place(self, folder: &Path, kind: Kind) -> Option<PathBuf> {
+    fn place(self, folder: &Path, kind: CorruptionKind) -> Option<PathBuf> {
         match self {
             Self::Cifar10C | Self::Cifar100C => Some(cifar::file(folder, kind)).filter(|file| file.is_file()),
             Self::ImageNetC => images::folder(folder, kind),
@@ -188,9 +189,9 @@ mod tests {
     }
 
     /// Images of so many classes.
-    struct Images(Vec<String>);
+    struct PublishedImages(Vec<String>);
 
-    impl Source for Images {
+    impl Source for PublishedImages {
         fn len(&self) -> usize {
             1
         }
@@ -209,8 +210,9 @@ mod tests {
     fn a_set_goes_with_as_many_classes() {
         let root = tempfile::tempdir().unwrap();
         let said = |set: PublishedSet, classes| {
-            let images = Arc::new(Images(vec![String::new(); classes]));
-            let error = set.open(root.path(), Kind::Fog, Severity::ALL[0], images).map(|_| ()).unwrap_err();
+            let images = Arc::new(PublishedImages(vec![String::new(); classes]));
+            let error =
+                set.open(root.path(), CorruptionKind::Fog, Severity::ALL[0], images).map(|_| ()).unwrap_err();
             error.to_string().replace(root.path().to_str().unwrap(), "ROOT")
         };
         assert_eq!(said(PublishedSet::Cifar10C, 100), "ROOT: CIFAR-10-C has 10 classes, images has 100");

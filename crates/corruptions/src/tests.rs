@@ -10,7 +10,7 @@ use crate::blur::disk;
 use crate::filters::{Border, gaussian_kernel, motion_kernel};
 use crate::frost::Frost;
 use crate::generator::Generator;
-use crate::kind::{Kind, Severity};
+use crate::kind::{CorruptionKind, Severity};
 use crate::parameters::{Parameters, Strength};
 use crate::planes::Planes;
 use crate::refusal::Refusal;
@@ -113,7 +113,8 @@ fn kernels_sum_to_one() {
     }
     for parameters in [Parameters::Cifar, Parameters::ImageNet] {
         for severity in Severity::ALL {
-            let Strength::DefocusBlur { radius, alias } = parameters.strength(Kind::DefocusBlur, severity)
+            let Strength::DefocusBlur { radius, alias } =
+                parameters.strength(CorruptionKind::DefocusBlur, severity)
             else {
                 panic!("a disk")
             };
@@ -179,31 +180,31 @@ fn no_strength_is_the_image_itself() {
 /// Severities at which the published parameters do less to an image than one severity before, in mean square error, on our scenes
 /// as on photos: glass blurs with more passes but less reach or width, elastic maps lose their affine part, saturation is first
 /// taken away and then added, frost and fog darken while they cover, mud covers fewer pixels than water.
-const FALLS: [(Parameters, Kind, u8); 15] = [
-    (Parameters::Cifar, Kind::GlassBlur, 2),
-    (Parameters::Cifar, Kind::GlassBlur, 3),
-    (Parameters::Cifar, Kind::GlassBlur, 5),
-    (Parameters::Cifar, Kind::Frost, 4),
-    (Parameters::Cifar, Kind::ElasticTransform, 2),
-    (Parameters::Cifar, Kind::ElasticTransform, 3),
-    (Parameters::Cifar, Kind::ElasticTransform, 4),
-    (Parameters::Cifar, Kind::ElasticTransform, 5),
-    (Parameters::Cifar, Kind::Spatter, 4),
-    (Parameters::Cifar, Kind::Saturate, 3),
-    (Parameters::ImageNet, Kind::GlassBlur, 2),
-    (Parameters::ImageNet, Kind::GlassBlur, 4),
-    (Parameters::ImageNet, Kind::Frost, 4),
-    (Parameters::ImageNet, Kind::ElasticTransform, 3),
-    (Parameters::ImageNet, Kind::Saturate, 3),
+const FALLS: [(Parameters, CorruptionKind, u8); 15] = [
+    (Parameters::Cifar, CorruptionKind::GlassBlur, 2),
+    (Parameters::Cifar, CorruptionKind::GlassBlur, 3),
+    (Parameters::Cifar, CorruptionKind::GlassBlur, 5),
+    (Parameters::Cifar, CorruptionKind::Frost, 4),
+    (Parameters::Cifar, CorruptionKind::ElasticTransform, 2),
+    (Parameters::Cifar, CorruptionKind::ElasticTransform, 3),
+    (Parameters::Cifar, CorruptionKind::ElasticTransform, 4),
+    (Parameters::Cifar, CorruptionKind::ElasticTransform, 5),
+    (Parameters::Cifar, CorruptionKind::Spatter, 4),
+    (Parameters::Cifar, CorruptionKind::Saturate, 3),
+    (Parameters::ImageNet, CorruptionKind::GlassBlur, 2),
+    (Parameters::ImageNet, CorruptionKind::GlassBlur, 4),
+    (Parameters::ImageNet, CorruptionKind::Frost, 4),
+    (Parameters::ImageNet, CorruptionKind::ElasticTransform, 3),
+    (Parameters::ImageNet, CorruptionKind::Saturate, 3),
 ];
 /// Severities that do about as much as one before, so that the images say which does more. (CIFAR's motion blurs 3 and 4 are the
 /// same blur: at sigma 2 neither radius cuts anything off.) Fog of `ImageNet` falls at 4 on photos, too.
-const TIES: [(Parameters, Kind, u8); 5] = [
-    (Parameters::Cifar, Kind::MotionBlur, 4),
-    (Parameters::Cifar, Kind::Frost, 5),
-    (Parameters::ImageNet, Kind::Snow, 3),
-    (Parameters::ImageNet, Kind::Fog, 4),
-    (Parameters::ImageNet, Kind::ElasticTransform, 4),
+const TIES: [(Parameters, CorruptionKind, u8); 5] = [
+    (Parameters::Cifar, CorruptionKind::MotionBlur, 4),
+    (Parameters::Cifar, CorruptionKind::Frost, 5),
+    (Parameters::ImageNet, CorruptionKind::Snow, 3),
+    (Parameters::ImageNet, CorruptionKind::Fog, 4),
+    (Parameters::ImageNet, CorruptionKind::ElasticTransform, 4),
 ];
 
 #[test]
@@ -211,7 +212,7 @@ fn errors_rise_with_severity_but_for_known_steps() {
     for (parameters, side, count) in [(Parameters::Cifar, 32, 60), (Parameters::ImageNet, 112, 12)] {
         let (generator, scenes) =
             (generator(parameters), (0..count).map(|n| scene(side, n)).collect::<Vec<_>>());
-        for kind in Kind::ALL {
+        for kind in CorruptionKind::ALL {
             let error = |severity| -> f64 {
                 let one = |(n, clean): (usize, &Image)| {
                     let corrupted = generator.corrupt(clean, kind, severity, n as u64).unwrap();
@@ -238,7 +239,7 @@ fn errors_rise_with_severity_but_for_known_steps() {
 #[test]
 fn an_image_depends_on_seed_kind_severity_and_id_alone() {
     let image = golden::image("image");
-    let all: Vec<(Kind, Severity, u64)> = Kind::ALL
+    let all: Vec<(CorruptionKind, Severity, u64)> = CorruptionKind::ALL
         .into_iter()
         .flat_map(|kind| Severity::ALL.map(|severity| [(kind, severity, 0), (kind, severity, 7)]))
         .flatten()
@@ -259,14 +260,14 @@ fn an_image_depends_on_seed_kind_severity_and_id_alone() {
         let kind = what[0].0;
         let random = !matches!(
             kind,
-            Kind::DefocusBlur
-                | Kind::ZoomBlur
-                | Kind::Brightness
-                | Kind::Contrast
-                | Kind::Pixelate
-                | Kind::JpegCompression
-                | Kind::GaussianBlur
-                | Kind::Saturate
+            CorruptionKind::DefocusBlur
+                | CorruptionKind::ZoomBlur
+                | CorruptionKind::Brightness
+                | CorruptionKind::Contrast
+                | CorruptionKind::Pixelate
+                | CorruptionKind::JpegCompression
+                | CorruptionKind::GaussianBlur
+                | CorruptionKind::Saturate
         );
         assert_eq!(pair[0] != pair[1], random, "ids of {what:?}");
         assert_eq!(corrupt(&other, what[0]) != pair[0], random, "seeds of {what:?}");
@@ -281,17 +282,16 @@ fn images_of_any_size_grey_or_in_colour_are_corrupted_and_others_refused() {
     {
         let bytes = (0..shape.iter().product()).map(|at: usize| (at * 37 % 256) as u8).collect();
         let image = Image { shape, bytes };
-        for (generator, kind, severity) in generators
-            .iter()
-            .flat_map(|g| Kind::ALL.into_iter().flat_map(move |k| Severity::ALL.map(move |s| (g, k, s))))
-        {
+        for (generator, kind, severity) in generators.iter().flat_map(|g| {
+            CorruptionKind::ALL.into_iter().flat_map(move |k| Severity::ALL.map(move |s| (g, k, s)))
+        }) {
             let corrupted = generator.corrupt(&image, kind, severity, 3).unwrap();
             assert_eq!((corrupted.shape, corrupted.bytes.len()), (shape, image.bytes.len()), "{kind:?}");
         }
     }
     let refused = |shape: [usize; 3], bytes| {
         let image = Image { shape, bytes: vec![0; bytes] };
-        generators[0].corrupt(&image, Kind::Contrast, Severity::ALL[0], 0).unwrap_err()
+        generators[0].corrupt(&image, CorruptionKind::Contrast, Severity::ALL[0], 0).unwrap_err()
     };
     assert!(matches!(refused([2, 4, 4], 32), Refusal::Channels { channels: 2 }));
     assert!(matches!(refused([3, 0, 4], 0), Refusal::Bytes { .. }));
@@ -304,17 +304,30 @@ fn black_and_white_images_stay_images() {
         let image = Image { shape: [3, 32, 32], bytes: vec![level; 3072] };
         let generator = generator(Parameters::ImageNet);
         let corrupt = |kind| generator.corrupt(&image, kind, Severity::ALL[4], 0).unwrap();
-        for kind in [Kind::DefocusBlur, Kind::GlassBlur, Kind::MotionBlur, Kind::ZoomBlur, Kind::GaussianBlur]
-        {
+        for kind in [
+            CorruptionKind::DefocusBlur,
+            CorruptionKind::GlassBlur,
+            CorruptionKind::MotionBlur,
+            CorruptionKind::ZoomBlur,
+            CorruptionKind::GaussianBlur,
+        ] {
             let most = corrupt(kind).bytes.iter().map(|byte| byte.abs_diff(level)).max();
             assert!(most <= Some(1), "{kind:?} of {level}: {most:?}");
         }
-        let unchanged = [Kind::Contrast, Kind::Pixelate, Kind::JpegCompression, Kind::ElasticTransform];
+        let unchanged = [
+            CorruptionKind::Contrast,
+            CorruptionKind::Pixelate,
+            CorruptionKind::JpegCompression,
+            CorruptionKind::ElasticTransform,
+        ];
         assert!(unchanged.into_iter().all(|kind| corrupt(kind) == image), "{level}");
     }
     // Nothing is so black that fog would light it: its largest value stays what it was.
     let black = Image { shape: [3, 32, 32], bytes: vec![0; 3072] };
-    assert!(generator(Parameters::Cifar).corrupt(&black, Kind::Fog, Severity::ALL[4], 0).unwrap() == black);
+    assert!(
+        generator(Parameters::Cifar).corrupt(&black, CorruptionKind::Fog, Severity::ALL[4], 0).unwrap()
+            == black
+    );
 }
 
 #[test]

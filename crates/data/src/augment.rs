@@ -12,7 +12,7 @@ use crate::source::Image;
 
 /// A random crop, then a horizontal flip with probability 1/2.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "AugmentFields", into = "AugmentFields")]
 pub struct Augment {
     /// How the crop is drawn.
     pub crop: Crop,
@@ -54,7 +54,7 @@ pub enum Fill {
 /// The names of the crops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Kind {
+enum AugmentKind {
     Padded,
     Resized,
 }
@@ -62,9 +62,9 @@ enum Kind {
 /// An augmentation as written in TOML. `crop = "padded"` is omitted, because it was once the only crop.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Written {
+struct AugmentFields {
     #[serde(skip_serializing_if = "Option::is_none")]
-    crop: Option<Kind>,
+    crop: Option<AugmentKind>,
     pad: Option<usize>,
     fill: Option<Fill>,
     scale: Option<[f64; 2]>,
@@ -72,19 +72,19 @@ struct Written {
     flip: Option<bool>,
 }
 
-impl TryFrom<Written> for Augment {
+impl TryFrom<AugmentFields> for Augment {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        let Written { crop, pad, fill, scale, ratio, flip } = written;
-        let crop = match crop.unwrap_or(Kind::Padded) {
-            Kind::Padded => {
+    fn try_from(written: AugmentFields) -> Result<Self, String> {
+        let AugmentFields { crop, pad, fill, scale, ratio, flip } = written;
+        let crop = match crop.unwrap_or(AugmentKind::Padded) {
+            AugmentKind::Padded => {
                 if scale.is_some() || ratio.is_some() {
                     return Err("`scale` and `ratio` belong to `crop = \"resized\"`".into());
                 }
                 Crop::Padded { pad: pad.unwrap_or(4), fill: fill.unwrap_or(Fill::Reflect) }
             }
-            Kind::Resized => {
+            AugmentKind::Resized => {
                 if pad.is_some() || fill.is_some() {
                     return Err("`pad` and `fill` belong to `crop = \"padded\"`".into());
                 }
@@ -113,13 +113,13 @@ fn range(name: &str, [low, high]: [f64; 2], most: f64, what: impl Display) -> Re
     }
 }
 
-impl From<Augment> for Written {
+impl From<Augment> for AugmentFields {
     fn from(Augment { crop, flip }: Augment) -> Self {
         let written = Self { flip: Some(flip), ..Self::default() };
         match crop {
             Crop::Padded { pad, fill } => Self { pad: Some(pad), fill: Some(fill), ..written },
             Crop::Resized { scale, ratio } => {
-                Self { crop: Some(Kind::Resized), scale: Some(scale), ratio: Some(ratio), ..written }
+                Self { crop: Some(AugmentKind::Resized), scale: Some(scale), ratio: Some(ratio), ..written }
             }
         }
     }

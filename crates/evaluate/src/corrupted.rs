@@ -1,7 +1,7 @@
 //! The result on corrupted images: accuracies by kind and severity, and their means.
 
 use temper_core::Error;
-use temper_corruptions::{Cell as Share, Cells, Kind};
+use temper_corruptions::{Cell as Share, Cells, CorruptionKind};
 use temper_results::{Corrupted, Corruption};
 
 use crate::evaluation::Sum;
@@ -29,7 +29,7 @@ pub(crate) fn table(cells: &[Cell], sums: &[Sum]) -> Result<Corrupted> {
             Some((kind, severity)) => {
                 all.insert(kind, severity, share);
                 // The origin of frost is the most informative.
-                if origin.is_empty() || kind == Kind::Frost {
+                if origin.is_empty() || kind == CorruptionKind::Frost {
                     origin.clone_from(&cell.origin);
                 }
                 shown.push(accuracy);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use temper_corruptions::{Kind, Parameters, Severity};
+use temper_corruptions::{CorruptionKind, Parameters, Severity};
 
 temper_core::options! {
     /// Where corrupted images come from.
@@ -26,7 +26,7 @@ pub struct Corruptions {
     /// Folder of the published files; by default where data sets are searched.
     pub root: Option<PathBuf>,
     /// Kinds of corruption; by default all 19.
-    pub only: Option<Vec<Kind>>,
+    pub only: Option<Vec<CorruptionKind>>,
     /// Severities; by default all five.
     pub severities: Option<Vec<Severity>>,
     /// Parameters of generated images; by default those of the benchmark whose images are closer in size.
@@ -40,9 +40,9 @@ pub struct Corruptions {
 
 impl Corruptions {
     /// The kinds, in the order of the paper.
-    pub fn kinds(&self) -> Vec<Kind> {
-        let wanted = |kind: &Kind| self.only.as_ref().is_none_or(|only| only.contains(kind));
-        Kind::ALL.into_iter().filter(wanted).collect()
+    pub fn kinds(&self) -> Vec<CorruptionKind> {
+        let wanted = |kind: &CorruptionKind| self.only.as_ref().is_none_or(|only| only.contains(kind));
+        CorruptionKind::ALL.into_iter().filter(wanted).collect()
     }
 
     /// The severities, ascending.

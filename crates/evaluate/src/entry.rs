@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use temper_core::{Attack, Chosen, Member, Norm, Pixels, Suite, distinct};
+use temper_core::{Attack, Chosen, Distance, Member, Norm, Suite, distinct};
 use temper_data::{is_odd, shown};
 
 use crate::corruptions::Corruptions;
@@ -28,7 +28,7 @@ pub struct Entry {
     /// The norm of the radius; default l-inf.
     pub norm: Option<Norm>,
     /// Radius of every sample, in pixel values of [0, 1]; required with an attack unless a sweep gives radii.
-    pub radius: Option<Pixels>,
+    pub radius: Option<Distance>,
     /// Evaluates at several radii, or after several numbers of steps.
     pub sweep: Option<Sweep>,
     /// Number of images, spread evenly over all of them; default all.
@@ -48,7 +48,7 @@ pub struct Sweep {
     /// Radii, ascending, in pixel values of [0, 1]. A sample that is broken within one radius is broken
     /// within all larger ones, and is not attacked again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub radius: Vec<Pixels>,
+    pub radius: Vec<Distance>,
     /// Numbers of steps, ascending, at most those of the attack. One run of the attack gives the whole curve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<NonZeroUsize>,

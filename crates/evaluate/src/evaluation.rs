@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
-use temper_core::{Member, Pixels};
+use temper_core::{Distance, Member};
 use temper_results::{Corrupted, Cost, Curve, DataDigest, Evaluation, Hits, Line, Over, Point, Record};
 
 use crate::Setting;
@@ -121,7 +121,7 @@ impl Sum {
             backwards: total(|cost| cost.backwards),
             attack: only.map(|member| member.label.clone()),
             norm: attacked.then(|| entry.norm()),
-            radius: entry.radius.map(Pixels::get),
+            radius: entry.radius.map(Distance::get),
             restarts: entry.restarts.map(NonZeroUsize::get).filter(|restarts| *restarts > 1),
             surrogate: setting.surrogate.map(|surrogate| surrogate.name.into()),
             surrogate_sha256: setting.surrogate.map(|surrogate| surrogate.sha256.into()),

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use temper_core::nn::Frozen;
 use temper_core::{
-    Ball, Batch, DType, Goal, Member, Network, Passes, Result, Rng, Tensor, Trace, Victim, cross_entropy,
-    perturb, rows,
+    Ball, Batch, DType, Goal, Member, Passes, Result, Rng, Tensor, Trace, Victim, VictimNetwork,
+    cross_entropy, perturb, rows,
 };
 use temper_results::{Cost, Record};
 
@@ -27,7 +27,7 @@ pub(crate) struct Judging<'a> {
 }
 
 /// The results of a batch.
-pub(crate) struct Judged {
+pub(crate) struct JudgedBatch {
     pub(crate) records: Vec<Record>,
     pub(crate) costs: Vec<Cost>,
     /// The image that broke each sample, otherwise the last one tried within the radius, otherwise the clean
@@ -70,7 +70,7 @@ struct Run<'a> {
 
 impl Judging<'_> {
     /// Evaluates a batch whose ids are indices in the whole data set.
-    pub(crate) fn batch(&self, batch: &Batch) -> Result<Judged> {
+    pub(crate) fn batch(&self, batch: &Batch) -> Result<JudgedBatch> {
         let mut judged = self.natural(batch)?;
         let mut found: Vec<Option<Found>> = self.members.iter().map(|_| None).collect();
         let mut vanished: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); self.members.len()];
@@ -98,7 +98,7 @@ impl Judging<'_> {
         run: &Run,
         batch: &Batch,
         found: &mut Option<Found>,
-        (passes, judged): (&Passes, &mut Judged),
+        (passes, judged): (&Passes, &mut JudgedBatch),
     ) -> Result<Option<Cost>> {
         let standing: Vec<bool> = judged.records.iter().map(Record::stands).collect();
         let count = |standing: &[bool]| standing.iter().filter(|stands| **stands).count();
@@ -140,9 +140,9 @@ impl Judging<'_> {
     }
 
     /// The pass over the clean images.
-    fn natural(&self, batch: &Batch) -> Result<Judged> {
+    fn natural(&self, batch: &Batch) -> Result<JudgedBatch> {
         let (started, passes) = (Instant::now(), Passes::default());
-        let victim = Victim::new(Network::Frozen(self.network), batch, Goal::Mistake, &passes)?;
+        let victim = Victim::new(VictimNetwork::Frozen(self.network), batch, Goal::Mistake, &passes)?;
         let Verdict { predictions, losses } = Verdict::of(&victim, &batch.pixels)?;
         let labels = batch.labels.to_vec1::<u32>()?;
         let mut records: Vec<Record> = vec![];
@@ -169,7 +169,7 @@ impl Judging<'_> {
         let labels = self.members.iter().map(|member| member.label.clone());
         let attacks = labels.map(|attack| Cost { attack, ..Cost::default() });
         let costs = std::iter::once(natural).chain(attacks).collect();
-        Ok(Judged { records, costs, images: batch.pixels.clone() })
+        Ok(JudgedBatch { records, costs, images: batch.pixels.clone() })
     }
 
     /// The samples to attack, as victims of the evaluated network and of the network on which images are
@@ -180,7 +180,7 @@ impl Judging<'_> {
         passes: &'v Passes,
     ) -> Result<(Victim<'v>, Victim<'v>)> {
         let view = |network: &'v Frozen, goal: Goal| -> Result<Victim<'v>> {
-            Victim::new(Network::Frozen(network), batch, goal, passes)?.rows(standing)
+            Victim::new(VictimNetwork::Frozen(network), batch, goal, passes)?.rows(standing)
         };
         let judge = view(self.network, Goal::Mistake)?;
         // A surrogate's first misclassification does not transfer well, so the loss is raised in all steps.
@@ -194,7 +194,7 @@ impl Judging<'_> {
         run: &Run,
         (batch, standing): (&Batch, &[bool]),
         passes: &Passes,
-        judged: &mut Judged,
+        judged: &mut JudgedBatch,
     ) -> Result<()> {
         let milestones = self.entry.milestones();
         let trace = Trace::new(batch.len(), &milestones);
@@ -251,7 +251,7 @@ impl Judging<'_> {
         run: &Run,
         (batch, standing): (&Batch, &[bool]),
         passes: &Passes,
-        judged: &mut Judged,
+        judged: &mut JudgedBatch,
     ) -> Result<Found> {
         let trace = Trace::new(batch.len(), &[]);
         let (judge, crafted) = self.victims((batch, standing), passes)?;
@@ -292,7 +292,7 @@ impl Judging<'_> {
         found: &Found,
         run: &Run,
         (batch, standing): (&Batch, &[bool]),
-        judged: &mut Judged,
+        judged: &mut JudgedBatch,
     ) -> Result<()> {
         let radii: Vec<f64> = batch.ids.iter().map(|id| self.radius(run, *id)).collect::<Result<_>>()?;
         let far = |position: usize| standing[position] && found.needed[position].is_finite();

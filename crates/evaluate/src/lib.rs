@@ -29,7 +29,7 @@ pub use digest::digest_of;
 pub use entry::{Entry, Sweep};
 pub use statistics::wilson;
 
-use cell::Progress;
+use cell::CellProgress;
 use evaluation::Sum;
 
 /// An error of an evaluation.
@@ -111,7 +111,7 @@ impl<'a> Setting<'a> {
 }
 
 /// Progress of an evaluation, after each batch.
-pub struct Glimpse<'a> {
+pub struct BatchGlimpse<'a> {
     /// Samples done so far, of all samples of the evaluation.
     pub done: usize,
     /// Samples that stand so far.
@@ -126,7 +126,7 @@ pub struct Glimpse<'a> {
 }
 
 /// A callback that is called after each batch and can cancel the evaluation.
-pub type Watch<'w> = dyn FnMut(&Glimpse) -> ControlFlow<()> + 'w;
+pub type Watch<'w> = dyn FnMut(&BatchGlimpse) -> ControlFlow<()> + 'w;
 
 /// The outcome of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,7 +148,7 @@ pub fn evaluate(
     watch: &mut Watch,
 ) -> Result<Option<Outcome>> {
     let members = entry.members(setting.network.network().classes()).map_err(temper_core::Error::refused)?;
-    let mut progress = Progress::default();
+    let mut progress = CellProgress::default();
     for (i, cell) in cells.iter().enumerate() {
         let (flow, left) = cell::judge(setting, (entry, &members), cell, records, (&mut progress, watch))?;
         if flow.is_break() && (left > 0 || i + 1 < cells.len()) {

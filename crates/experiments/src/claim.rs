@@ -61,7 +61,7 @@ impl fmt::Display for Verdict {
 
 /// A judged claim.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Judged {
+pub struct Judgement {
     /// What becomes of it.
     pub verdict: Verdict,
     /// The difference, in the column's unit.
@@ -72,7 +72,7 @@ pub struct Judged {
     pub apart: bool,
 }
 
-impl Judged {
+impl Judgement {
     fn not(why: impl Into<String>, difference: Option<f64>) -> Self {
         Self { verdict: Verdict::NotJudged(why.into()), difference, interval: None, apart: false }
     }
@@ -103,11 +103,11 @@ impl Claim {
     }
 
     /// Judges it by the estimates of rows and columns; what is missing is told.
-    pub fn judge(&self, cell: &dyn Fn(&str, &str) -> Option<Estimate>) -> Judged {
-        self.judged(cell).unwrap_or_else(|why| Judged::not(why, None))
+    pub fn judge(&self, cell: &dyn Fn(&str, &str) -> Option<Estimate>) -> Judgement {
+        self.judged(cell).unwrap_or_else(|why| Judgement::not(why, None))
     }
 
-    fn judged(&self, cell: &dyn Fn(&str, &str) -> Option<Estimate>) -> Result<Judged, String> {
+    fn judged(&self, cell: &dyn Fn(&str, &str) -> Option<Estimate>) -> Result<Judgement, String> {
         let find = |row: &str, column: &str| {
             cell(row, column).ok_or_else(|| format!("there is no `{column}` of `{row}`"))
         };
@@ -135,10 +135,10 @@ impl Claim {
     }
 
     /// A difference and what becomes of the claim; `more` widens its interval on both sides.
-    fn told(&self, terms: &[(f64, &Estimate)], more: f64) -> Judged {
+    fn told(&self, terms: &[(f64, &Estimate)], more: f64) -> Judgement {
         let Some(Sum { mean, widths: [below, above], by_image }) = weighted(terms) else {
             let difference = terms.iter().map(|(weight, estimate)| weight * estimate.mean).sum();
-            return Judged::not("nothing is known of the spread: more seeds are needed", Some(difference));
+            return Judgement::not("nothing is known of the spread: more seeds are needed", Some(difference));
         };
         let interval = [mean - below.hypot(more), mean + above.hypot(more)];
         let verdict = match interval {
@@ -147,11 +147,11 @@ impl Claim {
             _ => Verdict::Unclear,
         };
         let images = terms.iter().all(|(_, estimate)| estimate.n.is_some());
-        Judged { verdict, difference: Some(mean), interval: Some(interval), apart: images && !by_image }
+        Judgement { verdict, difference: Some(mean), interval: Some(interval), apart: images && !by_image }
     }
 
     /// The row against a curve, read where the row stands along it.
-    fn against(&self, points: &[Point], at: &Point) -> Result<Judged, String> {
+    fn against(&self, points: &[Point], at: &Point) -> Result<Judgement, String> {
         if let Some(reading) = Reading::between(points, &at.x) {
             return self.read(&reading, at);
         }
@@ -180,7 +180,7 @@ impl Claim {
         }
     }
 
-    fn read(&self, reading: &Reading, at: &Point) -> Result<Judged, String> {
+    fn read(&self, reading: &Reading, at: &Point) -> Result<Judgement, String> {
         let Reading { ends: [a, b], share, slope } = *reading;
         // Where on the piece the row stands is not known exactly: of the row, nor of the piece's ends.
         let place = weighted(&[(1.0, &at.x), (share - 1.0, &a.x), (-share, &b.x)]);
@@ -287,7 +287,7 @@ mod tests {
     }
 
     /// What becomes of a row at (x, y) against the curve through (80, 50) and (90, 30), all with widths of 1.
-    fn against(x: f64, y: f64) -> Judged {
+    fn against(x: f64, y: f64) -> Judgement {
         let cell = |row: &str, column: &str| {
             let (x, y) = match row {
                 "a" => (x, y),

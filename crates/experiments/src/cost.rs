@@ -8,7 +8,7 @@ use crate::fragment::chosen;
 
 /// Passes that a pipeline takes at most, counted an image, forward and backward as one.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Cost {
+pub struct RunCost {
     /// Of training.
     pub training: f64,
     /// Those of them that give the weights' gradients: the others are attacks'.
@@ -26,7 +26,7 @@ pub struct Cost {
 /// Bytes that `records.jsonl` takes for an image: not attacked, and attacked.
 const RECORD: [f64; 2] = [27.0, 53.0];
 
-impl Cost {
+impl RunCost {
     /// Counts them.
     pub fn of(pipeline: &Table, engine: &dyn Engine) -> Self {
         let train = pipeline.get("train").and_then(Value::as_table);
@@ -99,7 +99,7 @@ fn records(entry: &Table, test: Option<u64>) -> f64 {
 }
 
 /// Passes of an evaluation, at most.
-fn judging(entry: &Table, test: Option<u64>, engine: &dyn Engine, images: Option<Images>) -> f64 {
+fn judging(entry: &Table, test: Option<u64>, engine: &dyn Engine, images: Option<DatasetSize>) -> f64 {
     let number = |key: &str| entry.get(key).and_then(Value::as_integer).map(|n| n as u64);
     let list = |key: &str| entry.get(key).and_then(Value::as_array);
     let classes = images.map_or(0, |images| images.classes);
@@ -130,18 +130,18 @@ fn steps(attack: &Value) -> u64 {
 /// What this crate asks of its caller, which knows the plugins and runs networks.
 pub trait Engine {
     /// The images of a pipeline's data set, as far as they are known without opening it.
-    fn images(&self, pipeline: &Table) -> Option<Images>;
+    fn images(&self, pipeline: &Table) -> Option<DatasetSize>;
 
     /// The attacks of an evaluation's suite, each as a pipeline names it: `{ pgd = { .. } }`. Empty if it cannot be resolved.
     fn attacks(&self, suite: &Value, entry: &Table, classes: usize) -> Vec<Value>;
 
     /// The rate of a pipeline's network on images of this shape, measured within so many seconds.
-    fn rate(&mut self, pipeline: &Table, images: Images, seconds: f64) -> anyhow::Result<Rate>;
+    fn rate(&mut self, pipeline: &Table, images: DatasetSize, seconds: f64) -> anyhow::Result<Rate>;
 }
 
 /// The images of a data set, as far as they are known without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Images {
+pub struct DatasetSize {
     /// Training images.
     pub train: u64,
     /// Test images.
@@ -173,7 +173,7 @@ pub struct Rate {
 
 impl Rate {
     /// Seconds of a run of this cost, at most: of its training, and of its evaluations.
-    pub fn seconds(&self, cost: &Cost) -> [f64; 2] {
+    pub fn seconds(&self, cost: &RunCost) -> [f64; 2] {
         [cost.steps * self.step + (cost.training - cost.steps) * self.pass, cost.judging * self.pass]
     }
 
@@ -200,9 +200,9 @@ mod tests {
     struct Known;
 
     impl Engine for Known {
-        fn images(&self, pipeline: &Table) -> Option<Images> {
+        fn images(&self, pipeline: &Table) -> Option<DatasetSize> {
             let cifar = pipeline.get("dataset")?.as_str()? == "cifar10";
-            cifar.then_some(Images { train: 50_000, test: 10_000, shape: [3, 32, 32], classes: 10 })
+            cifar.then_some(DatasetSize { train: 50_000, test: 10_000, shape: [3, 32, 32], classes: 10 })
         }
 
         fn attacks(&self, suite: &Value, _entry: &Table, classes: usize) -> Vec<Value> {
@@ -211,13 +211,13 @@ mod tests {
             vec![table["a"].clone(), table["b"].clone()]
         }
 
-        fn rate(&mut self, _: &Table, _: Images, _: f64) -> anyhow::Result<Rate> {
+        fn rate(&mut self, _: &Table, _: DatasetSize, _: f64) -> anyhow::Result<Rate> {
             anyhow::bail!("nothing is timed here")
         }
     }
 
-    fn cost(text: &str) -> Cost {
-        Cost::of(&text.parse().unwrap(), &Known)
+    fn cost(text: &str) -> RunCost {
+        RunCost::of(&text.parse().unwrap(), &Known)
     }
 
     #[test]
@@ -251,7 +251,7 @@ mod tests {
     fn seconds_are_those_of_steps_and_of_attacks_passes() {
         let rate = Rate { step: 0.003, pass: 0.002, batch: 16, checkpoints: 0 };
         let cost =
-            Cost { training: 700.0, steps: 100.0, judging: 50.0, epochs: 1, images: Some(100), kept: 0.0 };
+            RunCost { training: 700.0, steps: 100.0, judging: 50.0, epochs: 1, images: Some(100), kept: 0.0 };
         let [training, judging] = rate.seconds(&cost);
         assert!((training - 1.5).abs() < 1e-9 && (judging - 0.1).abs() < 1e-9, "{training} {judging}");
         assert!(rate.told(16).ends_with("in batches of 16"));

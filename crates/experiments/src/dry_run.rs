@@ -10,7 +10,7 @@ use anyhow::Context;
 use temper_report::Table as Printed;
 
 use crate::compose::Version;
-use crate::cost::{Cost, Engine};
+use crate::cost::{Engine, RunCost};
 use crate::execute::{Place, disk, done, trained};
 use crate::plan::RowPlan;
 use crate::rates::Rates;
@@ -35,7 +35,7 @@ const HEADS: [&str; 11] = [
 struct Outlook<'a> {
     plan: &'a RowPlan<'a>,
     pipeline: &'a toml::Table,
-    cost: Cost,
+    cost: RunCost,
     /// Networks that are trained only for others' transfer attacks.
     extra: usize,
     /// Of each seed that came to its end: seconds, and bytes on disk.
@@ -73,7 +73,7 @@ impl<'a> Outlook<'a> {
         Ok(Self {
             plan,
             pipeline,
-            cost: Cost::of(pipeline, engine),
+            cost: RunCost::of(pipeline, engine),
             extra: networks.len() - plan.runs.len(),
             untrained: networks.len() - networks.iter().filter(there).count(),
             unjudged: plan.runs.len() - measured.len(),
@@ -100,7 +100,7 @@ impl<'a> Outlook<'a> {
     /// What it takes, by its own seeds if one is done, else by its network's rate.
     fn estimate(&self, rates: &Rates) -> Option<Estimate> {
         let (untrained, unjudged) = (self.untrained as f64, self.unjudged as f64);
-        let Cost { training, judging, kept, .. } = self.cost;
+        let RunCost { training, judging, kept, .. } = self.cost;
         if let Some(seed) = self.mean() {
             let share = (training * untrained + judging * unjudged) / (training + judging).max(1.0);
             return Some(Estimate { seed, left: [seed[0] * share, seed[1] * untrained.max(unjudged)] });

@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use anyhow::ensure;
 
 pub use self::configs::Configs;
-pub use self::cost::{Engine, Images, Rate};
+pub use self::cost::{DatasetSize, Engine, Rate};
 pub use self::execute::Place;
 pub use self::problem::Problem;
 

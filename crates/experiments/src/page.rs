@@ -12,7 +12,7 @@ use crate::picture::Drawn;
 use crate::plan;
 use crate::report::Report;
 use crate::table::TableFile;
-use crate::written::{Picture, Written};
+use crate::written::{PictureEntry, WrittenReport};
 
 /// Draws all pictures of a table into a folder, each as SVG and PNG.
 pub fn draw(
@@ -20,7 +20,7 @@ pub fn draw(
     report: &Report,
     place: &Place,
     folder: &Path,
-) -> anyhow::Result<Vec<Picture>> {
+) -> anyhow::Result<Vec<PictureEntry>> {
     let mut all: Vec<Drawn> = vec![];
     for picture in &table.picture {
         let whose = || format!("{}: picture \"{}\"", table.name, picture.caption);
@@ -32,7 +32,7 @@ pub fn draw(
         let drawing = figure.draw().with_context(|| format!("picture {name}"))?;
         write(&folder.join(format!("{name}.svg")), drawing.svg()?.as_bytes())?;
         write(&folder.join(format!("{name}.png")), &drawing.png()?)?;
-        pictures.push(Picture { name, caption });
+        pictures.push(PictureEntry { name, caption });
     }
     Ok(pictures)
 }
@@ -46,7 +46,7 @@ pub fn page(reports: &Path) -> anyhow::Result<Page> {
         files.extend((file.extension().is_some_and(|end| end == "json")).then_some(file));
     }
     files.sort();
-    let all = files.iter().map(|file| Written::read(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let all = files.iter().map(|file| WrittenReport::read(file)).collect::<anyhow::Result<Vec<_>>>()?;
     let scale = all.first().map_or("", |report| report.scale.name());
     let mut page = Page::new(format!("Instance adaptive adversarial training, {scale} scale"));
     page.text(
@@ -73,7 +73,7 @@ pub fn seeds(book: &Book, version: Version, place: &Place) -> anyhow::Result<u64
     Ok(0)
 }
 
-fn section(page: &mut Page, report: &Written, reports: &Path) -> anyhow::Result<()> {
+fn section(page: &mut Page, report: &WrittenReport, reports: &Path) -> anyhow::Result<()> {
     page.heading(&report.heading());
     page.text(&format!("{}\nMade by `{}`.", report.note().trim(), report.command));
     page.table("Numbers: accuracies in per cent, radii in 1/255.", &report.numbers());
@@ -87,7 +87,7 @@ fn section(page: &mut Page, report: &Written, reports: &Path) -> anyhow::Result<
     if !report.apart().is_empty() {
         page.text(report.apart());
     }
-    for Picture { name, caption } in &report.pictures {
+    for PictureEntry { name, caption } in &report.pictures {
         let [svg, png] = ["svg", "png"].map(|end| reports.join(format!("{name}.{end}")));
         let told = |file: &Path| format!("cannot read {}; `{}` draws it", file.display(), report.command);
         let drawing = fs::read_to_string(&svg).with_context(|| told(&svg))?;

@@ -115,7 +115,7 @@ mod tests {
     use toml::Value;
 
     use super::*;
-    use crate::cost::Images;
+    use crate::cost::DatasetSize;
 
     /// A caller that knows CIFAR-10, and one network.
     struct Known {
@@ -123,16 +123,16 @@ mod tests {
     }
 
     impl Engine for Known {
-        fn images(&self, pipeline: &Table) -> Option<Images> {
+        fn images(&self, pipeline: &Table) -> Option<DatasetSize> {
             let cifar = pipeline.get("dataset")?.as_str()? == "cifar10";
-            cifar.then_some(Images { train: 50_000, test: 10_000, shape: [3, 32, 32], classes: 10 })
+            cifar.then_some(DatasetSize { train: 50_000, test: 10_000, shape: [3, 32, 32], classes: 10 })
         }
 
         fn attacks(&self, _: &Value, _: &Table, _: usize) -> Vec<Value> {
             vec![]
         }
 
-        fn rate(&mut self, pipeline: &Table, images: Images, seconds: f64) -> anyhow::Result<Rate> {
+        fn rate(&mut self, pipeline: &Table, images: DatasetSize, seconds: f64) -> anyhow::Result<Rate> {
             self.timed.push((images.shape, seconds));
             match pipeline["model"]["resnet"]["depth"].as_integer() {
                 Some(18) => Ok(Rate { step: 0.002, pass: 0.001, batch: 128, checkpoints: 1000 }),

@@ -2,13 +2,13 @@
 
 use temper_results::DatasetSummary;
 
-use crate::claim::{Claim, Judged, Verdict};
+use crate::claim::{Claim, Judgement, Verdict};
 use crate::compose::Version;
 use crate::execute::{Finished, Place, finished, seen};
 use crate::plan::RowPlan;
 use crate::statistics::{Estimate, Seen, estimates};
 use crate::table::{Column, Row, Scale};
-use crate::written::{self, Cell, Cost, Picture, Run, Warned, Written};
+use crate::written::{self, CellEntry, CostEntry, PictureEntry, RunEntry, Warned, WrittenReport};
 
 /// A table with all that is known of it.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ struct Known<'a> {
 #[derive(Debug)]
 struct Told<'a> {
     what: &'a str,
-    paper: Judged,
-    ours: Judged,
+    paper: Judgement,
+    ours: Judgement,
 }
 
 impl<'a> Report<'a> {
@@ -116,19 +116,19 @@ impl<'a> Report<'a> {
     }
 
     /// As it is written, with pictures that lie beside it.
-    pub fn written(&self, pictures: Vec<Picture>) -> Written {
-        let judged = |judged: &Judged| written::Judged {
+    pub fn written(&self, pictures: Vec<PictureEntry>) -> WrittenReport {
+        let judged = |judged: &Judgement| written::VerdictEntry {
             verdict: judged.verdict.to_string(),
             difference: judged.difference,
             interval: judged.interval,
             apart: judged.apart,
         };
-        let claim = |told: &Told| written::Claim {
+        let claim = |told: &Told| written::ClaimEntry {
             claim: told.what.into(),
             paper: judged(&told.paper),
             ours: judged(&told.ours),
         };
-        Written {
+        WrittenReport {
             table: self.version.table.name.clone(),
             title: self.version.table.title.clone(),
             scale: self.version.scale,
@@ -141,10 +141,10 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn row(&self, known: &Known) -> written::Row {
+    fn row(&self, known: &Known) -> written::RowEntry {
         let cell = |(column, cell): (&&Column, &Option<Estimate>)| {
             let (paper, cell) = (known.row.expected.get(&column.name).copied(), cell.as_ref());
-            let written = Cell {
+            let written = CellEntry {
                 paper,
                 ours: cell.map(|c| c.mean),
                 interval: cell.and_then(|c| c.interval),
@@ -154,7 +154,7 @@ impl<'a> Report<'a> {
             };
             (column.name.clone(), written)
         };
-        written::Row {
+        written::RowEntry {
             name: known.row.name.clone(),
             network: known.row.network.clone(),
             recipe: known.row.recipe.clone(),
@@ -180,12 +180,12 @@ fn seen_of(rows: &[Known], columns: &[&Column]) -> anyhow::Result<Vec<Vec<Vec<Se
 }
 
 /// A run as it is written.
-fn run(run: &Finished) -> Run {
+fn run(run: &Finished) -> RunEntry {
     let results = &run.results;
     let each = results.evaluations.iter().map(|evaluation| (&*evaluation.name, &evaluation.warnings));
     let all = std::iter::once(("every evaluation", &results.warnings)).chain(each);
     let warnings = all.filter(|(_, warnings)| !warnings.is_empty());
-    Run {
+    RunEntry {
         seed: run.seed,
         versions: results.versions.clone(),
         machine: Some(results.machine.clone()),
@@ -203,10 +203,10 @@ fn run(run: &Finished) -> Run {
 }
 
 /// What a run took.
-fn cost(run: &Finished) -> Cost {
+fn cost(run: &Finished) -> CostEntry {
     let training = run.results.training.as_ref();
     let evaluations = &run.results.evaluations;
-    Cost {
+    CostEntry {
         epochs: training.map(|of| of.epochs as u64),
         training_seconds: training.map(|of| of.seconds),
         training_forwards_per_image: training.map(|of| of.forwards_per_sample),

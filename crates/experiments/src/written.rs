@@ -40,7 +40,7 @@ const APART: &str = "
 Not image by image where a * stands: the rows were judged on different images, or what each gave is not at hand.
 ";
 const COST: &str = "
-## Cost
+## CostEntry
 
 Passes of training are summed over epochs, an image of the training set; those of judging are counts over all images. A network
 that was only trained to craft on took that training once more.
@@ -55,7 +55,7 @@ Each in the folder that `runs` lies in; `temper reproduce` wrote the pipelines.
 
 /// A table or figure as it came out. Keys may be added, none is renamed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Written {
+pub struct WrittenReport {
     /// Name of its file in `configs/tables`.
     pub table: String,
     /// What it shows.
@@ -69,17 +69,17 @@ pub struct Written {
     /// Names of its columns, in the paper's order.
     pub columns: Vec<String>,
     /// Its rows, in the paper's order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<RowEntry>,
     /// The paper's claims.
-    pub claims: Vec<Claim>,
+    pub claims: Vec<ClaimEntry>,
     /// What was drawn of it.
     #[serde(default)]
-    pub pictures: Vec<Picture>,
+    pub pictures: Vec<PictureEntry>,
 }
 
 /// A row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct RowEntry {
     /// Its name.
     pub name: String,
     /// The paper's network.
@@ -89,14 +89,14 @@ pub struct Row {
     /// Where its runs are, below the folder that temper ran in.
     pub folder: String,
     /// Its numbers, by column.
-    pub cells: BTreeMap<String, Cell>,
+    pub cells: BTreeMap<String, CellEntry>,
     /// Its runs, a seed each; none if it was not run.
-    pub runs: Vec<Run>,
+    pub runs: Vec<RunEntry>,
 }
 
 /// A number: accuracies in per cent, radii in 1/255.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Cell {
+pub struct CellEntry {
     /// The paper's.
     pub paper: Option<f64>,
     /// Ours, the mean over the seeds.
@@ -113,7 +113,7 @@ pub struct Cell {
 
 /// A run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Run {
+pub struct RunEntry {
     /// Its seed.
     pub seed: u64,
     /// Of temper and candle.
@@ -125,7 +125,7 @@ pub struct Run {
     /// Its networks: one for each of the weights that were judged.
     pub networks: Vec<NetworkSummary>,
     /// What it took.
-    pub cost: Cost,
+    pub cost: CostEntry,
     /// The commands that make it.
     pub commands: Vec<String>,
     /// Why its numbers should not be believed.
@@ -134,7 +134,7 @@ pub struct Run {
 
 /// What a run took.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Cost {
+pub struct CostEntry {
     /// Epochs of training.
     pub epochs: Option<u64>,
     /// Seconds of training.
@@ -164,18 +164,18 @@ pub struct Warned {
 
 /// A claim, judged by the paper's numbers and by ours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Claim {
+pub struct ClaimEntry {
     /// In words.
     pub claim: String,
     /// By the paper's.
-    pub paper: Judged,
+    pub paper: VerdictEntry,
     /// By ours.
-    pub ours: Judged,
+    pub ours: VerdictEntry,
 }
 
 /// What becomes of a claim.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Judged {
+pub struct VerdictEntry {
     /// In words.
     pub verdict: String,
     /// The difference, in the column's unit.
@@ -189,14 +189,14 @@ pub struct Judged {
 
 /// A picture, which lies beside the report as SVG and PNG.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Picture {
+pub struct PictureEntry {
     /// Its name, without an ending.
     pub name: String,
     /// What it shows.
     pub caption: String,
 }
 
-impl Written {
+impl WrittenReport {
     /// Reads `TABLE.json`.
     pub fn read(file: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -241,7 +241,7 @@ impl Written {
         let mut table =
             Printed::new(&["row", "column", "paper", "ours", "95 % interval", "n", "seeds", "verdict"]);
         let number = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format!("{v:.2}"));
-        let none = Cell { verdict: "-".into(), ..Cell::default() };
+        let none = CellEntry { verdict: "-".into(), ..CellEntry::default() };
         for row in &self.rows {
             for column in &self.columns {
                 let cell = row.cells.get(column).unwrap_or(&none);
@@ -264,7 +264,7 @@ impl Written {
     pub fn judged(&self) -> Printed {
         let mut table = Printed::new(&["claim", "paper", "ours", "95 % interval", "verdict"]);
         let signed = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format!("{v:+.2}"));
-        for Claim { claim, paper, ours } in &self.claims {
+        for ClaimEntry { claim, paper, ours } in &self.claims {
             let apart = if ours.apart { " *" } else { "" };
             table.row(vec![
                 claim.clone(),
@@ -334,7 +334,7 @@ impl Written {
         .collect()
     }
 
-    fn runs(&self) -> impl Iterator<Item = (&Row, &Run)> {
+    fn runs(&self) -> impl Iterator<Item = (&RowEntry, &RunEntry)> {
         self.rows.iter().flat_map(|row| row.runs.iter().map(move |run| (row, run)))
     }
 
@@ -366,7 +366,7 @@ impl Written {
             text += &markdown(&self.judged());
             text += self.apart();
         }
-        for Picture { name, caption } in &self.pictures {
+        for PictureEntry { name, caption } in &self.pictures {
             let _ = write!(text, "\n![{caption}]({name}.png)\n\n{caption}\n");
         }
         text += COST;
@@ -418,7 +418,7 @@ mod tests {
         });
         let cell = json!({ "paper": 1.0, "ours": 2.0, "interval": [1.5, 2.5], "n": 10, "seeds": [2.0], "verdict": "above" });
         let row = json!({ "name": "a|b", "network": "n", "recipe": "r", "folder": "f", "cells": { "c": cell }, "runs": [run] });
-        let report: Written = serde_json::from_value(json!({
+        let report: WrittenReport = serde_json::from_value(json!({
             "table": "t", "title": "T", "scale": "paper", "reading": "authors-code", "command": "x", "columns": ["c", "d"],
             "rows": [row], "claims": [],
         }))
@@ -430,7 +430,7 @@ mod tests {
             "| a\\|b | d | - | - | - | - | 0 | - |",
             "- a|b, seed 0, `pgd`: steps that do not reach the radius",
             "| a\\|b | 0 | - | 1 | - | - | 2 | 3 | 1.0 |",
-            "Run on 2 threads of P.",
+            "RunEntry on 2 threads of P.",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

@@ -13,7 +13,7 @@ use temper_files::{hex, rename_synced};
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 
-use crate::Progress;
+use crate::FetchProgress;
 use crate::error::{Error, Result, io};
 
 /// A connection lasts at most so long; a silent one is then given up, a slow one goes on by another.
@@ -56,7 +56,7 @@ impl<'a> Download<'a> {
     }
 
     /// Downloads, checks, and renames. What is there of the file already is gone on from.
-    pub(crate) fn run(&self, watch: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    pub(crate) fn run(&self, watch: &mut dyn FnMut(FetchProgress<'_>)) -> Result<()> {
         let found = self.have()? > 0;
         if let Err(error) = self.once(watch) {
             // What an earlier attempt left may be of another file: then all of it once more.
@@ -76,7 +76,7 @@ impl<'a> Download<'a> {
         }
     }
 
-    fn once(&self, watch: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    fn once(&self, watch: &mut dyn FnMut(FetchProgress<'_>)) -> Result<()> {
         let mut pauses = self.pauses.iter();
         loop {
             let before = self.have()?;
@@ -111,7 +111,7 @@ impl<'a> Download<'a> {
     }
 
     /// One connection, from byte `from` on if the server can.
-    fn connect(&self, from: u64, watch: &mut dyn FnMut(Progress<'_>)) -> Result<End> {
+    fn connect(&self, from: u64, watch: &mut dyn FnMut(FetchProgress<'_>)) -> Result<End> {
         let mut request = self.agent.get(self.url);
         if from > 0 {
             request = request.header(header::RANGE, format!("bytes={from}-"));
@@ -171,7 +171,7 @@ impl<'a> Download<'a> {
                 return Err(self.misfit(done));
             }
             part.write_all(&buffer[..n]).map_err(io(&self.part))?;
-            watch(Progress { file: &name, done, size });
+            watch(FetchProgress { file: &name, done, size });
         }
     }
 

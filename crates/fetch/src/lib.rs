@@ -16,7 +16,7 @@ pub use error::{Error, Result};
 
 /// How far a file is.
 #[derive(Debug, Clone, Copy)]
-pub struct Progress<'a> {
+pub struct FetchProgress<'a> {
     /// Its name.
     pub file: &'a str,
     /// Bytes that are there.
@@ -46,7 +46,7 @@ impl Fetch<'_> {
     pub fn fetch(
         &self,
         publication: &Publication,
-        watch: &mut dyn FnMut(Progress<'_>),
+        watch: &mut dyn FnMut(FetchProgress<'_>),
     ) -> Result<(PathBuf, bool)> {
         fs::create_dir_all(self.to).map_err(io(self.to))?;
         let _lock = self.lock(publication)?;
@@ -81,7 +81,7 @@ impl Fetch<'_> {
         remote: &Remote,
         url: &str,
         file: &Path,
-        watch: &mut dyn FnMut(Progress<'_>),
+        watch: &mut dyn FnMut(FetchProgress<'_>),
     ) -> Result<bool> {
         if file.exists() {
             let size = file.metadata().map_err(io(file))?.len();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use temper_results::{Error, SavedImages};
 
-use crate::figure::Image;
+use crate::figure::FigureImage;
 
 /// One image after an attack.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub struct Attacked {
     /// Whether the attack broke the network, or it was wrong before.
     pub broken: bool,
     /// As the attack left it. Images that were wrong before are not attacked.
-    pub image: Image,
+    pub image: FigureImage,
 }
 
 /// Reads them from a folder that `temper attack --save` wrote, in the file's order; pixels of [0, 1] become the nearest bytes.
@@ -32,7 +32,7 @@ pub fn read_attacked(folder: &Path) -> Result<Vec<Attacked>, Error> {
         let byte = |at: usize| (adversarial[at].clamp(0.0, 1.0) * 255.0).round() as u8;
         // Planes become pixels.
         let pixels = (0..h * w).flat_map(|at| (0..c).map(move |plane| plane * h * w + at)).map(byte);
-        let image = Image::new(w, h, pixels.collect())
+        let image = FigureImage::new(w, h, pixels.collect())
             .map_err(|error| Error::Unfit { file: file.clone(), what: error.to_string() })?;
         all.push(Attacked {
             index: saved.index[i],
@@ -65,8 +65,8 @@ mod tests {
         saved.write(&folder.path().join("images.safetensors")).unwrap();
         let all = read_attacked(folder.path()).unwrap();
         // Red, green and blue of the first pixel, then of the second.
-        assert_eq!(all[0].image, Image::new(2, 1, vec![0, 2, 4, 1, 3, 5]).unwrap());
-        assert_eq!(all[1].image, Image::new(2, 1, vec![6, 8, 10, 7, 9, 11]).unwrap());
+        assert_eq!(all[0].image, FigureImage::new(2, 1, vec![0, 2, 4, 1, 3, 5]).unwrap());
+        assert_eq!(all[1].image, FigureImage::new(2, 1, vec![6, 8, 10, 7, 9, 11]).unwrap());
         let said: Vec<_> = all.iter().map(|one| (one.index, one.label, one.prediction, one.broken)).collect();
         assert_eq!(said, [(4, 1, Some(1), false), (9, 2, None, true)]);
     }

@@ -18,7 +18,7 @@ pub use chart::{Chart, Datum, Series};
 pub use drawing::Drawing;
 pub use heat_map::HeatMap;
 pub use histograms::{Histogram, Histograms};
-pub use image::Image;
+pub use image::FigureImage;
 pub(crate) use image::data_uri;
 pub use image_sheet::{ImageRow, ImageSheet, Tile};
 pub(crate) use svg::escaped;

@@ -12,7 +12,7 @@ mod table;
 
 pub use attacked::{Attacked, read_attacked};
 pub use figure::{
-    Axis, Chart, Datum, Drawing, Figure, FigureError, HeatMap, Histogram, Histograms, Image, ImageRow,
+    Axis, Chart, Datum, Drawing, Figure, FigureError, FigureImage, HeatMap, Histogram, Histograms, ImageRow,
     ImageSheet, Series, Tile,
 };
 pub use page::Page;

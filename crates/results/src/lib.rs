@@ -35,8 +35,8 @@ pub use radii::{EpochRadii, RadiiFile};
 pub use record::{Columns, Record};
 pub use records::Records;
 pub use results::{
-    Best, Command, DatasetSummary, Machine, NetworkSummary, PngAccuracy, Results, SavedSummary, SplitSummary,
-    Training, Versions, schema,
+    Best, CommandName, DatasetSummary, Machine, NetworkSummary, PngAccuracy, Results, SavedSummary,
+    SplitSummary, Training, Versions, schema,
 };
 
 /// For `skip_serializing_if`: a count that is left out where it is 0.

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A field's value, as a column holds it.
-trait Field: Sized {
+trait ColumnField: Sized {
     /// What a column holds of it.
     type Cell: Clone;
     /// Whether the column may be left out, since every value of it says nothing.
@@ -22,7 +22,7 @@ trait Field: Sized {
 }
 
 macro_rules! plain {
-    ($($type:ty),*) => { $(impl Field for $type {
+    ($($type:ty),*) => { $(impl ColumnField for $type {
         type Cell = Self;
         const OPTIONAL: bool = false;
         fn cell(self) -> Self { self }
@@ -34,7 +34,7 @@ macro_rules! plain {
 plain!(u64, u32);
 
 /// A loss. JSON has no NaN and no infinity: null stands for both.
-impl Field for f32 {
+impl ColumnField for f32 {
     type Cell = Option<f32>;
     const OPTIONAL: bool = false;
     fn cell(self) -> Self::Cell {
@@ -52,7 +52,7 @@ impl Field for f32 {
 }
 
 macro_rules! optional {
-    ($($type:ty => $cell:ty, $to:expr, $from:expr;)*) => { $(impl Field for Option<$type> {
+    ($($type:ty => $cell:ty, $to:expr, $from:expr;)*) => { $(impl ColumnField for Option<$type> {
         type Cell = Option<$cell>;
         const OPTIONAL: bool = true;
         fn cell(self) -> Self::Cell { self.map($to) }
@@ -65,7 +65,7 @@ optional! {
     u32 => u32, |v| v, |v| v;
     String => String, |v| v, |v| v;
     Vec<bool> => Vec<bool>, |v| v, |v| v;
-    f64 => Length, Length, |length| length.0;
+    f64 => MaybeInfinite, MaybeInfinite, |length| length.0;
 }
 
 macro_rules! columns {
@@ -78,7 +78,7 @@ macro_rules! columns {
         #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub struct Columns {
-            $(#[serde(skip_serializing_if = "Vec::is_empty")] $name: Vec<<$type as Field>::Cell>,)*
+            $(#[serde(skip_serializing_if = "Vec::is_empty")] $name: Vec<<$type as ColumnField>::Cell>,)*
         }
 
         impl Columns {
@@ -192,9 +192,9 @@ impl Columns {
 
 /// A length that may be infinite. JSON has no infinity: a string stands for it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Length(f64);
+struct MaybeInfinite(f64);
 
-impl Serialize for Length {
+impl Serialize for MaybeInfinite {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.is_finite() {
             true => serializer.serialize_f64(self.0),
@@ -203,23 +203,23 @@ impl Serialize for Length {
     }
 }
 
-impl<'de> Deserialize<'de> for Length {
+impl<'de> Deserialize<'de> for MaybeInfinite {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Number;
         impl de::Visitor<'_> for Number {
-            type Value = Length;
+            type Value = MaybeInfinite;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a length, or \"inf\"")
             }
-            fn visit_f64<E>(self, length: f64) -> Result<Length, E> {
-                Ok(Length(length))
+            fn visit_f64<E>(self, length: f64) -> Result<MaybeInfinite, E> {
+                Ok(MaybeInfinite(length))
             }
-            fn visit_u64<E>(self, length: u64) -> Result<Length, E> {
-                Ok(Length(length as f64))
+            fn visit_u64<E>(self, length: u64) -> Result<MaybeInfinite, E> {
+                Ok(MaybeInfinite(length as f64))
             }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Length, E> {
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<MaybeInfinite, E> {
                 match text {
-                    "inf" => Ok(Length(f64::INFINITY)),
+                    "inf" => Ok(MaybeInfinite(f64::INFINITY)),
                     other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
                 }
             }

@@ -17,7 +17,7 @@ use crate::{files, is_false, is_zero};
 pub struct Results {
     /// The command.
     #[serde(default)]
-    pub command: Command,
+    pub command: CommandName,
     /// The words of a command that measures the same, from the same folder; of attacks and transfer matrices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<String>,
@@ -54,7 +54,7 @@ pub struct Results {
 /// The command that made results.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Command {
+pub enum CommandName {
     /// `temper run`.
     #[default]
     Run,

@@ -5,7 +5,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use temper_core::nn::{Classifier, Frozen, Network as Graph};
 use temper_core::{
-    Attack, Ball, Batch, Chosen, DType, Device, Goal, Network, Norm, Passes, Rng, Tensor, Victim, perturb,
+    Attack, Ball, Batch, Chosen, DType, Device, Goal, Norm, Passes, Rng, Tensor, Victim, VictimNetwork,
+    perturb,
 };
 // Links the plugins, which the registries then hold.
 use temper_runner as _;
@@ -24,7 +25,7 @@ fn main() -> anyhow::Result<()> {
     // PGD with its defaults, within an l-inf radius of 0.1 around each image.
     let pgd = Chosen::<dyn Attack>::by_name("pgd").map_err(anyhow::Error::msg)?;
     let passes = Passes::default();
-    let victim = Victim::new(Network::Frozen(&network), &batch, Goal::Mistake, &passes)?;
+    let victim = Victim::new(VictimNetwork::Frozen(&network), &batch, Goal::Mistake, &passes)?;
     let ball = Ball::new(&batch.pixels, &[0.1; 8], Norm::Linf, &batch.ids)?;
     let perturbed = perturb(&pgd, &victim, &ball, &Rng::new(0, "example"))?;
 

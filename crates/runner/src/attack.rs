@@ -9,17 +9,17 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use temper_core::Pixels;
-use temper_evaluate::{Entry, Glimpse, Outcome};
+use temper_core::Distance;
+use temper_evaluate::{BatchGlimpse, Entry, Outcome};
 use temper_report::table_of;
-use temper_results::{Command, Evaluation, Records, Results};
+use temper_results::{CommandName, Evaluation, Records, Results};
 
 use crate::attacked::{self, Opened};
 use crate::interrupt::Interrupt;
 use crate::material::skipped;
 use crate::output::say;
 use crate::warnings::told;
-use bytes::Ball;
+use bytes::ByteBall;
 use folder::Folder;
 use saved::{Gathered, Rereading, save, told_of};
 
@@ -57,7 +57,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     opened.warn_of_normalisation(0, unperturbed)?;
     say(&told(&opened.warnings[known..]));
     let mut gathered = Gathered::default();
-    let mut hear = |glimpse: &Glimpse| {
+    let mut hear = |glimpse: &BatchGlimpse| {
         if folder.is_some() {
             gathered.hear(glimpse);
         }
@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     measured.judge(&opened, &entry, &interrupt, &mut hear)?;
     let arguments = opened.words("attack", &entry)?;
     let Measured { evaluations, records, unreadable } = measured;
-    let results = opened.results(Command::Attack, arguments, evaluations, &unreadable)?;
+    let results = opened.results(CommandName::Attack, arguments, evaluations, &unreadable)?;
     let skipped =
         skipped(opened.images.word(), opened.source.len(), &unreadable, "--save writes all of them");
     say(&format!("\n{}\n{skipped}", table_of(&results)));
@@ -90,7 +90,7 @@ impl Measured {
         opened: &Opened,
         entry: &Entry,
         interrupt: &Interrupt,
-        hear: &mut dyn FnMut(&Glimpse),
+        hear: &mut dyn FnMut(&BatchGlimpse),
     ) -> anyhow::Result<f64> {
         let target = &opened.targets[0];
         let judged = opened.judge(entry, (target, None), &mut self.records, interrupt, hear)?;
@@ -126,7 +126,7 @@ fn write(
         batch: opened.batch(),
         ball: &|sample| {
             let own = opened.own.as_ref().and_then(|own| own.radii.get(&sample).copied());
-            Ball { norm: entry.norm(), radius: own.or(entry.radius.map(Pixels::get)).unwrap_or(0.0) }
+            ByteBall { norm: entry.norm(), radius: own.or(entry.radius.map(Distance::get)).unwrap_or(0.0) }
         },
         interrupt,
     };

@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use serde::Serialize;
-use temper_core::{Chosen, Dataset, Device, Kind, Norm, Pixels, Source};
-use temper_evaluate::{Cell, Entry, Glimpse, Outcome, Setting, Surrogate, evaluate};
-use temper_results::{Command, DatasetSummary, Evaluation, NetworkSummary, Records, Results, SplitSummary};
+use temper_core::{Chosen, Dataset, Device, Distance, Kind, Norm, Source};
+use temper_evaluate::{BatchGlimpse, Cell, Entry, Outcome, Setting, Surrogate, evaluate};
+use temper_results::{
+    CommandName, DatasetSummary, Evaluation, NetworkSummary, Records, Results, SplitSummary,
+};
 
 use crate::catalogue::wrap;
 use crate::config::BadConfig;
@@ -27,14 +29,14 @@ use crate::progress::EvaluationBar;
 use crate::shell::command;
 use crate::summary::split_summary;
 
-pub(crate) use networks::Target;
+pub(crate) use networks::AttackedNetwork;
 use networks::{Named, check_model, own_data, own_norm, told};
-pub(crate) use options::{Plan, Shared};
+pub(crate) use options::{AttackPlan, Shared};
 use options::{in_options, problem};
 
 /// Networks and the images on which they are attacked.
 pub(crate) struct Opened {
-    pub(crate) targets: Vec<Target>,
+    pub(crate) targets: Vec<AttackedNetwork>,
     pub(crate) source: Arc<dyn Source>,
     pub(crate) input: [usize; 3],
     dataset: Chosen<dyn Dataset>,
@@ -56,10 +58,10 @@ impl Opened {
     /// Opens data and networks; also returns the entry to evaluate.
     pub(crate) fn open(
         paths: &[PathBuf],
-        plan: Plan,
+        plan: AttackPlan,
         interrupt: &Interrupt,
     ) -> anyhow::Result<(Self, Entry)> {
-        let Plan {
+        let AttackPlan {
             data,
             images,
             model,
@@ -144,10 +146,10 @@ impl Opened {
     pub(crate) fn judge(
         &self,
         entry: &Entry,
-        (by, surrogate): (&Target, Option<&Target>),
+        (by, surrogate): (&AttackedNetwork, Option<&AttackedNetwork>),
         records: &mut Records,
         interrupt: &Interrupt,
-        hear: &mut dyn FnMut(&Glimpse),
+        hear: &mut dyn FnMut(&BatchGlimpse),
     ) -> anyhow::Result<Option<Outcome>> {
         let arithmetic = Arithmetic { seed: self.seed, device: self.place, numerics: by.numerics };
         let radii = self.own.as_ref().map(OwnRadii::hash);
@@ -171,7 +173,7 @@ impl Opened {
             key,
         };
         let shown = EvaluationBar::new(&entry.name, self.source.len(), Some(interrupt));
-        let mut watch = |glimpse: &Glimpse| {
+        let mut watch = |glimpse: &BatchGlimpse| {
             hear(glimpse);
             shown.glimpse(glimpse)
         };
@@ -199,7 +201,7 @@ impl Opened {
     /// The results of a command. `arguments` is a command line that measures the same.
     pub(crate) fn results(
         &self,
-        command: Command,
+        command: CommandName,
         arguments: Vec<String>,
         evaluations: Vec<Evaluation>,
         unreadable: &BTreeMap<u64, String>,
@@ -213,7 +215,7 @@ impl Opened {
             versions: versions(),
             machine: machine(),
             dataset: self.dataset(unreadable),
-            networks: self.targets.iter().map(Target::summary).collect::<anyhow::Result<_>>()?,
+            networks: self.targets.iter().map(AttackedNetwork::summary).collect::<anyhow::Result<_>>()?,
             training: None,
             best: None,
             radii: None,
@@ -238,7 +240,7 @@ impl Opened {
         }
         let view = View {
             command: command(words),
-            networks: self.targets.iter().map(Target::summary).collect::<anyhow::Result<_>>()?,
+            networks: self.targets.iter().map(AttackedNetwork::summary).collect::<anyhow::Result<_>>()?,
             seed: self.seed,
             device: self.place,
             batch: self.batch,
@@ -272,7 +274,7 @@ impl Opened {
             option("attack", plugin(attack));
         }
         option("norm", toml::Value::try_from(entry.norm())?.as_str().unwrap_or_default().into());
-        let radius = match toml::Value::try_from(entry.radius.unwrap_or(Pixels::ZERO))? {
+        let radius = match toml::Value::try_from(entry.radius.unwrap_or(Distance::ZERO))? {
             _ if self.own.is_some() => "own".into(),
             toml::Value::String(quotient) => quotient,
             number => number.to_string(),
@@ -308,7 +310,7 @@ impl Opened {
     pub(crate) fn heading(&self, entry: &Entry) -> String {
         const INDENT: &str = "       ";
         let mut text = String::new();
-        for Target { stored, told, .. } in &self.targets {
+        for AttackedNetwork { stored, told, .. } in &self.targets {
             wrap(&mut text, "network", INDENT, &stored.file.display().to_string());
             let (model, sha256) = (stored.model, stored.sha256.get(..12).unwrap_or(&stored.sha256));
             let about = format!(
@@ -334,7 +336,7 @@ impl Opened {
             wrap(&mut text, first, INDENT, &format!("{name} = {parameters}"));
             first = INDENT;
         }
-        let radius = entry.radius.map_or(0.0, Pixels::get);
+        let radius = entry.radius.map_or(0.0, Distance::get);
         let within = match &self.own {
             None => format!("within an {} radius of {radius:.5}", entry.norm()),
             Some(own) => {

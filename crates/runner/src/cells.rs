@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use temper_core::{DataError, Source};
-use temper_corruptions::{Corrupted, Frost, Generator, Kind, Parameters, PublishedSet, Refusal};
+use temper_corruptions::{
+    CorruptedSource, CorruptionKind, Frost, Generator, Parameters, PublishedSet, Refusal,
+};
 use temper_evaluate::{Cell, Corruptions, Entry, Origin};
 
 use crate::config::BadConfig;
@@ -58,7 +60,7 @@ fn generated(
     let mut cells = vec![];
     for kind in corruptions.kinds() {
         for severity in corruptions.severities() {
-            let source = Corrupted::new(images.source.clone(), generator.clone(), kind, severity);
+            let source = CorruptedSource::new(images.source.clone(), generator.clone(), kind, severity);
             let source = Arc::new(source.map_err(refused)?);
             let origin = generator.origin(kind);
             let told = format!("{origin}, {textures}");
@@ -90,7 +92,7 @@ fn published(
         title => title.into(),
     };
     let origin = format!("{name}, {}", folder.display());
-    let open = |kind: Kind, severity| {
+    let open = |kind: CorruptionKind, severity| {
         let source = set.open(&folder, kind, severity, images.source.clone()).map_err(core)?;
         let told = set.fingerprint(&folder, kind, severity).map_err(core)?;
         anyhow::Ok(Cell::corrupted((kind, severity), source, origin.clone(), &told))

@@ -30,13 +30,13 @@ pub(crate) struct Options {
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum FileKind {
     Pipeline,
     Table,
     Recipe,
 }
 
-impl Kind {
+impl FileKind {
     /// By the keys at its top. What has none of them is read as a pipeline.
     fn of(document: &DeTable<'_>) -> Self {
         let has = |keys: &[&str]| keys.iter().any(|key| document.contains_key(*key));
@@ -87,13 +87,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 /// What there is to say of a sound file.
 fn one(file: &Path, options: &Options) -> anyhow::Result<String> {
     let (text, name) = (toml_file::pipeline(file)?, file.display().to_string());
-    let kind = Kind::of(toml_file::document(&name, &text)?.get_ref());
-    if kind == Kind::Pipeline {
+    let kind = FileKind::of(toml_file::document(&name, &text)?.get_ref());
+    if kind == FileKind::Pipeline {
         let pipeline = Pipeline::parse(&name, &text, &options.sets)?;
         return Ok(format!("{name}: a sound pipeline{}\n", material::check(&pipeline)?));
     }
     if let Some(set) = options.sets.first() {
-        let what = if kind == Kind::Table { "a table of an experiment" } else { "a recipe" };
+        let what = if kind == FileKind::Table { "a table of an experiment" } else { "a recipe" };
         return Err(
             BadConfig(format!("--set {set}: {name} is {what}, and only pipelines can be changed")).into()
         );
@@ -105,7 +105,7 @@ fn one(file: &Path, options: &Options) -> anyhow::Result<String> {
         })?,
     };
     Ok(match kind {
-        Kind::Table => experiment::table(file, &text, &configs)?,
+        FileKind::Table => experiment::table(file, &text, &configs)?,
         _ => experiment::recipe(&name, &text, &configs)?,
     })
 }
@@ -116,15 +116,15 @@ mod tests {
 
     #[test]
     fn files_are_known_by_their_keys() {
-        let kind = |text: &str| Kind::of(DeTable::parse(text).unwrap().get_ref());
-        assert_eq!(kind("seed = 1\ndataset = \"cifar10\"\n[[evaluate]]\nname = \"a\""), Kind::Pipeline);
+        let kind = |text: &str| FileKind::of(DeTable::parse(text).unwrap().get_ref());
+        assert_eq!(kind("seed = 1\ndataset = \"cifar10\"\n[[evaluate]]\nname = \"a\""), FileKind::Pipeline);
         // Two brackets forgotten do not make a recipe of it.
-        assert_eq!(kind("train.epochs = 1\n[evaluate]\nname = \"a\""), Kind::Pipeline);
-        assert_eq!(kind("title = \"x\"\n[base.pipeline]\n"), Kind::Table);
-        assert_eq!(kind("[[row]]\nname = \"a\""), Kind::Table);
-        assert_eq!(kind("[pipeline.train]\nepochs = 3"), Kind::Recipe);
-        assert_eq!(kind("[evaluate.natural]\n"), Kind::Recipe);
-        assert_eq!(kind("sede = 3"), Kind::Pipeline);
-        assert_eq!(kind(""), Kind::Pipeline);
+        assert_eq!(kind("train.epochs = 1\n[evaluate]\nname = \"a\""), FileKind::Pipeline);
+        assert_eq!(kind("title = \"x\"\n[base.pipeline]\n"), FileKind::Table);
+        assert_eq!(kind("[[row]]\nname = \"a\""), FileKind::Table);
+        assert_eq!(kind("[pipeline.train]\nepochs = 3"), FileKind::Recipe);
+        assert_eq!(kind("[evaluate.natural]\n"), FileKind::Recipe);
+        assert_eq!(kind("sede = 3"), FileKind::Pipeline);
+        assert_eq!(kind(""), FileKind::Pipeline);
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use temper_core::{Chosen, Dataset, home, summaries};
-use temper_fetch::{Fetch, Progress};
+use temper_fetch::{Fetch, FetchProgress};
 
 use crate::config::BadConfig;
 use crate::output::{remark, say};
@@ -78,7 +78,7 @@ impl Default for Shown {
 }
 
 impl Shown {
-    fn show(&mut self, Progress { file, done, size }: Progress<'_>) {
+    fn show(&mut self, FetchProgress { file, done, size }: FetchProgress<'_>) {
         if self.file != file {
             file.clone_into(&mut self.file);
             self.bar.set_prefix(file.to_string());

@@ -8,7 +8,7 @@ const GIB: f64 = (1u64 << 30) as f64;
 
 /// The part of a pipeline that needs too much memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum MemoryPart {
     /// The network, whatever the batch size.
     Network,
     /// The batch size.
@@ -17,13 +17,13 @@ pub(crate) enum Part {
 
 /// Why a network cannot be trained here with this batch size: the memory that it needs at least, and the
 /// memory available. `None` if it can, or if the system does not report its memory.
-pub(crate) fn refused(network: &Network, batch: usize) -> Option<(Part, String)> {
+pub(crate) fn refused(network: &Network, batch: usize) -> Option<(MemoryPart, String)> {
     let ([weights, image], memory) = (least(network), memory()?);
     let there = memory / GIB;
     if weights > memory {
         let weights = weights / GIB;
         return Some((
-            Part::Network,
+            MemoryPart::Network,
             format!(
                 "too large for this machine: its weights, their gradients and momentum take {weights:.1} GiB, there are {there:.1} GiB \
                  of memory"
@@ -34,7 +34,7 @@ pub(crate) fn refused(network: &Network, batch: usize) -> Option<(Part, String)>
     (all > memory).then(|| {
         let all = all / GIB;
         (
-            Part::Batch,
+            MemoryPart::Batch,
             format!(
                 "a batch of {batch} images is too large for this machine: with the network it takes at least {all:.1} GiB, there are \
                  {there:.1} GiB of memory"
@@ -87,7 +87,7 @@ mod tests {
         let small = network(16);
         assert_eq!(refused(&small, 128), None);
         let (part, said) = refused(&small, (memory / 4000.0) as usize).unwrap();
-        assert!(part == Part::Batch && said.contains("images is too large for this machine"), "{said}");
+        assert!(part == MemoryPart::Batch && said.contains("images is too large for this machine"), "{said}");
         let mut wide = Network::new([1, 32, 32]);
         let mut x = wide.input();
         // At least 2^30 weights per layer.
@@ -97,7 +97,7 @@ mod tests {
         }
         let (part, said) = refused(&wide, 1).unwrap();
         assert!(
-            part == Part::Network && said.contains("its weights, their gradients and momentum take"),
+            part == MemoryPart::Network && said.contains("its weights, their gradients and momentum take"),
             "{said}"
         );
     }

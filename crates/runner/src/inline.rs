@@ -38,7 +38,7 @@ pub(crate) fn read<T: DeserializeOwned>(option: &str, text: &str, faults: &mut V
 
 #[cfg(test)]
 mod tests {
-    use temper_core::{Attack, Chosen, Norm, Pixels};
+    use temper_core::{Attack, Chosen, Distance, Norm};
 
     use super::*;
 
@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(attack("{ pgd = { steps = 9 } }", &mut faults), ("pgd", Some(9)));
         for (text, length) in [("8/255", 8.0 / 255.0), ("0.03", 0.03), ("\"2/255\"", 2.0 / 255.0), ("1", 1.0)]
         {
-            assert_eq!(read::<Pixels>("eps", text, &mut faults).map(Pixels::get), Some(length));
+            assert_eq!(read::<Distance>("eps", text, &mut faults).map(Distance::get), Some(length));
         }
         assert_eq!(read::<Norm>("norm", "l2", &mut faults), Some(Norm::L2));
         assert!(faults.is_empty(), "{faults:?}");
@@ -80,9 +80,9 @@ mod tests {
             broken.starts_with("--attack pgd = { steps = }: ") && !broken.contains("unknown"),
             "{broken}"
         );
-        assert_eq!(fault::<Pixels>("eps", "1\n2"), "--eps 1\n2: a value stands on one line");
+        assert_eq!(fault::<Distance>("eps", "1\n2"), "--eps 1\n2: a value stands on one line");
         assert!(
-            fault::<Pixels>("eps", "-1")
+            fault::<Distance>("eps", "-1")
                 .starts_with("--eps -1: invalid value: integer `-1`, expected a length")
         );
         assert!(

@@ -9,7 +9,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{Device, Source};
-use temper_evaluate::{Cell, Entry, Glimpse, Setting, Surrogate, digest_of, evaluate, superseded};
+use temper_evaluate::{BatchGlimpse, Cell, Entry, Setting, Surrogate, digest_of, evaluate, superseded};
 use temper_files::hex;
 use temper_results::{Best, Evaluation, Records};
 use temper_train::{State, load_weights};
@@ -76,7 +76,7 @@ pub(crate) fn judged(
 }
 
 /// The results of all evaluations.
-pub(crate) struct Outcome {
+pub(crate) struct RunOutcome {
     /// The entries for `results.json`.
     pub(crate) evaluations: Vec<Evaluation>,
     /// Test images that could not be decoded, by their index in the whole data set, with the reason.
@@ -94,7 +94,7 @@ pub(crate) fn judge(
     dir: &RunDir,
     device: &Device,
     interrupt: &Interrupt,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<RunOutcome> {
     let mut hashes = Hashes::default();
     let arithmetic = Arithmetic { seed: pipeline.seed, device: pipeline.device, numerics: pipeline.numerics };
     let mut work = vec![];
@@ -119,7 +119,7 @@ pub(crate) fn judge(
     for (weights, entry, needs, key) in &work {
         let samples = needs.cells.iter().map(|cell| cell.source.len()).sum();
         let shown = EvaluationBar::new(&entry.name, samples, Some(interrupt));
-        let mut watch = |glimpse: &Glimpse| shown.glimpse(glimpse);
+        let mut watch = |glimpse: &BatchGlimpse| shown.glimpse(glimpse);
         let crafting = needs.surrogate.as_ref().map(|stored| stored.frozen(device)).transpose()?;
         let name = entry.surrogate.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         let setting = Setting {
@@ -148,7 +148,7 @@ pub(crate) fn judge(
         unreadable.extend(outcome.unreadable);
         evaluations.push(outcome.evaluation);
     }
-    Ok(Outcome { evaluations, unreadable, data: hashes.whole() })
+    Ok(RunOutcome { evaluations, unreadable, data: hashes.whole() })
 }
 
 /// Hashes of the images of evaluations, cached by the selection of images.

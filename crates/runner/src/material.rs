@@ -15,7 +15,7 @@ use crate::catalogue::wrap;
 use crate::cells::{self, CellImages};
 use crate::classes::{IN_PIPELINE, compared};
 use crate::config::{BadConfig, Pipeline};
-use crate::footprint::{self, Part as Large};
+use crate::footprint::{self, MemoryPart};
 use crate::stored::{Stored, said_against, sha256};
 
 /// Number of undecodable images that are named.
@@ -94,10 +94,10 @@ impl Material {
         let network = network.with_numerics(pipeline.numerics.into());
         let name = pipeline.model.name();
         match footprint::refused(&network, pipeline.train.batch.get().min(train.len())) {
-            Some((Large::Network, size)) => {
+            Some((MemoryPart::Network, size)) => {
                 return Err(pipeline.bad(&["model", name], &format!("model `{name}`: {size}")).into());
             }
-            Some((Large::Batch, size)) => return Err(pipeline.bad(&["train", "batch"], &size).into()),
+            Some((MemoryPart::Batch, size)) => return Err(pipeline.bad(&["train", "batch"], &size).into()),
             None => {}
         }
         let (mut judged, mut warnings) = (vec![], pipeline.train.warnings());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use sha2::{Digest, Sha256};
-use temper_core::{Part, Pixels, Source};
+use temper_core::{Distance, Part, Source};
 use temper_files::hex;
 use temper_results::RadiiFile;
 
@@ -72,9 +72,9 @@ impl OwnRadii {
     }
 
     /// The largest radius.
-    pub(crate) fn largest(&self) -> anyhow::Result<Pixels> {
+    pub(crate) fn largest(&self) -> anyhow::Result<Distance> {
         let largest = self.radii.values().copied().fold(0.0, f64::max);
-        Pixels::new(largest).with_context(|| format!("{} has the radius {largest}", self.file.display()))
+        Distance::new(largest).with_context(|| format!("{} has the radius {largest}", self.file.display()))
     }
 
     /// A hash of all radii.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use temper_evaluate::Glimpse as Judged;
+use temper_evaluate::BatchGlimpse;
 use temper_report::percent;
 use temper_results::{Epoch, Percentiles};
 use temper_train::{Glimpse, Watch};
@@ -110,7 +110,7 @@ impl<'i> EvaluationBar<'i> {
     }
 
     /// Updates the bar, and says whether to continue.
-    pub(crate) fn glimpse(&self, glimpse: &Judged) -> ControlFlow<()> {
+    pub(crate) fn glimpse(&self, glimpse: &BatchGlimpse) -> ControlFlow<()> {
         self.bar.set_message(percent(glimpse.standing as f64 / glimpse.done.max(1) as f64));
         self.count(glimpse.done)
     }

@@ -10,14 +10,15 @@ use serde::Serialize;
 use temper_core::{Chosen, Device, Model};
 use temper_report::table_of;
 use temper_results::{
-    Command, DatasetSummary, Epoch, EpochRadii, NetworkSummary, Percentiles, Results, SplitSummary, Training,
+    CommandName, DatasetSummary, Epoch, EpochRadii, NetworkSummary, Percentiles, Results, SplitSummary,
+    Training,
 };
 use temper_train::{Checkpoint, State, Trainer, save_weights};
 
 use crate::config::Pipeline;
 use crate::device::DeviceName;
 use crate::interrupt::Interrupt;
-use crate::judge::{JudgedWeights, Outcome, judge, judged};
+use crate::judge::{JudgedWeights, RunOutcome, judge, judged};
 use crate::machine::{machine, versions};
 use crate::material::{Material, parameters, skipped};
 use crate::output::say;
@@ -257,7 +258,7 @@ fn results(
     state: &State,
     metrics: &[Epoch],
     warnings: Vec<String>,
-    (judged, outcome): (&[JudgedWeights], Outcome),
+    (judged, outcome): (&[JudgedWeights], RunOutcome),
 ) -> anyhow::Result<Results> {
     let Work { pipeline, material, classes, .. } = *work;
     let sum = |of: fn(&Epoch) -> f64| metrics.iter().map(of).sum();
@@ -274,7 +275,7 @@ fn results(
     };
     let held_out = |source| split_summary(source, &unreadable(metrics));
     Ok(Results {
-        command: Command::Run,
+        command: CommandName::Run,
         arguments: vec![],
         evaluations: outcome.evaluations,
         warnings,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde::{Deserialize, Serialize, Serializer};
 use temper_core::nn::{Classifier, Frozen};
-use temper_core::{Attack, Chosen, Device, Norm, Pixels, Source, nonzero};
-use temper_evaluate::{Cell, Entry, Glimpse, Outcome, Setting, evaluate};
+use temper_core::{Attack, Chosen, Device, Distance, Norm, Source, nonzero};
+use temper_evaluate::{BatchGlimpse, Cell, Entry, Outcome, Setting, evaluate};
 use temper_results::{Best, Epoch, HeldOut, Records};
 use temper_train::State;
 
@@ -17,7 +17,7 @@ use crate::progress::EvaluationBar;
 
 /// The `[select]` table of a pipeline.
 #[derive(Debug, Deserialize)]
-#[serde(from = "Written")]
+#[serde(from = "SelectFields")]
 pub struct Select {
     /// Epochs between two evaluations; the last epoch is always evaluated.
     pub every: NonZeroUsize,
@@ -45,7 +45,7 @@ temper_core::options! {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct SelectFields {
     #[serde(default = "one")]
     every: NonZeroUsize,
     samples: NonZeroUsize,
@@ -53,15 +53,15 @@ struct Written {
     weights: Which,
     attack: Option<Chosen<dyn Attack>>,
     norm: Option<Norm>,
-    radius: Option<Pixels>,
+    radius: Option<Distance>,
 }
 
 fn one() -> NonZeroUsize {
     nonzero(1)
 }
 
-impl From<Written> for Select {
-    fn from(Written { every, samples, weights, attack, norm, radius }: Written) -> Self {
+impl From<SelectFields> for Select {
+    fn from(SelectFields { every, samples, weights, attack, norm, radius }: SelectFields) -> Self {
         Self {
             every,
             samples,
@@ -80,7 +80,7 @@ impl Serialize for Select {
             weights: Which,
             attack: &'a Option<Chosen<dyn Attack>>,
             norm: Option<Norm>,
-            radius: Option<Pixels>,
+            radius: Option<Distance>,
         }
         let Self { every, samples, weights, entry: Entry { attack, norm, radius, .. } } = self;
         let view = View {
@@ -130,7 +130,7 @@ impl Select {
         let classifier = Classifier::new(state.classifier.network().clone(), &state.result())?;
         // This evaluation cannot be interrupted: a completed epoch is evaluated before it is stored.
         let shown = EvaluationBar::new(&self.entry.name, held_out.len(), None);
-        let mut watch = |glimpse: &Glimpse| shown.glimpse(glimpse);
+        let mut watch = |glimpse: &BatchGlimpse| shown.glimpse(glimpse);
         let frozen = Frozen::new(&classifier)?;
         let setting = Setting::new(&frozen, pipeline.train.batch.get(), pipeline.seed, device);
         let cells = [Cell::clean(held_out.clone())];

@@ -52,7 +52,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         check_name(name, &lines)?;
         lines.retain(|line| line.evaluation == *name);
     }
-    let told = Told { sample: options.sample, facts: Facts::of(folder)? };
+    let told = Told { sample: options.sample, facts: RunFacts::of(folder)? };
     answer(&(warned(&told.facts.warnings) + &told.text(&lines)?))
 }
 
@@ -69,14 +69,14 @@ fn check_name(name: &str, lines: &[Line]) -> Result<(), BadConfig> {
 }
 
 /// The contents of other files of the folder.
-struct Facts {
+struct RunFacts {
     classes: Vec<String>,
     evaluations: Vec<Evaluation>,
     /// Warnings about all numbers.
     warnings: Vec<String>,
 }
 
-impl Facts {
+impl RunFacts {
     fn of(folder: &Path) -> anyhow::Result<Self> {
         let file = folder.join("results.json");
         // A run that was interrupted in its evaluations has no results.
@@ -116,7 +116,7 @@ impl Facts {
 
 struct Told {
     sample: u64,
-    facts: Facts,
+    facts: RunFacts,
 }
 
 impl Told {

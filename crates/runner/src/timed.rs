@@ -5,11 +5,11 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use temper_core::nn::{BatchNorm, Classifier, Frozen, Network as Layers};
 use temper_core::{
-    Batch, Chosen, DType, Dataset, Device, Goal, Network, Norm, Passes, Rng, Rows, Size, Suite, Tensor,
-    Victim, cross_entropy,
+    Batch, Chosen, DType, Dataset, Device, Goal, Norm, Passes, Rng, Rows, Size, Suite, Tensor, Victim,
+    VictimNetwork, cross_entropy,
 };
-use temper_experiments::{Engine, Images, Rate};
-use temper_train::{BatchNormMode, Sgd};
+use temper_experiments::{DatasetSize, Engine, Rate};
+use temper_train::{BatchNormMode, SgdState};
 
 use crate::config::Pipeline;
 use crate::footprint;
@@ -31,10 +31,10 @@ const REPEATED: f64 = 0.02;
 pub(crate) struct Clock(Option<Interrupt>);
 
 impl Engine for Clock {
-    fn images(&self, pipeline: &toml::Table) -> Option<Images> {
+    fn images(&self, pipeline: &toml::Table) -> Option<DatasetSize> {
         let dataset: Chosen<dyn Dataset> = pipeline.get("dataset")?.clone().try_into().ok()?;
         let Size { train, test, shape, classes } = dataset.facts().size?;
-        Some(Images { train, test, shape, classes })
+        Some(DatasetSize { train, test, shape, classes })
     }
 
     fn attacks(&self, suite: &toml::Value, entry: &toml::Table, classes: usize) -> Vec<toml::Value> {
@@ -45,7 +45,7 @@ impl Engine for Clock {
         attacks.filter_map(|attack| toml::Value::try_from(&attack).ok()).collect()
     }
 
-    fn rate(&mut self, pipeline: &toml::Table, images: Images, seconds: f64) -> anyhow::Result<Rate> {
+    fn rate(&mut self, pipeline: &toml::Table, images: DatasetSize, seconds: f64) -> anyhow::Result<Rate> {
         let interrupt = match &self.0 {
             Some(interrupt) => interrupt,
             None => self.0.insert(Interrupt::listen().context("cannot listen for Ctrl-C")?),
@@ -90,7 +90,7 @@ fn checkpoints(layers: &Layers, averaged: bool) -> u64 {
 /// A network at work on random pixels.
 struct Bench {
     classifier: Classifier,
-    sgd: Sgd,
+    sgd: SgdState,
     classes: usize,
     device: Device,
     mode: BatchNormMode,
@@ -101,7 +101,7 @@ impl Bench {
         let device = pipeline.device.open()?;
         let classifier = Classifier::random(layers, DType::F32, &mut Rng::new(0, "weights").sample(0))?;
         let classifier = classifier.to_device(&device)?;
-        let (sgd, mode) = (Sgd::new(pipeline.train.optimizer.clone()), pipeline.train.attack_batch_norm);
+        let (sgd, mode) = (SgdState::new(pipeline.train.optimizer.clone()), pipeline.train.attack_batch_norm);
         Ok(Self { classifier, sgd, classes, device, mode })
     }
 
@@ -118,8 +118,8 @@ impl Bench {
         let step = mean(enough, interrupt, || self.step(&batch))?;
         let frozen = Frozen::new(&self.classifier)?;
         let network = match self.mode {
-            BatchNormMode::Eval => Network::Frozen(&frozen),
-            BatchNormMode::Train => Network::BatchStatistics(&self.classifier),
+            BatchNormMode::Eval => VictimNetwork::Frozen(&frozen),
+            BatchNormMode::Train => VictimNetwork::BatchStatistics(&self.classifier),
         };
         let passes = Passes::default();
         let victim = Victim::new(network, &batch, Goal::Loss, &passes)?;

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use temper_evaluate::Entry;
 use temper_report::{Table, percent};
-use temper_results::{Command, Evaluation, Records, Results};
+use temper_results::{CommandName, Evaluation, Records, Results};
 
 use crate::attacked::{self, Opened};
 use crate::config::BadConfig;
@@ -57,7 +57,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     say(&told(&opened.warnings[known..]));
     let Some(file) = &options.save else { return Ok(()) };
     let evaluations = matrix.natural.into_iter().chain(matrix.cells.into_iter().flatten()).collect();
-    opened.results(Command::Transfer, arguments, evaluations, &matrix.unreadable)?.write(file)?;
+    opened.results(CommandName::Transfer, arguments, evaluations, &matrix.unreadable)?.write(file)?;
     say(&format!("written to {}\n", file.display()));
     Ok(())
 }
@@ -70,7 +70,7 @@ fn may_write(file: &Path, force: bool) -> anyhow::Result<()> {
     if fs::symlink_metadata(file).is_err() {
         return Ok(());
     }
-    match Results::read(file).is_ok_and(|before| before.command == Command::Transfer) {
+    match Results::read(file).is_ok_and(|before| before.command == CommandName::Transfer) {
         true if force => Ok(()),
         true => bail!(
             "{} holds a matrix already\n  replace it with --force, or choose another place with --save FILE",
@@ -92,11 +92,12 @@ impl Matrix {
     /// Measures all cells; `None` if interrupted.
     fn measure(opened: &Opened, mut entry: Entry, interrupt: &Interrupt) -> anyhow::Result<Option<Self>> {
         let natural = Entry { name: "natural".into(), ..Entry::default() };
-        let judge = |entry: &Entry, by: &attacked::Target, on: Option<&attacked::Target>| {
-            let mut records = Records::in_memory();
-            let judged = opened.judge(entry, (by, on), &mut records, interrupt, &mut |_| {})?;
-            anyhow::Ok(judged)
-        };
+        let judge =
+            |entry: &Entry, by: &attacked::AttackedNetwork, on: Option<&attacked::AttackedNetwork>| {
+                let mut records = Records::in_memory();
+                let judged = opened.judge(entry, (by, on), &mut records, interrupt, &mut |_| {})?;
+                anyhow::Ok(judged)
+            };
         let mut matrix = Self { natural: vec![], cells: vec![], unreadable: BTreeMap::new() };
         for by in &opened.targets {
             let Some(outcome) = judge(&natural, by, None)? else { return Ok(None) };

@@ -37,12 +37,12 @@ impl Default for Optimizer {
 
 /// The optimiser's state.
 #[derive(Debug)]
-pub struct Sgd {
+pub struct SgdState {
     options: Optimizer,
     velocity: BTreeMap<String, Tensor>,
 }
 
-impl Sgd {
+impl SgdState {
     /// At rest.
     pub fn new(options: Optimizer) -> Self {
         Self { options, velocity: BTreeMap::new() }
@@ -97,7 +97,7 @@ mod tests {
                 weight_decay: NonNegative::of(0.01),
                 nesterov,
             };
-            let mut sgd = Sgd::new(options);
+            let mut sgd = SgdState::new(options);
             for (gradient, expected) in [2.0, -1.0, 0.5].into_iter().zip(expected) {
                 let weight: &Var = classifier.trained().find(|(name, _)| *name == "fc.weight").unwrap().1;
                 let loss = (weight.as_tensor() * gradient).unwrap().sum_all().unwrap();

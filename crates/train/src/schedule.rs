@@ -8,17 +8,17 @@ use temper_core::{Fraction, Positive};
 /// What the learning rate is multiplied by, step for step. In TOML `{ steps = [3], factor = 0.2 }`, `{ cosine = {} }` or
 /// `{ one-cycle = {} }`; the first two take a `warmup`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "ScheduleFields", into = "ScheduleFields")]
 pub struct Schedule {
     /// The rate's course.
-    pub curve: Curve,
+    pub curve: RateCurve,
     /// The rise before it.
     pub warmup: Warmup,
 }
 
 /// Courses of the rate.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Curve {
+pub enum RateCurve {
     /// Falls after some epochs.
     Step(Falls),
     /// Half a cosine from the rate to its end: torch's `CosineAnnealingLR`.
@@ -80,7 +80,7 @@ temper_core::options! {
 
 impl Default for Schedule {
     fn default() -> Self {
-        let curve = Curve::Step(Falls { steps: vec![], factor: Positive::of(0.1) });
+        let curve = RateCurve::Step(Falls { steps: vec![], factor: Positive::of(0.1) });
         Self { curve, warmup: Warmup::default() }
     }
 }
@@ -109,7 +109,7 @@ impl Default for OneCycle {
 /// The schedule as TOML has it: what belongs to no curve but its own is refused beside others.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct ScheduleFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<Vec<usize>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,11 +124,11 @@ struct Written {
     one_cycle: Option<OneCycle>,
 }
 
-impl TryFrom<Written> for Schedule {
+impl TryFrom<ScheduleFields> for Schedule {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        let Written { steps, factor, warmup, warmup_start, cosine, one_cycle } = written;
+    fn try_from(written: ScheduleFields) -> Result<Self, String> {
+        let ScheduleFields { steps, factor, warmup, warmup_start, cosine, one_cycle } = written;
         let given: Vec<&str> = [
             ("steps", steps.is_some() || factor.is_some()),
             ("cosine", cosine.is_some()),
@@ -157,26 +157,28 @@ impl TryFrom<Written> for Schedule {
             start: warmup_start.unwrap_or(default.warmup.start),
         };
         let curve = match (cosine, one_cycle) {
-            (Some(cosine), _) => Curve::Cosine(cosine),
-            (_, Some(cycle)) => Curve::OneCycle(cycle),
+            (Some(cosine), _) => RateCurve::Cosine(cosine),
+            (_, Some(cycle)) => RateCurve::OneCycle(cycle),
             _ => {
                 let mut steps = steps.unwrap_or_default();
                 steps.sort_unstable();
-                Curve::Step(Falls { steps, factor: factor.unwrap_or(Positive::of(0.1)) })
+                RateCurve::Step(Falls { steps, factor: factor.unwrap_or(Positive::of(0.1)) })
             }
         };
         Ok(Self { curve, warmup })
     }
 }
 
-impl From<Schedule> for Written {
+impl From<Schedule> for ScheduleFields {
     fn from(Schedule { curve, warmup }: Schedule) -> Self {
         let (warmup, warmup_start) = (Some(warmup.epochs), Some(warmup.start));
         let bare = Self { steps: None, factor: None, warmup, warmup_start, cosine: None, one_cycle: None };
         match curve {
-            Curve::Step(Falls { steps, factor }) => Self { steps: Some(steps), factor: Some(factor), ..bare },
-            Curve::Cosine(cosine) => Self { cosine: Some(cosine), ..bare },
-            Curve::OneCycle(cycle) => {
+            RateCurve::Step(Falls { steps, factor }) => {
+                Self { steps: Some(steps), factor: Some(factor), ..bare }
+            }
+            RateCurve::Cosine(cosine) => Self { cosine: Some(cosine), ..bare },
+            RateCurve::OneCycle(cycle) => {
                 Self { warmup: None, warmup_start: None, one_cycle: Some(cycle), ..bare }
             }
         }
@@ -189,12 +191,12 @@ impl Schedule {
         let (per_epoch, warm) = (per_epoch.max(1), self.warmup.epochs.saturating_mul(per_epoch));
         let all = epochs.saturating_mul(per_epoch);
         let curve = match &self.curve {
-            Curve::Step(falls) => falls.factor(step / per_epoch),
-            Curve::Cosine(_) if step < warm => 1.0,
-            Curve::Cosine(cosine) => {
+            RateCurve::Step(falls) => falls.factor(step / per_epoch),
+            RateCurve::Cosine(_) if step < warm => 1.0,
+            RateCurve::Cosine(cosine) => {
                 cosine.factor((step - warm) as f64 / all.saturating_sub(warm).max(1) as f64)
             }
-            Curve::OneCycle(cycle) => cycle.factor(step, all),
+            RateCurve::OneCycle(cycle) => cycle.factor(step, all),
         };
         if step >= warm {
             return curve;
@@ -211,7 +213,7 @@ impl Schedule {
                 "a warm-up of {warmup} epochs leaves none of {epochs}: the rate would never be reached"
             ));
         }
-        let Curve::Step(falls) = &self.curve else { return None };
+        let RateCurve::Step(falls) = &self.curve else { return None };
         let late = falls.steps.iter().find(|step| **step >= epochs)?;
         Some(format!(
             "the rate would fall after epoch {late}, but there are {epochs} epochs: leave it out, or train longer"

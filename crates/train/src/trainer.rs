@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor};
 use temper_core::nn::{BatchNorm, Classifier, Frozen, Gradients, Role};
-use temper_core::{Attack, Batch, Chosen, Epsilon, Goal, Network, Passes, Source, Step, Victim, Visit};
+use temper_core::{Attack, Batch, Chosen, Epsilon, Goal, Passes, Source, Step, Victim, VictimNetwork, Visit};
 use temper_data::{Batches, RawBatch, Rng};
 use temper_results::{Epoch, Percentiles};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::optimizer::Sgd;
+use crate::optimizer::SgdState;
 use crate::plan::{BatchNormMode, Plan, StepBatchNorm};
 use crate::progress::{Glimpse, Progress, Watch, summary};
 use crate::weights::{is_finite, load_weights};
@@ -31,7 +31,7 @@ pub struct State {
     /// The network.
     pub classifier: Classifier,
     /// The optimiser.
-    pub sgd: Sgd,
+    pub sgd: SgdState,
     /// Average by weight, if the plan has one; empty before the first step.
     pub average: BTreeMap<String, Tensor>,
     /// Epsilon memory by sample, in pixel values of [0, 1]; empty without a policy.
@@ -83,7 +83,7 @@ impl<'a> Trainer<'a> {
             Some(epsilon) => vec![epsilon.start(); samples],
             None => vec![],
         };
-        let (progress, sgd) = (Progress::default(), Sgd::new(self.plan.optimizer.clone()));
+        let (progress, sgd) = (Progress::default(), SgdState::new(self.plan.optimizer.clone()));
         let (average, skipped) = (BTreeMap::new(), BTreeMap::new());
         Ok(State { epoch: 0, progress, classifier, sgd, average, memory, skipped })
     }
@@ -140,7 +140,7 @@ impl<'a> Trainer<'a> {
         if got != if begun && self.plan.ema.is_some() { wanted } else { vec![] } {
             return Err("its average is not that of these weights".into());
         }
-        let mut sgd = Sgd::new(self.plan.optimizer.clone());
+        let mut sgd = SgdState::new(self.plan.optimizer.clone());
         let moved = |tensors: BTreeMap<String, Tensor>| {
             let moved = tensors.into_iter().map(|(name, t)| Ok((name, t.to_device(&self.device)?)));
             moved.collect::<candle_core::Result<BTreeMap<_, _>>>().map_err(|e| e.to_string())
@@ -316,8 +316,8 @@ impl<'a> Trainer<'a> {
             _ => None,
         };
         let network = match &frozen {
-            Some(frozen) => Network::Frozen(frozen),
-            None => Network::BatchStatistics(&state.classifier),
+            Some(frozen) => VictimNetwork::Frozen(frozen),
+            None => VictimNetwork::BatchStatistics(&state.classifier),
         };
         let victim = Victim::new(network, batch, Goal::Loss, &self.passes)?;
         let radii = match (attack, &self.plan.epsilon) {

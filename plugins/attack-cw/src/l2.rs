@@ -61,7 +61,7 @@ const GROWTH: f64 = 1.1;
 
 /// The progress of one sample's descent.
 #[derive(Debug, Clone, Copy)]
-struct Progress {
+struct Descent {
     /// Smallest loss so far.
     least: f64,
     /// Smallest loss at the last check.
@@ -70,7 +70,7 @@ struct Progress {
     square: f64,
 }
 
-impl Progress {
+impl Descent {
     const NONE: Self = Self { least: f64::INFINITY, before: f64::INFINITY, square: 0.0 };
 
     /// Checks the progress, and says whether to continue.
@@ -252,7 +252,7 @@ impl CarliniWagnerL2 {
         abort: bool,
     ) -> Result<()> {
         let mut adam = Adam::new(&front.variable)?;
-        let mut progress = vec![Progress::NONE; searches.len()];
+        let mut progress = vec![Descent::NONE; searches.len()];
         let window = self.window();
         for step in 0..self.steps.get() {
             let Look { image, forward, margins } = front.look()?;

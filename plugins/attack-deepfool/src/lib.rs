@@ -51,7 +51,7 @@ plugin! { Attack "deepfool";
         pub overshoot_on: Overshoot = Overshoot::Accumulated,
         /// Added to the length of each step, in pixel values of [0, 1], so that a step on a boundary leaves it (authors' code,
         /// foolbox 3, adv-lib: 1e-4; paper, foolbox 2, torchattacks: 0).
-        pub margin: Pixels = Pixels::of(1e-4),
+        pub margin: Distance = Distance::of(1e-4),
         /// Class that is left: the `true` one (adv-lib, torchattacks, foolbox 2), or the one `predicted` for the clean image (paper,
         /// authors' code, foolbox 3, ART). They differ only where natural errors are attacked, which evaluations do not.
         pub labels: Labels = Labels::True,

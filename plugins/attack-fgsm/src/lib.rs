@@ -38,7 +38,7 @@ impl Attack for Fgsm {
         Target::None.aim(self.loss, victim, ball, rng, |victim, ball, rng| {
             let start = if self.random_start { ball.random(rng)? } else { ball.center().clone() };
             let direction = ball.steepest(&victim.gradient(&start)?)?;
-            ball.step(&start, &direction, &ball.lengths(Pixels::ZERO, self.step.get())?)
+            ball.step(&start, &direction, &ball.lengths(Distance::ZERO, self.step.get())?)
         })
     }
 }

@@ -37,7 +37,7 @@ plugin! { Attack "mi-fgsm";
         pub travel: Option<Positive> = None,
         /// Length of a step in pixel values of [0, 1], instead of what `travel` gives (torchattacks: 2/255; advertorch: 0.01;
         /// ART: 0.1).
-        pub step: Option<Pixels> = None,
+        pub step: Option<Distance> = None,
         /// What the momentum gathers: gradients over their `mean` absolute value (paper), or directions of `steepest` ascent
         /// (foolbox 3).
         pub gather: Gather = Gather::Mean,
@@ -57,7 +57,7 @@ plugin! { Attack "mi-fgsm";
 
 impl Attack for MomentumIterative {
     fn warning(&self, radius: f64) -> Option<String> {
-        let length = self.step.map_or(self.relative_step() * radius, Pixels::get);
+        let length = self.step.map_or(self.relative_step() * radius, Distance::get);
         joined([
             step_warning(radius, self.steps.get(), length),
             restarts_warning(self.restarts.get(), self.random_start),
@@ -110,7 +110,7 @@ impl MomentumIterative {
             momentum = ((momentum * self.decay.get())? + gathered)?;
             let lengths = match self.step {
                 Some(step) => ball.lengths(step, 0.0)?,
-                None => ball.lengths(Pixels::ZERO, self.relative_step())?,
+                None => ball.lengths(Distance::ZERO, self.relative_step())?,
             };
             let next = ball.step(walk.pixels(), &ball.steepest(&momentum)?, &lengths)?;
             walk.go(next)?;

@@ -39,7 +39,7 @@ plugin! { Attack "pgd";
         /// 40; ART: 100).
         pub steps: NonZeroUsize = nonzero(10),
         /// Step length, in pixel values of [0, 1] (torchattacks, the authors of IAAT: 2/255; ART: 0.1; foolbox, adv-lib: none).
-        pub step: Option<Pixels> = None,
+        pub step: Option<Distance> = None,
         /// Step length as a multiple of each sample's radius (foolbox, adv-lib: 0.0333; foolbox in l2: 0.025). Of two lengths the
         /// longer one is taken; without any it is a quarter of the radius, or one over `steps` of it if that is more.
         pub relative_step: Option<NonNegative> = None,
@@ -49,7 +49,7 @@ plugin! { Attack "pgd";
         /// beyond [0, 1] there are no images.
         pub start: Start = Start::Uniform,
         /// Standard deviation of the start `noise`, in pixel values of [0, 1]; the default is that of TRADES and MART.
-        pub noise: Pixels = Pixels::of_255(0.255),
+        pub noise: Distance = Distance::of_255(0.255),
         /// Random starts, each tried on what the former ones left standing; one, where the start is not random.
         pub restarts: NonZeroUsize = nonzero(1),
         /// In an evaluation, a sample is broken when `any` iterate is misclassified, or when the `final` one is
@@ -99,19 +99,19 @@ impl Attack for Pgd {
 
 impl Pgd {
     /// Step length in pixel values, and as a multiple of the radius: the longer one counts.
-    fn step_length(&self) -> (Pixels, f64) {
+    fn step_length(&self) -> (Distance, f64) {
         let relative = match (self.step, self.relative_step) {
             (None, None) => DEFAULT_STEP.max(1.0 / self.steps.get() as f64),
             (_, relative) => relative.map_or(0.0, NonNegative::get),
         };
-        (self.step.unwrap_or(Pixels::ZERO), relative)
+        (self.step.unwrap_or(Distance::ZERO), relative)
     }
 
     fn starts_at_random(&self) -> bool {
         match self.start {
             Start::Uniform | Start::Unclamped => true,
             Start::Clean => false,
-            Start::Noise => self.noise > Pixels::ZERO,
+            Start::Noise => self.noise > Distance::ZERO,
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use temper_core::{DataError, Split, folders};
 
-use crate::images::Images;
+use crate::images::CifarImages;
 use crate::{binary, python};
 
 /// How a version's files are read.
@@ -95,7 +95,7 @@ pub(crate) const CIFAR100: Cifar = Cifar {
 
 impl Cifar {
     /// Reads one split from the first folder that holds a version.
-    pub(crate) fn open(&self, root: Option<&Path>, split: Split) -> Result<Images, DataError> {
+    pub(crate) fn open(&self, root: Option<&Path>, split: Split) -> Result<CifarImages, DataError> {
         let (folder, version) = self.find(root)?;
         let (meta, [labels, names]) = (folder.join(version.meta), self.keys);
         let classes = match version.format {
@@ -109,7 +109,7 @@ impl Cifar {
         };
         let parts = files.iter().map(read).collect::<Result<_, _>>()?;
         let format = if version.format == Format::Binary { "binary" } else { "Python" };
-        Ok(Images { parts, classes, origin: format!("{} ({format} version)", folder.display()) })
+        Ok(CifarImages { parts, classes, origin: format!("{} ({format} version)", folder.display()) })
     }
 
     /// The published folder of the binary version.

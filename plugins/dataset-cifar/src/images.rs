@@ -28,13 +28,13 @@ pub(crate) struct Part {
 
 /// Images of several files, in their order.
 #[derive(Debug)]
-pub(crate) struct Images {
+pub(crate) struct CifarImages {
     pub(crate) parts: Vec<Part>,
     pub(crate) classes: Vec<String>,
     pub(crate) origin: String,
 }
 
-impl Source for Images {
+impl Source for CifarImages {
     fn len(&self) -> usize {
         self.parts.iter().map(|part| part.labels.len()).sum()
     }

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use opcodes as op;
 use value::{Arena, Array, Global, Span};
-pub(crate) use value::{Kind, Pickle, Value, shown};
+pub(crate) use value::{Pickle, Value, ValueKind, shown};
 
 /// Opcodes that a file may have. CIFAR-100's training images have 450,000 where Python 3 writes protocol 2.
 const STEPS: usize = 1_000_000;
@@ -41,7 +41,7 @@ pub(crate) fn begins(bytes: &[u8]) -> Result<()> {
 pub(crate) fn parse(bytes: &[u8]) -> Result<Pickle<'_>> {
     let fault = |at, what: String| Err(Fault { at, what });
     begins(bytes)?;
-    let mut reader = Reader {
+    let mut reader = PickleReader {
         bytes,
         at: 2,
         start: 2,
@@ -63,7 +63,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Pickle<'_>> {
 }
 
 /// The machine that pickles are written for.
-struct Reader<'b> {
+struct PickleReader<'b> {
     bytes: &'b [u8],
     at: usize,
     /// The running opcode, and where it began.
@@ -76,7 +76,7 @@ struct Reader<'b> {
     arena: Arena,
 }
 
-impl Reader<'_> {
+impl PickleReader<'_> {
     fn fault<T>(&self, what: impl AsRef<str>) -> Result<T> {
         Err(Fault { at: self.start, what: format!("opcode {}: {}", op::name(self.opcode), what.as_ref()) })
     }
@@ -178,14 +178,14 @@ impl Reader<'_> {
             }
             op::APPEND | op::APPENDS => {
                 let values = if self.opcode == op::APPEND { self.pops(1)? } else { self.marked()? };
-                let Kind::List(list) = self.top()?.kind else {
+                let ValueKind::List(list) = self.top()?.kind else {
                     return self.fault("entries for what is no list");
                 };
                 self.arena.sequences[list].extend(values);
             }
             op::SETITEM | op::SETITEMS => {
                 let pairs = if self.opcode == op::SETITEM { self.pops(2)? } else { self.marked()? };
-                let Kind::Dict(dict) = self.top()?.kind else {
+                let ValueKind::Dict(dict) = self.top()?.kind else {
                     return self.fault("items for what is no dictionary");
                 };
                 if !pairs.len().is_multiple_of(2) {
@@ -209,7 +209,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn recall(&mut self, n: u64) -> Result<Kind> {
+    fn recall(&mut self, n: u64) -> Result<ValueKind> {
         let key = self.number(n)?;
         match self.memo.get(&key) {
             Some(value) => Ok(value.kind),
@@ -218,42 +218,42 @@ impl Reader<'_> {
     }
 
     /// The value that the opcode pushes.
-    fn value(&mut self) -> Result<Kind> {
+    fn value(&mut self) -> Result<ValueKind> {
         Ok(match self.opcode {
-            op::NONE => Kind::None,
-            op::NEWTRUE => Kind::Bool(true),
-            op::NEWFALSE => Kind::Bool(false),
-            op::BININT => Kind::Int(i64::from(self.number(4)? as u32 as i32)),
-            op::BININT1 => Kind::Int(self.number(1)? as i64),
-            op::BININT2 => Kind::Int(self.number(2)? as i64),
+            op::NONE => ValueKind::None,
+            op::NEWTRUE => ValueKind::Bool(true),
+            op::NEWFALSE => ValueKind::Bool(false),
+            op::BININT => ValueKind::Int(i64::from(self.number(4)? as u32 as i32)),
+            op::BININT1 => ValueKind::Int(self.number(1)? as i64),
+            op::BININT2 => ValueKind::Int(self.number(2)? as i64),
             op::LONG1 => match self.number(1)? {
-                0 => Kind::Int(0),
+                0 => ValueKind::Int(0),
                 n @ 1..=8 => {
                     // Up and down again, for the sign.
                     let unused = 64 - 8 * n;
-                    Kind::Int((self.number(n)? as i64) << unused >> unused)
+                    ValueKind::Int((self.number(n)? as i64) << unused >> unused)
                 }
                 n => return self.fault(format!("a number of {n} bytes, expected at most 8")),
             },
             op::BINFLOAT => {
                 self.take(8)?;
-                Kind::Float
+                ValueKind::Float
             }
-            op::SHORT_BINSTRING | op::SHORT_BINBYTES => Kind::Bytes(self.counted(1)?),
-            op::BINSTRING | op::BINBYTES => Kind::Bytes(self.counted(4)?),
-            op::BINBYTES8 | op::BYTEARRAY8 => Kind::Bytes(self.counted(8)?),
-            op::SHORT_BINUNICODE => Kind::Text(self.counted(1)?),
-            op::BINUNICODE => Kind::Text(self.counted(4)?),
-            op::BINUNICODE8 => Kind::Text(self.counted(8)?),
-            op::EMPTY_LIST => Kind::List(self.place(vec![])),
-            op::EMPTY_DICT => Kind::Dict(self.place(vec![])),
-            op::EMPTY_TUPLE => Kind::Tuple(self.place(vec![])),
+            op::SHORT_BINSTRING | op::SHORT_BINBYTES => ValueKind::Bytes(self.counted(1)?),
+            op::BINSTRING | op::BINBYTES => ValueKind::Bytes(self.counted(4)?),
+            op::BINBYTES8 | op::BYTEARRAY8 => ValueKind::Bytes(self.counted(8)?),
+            op::SHORT_BINUNICODE => ValueKind::Text(self.counted(1)?),
+            op::BINUNICODE => ValueKind::Text(self.counted(4)?),
+            op::BINUNICODE8 => ValueKind::Text(self.counted(8)?),
+            op::EMPTY_LIST => ValueKind::List(self.place(vec![])),
+            op::EMPTY_DICT => ValueKind::Dict(self.place(vec![])),
+            op::EMPTY_TUPLE => ValueKind::Tuple(self.place(vec![])),
             op::TUPLE | op::TUPLE1 | op::TUPLE2 | op::TUPLE3 => {
                 let values = match self.opcode {
                     op::TUPLE => self.marked()?,
                     short => self.pops(usize::from(short - op::TUPLE1) + 1)?,
                 };
-                Kind::Tuple(self.place(values))
+                ValueKind::Tuple(self.place(values))
             }
             op::BINGET => self.recall(1)?,
             op::LONG_BINGET => self.recall(4)?,
@@ -262,7 +262,7 @@ impl Reader<'_> {
                 self.global(module, name)?
             }
             op::STACK_GLOBAL => match self.pops(2)?[..] {
-                [Value { kind: Kind::Text(module), .. }, Value { kind: Kind::Text(name), .. }] => {
+                [Value { kind: ValueKind::Text(module), .. }, Value { kind: ValueKind::Text(name), .. }] => {
                     self.global(module, name)?
                 }
                 _ => return self.fault("a global whose name is no text"),
@@ -273,7 +273,7 @@ impl Reader<'_> {
     }
 
     /// The few names that are known; none is imported.
-    fn global(&self, module: Span, name: Span) -> Result<Kind> {
+    fn global(&self, module: Span, name: Span) -> Result<ValueKind> {
         let [module, name] = [module, name].map(|span| &self.bytes[span.start..span.end]);
         let global = match (module, name) {
             (b"numpy.core.multiarray" | b"numpy._core.multiarray", b"_reconstruct") => Global::Reconstruct,
@@ -287,44 +287,46 @@ impl Reader<'_> {
                     .fault(format!("global `{module}.{name}` is refused, only arrays of numpy are read"));
             }
         };
-        Ok(Kind::Global(global))
+        Ok(ValueKind::Global(global))
     }
 
     /// What is in a tuple, as far as a call or a state looks at it.
-    fn parts(&self, tuple: usize) -> Vec<Kind> {
+    fn parts(&self, tuple: usize) -> Vec<ValueKind> {
         self.arena.sequences[tuple].iter().map(|value| value.kind).take(9).collect()
     }
 
     /// What the call of a global stands for.
-    fn reduce(&mut self) -> Result<Kind> {
+    fn reduce(&mut self) -> Result<ValueKind> {
         let (arguments, called) = (self.pop()?.kind, self.pop()?.kind);
-        let (Kind::Global(called), Kind::Tuple(arguments)) = (called, arguments) else {
+        let (ValueKind::Global(called), ValueKind::Tuple(arguments)) = (called, arguments) else {
             return self.fault("a call of what is no known global, or without arguments");
         };
         match (called, &self.parts(arguments)[..]) {
-            (Global::Reconstruct, [Kind::Global(Global::NdArray), Kind::Tuple(_), _]) => {
+            (Global::Reconstruct, [ValueKind::Global(Global::NdArray), ValueKind::Tuple(_), _]) => {
                 self.arena.arrays.push(None);
-                Ok(Kind::Array(self.arena.arrays.len() - 1))
+                Ok(ValueKind::Array(self.arena.arrays.len() - 1))
             }
-            (Global::Dtype, [Kind::Text(code) | Kind::Bytes(code), _, _]) => Ok(Kind::Dtype(*code)),
+            (Global::Dtype, [ValueKind::Text(code) | ValueKind::Bytes(code), _, _]) => {
+                Ok(ValueKind::Dtype(*code))
+            }
             (
                 Global::FromBuffer,
                 [
-                    data @ (Kind::Bytes(_) | Kind::Latin1(_)),
-                    Kind::Dtype(dtype),
-                    Kind::Tuple(shape),
-                    Kind::Text(order),
+                    data @ (ValueKind::Bytes(_) | ValueKind::Latin1(_)),
+                    ValueKind::Dtype(dtype),
+                    ValueKind::Tuple(shape),
+                    ValueKind::Text(order),
                     ..,
                 ],
             ) => {
                 let by_rows = &self.bytes[order.start..order.end] == b"C";
                 self.arena.arrays.push(Some(Array { shape: *shape, dtype: *dtype, by_rows, data: *data }));
-                Ok(Kind::Array(self.arena.arrays.len() - 1))
+                Ok(ValueKind::Array(self.arena.arrays.len() - 1))
             }
-            (Global::Encode, [Kind::Text(text), Kind::Text(codec)])
+            (Global::Encode, [ValueKind::Text(text), ValueKind::Text(codec)])
                 if &self.bytes[codec.start..codec.end] == b"latin1" =>
             {
-                Ok(Kind::Latin1(*text))
+                Ok(ValueKind::Latin1(*text))
             }
             _ => self.fault(format!("a call of {called:?} with arguments that numpy does not write")),
         }
@@ -333,37 +335,37 @@ impl Reader<'_> {
     /// Gives a new array its state (version, shape, type, order, data) or a type its own.
     fn build(&mut self) -> Result<()> {
         let (state, target) = (self.pop()?.kind, self.top()?.kind);
-        let Kind::Tuple(state) = state else { return self.fault("a state that is no tuple") };
+        let ValueKind::Tuple(state) = state else { return self.fault("a state that is no tuple") };
         match (target, &self.parts(state)[..]) {
             // Byte order, size, alignment, flags: bytes have none of these. A type made of others has more.
             (
-                Kind::Dtype(_),
+                ValueKind::Dtype(_),
                 [
-                    Kind::Int(_),
-                    Kind::Text(_) | Kind::Bytes(_),
-                    Kind::None,
-                    Kind::None,
-                    Kind::None,
-                    Kind::Int(_),
-                    Kind::Int(_),
-                    Kind::Int(_),
+                    ValueKind::Int(_),
+                    ValueKind::Text(_) | ValueKind::Bytes(_),
+                    ValueKind::None,
+                    ValueKind::None,
+                    ValueKind::None,
+                    ValueKind::Int(_),
+                    ValueKind::Int(_),
+                    ValueKind::Int(_),
                 ],
             ) => Ok(()),
             (
-                Kind::Array(array),
+                ValueKind::Array(array),
                 [
-                    Kind::Int(_),
-                    Kind::Tuple(shape),
-                    Kind::Dtype(dtype),
-                    Kind::Bool(fortran),
-                    data @ (Kind::Bytes(_) | Kind::Latin1(_)),
+                    ValueKind::Int(_),
+                    ValueKind::Tuple(shape),
+                    ValueKind::Dtype(dtype),
+                    ValueKind::Bool(fortran),
+                    data @ (ValueKind::Bytes(_) | ValueKind::Latin1(_)),
                 ],
             ) if self.arena.arrays[array].is_none() => {
                 let (shape, dtype, data) = (*shape, *dtype, *data);
                 self.arena.arrays[array] = Some(Array { shape, dtype, by_rows: !fortran, data });
                 Ok(())
             }
-            (Kind::Array(_) | Kind::Dtype(_), _) => self.fault("a state that numpy does not write"),
+            (ValueKind::Array(_) | ValueKind::Dtype(_), _) => self.fault("a state that numpy does not write"),
             _ => self.fault("a state for what is no array"),
         }
     }

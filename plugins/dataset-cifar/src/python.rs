@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use temper_core::DataError;
 
 use crate::images::{PIXELS, Part, load, load_names, wrong_count, wrong_label};
-use crate::pickle::{Fault, Kind, Pickle, Value, begins, parse, shown};
+use crate::pickle::{Fault, Pickle, Value, ValueKind, begins, parse, shown};
 
 /// Bytes that the name of a class has at most; that of a real one has fewer than 20.
 const NAME: usize = 200;
@@ -33,23 +33,23 @@ fn malformed(file: PathBuf, Fault { at, what }: Fault) -> DataError {
 
 fn part(bytes: Vec<u8>, key: &str, classes: usize) -> Result<Part> {
     let pickle = parse(&bytes)?;
-    let Pixels { rows, offset, decoded } = pixels(&pickle)?;
+    let ImageArray { rows, offset, decoded } = pixels(&pickle)?;
     let labels = labels(&pickle, key, rows, classes)?;
     Ok(Part { bytes: decoded.unwrap_or(bytes), offset, stride: PIXELS, labels })
 }
 
 /// Where the images lie.
-struct Pixels {
+struct ImageArray {
     rows: usize,
     /// In the file, where they stand there as they are.
     offset: usize,
     decoded: Option<Vec<u8>>,
 }
 
-fn pixels(pickle: &Pickle) -> Result<Pixels> {
+fn pixels(pickle: &Pickle) -> Result<ImageArray> {
     let value = entry(pickle, "data")?;
     let fault = |what: String| Err(Fault { at: value.at, what: format!("`data` {what}") });
-    let Kind::Array(array) = value.kind else { return fault("is no array of numpy".into()) };
+    let ValueKind::Array(array) = value.kind else { return fault("is no array of numpy".into()) };
     let Some(array) = pickle.arena.arrays[array] else {
         return fault("is an array that holds nothing".into());
     };
@@ -61,7 +61,7 @@ fn pixels(pickle: &Pickle) -> Result<Pixels> {
     let sizes: Vec<String> = shape.iter().take(4).map(|size| number(size.kind)).collect();
     let sizes = format!("[{}{}]", sizes.join(", "), if shape.len() > 4 { ", ..." } else { "" });
     let rows = match shape[..] {
-        [Value { kind: Kind::Int(n @ 1..), .. }, Value { kind: Kind::Int(width), .. }]
+        [Value { kind: ValueKind::Int(n @ 1..), .. }, Value { kind: ValueKind::Int(width), .. }]
             if width == PIXELS as i64 =>
         {
             n as usize
@@ -72,7 +72,7 @@ fn pixels(pickle: &Pickle) -> Result<Pixels> {
         return fault("is stored by columns (Fortran's order), expected by rows (C's)".into());
     }
     let (offset, octets) = match (array.data, pickle.octets(array.data)) {
-        (Kind::Bytes(span), Some(octets)) => (span.start, octets),
+        (ValueKind::Bytes(span), Some(octets)) => (span.start, octets),
         (_, Some(octets)) => (0, octets),
         (_, None) => return fault("is a text that does not stand for bytes".into()),
     };
@@ -83,7 +83,7 @@ fn pixels(pickle: &Pickle) -> Result<Pixels> {
         Cow::Owned(octets) => Some(octets),
         Cow::Borrowed(_) => None,
     };
-    Ok(Pixels { rows, offset, decoded })
+    Ok(ImageArray { rows, offset, decoded })
 }
 
 /// The labels of `rows` images.
@@ -93,7 +93,7 @@ fn labels(pickle: &Pickle, key: &str, rows: usize, classes: usize) -> Result<Vec
         return Err(Fault { at, what: format!("{} labels under `{key}` for {rows} images", list.len()) });
     }
     let label = |(image, value): (usize, &Value)| match value.kind {
-        Kind::Int(label @ 0..=255) if (label as usize) < classes => Ok(label as u8),
+        ValueKind::Int(label @ 0..=255) if (label as usize) < classes => Ok(label as u8),
         other => Err(Fault { at: value.at, what: wrong_label(number(other), image, classes) }),
     };
     list.iter().enumerate().map(label).collect()
@@ -107,7 +107,7 @@ fn names(bytes: &[u8], key: &str, classes: usize) -> Result<Vec<String>> {
     }
     let name = |value: &Value| {
         // A pickle may hold one long text and name it many times.
-        let short = matches!(value.kind, Kind::Text(span) | Kind::Bytes(span) | Kind::Latin1(span)
+        let short = matches!(value.kind, ValueKind::Text(span) | ValueKind::Bytes(span) | ValueKind::Latin1(span)
             if (1..=NAME).contains(&(span.end - span.start)));
         let octets = if short { pickle.octets(value.kind) } else { None };
         octets.and_then(|octets| String::from_utf8(octets.into_owned()).ok()).ok_or_else(|| {
@@ -122,7 +122,7 @@ fn names(bytes: &[u8], key: &str, classes: usize) -> Result<Vec<String>> {
 fn list<'p>(pickle: &'p Pickle, key: &str) -> Result<(usize, &'p [Value])> {
     let Value { at, kind } = entry(pickle, key)?;
     match kind {
-        Kind::List(list) => Ok((at, &pickle.arena.sequences[list])),
+        ValueKind::List(list) => Ok((at, &pickle.arena.sequences[list])),
         _ => Err(Fault { at, what: format!("`{key}` is no list") }),
     }
 }
@@ -130,16 +130,16 @@ fn list<'p>(pickle: &'p Pickle, key: &str) -> Result<(usize, &'p [Value])> {
 /// The value under a key of the dictionary that the pickle is.
 fn entry(pickle: &Pickle, key: &str) -> Result<Value> {
     let fault = |what: String| Fault { at: pickle.root.at, what };
-    let Kind::Dict(dict) = pickle.root.kind else {
+    let ValueKind::Dict(dict) = pickle.root.kind else {
         return Err(fault("the pickle holds no dictionary".into()));
     };
     pickle.entry(dict, key).ok_or_else(|| fault(format!("the dictionary has no key `{key}`")))
 }
 
 /// A number as it is, anything else as what it is not.
-fn number(kind: Kind) -> String {
+fn number(kind: ValueKind) -> String {
     match kind {
-        Kind::Int(number) => number.to_string(),
+        ValueKind::Int(number) => number.to_string(),
         _ => "(no whole number)".into(),
     }
 }

@@ -28,19 +28,19 @@ pub(crate) struct Begun<R> {
     promised: u64,
     /// Bytes of the file, packed or not.
     length: u64,
-    reader: Reader<R>,
+    reader: IdxReader<R>,
 }
 
 /// A file's first bytes, which were read to tell whether it is packed, and the others.
 type Whole<R> = Chain<Cursor<Vec<u8>>, R>;
 
 /// Where the bytes come from.
-enum Reader<R> {
+enum IdxReader<R> {
     Raw(Whole<R>),
     Packed(Box<MultiGzDecoder<Take<Whole<R>>>>),
 }
 
-impl<R: Read> Read for Reader<R> {
+impl<R: Read> Read for IdxReader<R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Raw(reader) => reader.read(bytes),
@@ -75,8 +75,8 @@ impl<R: Read> Begun<R> {
         let packed = start == [0x1f, 0x8b];
         let whole = Cursor::new(start).chain(reader);
         let reader = match packed {
-            true => Reader::Packed(Box::new(MultiGzDecoder::new(whole.take(SLACK)))),
-            false => Reader::Raw(whole),
+            true => IdxReader::Packed(Box::new(MultiGzDecoder::new(whole.take(SLACK)))),
+            false => IdxReader::Raw(whole),
         };
         let mut begun = Self { file: file.into(), sizes: vec![], promised: 0, length, reader };
         begun.header()?;
@@ -101,9 +101,9 @@ impl<R: Read> Begun<R> {
         let promised = self.sizes.iter().try_fold(1, |product: u64, size| product.checked_mul(*size as u64));
         let whole = promised.and_then(|promised| promised.checked_add(header));
         let packed = match &self.reader {
-            Reader::Raw(_) if whole != Some(self.length) => return Err(self.misfit(header, self.length)),
-            Reader::Raw(_) => false,
-            Reader::Packed(_) => true,
+            IdxReader::Raw(_) if whole != Some(self.length) => return Err(self.misfit(header, self.length)),
+            IdxReader::Raw(_) => false,
+            IdxReader::Packed(_) => true,
         };
         self.promised = promised.filter(|promised| *promised <= LARGEST).ok_or_else(|| {
             let most = LARGEST >> 30;
@@ -120,7 +120,7 @@ impl<R: Read> Begun<R> {
             );
             return Err(self.fault(4, what));
         }
-        if let Reader::Packed(reader) = &mut self.reader {
+        if let IdxReader::Packed(reader) = &mut self.reader {
             reader.get_mut().set_limit(2 * self.promised + SLACK);
         }
         Ok(())
@@ -149,11 +149,11 @@ impl<R: Read> Begun<R> {
     fn append(&mut self, bytes: &mut Vec<u8>, n: u64) -> Result<(), DataError> {
         let Err(source) = self.reader.by_ref().take(n).read_to_end(bytes) else { return Ok(()) };
         Err(match &self.reader {
-            Reader::Raw(_) => DataError::Io { file: self.file.clone(), source },
-            Reader::Packed(reader) if reader.get_ref().limit() == 0 => {
+            IdxReader::Raw(_) => DataError::Io { file: self.file.clone(), source },
+            IdxReader::Packed(reader) if reader.get_ref().limit() == 0 => {
                 self.fault(bytes.len(), "more packed bytes than its values can need".into())
             }
-            Reader::Packed(_) => self.fault(bytes.len(), format!("damaged gzip data: {source}")),
+            IdxReader::Packed(_) => self.fault(bytes.len(), format!("damaged gzip data: {source}")),
         })
     }
 
@@ -170,7 +170,7 @@ impl<R: Read> Begun<R> {
         let whole = self.sizes.iter().try_fold(1, |product: u64, size| product.checked_mul(*size as u64));
         let whole = whole.and_then(|values| values.checked_add(header));
         let want = whole.map_or("more bytes than there can be".into(), |e| format!("{e} bytes"));
-        let goes_on = whole.is_some_and(|whole| found > whole) && matches!(self.reader, Reader::Packed(_));
+        let goes_on = whole.is_some_and(|whole| found > whole) && matches!(self.reader, IdxReader::Packed(_));
         let has = if goes_on { "goes on".into() } else { format!("has {found}") };
         let what = format!("the header promises {} values, so {want}, but the file {has}", self.size());
         self.fault(found.min(whole.unwrap_or(u64::MAX)) as usize, what)

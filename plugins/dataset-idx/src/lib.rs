@@ -15,7 +15,7 @@ use temper_core::prelude::*;
 
 options! {
     /// Which images of Fashion-MNIST.
-    pub enum Images {
+    pub enum ImageChoice {
         /// The official files where they are found, else the embedded part.
         Auto = "auto",
         /// The official files; without them the run fails.
@@ -31,7 +31,7 @@ plugin! { Dataset "fashion-mnist";
         /// Folder of the IDX files; left out, `$TEMPER_DATA` (or `data`) and Debian's folder are tried.
         pub root: Option<PathBuf> = None,
         /// `auto` (official files where found, else embedded), `official`, or `embedded`.
-        pub images: Images = Images::Auto,
+        pub images: ImageChoice = ImageChoice::Auto,
     }
 }
 
@@ -76,7 +76,8 @@ fn published(
 
 impl Dataset for FashionMnist {
     fn facts(&self) -> Facts {
-        let (train, test) = if self.images == Images::Embedded { (10_000, 2_000) } else { (60_000, 10_000) };
+        let (train, test) =
+            if self.images == ImageChoice::Embedded { (10_000, 2_000) } else { (60_000, 10_000) };
         Facts {
             size: Some(Size { train, test, shape: [1, 28, 28], classes: 10 }),
             normalisation: Some(Normalisation { name: "Fashion-MNIST's", mean: &[0.2860], std: &[0.3530] }),
@@ -107,12 +108,12 @@ impl Dataset for FashionMnist {
 
     fn open(&self, split: Split) -> Result<Arc<dyn Source>> {
         let how = "get it with `temper data fetch fashion-mnist`, or put its four IDX files into one of these folders";
-        if self.root.is_some() && self.images == Images::Embedded {
+        if self.root.is_some() && self.images == ImageChoice::Embedded {
             return Err(Error::refused("`root` and `images = \"embedded\"` contradict each other"));
         }
-        if self.images != Images::Embedded {
+        if self.images != ImageChoice::Embedded {
             // A root that was asked for is not silently replaced, nor is a folder of which a part is missing.
-            let required = self.root.is_some() || self.images == Images::Official;
+            let required = self.root.is_some() || self.images == ImageChoice::Official;
             match find("fashion-mnist", self.root.as_deref(), split, how) {
                 Ok(files) => return Ok(Arc::new(open_files(&files, &CLOTHES)?)),
                 Err(absent) if required || absent.in_part => return Err(absent.error.into()),

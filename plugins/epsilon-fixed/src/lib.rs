@@ -8,7 +8,7 @@ plugin! { Epsilon "fixed";
     /// Madry et al. 2018, <https://arxiv.org/abs/1706.06083>. Norms: l-inf, l2.
     pub struct Fixed {
         /// The radius, in pixel values of [0, 1].
-        pub radius: Pixels = Pixels::of_255(8.0),
+        pub radius: Distance = Distance::of_255(8.0),
     }
 }
 

@@ -37,16 +37,16 @@ plugin! { Epsilon "instance-adaptive";
     /// Balaji et al. 2019, <https://arxiv.org/abs/1910.08051>, Algorithm 2. Norms: l-inf, l2.
     pub struct InstanceAdaptive {
         /// Radius during the warm-up, and of every sample when adaptation begins, in pixel values of [0, 1].
-        pub start: Pixels = Pixels::of_255(8.0),
+        pub start: Distance = Distance::of_255(8.0),
         /// Epochs with radius `start` for every sample before adaptation; `misclassified = "clean"` and
         /// `memory = "zero"` hold in them too, `lower_bound` does not.
         pub warmup: usize = 10,
         /// How far a probe looks beyond and behind the present radius, in pixel values of [0, 1].
-        pub gamma: Pixels = Pixels::of_255(1.9),
+        pub gamma: Distance = Distance::of_255(1.9),
         /// Share of the candidate in the new radius.
         pub beta: Fraction = Fraction::of(0.1),
         /// Smallest radius to train with, in pixel values of [0, 1] (ImageNet in the paper: 4/255).
-        pub lower_bound: Pixels = Pixels::ZERO,
+        pub lower_bound: Distance = Distance::ZERO,
         /// Does the memory keep the bounded radius too? The paper's text bounds after the selection.
         pub bound_memory: bool = false,
         /// Samples misclassified unperturbed: `clean` trains on the clean image (paper), `decay` lets the radius decay

@@ -16,11 +16,11 @@ plugin! { Epsilon "line-search";
     pub struct LineSearch {
         /// Radius of every correctly classified sample during the warm-up, and memory when the search begins, in pixel
         /// values of [0, 1].
-        pub start: Pixels = Pixels::of_255(8.0),
+        pub start: Distance = Distance::of_255(8.0),
         /// Epochs with radius `start` before the search.
         pub warmup: usize = 10,
         /// Largest radius of the grid, in pixel values of [0, 1].
-        pub max: Pixels = Pixels::of_255(16.0),
+        pub max: Distance = Distance::of_255(16.0),
         /// Radii of the grid: `max` / `points` and its multiples. So many attacks more a visit at most.
         pub points: NonZeroUsize = nonzero(16),
         /// Share of the radius found in the new one; the rest is the memory. 1 is no smoothing.

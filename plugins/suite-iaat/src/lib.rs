@@ -16,7 +16,7 @@ plugin! { Suite "iaat-white-box";
     /// Balaji et al. 2019, <https://arxiv.org/abs/1910.08051>, table 1. Norm: l-inf.
     pub struct WhiteBox {
         /// Step length, in pixel values of [0, 1] (paper: 2/255, at a radius of 8/255).
-        pub step: Pixels = Pixels::of_255(2.0),
+        pub step: Distance = Distance::of_255(2.0),
         /// A sample is broken when the `final` iterate is misclassified (paper), or when `any` is.
         pub success: Success = Success::Final,
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use temper_data::{Error, Image, Result, Source, shape};
 
 use super::PublishedSet;
-use crate::kind::{Kind, Severity};
+use crate::kind::{CorruptionKind, Severity};
 use crate::npy::{Array, Values};
 
 /// Images of a severity: those of the test set.
@@ -18,7 +18,7 @@ const SIDE: usize = 32;
 const ROWS: usize = TEST * Severity::ALL.len();
 
 /// Where the images of a kind lie.
-pub(super) fn file(folder: &Path, kind: Kind) -> PathBuf {
+pub(super) fn file(folder: &Path, kind: CorruptionKind) -> PathBuf {
     folder.join(format!("{}.npy", kind.name()))
 }
 
@@ -33,14 +33,14 @@ pub(super) fn labels(folder: &Path) -> PathBuf {
 /// time. Each label of `labels.npy`, which lies beside it, is compared with that of the clean source when its image is read.
 pub struct PublishedCifar {
     images: Array,
-    labels: Labels,
+    labels: LabelFile,
     severity: Severity,
     clean: Arc<dyn Source>,
     origin: String,
 }
 
 /// The labels of one severity's images, so that no file stays open for them.
-struct Labels {
+struct LabelFile {
     file: PathBuf,
     values: Vec<i64>,
     /// Where in the file the first one stands, and how many bytes one takes.
@@ -48,7 +48,7 @@ struct Labels {
     width: u64,
 }
 
-impl Labels {
+impl LabelFile {
     fn read(file: PathBuf, severity: Severity) -> Result<Self> {
         let array = Array::open(&file, &[ROWS], &[Values::U8, Values::I32, Values::I64])?;
         let first = severity.place() * TEST;
@@ -60,7 +60,12 @@ impl Labels {
 impl PublishedCifar {
     /// Opens `folder/KIND.npy` and reads `folder/labels.npy`. Errors: a file is missing, the images are no array of
     /// `[50000, 32, 32, 3]` bytes, the labels are no array of 50,000 integers, the clean images are not 3 x 32 x 32 or not among the 10,000 of a test set.
-    pub fn open(folder: &Path, kind: Kind, severity: Severity, clean: Arc<dyn Source>) -> Result<Self> {
+    pub fn open(
+        folder: &Path,
+        kind: CorruptionKind,
+        severity: Severity,
+        clean: Arc<dyn Source>,
+    ) -> Result<Self> {
         let set = if clean.classes().len() == 100 { PublishedSet::Cifar100C } else { PublishedSet::Cifar10C };
         let (path, labels) = (file(folder, kind), labels(folder));
         // A link that leads nowhere is missing, too.
@@ -70,7 +75,7 @@ impl PublishedCifar {
             }
         }
         let images = Array::open(&path, &[ROWS, SIDE, SIDE, 3], &[Values::U8])?;
-        let labels = Labels::read(labels, severity)?;
+        let labels = LabelFile::read(labels, severity)?;
         let part = if clean.len() < TEST { format!(", {} of {TEST}", clean.len()) } else { String::new() };
         let origin = format!("{}, severity {}{part}", path.display(), severity.get());
         let fault = |what| Error::Malformed { file: path, at: None, what };
@@ -243,7 +248,7 @@ mod tests {
     fn open(folder: &Path, severity: u8, clean: Arc<dyn Source>) -> Result<PublishedCifar, String> {
         let severity = Severity::try_from(severity)?;
         let said = |e: Error| e.to_string().replace(folder.to_str().unwrap(), "ROOT");
-        PublishedCifar::open(folder, Kind::Fog, severity, clean).map_err(said)
+        PublishedCifar::open(folder, CorruptionKind::Fog, severity, clean).map_err(said)
     }
 
     fn label(folder: &Path, label: impl Fn(usize) -> u8) {

@@ -52,7 +52,7 @@ mod tests {
 
     use super::super::PublishedSet;
     use super::*;
-    use crate::kind::{Kind, Severity};
+    use crate::kind::{CorruptionKind, Severity};
 
     /// Sets the time of change of a file or a folder, in seconds from 1970.
     fn touch(path: &Path, seconds: i64) {
@@ -68,7 +68,7 @@ mod tests {
         let of = |set: PublishedSet, kind, severity: usize| {
             set.fingerprint(root.path(), kind, Severity::ALL[severity]).map_err(|error| error.to_string())
         };
-        let fog = || of(PublishedSet::Cifar10C, Kind::Fog, 0).unwrap();
+        let fog = || of(PublishedSet::Cifar10C, CorruptionKind::Fog, 0).unwrap();
         for name in ["fog.npy", "snow.npy", "labels.npy"] {
             fs::write(file(name), "as long").unwrap();
             touch(&file(name), 100);
@@ -76,9 +76,9 @@ mod tests {
         let first = fog();
         assert_eq!((first.len(), fog()), (64, first.clone()));
         let mut others = vec![
-            of(PublishedSet::Cifar100C, Kind::Fog, 0).unwrap(),
-            of(PublishedSet::Cifar10C, Kind::Snow, 0).unwrap(),
-            of(PublishedSet::Cifar10C, Kind::Fog, 1).unwrap(),
+            of(PublishedSet::Cifar100C, CorruptionKind::Fog, 0).unwrap(),
+            of(PublishedSet::Cifar10C, CorruptionKind::Snow, 0).unwrap(),
+            of(PublishedSet::Cifar10C, CorruptionKind::Fog, 1).unwrap(),
         ];
         for name in ["fog.npy", "labels.npy"] {
             for time in [101, -100] {
@@ -98,7 +98,7 @@ mod tests {
         others.dedup();
         assert_eq!(others.len(), n);
         fs::remove_file(file("labels.npy")).unwrap();
-        let said = of(PublishedSet::Cifar10C, Kind::Fog, 0).unwrap_err();
+        let said = of(PublishedSet::Cifar10C, CorruptionKind::Fog, 0).unwrap_err();
         assert!(said.starts_with(&format!("cannot read {}", file("labels.npy").display())), "{said}");
     }
 
@@ -109,7 +109,9 @@ mod tests {
         for class in ["n1", "n2"] {
             fs::create_dir_all(folder.join(class)).unwrap();
         }
-        let of = || PublishedSet::ImageNetC.fingerprint(root.path(), Kind::Fog, Severity::ALL[1]).unwrap();
+        let of = || {
+            PublishedSet::ImageNetC.fingerprint(root.path(), CorruptionKind::Fog, Severity::ALL[1]).unwrap()
+        };
         let still = || ["", "n1", "n2"].map(|class| touch(&folder.join(class), 100));
         still();
         let first = of();
@@ -120,7 +122,7 @@ mod tests {
         fs::rename(folder.join("n2"), folder.join("n3")).unwrap();
         touch(&folder, 100);
         assert_ne!(of(), first);
-        let missing = PublishedSet::ImageNetC.fingerprint(root.path(), Kind::Fog, Severity::ALL[2]);
+        let missing = PublishedSet::ImageNetC.fingerprint(root.path(), CorruptionKind::Fog, Severity::ALL[2]);
         assert!(missing.unwrap_err().to_string().starts_with("no fog/3 of ImageNet-C found"));
     }
 }

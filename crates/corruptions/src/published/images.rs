@@ -11,7 +11,7 @@ use temper_data::{
 };
 
 use super::PublishedSet;
-use crate::kind::{Kind, Severity};
+use crate::kind::{CorruptionKind, Severity};
 
 /// The published archives, whose names may stand before the kind's.
 const ARCHIVES: [&str; 5] = ["noise", "blur", "weather", "digital", "extra"];
@@ -27,13 +27,13 @@ pub(super) fn title(classes: usize) -> &'static str {
 }
 
 /// The folder of a kind, if it is there.
-pub(super) fn folder(root: &Path, kind: Kind) -> Option<PathBuf> {
+pub(super) fn folder(root: &Path, kind: CorruptionKind) -> Option<PathBuf> {
     let within = ARCHIVES.iter().map(|archive| root.join(archive).join(kind.name()));
     std::iter::once(root.join(kind.name())).chain(within).find(|folder| folder.is_dir())
 }
 
 /// The folder of a kind and severity; the error names what is not there.
-pub(super) fn level(root: &Path, kind: Kind, severity: Severity) -> Result<PathBuf> {
+pub(super) fn level(root: &Path, kind: CorruptionKind, severity: Severity) -> Result<PathBuf> {
     let lacks = |part: String| PublishedSet::ImageNetC.lacks(root, &part);
     let (name, level) = (kind.name(), severity.get());
     let folder = folder(root, kind).ok_or_else(|| lacks(name.into()))?.join(level.to_string());
@@ -53,7 +53,7 @@ pub(super) fn level(root: &Path, kind: Kind, severity: Severity) -> Result<PathB
 /// (3 x 224 x 224). One that cannot be decoded is an error when it is read.
 pub fn published_imagenet(
     root: &Path,
-    kind: Kind,
+    kind: CorruptionKind,
     severity: Severity,
     clean: Arc<dyn Source>,
 ) -> Result<Arc<dyn Source>> {

@@ -14,12 +14,12 @@ const MARGIN: f64 = 0.05;
 pub struct Axis {
     name: String,
     times: f64,
-    kind: Kind,
+    kind: AxisKind,
     range: Option<[f64; 2]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum AxisKind {
     Linear,
     Whole,
     Logarithmic,
@@ -28,7 +28,7 @@ enum Kind {
 impl Axis {
     /// A linear axis that reaches as far as its values. The name should say the unit that is shown.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), times: 1.0, kind: Kind::Linear, range: None }
+        Self { name: name.into(), times: 1.0, kind: AxisKind::Linear, range: None }
     }
 
     /// Shows values multiplied, such as radii of [0, 1] by 255.
@@ -43,12 +43,12 @@ impl Axis {
 
     /// Ticks at whole numbers only, such as epochs.
     pub fn whole(self) -> Self {
-        Self { kind: Kind::Whole, ..self }
+        Self { kind: AxisKind::Whole, ..self }
     }
 
     /// Equal steps for equal factors.
     pub fn logarithmic(self) -> Self {
-        Self { kind: Kind::Logarithmic, ..self }
+        Self { kind: AxisKind::Logarithmic, ..self }
     }
 
     /// Reaches from here to there, in values (not multiplied); a value beyond them is an error.
@@ -62,7 +62,7 @@ impl Axis {
     }
 
     pub(super) fn is_logarithmic(&self) -> bool {
-        self.kind == Kind::Logarithmic
+        self.kind == AxisKind::Logarithmic
     }
 
     /// The value as it is shown; `what` begins the sentence if it cannot be.
@@ -114,8 +114,8 @@ impl Axis {
             None => widened(values.iter().copied()),
         };
         let ticks = match self.kind {
-            Kind::Logarithmic => powers(low, high, most),
-            kind => steps(low, high, most, kind == Kind::Whole),
+            AxisKind::Logarithmic => powers(low, high, most),
+            kind => steps(low, high, most, kind == AxisKind::Whole),
         };
         Ok(Scale { low, high, logarithmic, ticks })
     }

@@ -3,7 +3,7 @@
 use plotters::backend::{BitMapBackend, DrawingBackend, RGBPixel};
 use plotters_backend::{BackendColor, BackendCoord, BackendStyle, DrawingErrorKind};
 
-use super::image::{self, Image};
+use super::image::{self, FigureImage};
 use super::lettering::{Align, Lettering, Setting};
 use super::palette::Color;
 use super::{FigureError, svg};
@@ -26,7 +26,7 @@ pub(super) enum Mark {
     Rectangle { corner: At, size: [f64; 2], color: Color },
     Disc { center: At, radius: f64, color: Color },
     Text { text: String, at: At, em: f64, color: Color, align: Align, upward: bool },
-    Picture { image: Image, corner: At, size: [f64; 2] },
+    Picture { image: FigureImage, corner: At, size: [f64; 2] },
 }
 
 /// A figure that is laid out.
@@ -98,7 +98,7 @@ impl Drawing {
     }
 
     /// An image, its pixels seen as squares.
-    pub(super) fn picture(&mut self, image: &Image, corner: At, size: [f64; 2]) {
+    pub(super) fn picture(&mut self, image: &FigureImage, corner: At, size: [f64; 2]) {
         self.marks.push(Mark::Picture { image: image.clone(), corner, size });
     }
 
@@ -150,7 +150,7 @@ impl Drawing {
     }
 
     /// The images, with their corner and size.
-    pub(super) fn pictures(&self) -> impl Iterator<Item = (&Image, At, [f64; 2])> {
+    pub(super) fn pictures(&self) -> impl Iterator<Item = (&FigureImage, At, [f64; 2])> {
         self.marks.iter().filter_map(|mark| match mark {
             Mark::Picture { image, corner, size } => Some((image, *corner, *size)),
             _ => None,
@@ -242,7 +242,7 @@ fn smoothed(fine: &[u8], width: usize, height: usize) -> Vec<u8> {
 }
 
 /// Puts an image on the pixels of a sheet, by its nearest pixels; what lies beyond the sheet is left out.
-fn paste(pixels: &mut [u8], [width, height]: [usize; 2], image: &Image, corner: At, size: [f64; 2]) {
+fn paste(pixels: &mut [u8], [width, height]: [usize; 2], image: &FigureImage, corner: At, size: [f64; 2]) {
     let [left, top] = corner.map(|side| length(side, SHARPNESS as f64).max(0) as usize);
     let [across, down] = size.map(|side| length(side, SHARPNESS as f64).max(0) as usize);
     for y in 0..down.min(height.saturating_sub(top)) {
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn images_keep_to_the_sheet() {
-        let image = Image::new(2, 2, vec![10, 20, 30, 40]).unwrap();
+        let image = FigureImage::new(2, 2, vec![10, 20, 30, 40]).unwrap();
         let mut pixels = vec![255; 4 * 4 * 3];
         paste(&mut pixels, [4, 4], &image, [1.0, 1.0], [2.0, 2.0]);
         let grey = |x: usize, y: usize| pixels[(y * 4 + x) * 3];

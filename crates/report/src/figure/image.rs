@@ -7,14 +7,14 @@ use super::FigureError;
 
 /// An image of 8 bits a channel, grey or RGB, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
+pub struct FigureImage {
     width: usize,
     height: usize,
     channels: usize,
     pixels: Vec<u8>,
 }
 
-impl Image {
+impl FigureImage {
     /// `pixels`: `[height, width]` of grey or `[height, width, 3]` of RGB; an error if it is neither.
     pub fn new(width: usize, height: usize, pixels: Vec<u8>) -> Result<Self, FigureError> {
         let unfit = || {
@@ -92,9 +92,9 @@ mod tests {
 
     #[test]
     fn images_of_one_and_three_channels() {
-        let grey = Image::new(2, 1, vec![7, 9]).unwrap();
+        let grey = FigureImage::new(2, 1, vec![7, 9]).unwrap();
         assert_eq!([grey.color(0, 0), grey.color(1, 0)], [[7; 3], [9; 3]]);
-        let color = Image::new(1, 2, vec![1, 2, 3, 4, 5, 6]).unwrap();
+        let color = FigureImage::new(1, 2, vec![1, 2, 3, 4, 5, 6]).unwrap();
         assert_eq!([color.color(0, 0), color.color(0, 1)], [[1, 2, 3], [4, 5, 6]]);
         assert_eq!((color.width(), color.height()), (1, 2));
     }
@@ -102,10 +102,10 @@ mod tests {
     #[test]
     fn bytes_that_make_no_image_are_refused() {
         for (width, height, bytes) in [(0, 3, 0), (2, 2, 8), (2, 2, 5), (2, 2, 0), (usize::MAX, 2, 4)] {
-            let refused = Image::new(width, height, vec![0; bytes]).unwrap_err().to_string();
+            let refused = FigureImage::new(width, height, vec![0; bytes]).unwrap_err().to_string();
             assert!(refused.contains("expected one or three a pixel"), "{refused}");
         }
-        let refused = Image::new(5000, 1, vec![0; 5000]).unwrap_err().to_string();
+        let refused = FigureImage::new(5000, 1, vec![0; 5000]).unwrap_err().to_string();
         assert!(refused.contains("at most 4096"), "{refused}");
     }
 
@@ -113,7 +113,7 @@ mod tests {
     fn an_address_holds_the_file() {
         // The bytes that begin every PNG file, in base64 by RFC 4648.
         assert!(data_uri(&[0x89, b'P', b'N', b'G']).ends_with(",iVBORw=="));
-        let image = Image::new(1, 1, vec![200]).unwrap();
+        let image = FigureImage::new(1, 1, vec![200]).unwrap();
         let mut reader = png::Decoder::new(std::io::Cursor::new(image.png().unwrap())).read_info().unwrap();
         let mut pixels = [0];
         reader.next_frame(&mut pixels).unwrap();

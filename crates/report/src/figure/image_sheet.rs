@@ -1,7 +1,7 @@
 //! Images in rows and columns, each with a caption.
 
 use super::drawing::Drawing;
-use super::image::Image;
+use super::image::FigureImage;
 use super::lettering::Align;
 use super::palette::INK;
 use super::{Figure, FigureError};
@@ -44,7 +44,7 @@ pub struct ImageRow {
 #[derive(Debug, Clone)]
 pub struct Tile {
     /// The image.
-    pub image: Image,
+    pub image: FigureImage,
     /// Up to three lines.
     pub caption: String,
 }
@@ -102,7 +102,7 @@ impl Figure for ImageSheet {
 impl ImageRow {
     /// Draws it; gives where the next begins.
     fn draw(&self, drawing: &mut Drawing, [left, top]: [f64; 2], width: f64) -> f64 {
-        let size = |image: &Image| fitted(image, width);
+        let size = |image: &FigureImage| fitted(image, width);
         let tallest = self.tiles.iter().flatten().map(|tile| size(&tile.image)[1]).fold(0.0, f64::max);
         let name = drawing.lettering.cut(&self.name, EM, left - 24.0);
         drawing.text(&name, [12.0, top + tallest / 2.0], EM, INK, Align::Left);
@@ -126,7 +126,7 @@ impl ImageRow {
 }
 
 /// Size of an image in a column: as wide, or as high as that, and whole pixels for each of its own if it has fewer.
-fn fitted(image: &Image, width: f64) -> [f64; 2] {
+fn fitted(image: &FigureImage, width: f64) -> [f64; 2] {
     let longest = image.width().max(image.height()) as f64;
     let each = width / longest;
     // A PNG has two pixels a unit.

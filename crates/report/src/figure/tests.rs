@@ -66,7 +66,8 @@ fn heat_map() -> HeatMap {
 
 fn image_sheet() -> ImageSheet {
     let image = |side: usize, channels: usize| {
-        Image::new(side, side, (0..side * side * channels).map(|i| (i * 7 % 256) as u8).collect()).unwrap()
+        FigureImage::new(side, side, (0..side * side * channels).map(|i| (i * 7 % 256) as u8).collect())
+            .unwrap()
     };
     let tile =
         |side, channels, caption: &str| Some(Tile { image: image(side, channels), caption: caption.into() });

@@ -4,13 +4,13 @@ use temper_core::{Norm, TOLERANCE};
 
 /// How far an image may be from the clean one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ball {
+pub(super) struct ByteBall {
     pub(super) norm: Norm,
     /// In pixel values of [0, 1].
     pub(super) radius: f64,
 }
 
-impl Ball {
+impl ByteBall {
     /// Tolerance for rounding: l2 distances are rounded in proportion to their size.
     fn farthest(self) -> f64 {
         match self.norm {
@@ -23,8 +23,8 @@ impl Ball {
 /// The clean and the adversarial image as bytes, both given as `[c, h, w]` in [0, 1]. The adversarial image
 /// is rounded to the nearest bytes. Where these lie outside the ball of `radius`, it is rounded towards the
 /// clean image, whose values are bytes / 255: for l-inf value by value, for l2 all values.
-pub(super) fn bytes(clean: &[f32], adversarial: &[f32], ball: Ball) -> (Vec<u8>, Vec<u8>) {
-    let Ball { norm, radius } = ball;
+pub(super) fn bytes(clean: &[f32], adversarial: &[f32], ball: ByteBall) -> (Vec<u8>, Vec<u8>) {
+    let ByteBall { norm, radius } = ball;
     let centre: Vec<f64> = clean.iter().map(|value| (f64::from(*value) * 255.0).round()).collect();
     let offsets: Vec<f64> =
         adversarial.iter().zip(&centre).map(|(value, centre)| f64::from(*value) * 255.0 - centre).collect();
@@ -43,12 +43,12 @@ pub(super) fn bytes(clean: &[f32], adversarial: &[f32], ball: Ball) -> (Vec<u8>,
 }
 
 /// Why an image is not within `radius` of the clean image and in [0, 1]; `None` if it is.
-pub(super) fn leaves(clean: &[f32], image: &[f32], ball: Ball) -> Option<String> {
+pub(super) fn leaves(clean: &[f32], image: &[f32], ball: ByteBall) -> Option<String> {
     if let Some(value) = image.iter().find(|value| !(0.0..=1.0).contains(*value)) {
         return Some(format!("a pixel value of {value}, outside [0, 1]"));
     }
     let offsets = image.iter().zip(clean).map(|(value, clean)| f64::from(*value) - f64::from(*clean));
-    let Ball { norm, radius } = ball;
+    let ByteBall { norm, radius } = ball;
     let distance = match norm {
         Norm::Linf => offsets.fold(0.0f64, |most, offset| most.max(offset.abs())),
         Norm::L2 => length(offsets),
@@ -75,17 +75,23 @@ mod tests {
     fn the_nearest_byte_is_taken_unless_it_leaves_the_ball() {
         // 8.4 rounds to 8. 7.6 would round to 8, which is outside the radius of 7.7.
         let (clean, image) = (of_255(&[100.0, 100.0, 2.0]), of_255(&[107.6, 92.6, 0.4]));
-        assert_eq!(bytes(&clean, &image, Ball { norm: Norm::Linf, radius: 8.0 / 255.0 }).1, [108, 93, 0]);
-        assert_eq!(bytes(&clean, &image, Ball { norm: Norm::Linf, radius: 7.7 / 255.0 }).1, [107, 93, 0]);
+        assert_eq!(bytes(&clean, &image, ByteBall { norm: Norm::Linf, radius: 8.0 / 255.0 }).1, [108, 93, 0]);
+        assert_eq!(bytes(&clean, &image, ByteBall { norm: Norm::Linf, radius: 7.7 / 255.0 }).1, [107, 93, 0]);
         // Less than half a level rounds to no change.
         let small = of_255(&[100.3, 99.7, 2.3]);
-        let (centre, nothing) = bytes(&clean, &small, Ball { norm: Norm::Linf, radius: 0.3 / 255.0 });
+        let (centre, nothing) = bytes(&clean, &small, ByteBall { norm: Norm::Linf, radius: 0.3 / 255.0 });
         assert_eq!((centre.clone(), nothing), (vec![100, 100, 2], centre));
         // An l2 image whose nearest bytes lie outside is rounded towards the clean image in all values: (0.6,
         // 0.8) has norm 1, (1, 1) does not.
         let diagonal = of_255(&[100.6, 100.8, 2.0]);
-        assert_eq!(bytes(&clean, &diagonal, Ball { norm: Norm::L2, radius: 1.0 / 255.0 }).1, [100, 100, 2]);
-        assert_eq!(bytes(&clean, &diagonal, Ball { norm: Norm::L2, radius: 1.5 / 255.0 }).1, [101, 101, 2]);
+        assert_eq!(
+            bytes(&clean, &diagonal, ByteBall { norm: Norm::L2, radius: 1.0 / 255.0 }).1,
+            [100, 100, 2]
+        );
+        assert_eq!(
+            bytes(&clean, &diagonal, ByteBall { norm: Norm::L2, radius: 1.5 / 255.0 }).1,
+            [101, 101, 2]
+        );
     }
 
     #[test]
@@ -103,7 +109,7 @@ mod tests {
                 let image: Vec<f32> = (clean.iter().zip(&draw[12..]))
                     .map(|(c, v)| (f64::from(*c) + scale * f64::from(*v)).clamp(0.0, 1.0) as f32)
                     .collect();
-                let ball = Ball { norm, radius };
+                let ball = ByteBall { norm, radius };
                 assert_eq!(leaves(&clean, &image, ball), None);
                 let (centre, moved) = bytes(&clean, &image, ball);
                 let read =
@@ -117,7 +123,7 @@ mod tests {
     #[test]
     fn what_leaves_its_ball_is_told() {
         let clean = [0.5f32, 0.5];
-        let said = |image: [f32; 2], norm| leaves(&clean, &image, Ball { norm, radius: 0.1 });
+        let said = |image: [f32; 2], norm| leaves(&clean, &image, ByteBall { norm, radius: 0.1 });
         assert_eq!(said([0.6, 0.4], Norm::Linf), None);
         assert!(said([0.6, 0.4], Norm::L2).unwrap().starts_with("at l2 distance 0.1414"));
         assert!(said([0.7, 0.5], Norm::Linf).unwrap().ends_with("but the radius is 0.1"));

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use temper_core::nn::Frozen;
-use temper_core::{Batch, Device, Goal, Image, Network, Norm, Passes, Tensor, Victim};
+use temper_core::{Batch, Device, Goal, Image, Norm, Passes, Tensor, Victim, VictimNetwork};
 use temper_data::{decode, encode};
-use temper_evaluate::{Glimpse, wilson};
+use temper_evaluate::{BatchGlimpse, wilson};
 use temper_report::percent;
 use temper_results::{PngAccuracy, Record, SavedImages, SavedSummary};
 
-use crate::attack::bytes::{Ball, bytes, leaves};
+use crate::attack::bytes::{ByteBall, bytes, leaves};
 use crate::attack::folder::{Folder, Shows};
 use crate::config::BadConfig;
 use crate::interrupt::Interrupt;
@@ -25,7 +25,7 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    pub(super) fn hear(&mut self, glimpse: &Glimpse) {
+    pub(super) fn hear(&mut self, glimpse: &BatchGlimpse) {
         self.clean.push(glimpse.clean.clone());
         self.adversarial.push(glimpse.images.clone());
         self.records.extend_from_slice(glimpse.records);
@@ -58,7 +58,7 @@ pub(super) struct Rereading<'a> {
     /// Batch size.
     pub(super) batch: usize,
     /// The radius of each sample.
-    pub(super) ball: &'a dyn Fn(u64) -> Ball,
+    pub(super) ball: &'a dyn Fn(u64) -> ByteBall,
     pub(super) interrupt: &'a Interrupt,
 }
 
@@ -129,7 +129,7 @@ fn whole(batches: &[Tensor]) -> anyhow::Result<(Vec<f32>, [usize; 3])> {
 fn read_floats(
     file: &Path,
     written: &SavedImages,
-    ball: &dyn Fn(u64) -> Ball,
+    ball: &dyn Fn(u64) -> ByteBall,
 ) -> anyhow::Result<SavedImages> {
     let at = || file.display().to_string();
     let read = SavedImages::read(file)?;
@@ -161,7 +161,13 @@ fn read_floats(
 
 /// Writes the PNG files of a sample. They are not synced; the results, which are written last, mark them as
 /// complete.
-fn save_pngs(folder: &Folder, images: &SavedImages, i: usize, sample: u64, ball: Ball) -> anyhow::Result<()> {
+fn save_pngs(
+    folder: &Folder,
+    images: &SavedImages,
+    i: usize,
+    sample: u64,
+    ball: ByteBall,
+) -> anyhow::Result<()> {
     let (clean, adversarial) = images.pixels(i);
     let (clean, moved) = bytes(clean, adversarial, ball);
     for (bytes, shows) in [(clean, Shows::Clean), (moved, Shows::Adversarial)] {
@@ -180,7 +186,7 @@ fn read_png(
     images: &SavedImages,
     i: usize,
     sample: u64,
-    ball: Ball,
+    ball: ByteBall,
 ) -> anyhow::Result<Vec<f32>> {
     let (clean, _) = images.pixels(i);
     let [channels, height, width] = images.shape;
@@ -201,7 +207,7 @@ fn read_png(
         let pixels: Vec<f32> =
             image.bytes[..channels * height * width].iter().map(|byte| f32::from(*byte) / 255.0).collect();
         let ball = match shows {
-            Shows::Clean => Ball { norm: Norm::Linf, radius: 0.0 },
+            Shows::Clean => ByteBall { norm: Norm::Linf, radius: 0.0 },
             Shows::Adversarial => ball,
         };
         match leaves(clean, &pixels, ball) {
@@ -244,7 +250,7 @@ impl Rereading<'_> {
                 ids: records.iter().map(|record| record.sample).collect(),
             };
             let passes = Passes::default();
-            let victim = Victim::new(Network::Frozen(self.network), &batch, Goal::Mistake, &passes)?;
+            let victim = Victim::new(VictimNetwork::Frozen(self.network), &batch, Goal::Mistake, &passes)?;
             wrong.extend(victim.broken(&batch.pixels)?);
         }
         Ok(wrong)
@@ -275,15 +281,15 @@ mod tests {
         (folder, file, images)
     }
 
-    const BALL: Ball = Ball { norm: Norm::Linf, radius: 0.06 };
+    const BALL: ByteBall = ByteBall { norm: Norm::Linf, radius: 0.06 };
 
     #[test]
     fn floats_that_changed_on_disk_or_leave_the_ball_are_told_by_file_and_sample() {
         let folder = tempfile::tempdir().unwrap();
         let (_folder, file, images) = written(folder.path());
-        let read = |ball: Ball| read_floats(&file, &images, &|_| ball).map(|images| images.adversarial);
+        let read = |ball: ByteBall| read_floats(&file, &images, &|_| ball).map(|images| images.adversarial);
         assert_eq!(read(BALL).unwrap(), [0.05, 0.25]);
-        let fault = read(Ball { radius: 0.049, ..BALL }).unwrap_err().to_string();
+        let fault = read(ByteBall { radius: 0.049, ..BALL }).unwrap_err().to_string();
         assert!(fault.ends_with("images.safetensors: sample 3: at l-inf distance 0.05000000074505806 from the clean image, but the radius is 0.049"), "{fault}");
         let mut bytes = fs::read(&file).unwrap();
         let pixel = 0.25f32.to_le_bytes();

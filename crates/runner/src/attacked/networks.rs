@@ -16,7 +16,7 @@ use crate::stored::{About, Stored, results_beside};
 use crate::summary::network_summary;
 
 /// A network to attack.
-pub(crate) struct Target {
+pub(crate) struct AttackedNetwork {
     /// Its path as given on the command line.
     pub(crate) path: PathBuf,
     /// Its name in a transfer matrix, if it is part of one.
@@ -32,7 +32,7 @@ pub(crate) struct Target {
     pub(crate) other_classes: bool,
 }
 
-impl Target {
+impl AttackedNetwork {
     /// The name of its weights in records.
     pub(super) fn word(&self) -> &'static str {
         if self.stored.file.ends_with("best.safetensors") { "best" } else { "last" }
@@ -142,7 +142,7 @@ impl<'p> Named<'p> {
         (input, classes): ([usize; 3], &[String]),
         ignore_class_names: bool,
         device: &Device,
-    ) -> anyhow::Result<Target> {
+    ) -> anyhow::Result<AttackedNetwork> {
         let Self { path, file, about, ran } = self;
         let numerics = ran.as_ref().map(|ran| ran.numerics).unwrap_or_default();
         let is_told = about.is_none();
@@ -155,7 +155,7 @@ impl<'p> Named<'p> {
         let other_classes = compared.is_some();
         stored.warnings.extend(compared);
         let (frozen, trained_in) = (stored.frozen(device)?, ran.as_ref().and_then(Ran::trained_in));
-        Ok(Target {
+        Ok(AttackedNetwork {
             path: path.into(),
             name: None,
             stored,

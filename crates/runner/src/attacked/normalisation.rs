@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use temper_core::nn::Frozen;
 use temper_core::{
-    Batch, Chosen, Dataset, Goal, Kind, Model, Network, Normalisation, Passes, Source, Subset, Victim,
+    Batch, Chosen, Dataset, Goal, Kind, Model, Normalisation, Passes, Source, Subset, Victim, VictimNetwork,
 };
 use temper_data::Batches;
 use temper_evaluate::wilson;
 use toml::{Table, Value};
 
 use crate::attacked::Opened;
-use crate::attacked::networks::Target;
+use crate::attacked::networks::AttackedNetwork;
 use crate::stored::{About, Stored};
 
 /// From this natural accuracy on the assumption is not questioned.
@@ -38,7 +38,11 @@ fn usual() -> Vec<Normalisation> {
 /// The normalisation assumed for a network that `--model` describes, and a usual normalisation that is much
 /// better, if there is one. `None` for a network whose file records its model, or whose natural accuracy is
 /// high.
-pub(super) fn warning(opened: &Opened, target: &Target, natural: f64) -> anyhow::Result<Option<String>> {
+pub(super) fn warning(
+    opened: &Opened,
+    target: &AttackedNetwork,
+    natural: f64,
+) -> anyhow::Result<Option<String>> {
     if !target.told || natural >= GOOD {
         return Ok(None);
     }
@@ -72,7 +76,12 @@ pub(super) fn warning(opened: &Opened, target: &Target, natural: f64) -> anyhow:
 }
 
 /// The network with another normalisation; `None` if its model has no such options, or they do not fit.
-fn with(opened: &Opened, target: &Target, mean: &[f64], std: &[f64]) -> anyhow::Result<Option<Frozen>> {
+fn with(
+    opened: &Opened,
+    target: &AttackedNetwork,
+    mean: &[f64],
+    std: &[f64],
+) -> anyhow::Result<Option<Frozen>> {
     let Stored { model, parameters, file, .. } = &target.stored;
     let documented = <dyn Model as Kind>::find(model).map_or(&[][..], |plugin| plugin.params);
     let knows = |name: &str| documented.iter().any(|param| param.name == name);
@@ -100,7 +109,7 @@ fn right(opened: &Opened, images: &Arc<dyn Source>, network: &Frozen) -> anyhow:
             continue;
         }
         let batch = Batch::new(raw, opened.device())?;
-        let victim = Victim::new(Network::Frozen(network), &batch, Goal::Mistake, &passes)?;
+        let victim = Victim::new(VictimNetwork::Frozen(network), &batch, Goal::Mistake, &passes)?;
         right += victim.broken(&batch.pixels)?.iter().filter(|broken| !**broken).count();
     }
     Ok(right)

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use temper_core::{Chosen, Dataset, Model, Norm, Pixels};
+use temper_core::{Chosen, Dataset, Distance, Model, Norm};
 use temper_evaluate::Entry;
 
 use crate::config::BadConfig;
@@ -66,7 +66,7 @@ fn count(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 /// The parsed options.
-pub(crate) struct Plan {
+pub(crate) struct AttackPlan {
     pub(super) data: Option<Chosen<dyn Dataset>>,
     pub(super) images: SplitOption,
     pub(super) model: Option<Chosen<dyn Model>>,
@@ -82,7 +82,7 @@ pub(crate) struct Plan {
 
 impl Shared {
     /// Parses the options. All errors are reported together.
-    pub(crate) fn plan(&self) -> Result<Plan, BadConfig> {
+    pub(crate) fn plan(&self) -> Result<AttackPlan, BadConfig> {
         let mut faults = vec![];
         let own = self.eps.trim() == "own";
         if own && self.split != SplitOption::Train {
@@ -97,7 +97,11 @@ impl Shared {
         let mut entry = Entry {
             norm: self.norm.as_ref().and_then(|text| inline::read::<Norm>("norm", text, &mut faults)),
             // Replaced by the largest individual radius once the run is open.
-            radius: if own { Some(Pixels::of_255(0.0)) } else { inline::read("eps", &self.eps, &mut faults) },
+            radius: if own {
+                Some(Distance::of_255(0.0))
+            } else {
+                inline::read("eps", &self.eps, &mut faults)
+            },
             suite: self.suite.as_ref().and_then(|text| inline::read("suite", text, &mut faults)),
             restarts: self.restarts,
             samples: self.samples,
@@ -119,7 +123,7 @@ impl Shared {
         }
         let Self { seed, batch, device, split, ignore_class_names, .. } = *self;
         let batch = batch.get();
-        Ok(Plan { data, images: split, model, entry, own, ignore_class_names, seed, batch, device })
+        Ok(AttackPlan { data, images: split, model, entry, own, ignore_class_names, seed, batch, device })
     }
 }
 

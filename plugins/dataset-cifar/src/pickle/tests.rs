@@ -11,7 +11,7 @@ fn fault(bytes: &[u8]) -> String {
     format!("{what} @{at}")
 }
 
-fn root(body: &[u8]) -> Kind {
+fn root(body: &[u8]) -> ValueKind {
     parse(&wrap(body)).unwrap().root.kind
 }
 
@@ -27,11 +27,11 @@ fn numbers_of_every_width() {
         (b"\x8a\x02\x00\x01", 256),
         (b"\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x80", i64::MIN),
     ] {
-        assert_eq!(root(body), Kind::Int(number));
+        assert_eq!(root(body), ValueKind::Int(number));
     }
     assert_eq!(
         (root(b"N"), root(b"\x88"), root(b"G\0\0\0\0\0\0\0\0")),
-        (Kind::None, Kind::Bool(true), Kind::Float)
+        (ValueKind::None, ValueKind::Bool(true), ValueKind::Float)
     );
 }
 
@@ -41,11 +41,11 @@ fn texts_of_every_width() {
         b"\x80\x04(U\x01aT\x01\0\0\0aC\x01aB\x01\0\0\0a\x8e\x01\0\0\0\0\0\0\0a\x96\x01\0\0\0\0\0\0\0a\
                   \x8c\x01aX\x01\0\0\0a\x8d\x01\0\0\0\0\0\0\0at.";
     let pickle = parse(bytes).unwrap();
-    let Kind::Tuple(tuple) = pickle.root.kind else { panic!("{:?}", pickle.root) };
+    let ValueKind::Tuple(tuple) = pickle.root.kind else { panic!("{:?}", pickle.root) };
     let values = &pickle.arena.sequences[tuple];
     assert_eq!(values.len(), 9);
     for (i, value) in values.iter().enumerate() {
-        assert_eq!(matches!(value.kind, Kind::Text(_)), i > 5, "{i}");
+        assert_eq!(matches!(value.kind, ValueKind::Text(_)), i > 5, "{i}");
         assert_eq!(&*pickle.octets(value.kind).unwrap(), b"a");
     }
 }
@@ -53,8 +53,8 @@ fn texts_of_every_width() {
 #[test]
 fn of_several_entries_the_last_counts() {
     let pickle = parse(b"\x80\x02}(U\x01aK\x01X\x01\0\0\0aK\x02U\x01bK\x03u.").unwrap();
-    let Kind::Dict(dict) = pickle.root.kind else { panic!("{:?}", pickle.root) };
-    assert_eq!(pickle.entry(dict, "a").unwrap().kind, Kind::Int(2));
+    let ValueKind::Dict(dict) = pickle.root.kind else { panic!("{:?}", pickle.root) };
+    assert_eq!(pickle.entry(dict, "a").unwrap().kind, ValueKind::Int(2));
     assert!(pickle.entry(dict, "c").is_none());
 }
 

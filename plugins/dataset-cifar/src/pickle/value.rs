@@ -13,13 +13,13 @@ pub(crate) struct Span {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Value {
     pub(crate) at: usize,
-    pub(crate) kind: Kind,
+    pub(crate) kind: ValueKind,
 }
 
 /// Containers are numbers of places in the [`Arena`]: to copy or to share a value costs nothing, whatever it holds, and
 /// values that hold each other do no harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ValueKind {
     None,
     Bool(bool),
     Int(i64),
@@ -56,7 +56,7 @@ pub(crate) struct Array {
     pub(crate) dtype: Span,
     /// Whether it is stored by rows.
     pub(crate) by_rows: bool,
-    pub(crate) data: Kind,
+    pub(crate) data: ValueKind,
 }
 
 /// Where containers lie.
@@ -82,17 +82,17 @@ impl Pickle<'_> {
         let pairs = self.arena.sequences[dict].chunks_exact(2).rev();
         // Keys are ASCII: the same bytes, whatever kind of text they are.
         let same = |pair: &&[Value]| {
-            matches!(pair[0].kind, Kind::Text(span) | Kind::Bytes(span) | Kind::Latin1(span)
+            matches!(pair[0].kind, ValueKind::Text(span) | ValueKind::Bytes(span) | ValueKind::Latin1(span)
                 if &self.bytes[span.start..span.end] == key.as_bytes())
         };
         pairs.clone().find(same).map(|pair| pair[1])
     }
 
     /// The bytes that text or bytes stand for, if they are what they say.
-    pub(crate) fn octets(&self, kind: Kind) -> Option<Cow<'_, [u8]>> {
+    pub(crate) fn octets(&self, kind: ValueKind) -> Option<Cow<'_, [u8]>> {
         match kind {
-            Kind::Text(span) | Kind::Bytes(span) => Some(self.bytes[span.start..span.end].into()),
-            Kind::Latin1(span) => Some(latin1(&self.bytes[span.start..span.end])?.into()),
+            ValueKind::Text(span) | ValueKind::Bytes(span) => Some(self.bytes[span.start..span.end].into()),
+            ValueKind::Latin1(span) => Some(latin1(&self.bytes[span.start..span.end])?.into()),
             _ => None,
         }
     }
