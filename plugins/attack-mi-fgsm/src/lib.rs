@@ -1,15 +1,16 @@
 //! Momentum iterative fast gradient sign method (MI-FGSM), Dong et al. 2018, <https://arxiv.org/abs/1710.06081>.
 //!
-//! Each gradient is divided by the mean of its absolute values and added to `decay` times what was gathered so far; the step
-//! goes along the sign of the sum, in an l2 ball along the sum itself. Dong et al. divide by the sum of the absolute values:
-//! a constant factor, which no direction notices. A gradient of 0 adds nothing, so the step follows what was gathered before
-//! (torchattacks divides by 0 there).
+//! Each gradient is divided by the mean of its absolute values and added to `decay` times the momentum. The
+//! step goes along the sign of the momentum, in an l2 ball along the momentum itself. Dong et al. divide by
+//! the sum of the absolute values, a constant factor that does not change the direction. A gradient of 0 adds
+//! nothing, so the step follows the previous momentum (torchattacks divides by 0 there).
 //!
-//! Deviations: those of PGD's restarts and judging, and random starts and targets, which the paper does not have.
+//! Deviations: restarts and the success criterion are those of `pgd`; random starts and targets are not in
+//! the paper.
 
 use temper_core::prelude::*;
 
-/// Length of all steps together, as a multiple of the radius, if none is given: that of ten steps of PGD.
+/// Default length of all steps together, as a multiple of the radius: that of ten steps of PGD.
 const DEFAULT_TRAVEL: f64 = 2.5;
 
 options! {
@@ -86,13 +87,13 @@ impl Attack for MomentumIterative {
 }
 
 impl MomentumIterative {
-    /// Step length as a multiple of the radius, where none is given in pixel values.
+    /// Step length as a multiple of the radius, if none is given in pixel values.
     fn relative_step(&self) -> f64 {
         let steps = self.steps.get() as f64;
         self.travel.map_or((DEFAULT_TRAVEL / steps).min(1.0), |travel| travel.get() / steps)
     }
 
-    /// The steps from one start.
+    /// One run from one start.
     fn run(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
         let start = if self.random_start { ball.random(rng)? } else { ball.center().clone() };
         let mut momentum = start.zeros_like()?;
@@ -119,11 +120,11 @@ impl MomentumIterative {
     }
 }
 
-/// Each sample's gradient over the mean of its absolute values; 0 stays 0.
+/// Each sample's gradient divided by the mean of its absolute values; 0 stays 0.
 fn over_mean(gradient: &Tensor) -> Result<Tensor> {
     let gradient = scaled(gradient)?;
     let mean = gradient.abs()?.flatten_from(1)?.mean_keepdim(1)?;
-    // The largest entry is 1, so the mean is at least one over the number of pixels, or 0.
+    // The largest entry is 1, so the mean is at least 1 over the number of pixels, or 0.
     let mean = mean.maximum(1e-12)?.reshape((gradient.dim(0)?, 1, 1, 1))?;
     Ok(gradient.broadcast_div(&mean)?)
 }

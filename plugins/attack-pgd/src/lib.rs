@@ -1,20 +1,22 @@
 //! Projected gradient descent, Madry et al. 2018, <https://arxiv.org/abs/1706.06083>.
 //!
-//! Deviations: restarts run only on the samples that still stand, which gives the same accuracy by definition; with
-//! `success = "any"`, the default, an evaluated sample counts as broken at any iterate, not only the last. Training and
-//! Algorithm 2 always use the last iterate (with restarts: the one of highest loss), unless `stop_after` stops a sample.
+//! Deviations: restarts run only on the samples that still stand, which gives the same accuracy by
+//! definition. With `success = "any"`, the default, an evaluation counts a sample as broken at any iterate,
+//! not only the last. Training and Algorithm 2 always use the last iterate (with restarts: the one with the
+//! highest loss), unless `stop_after` stops a sample.
 //!
-//! `stop_after` is friendly adversarial training (Zhang et al. 2020, <https://arxiv.org/abs/2002.11242>, Algorithm 1:
-//! PGD-K-tau). A sample takes that many steps from misclassified iterates, in a row or not, and stops at the next
-//! misclassified one. The paper's tau begins at 0 and grows to 3 during training; here it is one number for a run.
+//! `stop_after` is friendly adversarial training (Zhang et al. 2020, <https://arxiv.org/abs/2002.11242>,
+//! Algorithm 1: PGD-K-tau). A sample takes this number of steps from misclassified iterates, consecutive or
+//! not, and stops at the next misclassified one. The paper's tau starts at 0 and grows to 3 during training;
+//! here it is constant.
 //!
-//! On `ImageNet` the IAAT paper aims at random classes with steps of max(1, eps / n) / 255, eps in 255ths: `target = "random"`,
-//! `step = "1/255"`, and `relative_step` one over `steps`.
+//! On `ImageNet` the IAAT paper uses random target classes with steps of max(1, eps / n) / 255, eps in
+//! 255ths: `target = "random"`, `step = "1/255"`, and `relative_step` of 1 / `steps`.
 
 use temper_core::prelude::*;
 
-/// Step length as a multiple of the radius, if none is given: a fixed one would be too long for small radii and too short for
-/// large ones.
+/// Default step length as a multiple of the radius. A fixed length would be too long for small radii and too
+/// short for large ones.
 const DEFAULT_STEP: f64 = 0.25;
 
 options! {
@@ -98,7 +100,7 @@ impl Attack for Pgd {
 }
 
 impl Pgd {
-    /// Step length in pixel values, and as a multiple of the radius: the longer one counts.
+    /// Step length in pixel values, and as a multiple of the radius; the longer one is used.
     fn step_length(&self) -> (Distance, f64) {
         let relative = match (self.step, self.relative_step) {
             (None, None) => DEFAULT_STEP.max(1.0 / self.steps.get() as f64),
@@ -115,7 +117,7 @@ impl Pgd {
         }
     }
 
-    /// The steps from one start.
+    /// One run from one start.
     fn run(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
         let start = match self.start {
             Start::Uniform => ball.random(rng)?,

@@ -6,13 +6,13 @@ use temper_core::DataError;
 
 use crate::images::{PIXELS, Part, load, load_names, wrong_count, wrong_label};
 
-/// Reads a file of records with `labels` label bytes each, of which the last counts.
+/// Reads a file of records with `labels` label bytes each, of which the last is used.
 pub(crate) fn read(file: PathBuf, labels: usize, classes: usize) -> Result<Part, DataError> {
     let bytes = load(&file, |size, _| whole(size, labels + PIXELS))?;
     part(bytes, labels, classes).map_err(|(at, what)| malformed(file, at, what))
 }
 
-/// The names of the classes, a line each.
+/// The class names, one per line.
 pub(crate) fn class_names(file: &Path, classes: usize) -> Result<Vec<String>, DataError> {
     names(&load_names(file)?, classes).map_err(|(at, what)| malformed(file.into(), at, what))
 }
@@ -21,7 +21,7 @@ fn malformed(file: PathBuf, at: usize, what: String) -> DataError {
     DataError::Malformed { file, at: Some(at as u64), what }
 }
 
-/// An error unless a file of so many bytes is made of whole records.
+/// An error unless a file of this size consists of complete records.
 fn whole(size: u64, record: usize) -> Result<(), (usize, String)> {
     match (size, size % record as u64) {
         (0, _) => Err((0, format!("an empty file, expected records of {record} bytes"))),

@@ -1,4 +1,4 @@
-//! Which files each version has, and where they lie.
+//! The files of each version, and their folders.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -15,17 +15,17 @@ enum Format {
     Python,
 }
 
-/// One of the two data sets.
+/// CIFAR-10 or CIFAR-100.
 #[derive(Debug)]
 pub(crate) struct Cifar {
     /// Name in TOML.
     name: &'static str,
     classes: usize,
-    /// Bytes of a binary record before its pixels; the last of them is the label.
+    /// Number of label bytes before the pixels of a binary record; the last of them is the label.
     labels: usize,
     /// Keys of the labels and of the class names in the Python version.
     keys: [&'static str; 2],
-    /// Its versions, in the order to look for.
+    /// Its versions, in the order of search.
     versions: [Version; 2],
 }
 
@@ -94,7 +94,7 @@ pub(crate) const CIFAR100: Cifar = Cifar {
 };
 
 impl Cifar {
-    /// Reads one split from the first folder that holds a version.
+    /// Reads one split from the first folder that contains a version.
     pub(crate) fn open(&self, root: Option<&Path>, split: Split) -> Result<CifarImages, DataError> {
         let (folder, version) = self.find(root)?;
         let (meta, [labels, names]) = (folder.join(version.meta), self.keys);
@@ -117,12 +117,12 @@ impl Cifar {
         self.versions[0].folder
     }
 
-    /// The first folder that holds a version whole. One that holds a part of a version is an error: what was meant must
-    /// not be replaced unseen by what lies elsewhere.
+    /// The first folder that contains a version completely. A folder that contains only a part of a version
+    /// is an error, so that it is not silently replaced by data from elsewhere.
     fn find(&self, root: Option<&Path>) -> Result<(PathBuf, &Version), DataError> {
         let candidates = self.versions.iter().flat_map(|version| {
             let places = match root {
-                // The published folder itself, or one that holds it.
+                // The published folder itself, or its parent.
                 Some(root) => vec![root.to_path_buf(), root.join(version.folder)],
                 None => folders(version.folder, None),
             };

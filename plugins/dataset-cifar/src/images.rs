@@ -1,4 +1,4 @@
-//! Images in memory, one byte vector a file.
+//! Images in memory, with one byte vector per file.
 
 use std::fmt::Display;
 use std::io::Read;
@@ -8,25 +8,25 @@ use temper_core::{Bounded, DataError, Image, Source};
 
 /// Pixel bytes of an image: three planes of 32 rows.
 pub(crate) const PIXELS: usize = 3 * 32 * 32;
-/// More than any file of images of these data sets holds; a wrong file must not fill the memory.
+/// Larger than any image file of these data sets; a wrong file must not fill the memory.
 const LARGEST: u64 = 1 << 30;
-/// More than any file of class names holds.
+/// Larger than any file of class names.
 const NAMES: u64 = 1 << 20;
-/// Bytes that show what a file is.
+/// Number of bytes that identify the format of a file.
 const START: u64 = 16;
 
 /// Images of one file.
 #[derive(Debug)]
 pub(crate) struct Part {
-    /// Where the pixels lie, with whatever stands before and between them.
+    /// The file's contents, with headers before and between the pixels.
     pub(crate) bytes: Vec<u8>,
-    /// Where those of the first image begin, and how far it is from one image to the next.
+    /// Offset of the first image's pixels, and distance from one image to the next.
     pub(crate) offset: usize,
     pub(crate) stride: usize,
     pub(crate) labels: Vec<u8>,
 }
 
-/// Images of several files, in their order.
+/// Images of several files, in order.
 #[derive(Debug)]
 pub(crate) struct CifarImages {
     pub(crate) parts: Vec<Part>,
@@ -61,8 +61,8 @@ impl Source for CifarImages {
     }
 }
 
-/// A whole file of images. What its length and its first bytes (at most [`START`]) show to be wrong is told before the
-/// rest is read: the byte, and the fault.
+/// A complete image file. Errors that its length and its first bytes (at most [`START`]) show are reported
+/// before the rest is read: the offset, and the message.
 pub(crate) fn load(
     file: &Path,
     look: impl Fn(u64, &[u8]) -> Result<(), (usize, String)>,
@@ -80,17 +80,17 @@ pub(crate) fn load(
     Ok(bounded.bytes()?)
 }
 
-/// A whole file of the names of classes.
+/// A complete file of class names.
 pub(crate) fn load_names(file: &Path) -> Result<Vec<u8>, DataError> {
     Ok(Bounded { file, most: NAMES, what: "a file of the names of CIFAR's classes" }.bytes()?)
 }
 
-/// What is said of a label that no class has; `image` counts within its file.
+/// The message about a label that is not a class; `image` counts within its file.
 pub(crate) fn wrong_label(label: impl Display, image: usize, classes: usize) -> String {
     format!("label {label} of image {image}, expected 0 to {}", classes - 1)
 }
 
-/// What is said of too many or too few classes.
+/// The message about a wrong number of classes.
 pub(crate) fn wrong_count(found: usize, classes: usize) -> String {
     format!("{found} class names, expected {classes}")
 }

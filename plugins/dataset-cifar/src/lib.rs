@@ -2,7 +2,8 @@
 //! <https://www.cs.toronto.edu/~kriz/cifar.html>): 50,000 + 10,000 colour images, 32 x 32, in their publisher's binary or
 //! Python version.
 //!
-//! Both look in `root`, then for the published folders below `$TEMPER_DATA` (or `data`) and `/usr/share/datasets`.
+//! Both are searched in `root`, or else in the published folders below `$TEMPER_DATA` (or `data`) and
+//! `/usr/share/datasets`.
 
 mod binary;
 mod folder;
@@ -170,7 +171,7 @@ mod tests {
              cifar-10-batches-py there"
         );
         let folder = root.path().join("cifar-10-batches-bin");
-        // A whole version elsewhere does not stand in for a part of one.
+        // A complete version elsewhere does not replace an incomplete one.
         cifar10_python(root.path());
         cifar10(&folder);
         for missing in ["data_batch_3.bin", "batches.meta.txt"] {
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn files_that_no_data_set_has_are_not_read() {
-        // Zeros that take no disk.
+        // A sparse file of zeros.
         let hole = |file: &Path, len: u64| fs::File::create(file).unwrap().set_len(len).unwrap();
         let root = tempfile::tempdir().unwrap();
         let said = || open(root.path(), Split::Test).map(|source| source.origin()).unwrap_err();
@@ -206,7 +207,7 @@ mod tests {
         hole(&root.path().join("test_batch"), 1 << 30);
         let start = Instant::now();
         assert!(said().starts_with("ROOT/test_batch: no pickle of protocol 2 or later"), "{}", said());
-        // Not even what the bound allows.
+        // Its first bytes show the error, so it is not read up to the limit.
         assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
     }
 

@@ -1,8 +1,8 @@
-//! Python's pickles as data: opcodes are interpreted, nothing is imported or called.
+//! Reads Python's pickles as data: opcodes are interpreted, nothing is imported or called.
 //!
-//! Of all that a pickle may ask for only what arrays of numpy need is known, by name; anything else is refused with its
-//! place. No byte is copied while reading, an opcode costs a few words, and opcodes are counted: whatever a file says, it
-//! gets little more memory than it has bytes, and little time.
+//! Only what numpy arrays need is supported, by name; anything else is refused with its offset. No byte is
+//! copied while reading, an opcode costs a few words, and the number of opcodes is limited. Whatever a file
+//! contains, it needs little more memory than its size, and little time.
 
 mod opcodes;
 #[cfg(test)]
@@ -15,10 +15,11 @@ use opcodes as op;
 use value::{Arena, Array, Global, Span};
 pub(crate) use value::{Pickle, Value, ValueKind, shown};
 
-/// Opcodes that a file may have. CIFAR-100's training images have 450,000 where Python 3 writes protocol 2.
+/// Maximum number of opcodes of a file. CIFAR-100's training images have 450,000 when Python 3 writes
+/// protocol 2.
 const STEPS: usize = 1_000_000;
 
-/// What is wrong, and at which byte.
+/// An error message and its offset.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) at: usize,
@@ -62,15 +63,15 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Pickle<'_>> {
     fault(reader.at, format!("more than {STEPS} opcodes; no file of CIFAR has so many"))
 }
 
-/// The machine that pickles are written for.
+/// The stack machine that interprets pickles.
 struct PickleReader<'b> {
     bytes: &'b [u8],
     at: usize,
-    /// The running opcode, and where it began.
+    /// The current opcode, and its offset.
     opcode: u8,
     start: usize,
     stack: Vec<Value>,
-    /// Lengths of the stack where marks were set.
+    /// Lengths of the stack at the marks.
     marks: Vec<usize>,
     memo: HashMap<u64, Value>,
     arena: Arena,
@@ -100,13 +101,13 @@ impl PickleReader<'_> {
         Ok(self.bytes[start..end].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    /// Bytes whose length is itself a number of `n` bytes.
+    /// Bytes whose length is a number of `n` bytes.
     fn counted(&mut self, n: u64) -> Result<Span> {
         let length = self.number(n)?;
         self.take(length)
     }
 
-    /// An argument of text that ends with its line.
+    /// A text argument that ends at the end of its line.
     fn line(&mut self) -> Result<Span> {
         match self.bytes[self.at..].iter().position(|byte| *byte == b'\n') {
             Some(length) => {
@@ -118,7 +119,7 @@ impl PickleReader<'_> {
         }
     }
 
-    /// The value on top, left there. Values below the last mark are out of reach.
+    /// The value on top of the stack, without removing it. Values below the last mark are not accessible.
     fn top(&self) -> Result<Value> {
         match self.stack.last() {
             Some(value) if self.stack.len() > self.marks.last().copied().unwrap_or(0) => Ok(*value),
@@ -139,7 +140,7 @@ impl PickleReader<'_> {
         Ok(values)
     }
 
-    /// All values since the last mark.
+    /// All values since the last mark, removed from the stack.
     fn marked(&mut self) -> Result<Vec<Value>> {
         match self.marks.pop() {
             Some(mark) => Ok(self.stack.drain(mark..).collect()),
@@ -147,13 +148,13 @@ impl PickleReader<'_> {
         }
     }
 
-    /// Gives values a place in the arena.
+    /// Stores a container in the arena.
     fn place(&mut self, values: Vec<Value>) -> usize {
         self.arena.sequences.push(values);
         self.arena.sequences.len() - 1
     }
 
-    /// One opcode; the last one gives the value of the whole.
+    /// Executes one opcode; the last one returns the value of the pickle.
     fn step(&mut self) -> Result<Option<Value>> {
         self.start = self.at;
         let Some(opcode) = self.bytes.get(self.at) else {
@@ -163,7 +164,7 @@ impl PickleReader<'_> {
         match self.opcode {
             op::STOP => return self.pop().map(Some),
             op::FRAME => {
-                // Of no use to one who has the whole file.
+                // The complete file is known, so frames are not needed.
                 let length = self.number(8)?;
                 let at = self.at;
                 self.take(length)?;
@@ -202,7 +203,7 @@ impl PickleReader<'_> {
         Ok(None)
     }
 
-    /// Keeps the value on top under a number of `n` bytes.
+    /// Memoises the value on top under a number of `n` bytes.
     fn remember(&mut self, n: u64) -> Result<()> {
         let (key, value) = (self.number(n)?, self.top()?);
         self.memo.insert(key, value);
@@ -217,7 +218,7 @@ impl PickleReader<'_> {
         }
     }
 
-    /// The value that the opcode pushes.
+    /// The value that an opcode pushes.
     fn value(&mut self) -> Result<ValueKind> {
         Ok(match self.opcode {
             op::NONE => ValueKind::None,
@@ -229,7 +230,7 @@ impl PickleReader<'_> {
             op::LONG1 => match self.number(1)? {
                 0 => ValueKind::Int(0),
                 n @ 1..=8 => {
-                    // Up and down again, for the sign.
+                    // Shifted up and down again, to extend the sign.
                     let unused = 64 - 8 * n;
                     ValueKind::Int((self.number(n)? as i64) << unused >> unused)
                 }
@@ -272,7 +273,7 @@ impl PickleReader<'_> {
         })
     }
 
-    /// The few names that are known; none is imported.
+    /// The supported names; nothing is imported.
     fn global(&self, module: Span, name: Span) -> Result<ValueKind> {
         let [module, name] = [module, name].map(|span| &self.bytes[span.start..span.end]);
         let global = match (module, name) {
@@ -290,12 +291,12 @@ impl PickleReader<'_> {
         Ok(ValueKind::Global(global))
     }
 
-    /// What is in a tuple, as far as a call or a state looks at it.
+    /// The elements of a tuple, as far as a call or a state needs them.
     fn parts(&self, tuple: usize) -> Vec<ValueKind> {
         self.arena.sequences[tuple].iter().map(|value| value.kind).take(9).collect()
     }
 
-    /// What the call of a global stands for.
+    /// The result of calling a global.
     fn reduce(&mut self) -> Result<ValueKind> {
         let (arguments, called) = (self.pop()?.kind, self.pop()?.kind);
         let (ValueKind::Global(called), ValueKind::Tuple(arguments)) = (called, arguments) else {
@@ -332,12 +333,12 @@ impl PickleReader<'_> {
         }
     }
 
-    /// Gives a new array its state (version, shape, type, order, data) or a type its own.
+    /// Sets the state of a new array (version, shape, type, order, data) or of a type.
     fn build(&mut self) -> Result<()> {
         let (state, target) = (self.pop()?.kind, self.top()?.kind);
         let ValueKind::Tuple(state) = state else { return self.fault("a state that is no tuple") };
         match (target, &self.parts(state)[..]) {
-            // Byte order, size, alignment, flags: bytes have none of these. A type made of others has more.
+            // Byte order, size, alignment and flags: bytes have none of these, but other types have.
             (
                 ValueKind::Dtype(_),
                 [

@@ -11,18 +11,18 @@ use temper_core::DataError;
 use crate::images::{PIXELS, Part, load, load_names, wrong_count, wrong_label};
 use crate::pickle::{Fault, Pickle, Value, ValueKind, begins, parse, shown};
 
-/// Bytes that the name of a class has at most; that of a real one has fewer than 20.
+/// Maximum length of a class name in bytes; the real ones have fewer than 20.
 const NAME: usize = 200;
 
 type Result<T, E = Fault> = std::result::Result<T, E>;
 
-/// Reads a file of images whose labels are the list under `key`.
+/// Reads an image file whose labels are the list under `key`.
 pub(crate) fn read(file: PathBuf, key: &str, classes: usize) -> Result<Part, DataError> {
     let bytes = load(&file, |_, start| begins(start).map_err(|Fault { at, what }| (at, what)))?;
     part(bytes, key, classes).map_err(|fault| malformed(file, fault))
 }
 
-/// The names of the classes, the list under `key`.
+/// The class names: the list under `key`.
 pub(crate) fn class_names(file: &Path, key: &str, classes: usize) -> Result<Vec<String>, DataError> {
     names(&load_names(file)?, key, classes).map_err(|fault| malformed(file.into(), fault))
 }
@@ -38,10 +38,10 @@ fn part(bytes: Vec<u8>, key: &str, classes: usize) -> Result<Part> {
     Ok(Part { bytes: decoded.unwrap_or(bytes), offset, stride: PIXELS, labels })
 }
 
-/// Where the images lie.
+/// The location of the images.
 struct ImageArray {
     rows: usize,
-    /// In the file, where they stand there as they are.
+    /// In the file itself, without encoding.
     offset: usize,
     decoded: Option<Vec<u8>>,
 }
@@ -106,8 +106,8 @@ fn names(bytes: &[u8], key: &str, classes: usize) -> Result<Vec<String>> {
         return Err(Fault { at, what: wrong_count(list.len(), classes) });
     }
     let name = |value: &Value| {
-        // A pickle may hold one long text and name it many times.
-        let short = matches!(value.kind, ValueKind::Text(span) | ValueKind::Bytes(span) | ValueKind::Latin1(span)
+        // A pickle may contain one long text and refer to it many times.
+        let short = matches!(value.kind, Kind::Text(span) | Kind::Bytes(span) | Kind::Latin1(span)
             if (1..=NAME).contains(&(span.end - span.start)));
         let octets = if short { pickle.octets(value.kind) } else { None };
         octets.and_then(|octets| String::from_utf8(octets.into_owned()).ok()).ok_or_else(|| {
@@ -118,7 +118,7 @@ fn names(bytes: &[u8], key: &str, classes: usize) -> Result<Vec<String>> {
     list.iter().map(name).collect()
 }
 
-/// The list under a key, and its byte.
+/// The list under a key, and its offset.
 fn list<'p>(pickle: &'p Pickle, key: &str) -> Result<(usize, &'p [Value])> {
     let Value { at, kind } = entry(pickle, key)?;
     match kind {
@@ -127,7 +127,7 @@ fn list<'p>(pickle: &'p Pickle, key: &str) -> Result<(usize, &'p [Value])> {
     }
 }
 
-/// The value under a key of the dictionary that the pickle is.
+/// The value under a key of the dictionary in the pickle.
 fn entry(pickle: &Pickle, key: &str) -> Result<Value> {
     let fault = |what: String| Fault { at: pickle.root.at, what };
     let ValueKind::Dict(dict) = pickle.root.kind else {
@@ -136,8 +136,8 @@ fn entry(pickle: &Pickle, key: &str) -> Result<Value> {
     pickle.entry(dict, key).ok_or_else(|| fault(format!("the dictionary has no key `{key}`")))
 }
 
-/// A number as it is, anything else as what it is not.
-fn number(kind: ValueKind) -> String {
+/// A number as text; anything else as a description of its kind.
+fn number(kind: Kind) -> String {
     match kind {
         ValueKind::Int(number) => number.to_string(),
         _ => "(no whole number)".into(),

@@ -10,31 +10,31 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 use temper_core::prelude::*;
 
-/// Bytes of values beyond which a file is refused before anything is reserved for them.
+/// Maximum size of the values; larger files are refused before memory is allocated.
 const LARGEST: u64 = 4 << 30;
-/// Bytes of the longest header.
+/// Length of the longest header in bytes.
 const HEADER: u64 = 16;
-/// How many times as long as itself a packed byte may become.
+/// Maximum factor by which gzip can expand data.
 const RATIO: u64 = 1032;
-/// Packed bytes that a file may have beside two for each of its values. None but a bomb has as many that unpack to
-/// nothing.
+/// Compressed bytes that a file may have in addition to two per value. Only a decompression bomb has more
+/// that expand to nothing.
 const SLACK: u64 = 1 << 20;
 
-/// An IDX file of bytes whose header was read, and nothing else.
+/// An IDX file of bytes of which only the header was read.
 pub(crate) struct Begun<R> {
     file: PathBuf,
     sizes: Vec<usize>,
-    /// Bytes of values that the header promises.
+    /// Size of the values according to the header.
     promised: u64,
-    /// Bytes of the file, packed or not.
+    /// Size of the file, compressed or not.
     length: u64,
     reader: IdxReader<R>,
 }
 
-/// A file's first bytes, which were read to tell whether it is packed, and the others.
+/// A file: its first bytes, which were read to detect compression, and the rest.
 type Whole<R> = Chain<Cursor<Vec<u8>>, R>;
 
-/// Where the bytes come from.
+/// The source of the bytes.
 enum IdxReader<R> {
     Raw(Whole<R>),
     Packed(Box<MultiGzDecoder<Take<Whole<R>>>>),
@@ -49,17 +49,17 @@ impl<R: Read> Read for IdxReader<R> {
     }
 }
 
-/// An IDX file of bytes, read and checked.
+/// An IDX file of bytes, completely read and checked.
 #[derive(Debug)]
 pub(crate) struct Idx {
     file: PathBuf,
     bytes: Vec<u8>,
-    /// Bytes before these in the (unpacked) file.
+    /// Offset of these bytes in the (unpacked) file.
     header: usize,
 }
 
 impl Begun<File> {
-    /// Opens a file, to be unpacked if it begins as gzip does.
+    /// Opens a file, and unpacks it if it has the magic number of gzip.
     pub(crate) fn open(file: &Path) -> Result<Self, DataError> {
         let (reader, length) = Bounded { file, most: HEADER + LARGEST, what: "an IDX file" }.open()?;
         Self::new(file, reader, length)
@@ -67,7 +67,7 @@ impl Begun<File> {
 }
 
 impl<R: Read> Begun<R> {
-    /// Begins to read the `length` bytes of `reader`; `file` is for messages.
+    /// Starts reading the `length` bytes of `reader`; `file` is for messages.
     pub(crate) fn new(file: &Path, mut reader: R, length: u64) -> Result<Self, DataError> {
         let io = |source| DataError::Io { file: file.into(), source };
         let mut start = vec![];
@@ -126,7 +126,7 @@ impl<R: Read> Begun<R> {
         Ok(())
     }
 
-    /// Reads the values, of which there must be as many as the header says.
+    /// Reads the values. An error if their number is not that of the header.
     pub(crate) fn values(mut self) -> Result<Idx, DataError> {
         let header = 4 + 4 * self.sizes.len();
         let mut bytes = vec![];
@@ -145,7 +145,7 @@ impl<R: Read> Begun<R> {
         }
     }
 
-    /// Adds up to `n` more bytes of the (unpacked) file.
+    /// Reads up to `n` more bytes of the (unpacked) file.
     fn append(&mut self, bytes: &mut Vec<u8>, n: u64) -> Result<(), DataError> {
         let Err(source) = self.reader.by_ref().take(n).read_to_end(bytes) else { return Ok(()) };
         Err(match &self.reader {
@@ -165,7 +165,8 @@ impl<R: Read> Begun<R> {
         })
     }
 
-    /// What is said of a file that is not as long as its header says; a packed one that goes on is not read to its end.
+    /// The message about a file whose length differs from its header. A compressed file that is too long is
+    /// not read to its end.
     fn misfit(&self, header: u64, found: u64) -> DataError {
         let whole = self.sizes.iter().try_fold(1, |product: u64, size| product.checked_mul(*size as u64));
         let whole = whole.and_then(|values| values.checked_add(header));
@@ -176,7 +177,7 @@ impl<R: Read> Begun<R> {
         self.fault(found.min(whole.unwrap_or(u64::MAX)) as usize, what)
     }
 
-    /// The sizes, as people write them.
+    /// The sizes as text, as in `60000 x 28 x 28`.
     fn size(&self) -> String {
         self.sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ")
     }
@@ -201,8 +202,8 @@ pub(crate) struct Labelled {
 }
 
 impl Labelled {
-    /// Puts images (in one or more parts) and labels together, checking sizes and labels. What headers say is compared
-    /// before any values are read.
+    /// Combines images (in one or more parts) with labels, and checks sizes and labels. Headers are compared
+    /// before values are read.
     pub(crate) fn new<R: Read>(
         images: Vec<Begun<R>>,
         labels: Begun<R>,

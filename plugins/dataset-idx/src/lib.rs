@@ -1,8 +1,9 @@
-//! Fashion-MNIST (Xiao, Rasul & Vollgraf 2017, <https://arxiv.org/abs/1708.07747>) and MNIST (`LeCun` et al. 1998) in their
-//! publishers' IDX files, packed or not.
+//! Fashion-MNIST (Xiao, Rasul & Vollgraf 2017, <https://arxiv.org/abs/1708.07747>) and MNIST (`LeCun` et al.
+//! 1998) in their publishers' IDX files, compressed or not.
 //!
-//! Both look in `root`, or else below `$TEMPER_DATA` or `data`, then where Debian's packages put them. Fashion-MNIST falls back to an
-//! embedded part of itself, drawn evenly over the classes (`embedded/draw.py`; licence in `embedded/NOTICE.md`).
+//! Both are searched in `root`, or else below `$TEMPER_DATA` or `data` and in the folder of Debian's
+//! packages. Fashion-MNIST falls back to an embedded part of itself, drawn evenly over the classes
+//! (`embedded/draw.py`; licence in `embedded/NOTICE.md`).
 
 mod embedded;
 mod idx;
@@ -57,7 +58,7 @@ const CLOTHES: [&str; 10] = [
 ];
 const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
-/// The four packed files below `base`, each with its size and checksum.
+/// The four compressed files below `base`, each with its size and checksum.
 fn published(
     base: &str,
     folder: &'static str,
@@ -86,7 +87,8 @@ impl Dataset for FashionMnist {
     }
 
     fn publication(&self) -> Option<Publication> {
-        // The publisher gives MD5 sums, and plain HTTP; these are of the files that have those sums.
+        // The publisher gives MD5 and uses plain HTTP; these SHA-256 sums are of files with the published
+        // MD5.
         Some(published(
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
             "fashion-mnist",
@@ -112,7 +114,7 @@ impl Dataset for FashionMnist {
             return Err(Error::refused("`root` and `images = \"embedded\"` contradict each other"));
         }
         if self.images != ImageChoice::Embedded {
-            // A root that was asked for is not silently replaced, nor is a folder of which a part is missing.
+            // A given root is not silently replaced, nor is a folder with missing files.
             let required = self.root.is_some() || self.images == ImageChoice::Official;
             match find("fashion-mnist", self.root.as_deref(), split, how) {
                 Ok(files) => return Ok(Arc::new(open_files(&files, &CLOTHES)?)),
@@ -134,7 +136,7 @@ impl Dataset for Mnist {
     }
 
     fn publication(&self) -> Option<Publication> {
-        // The first publisher's site is gone; this is the copy that torchvision uses.
+        // The original publisher's site is gone; this is the mirror that torchvision uses.
         Some(published(
             "https://ossci-datasets.s3.amazonaws.com/mnist",
             "mnist",
@@ -162,23 +164,23 @@ impl Dataset for Mnist {
     }
 }
 
-/// No folder holds all files.
+/// No folder contains all files.
 struct Absent {
-    /// One of them holds some.
+    /// One of them contains some of the files.
     in_part: bool,
     error: DataError,
 }
 
-/// Paths of the image and the label file.
+/// Paths of the image file and the label file.
 struct Files {
     images: PathBuf,
     labels: PathBuf,
 }
 
-/// The files of a split in the first folder that holds all four.
+/// The files of a split in the first folder that contains all four.
 fn find(name: &str, root: Option<&Path>, split: Split, how: &str) -> Result<Files, Absent> {
     let file = |folder: &Path, part: &str, what: &str| {
-        // MNIST is also spread with a dot before `idx`.
+        // Some copies of MNIST have a dot before `idx`.
         let names = ["-", "."]
             .map(|dot| format!("{part}-{what}{dot}idx{}-ubyte", if what == "images" { 3 } else { 1 }));
         let packed = names.clone().map(|name| format!("{name}.gz"));
@@ -186,7 +188,7 @@ fn find(name: &str, root: Option<&Path>, split: Split, how: &str) -> Result<File
     };
     let (mut looked, mut in_part) = (vec![], false);
     for folder in &folders(name, root) {
-        // All four or none: training and test images must not come from different places unseen.
+        // All four or none, so that training and test images never come from different folders.
         let [train, test] = ["train", "t10k"].map(|p| ["images", "labels"].map(|what| file(folder, p, what)));
         let some = train.iter().chain(&test).any(Option::is_some);
         let (asked, other) = if split == Split::Train { (train, test) } else { (test, train) };

@@ -10,31 +10,31 @@ use temper_core::{Bounded, DataError, Photo};
 
 use crate::Labelled;
 
-/// Names of the columns, as people write them.
+/// Names of the columns.
 const FILES: [&str; 6] = ["file", "filename", "file_name", "image", "path", "filepath"];
 const LABELS: [&str; 4] = ["label", "class", "category", "target"];
 
-/// Bytes of a file of which images and labels are read.
+/// Maximum size of a file of images and labels.
 const LONGEST: u64 = 1 << 30;
-/// What such a file is, for messages.
+/// The description of such a file in messages.
 const WHAT: &str = "a CSV file of images and labels";
-/// Bytes of a record, which may go over several lines where a field is quoted.
+/// Maximum size of a record in bytes. A record with a quoted field can span several lines.
 const RECORD: usize = 1 << 20;
-/// Classes beyond which a column holds something else than labels.
+/// Maximum number of classes; a column with more does not contain labels.
 const CLASSES: usize = 1 << 20;
 
-/// A record, with the line on which it begins.
+/// A record, and the line on which it starts.
 type Record = (usize, Vec<String>);
 
-/// A line of the table.
+/// A row of the table.
 struct Row {
     line: usize,
     file: String,
     label: String,
 }
 
-/// The images that the file `path` names; the classes are the labels in the file `train`. Rows are looked at one by
-/// one: no more of them are kept than there are images.
+/// The images that the file `path` lists. The classes are the labels in the file `train`. Rows are processed
+/// one by one: no more of them are kept than there are images.
 pub(crate) fn read(train: &Path, path: &Path) -> Result<Labelled, DataError> {
     let classes = classes(train, CLASSES)?;
     let labels: HashMap<&str, u32> =
@@ -79,7 +79,7 @@ fn classes(path: &Path, most: usize) -> Result<Vec<String>, DataError> {
         }
     })?;
     let mut names: Vec<String> = names.into_iter().collect();
-    // Numbers in the order of numbers, so that they are their own labels where they begin with 0.
+    // Numbers are sorted numerically, so that they equal their labels if they start at 0.
     if names.iter().all(|class| class.parse::<u64>().is_ok()) {
         names.sort_by_key(|class| class.parse::<u64>().unwrap_or(0));
     }
@@ -90,16 +90,16 @@ fn classes(path: &Path, most: usize) -> Result<Vec<String>, DataError> {
     Ok(names)
 }
 
-/// Names of files by folder. Each folder is read once, which is faster than a look at each file.
+/// File names by folder. Each folder is listed once, which is faster than checking each file.
 #[derive(Default)]
 struct Listed {
     names: HashMap<PathBuf, HashSet<OsString>>,
-    /// Which folder is meant by what rows say: one has many names (`a`, `a/../a`), and is kept once.
+    /// The folder of a row's path. A folder can have many names (`a`, `a/../a`) but is listed once.
     folders: HashMap<PathBuf, Option<PathBuf>>,
 }
 
 impl Listed {
-    /// Whether there is such a file.
+    /// Whether the file exists.
     fn has(&mut self, root: &Path, file: &Path) -> bool {
         let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return false };
         if !self.folders.contains_key(folder) {
@@ -114,7 +114,7 @@ impl Listed {
     }
 }
 
-/// Hands on the rows of a file, without its header, one by one.
+/// Passes the rows of a file, without its header, to a callback.
 fn each_row(path: &Path, mut take: impl FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
     let fault = |line, what| DataError::Line { file: path.into(), line, what };
     let expected =
@@ -127,7 +127,7 @@ fn each_row(path: &Path, mut take: impl FnMut(Row) -> Result<(), DataError>) -> 
     let column = |names: &[&str]| first.iter().position(|name| names.contains(&&*name.trim().to_lowercase()));
     let (columns, header) = match (column(&FILES), column(&LABELS)) {
         (Some(file), Some(label)) => ((file, label), true),
-        // Without a header the first row is an image already.
+        // Without a header the first row is an image.
         (None, None) if first.len() == 2 && Path::new(&first[0]).extension().is_some() => ((0, 1), false),
         _ => return Err(fault(line, format!("`{}`: {expected}", first.join(",")))),
     };
@@ -157,13 +157,13 @@ fn each_row(path: &Path, mut take: impl FnMut(Row) -> Result<(), DataError>) -> 
     Ok(())
 }
 
-/// Records of a file, which are read one by one; empty lines are none.
+/// Records of a file, read one by one; empty lines are skipped.
 struct Records<'p, L> {
     /// The lines of the file, from 1.
     lines: L,
-    /// The last of them that was read.
+    /// Number of the last line read.
     line: usize,
-    /// Bytes of a record.
+    /// Maximum size of a record in bytes.
     longest: usize,
     path: &'p Path,
 }
@@ -184,7 +184,7 @@ impl<L: Iterator<Item = Result<(usize, String), DataError>>> Records<'_, L> {
         let fault = |line, what| DataError::Line { file: self.path.into(), line, what };
         let (begun, mut bytes) = (self.line + 1, 0);
         let (mut fields, mut field) = (vec![], String::new());
-        // The line on which a quoted field began that is still open.
+        // The line on which an open quoted field started.
         let mut quoted = None;
         for next in self.lines.by_ref() {
             let (line, text) = next?;
@@ -229,7 +229,7 @@ impl<L: Iterator<Item = Result<(usize, String), DataError>>> Records<'_, L> {
 mod tests {
     use super::*;
 
-    /// The records of a text, of at most so many bytes each.
+    /// The records of a text, with a maximum size of each.
     fn records(text: &str, longest: usize) -> Result<Vec<Record>, String> {
         let lines = text.split_inclusive('\n').enumerate().map(|(at, line)| Ok((at + 1, line.to_string())));
         let mut records = Records { lines, line: 0, longest, path: Path::new("f") };

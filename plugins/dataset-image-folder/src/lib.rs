@@ -1,8 +1,10 @@
-//! Images of one's own: folders whose names are the classes, laid out as for torchvision's `ImageFolder`, or a CSV file of
-//! files and labels. JPEG and PNG, in any size, grey or in colour; decoded when they are asked for.
+//! The user's own images: folders whose names are the classes, laid out as for torchvision's `ImageFolder`,
+//! or a CSV file of files and labels. Images are JPEG or PNG in any size, grey or in colour, decoded on
+//! demand.
 //!
-//! Deviations from `ImageFolder`: the classes are those of the training images, and other ones among the test images are an
-//! error, not other labels; hidden folders are no classes; images that are neither JPEG nor PNG are an error.
+//! Deviations from `ImageFolder`: the classes are those of the training images, and other classes among the
+//! test images are an error instead of other labels; hidden folders are not classes; images in other formats
+//! than JPEG and PNG are an error.
 
 mod csv;
 
@@ -53,7 +55,7 @@ impl Dataset for ImageFolder {
 }
 
 impl ImageFolder {
-    /// The paths of `train` and `test` in the first root that holds one of them.
+    /// The paths of `train` and `test` in the first root that contains one of them.
     fn find(&self) -> Result<(PathBuf, PathBuf), DataError> {
         let roots = temper_core::folders("image-folder", self.root.as_deref());
         let mut looked = vec![];
@@ -86,11 +88,11 @@ fn missing(looked: Vec<String>) -> DataError {
 
 /// Files with their labels.
 struct Labelled {
-    /// Where their paths begin.
+    /// The root of their paths.
     root: PathBuf,
     photos: Vec<Photo>,
     classes: Vec<String>,
-    /// What there is to say of them.
+    /// A note about the files for the run's output.
     note: String,
 }
 

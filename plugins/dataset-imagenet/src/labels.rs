@@ -1,4 +1,4 @@
-//! Lists of the validation images' labels, in the forms in which they go round.
+//! Lists of the validation images' labels, in the formats in use.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use temper_core::{Bounded, DataError};
 
 use crate::is_synset;
 
-/// Where a list is looked for, below the root.
+/// Where a list is searched, below the root.
 const USUAL: [&str; 6] = [
     "LOC_val_solution.csv",
     "val.txt",
@@ -17,17 +17,17 @@ const USUAL: [&str; 6] = [
     "data/ILSVRC2012_validation_ground_truth.txt",
     "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt",
 ];
-/// Where the meaning of the challenge's numbers is.
+/// Where the mapping of the challenge's numbers is searched.
 const MAPS: [&str; 2] = ["map_clsloc.txt", "ILSVRC2012_devkit_t12/data/map_clsloc.txt"];
-/// Bytes of a list of labels.
+/// Maximum size of a list of labels.
 const LONGEST: u64 = 256 << 20;
-/// Bytes of a list of the challenge's numbers, of which there are 1000; all synsets there are would need 2.5 million.
+/// Maximum size of the mapping of the challenge's 1000 numbers; all existing synsets would need 2.5 MB.
 const NUMBERS: u64 = 16 << 20;
-/// The forms, for messages.
+/// The formats, for messages.
 const FORMS: &str = "expected `FILE SYNSET ...` (LOC_val_solution.csv), `FILE INDEX` (val.txt, from 0), `SYNSET`, or a \
                      number from 1 (ILSVRC2012_validation_ground_truth.txt), with commas or spaces, the same in every line";
 
-/// What a line says of its image.
+/// The content of a line about its image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     FileSynset,
@@ -36,14 +36,14 @@ enum Form {
     Number,
 }
 
-/// The number of a line, and its text.
+/// A line's number and text.
 type Line = (usize, String);
 
-/// What the words of a list mean.
+/// The meaning of the words of a list.
 enum Meaning<'c> {
     /// The label of each synset.
     Synsets(HashMap<&'c str, u32>),
-    /// Places among so many synsets in order.
+    /// Indices among this number of sorted synsets.
     Indices(usize),
     /// The label of each of the challenge's numbers.
     Numbers(HashMap<u32, u32>),
@@ -67,7 +67,7 @@ impl Meaning<'_> {
     }
 }
 
-/// The label of each of `images`, files of the folder `val` in order, and the list that has them.
+/// The label of each of `images` (the files of the folder `val`, in order), and the list that contains them.
 pub(crate) fn read(
     (root, val): (&Path, &Path),
     images: &[PathBuf],
@@ -91,7 +91,7 @@ pub(crate) fn read(
         Form::FileSynset | Form::FileIndex => Some(Assigned::to(images)),
         Form::Synset | Form::Number => None,
     };
-    // No more is read of a list than there are images.
+    // No more lines are read than there are images.
     let mut labels = vec![];
     for next in first.filter(|_| !header).into_iter().chain(second).map(Ok).chain(lines) {
         let (line, text) = next?;
@@ -138,9 +138,9 @@ fn by_name(classes: &[String]) -> HashMap<&str, u32> {
     classes.iter().enumerate().map(|(label, class)| (class.as_str(), label as u32)).collect()
 }
 
-/// The labels of images that lines give by name, with or without the file's ending.
+/// Labels of images that lines give by file name, with or without extension.
 struct Assigned {
-    /// Where in the list of images one with this name stands.
+    /// The index of the image with a name.
     places: HashMap<OsString, usize>,
     labels: Vec<Option<u32>>,
 }
@@ -151,7 +151,7 @@ impl Assigned {
         Self { places, labels: vec![None; images.len()] }
     }
 
-    /// The label of one file in the folder `val`.
+    /// Sets the label of one file in the folder `val`.
     fn take(&mut self, file: &str, label: u32, val: &Path) -> Result<(), String> {
         let place = self.places.get(&stem(Path::new(file)));
         let place = place.ok_or_else(|| format!("no image `{file}` in {}", val.display()))?;
@@ -161,7 +161,7 @@ impl Assigned {
         }
     }
 
-    /// Those of all images; the error is the place of one that has none.
+    /// The labels of all images. The error is the index of one without a label.
     fn all(self) -> Result<Vec<u32>, usize> {
         self.labels.into_iter().enumerate().map(|(at, label)| label.ok_or(at)).collect()
     }
@@ -171,7 +171,7 @@ fn stem(file: &Path) -> OsString {
     file.file_stem().unwrap_or_default().to_os_string()
 }
 
-/// What the challenge's numbers mean: they follow no order that the synsets have.
+/// The mapping of the challenge's numbers, which do not follow the order of the synsets.
 fn challenge(
     root: &Path,
     numbers: Option<&Path>,
@@ -201,7 +201,7 @@ fn challenge(
         ) else {
             return Err(fault("expected `SYNSET NUMBER`, for example `n02119789 1`".into()));
         };
-        // Of a part of ImageNet the other synsets are of no use.
+        // For a subset of ImageNet the other synsets are not needed.
         let Some(label) = known.get(synset) else { continue };
         if map.insert(number, *label).is_some() {
             return Err(fault(format!("number {number} a second time")));
@@ -214,7 +214,7 @@ fn find(root: &Path, names: &[&str]) -> Option<PathBuf> {
     names.iter().map(|name| root.join(name)).find(|path| path.is_file())
 }
 
-/// The lines that hold something.
+/// The non-empty lines.
 fn lines<'p>(
     path: &'p Path,
     most: u64,
@@ -224,7 +224,7 @@ fn lines<'p>(
     Ok(lines.filter(|line| line.as_ref().map_or(true, |(_, text)| !parts(text).is_empty())))
 }
 
-/// The words of a line, split at commas and spaces.
+/// The words of a line, separated by commas and spaces.
 fn parts(line: &str) -> Vec<&str> {
     line.split([',', ' ', '\t', '\r', '\n']).filter(|part| !part.is_empty()).collect()
 }
@@ -241,7 +241,7 @@ impl Form {
     }
 }
 
-/// The form that a list's first two lines show, and whether the first is a header.
+/// The format that a list's first two lines show, and whether the first is a header.
 fn form(first: Option<&Line>, second: Option<&Line>) -> Result<(Form, bool), (usize, String)> {
     let Some((line, first)) = first else { return Err((1, format!("an empty list, {FORMS}"))) };
     let first = parts(first);
@@ -258,7 +258,8 @@ mod tests {
 
     use super::*;
 
-    /// Labels of three images of four classes by a list, and the challenge's numbers where a map is given.
+    /// Labels of three images of four classes from a list, and from the challenge's numbers if a mapping is
+    /// given.
     fn labels(list: &str, map: Option<&str>) -> Result<Vec<u32>, String> {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("list"), list).unwrap();
@@ -329,7 +330,7 @@ mod tests {
             let read = read(places, &images, &classes, (Some(Path::new("list")), None));
             read.unwrap_err().to_string().replace(root.path().to_str().unwrap(), "ROOT")
         };
-        // Zeros that take no disk.
+        // A sparse file of zeros.
         fs::File::create(&list).unwrap().set_len(20 << 30).unwrap();
         let told = "ROOT/list: 21474836480 bytes, but a list of labels may have 268435456 (256 MiB) at most";
         assert!(said(1).starts_with(told), "{}", said(1));

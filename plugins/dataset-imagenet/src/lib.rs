@@ -1,9 +1,11 @@
-//! ImageNet as the challenge of 2012 has it (Russakovsky et al., IJCV 2015, <https://arxiv.org/abs/1409.0575>): 1,281,167
-//! training and 50,000 validation images of 1,000 classes, JPEG files of any size, in folders named by synset.
+//! ImageNet of the 2012 challenge (Russakovsky et al., IJCV 2015, <https://arxiv.org/abs/1409.0575>):
+//! 1,281,167 training and 50,000 validation images of 1,000 classes, JPEG files of any size, in folders named
+//! by synset.
 //!
-//! A class's label is the place of its synset among all of them in order, as in torchvision. Testing resizes the shorter side
-//! to 256 and cuts out the middle 224 x 224; training does the same unless `train.augment` crops otherwise. Any number of
-//! synset folders will do, so that a part of ImageNet is read too.
+//! The label of a class is the index of its synset among all sorted synsets, as in torchvision. For testing
+//! the shorter side is resized to 256 and the central 224 x 224 is cropped; training does the same unless
+//! `train.augment` crops differently. Any number of synset folders is accepted, so that a subset of ImageNet
+//! can be used.
 
 mod labels;
 
@@ -74,7 +76,7 @@ impl Dataset for ImageNet {
 }
 
 impl ImageNet {
-    /// The first folder that holds `train` and `val`.
+    /// The first folder that contains `train` and `val`.
     fn find(&self) -> Result<PathBuf, DataError> {
         let mut looked = vec![];
         for root in temper_core::folders("imagenet", self.root.as_deref()) {
@@ -166,7 +168,7 @@ fn is_synset(name: &str) -> bool {
         .is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// What a report says of files that are no images.
+/// The note about files that are not images.
 fn beside(others: usize) -> String {
     match others {
         0 => String::new(),

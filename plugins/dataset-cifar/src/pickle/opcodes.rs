@@ -1,4 +1,4 @@
-//! The opcodes of pickle, by the names that `pickletools` gives them. Protocols up to 5 have no others.
+//! The opcodes of pickle with the names of `pickletools`. Protocols up to 5 have no others.
 
 macro_rules! opcodes {
     (

@@ -109,7 +109,7 @@ fn what_no_file_of_cifar_has_is_refused_by_name() {
     }
 }
 
-/// Sizes that a file only announces, nesting, sharing and cycles end soon, in a value or in an error.
+/// Announced sizes, nesting, sharing and cycles end quickly, with a value or an error.
 #[test]
 fn bombs_do_no_harm() {
     let start = Instant::now();
@@ -119,11 +119,12 @@ fn bombs_do_no_harm() {
         let said = fault(&wrap(opcode));
         assert!(said.contains("bytes should follow, the file has 1 more"), "{said}");
     }
-    // A tuple in a tuple, 900,000 deep; a list in itself; a list with itself twice, and twice again.
+    // A tuple in a tuple, 900,000 deep; a list that contains itself; a list that contains itself twice,
+    // repeatedly.
     parse(&wrap(&[&b"N"[..], &b"\x85".repeat(900_000)].concat())).unwrap();
     parse(&wrap(b"]q\0h\0a")).unwrap();
     parse(&wrap(&[&b"]q\0"[..], &b"](h\0h\0eq\0".repeat(100_000)].concat())).unwrap();
-    // One long text that stands for bytes, and for numpy's names, again and again.
+    // One long text that is used as bytes, and as numpy's names, repeatedly.
     let text = [&b"X\0\0\x10\0"[..], &vec![b'a'; 1 << 20], b"q\0X\x06\0\0\0latin1q\x01"].concat();
     parse(&wrap(&[&text[..], &b"c_codecs\nencode\nh\0h\x01\x86R".repeat(100_000)].concat())).unwrap();
     let said = fault(&wrap(&[&text[..], b"h\0h\0\x93"].concat()));
@@ -133,7 +134,7 @@ fn bombs_do_no_harm() {
     let array =
         b"cnumpy._core.numeric\n_frombuffer\n(C\0cnumpy\ndtype\nX\x02\0\0\0u1\x89\x88\x87Rh\0X\x01\0\0\0CtR";
     parse(&wrap(&[&shape[..], &array.repeat(40_000)].concat())).unwrap();
-    // Only so many opcodes.
+    // The number of opcodes is limited.
     let said = fault(&wrap(&b"]".repeat(STEPS + 1)));
     assert!(said.starts_with("more than 1000000 opcodes; no file of CIFAR has so many"), "{said}");
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());

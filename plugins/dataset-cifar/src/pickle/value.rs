@@ -1,44 +1,45 @@
-//! What a pickle holds.
+//! The values of a pickle.
 
 use std::borrow::Cow;
 
-/// Bytes of the file, `end` not included.
+/// A range of bytes in the file; `end` is exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) start: usize,
     pub(crate) end: usize,
 }
 
-/// A value, and the byte where its opcode stands.
+/// A value, and the offset of its opcode.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Value {
     pub(crate) at: usize,
     pub(crate) kind: ValueKind,
 }
 
-/// Containers are numbers of places in the [`Arena`]: to copy or to share a value costs nothing, whatever it holds, and
-/// values that hold each other do no harm.
+/// Containers are indices into the [`Arena`]. Copying or sharing a value is therefore free, and cycles do no
+/// harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ValueKind {
     None,
     Bool(bool),
     Int(i64),
     Float,
-    /// Text, not yet known to be UTF-8.
+    /// Text that has not been checked to be UTF-8.
     Text(Span),
     Bytes(Span),
-    /// Bytes as protocol 2 of Python 3 writes them: a text, not yet known to be one of characters below 256.
+    /// Bytes in the form in which Python 3 writes them with protocol 2: text that has not been checked to
+    /// consist of characters below 256.
     Latin1(Span),
     List(usize),
     Tuple(usize),
     Dict(usize),
     Array(usize),
-    /// A type of numbers, by numpy's code.
+    /// A number type, by numpy's code.
     Dtype(Span),
     Global(Global),
 }
 
-/// The names that a pickle may mention.
+/// The supported names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Global {
     Reconstruct,
@@ -51,24 +52,24 @@ pub(crate) enum Global {
 /// An array of numpy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Array {
-    /// Place of a tuple.
+    /// Index of a tuple in the arena.
     pub(crate) shape: usize,
     pub(crate) dtype: Span,
-    /// Whether it is stored by rows.
+    /// Whether it is stored in row-major order.
     pub(crate) by_rows: bool,
     pub(crate) data: ValueKind,
 }
 
-/// Where containers lie.
+/// The storage of containers.
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
-    /// Lists, tuples, and dictionaries: keys and values in turn.
+    /// Lists, tuples, and dictionaries with keys and values in turn.
     pub(crate) sequences: Vec<Vec<Value>>,
     /// Arrays; `None` until their state is read.
     pub(crate) arrays: Vec<Option<Array>>,
 }
 
-/// A pickle that was read.
+/// A parsed pickle.
 #[derive(Debug)]
 pub(crate) struct Pickle<'b> {
     pub(crate) bytes: &'b [u8],
@@ -77,10 +78,11 @@ pub(crate) struct Pickle<'b> {
 }
 
 impl Pickle<'_> {
-    /// The value that a dictionary has under a key, of text or of bytes; of several the last, as in Python.
+    /// The value of a dictionary under a key, which is text or bytes. Of several equal keys the last one, as
+    /// in Python.
     pub(crate) fn entry(&self, dict: usize, key: &str) -> Option<Value> {
         let pairs = self.arena.sequences[dict].chunks_exact(2).rev();
-        // Keys are ASCII: the same bytes, whatever kind of text they are.
+        // Keys are ASCII, so all kinds of text have the same bytes.
         let same = |pair: &&[Value]| {
             matches!(pair[0].kind, ValueKind::Text(span) | ValueKind::Bytes(span) | ValueKind::Latin1(span)
                 if &self.bytes[span.start..span.end] == key.as_bytes())
@@ -88,7 +90,7 @@ impl Pickle<'_> {
         pairs.clone().find(same).map(|pair| pair[1])
     }
 
-    /// The bytes that text or bytes stand for, if they are what they say.
+    /// The bytes of a text or of bytes, if they are valid.
     pub(crate) fn octets(&self, kind: ValueKind) -> Option<Cow<'_, [u8]>> {
         match kind {
             ValueKind::Text(span) | ValueKind::Bytes(span) => Some(self.bytes[span.start..span.end].into()),
@@ -98,8 +100,8 @@ impl Pickle<'_> {
     }
 }
 
-/// The bytes that a text in UTF-8 stands for, if all its characters are below 256. A file of images is one such text, so
-/// this goes by bytes: such characters are ASCII, or two bytes of which the first is one of two.
+/// The bytes that a UTF-8 text encodes, if all its characters are below 256. An image file is one such text,
+/// so this works on bytes: these characters are ASCII, or two bytes of which the first has one of two values.
 fn latin1(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.iter();
@@ -116,7 +118,7 @@ fn latin1(text: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// What stands in a file, fit for a message: short, and without characters that a terminal would obey.
+/// File contents for a message: shortened, without control characters.
 pub(crate) fn shown(bytes: &[u8]) -> String {
     let (start, rest) = bytes.split_at(bytes.len().min(60));
     let more = if rest.is_empty() { "" } else { "..." };

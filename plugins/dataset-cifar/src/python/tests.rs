@@ -7,12 +7,12 @@ fn fixture(name: &str) -> Vec<u8> {
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{name}.pickle"))).unwrap()
 }
 
-/// A batch of CIFAR-10, or what is wrong with it.
+/// A batch of CIFAR-10, or the error.
 fn batch(bytes: Vec<u8>) -> Result<Part, String> {
     part(bytes, "labels", 10).map_err(|Fault { at, what }| format!("{what} @{at}"))
 }
 
-/// Replaces what stands in a fixture once.
+/// Replaces the only occurrence of some bytes in a fixture.
 fn twisted(name: &str, from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut bytes = fixture(name);
     let at = bytes.windows(from.len()).position(|w| w == from).unwrap();
@@ -20,7 +20,7 @@ fn twisted(name: &str, from: &[u8], to: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What is said of a fixture of Python 2 with one thing changed.
+/// The error for a fixture of Python 2 with one change.
 fn fault(from: &[u8], to: &[u8]) -> String {
     batch(twisted("py2-batch", from, to)).unwrap_err()
 }
@@ -145,14 +145,14 @@ fn nothing_is_run() {
     assert!(evil.starts_with(refused), "{evil}");
 }
 
-/// Whatever is cut or changed, reading ends, with images or with an error.
+/// Whatever is truncated or changed, reading ends, with images or with an error.
 #[test]
 fn no_damage_panics() {
     for name in
         ["py2-batch", "bytes-2", "text-4", "bytes-5", "py2-meta", "bytes-meta-2", "text-meta-5", "evil"]
     {
         let whole = fixture(name);
-        // The pixels are most of the file; what stands around them is what matters.
+        // The pixels are most of the file; only the bytes around them are changed.
         let interesting = |at: usize| at < 400 || at + 300 > whole.len() || at.is_multiple_of(509);
         for at in (0..whole.len()).filter(|at| interesting(*at)) {
             assert!(batch(whole[..at].to_vec()).is_err(), "{name} cut to {at}");
@@ -167,7 +167,7 @@ fn no_damage_panics() {
     }
 }
 
-/// Opcodes in any order, drawn from those that are read, on top of each other's values.
+/// Supported opcodes in random order, applied to each other's values.
 #[test]
 fn no_order_of_opcodes_panics() {
     let pieces: [&[u8]; 40] = [

@@ -24,7 +24,7 @@ fn pack(bytes: &[u8]) -> Vec<u8> {
     packed.finish().unwrap()
 }
 
-/// Counts the bytes that are read of a file.
+/// Counts the bytes read from a file.
 struct Counted<'b>(&'b [u8], Rc<Cell<usize>>);
 
 impl Read for Counted<'_> {
@@ -45,7 +45,7 @@ fn source(labels: &[u8]) -> Result<Labelled, DataError> {
 fn raw_and_packed_files_read_alike() {
     let raw = idx(0x801, &[3], &[7, 8, 9]);
     let packed = pack(&raw);
-    // Several packed files one after the other are one.
+    // Concatenated gzip files are one file.
     let parts = [pack(&raw[..9]), pack(&raw[9..])].concat();
     for bytes in [&raw, &packed, &parts] {
         assert_eq!((begin(bytes).unwrap().count(), read(bytes).unwrap().bytes), (3, vec![7, 8, 9]));
@@ -113,11 +113,11 @@ fn of_a_bomb_no_more_is_unpacked_than_its_header_promises() {
         "f: the header promises 4 x 2 x 2 values, so 32 bytes, but the file goes on (at byte 32)"
     );
     assert!(n < bomb.len(), "{n} of {}", bomb.len());
-    // More than so many packed bytes can be.
+    // More compressed bytes than possible.
     let lie = pack(&idx(0x803, &[1 << 10, 1 << 10, 1 << 10], &[0; 9]));
     let cannot = format!("values, but {} packed bytes cannot hold them (at byte 4)", lie.len());
     assert_eq!(read(&lie).0, format!("f: the header promises 1024 x 1024 x 1024 {cannot}"));
-    // Packed files of nothing, again and again.
+    // Compressed empty files, repeatedly.
     let nothing = pack(b"").repeat(1 << 18);
     for (header, said) in [(&b""[..], "(at byte 0)"), (&idx(0x801, &[9], &[]), "(at byte 0)")] {
         let (told, n) = read(&[pack(header), nothing.clone()].concat());
