@@ -1,4 +1,4 @@
-//! `images.safetensors`, what `temper attack --save` writes of images and of what the network took them for.
+//! Images and predictions from the `images.safetensors` of `temper attack --save`.
 
 use std::path::Path;
 
@@ -9,19 +9,20 @@ use crate::figure::FigureImage;
 /// One image after an attack.
 #[derive(Debug, Clone)]
 pub struct Attacked {
-    /// Where it stands in the whole split that it is of.
+    /// Its index in the whole split.
     pub index: i64,
     /// Its class.
     pub label: i64,
-    /// What the network takes the attacked image for; `None` where that is not known.
+    /// The prediction for the attacked image; `None` if it is not known.
     pub prediction: Option<i64>,
-    /// Whether the attack broke the network, or it was wrong before.
+    /// Whether the attack broke it, or it was misclassified before.
     pub broken: bool,
-    /// As the attack left it. Images that were wrong before are not attacked.
+    /// The attacked image. Images that were misclassified before are not attacked.
     pub image: FigureImage,
 }
 
-/// Reads them from a folder that `temper attack --save` wrote, in the file's order; pixels of [0, 1] become the nearest bytes.
+/// Reads the images from a folder of `temper attack --save`, in the file's order. Pixels of [0, 1] are
+/// rounded to bytes.
 pub fn read_attacked(folder: &Path) -> Result<Vec<Attacked>, Error> {
     let file = folder.join("images.safetensors");
     let saved = SavedImages::read(&file)?;
@@ -30,7 +31,7 @@ pub fn read_attacked(folder: &Path) -> Result<Vec<Attacked>, Error> {
     for i in 0..saved.len() {
         let (_, adversarial) = saved.pixels(i);
         let byte = |at: usize| (adversarial[at].clamp(0.0, 1.0) * 255.0).round() as u8;
-        // Planes become pixels.
+        // From `[c, h, w]` to `[h, w, c]`.
         let pixels = (0..h * w).flat_map(|at| (0..c).map(move |plane| plane * h * w + at)).map(byte);
         let image = FigureImage::new(w, h, pixels.collect())
             .map_err(|error| Error::Unfit { file: file.clone(), what: error.to_string() })?;
@@ -64,7 +65,7 @@ mod tests {
         };
         saved.write(&folder.path().join("images.safetensors")).unwrap();
         let all = read_attacked(folder.path()).unwrap();
-        // Red, green and blue of the first pixel, then of the second.
+        // RGB of the first pixel, then of the second.
         assert_eq!(all[0].image, FigureImage::new(2, 1, vec![0, 2, 4, 1, 3, 5]).unwrap());
         assert_eq!(all[1].image, FigureImage::new(2, 1, vec![6, 8, 10, 7, 9, 11]).unwrap());
         let said: Vec<_> = all.iter().map(|one| (one.index, one.label, one.prediction, one.broken)).collect();

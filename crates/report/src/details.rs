@@ -1,4 +1,4 @@
-//! What a line of the table of evaluations has no room for: attacks of a suite, curves, targets, corruptions.
+//! Details below the table of evaluations: attacks of a suite, curves, targets, corruptions, warnings.
 
 use std::fmt::Write;
 
@@ -6,14 +6,14 @@ use temper_results::{Corrupted, Curve, Distances, Evaluation, Hits, Over};
 
 use crate::table::{Table, interval, percent};
 
-/// Tables and lines for the terminal; nothing where there is nothing more to say. `selected`: more than the last weights
-/// of a run were judged.
+/// Tables and lines for the terminal; empty if there are no details. `selected` says whether several sets of
+/// weights of a run were evaluated.
 pub(crate) fn details(evaluation: &Evaluation, selected: bool) -> String {
     let name = match &evaluation.weights {
         Some(weights) if selected => format!("{} of the {weights} weights", evaluation.name),
         _ => evaluation.name.clone(),
     };
-    // A curve has the name in its head.
+    // A curve has the name in its header.
     let curve = evaluation.curve.as_ref().map(|curve| curve_table(curve, &name));
     let mut text = curve.as_ref().map_or_else(String::new, |curve| format!("\n{curve}"));
     let parts =
@@ -27,7 +27,7 @@ pub(crate) fn details(evaluation: &Evaluation, selected: bool) -> String {
     text
 }
 
-/// What the attacks of a suite did.
+/// A table of what each attack of a suite broke.
 fn suite(evaluation: &Evaluation) -> Option<String> {
     if evaluation.attacks.len() < 2 {
         return None;
@@ -57,7 +57,7 @@ fn hits(evaluation: &Evaluation) -> Option<String> {
     Some(format!("class aimed at: {rate} ({bounds}), {hits} of {n} led there\n"))
 }
 
-/// How far away adversarial images are.
+/// The distances of adversarial images.
 fn nearest(evaluation: &Evaluation) -> Option<String> {
     let Distances { n, found, p5, p25, p50, p75, p95 } = evaluation.distances.as_ref()?;
     let shares = [("5 %", p5), ("25 %", p25), ("50 %", p50), ("75 %", p75), ("95 %", p95)];
@@ -68,13 +68,13 @@ fn nearest(evaluation: &Evaluation) -> Option<String> {
     Some(wrapped("found for", &format!("{found} of {n}; nearer are {}", told.join(", "))))
 }
 
-/// Why the numbers should not be believed.
+/// The warnings.
 fn warnings(evaluation: &Evaluation) -> Option<String> {
     let lines = evaluation.warnings.iter().map(|warning| wrapped("warning:", warning));
     (!evaluation.warnings.is_empty()).then(|| lines.collect())
 }
 
-/// Accuracy by kind of corruption and severity, and what it comes to.
+/// Accuracy by kind of corruption and severity, and the means.
 fn grid(evaluation: &Evaluation) -> Option<String> {
     let Corrupted {
         from,
@@ -122,7 +122,7 @@ fn curve_table(curve: &Curve, name: &str) -> String {
     table.to_string()
 }
 
-/// Text in lines of at most 80 columns, behind a word; its own ends of lines stay.
+/// Text wrapped at 80 columns after a word; its own line breaks are kept.
 pub(crate) fn wrapped(word: &str, text: &str) -> String {
     let (mut lines, mut line) = (String::new(), word.to_string());
     for (i, part) in text.lines().enumerate() {

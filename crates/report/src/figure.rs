@@ -1,5 +1,5 @@
-//! Figures, as SVG for a page and as PNG for everywhere else. Both are made from one list of marks, and the same figure gives
-//! the same bytes, whatever fonts a machine has.
+//! Figures, as SVG and PNG. Both are drawn from one list of marks, and the same figure gives the same bytes,
+//! whatever fonts are installed.
 
 mod axis;
 mod chart;
@@ -23,17 +23,17 @@ pub(crate) use image::data_uri;
 pub use image_sheet::{ImageRow, ImageSheet, Tile};
 pub(crate) use svg::escaped;
 
-/// Something that can be drawn.
+/// A figure that can be drawn.
 pub trait Figure {
-    /// Lays it out; an error says which number or name cannot be drawn.
+    /// Computes the layout. The error says which number or name cannot be drawn.
     fn draw(&self) -> Result<Drawing, FigureError>;
 
-    /// As an SVG document, its text in the viewer's own font without serifs.
+    /// The figure as an SVG document. Its text is in the viewer's own sans-serif font.
     fn svg(&self) -> Result<String, FigureError> {
         self.draw()?.svg()
     }
 
-    /// As a PNG file, two pixels for each unit of the SVG's size.
+    /// The figure as a PNG file, two pixels per unit of the SVG.
     fn png(&self) -> Result<Vec<u8>, FigureError> {
         self.draw()?.png()
     }
@@ -42,10 +42,10 @@ pub trait Figure {
 /// Why a figure cannot be drawn.
 #[derive(Debug, thiserror::Error)]
 pub enum FigureError {
-    /// What it is given makes no figure.
+    /// The data cannot be drawn.
     #[error("{0}")]
     Unfit(String),
-    /// The drawing itself failed.
+    /// Drawing failed.
     #[error("cannot draw the figure: {0}")]
     Backend(String),
     /// A PNG file could not be encoded.
@@ -54,7 +54,7 @@ pub enum FigureError {
 }
 
 impl FigureError {
-    /// What it is given makes no figure.
+    /// An error about data that cannot be drawn.
     fn unfit(what: impl Into<String>) -> Self {
         Self::Unfit(what.into())
     }

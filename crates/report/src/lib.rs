@@ -1,4 +1,5 @@
-//! Tables and figures from what runs leave behind. This crate reads files and knows nothing of how they came to be.
+//! Tables and figures from the files of runs. This crate only reads files and does not depend on how they
+//! were made.
 
 mod attacked;
 mod details;

@@ -1,7 +1,7 @@
-//! For tests: is a document well-formed, and what does it say?
+//! For tests: checks that a document is well-formed, and extracts its contents.
 
-/// Reads elements, attributes and text; an error says what is wrong. `void`: elements without an end, as HTML has them.
-/// Gives each element's name and attributes, and all text with its entities resolved.
+/// Parses elements, attributes and text; the error says what is wrong. `void` lists elements without an end
+/// tag, as in HTML. Returns the name and attributes of each element, and the text with entities resolved.
 pub(crate) fn parse(document: &str, void: &[&str]) -> Result<(Vec<Element>, String), String> {
     let (mut open, mut elements, mut said) = (vec![], vec![], String::new());
     let mut rest = document;
@@ -33,7 +33,7 @@ pub(crate) fn parse(document: &str, void: &[&str]) -> Result<(Vec<Element>, Stri
     if open.is_empty() { Ok((elements, said)) } else { Err(format!("{open:?} are still open")) }
 }
 
-/// An element's start.
+/// The start tag of an element.
 #[derive(Debug)]
 pub(crate) struct Element {
     pub(crate) name: String,

@@ -1,4 +1,4 @@
-//! One HTML page with everything in it: it opens without a network, runs no script, and refers to nothing outside.
+//! A self-contained HTML page: it needs no network, runs no script, and has no external references.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::figure::{Figure, FigureError, data_uri, escaped};
 use crate::table::Table;
 
-/// A PNG of more bytes is left out of the page: its SVG is there.
+/// Larger PNG files, in bytes, are left out of the page, which contains the SVG.
 const LARGEST_PNG: usize = 250_000;
 
 /// A page under construction.
@@ -19,22 +19,22 @@ pub struct Page {
 }
 
 impl Page {
-    /// A page of this title.
+    /// A page with this title.
     pub fn new(title: impl Into<String>) -> Self {
         Self { title: title.into(), body: String::new(), tables: 0, figures: 0 }
     }
 
-    /// Begins a section.
+    /// Starts a section.
     pub fn heading(&mut self, text: &str) {
         let _ = writeln!(self.body, "<h2>{}</h2>", escaped(text));
     }
 
-    /// Adds a paragraph; line breaks stay.
+    /// Adds a paragraph; line breaks are kept.
     pub fn text(&mut self, text: &str) {
         let _ = writeln!(self.body, "<p>{}</p>", escaped(text.trim()));
     }
 
-    /// Adds a table, numbered, with what it shows above it.
+    /// Adds a numbered table with its caption above.
     pub fn table(&mut self, caption: &str, table: &Table) {
         self.tables += 1;
         let (n, caption) = (self.tables, escaped(caption));
@@ -48,7 +48,7 @@ impl Page {
                 _ => "",
             };
             self.body += "<tr>";
-            // A row may be shorter than the heads.
+            // A row may have fewer cells than there are heads.
             for column in 0..columns {
                 let cell = escaped(row.get(column).map_or("", String::as_str));
                 let _ = match (i, column) {
@@ -62,14 +62,14 @@ impl Page {
         self.body += if table.rows().len() > 1 { "</tbody></table></div>\n" } else { "</table></div>\n" };
     }
 
-    /// Adds a figure, numbered, with what it shows below it and its PNG to save where that is small.
+    /// Adds a numbered figure with its caption below, and with its PNG for download if that is small.
     pub fn figure(&mut self, caption: &str, figure: &dyn Figure) -> Result<(), FigureError> {
         let drawing = figure.draw()?;
         self.drawing(caption, &drawing.svg()?, &drawing.png()?);
         Ok(())
     }
 
-    /// The same of a figure that was drawn before.
+    /// The same for a figure that is already drawn.
     pub fn drawing(&mut self, caption: &str, svg: &str, png: &[u8]) {
         self.figures += 1;
         let (n, caption) = (self.figures, escaped(caption));
@@ -93,7 +93,7 @@ impl Page {
         )
     }
 
-    /// Writes the page to a file, which it replaces: whole or not at all.
+    /// Writes the page to a file atomically, replacing an existing file.
     pub fn write(&self, file: &Path) -> temper_files::Result<()> {
         temper_files::save_atomically(file, self.html().as_bytes())
     }

@@ -1,11 +1,11 @@
-//! Figures of the radii of a run: how they move, and how they lie.
+//! Figures of a run's radii: their development over epochs, and their distribution.
 
 use temper_results::{Error, RadiiFile};
 
 use crate::figure::{Axis, Chart, Datum, Histogram, Histograms, Series};
 
-/// Mean radius over epochs, and beside it the radii of these samples (by their place in the whole training split); an error
-/// names a sample that was not trained on. Reads one file after the other.
+/// Mean radius over epochs, together with the radii of these samples (by index in the whole training split).
+/// The error names a sample that was not trained on. Files are read one after the other.
 pub fn radii_over_epochs(files: &[RadiiFile], samples: &[i64], radius: Axis) -> Result<Chart, Error> {
     let mut mean = vec![];
     let mut lines: Vec<(i64, Vec<Datum>)> = samples.iter().map(|sample| (*sample, vec![])).collect();
@@ -26,7 +26,7 @@ pub fn radii_over_epochs(files: &[RadiiFile], samples: &[i64], radius: Axis) -> 
     Ok(Chart { x: Axis::new("epoch").whole(), y: radius, series })
 }
 
-/// How the radii lie after these epochs; an error names an epoch that left no file.
+/// Distribution of the radii after these epochs. The error names an epoch without a file.
 pub fn histograms_of_radii(files: &[RadiiFile], epochs: &[usize], radius: Axis) -> Result<Histograms, Error> {
     let panel = |epoch: &usize| {
         let file = files.iter().find(|file| file.epoch == *epoch).ok_or_else(|| Error::Unfit {
@@ -38,7 +38,7 @@ pub fn histograms_of_radii(files: &[RadiiFile], epochs: &[usize], radius: Axis) 
     Ok(Histograms { x: radius, panels: epochs.iter().map(panel).collect::<Result<_, Error>>()? })
 }
 
-/// Epochs in words, "1 to 90, 100".
+/// Epochs as text, as in "1 to 90, 100".
 fn spans(files: &[RadiiFile]) -> String {
     if files.is_empty() {
         return "none".into();

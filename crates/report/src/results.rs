@@ -1,12 +1,12 @@
-//! Results as a table for the terminal.
+//! The table of evaluations for the terminal.
 
 use temper_results::Results;
 
 use crate::details::{details, wrapped};
 use crate::table::{Table, interval, percent};
 
-/// The evaluations as a table for the terminal; `fwd` and `bwd` are passes a sample, `distance` is a median. What a line has no room
-/// for follows the table, then the warnings of all numbers.
+/// The evaluations as a table for the terminal. `fwd` and `bwd` are passes per sample, `distance` is a
+/// median. Details follow the table, then the warnings about all numbers.
 pub fn table_of(results: &Results) -> String {
     let distances = results.evaluations.iter().any(|e| e.median_distance.is_some());
     let mut header = vec!["evaluation", "accuracy", "95 % interval", "n", "fwd", "bwd", "seconds"];

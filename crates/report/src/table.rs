@@ -1,4 +1,4 @@
-//! Plain tables: the first column to the left, numbers to the right, two spaces between.
+//! Plain text tables: the first column is left-aligned, others are right-aligned, with two spaces in between.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// All rows, the column heads first.
+    /// All rows, starting with the column heads.
     pub fn rows(&self) -> &[Vec<String>] {
         &self.rows
     }

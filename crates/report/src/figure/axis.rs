@@ -1,15 +1,15 @@
-//! An axis: what it shows, how far it reaches, and its ticks, at round numbers.
+//! Axes: name, range and ticks at round numbers.
 
 use super::FigureError;
 
-/// Numbers beyond this are no measurement.
+/// Larger numbers are refused.
 const LARGEST: f64 = 1e100;
-/// Numbers closer to 0 than this are drawn there.
+/// Smaller absolute values are drawn at 0.
 const SMALLEST: f64 = 1e-100;
-/// Room beside the outermost values, as a share of their range.
+/// Margin beyond the outermost values, as a share of their range.
 const MARGIN: f64 = 0.05;
 
-/// What an axis shows, and how.
+/// An axis and its scale.
 #[derive(Debug, Clone)]
 pub struct Axis {
     name: String,
@@ -26,32 +26,32 @@ enum AxisKind {
 }
 
 impl Axis {
-    /// A linear axis that reaches as far as its values. The name should say the unit that is shown.
+    /// A linear axis over the range of its values. The name should include the unit shown.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), times: 1.0, kind: AxisKind::Linear, range: None }
     }
 
-    /// Shows values multiplied, such as radii of [0, 1] by 255.
+    /// Multiplies values before they are shown, for example radii of [0, 1] by 255.
     pub fn times(self, factor: f64) -> Self {
         Self { times: factor, ..self }
     }
 
-    /// Shows shares as per cent.
+    /// Shows shares as percentages.
     pub fn percent(self) -> Self {
         self.times(100.0)
     }
 
-    /// Ticks at whole numbers only, such as epochs.
+    /// Ticks at integers only, such as epochs.
     pub fn whole(self) -> Self {
         Self { kind: AxisKind::Whole, ..self }
     }
 
-    /// Equal steps for equal factors.
+    /// A logarithmic axis.
     pub fn logarithmic(self) -> Self {
         Self { kind: AxisKind::Logarithmic, ..self }
     }
 
-    /// Reaches from here to there, in values (not multiplied); a value beyond them is an error.
+    /// Sets the range, in values before multiplication. A value outside is an error.
     pub fn range(self, low: f64, high: f64) -> Self {
         Self { range: Some([low, high]), ..self }
     }
@@ -65,13 +65,13 @@ impl Axis {
         self.kind == AxisKind::Logarithmic
     }
 
-    /// The value as it is shown; `what` begins the sentence if it cannot be.
+    /// The value as it is shown. `what` begins the error message if it cannot be shown.
     pub(super) fn shown(&self, value: f64, what: impl FnOnce() -> String) -> Result<f64, FigureError> {
         let shown = value * self.times;
         if !shown.is_finite() || shown.abs() > LARGEST {
             return Err(FigureError::unfit(format!("{}: {value} cannot be drawn", what())));
         }
-        // Steps between such numbers would come near the end of what floating point can tell apart.
+        // Steps between such numbers are close to the precision of floating point.
         let shown = if shown.abs() < SMALLEST { 0.0 } else { shown };
         if self.is_logarithmic() && shown <= 0.0 {
             return Err(FigureError::unfit(format!(
@@ -92,7 +92,7 @@ impl Axis {
         Ok(shown)
     }
 
-    /// Ticks for these values, as they are shown; at most about this many.
+    /// Ticks for these values (as shown), at most about this many.
     pub(super) fn scale(&self, values: &[f64], most: usize) -> Result<Scale, FigureError> {
         let logarithmic = self.is_logarithmic();
         let [low, high] = match self.range {
@@ -121,7 +121,7 @@ impl Axis {
     }
 }
 
-/// How far an axis reaches, in the numbers that it shows.
+/// The range of an axis, in the numbers shown.
 #[derive(Debug, Clone)]
 pub(super) struct Scale {
     low: f64,
@@ -132,21 +132,21 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// Where a value lies, from 0 at the lower end to 1 at the upper.
+    /// The position of a value, from 0 at the lower end to 1 at the upper end.
     pub(super) fn place(&self, value: f64) -> f64 {
         let along = |value: f64| if self.logarithmic { value.ln() } else { value };
         (along(value) - along(self.low)) / (along(self.high) - along(self.low))
     }
 }
 
-/// Least and largest value with a margin; a single value lies in the middle.
+/// Smallest and largest value with a margin. A single value is centred.
 fn widened(values: impl Iterator<Item = f64>) -> [f64; 2] {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
     if low > high {
         return [0.0, 1.0];
     }
     let room = (high - low) * MARGIN;
-    // Where floating point has no numbers between the two, they are as good as one.
+    // If floating point has no numbers between the two, they are treated as one.
     if room > low.abs().max(high.abs()) * 1e-12 {
         return [low - room, high + room];
     }
@@ -154,7 +154,7 @@ fn widened(values: impl Iterator<Item = f64>) -> [f64; 2] {
     [low - room, high + room]
 }
 
-/// The least of 1, 2 and 5 times a power of ten that is at least this, as digit and exponent.
+/// The smallest of 1, 2 and 5 times a power of ten that is at least this, as digit and exponent.
 pub(super) fn round_up(least: f64) -> (i64, i32) {
     let exponent = least.log10().floor() as i32;
     let candidates = [(1, exponent), (2, exponent), (5, exponent), (1, exponent + 1)];
@@ -174,7 +174,7 @@ fn steps(low: f64, high: f64, most: usize, whole: bool) -> Vec<(f64, String)> {
     (first..=last).map(tick).collect()
 }
 
-/// Powers of ten, and where there are few, numbers between them.
+/// Powers of ten and, if there are few of them, numbers in between.
 fn powers(low: f64, high: f64, most: usize) -> Vec<(f64, String)> {
     let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
     let among = |digits: &[i64], stride: usize| -> Vec<(f64, String)> {
@@ -192,12 +192,12 @@ fn powers(low: f64, high: f64, most: usize) -> Vec<(f64, String)> {
     enough.unwrap_or_else(|| steps(low, high, most, false))
 }
 
-/// The nearest number to `digits` times a power of ten.
+/// The floating-point number nearest to `digits` times a power of ten.
 pub(super) fn decimal(digits: i64, exponent: i32) -> f64 {
     format!("{digits}e{exponent}").parse().unwrap_or(f64::NAN)
 }
 
-/// `digits` times a power of ten in words of the axis: as few digits as all ticks of a step need.
+/// `digits` times a power of ten as text, with the number of digits that all ticks of a step need.
 fn label(digits: i64, exponent: i32) -> String {
     let value = decimal(digits, exponent);
     let plain = match exponent {

@@ -1,4 +1,4 @@
-//! Points and lines over two axes.
+//! Charts of points and lines over two axes.
 
 use super::axis::{Axis, Scale};
 use super::drawing::{At, Drawing};
@@ -8,33 +8,33 @@ use super::places::{Area, Places};
 use super::{Figure, FigureError};
 use temper_results::Curve;
 
-/// Em of what is written, in units.
+/// Font size, in units.
 const EM: f64 = 12.0;
-/// Em of labels beside points.
+/// Font size of labels beside points.
 const SMALL: f64 = 11.0;
-/// Height of the plot itself.
+/// Height of the plot area.
 const PLOT: f64 = 320.0;
 /// Half the width of a marker.
 const MARKER: f64 = 4.0;
-/// A line of more points has only some markers.
+/// Lines with more points have markers on some points only.
 const MARKED: usize = 40;
-/// About how many.
+/// The approximate number of these markers.
 const SPARSE: usize = 10;
-/// Colours times shapes, in step: more could not be told apart.
+/// Number of distinguishable styles: colours times shapes.
 const MOST_SERIES: usize = 28;
 
-/// Named series of points over two axes, with a legend above the plot.
+/// A chart of named series over two axes, with a legend above the plot.
 #[derive(Debug, Clone)]
 pub struct Chart {
-    /// Across.
+    /// The horizontal axis.
     pub x: Axis,
-    /// Upward.
+    /// The vertical axis.
     pub y: Axis,
-    /// At most 28; their order is that of the legend.
+    /// At most 28, in the order of the legend.
     pub series: Vec<Series>,
 }
 
-/// Points of one name, colour and shape.
+/// The points of one name, colour and shape.
 #[derive(Debug, Clone)]
 pub struct Series {
     name: String,
@@ -45,13 +45,13 @@ pub struct Series {
 /// One point.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Datum {
-    /// Across.
+    /// Horizontal value.
     pub x: f64,
-    /// Upward.
+    /// Vertical value.
     pub y: f64,
     /// Lower and upper end of an error bar.
     pub interval: Option<[f64; 2]>,
-    /// Written beside it.
+    /// Label beside the point.
     pub label: Option<String>,
 }
 
@@ -61,24 +61,24 @@ impl Datum {
         Self { x, y, interval: None, label: None }
     }
 
-    /// With an error bar from one value to another.
+    /// Adds an error bar from one value to another.
     pub fn between(self, low: f64, high: f64) -> Self {
         Self { interval: Some([low, high]), ..self }
     }
 
-    /// With a few words beside it.
+    /// Adds a label.
     pub fn labelled(self, label: impl Into<String>) -> Self {
         Self { label: Some(label.into()), ..self }
     }
 }
 
 impl Series {
-    /// Points by themselves.
+    /// A series of unconnected points.
     pub fn scatter(name: impl Into<String>, points: Vec<Datum>) -> Self {
         Self { name: name.into(), points, line: false }
     }
 
-    /// Points joined in their order.
+    /// A series of points connected in order.
     pub fn line(name: impl Into<String>, points: Vec<Datum>) -> Self {
         Self { name: name.into(), points, line: true }
     }
@@ -119,7 +119,7 @@ impl Figure for Chart {
 }
 
 impl Chart {
-    /// Checks the series, and gives their points as the axes show them.
+    /// Checks the series, and converts their points to the numbers shown.
     fn placed(&self) -> Result<Vec<Placed<'_>>, FigureError> {
         if self.series.is_empty() {
             return Err(FigureError::unfit(format!("the chart of `{}` has no series", self.y.name())));
@@ -152,18 +152,18 @@ impl Chart {
             Ok(PlacedPoint { at, interval, label: point.label.as_deref() })
         };
         let points = series.points.iter().enumerate().map(point).collect::<Result<Vec<_>, _>>()?;
-        // Long lines have a marker here and there: without them, the eighth would look like the first.
+        // Long lines have markers at intervals; without markers the eighth series would look like the first.
         let stride = if series.line && points.len() > MARKED { points.len().div_ceil(SPARSE) } else { 1 };
         Ok(Placed { name, points, line: series.line, stride, color: distinct(place), shape: place % 4 })
     }
 }
 
-/// A series in numbers that its axes show.
+/// A series in the numbers that its axes show.
 struct Placed<'s> {
     name: &'s str,
     points: Vec<PlacedPoint<'s>>,
     line: bool,
-    /// From one point with a marker to the next.
+    /// Number of points from one marker to the next.
     stride: usize,
     color: Color,
     shape: usize,
@@ -198,7 +198,7 @@ impl Placed<'_> {
     }
 }
 
-/// Names and looks of the series, in rows above the plot; gives where it ends.
+/// Draws the legend in rows above the plot; returns its lower end.
 fn legend(drawing: &mut Drawing, series: &[Placed], left: f64, right: f64) -> f64 {
     const LINE: f64 = 26.0;
     let (mut x, mut y) = (left, 16.0);
@@ -209,7 +209,7 @@ fn legend(drawing: &mut Drawing, series: &[Placed], left: f64, right: f64) -> f6
         let sample = if one.line { LINE } else { 2.0 * MARKER };
         let name = drawing.lettering.cut(one.name, EM, right - left - sample - 6.0);
         let width = sample + 6.0 + drawing.width(&name, EM);
-        // The viewer's font may be wider than the one that is measured here.
+        // The viewer's font may be wider than the font measured here.
         if x > left && x + width * 1.08 > right {
             (x, y) = (left, y + 20.0);
         }
@@ -223,7 +223,7 @@ fn legend(drawing: &mut Drawing, series: &[Placed], left: f64, right: f64) -> f6
     y + 12.0
 }
 
-/// The plot on its sheet.
+/// The plot area on its sheet.
 struct Frame {
     area: Area,
     across: Scale,
@@ -236,7 +236,7 @@ impl Frame {
         [left + (right - left) * self.across.place(x), bottom - (bottom - top) * self.up.place(y)]
     }
 
-    /// Lines at the ticks, their labels, and the names of the axes.
+    /// Draws grid lines, tick labels and axis names.
     fn grid(&self, drawing: &mut Drawing, [x, y]: [&Axis; 2]) {
         let Area { left, top, right, bottom } = self.area;
         for (value, label) in &self.up.ticks {
@@ -257,7 +257,7 @@ impl Frame {
         drawing.upward(&name, [14.0, f64::midpoint(top, bottom)], EM, INK, Align::Middle);
     }
 
-    /// The line of a series and its error bars.
+    /// Draws the line of a series and its error bars.
     fn lines(&self, drawing: &mut Drawing, series: &Placed) {
         for (from, to) in self.bars(series) {
             drawing.path(vec![from, to], 1.25, series.color);
@@ -284,7 +284,7 @@ impl Frame {
         }
     }
 
-    /// Labels beside their points, where they cover least.
+    /// Draws labels beside their points, where they cover least.
     fn labels(&self, drawing: &mut Drawing, series: &[Placed]) {
         let mut places = Places::new(self.area);
         for one in series {

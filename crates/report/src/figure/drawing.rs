@@ -1,4 +1,4 @@
-//! A figure laid out: marks on a sheet of paper, for every form in which it is wanted.
+//! A figure after layout: marks on a sheet, independent of the output format.
 
 use plotters::backend::{BitMapBackend, DrawingBackend, RGBPixel};
 use plotters_backend::{BackendColor, BackendCoord, BackendStyle, DrawingErrorKind};
@@ -8,17 +8,18 @@ use super::lettering::{Align, Lettering, Setting};
 use super::palette::Color;
 use super::{FigureError, svg};
 
-/// Pixels of a PNG for each unit of length.
+/// Pixels of a PNG per unit of length.
 const SHARPNESS: usize = 2;
-/// Each pixel of a PNG is the mean of so many a side: plotters draws slanting edges in whole pixels.
+/// Supersampling: each pixel of a PNG is the mean of a square with this side, because plotters does not
+/// antialias.
 const SMOOTHNESS: usize = 2;
-/// A sheet may be so many units long.
+/// Maximum length of a sheet in units.
 const LONGEST: f64 = 3000.0;
 
-/// Where something is, in units from the upper left corner.
+/// A position, in units from the upper left corner.
 pub(super) type At = [f64; 2];
 
-/// What is on the sheet, later marks above earlier ones (images above all).
+/// The marks of a sheet; later marks cover earlier ones, and images cover all.
 #[derive(Debug, Clone)]
 pub(super) enum Mark {
     Path { points: Vec<At>, width: f64, color: Color },
@@ -34,19 +35,19 @@ pub(super) enum Mark {
 pub struct Drawing {
     /// Width and height.
     size: [f64; 2],
-    /// For people who cannot see it.
+    /// A description for people who cannot see the figure.
     pub(super) describes: String,
     pub(super) marks: Vec<Mark>,
     pub(super) lettering: Lettering,
 }
 
 impl Drawing {
-    /// An empty sheet, as wide as every figure's; its height comes last.
+    /// An empty sheet of the common width. Its height is set last.
     pub(super) fn new(describes: String) -> Result<Self, FigureError> {
         Ok(Self { size: [Self::WIDTH, 0.0], describes, marks: vec![], lettering: Lettering::new()? })
     }
 
-    /// Units across, about those of a page's text.
+    /// Width in units, about that of a page's text.
     pub(super) const WIDTH: f64 = 720.0;
 
     /// Width and height in the units of its SVG, CSS pixels.
@@ -54,7 +55,7 @@ impl Drawing {
         self.size.map(|side| side as u32)
     }
 
-    /// Cuts the sheet off below.
+    /// Sets the height of the sheet.
     pub(super) fn with_height(mut self, height: f64) -> Result<Self, FigureError> {
         if !(1.0..=LONGEST).contains(&height) {
             return Err(FigureError::unfit(format!(
@@ -65,7 +66,7 @@ impl Drawing {
         Ok(self)
     }
 
-    /// A line in two points or more.
+    /// A line through two or more points.
     pub(super) fn path(&mut self, points: Vec<At>, width: f64, color: Color) {
         self.marks.push(Mark::Path { points, width, color });
     }
@@ -85,19 +86,19 @@ impl Drawing {
         self.marks.push(Mark::Disc { center, radius, color });
     }
 
-    /// Text on a line whose middle is at this height. Characters that no XML may hold become blanks.
+    /// Text on a line with this vertical centre. Characters that XML does not allow become spaces.
     pub(super) fn text(&mut self, text: &str, at: At, em: f64, color: Color, align: Align) {
         let (text, upward) = (printable(text), false);
         self.marks.push(Mark::Text { text, at, em, color, align, upward });
     }
 
-    /// Text that reads upward, centred at a place or from a place on.
+    /// Vertical text that reads upwards, centred at a position or starting there.
     pub(super) fn upward(&mut self, text: &str, at: At, em: f64, color: Color, align: Align) {
         let (text, upward) = (printable(text), true);
         self.marks.push(Mark::Text { text, at, em, color, align, upward });
     }
 
-    /// An image, its pixels seen as squares.
+    /// An image whose pixels are drawn as squares.
     pub(super) fn picture(&mut self, image: &FigureImage, corner: At, size: [f64; 2]) {
         self.marks.push(Mark::Picture { image: image.clone(), corner, size });
     }
@@ -107,14 +108,14 @@ impl Drawing {
         self.lettering.width(text, em)
     }
 
-    /// Draws all marks but the images, with so many pixels of the backend for each unit.
+    /// Draws all marks except images, with this number of backend pixels per unit.
     pub(super) fn render<B: DrawingBackend>(&self, backend: &mut B, scale: f64) -> Result<(), FigureError> {
         let place = |at: &At| (length(at[0], scale), length(at[1], scale));
         for mark in &self.marks {
             let done = match mark {
                 Mark::Path { points, width, color } => {
                     let stroke = Stroke { color: *color, width: length(*width, scale).max(1) as u32 };
-                    // Twice the same point has no direction, of which plotters would make a corner.
+                    // Two equal points have no direction, and plotters would draw a corner.
                     let mut points: Vec<BackendCoord> = points.iter().map(place).collect();
                     points.dedup();
                     if points.len() < 2 {
@@ -149,7 +150,7 @@ impl Drawing {
         backend.present().map_err(|fault| broken(&fault))
     }
 
-    /// The images, with their corner and size.
+    /// The images, each with its corner and size.
     pub(super) fn pictures(&self) -> impl Iterator<Item = (&FigureImage, At, [f64; 2])> {
         self.marks.iter().filter_map(|mark| match mark {
             Mark::Picture { image, corner, size } => Some((image, *corner, *size)),
@@ -157,12 +158,12 @@ impl Drawing {
         })
     }
 
-    /// As an SVG document, its text in the viewer's own font without serifs.
+    /// The figure as an SVG document, with text in the viewer's sans-serif font.
     pub fn svg(&self) -> Result<String, FigureError> {
         svg::document(self)
     }
 
-    /// As a PNG file, two pixels for each unit of length.
+    /// The figure as a PNG file, two pixels per unit of length.
     pub fn png(&self) -> Result<Vec<u8>, FigureError> {
         let [width, height] = self.size.map(|side| side as usize * SHARPNESS);
         let (fine_width, fine_height) = (width * SMOOTHNESS, height * SMOOTHNESS);
@@ -181,7 +182,7 @@ impl Drawing {
     }
 }
 
-/// Units to the nearest pixel.
+/// Rounds units to pixels.
 fn length(units: f64, scale: f64) -> i32 {
     (units * scale).round() as i32
 }
@@ -190,14 +191,14 @@ fn broken<E: std::error::Error + Send + Sync>(fault: &DrawingErrorKind<E>) -> Fi
     FigureError::Backend(fault.to_string())
 }
 
-/// What XML 1.0 may hold, on one line.
+/// Replaces characters that XML 1.0 does not allow, and line breaks.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { ' ' } else { c })
         .collect()
 }
 
-/// A line's colour and width, or that of a filled shape.
+/// Colour and width of a line, or colour of a filled shape.
 struct Stroke {
     color: Color,
     width: u32,
@@ -219,7 +220,7 @@ impl BackendStyle for Stroke {
     }
 }
 
-/// Each pixel as the mean of the square of finer ones that it covers.
+/// Downsamples: each pixel is the mean of a square of finer ones.
 fn smoothed(fine: &[u8], width: usize, height: usize) -> Vec<u8> {
     const FINE: u16 = (SMOOTHNESS * SMOOTHNESS) as u16;
     let mut pixels = Vec::with_capacity(width * height * 3);
@@ -241,7 +242,8 @@ fn smoothed(fine: &[u8], width: usize, height: usize) -> Vec<u8> {
     pixels
 }
 
-/// Puts an image on the pixels of a sheet, by its nearest pixels; what lies beyond the sheet is left out.
+/// Draws an image onto the pixels of a sheet, with nearest-neighbour sampling; pixels outside the sheet are
+/// left out.
 fn paste(pixels: &mut [u8], [width, height]: [usize; 2], image: &FigureImage, corner: At, size: [f64; 2]) {
     let [left, top] = corner.map(|side| length(side, SHARPNESS as f64).max(0) as usize);
     let [across, down] = size.map(|side| length(side, SHARPNESS as f64).max(0) as usize);

@@ -1,4 +1,4 @@
-//! Numbers in rows and columns, darker where they are larger.
+//! Heat maps: numbers in rows and columns, darker where they are larger.
 
 use super::drawing::Drawing;
 use super::lettering::Align;
@@ -6,33 +6,33 @@ use super::palette::{INK, VOID, graded, readable_on};
 use super::{Figure, FigureError};
 use temper_results::Corrupted;
 
-/// Em of what is written, in units.
+/// Font size, in units.
 const EM: f64 = 12.0;
 /// Height of a cell.
 const HEIGHT: f64 = 26.0;
-/// More digits after the point than this are no measurement.
+/// Maximum number of decimals.
 const MOST_DIGITS: usize = 9;
-/// A cell is at least and at most so wide.
+/// Minimum and maximum width of a cell.
 const WIDTHS: [f64; 2] = [34.0, 96.0];
 
-/// A number in each cell, rows from above to below.
+/// A heat map, rows from top to bottom.
 #[derive(Debug, Clone)]
 pub struct HeatMap {
     /// What the numbers are, for people who cannot see the figure.
     pub shows: String,
-    /// What the rows are, beside them.
+    /// Name of the rows, shown beside them.
     pub rows: String,
-    /// What the columns are, above them.
+    /// Name of the columns, shown above them.
     pub columns: String,
     /// Name of each row.
     pub row_names: Vec<String>,
     /// Name of each column.
     pub column_names: Vec<String>,
-    /// `[rows][columns]`; `None` where there is no number.
+    /// The numbers `[rows][columns]`; `None` if there is none.
     pub cells: Vec<Vec<Option<f64>>>,
-    /// Factor of the numbers as they are written, 100 for shares in per cent.
+    /// Factor of the numbers shown, for example 100 for shares in per cent.
     pub times: f64,
-    /// Digits after the point, at most 9.
+    /// Number of decimals, at most 9.
     pub digits: usize,
 }
 
@@ -61,7 +61,7 @@ impl HeatMap {
         }
     }
 
-    /// The numbers as they are written.
+    /// The numbers as text.
     fn shown(&self) -> Result<Vec<Vec<Option<f64>>>, FigureError> {
         let (rows, columns) = (self.row_names.len(), self.column_names.len());
         let unfit = |what: String| Err(FigureError::unfit(format!("the heat map of {}: {what}", self.shows)));
@@ -122,7 +122,7 @@ impl Figure for HeatMap {
         drawing.text(&name, [f64::midpoint(left, right), 13.0], EM, INK, Align::Middle);
         let name = drawing.lettering.cut(&self.rows, EM, (bottom - top).max(HEIGHT));
         let beside = [14.0, f64::midpoint(top, bottom)];
-        // A letter or two need not be turned.
+        // Names of one or two letters are not rotated.
         match drawing.width(&name, EM) <= 2.0 * EM {
             true => drawing.text(&name, beside, EM, INK, Align::Middle),
             false => drawing.upward(&name, beside, EM, INK, Align::Middle),

@@ -1,4 +1,4 @@
-//! Histograms one below the other, over one axis.
+//! Histograms one below the other, over a common axis.
 
 use super::axis::{Axis, Scale, decimal, round_up};
 use super::drawing::Drawing;
@@ -6,27 +6,28 @@ use super::lettering::Align;
 use super::palette::{GRID, INK, distinct};
 use super::{Figure, FigureError};
 
-/// Em of what is written, in units.
+/// Font size, in units.
 const EM: f64 = 12.0;
-/// Em of what is written into the figure.
+/// Font size of text inside the figure.
 const SMALL: f64 = 11.0;
-/// Height of the bars' ground.
+/// Height of a panel.
 const PANEL: f64 = 62.0;
-/// From one panel to the next.
+/// Distance from one panel to the next.
 const PITCH: f64 = PANEL + 26.0;
-/// Panels of one figure.
+/// Maximum number of panels of one figure.
 const MOST_PANELS: usize = 16;
-/// Bars over the whole axis, about.
+/// Approximate number of bars over the whole axis.
 const BARS: usize = 48;
-/// The axis has room for so many at least.
+/// Minimum number of bars that fit on the axis.
 const FEWEST: i64 = 24;
 
-/// How values lie, such as the radii of all samples after several epochs; each panel has its own height of 100 %.
+/// The distributions of values, such as the radii of all samples after several epochs. Each panel has its own
+/// vertical scale.
 #[derive(Debug, Clone)]
 pub struct Histograms {
-    /// The axis of all.
+    /// The common axis.
     pub x: Axis,
-    /// From above to below, 1 to 16.
+    /// The panels from top to bottom, 1 to 16.
     pub panels: Vec<Histogram>,
 }
 
@@ -35,7 +36,7 @@ pub struct Histograms {
 pub struct Histogram {
     /// Its name, such as `epoch 12`.
     pub name: String,
-    /// Every value.
+    /// All values.
     pub values: Vec<f64>,
 }
 
@@ -67,7 +68,7 @@ impl Figure for Histograms {
 }
 
 impl Histograms {
-    /// Checks the panels, and gives their values as the axis shows them.
+    /// Checks the panels, and converts their values to the numbers shown.
     fn shown(&self) -> Result<Vec<Vec<f64>>, FigureError> {
         if !(1..=MOST_PANELS).contains(&self.panels.len()) {
             return Err(FigureError::unfit(format!(
@@ -93,7 +94,7 @@ impl Histograms {
     }
 }
 
-/// Mean and median in as many digits as tell something.
+/// Mean and median with a sensible number of digits.
 fn summary(values: &[f64]) -> String {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -135,21 +136,21 @@ impl Bins {
         bins
     }
 
-    /// The bin of a value. One that misses an edge by rounding alone belongs above it.
+    /// The bin of a value. A value that misses an edge only by rounding belongs above that edge.
     fn of(&self, value: f64) -> i64 {
         (value / decimal(self.digit, self.exponent) + 1e-6).floor() as i64
     }
 
-    /// Where a bin begins.
+    /// The lower edge of a bin.
     fn edge(&self, bin: i64) -> f64 {
         decimal(bin * self.digit, self.exponent)
     }
 
-    /// Where the axis should begin and end: a few bars are not spread over all of it.
+    /// The range of the axis. A few bars are not stretched over the whole axis.
     fn reach(&self) -> [f64; 2] {
         let spare = (FEWEST - (self.last - self.first + 1)).max(0);
         let low = self.edge(self.first);
-        // Radii and the like have no place below 0.
+        // Radii and similar values are never below 0.
         let lower = self.edge(self.first - spare / 2);
         [if low >= 0.0 { lower.max(0.0) } else { lower }, self.edge(self.last + 1 + spare / 2)]
     }
@@ -188,7 +189,7 @@ impl Across<'_> {
         }
     }
 
-    /// Bars, with the height of the tallest rounded up to where the panel ends.
+    /// Draws the bars. The scale ends at the height of the tallest bar, rounded up.
     fn bars(&self, drawing: &mut Drawing, bins: &Bins, values: &[f64]) {
         let shares = bins.shares(values);
         let (digit, exponent) = round_up(shares.iter().copied().fold(0.0, f64::max) * 100.0);
@@ -222,7 +223,7 @@ mod tests {
 
     #[test]
     fn bins_have_round_edges_and_hold_every_value() {
-        // Multiples of 0.02 as sums leave them, on both sides of the true number.
+        // Multiples of 0.02 as sums give them, on both sides of the exact number.
         let mut sum = 0.0;
         let values: Vec<f64> = (0..50)
             .map(|_| {

@@ -1,4 +1,4 @@
-//! An image in a figure.
+//! Images in figures.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,8 @@ pub struct FigureImage {
 }
 
 impl FigureImage {
-    /// `pixels`: `[height, width]` of grey or `[height, width, 3]` of RGB; an error if it is neither.
+    /// An image from `pixels` `[height, width]` (grey) or `[height, width, 3]` (RGB). An error for any other
+    /// shape.
     pub fn new(width: usize, height: usize, pixels: Vec<u8>) -> Result<Self, FigureError> {
         let unfit = || {
             FigureError::unfit(format!(
@@ -34,12 +35,12 @@ impl FigureImage {
         Ok(Self { width, height, channels, pixels })
     }
 
-    /// Pixels across.
+    /// Width in pixels.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Pixels down.
+    /// Height in pixels.
     pub fn height(&self) -> usize {
         self.height
     }
@@ -53,17 +54,17 @@ impl FigureImage {
         }
     }
 
-    /// As a PNG file.
+    /// The image as a PNG file.
     pub fn png(&self) -> Result<Vec<u8>, FigureError> {
         let color = if self.channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb };
         encoded(self.width, self.height, color, &self.pixels)
     }
 }
 
-/// Longest side; more than this is no tile of a figure.
+/// Maximum length of a side; a larger image is not a tile of a figure.
 const MOST: usize = 4096;
 
-/// A PNG file of 8 bits a channel.
+/// A PNG file of 8 bits per channel.
 pub(super) fn encoded(
     width: usize,
     height: usize,
@@ -81,7 +82,7 @@ pub(super) fn encoded(
     Ok(file)
 }
 
-/// A PNG file as an address that holds it.
+/// A PNG file as a data URL.
 pub(crate) fn data_uri(png: &[u8]) -> String {
     format!("data:image/png;base64,{}", STANDARD.encode(png))
 }
@@ -111,7 +112,7 @@ mod tests {
 
     #[test]
     fn an_address_holds_the_file() {
-        // The bytes that begin every PNG file, in base64 by RFC 4648.
+        // The magic number of PNG files in base64 (RFC 4648).
         assert!(data_uri(&[0x89, b'P', b'N', b'G']).ends_with(",iVBORw=="));
         let image = FigureImage::new(1, 1, vec![200]).unwrap();
         let mut reader = png::Decoder::new(std::io::Cursor::new(image.png().unwrap())).read_info().unwrap();

@@ -1,4 +1,4 @@
-//! Images in rows and columns, each with a caption.
+//! Sheets of images in rows and columns, each with a caption.
 
 use super::drawing::Drawing;
 use super::image::FigureImage;
@@ -6,46 +6,46 @@ use super::lettering::Align;
 use super::palette::INK;
 use super::{Figure, FigureError};
 
-/// Em of heads and names, in units.
+/// Font size of column heads and row names, in units.
 const EM: f64 = 12.0;
-/// Em of captions.
+/// Font size of captions.
 const SMALL: f64 = 11.0;
-/// Height of a line of a caption.
+/// Line height of captions.
 const LINE: f64 = 14.0;
-/// Lines of a caption.
+/// Maximum number of lines of a caption.
 const MOST_LINES: usize = 3;
-/// Between two tiles.
+/// Gap between two tiles.
 const GAP: f64 = 10.0;
-/// A tile is at least and at most so wide.
+/// Minimum and maximum width of a tile.
 const WIDTHS: [f64; 2] = [40.0, 128.0];
 
-/// Images under heads, such as samples unperturbed and at several radii. Images keep their proportions, and their pixels stay
-/// squares.
+/// Images below column heads, such as samples unperturbed and at several radii. Images keep their
+/// proportions, and their pixels remain squares.
 #[derive(Debug, Clone)]
 pub struct ImageSheet {
-    /// What it shows, for people who cannot see it.
+    /// A description for people who cannot see the figure.
     pub shows: String,
     /// Head of each column.
     pub columns: Vec<String>,
-    /// From above to below.
+    /// Rows from top to bottom.
     pub rows: Vec<ImageRow>,
 }
 
-/// Images beside each other.
+/// A row of images.
 #[derive(Debug, Clone)]
 pub struct ImageRow {
-    /// At its left; may be empty.
+    /// The name to the left of the row; may be empty.
     pub name: String,
-    /// One a column; `None` leaves its place empty.
+    /// One tile per column; `None` leaves its place empty.
     pub tiles: Vec<Option<Tile>>,
 }
 
-/// An image and what is written below it.
+/// An image and its caption.
 #[derive(Debug, Clone)]
 pub struct Tile {
     /// The image.
     pub image: FigureImage,
-    /// Up to three lines.
+    /// The caption, up to three lines.
     pub caption: String,
 }
 
@@ -86,7 +86,7 @@ impl Figure for ImageSheet {
         let lines = heads.iter().map(Vec::len).max().unwrap_or(0);
         for (column, head) in heads.iter().enumerate() {
             for (i, line) in head.iter().enumerate() {
-                // The last lines of all heads stand at one height.
+                // The last lines of all heads are aligned.
                 let y = 14.0 + 16.0 * (lines - head.len() + i) as f64;
                 drawing.text(line, [at(column) + width / 2.0, y], EM, INK, Align::Middle);
             }
@@ -100,7 +100,7 @@ impl Figure for ImageSheet {
 }
 
 impl ImageRow {
-    /// Draws it; gives where the next begins.
+    /// Draws the row; returns the position of the next one.
     fn draw(&self, drawing: &mut Drawing, [left, top]: [f64; 2], width: f64) -> f64 {
         let size = |image: &FigureImage| fitted(image, width);
         let tallest = self.tiles.iter().flatten().map(|tile| size(&tile.image)[1]).fold(0.0, f64::max);
@@ -111,7 +111,7 @@ impl ImageRow {
         {
             let middle = left + (width + GAP) * column as f64 + width / 2.0;
             let [across, down] = size(&tile.image);
-            // On whole pixels, so that all pixels of the image come out alike.
+            // Aligned to whole pixels, so that all pixels of the image have the same size.
             let corner = [(middle - across / 2.0).round(), (top + (tallest - down) / 2.0).round()];
             drawing.picture(&tile.image, corner, [across, down]);
             let caption = drawing.lettering.wrap(&tile.caption, SMALL, width + GAP - 4.0, MOST_LINES);
@@ -125,11 +125,12 @@ impl ImageRow {
     }
 }
 
-/// Size of an image in a column: as wide, or as high as that, and whole pixels for each of its own if it has fewer.
+/// Size of an image in a column: fitted to the column, with an integer number of pixels per image pixel if it
+/// is smaller.
 fn fitted(image: &FigureImage, width: f64) -> [f64; 2] {
     let longest = image.width().max(image.height()) as f64;
     let each = width / longest;
-    // A PNG has two pixels a unit.
+    // A PNG has two pixels per unit.
     let each = if each >= 0.5 { (each * 2.0).floor() / 2.0 } else { each };
     [image.width(), image.height()].map(|side| (side as f64 * each).max(1.0))
 }

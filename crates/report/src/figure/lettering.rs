@@ -1,4 +1,4 @@
-//! Text: how wide it is, where it breaks, and the pixels it is made of. The font is compiled in.
+//! Text: widths, line breaks and rasterisation. The font is compiled in.
 
 use std::convert::Infallible;
 
@@ -9,9 +9,9 @@ use plotters_backend::{BackendColor, BackendTextStyle, FontFamily, FontTransform
 use super::FigureError;
 use super::palette::Color;
 
-/// Half the height of an x in ems, by which SVG shifts a baseline (`0.5ex`) to set text in the middle of a line.
+/// Half the x-height in ems, by which SVG shifts the baseline (`0.5ex`) to centre text vertically.
 const HALF_EX: f64 = 0.268;
-/// plotters divides by this to come from its sizes to those of CSS.
+/// plotters divides its font sizes by this factor to get CSS sizes.
 const SIZES_OF_PLOTTERS: f64 = 1.24;
 
 /// Noto Sans Regular.
@@ -21,19 +21,19 @@ pub(super) struct Lettering {
 }
 
 impl Lettering {
-    /// Opens the font.
+    /// Loads the font.
     pub(super) fn new() -> Result<Self, FigureError> {
         let font = FontRef::try_from_slice(ttf_noto_sans::REGULAR);
         Ok(Self { font: font.map_err(|fault| FigureError::Backend(format!("the built-in font: {fault}")))? })
     }
 
-    /// The font with this many pixels for an em.
+    /// The font with this em size in pixels.
     fn scaled(&self, em: f64) -> PxScaleFont<&FontRef<'static>> {
         let units = self.font.units_per_em().unwrap_or(1000.0);
         self.font.as_scaled(PxScale::from(em as f32 * self.font.height_unscaled() / units))
     }
 
-    /// Calls for each character with its glyph and where it begins; gives where the text ends.
+    /// Calls a function for each character with its glyph and position; returns the end position of the text.
     fn walk(&self, text: &str, em: f64, mut each: impl FnMut(GlyphId, f32)) -> f32 {
         let font = self.scaled(em);
         let (mut x, mut before) = (0.0, None);
@@ -47,12 +47,13 @@ impl Lettering {
         x
     }
 
-    /// Width of a text whose em is this long, in the same unit.
+    /// Width of a text with this em size, in the same unit.
     pub(super) fn width(&self, text: &str, em: f64) -> f64 {
         f64::from(self.walk(text, em, |_, _| ()))
     }
 
-    /// Calls for each pixel that the text touches, with the share of it that is covered; the baseline begins at the origin.
+    /// Calls a function for each pixel that the text touches, with its coverage from 0 to 1. The baseline
+    /// starts at the origin.
     fn pixels<E>(
         &self,
         text: &str,
@@ -76,7 +77,7 @@ impl Lettering {
         Ok(())
     }
 
-    /// The text, or as much of its beginning as has room, with an ellipsis.
+    /// The text, or as much of its beginning as fits, with an ellipsis.
     pub(super) fn cut(&self, text: &str, em: f64, room: f64) -> String {
         if self.width(text, em) <= room {
             return text.into();
@@ -91,7 +92,7 @@ impl Lettering {
         "…".into()
     }
 
-    /// The text in lines that have room, broken between words; what is left over ends in an ellipsis.
+    /// The text in lines that fit, broken between words. Text that is left over ends in an ellipsis.
     pub(super) fn wrap(&self, text: &str, em: f64, room: f64, most: usize) -> Vec<String> {
         let mut lines: Vec<String> = vec![];
         for word in text.split_whitespace() {
@@ -109,19 +110,19 @@ impl Lettering {
     }
 }
 
-/// How a text is set.
+/// The style of a text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Setting<'l> {
     pub(super) lettering: &'l Lettering,
-    /// In pixels.
+    /// Font size in pixels.
     pub(super) em: f64,
     pub(super) color: Color,
     pub(super) align: Align,
-    /// Reads from below to above.
+    /// Whether it reads from bottom to top.
     pub(super) upward: bool,
 }
 
-/// Which part of a text stands at its place.
+/// The part of a text that is at its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {
     Left,
@@ -157,7 +158,7 @@ impl BackendTextStyle for Setting<'_> {
         FontFamily::SansSerif
     }
 
-    /// Without height, for [`draw`](Self::draw) centres the text itself, as SVG does.
+    /// The height is 0 because [`draw`](Self::draw) centres the text itself, as SVG does.
     fn layout_box(&self, text: &str) -> Result<((i32, i32), (i32, i32)), Infallible> {
         Ok(((0, 0), (self.lettering.width(text, self.em).round() as i32, 0)))
     }
@@ -198,9 +199,9 @@ mod tests {
         let (short, long) = (letters.width("radius", 12.0), letters.width("radius radius", 12.0));
         assert!(2.0 * short < long && long < 3.0 * short, "{short} {long}");
         assert!((letters.width("radius", 24.0) - 2.0 * short).abs() < 1e-3);
-        // Digits of one width, so that columns of numbers line up.
+        // All digits have the same width, so that columns of numbers are aligned.
         assert_eq!(letters.width("1111", 10.0), letters.width("8888", 10.0));
-        // An em of this Noto Sans is 2048 units, a digit 1171 of them.
+        // An em of this Noto Sans is 2048 units, a digit is 1171 units wide.
         assert!(
             (letters.width("0", 10.0) - 10.0 * 1171.0 / 2048.0).abs() < 1e-3,
             "{}",

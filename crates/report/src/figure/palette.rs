@@ -1,25 +1,27 @@
-//! Colours that the colour-blind can tell apart.
+//! Colours that colour-blind people can distinguish.
 
-/// Red, green, blue.
+/// RGB.
 pub(super) type Color = (u8, u8, u8);
 
 /// Text and axes.
 pub(super) const INK: Color = (34, 34, 34);
-/// Lines of a grid.
+/// Grid lines.
 pub(super) const GRID: Color = (226, 226, 226);
-/// A place without a number.
+/// A cell without a number.
 pub(super) const VOID: Color = (238, 238, 238);
 
-/// Okabe & Ito, "Color Universal Design" (2008), without the yellow that is too pale for lines on white.
+/// The palette of Okabe & Ito, "Color Universal Design" (2008), without yellow, which is too pale for lines
+/// on white.
 const DISTINCT: [Color; 7] =
     [(0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233), (0, 0, 0)];
 
-/// The colour of a series, in its place among the others; after seven they come again.
+/// The colour of the n-th series; colours repeat after seven.
 pub(super) fn distinct(place: usize) -> Color {
     DISTINCT[place % DISTINCT.len()]
 }
 
-/// From nearly white at 0 over blue to nearly black at 1: its lightness falls all the way, so that it also reads in grey.
+/// A colour map from nearly white at 0 over blue to nearly black at 1. Its lightness decreases monotonically,
+/// so that it also works in grey.
 pub(super) fn graded(share: f64) -> Color {
     const STOPS: [[f64; 3]; 3] = [[244.0, 249.0, 253.0], [86.0, 160.0, 206.0], [8.0, 48.0, 92.0]];
     let share = share.clamp(0.0, 1.0) * 2.0;
@@ -28,12 +30,13 @@ pub(super) fn graded(share: f64) -> Color {
     (mix(0), mix(1), mix(2))
 }
 
-/// Black or white, whichever stands out more on this colour (contrast of WCAG 2: at least 4.58 on any).
+/// Black or white, whichever has more contrast with this colour (WCAG 2 contrast of at least 4.58 with any
+/// colour).
 pub(super) fn readable_on(color: Color) -> Color {
     if luminance(color) > 0.179 { (0, 0, 0) } else { (255, 255, 255) }
 }
 
-/// Relative luminance of WCAG 2, 0 to 1.
+/// Relative luminance by WCAG 2, 0 to 1.
 fn luminance((red, green, blue): Color) -> f64 {
     let linear = |channel: u8| {
         let value = f64::from(channel) / 255.0;

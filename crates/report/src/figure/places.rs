@@ -1,4 +1,4 @@
-//! Places for labels beside points: where they cover as little as can be.
+//! Placement of labels beside points, where they cover as little as possible.
 
 use super::drawing::At;
 
@@ -17,7 +17,7 @@ impl Area {
         Self { left: x - across / 2.0, top: y - down / 2.0, right: x + across / 2.0, bottom: y + down / 2.0 }
     }
 
-    /// Whether the two share ground.
+    /// Whether the two overlap.
     pub(super) fn meets(&self, other: &Self) -> bool {
         self.left < other.right
             && other.left < self.right
@@ -25,7 +25,7 @@ impl Area {
             && other.top < self.bottom
     }
 
-    /// Whether the other is within this one.
+    /// Whether the other is inside this one.
     pub(super) fn holds(&self, other: &Self) -> bool {
         self.left <= other.left
             && other.right <= self.right
@@ -33,9 +33,9 @@ impl Area {
             && other.bottom <= self.bottom
     }
 
-    /// Whether the way from one point to another leads through.
+    /// Whether the line from one point to another passes through.
     pub(super) fn crossed(&self, [x, y]: At, [to_x, to_y]: At) -> bool {
-        // The part of the way, 0 to 1, that lies between both pairs of sides (Liang and Barsky, 1984).
+        // The part of the line, 0 to 1, between both pairs of sides (Liang and Barsky, 1984).
         let (mut enters, mut leaves) = (0.0_f64, 1.0_f64);
         for (from, way, low, high) in
             [(x, to_x - x, self.left, self.right), (y, to_y - y, self.top, self.bottom)]
@@ -53,7 +53,7 @@ impl Area {
     }
 }
 
-/// What is on a plot that labels should not cover.
+/// The parts of a plot that labels should not cover.
 #[derive(Debug)]
 pub(super) struct Places {
     within: Area,
@@ -62,25 +62,25 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Labels stay within this area.
+    /// A plot whose labels stay within this area.
     pub(super) fn new(within: Area) -> Self {
         Self { within, taken: vec![], ways: vec![] }
     }
 
-    /// Nothing may cover this.
+    /// Adds an area that nothing may cover.
     pub(super) fn take(&mut self, area: Area) {
         self.taken.push(area);
     }
 
-    /// It is better not to cover this line.
+    /// Adds a line that should not be covered.
     pub(super) fn way(&mut self, from: At, to: At) {
         self.ways.push((from, to));
     }
 
-    /// The middle of a label of this size beside a point, at a distance; takes the place.
+    /// Places a label of this size beside a point, at a distance; returns its centre.
     pub(super) fn beside(&mut self, [x, y]: At, [width, height]: [f64; 2], distance: f64) -> At {
         let mut best: Option<(usize, At)> = None;
-        // Close by first, then further off by parts of a line: beyond a bar there may be room.
+        // Close positions are tried first, then more distant ones: beyond an error bar there may be space.
         for distance in [0.0, 0.5, 1.5, 2.5].map(|lines| distance + lines * height) {
             let (across, down) = (distance + width / 2.0, distance + height / 2.0);
             let (slant_across, slant_down) = (across - distance * 0.4, down - distance * 0.4);
@@ -106,7 +106,8 @@ impl Places {
         middle
     }
 
-    /// What a label here would cover: leaving the plot is worst, then points and other labels, then lines.
+    /// The cost of a label at this position: leaving the plot is worst, then covering points and other
+    /// labels, then lines.
     fn cost(&self, area: &Area) -> usize {
         let outside = usize::from(!self.within.holds(area)) * 1000;
         let covered = self.taken.iter().filter(|taken| taken.meets(area)).count() * 10;
@@ -133,7 +134,7 @@ mod tests {
     #[test]
     fn where_bars_are_in_the_way_a_label_stands_beyond_them() {
         let mut places = Places::new(Area::around([100.0, 100.0], 200.0, 200.0));
-        // A bar through the point, and one on either side, nearer than the label is wide.
+        // An error bar through the point, and one on either side, closer than the width of the label.
         for x in [80.0, 100.0, 120.0] {
             places.way([x, 80.0], [x, 120.0]);
         }
@@ -154,7 +155,7 @@ mod tests {
             assert!(labels[..i].iter().all(|other| !other.meets(label)), "{labels:?}");
             assert!(points.iter().all(|point| !label.meets(&Area::around(*point, 8.0, 8.0))));
         }
-        // In the corner there is room on one side only.
+        // In the corner there is space on one side only.
         let [x, y] = places.beside([198.0, 2.0], [30.0, 12.0], 8.0);
         assert!(x < 198.0 - 15.0 && y > 2.0, "{x} {y}");
     }

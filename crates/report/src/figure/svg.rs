@@ -1,4 +1,4 @@
-//! A drawing as an SVG document.
+//! Writes a drawing as an SVG document.
 
 use std::fmt::Write;
 
@@ -8,10 +8,10 @@ use super::FigureError;
 use super::drawing::Drawing;
 use super::image::data_uri;
 
-/// Steps of the document's coordinates for each unit of length: plotters knows whole numbers only.
+/// Coordinate steps per unit of length, because plotters supports only integers.
 const STEPS: f64 = 8.0;
 
-/// The document: marks by plotters, images behind them in the file, a head that says its size and what it shows.
+/// The document: marks drawn by plotters, followed by images, and a head with size and description.
 pub(super) fn document(drawing: &Drawing) -> Result<String, FigureError> {
     let [width, height] = drawing.size();
     let [across, down] = drawing.size().map(|side| side * STEPS as u32);
@@ -40,7 +40,7 @@ pub(super) fn document(drawing: &Drawing) -> Result<String, FigureError> {
     Ok(document + "</svg>\n")
 }
 
-/// Text as XML and HTML hold it, in elements and in attributes.
+/// Escapes text for elements and attributes of XML and HTML.
 pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {

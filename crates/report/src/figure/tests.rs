@@ -1,4 +1,4 @@
-//! What holds for every kind of figure, and what each refuses.
+//! Tests of properties that all kinds of figures share, and of what each refuses.
 
 use super::drawing::Mark;
 use super::lettering::Align;
@@ -7,7 +7,7 @@ use super::*;
 use crate::markup;
 use temper_results::{Curve, Point};
 
-/// Text that markup must not take for its own, and that no font has.
+/// Text with markup characters, and with characters that the font does not contain.
 const AWKWARD: &str = "a <b> & \"c\" 'd' \u{1}ε漢";
 
 fn curve() -> Curve {
@@ -170,7 +170,7 @@ fn the_same_figure_gives_the_same_bytes() {
     }
 }
 
-/// The ground of every text.
+/// The background of every text.
 fn texts(drawing: &Drawing) -> Vec<(String, Area)> {
     let ground = |mark: &Mark| match mark {
         Mark::Text { text, at: [x, y], em, align, upward, .. } => {
