@@ -1,9 +1,9 @@
-//! What corruption errors are divided by.
+//! AlexNet's errors, the baseline of corruption errors.
 
 use crate::kind::{CorruptionKind, Severity};
 
-/// Top-1 error of AlexNet (torchvision's weights) on the clean validation images of ImageNet, a share of 1: the table of the
-/// paper gives 43.5 percent.
+/// Top-1 error of AlexNet (torchvision's weights) on the clean validation images of ImageNet, 0 to 1. The
+/// paper's table gives 43.5 per cent.
 pub const ALEXNET_CLEAN: f64 = 0.435;
 
 /// The errors by kind, in the order of [`CorruptionKind::ALL`], and severity.
@@ -29,12 +29,13 @@ const ERRORS: [[f64; 5]; CorruptionKind::ALL.len()] = [
     [0.59342, 0.65514, 0.51174, 0.70834, 0.82260],
 ];
 
-/// Top-1 error of AlexNet (torchvision's weights) on the 50,000 images of a part of ImageNet-C, a share of 1.
+/// Top-1 error of AlexNet (torchvision's weights) on the 50,000 images of one kind and severity of
+/// ImageNet-C, 0 to 1.
 ///
-/// The numbers are those of the table that goes round with the code of ImageNet-C
-/// (<https://github.com/hendrycks/robustness>); their means over the severities are the constants that AugMix and many
-/// others divide by. RobustBench divides by others, of 5,000 images a part, which are not used here: an mCE of one kind must
-/// not be compared with one of the other.
+/// The numbers are from the table distributed with the code of ImageNet-C
+/// (<https://github.com/hendrycks/robustness>). Their means over severities are the constants that AugMix and
+/// many others divide by. RobustBench divides by other numbers, from 5,000 images per kind and severity,
+/// which are not used here: an mCE of one kind must not be compared with one of the other.
 pub fn alexnet(kind: CorruptionKind, severity: Severity) -> f64 {
     ERRORS[kind as usize][severity.place()]
 }
@@ -45,7 +46,7 @@ mod tests {
 
     #[test]
     fn kinds_stand_in_their_order_and_means_are_the_constants_that_others_use() {
-        // Millionths.
+        // In millionths.
         let means = [
             886_428, 894_468, 922_640, 819_880, 826_268, 785_948, 798_360, 866_816, 826_572, 819_324,
             564_592, 853_204, 646_056, 717_840, 606_500, 845_388, 787_108, 717_512, 658_248,

@@ -1,4 +1,4 @@
-//! Blur.
+//! Blurring corruptions.
 
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
@@ -12,15 +12,16 @@ pub(crate) fn gaussian(planes: &mut Planes, sigma: f32) {
     planes.replace(|plane, size| usual_gaussian(plane, size, sigma));
 }
 
-/// A disk, as of a lens out of focus.
+/// Defocus blur: a disk kernel.
 pub(crate) fn defocus(planes: &mut Planes, radius: f32, alias: f32) {
     let kernel = disk(radius, alias);
     planes.replace(|plane, size| correlate(plane, size, &kernel, Border::Mirror));
 }
 
-/// A disk of this radius on the grid of pixels, of sum one, smoothed by a Gaussian of standard deviation `alias` over 3 x 3 pixels,
-/// 5 x 5 beyond radius 8. (Where the disk touches the grid's border, at radii 8 and above, smoothing there is with a mirrored
-/// border, which adds one or two per cent to the sum; the published files have it too.)
+/// A disk of this radius on the pixel grid with sum 1, smoothed by a Gaussian of standard deviation `alias`
+/// over 3 x 3 pixels, or 5 x 5 above radius 8. Where the disk touches the border of its grid, at radii of at
+/// least 8, it is smoothed with a mirrored border, which adds one or two per cent to the sum. The published
+/// files have the same property.
 pub(crate) fn disk(radius: f32, alias: f32) -> Kernel {
     let (reach, smooth) = if radius <= 8.0 { (8, 1) } else { (radius as usize, 2) };
     let side = 2 * reach + 1;
@@ -39,17 +40,18 @@ pub(crate) fn disk(radius: f32, alias: f32) -> Kernel {
     Kernel { size: [side; 2], weights: correlate(&weights, [side; 2], &square, Border::Mirror) }
 }
 
-/// A Gaussian filter, then `passes` times a pixel takes the place of each, drawn from up to `reach` pixels above and to the left to
-/// `reach - 1` below and to the right, then the filter again.
+/// Glass blur: a Gaussian filter; then `passes` times each pixel is replaced by a random one, from up to
+/// `reach` pixels above and to the left to `reach - 1` below and to the right; then the filter again.
 ///
-/// The paper speaks of swaps. The published code's swap copies: both ends get the neighbour's colour. So it is here.
+/// The paper describes swaps. The swap in the published code copies, so both pixels get the neighbour's
+/// colour; so here.
 pub(crate) fn glass(planes: &mut Planes, sigma: f32, reach: usize, passes: usize, rng: &mut ChaCha8Rng) {
     gaussian(planes, sigma);
     planes.cut_to_levels();
     let ([h, w], area, far) = (planes.size, planes.area(), reach as i32);
-    // Within reach of nothing every pixel is its own neighbour.
+    // Within reach 0 every pixel is its own neighbour.
     for _ in 0..passes * reach.min(1) {
-        // From the bottom right; too small an image has no pixel that far from its border.
+        // From the bottom right. A very small image has no pixel that far from its border.
         for y in (reach + 1..=h.saturating_sub(reach)).rev() {
             for x in (reach + 1..=w.saturating_sub(reach)).rev() {
                 let (dx, dy) = (rng.random_range(-far..far), rng.random_range(-far..far));
@@ -61,7 +63,8 @@ pub(crate) fn glass(planes: &mut Planes, sigma: f32, reach: usize, passes: usize
     gaussian(planes, sigma);
 }
 
-/// Motion at an angle of up to 45 degrees to the horizontal; values are rounded to levels, as in `ImageMagick`.
+/// Motion blur at an angle of up to 45 degrees to the horizontal. Values are rounded to levels, as in
+/// `ImageMagick`.
 pub(crate) fn motion(planes: &mut Planes, radius: f32, sigma: f32, rng: &mut ChaCha8Rng) {
     let degrees = rng.random_range(-45.0..45.0);
     planes.replace(|plane, size| along(plane, size, radius, sigma, degrees));
@@ -70,8 +73,8 @@ pub(crate) fn motion(planes: &mut Planes, radius: f32, sigma: f32, rng: &mut Cha
     }
 }
 
-/// The mean of the image and of its enlargements by `1 + i step`, `i` from 0 to below `count`, the step as `numpy.arange` takes it:
-/// sides of parts and of enlargements are rounded, often from a half.
+/// Zoom blur: the mean of the image and its enlargements by `1 + i step`, for `i` from 0 to `count - 1`, with
+/// the step as in `numpy.arange`. Sides of crops and of enlargements are rounded, often from a half.
 pub(crate) fn zoom(planes: &mut Planes, count: usize, step: f64) {
     let step = (1.0 + step) - 1.0;
     planes.replace(|plane, size| {

@@ -32,12 +32,14 @@ fn half_gaussian(n: usize, sigma: f32) -> Vec<f32> {
     weights.iter().map(|weight| weight / sum).collect()
 }
 
-/// Where a line of motion at an angle begins and ends: the place of a point, and the farthest one that it leaves a trace at.
+/// The start and the end of a motion blur line at an angle: the position of a point, and the farthest
+/// position it affects.
 fn far_end(plane: &[f32], w: usize, [y, x]: [usize; 2]) -> f64 {
     let lit = plane.iter().enumerate().filter(|(_, value)| **value > 0.0);
     let away = lit.map(|(at, _)| [(at / w) as f64 - y as f64, (at % w) as f64 - x as f64]);
     let far = away.max_by(|a, b| a[0].hypot(a[1]).total_cmp(&b[0].hypot(b[1]))).unwrap();
-    // A pixel is made of what lies at the angle from it, so a trace goes the other way; y grows downwards.
+    // A pixel is computed from the values along the angle, so a point spreads in the opposite direction; y
+    // points downwards.
     (-far[0]).atan2(-far[1]).to_degrees()
 }
 
@@ -46,7 +48,8 @@ fn motion_draws_a_point_out_along_a_line() {
     let (side, [y, x]) = (21, [10, 10]);
     let mut point = vec![0.0; side * side];
     point[y * side + x] = 1.0;
-    // (dy, dx) of what a pixel is made of: ceil(i sin - 1/2) and ceil(i cos - 1/2), i up to twice the radius.
+    // (dy, dx) of the inputs of a pixel: ceil(i sin - 1/2) and ceil(i cos - 1/2), with i up to twice the
+    // radius.
     let level: Vec<[usize; 2]> = (0..7).map(|i| [0, i]).collect();
     let rising = [[0, 0], [0, 1], [1, 2], [1, 3], [2, 3], [2, 4], [3, 5]].to_vec();
     for (degrees, taps) in [(0.0, level), (30.0, rising)] {
@@ -79,7 +82,7 @@ fn motion_blur_is_drawn_from_45_degrees_to_either_side() {
 fn snow_bleaches_what_it_does_not_cover() {
     let strength =
         Snow { mean: 0.1, std: 0.3, zoom: 3.0, threshold: 1e9, radius: 10.0, sigma: 4.0, mix: 0.8 };
-    // Colours, and their bleached versions: 1.5 times the luma and a half, unless they are brighter.
+    // Colours and their bleached versions: 1.5 times the luma plus a half, unless they are brighter.
     let luma = 0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.6_f32;
     for (colour, bleached) in [
         ([0.0; 3], [0.5; 3]),
@@ -105,7 +108,7 @@ fn snow_falls_at_45_to_135_degrees_and_again_turned_by_half_a_circle() {
         Snow { mean: 0.0, std: 1.0, zoom: 1.0, threshold: 3.5, radius: 6.0, sigma: 20.0, mix: 1.0 };
     let (side, mut angles) = (60, vec![]);
     for id in 0..3000 {
-        // Normal numbers are drawn first, a pixel each: a flake in the upper half, far from all borders, and no other.
+        // Normal numbers are drawn first, one per pixel: one flake in the upper half, far from all borders.
         let mut noise = rng(id);
         let noise = (0..side * side).map(|_| noise.sample::<f32, _>(StandardNormal));
         let flakes: Vec<usize> =
@@ -119,7 +122,7 @@ fn snow_falls_at_45_to_135_degrees_and_again_turned_by_half_a_circle() {
         snow(&mut image, strength, &mut rng(id));
         let plane = &image.values[..side * side];
         assert!((0..plane.len()).all(|at| plane[at] == plane[plane.len() - 1 - at]));
-        // A flake is white, whatever its number was, and spread over 13 pixels; levels are rounded.
+        // A flake is white, whatever its number was, and is spread over 13 pixels; levels are rounded.
         let upper = &plane[..side * side / 2];
         assert!((upper.iter().sum::<f32>() - 1.0).abs() < 13.0 * 0.5 / 255.0);
         angles.push(far_end(upper, side, [y, x]));
@@ -148,7 +151,7 @@ fn fog_is_a_plasma_added_and_the_largest_value_kept_in_scale() {
     }
 }
 
-/// Levels of a ramp along x in the first plane, along y in the others; a pixel has the number of its place.
+/// Levels of a ramp along x in the first plane, along y in the others: a pixel's value is its position.
 fn ramps(size: Size) -> Planes {
     planes(size, |channel, y, x| if channel == 0 { x as f32 } else { y as f32 })
 }
@@ -162,7 +165,8 @@ fn elastic_takes_anchors_to_where_they_are_drawn() {
     let [from_x, from_y] = [0, 1].map(|plane| &image.values[plane * side * side..][..side * side]);
     for anchor in [[53.0, 53.0], [53.0, 11.0], [11.0, 11.0]] {
         let moved = anchor.map(|at| at + affine * draws.random_range(-1.0..1.0));
-        // What lies where the anchor went is the anchor: the ramps are planes there, known from three pixels.
+        // The value at the image of an anchor is the anchor: the ramps are planes, determined by three
+        // pixels.
         for (ramp, wanted) in [from_x, from_y].into_iter().zip(anchor) {
             let at = |y: usize, x: usize| f64::from(ramp[y * side + x]);
             let (middle, down, along) = (at(32, 32), at(42, 32) - at(32, 32), at(32, 42) - at(32, 32));
@@ -177,7 +181,7 @@ fn elastic_takes_pixels_from_where_smoothed_noise_says() {
     let (side, alpha) = (40, 2.0_f32);
     for (sigma, reach) in [(0.0_f32, 0_usize), (1.5, 5)] {
         let mut draws = rng(3);
-        // The anchors' draws, which at no affine part move nothing.
+        // The draws of the anchors, which have no effect without an affine part.
         draws.set_word_pos(2 * 6);
         let mut field = || (0..side * side).map(|_| draws.random_range(-1.0..1.0_f32)).collect::<Vec<_>>();
         let fields = [field(), field()];
@@ -206,7 +210,7 @@ fn elastic_takes_pixels_from_where_smoothed_noise_says() {
     }
 }
 
-/// How far from its place what glass put at (y, x) was, down and to the right.
+/// How far glass blur moved the value of (y, x), down and to the right.
 fn shifts(size: Size, reach: usize, passes: usize, id: u64) -> Vec<([usize; 2], [i32; 2])> {
     let mut image = ramps(size);
     image.values.iter_mut().for_each(|value| *value /= 255.0);
@@ -222,8 +226,8 @@ fn shifts(size: Size, reach: usize, passes: usize, id: u64) -> Vec<([usize; 2], 
 
 #[test]
 fn glass_copies_from_up_to_its_reach_above_and_less_than_it_below() {
-    // Within reach 1 lie a pixel and those above and to the left of it, which still are what they were. Were they swapped, they
-    // would hold what lay below.
+    // Within reach 1 the neighbours are above and to the left and still have their original values. With
+    // swaps they would have the values from below.
     let (size, mut counts) = ([60, 70], [0; 4]);
     for ([y, x], [dy, dx]) in shifts(size, 1, 1, 4) {
         match y > 1 && x > 1 {
@@ -238,7 +242,8 @@ fn glass_copies_from_up_to_its_reach_above_and_less_than_it_below() {
     assert!(counts.iter().all(|count| (880..1092).contains(count)), "{counts:?}");
     let twice: BTreeSet<[i32; 2]> = shifts(size, 1, 2, 4).into_iter().map(|(_, shift)| shift).collect();
     assert_eq!(twice.len(), 9, "{twice:?}");
-    // Around the pixel that comes first, the last one that far from the border, all still is what it was.
+    // Around the first pixel, which is the last one at that distance from the border, all values are still
+    // the original ones.
     let mut first = BTreeSet::new();
     for id in 0..400 {
         for ([y, x], shift) in shifts([12, 14], 3, 1, id) {
@@ -263,7 +268,7 @@ fn mud_is_its_colour_where_it_covers_all_and_nothing_where_little() {
     for (plane, level) in image.values.chunks(72).zip([63.0, 42.0, 20.0]) {
         assert!(plane.iter().all(|value| (value * 255.0 - level).abs() < 1e-3), "{plane:?}");
     }
-    // On white: what the mud leaves tells how much it covers, of every plane the same.
+    // On white the mud shows how much it covers, equally in every plane.
     let mut image = planes([128, 128], |_, _, _| 1.0);
     spatter(&mut image, mud(0.65, 0.3, 1.0), &mut rng(5));
     let cover = |channel: usize, level: f32| {

@@ -1,7 +1,8 @@
-//! Changes of colour, the same at every pixel.
+//! Colour corruptions, which change each pixel independently of its position.
 //!
-//! What goes through HSV elsewhere is written here as what it does to a channel `c` of a pixel of value `V` (its largest
-//! channel) and saturation `S`: `c = V (1 - S k)`, where `k`, from 0 to 1, is all that the hue says of this channel.
+//! Operations in HSV are written as operations on a channel `c` of a pixel with value `V` (its largest
+//! channel) and saturation `S`: `c = V (1 - S k)`, where `k`, from 0 to 1, depends only on the hue and the
+//! channel.
 
 use crate::planes::Planes;
 
@@ -10,14 +11,14 @@ pub(crate) fn brightness(planes: &mut Planes, more: f32) {
     pixels(planes, |pixel| {
         let value = largest(pixel);
         let brighter = (value + more).clamp(0.0, 1.0);
-        // Hue and saturation of black are none: it becomes grey.
+        // Black has no hue and saturation: it becomes grey.
         for c in pixel {
             *c = if value > 0.0 { *c / value * brighter } else { brighter };
         }
     });
 }
 
-/// `(x - mean) factor + mean` with the mean of each channel.
+/// Contrast: `(x - mean) factor + mean` with the mean of each channel.
 pub(crate) fn contrast(planes: &mut Planes, factor: f32) {
     for plane in planes.each() {
         let mean = plane.iter().map(|value| f64::from(*value)).sum::<f64>() / plane.len() as f64;
@@ -28,8 +29,8 @@ pub(crate) fn contrast(planes: &mut Planes, factor: f32) {
     }
 }
 
-/// `S times + plus` in HSV, cut to [0, 1]. Grey pixels of an RGB image have the hue of red, which `plus` brings out, as it does in
-/// the published files; grey images have no saturation and stay as they are.
+/// Saturation: `S times + plus` in HSV, clamped to [0, 1]. Grey pixels of an RGB image have the hue of red,
+/// which `plus` makes visible, as in the published files. Grey images have no saturation and stay unchanged.
 pub(crate) fn saturate(planes: &mut Planes, times: f32, plus: f32) {
     if planes.channels == 1 {
         return;
@@ -50,7 +51,7 @@ fn largest(pixel: &[f32]) -> f32 {
     pixel.iter().fold(0.0, |most, c| most.max(*c))
 }
 
-/// Changes pixel by pixel.
+/// Changes each pixel.
 fn pixels(planes: &mut Planes, change: impl Fn(&mut [f32])) {
     let (area, channels) = (planes.area(), planes.channels);
     let mut pixel = vec![0.0; channels];

@@ -2,7 +2,7 @@
 
 use crate::planes::Size;
 
-/// What lies outside of a plane.
+/// How a plane is extended beyond its border.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Border {
     /// a a | a b c d | d d
@@ -14,7 +14,7 @@ pub(crate) enum Border {
 }
 
 impl Border {
-    /// The place within an axis of `len`, at least one, that stands for `at`, however far outside.
+    /// The index within an axis of length `len` (at least 1) that replaces `at`, at any distance outside.
     pub(crate) fn place(self, at: isize, len: usize) -> usize {
         let len = len as isize;
         let last = len - 1;
@@ -32,20 +32,20 @@ impl Border {
         place.clamp(0, last) as usize
     }
 
-    /// Where the values of an axis of `len` with `reach` more on both sides come from.
+    /// The source indices of an axis of length `len`, extended by `reach` on both sides.
     fn places(self, len: usize, reach: usize) -> Vec<usize> {
         (0..len + 2 * reach).map(|at| self.place(at as isize - reach as isize, len)).collect()
     }
 }
 
-/// A kernel of two dimensions, both odd.
+/// A two-dimensional kernel with odd sides.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Kernel {
     pub(crate) size: Size,
     pub(crate) weights: Vec<f32>,
 }
 
-/// A Gaussian of standard deviation `sigma`, cut at `reach`, of sum one; at no sigma a point.
+/// A Gaussian of standard deviation `sigma` with sum 1, truncated at `reach`; with sigma 0 the identity.
 pub(crate) fn gaussian_kernel(sigma: f32, reach: usize) -> Vec<f32> {
     let sigma = f64::from(sigma);
     let weight = |x: usize| {
@@ -57,13 +57,13 @@ pub(crate) fn gaussian_kernel(sigma: f32, reach: usize) -> Vec<f32> {
     weights.iter().map(|weight| (weight / sum) as f32).collect()
 }
 
-/// A Gaussian filter, cut at `truncate` standard deviations.
+/// A Gaussian filter, truncated at `truncate` standard deviations.
 pub(crate) fn gaussian(plane: &[f32], size: Size, sigma: f32, truncate: f32, border: Border) -> Vec<f32> {
     let kernel = gaussian_kernel(sigma, (truncate * sigma + 0.5) as usize);
     separable(plane, size, &kernel, border)
 }
 
-/// The Gaussian filter of scikit-image by default, which is that of most corruptions.
+/// scikit-image's default Gaussian filter, which most corruptions use.
 pub(crate) fn usual_gaussian(plane: &[f32], size: Size, sigma: f32) -> Vec<f32> {
     gaussian(plane, size, sigma, 4.0, Border::Nearest)
 }
@@ -73,7 +73,7 @@ pub(crate) fn box3(plane: &[f32], size: Size) -> Vec<f32> {
     separable(plane, size, &[1.0 / 3.0; 3], Border::Mirror)
 }
 
-/// One kernel of odd length, along columns and along rows.
+/// A separable filter: one kernel of odd length, along columns and along rows.
 fn separable(plane: &[f32], [h, w]: Size, kernel: &[f32], border: Border) -> Vec<f32> {
     let reach = kernel.len() / 2;
     let places = border.places(h, reach);
@@ -126,8 +126,8 @@ fn scattered(plane: &[f32], [h, w]: Size, taps: &[(isize, isize, f32)], border: 
     out
 }
 
-/// Motion blur as `ImageMagick` defines it: half a Gaussian of `2 ceil(radius) + 1` weights along a line at this angle, whose
-/// pixels are the nearest ones, with the border repeated.
+/// Motion blur as in `ImageMagick`: half a Gaussian of `2 ceil(radius) + 1` weights along a line at this
+/// angle, with nearest pixels and a repeated border.
 pub(crate) fn motion(plane: &[f32], size: Size, radius: f32, sigma: f32, degrees: f32) -> Vec<f32> {
     let (sin, cos) = f64::from(degrees).to_radians().sin_cos();
     let taps: Vec<(isize, isize, f32)> = motion_kernel(radius, sigma)
@@ -141,7 +141,7 @@ pub(crate) fn motion(plane: &[f32], size: Size, radius: f32, sigma: f32, degrees
     scattered(plane, size, &taps, Border::Nearest)
 }
 
-/// The weights along that line, of sum one; at no sigma a point.
+/// The weights along that line, with sum 1; with sigma 0 the identity.
 pub(crate) fn motion_kernel(radius: f32, sigma: f32) -> Vec<f32> {
     let reach = 2 * radius.ceil() as usize;
     let mut half = gaussian_kernel(sigma, reach).split_off(reach);

@@ -1,4 +1,4 @@
-//! Frost: textures of ice, from pictures or drawn.
+//! Frost: textures of ice, from pictures or drawn by temper.
 
 use std::f32::consts::{FRAC_PI_3, TAU};
 use std::path::{Path, PathBuf};
@@ -13,34 +13,36 @@ use crate::planes::{Planes, Size};
 use crate::refusal::Refusal;
 use crate::weather::plasma;
 
-/// The authors' names of the photos that they pick among, without endings; there is a sixth one, which they never take.
+/// The names of the five photos that the authors use, without extensions. Their code never uses a sixth one.
 const AUTHORS: [&str; 5] = ["frost1", "frost2", "frost3", "frost4", "frost5"];
-/// Textures that are drawn, as many as the published code picks among.
+/// Number of drawn textures, the same as in the published code.
 const DRAWN: usize = AUTHORS.len();
-/// Bytes of pixels of all textures of a folder, which stay in memory; those of the authors have 14 million.
+/// Maximum size of all textures of a folder in bytes, which stay in memory; those of the authors have 14
+/// million.
 const LARGEST: usize = 1 << 30;
-/// Side of a drawn texture, in pixels.
+/// Side of a drawn texture in pixels.
 const SIDE: usize = 512;
-/// Crystals of a drawn texture.
+/// Number of crystals of a drawn texture.
 const CRYSTALS: usize = 22;
 
 /// Textures of ice.
 ///
-/// The published images were made with five photos, which are not part of temper. [`Frost::from_folder`] takes these, or any others;
-/// [`Frost::drawn`] draws textures of its own: crystals that branch at 60 degrees before clouds of blue.
+/// The published images were made with five photos, which are not part of temper. [`Frost::from_folder`]
+/// reads these or any others. [`Frost::drawn`] draws textures: crystals that branch at 60 degrees, on clouds
+/// of blue.
 #[derive(Debug, Clone)]
 pub struct Frost {
     textures: Vec<Texture>,
-    /// Where they come from, for the run's report.
+    /// Where they come from, for the run's output.
     origin: String,
 }
 
-/// One of them, RGB.
+/// One RGB texture.
 #[derive(Debug, Clone)]
 struct Texture {
     file: PathBuf,
     image: Image,
-    /// Whether it goes on beyond its border.
+    /// Whether it is periodic.
     endless: bool,
 }
 
@@ -52,14 +54,15 @@ impl Frost {
         Self { textures: (1..=DRAWN as u64).map(texture).collect(), origin: "drawn frost".into() }
     }
 
-    /// Pictures of a folder. Where there is one of each of the authors' names in it (`frost1.png`, `frost2.png`, `frost3.png`,
-    /// `frost4.jpg`, `frost5.jpg`, of any ending), it is these five, and not the sixth that goes round with them; else all JPEG
-    /// and PNG files of the folder and of folders in it, by name. The error names the file or the folder that cannot be used.
+    /// Reads the pictures of a folder. If the folder contains one file of each of the authors' names
+    /// (`frost1.png`, `frost2.png`, `frost3.png`, `frost4.jpg`, `frost5.jpg`, with any extension), only these
+    /// five are used. Otherwise all JPEG and PNG files of the folder and its subfolders are used, sorted by
+    /// name. The error names the file or folder that cannot be used.
     pub fn from_folder(folder: &Path) -> Result<Self, Refusal> {
         Self::within(folder, LARGEST)
     }
 
-    /// The same, of at most so many bytes of pixels.
+    /// The same with a maximum size of the pixels in bytes.
     fn within(folder: &Path, largest: usize) -> Result<Self, Refusal> {
         let all = temper_data::list(folder)?.images;
         let authors = theirs(&all);
@@ -88,13 +91,13 @@ impl Frost {
         }
     }
 
-    /// Where they come from, for the run's report: a folder and how many of its pictures, or "drawn frost".
+    /// Where they come from, for the run's output: a folder and the number of its pictures, or "drawn frost".
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// A hash (SHA-256) of the textures as they are laid on, in order, wherever they come from: to tell whether stored results are
-    /// of these.
+    /// A hash (SHA-256) of the textures in order, independent of their source. It identifies the textures of
+    /// stored results.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         for Texture { image, endless, .. } in &self.textures {
@@ -107,7 +110,7 @@ impl Frost {
         temper_files::hex(&hash.finalize())
     }
 
-    /// Is there a part as large as the image in each? The error names the first without.
+    /// Checks that each texture is at least as large as the image. The error names the first that is not.
     pub(crate) fn check(&self, parameters: Parameters, size: Size) -> Result<(), Refusal> {
         let needed = size.map(|side| side * stride(parameters));
         for Texture { file, image: Image { shape: [_, h, w], .. }, endless } in &self.textures {
@@ -118,7 +121,7 @@ impl Frost {
         Ok(())
     }
 
-    /// `image` times the image and `ice` times a random part of a random texture.
+    /// `image` times the image plus `ice` times a random crop of a random texture.
     pub(crate) fn lay(
         &self,
         planes: &mut Planes,
@@ -133,7 +136,7 @@ impl Frost {
         };
         let ([h, w], stride) = (planes.size, stride(parameters));
         let part = texture.part([h, w], stride, rng);
-        // On a grey image the mean of the colours.
+        // On a grey image the mean of the colours is used.
         let ice = match planes.channels {
             1 => part.chunks_exact(h * w).fold(vec![0.0; h * w], |mut grey, plane| {
                 grey.iter_mut().zip(plane).for_each(|(sum, value)| *sum += ice / 3.0 * value);
@@ -145,10 +148,10 @@ impl Frost {
     }
 }
 
-/// The files of the authors' names, one of each, if they are among those of a folder.
+/// The files with the authors' names, one of each, if a folder contains all of them.
 fn theirs(files: &[PathBuf]) -> Option<Vec<PathBuf>> {
     let one = |name| {
-        // In the folder itself, not in one within it.
+        // Only in the folder itself, not in subfolders.
         let mut named = files.iter().filter(|file| *file == Path::new(file.file_name().unwrap_or_default()));
         let found = named.find(|file| file.file_stem().is_some_and(|stem| stem == name))?;
         named.all(|file| file.file_stem().is_none_or(|stem| stem != name)).then(|| found.clone())
@@ -156,7 +159,7 @@ fn theirs(files: &[PathBuf]) -> Option<Vec<PathBuf>> {
     AUTHORS.into_iter().map(one).collect()
 }
 
-/// Images as small as CIFAR's see a texture at a fifth of its size, which is every fifth pixel of it.
+/// For images as small as CIFAR's the texture is reduced to a fifth of its size by taking every fifth pixel.
 fn stride(parameters: Parameters) -> usize {
     match parameters {
         Parameters::Cifar => 5,
@@ -165,7 +168,7 @@ fn stride(parameters: Parameters) -> usize {
 }
 
 impl Texture {
-    /// A random part of it, `[3, h, w]`.
+    /// A random crop, `[3, h, w]`.
     fn part(&self, [h, w]: Size, stride: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
         let [_, tall, wide] = self.image.shape;
         let mut start = |side: usize, needed: usize| {
@@ -173,7 +176,7 @@ impl Texture {
             rng.random_range(0..=last as u32) as usize
         };
         let (top, left) = (start(tall, h), start(wide, w));
-        // What has no end begins at any pixel.
+        // A periodic texture can start at any pixel.
         let begin = |at: usize| if self.endless { at } else { at * stride };
         let place = |begin: usize, at: usize, side: usize| (begin + at * stride + stride / 2) % side;
         let mut part = Vec::with_capacity(3 * h * w);
@@ -187,7 +190,7 @@ impl Texture {
     }
 }
 
-/// A texture that goes on at its opposite border.
+/// A periodic texture.
 fn draw(n: u64) -> Image {
     let mut rng = Rng::new(0, "texture of frost").sample(n);
     let (clouds, grain) = (plasma(SIDE, 1.5, &mut rng), plasma(SIDE, 1.1, &mut rng));
@@ -207,7 +210,7 @@ fn draw(n: u64) -> Image {
         }
     }
     let mut bytes = Vec::with_capacity(3 * SIDE * SIDE);
-    // From dark to white by way of blue.
+    // From dark over blue to white.
     for (dark, pale, white) in [(18.0, 150.0, 236.0), (34.0, 178.0, 245.0), (58.0, 205.0, 255.0)] {
         let pixels = clouds.iter().zip(&grain).zip(&ice);
         bytes.extend(pixels.map(|((cloud, grain), ice)| {
@@ -224,13 +227,13 @@ struct Stem {
     start: [f32; 2],
     angle: f32,
     length: f32,
-    /// Half the width at its root.
+    /// Half the width at its base.
     width: f32,
     brightness: f32,
 }
 
 impl Stem {
-    /// Draws it, and its branches on either side, the longer the nearer to its root.
+    /// Draws the needle, and its branches on both sides, which are longer near the base.
     fn grow(self, ice: &mut [f32], depth: usize, rng: &mut ChaCha8Rng) {
         let (mut at, mut angle, mut until) = (self.start, self.angle, rng.random_range(4.0..9.0_f32));
         let bend = rng.random_range(-0.004..0.004);
@@ -257,7 +260,7 @@ impl Stem {
     }
 }
 
-/// Whitens the pixels up to `reach` from a point, each the more the nearer it is.
+/// Whitens the pixels within `reach` of a point, more strongly near the point.
 fn dab(ice: &mut [f32], [y, x]: [f32; 2], reach: f32, brightness: f32) {
     let around = |at: f32| (at - reach).ceil() as isize..=(at + reach).floor() as isize;
     for row in around(y) {
@@ -278,7 +281,7 @@ mod tests {
     use crate::kind::{CorruptionKind, Severity};
 
     impl Frost {
-        /// For tests that need none.
+        /// For tests that need no textures.
         pub(crate) fn none() -> Self {
             Self { textures: vec![], origin: "no frost".into() }
         }
@@ -362,7 +365,7 @@ mod tests {
             "AT: more than 899 bytes of pixels after 2 textures of frost, which stay in memory\n  name a folder with fewer \
              or smaller pictures"
         );
-        // 20 GiB that take no disk.
+        // A sparse file of 20 GiB.
         fs::write(at.join("d.jpg"), [0xff, 0xd8]).unwrap();
         fs::File::options().write(true).open(at.join("d.jpg")).unwrap().set_len(20 << 30).unwrap();
         let said = Frost::from_folder(at).unwrap_err().to_string();
@@ -393,7 +396,7 @@ mod tests {
         fs::write(file, temper_data::encode(&image).unwrap()).unwrap();
     }
 
-    /// How often each level is laid on an image, of 1000 times.
+    /// How often each level is used in 1000 draws.
     fn levels_of(frost: &Frost) -> std::collections::BTreeMap<u8, usize> {
         let mut counts = std::collections::BTreeMap::new();
         for id in 0..1000 {
@@ -424,7 +427,7 @@ mod tests {
         fs::rename(at.join("frost2.png"), at.join("ice2.png")).unwrap();
         even(&[10, 20, 30, 40, 50, 60], 120, 215);
         assert_eq!(origin(), "frost of AT, 6 textures");
-        // Two of a name are not the authors'.
+        // Two files of the same name are not the authors'.
         flat(&at.join("frost2.png"), 20);
         flat(&at.join("frost2.jpg"), 70);
         assert_eq!(origin(), "frost of AT, 8 textures");

@@ -1,4 +1,4 @@
-//! Pixels that move.
+//! Corruptions that move pixels.
 
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
@@ -9,9 +9,9 @@ use crate::planes::{Planes, Size};
 /// Fractional bits of the weights of [`pixelate`].
 const BITS: u32 = 22;
 
-/// The middle of a plane, enlarged bilinearly by `factor`, at least 1, to the plane's size: `scipy.ndimage.zoom` of order 1, whose
-/// corners are the corners of what is enlarged. Height and width are each cropped by their own length; the published code knows
-/// squares only.
+/// The centre of a plane, enlarged bilinearly by `factor` (at least 1) to the plane's size, as in
+/// `scipy.ndimage.zoom` of order 1, whose corners are the corners of the input. Height and width are cropped
+/// separately; the published code only handles squares.
 pub(crate) fn clipped_zoom(plane: &[f32], [h, w]: Size, factor: f64) -> Vec<f32> {
     let (rows, columns) = (enlarged(h, factor), enlarged(w, factor));
     let mut out = Vec::with_capacity(h * w);
@@ -26,7 +26,7 @@ pub(crate) fn clipped_zoom(plane: &[f32], [h, w]: Size, factor: f64) -> Vec<f32>
     out
 }
 
-/// For each place of an axis the two places that it is made of, and the share of the second.
+/// For each position of an axis its two source positions, and the weight of the second.
 fn enlarged(len: usize, factor: f64) -> Vec<(usize, usize, f32)> {
     let crop = ((len as f64 / factor).ceil() as usize).clamp(1, len);
     let first = (len - crop) / 2;
@@ -41,15 +41,16 @@ fn enlarged(len: usize, factor: f64) -> Vec<(usize, usize, f32)> {
     (0..len).map(place).collect()
 }
 
-/// A random affine map, three anchors around the middle of which move by up to `affine` pixels each way, then random displacements:
-/// uniform in [-1, 1], smoothed by a Gaussian of standard deviation `sigma` pixels, times `alpha` pixels.
+/// Elastic transform: a random affine map, which moves three anchors around the centre by up to `affine`
+/// pixels in each direction, then random displacements: uniform in [-1, 1], smoothed by a Gaussian of
+/// standard deviation `sigma` pixels, times `alpha` pixels.
 ///
-/// Coordinates are exact here; `OpenCV`'s are multiples of 1/32 of a pixel. Images of less than three pixels a side have no three
-/// anchors, and are not mapped.
+/// Coordinates are exact here; those of `OpenCV` are multiples of 1/32 of a pixel. Images with a side of less
+/// than three pixels have no three anchors, and no affine map is applied.
 pub(crate) fn elastic(planes: &mut Planes, alpha: f32, sigma: f32, affine: f64, rng: &mut ChaCha8Rng) {
     let [h, w] = planes.size;
     let far = (h.min(w) / 3) as f64;
-    // The published code takes height for x here; images are square there.
+    // The published code uses the height for x here; its images are square.
     let (x, y) = ((w / 2) as f64, (h / 2) as f64);
     let anchors = [[x + far, y + far], [x + far, y - far], [x - far, y - far]];
     let moved = anchors.map(|anchor| anchor.map(|at| at + affine * rng.random_range(-1.0..1.0)));
@@ -76,8 +77,8 @@ pub(crate) fn elastic(planes: &mut Planes, alpha: f32, sigma: f32, affine: f64, 
     });
 }
 
-/// The affine map that takes three points to three others, as the coefficients of x, y and 1 for either coordinate; `None` where
-/// the first three lie on a line.
+/// The affine map that takes three points to three others, as the coefficients of x, y and 1 for both
+/// coordinates; `None` if the first three are collinear.
 fn affine_map(from: [[f64; 2]; 3], to: [[f64; 2]; 3]) -> Option<[[f64; 3]; 2]> {
     let [[x, y], second, third] = from;
     let (u, v) = ([second[0] - x, second[1] - y], [third[0] - x, third[1] - y]);
@@ -93,7 +94,7 @@ fn affine_map(from: [[f64; 2]; 3], to: [[f64; 2]; 3]) -> Option<[[f64; 3]; 2]> {
     }))
 }
 
-/// The plane whose pixel (y, x) is what lies at `from(y, x)`, bilinearly.
+/// The plane whose pixel (y, x) is the bilinear interpolation at `from(y, x)`.
 fn moving(plane: &[f32], [h, w]: Size, border: Border, from: impl Fn(i32, i32) -> (f32, f32)) -> Vec<f32> {
     let mut out = Vec::with_capacity(h * w);
     for y in 0..h as i32 {
@@ -113,7 +114,8 @@ fn moving(plane: &[f32], [h, w]: Size, border: Border, from: impl Fn(i32, i32) -
     out
 }
 
-/// Fewer pixels, each the mean of a box, and then as many as before: `Image.resize` of Pillow with its box filter, to the bit.
+/// Pixelation: reduction with box means, then enlargement to the original size. Bit for bit as Pillow's
+/// `Image.resize` with its box filter.
 pub(crate) fn pixelate(planes: &mut Planes, scale: f64) {
     let [h, w] = planes.size;
     let small = |len: usize| ((len as f64 * scale) as usize).max(1);
@@ -127,7 +129,7 @@ pub(crate) fn pixelate(planes: &mut Planes, scale: f64) {
     planes.values = values;
 }
 
-/// Levels of another size: first along rows, then along columns, rounded in between.
+/// Resizes levels: first along rows, then along columns, rounded in between.
 fn boxes(levels: &[i32], [h, w]: Size, [height, width]: Size) -> Vec<i32> {
     let columns = box_axis(w, width);
     let mut narrow = Vec::with_capacity(h * width);
@@ -146,13 +148,14 @@ fn weighted<'a>(levels: impl Iterator<Item = &'a i32>, weights: &[i32]) -> i32 {
     levels.zip(weights).fold(1 << (BITS - 1), |sum, (level, weight)| sum + level * weight) >> BITS
 }
 
-/// For each place of an axis of `len` that becomes one of `out`: the first place whose middle lies in its box, and weights.
+/// For each position of an axis of length `len` resized to `out`: the first position whose centre is in its
+/// box, and the weights.
 fn box_axis(len: usize, out: usize) -> Vec<(usize, Vec<i32>)> {
     let scale = len as f64 / out as f64;
     let stretch = scale.max(1.0);
     let taps = |at: usize| {
         let centre = (at as f64 + 0.5) * scale;
-        // Casts of negative numbers to `usize` give 0.
+        // Casting a negative number to `usize` gives 0.
         let first = (centre - 0.5 * stretch + 0.5) as usize;
         let end = ((centre + 0.5 * stretch + 0.5) as usize).min(len);
         let inside = |x: usize| {

@@ -1,4 +1,4 @@
-//! Tests against Pillow, `SciPy` and Python's colorsys: `golden/images.py` made what they compare with.
+//! Tests against Pillow, `SciPy` and Python's colorsys; `golden/images.py` made the golden values.
 
 use safetensors::SafeTensors;
 use temper_data::Image;
@@ -18,7 +18,8 @@ pub(crate) fn image(name: &str) -> Image {
     Image { shape: tensor.shape().try_into().unwrap(), bytes: tensor.data().to_vec() }
 }
 
-/// All stored images of corruptions whose names begin like this: what is stored, and what we make with these parameters.
+/// All stored images of corruptions whose names have this prefix: the stored image, and ours with the same
+/// parameters.
 fn pairs(kind: &str, strength: impl Fn(&[f32]) -> Strength) -> Vec<(String, Image, Image)> {
     let tensors = SafeTensors::deserialize(GOLDEN).unwrap();
     let generator = Generator::new(Parameters::Cifar, 0, Frost::none());
@@ -43,7 +44,7 @@ fn difference(a: &Image, b: &Image) -> (u8, f64) {
     (differences().max().unwrap(), odd as f64 / a.bytes.len() as f64)
 }
 
-/// Values that fall between two levels may fall the other way in single precision, few of them.
+/// A few values between two levels may be rounded differently in single precision.
 fn all_but_rounding(kind: &str, strength: impl Fn(&[f32]) -> Strength) {
     for (name, wanted, got) in pairs(kind, strength) {
         let (most, share) = difference(&wanted, &got);

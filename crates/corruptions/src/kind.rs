@@ -1,4 +1,4 @@
-//! The kinds of corruption, and how severe they are.
+//! The kinds of corruption, and their severities.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,48 +6,48 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CorruptionKind {
-    /// Normal noise on every value.
+    /// Gaussian noise on every value.
     GaussianNoise,
     /// Poisson noise on every value.
     ShotNoise,
     /// Values set to 0 or 1.
     ImpulseNoise,
-    /// A disk, as of a lens out of focus.
+    /// A disk kernel, as of a lens out of focus.
     DefocusBlur,
-    /// Pixels moved among their neighbours.
+    /// Pixels replaced by random neighbours.
     GlassBlur,
-    /// A line at a random angle.
+    /// A motion blur at a random angle.
     MotionBlur,
     /// A mean of enlargements.
     ZoomBlur,
-    /// Streaks of white on a paler image.
+    /// White streaks on a paler image.
     Snow,
-    /// A texture of ice, mixed in.
+    /// A blended texture of ice.
     Frost,
     /// A plasma fractal, added.
     Fog,
-    /// More value in HSV.
+    /// A higher value in HSV.
     Brightness,
-    /// Less distance to the mean.
+    /// Reduced differences to the mean.
     Contrast,
     /// A random affine map and a smooth random displacement.
     ElasticTransform,
-    /// Fewer pixels.
+    /// Reduced resolution.
     Pixelate,
     /// JPEG at a low quality.
     JpegCompression,
-    /// Normal noise in proportion to the value.
+    /// Gaussian noise proportional to the value.
     SpeckleNoise,
     /// A Gaussian filter.
     GaussianBlur,
     /// Drops of water or mud.
     Spatter,
-    /// Less or more saturation in HSV.
+    /// Lower or higher saturation in HSV.
     Saturate,
 }
 
 impl CorruptionKind {
-    /// All 19, the main ones first.
+    /// All 19, starting with the 15 main ones.
     pub const ALL: [Self; 19] = [
         Self::GaussianNoise,
         Self::ShotNoise,
@@ -69,7 +69,7 @@ impl CorruptionKind {
         Self::Spatter,
         Self::Saturate,
     ];
-    /// How many of them are main ones, which benchmarks count; the others were published for validation.
+    /// Number of main kinds, which benchmarks use; the others were published for validation.
     pub const MAIN: usize = 15;
 
     /// Its name in the published files.
@@ -97,13 +97,13 @@ impl CorruptionKind {
         }
     }
 
-    /// Whether it is one of the 15 that benchmarks count.
+    /// Whether it is one of the 15 kinds that benchmarks use.
     pub fn is_main(self) -> bool {
         Self::ALL[..Self::MAIN].contains(&self)
     }
 }
 
-/// How severe a corruption is, from 1 to 5.
+/// A severity, from 1 to 5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub struct Severity(u8);
@@ -117,7 +117,7 @@ impl Severity {
         self.0
     }
 
-    /// Its place in a table of five.
+    /// Its index in a table of five.
     pub fn place(self) -> usize {
         usize::from(self.0) - 1
     }

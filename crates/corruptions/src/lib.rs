@@ -1,8 +1,8 @@
 //! Common corruptions, Hendrycks & Dietterich 2019, <https://arxiv.org/abs/1903.12261>: 19 kinds at five severities.
 //!
-//! [`Generator`] makes them by the published parameters and formulas, from seeds of its own. The published files cannot be made
-//! again bit for bit, by anyone: they were drawn without a seed. Numbers on generated images are therefore ours, and compare with
-//! each other only.
+//! [`Generator`] generates them with the published parameters and formulas from a seed. The published files
+//! were drawn without a seed and cannot be reproduced. Numbers on generated images therefore compare only
+//! with each other.
 
 mod alexnet;
 mod blur;

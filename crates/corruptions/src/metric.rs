@@ -1,15 +1,15 @@
-//! What accuracies on corrupted images come to: means, and the corruption errors of Hendrycks & Dietterich 2019
-//! (<https://arxiv.org/abs/1903.12261>, section 4.1).
+//! Summaries of accuracies on corrupted images: means, and the corruption errors of Hendrycks & Dietterich
+//! 2019 (<https://arxiv.org/abs/1903.12261>, section 4.1).
 //!
-//! Every kind and every severity weighs the same, however many images it was measured on. A number for which a cell is
-//! missing is `None`, never one of what is there.
+//! All kinds and severities have the same weight, whatever the number of images. A summary for which a cell
+//! is missing is `None`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::alexnet::{ALEXNET_CLEAN, alexnet};
 use crate::kind::{CorruptionKind, Severity};
 
-/// How many images were classified rightly.
+/// The number of images that were classified correctly, for one kind and severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cell {
     hits: usize,
@@ -17,7 +17,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// `hits` of `n` images. The error says why there is no such cell.
+    /// `hits` of `n` images. The error says why these are invalid.
     pub fn new(hits: usize, n: usize) -> Result<Self, String> {
         match n > 0 && hits <= n {
             true => Ok(Self { hits, n }),
@@ -27,7 +27,7 @@ impl Cell {
         }
     }
 
-    /// Images classified rightly.
+    /// Images classified correctly.
     pub fn hits(self) -> usize {
         self.hits
     }
@@ -37,12 +37,12 @@ impl Cell {
         self.n
     }
 
-    /// Share of right ones, 0 to 1.
+    /// Accuracy, 0 to 1.
     pub fn accuracy(self) -> f64 {
         self.hits as f64 / self.n as f64
     }
 
-    /// Share of wrong ones, 0 to 1.
+    /// Error, 0 to 1.
     pub fn error(self) -> f64 {
         (self.n - self.hits) as f64 / self.n as f64
     }
@@ -53,7 +53,7 @@ impl Cell {
 pub struct Cells(BTreeMap<(CorruptionKind, Severity), Cell>);
 
 impl Cells {
-    /// Puts in a result; returns the one that it takes the place of.
+    /// Inserts a result; returns the one that it replaces.
     pub fn insert(&mut self, kind: CorruptionKind, severity: Severity, cell: Cell) -> Option<Cell> {
         self.0.insert((kind, severity), cell)
     }
@@ -68,18 +68,18 @@ impl Cells {
         self.0.iter().map(|((kind, severity), cell)| (*kind, *severity, *cell))
     }
 
-    /// The kinds of which there are results.
+    /// The kinds that have results.
     pub fn kinds(&self) -> BTreeSet<CorruptionKind> {
         self.0.keys().map(|(kind, _)| *kind).collect()
     }
 
-    /// The severities of which there are results.
+    /// The severities that have results.
     pub fn severities(&self) -> BTreeSet<Severity> {
         self.0.keys().map(|(_, severity)| *severity).collect()
     }
 
-    /// Mean accuracy, 0 to 1, over the kinds and the severities of which there are results; `None` unless each of these kinds
-    /// has each of these severities. Its meaning is in [`Cells::kinds`] and [`Cells::severities`].
+    /// Mean accuracy, 0 to 1, over the kinds and severities that have results (see [`Cells::kinds`] and
+    /// [`Cells::severities`]); `None` unless each of these kinds has each of these severities.
     pub fn mean(&self) -> Option<f64> {
         let (kinds, severities) = (self.kinds(), self.severities());
         let all = kinds.iter().flat_map(|kind| severities.iter().map(|severity| self.get(*kind, *severity)));
@@ -91,20 +91,21 @@ impl Cells {
         mean(Severity::ALL.into_iter().map(|severity| self.get(kind, severity).map(Cell::accuracy)))
     }
 
-    /// Mean accuracy over the 15 main kinds, 0 to 1: that of RobustBench and of most papers since.
+    /// Mean accuracy over the 15 main kinds, 0 to 1, as in RobustBench and most papers.
     pub fn mean_of_main(&self) -> Option<f64> {
         mean(main().map(|kind| self.accuracy(kind)))
     }
 
-    /// Mean accuracy over all 19 kinds, 0 to 1: what the paper of instance adaptive adversarial training (IAAT) gives for CIFAR-10-C,
-    /// not to be compared with means over 15.
+    /// Mean accuracy over all 19 kinds, 0 to 1, as in the IAAT paper for CIFAR-10-C. It does not compare with
+    /// means over 15.
     pub fn mean_of_all(&self) -> Option<f64> {
         mean(CorruptionKind::ALL.into_iter().map(|kind| self.accuracy(kind)))
     }
 
-    /// CE of a kind in percent: the sum of errors over the severities, divided by that of AlexNet, which has 100 therefore.
+    /// CE of a kind in per cent: the sum of errors over the severities, divided by that of AlexNet.
     ///
-    /// Of use for ImageNet-C alone, which AlexNet's errors were measured on; see [`alexnet`] for whose they are.
+    /// Meaningful only for ImageNet-C, on which AlexNet's errors were measured; see [`alexnet`] for their
+    /// source.
     pub fn corruption_error(&self, kind: CorruptionKind) -> Option<f64> {
         self.relative(kind, (0.0, 0.0))
     }
@@ -120,8 +121,8 @@ impl Cells {
         mean(main().map(|kind| self.corruption_error(kind)))
     }
 
-    /// Relative CE of a kind in percent: CE of what corruption adds to the error on clean images, in the numerator as in the
-    /// denominator. It is below 0 for a network that does better on the corrupted images.
+    /// Relative CE of a kind in per cent: the sum of increases over the clean error, divided by that of
+    /// AlexNet. It is negative for a network that does better on corrupted images.
     pub fn relative_corruption_error(&self, kind: CorruptionKind, clean: Cell) -> Option<f64> {
         self.relative(kind, (clean.error(), ALEXNET_CLEAN))
     }
@@ -131,7 +132,7 @@ impl Cells {
         mean(main().map(|kind| self.relative_corruption_error(kind, clean)))
     }
 
-    /// Errors above a base, ours and AlexNet's.
+    /// Sums of errors above a base, ours and AlexNet's.
     fn relative(&self, kind: CorruptionKind, (ours, alexnets): (f64, f64)) -> Option<f64> {
         let (mut above, mut norm) = (0.0, 0.0);
         for severity in Severity::ALL {
@@ -146,7 +147,7 @@ fn main() -> impl Iterator<Item = CorruptionKind> {
     CorruptionKind::ALL.into_iter().take(CorruptionKind::MAIN)
 }
 
-/// The mean of all, of which none may be missing.
+/// The mean; `None` if a value is missing.
 fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     let values: Vec<f64> = values.collect::<Option<_>>()?;
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
@@ -160,7 +161,7 @@ mod tests {
         Cell::new(hits, n).unwrap()
     }
 
-    /// All cells of these kinds, by what a function gives.
+    /// All cells of these kinds, computed by a function.
     fn cells(kinds: &[CorruptionKind], of: impl Fn(CorruptionKind, Severity) -> Cell) -> Cells {
         let mut cells = Cells::default();
         for kind in kinds {
@@ -171,7 +172,7 @@ mod tests {
         cells
     }
 
-    /// AlexNet's own result of `n` images.
+    /// AlexNet's own result on `n` images.
     fn alexnets(kind: CorruptionKind, severity: Severity, n: usize) -> Cell {
         cell(n - (alexnet(kind, severity) * n as f64).round() as usize, n)
     }
@@ -205,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_mean_error_is_of_the_main_kinds_and_each_weighs_the_same() {
-        // Half of AlexNet's errors, but none with fog and all with saturate, which is no main one.
+        // Half of AlexNet's errors, except none with fog and all with saturate, which is not a main kind.
         let cells = cells(&CorruptionKind::ALL, |kind, severity| match kind {
             CorruptionKind::Fog => cell(7, 7),
             CorruptionKind::Saturate => cell(0, 7),
@@ -247,7 +248,7 @@ mod tests {
         assert_eq!(torn.corruption_errors().len(), 18);
         assert!(whole.mean().is_some() && whole.mean_corruption_error().is_some());
         assert_eq!(Cells::default().mean(), None);
-        // Some severities of all kinds are a table without a gap, but no mean over five.
+        // If all kinds have the same severities, the table has no gap, but there is no mean over five.
         let mut worst = Cells::default();
         for kind in [CorruptionKind::Fog, CorruptionKind::Frost] {
             worst.insert(kind, Severity::ALL[4], cell(1, 4));

@@ -1,4 +1,4 @@
-//! Noise of every value on its own.
+//! Noise corruptions, independent for each value.
 
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
@@ -13,10 +13,10 @@ pub(crate) fn gaussian(planes: &mut Planes, std: f32, rng: &mut ChaCha8Rng) {
     }
 }
 
-/// `Poisson(x photons) / photons`; of infinitely many photons the image itself.
+/// `Poisson(x photons) / photons`; with infinitely many photons the image itself.
 pub(crate) fn shot(planes: &mut Planes, photons: f32, rng: &mut ChaCha8Rng) {
     for value in &mut planes.values {
-        // There is no distribution of mean 0, and none is needed; nor of an infinite one.
+        // The distribution does not exist with mean 0 or infinity, and is not needed there.
         if let Ok(distribution) = Poisson::new(f64::from(*value * photons)) {
             *value = (rng.sample(distribution) / f64::from(photons)) as f32;
         }

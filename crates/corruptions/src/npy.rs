@@ -1,4 +1,4 @@
-//! Arrays in numpy's `.npy` files, versions 1 to 3, of which a few rows are read at a time.
+//! Reads rows of arrays in numpy's `.npy` files, versions 1 to 3.
 //!
 //! The format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
@@ -16,9 +16,9 @@ use temper_data::{Error, Result};
 pub(crate) enum Values {
     /// Bytes.
     U8,
-    /// 32 bits with a sign, the lowest byte first.
+    /// Signed 32 bits, little-endian.
     I32,
-    /// 64 bits with a sign, the lowest byte first.
+    /// Signed 64 bits, little-endian.
     I64,
 }
 
@@ -32,7 +32,7 @@ impl Values {
         }
     }
 
-    /// Bytes of a value.
+    /// Size of a value in bytes.
     fn size(self) -> usize {
         match self {
             Self::U8 => 1,
@@ -48,15 +48,15 @@ pub(crate) struct Array {
     path: PathBuf,
     file: Mutex<File>,
     values: Values,
-    /// Rows, and values of a row.
+    /// Number of rows, and values per row.
     rows: usize,
     row: usize,
-    /// Where the values begin.
+    /// Offset of the values.
     data: u64,
 }
 
 impl Array {
-    /// Opens a file that must hold an array of this shape, its values of one of these types, and nothing else.
+    /// Opens a file that must contain exactly an array of this shape with values of one of these types.
     pub(crate) fn open(path: &Path, shape: &[usize], known: &[Values]) -> Result<Self> {
         let io = |source| Error::Io { file: path.into(), source };
         let mut file = File::open(path).map_err(io)?;
@@ -90,7 +90,7 @@ impl Array {
         &self.path
     }
 
-    /// Where in the file a row begins.
+    /// The offset of a row.
     pub(crate) fn place(&self, row: usize) -> u64 {
         self.data + row as u64 * self.row as u64 * self.values.size() as u64
     }
@@ -102,7 +102,8 @@ impl Array {
             return Err(Error::Malformed { file: self.path.clone(), at: None, what });
         }
         let mut bytes = vec![0; n * self.row * self.values.size()];
-        // A thread that panicked while it read leaves no more than a place in the file, which is set anew.
+        // After a panic of another thread only the file position is undefined, and it is set before each
+        // read.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(self.place(first)))
             .and_then(|_| file.read_exact(&mut bytes))
@@ -123,7 +124,7 @@ impl Array {
     }
 }
 
-/// The type of the values, if all is as it should be.
+/// The type of the values. An error if the header is not as expected.
 fn sound(header: &header::Header, shape: &[usize], known: &[Values]) -> Result<Values, header::Fault> {
     let (at, descr) = &header.descr;
     let values = known.iter().find(|values| values.name() == descr).ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! How strong each kind is at each severity, as published.
+//! The published parameters of each kind at each severity.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,15 +6,15 @@ use crate::kind::{CorruptionKind, Severity};
 use crate::spatter::{Liquid, Spatter};
 use crate::weather::Snow;
 
-/// Whose parameters: those of the published CIFAR-10-C, CIFAR-100-C and of ImageNet-C, as the authors' code has them
-/// (hendrycks/robustness, `make_cifar_c.py`, `make_imagenet_c.py`). Lengths in them are pixels, of images of 32 and of 224 pixels a
-/// side; they are not scaled to other sizes.
+/// The origin of parameters: those of CIFAR-10-C and CIFAR-100-C, or those of ImageNet-C, as in the authors'
+/// code (hendrycks/robustness, `make_cifar_c.py`, `make_imagenet_c.py`). Lengths are pixels of images of 32
+/// and of 224 pixels a side; they are not scaled to other sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Parameters {
     /// Those of CIFAR-10-C and CIFAR-100-C, for images of 32 pixels a side.
     Cifar,
-    /// Those of ImageNet-C, for images of 224 pixels a side. They leave nothing of small images.
+    /// Those of ImageNet-C, for images of 224 pixels a side. They make small images unrecognisable.
     ImageNet,
 }
 
@@ -43,12 +43,12 @@ pub(crate) enum Strength {
 }
 
 impl Parameters {
-    /// Those whose images are nearer in size to ones of this side, in pixels: up to 64 those of CIFAR.
+    /// The parameters for images closer in size to this side in pixels: up to 64 those of CIFAR.
     pub fn of_side(side: usize) -> Self {
         if side <= 64 { Self::Cifar } else { Self::ImageNet }
     }
 
-    /// Their name in a pipeline.
+    /// Their name in TOML.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cifar => "cifar",
@@ -56,7 +56,7 @@ impl Parameters {
         }
     }
 
-    /// How strong a kind is at a severity.
+    /// The parameters of a kind at a severity.
     pub(crate) fn strength(self, kind: CorruptionKind, severity: Severity) -> Strength {
         let place = severity.place();
         match self {
@@ -79,7 +79,8 @@ fn cifar(kind: CorruptionKind, s: usize) -> Strength {
             glass([(0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)][s])
         }
         CorruptionKind::MotionBlur => motion([(6.0, 1.0), (6.0, 1.5), (6.0, 2.0), (8.0, 2.0), (9.0, 2.5)][s]),
-        // Up to below 1.06, 1.11, 1.16, 1.21, 1.26, of which the first two are not below themselves to numpy's `arange`.
+        // Up to below 1.06, 1.11, 1.16, 1.21, 1.26; numpy's `arange` includes the end of the first two
+        // because of rounding.
         CorruptionKind::ZoomBlur => S::ZoomBlur { count: [7, 12, 16, 21, 26][s], step: 0.01 },
         CorruptionKind::Snow => snow(
             [
@@ -136,7 +137,7 @@ fn imagenet(kind: CorruptionKind, s: usize) -> Strength {
         CorruptionKind::MotionBlur => {
             motion([(10.0, 3.0), (15.0, 5.0), (15.0, 8.0), (15.0, 12.0), (20.0, 15.0)][s])
         }
-        // Up to below 1.11 (which is not below itself to numpy's `arange`), 1.16, 1.21, 1.26, 1.31.
+        // Up to below 1.11 (which numpy's `arange` includes because of rounding), 1.16, 1.21, 1.26, 1.31.
         CorruptionKind::ZoomBlur => {
             let (count, step) = [(12, 0.01), (16, 0.01), (11, 0.02), (13, 0.02), (11, 0.03)][s];
             S::ZoomBlur { count, step }
@@ -162,7 +163,7 @@ fn imagenet(kind: CorruptionKind, s: usize) -> Strength {
                 (0.07, 0.01, 0.02),
                 (0.12, 0.01, 0.02),
             ];
-            // Not 224: so it was published.
+            // Not 224; this is the published value.
             elastic(all[s], 244.0)
         }
         CorruptionKind::Pixelate => S::Pixelate { scale: [0.6, 0.5, 0.4, 0.3, 0.25][s] },
@@ -272,10 +273,10 @@ mod tests {
         }
     }
 
-    /// Published numbers, of which some are written in another way than they are used.
+    /// Published numbers; some have another form than the one used here.
     fn used(parameters: Parameters, kind: CorruptionKind, mut published: Vec<f64>) -> Vec<f64> {
         match kind {
-            // As many as numpy.arange(1, stop, step) gives.
+            // The number of values of numpy.arange(1, stop, step).
             CorruptionKind::ZoomBlur => published[0] = ((published[0] - 1.0) / published[1]).ceil(),
             CorruptionKind::ElasticTransform => {
                 let side = if parameters == Parameters::Cifar { 32.0 } else { 244.0 };

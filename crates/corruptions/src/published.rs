@@ -1,6 +1,8 @@
-//! The published corrupted test sets, <https://github.com/hendrycks/robustness>: where they lie, and how they are opened.
+//! The published corrupted test sets, <https://github.com/hendrycks/robustness>: their folders, and how they
+//! are opened.
 //!
-//! They are what results in papers were measured on. Their random numbers were not kept, so that no program can make them anew.
+//! Results in papers were measured on them. Their random numbers were not recorded, so they cannot be
+//! generated again.
 
 mod cifar;
 mod fingerprint;
@@ -22,22 +24,14 @@ use crate::kind::{CorruptionKind, Severity};
 pub enum PublishedSet {
     /// CIFAR-10-C: 19 arrays of 50,000 images, 3 x 32 x 32, and their labels.
     Cifar10C,
-    /// CIFAR-100-C: the same of CIFAR-100.
+    /// CIFAR-100-C: the same for CIFAR-100.
     Cifar100C,
-    /// ImageNet-C: trees of JPEG files, 3 x 224 x 224.
+    /// ImageNet-C: folders of JPEG files, 3 x 224 x 224.
     ImageNetC,
 }
 
 impl PublishedSet {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Cifar10C, Self::Cifar100C, Self::ImageNetC];
-
-    /// The set of this name.
-    pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|set| set.name() == name)
-    }
-
-    /// Its name, and that of its folder.
+    /// Its name, which is also that of its folder.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cifar10C => "CIFAR-10-C",
@@ -46,8 +40,8 @@ impl PublishedSet {
         }
     }
 
-    /// What its images are called that go with clean images of so many classes: its name, or, of trees in the layout of
-    /// ImageNet-C that have not 1000 classes, "a set in ImageNet-C's layout".
+    /// The name of its images for clean images with this number of classes: the set's name, or "a set in
+    /// ImageNet-C's layout" if there are not 1000 classes.
     pub fn title(self, classes: usize) -> &'static str {
         match self {
             Self::ImageNetC => images::title(classes),
@@ -55,7 +49,7 @@ impl PublishedSet {
         }
     }
 
-    /// How to get it.
+    /// How to obtain it.
     fn how(self) -> &'static str {
         match self {
             Self::Cifar10C => {
@@ -74,8 +68,8 @@ impl PublishedSet {
         }
     }
 
-    /// The folder that holds it, or a part of it: `root` or the set's folder in it where `root` is given, else the set's
-    /// folder below the folders of all data sets (see [`folders`]).
+    /// The folder that contains it or a part of it: `root` or the set's folder in it if `root` is given,
+    /// otherwise the set's folder below the folders of all data sets (see [`folders`]).
     pub fn find(self, root: Option<&Path>) -> Result<PathBuf> {
         let places = match root {
             Some(root) => vec![root.to_path_buf(), root.join(self.name())],
@@ -93,7 +87,8 @@ impl PublishedSet {
         Err(Error::Missing { what: self.name().into(), looked, how: self.how().into() })
     }
 
-    /// The images of one kind and severity in a folder that [`PublishedSet::find`] gave, for the clean test images.
+    /// The images of one kind and severity in a folder from [`PublishedSet::find`], for the clean test
+    /// images.
     pub fn open(
         self,
         folder: &Path,
@@ -107,9 +102,10 @@ impl PublishedSet {
         })
     }
 
-    /// A hash (SHA-256) of what can be told of the files of a kind and severity without reading them, to tell whether stored
-    /// results are of these: of an array and its labels paths, sizes and times of change, of a tree the paths and times of its
-    /// folder and class folders (which change when files are added, removed or renamed, not when one is written over).
+    /// A hash (SHA-256) that identifies the files of a kind and severity without reading them: for an array
+    /// and its labels paths, sizes and modification times; for folders the paths and modification times of
+    /// the folder and its class folders. The latter change when files are added, removed or renamed, but not
+    /// when a file is overwritten.
     pub fn fingerprint(self, folder: &Path, kind: CorruptionKind, severity: Severity) -> Result<String> {
         let title = format!("{}, {}, severity {}", self.name(), kind.name(), severity.get());
         match self {
@@ -120,7 +116,7 @@ impl PublishedSet {
         }
     }
 
-    /// The same of an array, for clean images of as many classes.
+    /// The same for an array, for clean images with this number of classes.
     fn cifar(
         self,
         folder: &Path,
@@ -136,7 +132,7 @@ impl PublishedSet {
         PublishedCifar::open(folder, kind, severity, clean)
     }
 
-    /// The file or folder of a kind, if it is there.
+    /// The file or folder of a kind, if it exists.
     fn place(self, folder: &Path, kind: CorruptionKind) -> Option<PathBuf> {
         match self {
             Self::Cifar10C | Self::Cifar100C => Some(cifar::file(folder, kind)).filter(|file| file.is_file()),
@@ -144,7 +140,7 @@ impl PublishedSet {
         }
     }
 
-    /// A part of it is not there.
+    /// The error about a missing part.
     fn lacks(self, folder: &Path, part: &str) -> Error {
         let looked = vec![format!("{} lacks {part}", folder.display())];
         Error::Missing { what: format!("{part} of {}", self.name()), looked, how: self.how().into() }
@@ -188,7 +184,7 @@ mod tests {
         }
     }
 
-    /// Images of so many classes.
+    /// Images with this number of classes.
     struct PublishedImages(Vec<String>);
 
     impl Source for PublishedImages {

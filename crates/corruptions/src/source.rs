@@ -1,4 +1,4 @@
-//! A data set whose images are corrupted as they are read.
+//! A source whose images are corrupted when they are read.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::generator::Generator;
 use crate::kind::{CorruptionKind, Severity};
 use crate::refusal::Refusal;
 
-/// The images of a source, brought to one size, then corrupted in one way.
+/// The images of a source, brought to one size and then corrupted.
 pub struct CorruptedSource {
     clean: Arc<dyn Source>,
     generator: Arc<Generator>,
@@ -18,7 +18,8 @@ pub struct CorruptedSource {
 }
 
 impl CorruptedSource {
-    /// Looks at the first image. The error says why it cannot be read, or why images of its shape cannot be corrupted.
+    /// Checks the first image. The error says why it cannot be read, or why images of its shape cannot be
+    /// corrupted.
     pub fn new(
         clean: Arc<dyn Source>,
         generator: Arc<Generator>,
@@ -71,7 +72,7 @@ impl Source for CorruptedSource {
         self.clean.label(index)
     }
 
-    /// None: they are fitted before they are corrupted.
+    /// `None`: images are brought to one size before they are corrupted.
     fn fit(&self) -> Option<Fit> {
         None
     }
@@ -92,7 +93,7 @@ mod tests {
     use crate::frost::Frost;
     use crate::parameters::Parameters;
 
-    /// Images of two pixels more each, all fitted to 8 x 8; `index` counts from 100.
+    /// Images of increasing size, all fitted to 8 x 8; `index` starts at 100.
     struct Photos {
         channels: usize,
         fit: Option<Fit>,

@@ -1,4 +1,4 @@
-//! Drops of water or mud.
+//! Spatter: drops of water or mud.
 
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
@@ -7,32 +7,33 @@ use rand_distr::StandardNormal;
 use crate::filters::{Border, Kernel, box3, correlate, usual_gaussian};
 use crate::planes::{Planes, Size};
 
-/// Pale turquoise, added.
+/// Pale turquoise, added to the image.
 const WATER: [f32; 3] = [175.0, 238.0, 238.0];
-/// Brown, in place of the image.
+/// Brown, which replaces the image.
 const MUD: [f32; 3] = [63.0, 42.0, 20.0];
-/// Distance to an outline, in pixels, beyond which a drop is flat.
+/// Distance to an outline, in pixels, above which a drop is flat.
 const FLAT: f32 = 20.0;
-/// Steps of the 5 x 5 distance transform that `OpenCV` takes for Euclid's distance: straight, diagonal, a knight's.
+/// Step lengths of the 5 x 5 distance transform with which `OpenCV` approximates the Euclidean distance:
+/// straight, diagonal, knight's move.
 const STEPS: [f32; 3] = [1.0, 1.4, 2.1969];
 /// Tangent of 22.5 degrees.
 const TANGENT: f32 = std::f32::consts::SQRT_2 - 1.0;
 
-/// What drops are made of.
+/// The parameters of drops.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spatter {
-    /// Mean and standard deviation of the noise that drops are drawn from.
+    /// Mean and standard deviation of the noise.
     pub(crate) mean: f32,
     pub(crate) std: f32,
-    /// A Gaussian filter on that noise.
+    /// Standard deviation of the Gaussian filter of the noise.
     pub(crate) sigma: f32,
-    /// The least value that is liquid.
+    /// The threshold above which there is liquid.
     pub(crate) threshold: f32,
-    /// How much of the colour at most, or another Gaussian filter: of water the one, of mud the other.
+    /// Strength of water, or a second Gaussian filter of mud.
     pub(crate) liquid: Liquid,
 }
 
-/// Which liquid.
+/// The kind of liquid.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Liquid {
     /// Transparent, with light and shade; its strength.
@@ -43,11 +44,13 @@ pub(crate) enum Liquid {
 
 /// Drops where smoothed noise exceeds a threshold.
 ///
-/// `OpenCV`'s outlines, distances, equalisation and embossing are written anew here by their definitions. They deviate from it in the
-/// rounding of distances (single precision for 16 binary places) and of slopes (likewise, for 15).
+/// `OpenCV`'s edge detection, distances, equalisation and embossing are reimplemented from their definitions.
+/// They differ from it in the rounding of distances (single precision instead of 16 fractional bits) and of
+/// slopes (instead of 15).
 ///
-/// Two more deviations from the authors' code: an image on which no drop of water falls stays what it is (there it is divided by
-/// the largest depth, zero); and noise above 1 is cut to level 255 (there it wraps around to dark levels).
+/// There are two more differences from the authors' code. An image without water drops stays unchanged (there
+/// it is divided by the largest depth, zero), and noise above 1 is clamped to level 255 (there it wraps
+/// around to dark levels).
 pub(crate) fn spatter(planes: &mut Planes, spatter: Spatter, rng: &mut ChaCha8Rng) {
     let noise = |_| spatter.mean + spatter.std * rng.sample::<f32, _>(StandardNormal);
     let noise: Vec<f32> = (0..planes.area()).map(noise).collect();
@@ -74,7 +77,7 @@ fn water(planes: &mut Planes, layer: &[f32], strength: f32) {
     let relief = relief(&levels, planes.size);
     let depth: Vec<f32> = levels.iter().zip(&relief).map(|(level, relief)| level * relief).collect();
     let most = depth.iter().fold(0.0_f32, |most, depth| most.max(*depth));
-    // No drop at all.
+    // There is no drop.
     if most == 0.0 {
         return;
     }
@@ -84,7 +87,7 @@ fn water(planes: &mut Planes, layer: &[f32], strength: f32) {
     }
 }
 
-/// Light and shade of drops, by the distance to their outlines.
+/// Light and shade of drops, from the distance to their outlines.
 fn relief(levels: &[f32], size: Size) -> Vec<f32> {
     let mut distances = distances(&outlines(levels, size, 50.0, 150.0), size);
     for distance in &mut distances {
@@ -102,7 +105,7 @@ fn relief(levels: &[f32], size: Size) -> Vec<f32> {
     box3(&embossed, size).iter().map(|value| value.round()).collect()
 }
 
-/// Canny's outlines of levels: crests of the slope above `low` that hang together with one above `high`.
+/// Canny edges of levels: ridges of the slope above `low` that are connected to one above `high`.
 pub(crate) fn outlines(levels: &[f32], [h, w]: Size, low: f32, high: f32) -> Vec<bool> {
     let sobel = |weights: [f32; 9]| {
         let kernel = Kernel { size: [3, 3], weights: weights.to_vec() };
@@ -117,7 +120,7 @@ pub(crate) fn outlines(levels: &[f32], [h, w]: Size, low: f32, high: f32) -> Vec
     let crest = |y: usize, x: usize| {
         let here = slope(y + 1, x + 1);
         let (gx, gy) = (dx[y * w + x], dy[y * w + x]);
-        // Of two equal neighbours on a straight crest the first one counts.
+        // Of two equal neighbours on a straight ridge the first one counts.
         let stands = if gy.abs() < TANGENT * gx.abs() {
             here > slope(y + 1, x) && here >= slope(y + 1, x + 2)
         } else if TANGENT * gy.abs() > gx.abs() {
@@ -150,10 +153,12 @@ pub(crate) fn outlines(levels: &[f32], [h, w]: Size, low: f32, high: f32) -> Vec
     found
 }
 
-/// Distance of every pixel to the nearest outline, by two passes over the image; infinite where there is none.
+/// Distance of every pixel to the nearest outline, in two passes over the image; infinite if there is no
+/// outline.
 pub(crate) fn distances(outlines: &[bool], [h, w]: Size) -> Vec<f32> {
     let [straight, diagonal, knight] = STEPS;
-    // Neighbours that a pass from the top left has been to; the way back sees them turned by half a circle.
+    // Neighbours that a pass from the top left has already visited; the second pass uses them rotated by 180
+    // degrees.
     let before = [
         (-1, -2, knight),
         (-2, -1, knight),
@@ -180,7 +185,7 @@ pub(crate) fn distances(outlines: &[bool], [h, w]: Size) -> Vec<f32> {
     distances
 }
 
-/// Levels spread so that each part of 0 to 255 is as frequent as any other; one level alone stays what it is.
+/// Histogram equalisation of levels; an image of one level stays unchanged.
 pub(crate) fn equalised(levels: &[f32]) -> Vec<f32> {
     let mut counts = [0_usize; 256];
     for level in levels {

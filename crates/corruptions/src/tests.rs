@@ -27,7 +27,8 @@ fn generator(parameters: Parameters) -> Generator {
     seeded(parameters, 0)
 }
 
-/// An image like a photo in its statistics: clouds of colour, and things of one colour with sharp borders before them.
+/// An image with statistics like those of a photo: clouds of colour, with sharp objects of one colour in
+/// front.
 fn scene(side: usize, n: u64) -> Image {
     let mut rng = Rng::new(0, "scene").sample(n);
     let wide = side.next_power_of_two();
@@ -82,7 +83,7 @@ fn noise_has_the_moments_of_its_distribution() {
     let mut planes = flat(0.5);
     noise::speckle(&mut planes, 0.2, &mut rng);
     close(moments(&planes.values), (0.5, 0.1));
-    // Few photons are counted one by one, many are drawn in another way.
+    // Small numbers of photons are drawn one by one, large ones by another algorithm.
     for photons in [3.0_f32, 60.0, 500.0] {
         let mut planes = flat(0.4);
         noise::shot(&mut planes, photons, &mut rng);
@@ -94,7 +95,7 @@ fn noise_has_the_moments_of_its_distribution() {
     let share = |value: f32| planes.values.iter().filter(|v| **v == value).count() as f64 / 120_000.0;
     assert!((share(0.0) - 0.135).abs() < 0.004 && (share(1.0) - 0.135).abs() < 0.004);
     assert!((share(0.0) + share(1.0) + share(0.5) - 1.0).abs() < 1e-9);
-    // Values, not pixels: of the pixels with a value hit most keep another.
+    // Values, not pixels: most pixels with a changed value have another value that did not change.
     let hit = |at: usize| planes.values[at] != 0.5;
     let both = (0..40_000).filter(|at| hit(*at) && hit(at + 40_000)).count() as f64 / 40_000.0;
     assert!((both - 0.27 * 0.27).abs() < 0.006, "{both}");
@@ -177,9 +178,10 @@ fn no_strength_is_the_image_itself() {
     }
 }
 
-/// Severities at which the published parameters do less to an image than one severity before, in mean square error, on our scenes
-/// as on photos: glass blurs with more passes but less reach or width, elastic maps lose their affine part, saturation is first
-/// taken away and then added, frost and fog darken while they cover, mud covers fewer pixels than water.
+/// Severities at which the published parameters change an image less than the previous severity, in mean
+/// squared error, on these scenes as on photos: glass has more passes but less reach or width, elastic maps
+/// lose their affine part, saturation is first reduced and then increased, frost and fog darken while they
+/// cover, mud covers fewer pixels than water.
 const FALLS: [(Parameters, CorruptionKind, u8); 15] = [
     (Parameters::Cifar, CorruptionKind::GlassBlur, 2),
     (Parameters::Cifar, CorruptionKind::GlassBlur, 3),
@@ -197,8 +199,9 @@ const FALLS: [(Parameters, CorruptionKind, u8); 15] = [
     (Parameters::ImageNet, CorruptionKind::ElasticTransform, 3),
     (Parameters::ImageNet, CorruptionKind::Saturate, 3),
 ];
-/// Severities that do about as much as one before, so that the images say which does more. (CIFAR's motion blurs 3 and 4 are the
-/// same blur: at sigma 2 neither radius cuts anything off.) Fog of `ImageNet` falls at 4 on photos, too.
+/// Severities that change an image about as much as the previous one, so that the order depends on the image.
+/// (CIFAR's motion blurs 3 and 4 are the same blur: with sigma 2 neither radius truncates anything.) Fog of
+/// `ImageNet` is also lower at 4 on photos.
 const TIES: [(Parameters, CorruptionKind, u8); 5] = [
     (Parameters::Cifar, CorruptionKind::MotionBlur, 4),
     (Parameters::Cifar, CorruptionKind::Frost, 5),
@@ -322,7 +325,7 @@ fn black_and_white_images_stay_images() {
         ];
         assert!(unchanged.into_iter().all(|kind| corrupt(kind) == image), "{level}");
     }
-    // Nothing is so black that fog would light it: its largest value stays what it was.
+    // Fog does not brighten black: the largest value stays the same.
     let black = Image { shape: [3, 32, 32], bytes: vec![0; 3072] };
     assert!(
         generator(Parameters::Cifar).corrupt(&black, CorruptionKind::Fog, Severity::ALL[4], 0).unwrap()
@@ -359,7 +362,7 @@ fn outlines_surround_a_square_and_distances_grow_from_them() {
     // Every row and column of the square is crossed by one on each side.
     assert!((7..13).all(|y| (0..24).filter(|x| edges[y * 24 + x]).count() == 2));
     assert!((9..16).all(|x| (0..20).filter(|y| edges[y * 24 + x]).count() == 2));
-    // Too faint to be seen.
+    // Too faint to be visible.
     let faint: Vec<f32> = levels.iter().map(|level| level / 10.0).collect();
     assert!(outlines(&faint, [20, 24], 50.0, 150.0).iter().all(|edge| !edge));
     let mut point = vec![false; 9 * 9];

@@ -8,25 +8,25 @@ use crate::filters::motion;
 use crate::geometry::clipped_zoom;
 use crate::planes::Planes;
 
-/// What snow is made of.
+/// The parameters of snow.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Snow {
-    /// Mean and standard deviation of the noise that flakes are drawn from.
+    /// Mean and standard deviation of the noise.
     pub(crate) mean: f32,
     pub(crate) std: f32,
-    /// How much that noise is enlarged.
+    /// Enlargement of the noise.
     pub(crate) zoom: f64,
-    /// The least value that is a flake.
+    /// The threshold above which there is a flake.
     pub(crate) threshold: f32,
     /// Motion blur of the flakes.
     pub(crate) radius: f32,
     pub(crate) sigma: f32,
-    /// Share of the image; the rest is one bleached.
+    /// Weight of the image; the rest is a bleached version of it.
     pub(crate) mix: f32,
 }
 
-/// Streaks of white, falling at 45 to 135 degrees, on a bleached image; the streaks are laid on a second time, turned by half a
-/// circle.
+/// Snow: white streaks, falling at 45 to 135 degrees, on a bleached image. The streaks are added a second
+/// time, rotated by 180 degrees.
 pub(crate) fn snow(planes: &mut Planes, snow: Snow, rng: &mut ChaCha8Rng) {
     let size = planes.size;
     let noise = |_| snow.mean + snow.std * rng.sample::<f32, _>(StandardNormal);
@@ -51,10 +51,10 @@ pub(crate) fn snow(planes: &mut Planes, snow: Snow, rng: &mut ChaCha8Rng) {
     }
 }
 
-/// A plasma fractal times `amplitude` is added, and the image's largest value made what it was.
+/// Fog: adds a plasma fractal times `amplitude`, and rescales to the image's largest value.
 pub(crate) fn fog(planes: &mut Planes, amplitude: f32, decay: f64, rng: &mut ChaCha8Rng) {
     let [h, w] = planes.size;
-    // 32 for CIFAR, 256 for ImageNet, as published.
+    // 32 for CIFAR and 256 for ImageNet, as published.
     let side = h.max(w).next_power_of_two();
     let plasma = plasma(side, decay, rng);
     let most = planes.values.iter().fold(0.0_f32, |most, value| most.max(*value));
@@ -69,16 +69,18 @@ pub(crate) fn fog(planes: &mut Planes, amplitude: f32, decay: f64, rng: &mut Cha
     }
 }
 
-/// A plasma fractal by diamonds and squares on a torus, `[side, side]` for a power of two, stretched to [0, 1].
+/// A plasma fractal by the diamond-square algorithm on a torus, `[side, side]` for a power of two, stretched
+/// to [0, 1].
 ///
-/// A new point is the mean of its four neighbours and a number uniform in +-`wibble^2`. (That it is squared is as published; so
-/// roughness falls by `decay^2` an octave.)
+/// A new point is the mean of its four neighbours plus a number uniform in +-`wibble^2`. The square is as
+/// published; roughness therefore falls by `decay^2` per octave.
 pub(crate) fn plasma(side: usize, decay: f64, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let mut map = vec![0.0_f64; side * side];
     let (mut step, mut wibble) = (side, 100.0_f64);
     while step >= 2 {
         let half = step / 2;
-        // Centres of squares from their corners; then both kinds of edges from the two ends and the two centres beside them.
+        // Centres of squares from their corners; then both kinds of edges from their two ends and the two
+        // adjacent centres.
         for (top, left, corners) in [(half, half, true), (0, half, false), (half, 0, false)] {
             for y in (top..side).step_by(step) {
                 for x in (left..side).step_by(step) {

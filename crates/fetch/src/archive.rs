@@ -1,4 +1,4 @@
-//! Unpacking a `.tar.gz` that must bring one folder and nothing else.
+//! Unpacks a `.tar.gz` that must contain one folder and nothing else.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -12,12 +12,12 @@ use temper_files::rename_synced;
 
 use crate::error::{Error, Result, io};
 
-/// Unpacked bytes of files beyond which an archive is none of a data set.
+/// Maximum total size of the unpacked files.
 const LARGEST: u64 = 4 << 30;
-/// Unpacked bytes between the files, which only name them, beyond which it is none either.
+/// Maximum size of the unpacked data between the files, such as names.
 const NAMES: u64 = 64 << 20;
 
-/// Unpacks `archive` so that `to/folder` appears, whole or not at all.
+/// Unpacks `archive` so that `to/folder` appears, completely or not at all.
 pub(crate) fn unpack(archive: &Path, to: &Path, folder: &str) -> Result<()> {
     let beside = to.join(format!(".{folder}.part"));
     clear(&beside)?;
@@ -44,7 +44,7 @@ fn clear(folder: &Path) -> Result<()> {
     }
 }
 
-/// What an archive may still give.
+/// The remaining limits of an archive.
 struct Metered<'m, R> {
     reader: R,
     left: &'m Cell<u64>,
@@ -61,14 +61,14 @@ impl<R: Read> Read for Metered<'_, R> {
     }
 }
 
-/// Unpacks at most so many bytes of files, and so many between them.
+/// Limits the size of files, and of the data between them.
 fn entries(archive: &Path, to: &Path, folder: &str, [largest, names]: [u64; 2]) -> Result<()> {
     let refuse = |what: String| Error::Archive { file: archive.into(), what };
     let file = File::open(archive).map_err(io(archive))?;
     let left = Cell::new(names);
     let reader = Metered { reader: MultiGzDecoder::new(file), left: &left };
     let unpacked = metered(archive, reader, to, (folder, largest));
-    // An archive may consist of names alone, and one of them be of any length.
+    // An archive can consist of names only, and a name can have any length.
     match left.get() {
         0 => Err(refuse(format!("beside its files it holds more than {names} bytes"))),
         _ => unpacked,
@@ -116,7 +116,7 @@ fn metered(
     Ok(())
 }
 
-/// The path, if it is plain and begins with `folder`.
+/// The path, if it has only normal components and begins with `folder`.
 fn inside(path: &Path, folder: &str) -> Option<PathBuf> {
     let parts = path.components().filter(|part| *part != Component::CurDir);
     let plain = parts
@@ -136,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    /// A packed archive of entries: kind, path, content.
+    /// A compressed archive of entries: kind, path, content.
     fn packed(entries: &[(EntryType, &str, &[u8])]) -> Vec<u8> {
         let mut builder = Builder::new(GzEncoder::new(vec![], Compression::fast()));
         for (kind, path, content) in entries {
@@ -164,7 +164,7 @@ mod tests {
         let told = unpacked(&two, [1199, 8192]).unwrap_err();
         assert!(told.contains("refused: it unpacks to more than 4 GiB"), "{told}");
         let names = "refused: beside its files it holds more than 8192 bytes; nothing was unpacked";
-        // Folders without end, and a name without one.
+        // Folders without end, and a name without end.
         let folders = packed(&vec![(EntryType::Directory, "set/a", &[][..]); 40]);
         let name = vec![b'x'; 1 << 20];
         let long = packed(&[(EntryType::GNULongName, "x", &name), file("set/a")]);
@@ -172,7 +172,7 @@ mod tests {
             unpacked(&bomb, [1200, 8192])
                 .map_err(|told| assert!(told.contains(names), "{told}"))
                 .unwrap_err();
-            // With bounds that fit it is no bomb, whatever else it may be.
+            // With suitable limits it is not refused for its size, whatever else is wrong.
             let told = unpacked(&bomb, [1200, 4 << 20]).err().unwrap_or_default();
             assert!(!told.contains("beside its files"), "{told}");
         }

@@ -1,4 +1,4 @@
-//! One file over HTTP: resumed, checked, renamed into its place.
+//! Downloads one file over HTTP: resumed, checked and renamed.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -16,9 +16,10 @@ use ureq::http::{Response, StatusCode, header};
 use crate::FetchProgress;
 use crate::error::{Error, Result, io};
 
-/// A connection lasts at most so long; a silent one is then given up, a slow one goes on by another.
+/// Maximum duration of a connection. A silent connection is then abandoned; a slow one is continued by
+/// another.
 const LONGEST: Duration = Duration::from_secs(600);
-/// Time to connect, and to the head of an answer.
+/// Timeout of connecting, and of the head of a response.
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// A download.
@@ -31,11 +32,11 @@ pub(crate) struct Download<'a> {
     agent: Agent,
 }
 
-/// How one connection ended.
+/// The end of a connection.
 enum End {
-    /// All bytes are there.
+    /// The file is complete.
     Whole,
-    /// It broke, or the server was in trouble.
+    /// The connection broke, or the server had a temporary error.
     Broken(String),
 }
 
@@ -55,11 +56,11 @@ impl<'a> Download<'a> {
         Self { remote, url, file, part: part.into(), pauses, agent }
     }
 
-    /// Downloads, checks, and renames. What is there of the file already is gone on from.
+    /// Downloads, checks and renames the file. An existing partial file is continued.
     pub(crate) fn run(&self, watch: &mut dyn FnMut(FetchProgress<'_>)) -> Result<()> {
         let found = self.have()? > 0;
         if let Err(error) = self.once(watch) {
-            // What an earlier attempt left may be of another file: then all of it once more.
+            // An earlier partial file may belong to another file; then everything is downloaded again.
             return match error {
                 Error::Digest { .. } if found => self.once(watch),
                 error => Err(error),
@@ -110,7 +111,7 @@ impl<'a> Download<'a> {
         rename_synced(&self.part, self.file).map_err(io(self.file))
     }
 
-    /// One connection, from byte `from` on if the server can.
+    /// One connection, which continues from byte `from` if the server supports it.
     fn connect(&self, from: u64, watch: &mut dyn FnMut(FetchProgress<'_>)) -> Result<End> {
         let mut request = self.agent.get(self.url);
         if from > 0 {
@@ -124,7 +125,7 @@ impl<'a> Download<'a> {
         let start = match response.status() {
             StatusCode::PARTIAL_CONTENT if range_start(&response) == Some(from) => from,
             StatusCode::OK => 0,
-            // A part that the server cannot go on from.
+            // A partial file that the server cannot continue.
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if from > 0 => {
                 fs::remove_file(&self.part).map_err(io(&self.part))?;
                 return Ok(End::Broken("the server cannot go on from where the part ends".into()));
@@ -151,7 +152,7 @@ impl<'a> Download<'a> {
             .truncate(false)
             .open(&self.part)
             .map_err(io(&self.part))?;
-        // A pipe or a device, which stands for a disk in tests, has no length to set.
+        // A pipe or a device, which replaces a disk in tests, has no length to set.
         if part.metadata().is_ok_and(|about| about.is_file()) {
             part.set_len(start).map_err(io(&self.part))?;
             part.seek(SeekFrom::Start(start)).map_err(io(&self.part))?;
@@ -175,15 +176,15 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// The server has something else: nothing of it is kept.
+    /// An error for a file of another size on the server. The partial file is removed.
     fn misfit(&self, got: u64) -> Error {
-        // Whether or not there is a part to remove, the size is what to tell.
+        // The size is reported, whether or not there was a partial file to remove.
         let _ = fs::remove_file(&self.part);
         Error::Size { url: self.url.into(), got, size: self.remote.size }
     }
 }
 
-/// First byte of a partial answer: "bytes 7-99/100".
+/// The first byte of a partial response: "bytes 7-99/100".
 fn range_start(response: &Response<ureq::Body>) -> Option<u64> {
     let range = response.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
@@ -196,7 +197,7 @@ pub(crate) fn published(digest: Digest) -> &'static str {
     }
 }
 
-/// The checksum of a file, of the same kind as `kind`.
+/// The checksum of a file, of the same type as `kind`.
 pub(crate) fn digest(file: &Path, kind: Digest) -> Result<String> {
     match kind {
         Digest::Sha256(_) => hash::<Sha256>(file),

@@ -1,14 +1,14 @@
-//! What can go wrong with a download.
+//! Errors of downloads.
 
 use std::path::PathBuf;
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong with a download.
+/// An error of a download.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An address that names no server.
+    /// An invalid address.
     #[error("{url}: {why}; an address begins with http:// or https://")]
     Address {
         /// The address.
@@ -21,58 +21,58 @@ pub enum Error {
     Status {
         /// The address.
         url: String,
-        /// Its answer, as a number.
+        /// Its HTTP status.
         status: u16,
     },
-    /// The connection failed again and again.
+    /// The connection failed repeatedly.
     #[error("{url}: {why}\n  {have} of {size} bytes are there; the same command goes on from them")]
     Broken {
         /// The address.
         url: String,
-        /// What failed last.
+        /// The last error.
         why: String,
-        /// Bytes that are on disk.
+        /// Bytes downloaded so far.
         have: u64,
-        /// Bytes of the whole.
+        /// Size of the file in bytes.
         size: u64,
     },
-    /// A file of another size than the published one.
+    /// A file whose size differs from the published one.
     #[error("{url}: the server has {got} bytes, the published file {size}; nothing was kept")]
     Size {
         /// The address.
         url: String,
-        /// What the server has, at least.
+        /// The size on the server, or a lower bound.
         got: u64,
         /// The published size.
         size: u64,
     },
-    /// A file with another checksum than the published one.
+    /// A file whose checksum differs from the published one.
     #[error("{url}: the checksum is {got}, the published one {want}; nothing was kept")]
     Digest {
         /// The address.
         url: String,
-        /// The checksum of what came.
+        /// The checksum of the downloaded file.
         got: String,
         /// The published checksum.
         want: String,
     },
-    /// Something else stands where the file belongs.
+    /// An existing file that differs from the published one.
     #[error("{} is there, but is not the published file ({what})\n  move it away, or choose another folder with --to DIR", file.display())]
     Foreign {
         /// The file.
         file: PathBuf,
-        /// How it differs.
+        /// The difference.
         what: String,
     },
-    /// An archive that holds what it should not.
+    /// An archive with unexpected contents.
     #[error("{}: refused: {what}; nothing was unpacked", file.display())]
     Archive {
         /// The archive.
         file: PathBuf,
-        /// What it holds.
+        /// The unexpected contents.
         what: String,
     },
-    /// Another process fetches the same.
+    /// Another process is downloading the same data set.
     #[error("another temper is fetching into {} at this moment", folder.display())]
     InUse {
         /// The folder.
@@ -83,12 +83,12 @@ pub enum Error {
     Io {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The system's error.
         error: std::io::Error,
     },
 }
 
-/// For `map_err`: the file at fault.
+/// For `map_err`: adds the file to an error.
 pub(crate) fn io(file: &std::path::Path) -> impl FnOnce(std::io::Error) -> Error {
     let file = file.to_path_buf();
     move |error| Error::Io { file, error }

@@ -1,5 +1,5 @@
-//! Downloads published data sets. Nothing stands under its final name before its size and its checksum were found to be
-//! the published ones; what was interrupted goes on where it stopped.
+//! Downloads published data sets. A file gets its final name only after its size and checksum were found to
+//! be the published ones. Interrupted downloads are resumed.
 
 mod archive;
 mod download;
@@ -14,35 +14,35 @@ use temper_data::{Publication, Remote};
 use error::io;
 pub use error::{Error, Result};
 
-/// How far a file is.
+/// The progress of a file.
 #[derive(Debug, Clone, Copy)]
 pub struct FetchProgress<'a> {
     /// Its name.
     pub file: &'a str,
-    /// Bytes that are there.
+    /// Bytes downloaded so far.
     pub done: u64,
-    /// Bytes of the whole.
+    /// Size of the file in bytes.
     pub size: u64,
 }
 
-/// Where to fetch from and to.
+/// The source and the destination of downloads.
 #[derive(Debug)]
 pub struct Fetch<'a> {
-    /// The folder of all data sets; made if it is missing.
+    /// The folder of all data sets; created if it does not exist.
     pub to: &'a Path,
-    /// Address of a folder that holds the same files, in place of the publisher's.
+    /// Address of a folder with the same files, used instead of the publisher's.
     pub from: Option<&'a str>,
-    /// Pauses between attempts that brought nothing new; after the last one the download is given up.
+    /// Pauses between attempts without new bytes; after the last one the download fails.
     pub pauses: Vec<Duration>,
 }
 
 impl Fetch<'_> {
-    /// Pauses that a server's short trouble needs.
+    /// Pauses that are long enough for a short failure of a server.
     pub fn patience() -> Vec<Duration> {
         [1, 3, 10].map(Duration::from_secs).into()
     }
 
-    /// Downloads what is missing of a data set; returns its folder, and whether anything was missing.
+    /// Downloads the missing files of a data set. Returns its folder, and whether anything was missing.
     pub fn fetch(
         &self,
         publication: &Publication,
@@ -75,7 +75,7 @@ impl Fetch<'_> {
         Ok((folder, new))
     }
 
-    /// One file, unless it is there; returns whether anything was missing.
+    /// Downloads one file unless it exists. Returns whether it was missing.
     fn file(
         &self,
         remote: &Remote,
@@ -101,7 +101,8 @@ impl Fetch<'_> {
         Ok(true)
     }
 
-    /// Keeps a second process off; the system lets go however this one ends.
+    /// Locks the folder against a second process. The system releases the lock when this process ends in any
+    /// way.
     fn lock(&self, publication: &Publication) -> Result<File> {
         let file = self.to.join(format!(".{}.lock", publication.folder));
         let lock = File::options()
@@ -116,7 +117,8 @@ impl Fetch<'_> {
             Err(TryLockError::Error(error)) if error.kind() != std::io::ErrorKind::Unsupported => {
                 Err(Error::Io { file, error })
             }
-            // A file system that cannot lock: two at once would spoil each other's part, and the checksum would tell.
+            // A file system without locks: two processes would damage each other's partial files, which the
+            // checksum detects.
             _ => Ok(lock),
         }
     }

@@ -1,13 +1,13 @@
-//! The header of a `.npy` file: a magic word, a version, a length, and a dictionary in Python's notation.
+//! The header of a `.npy` file: a magic number, a version, a length, and a dictionary in Python's notation.
 
-/// What the format begins with.
+/// The magic number of the format.
 const MAGIC: &[u8] = b"\x93NUMPY";
-/// Bytes of dictionary beyond which numpy itself asks whether the file is to be trusted.
+/// Maximum length of the dictionary; for longer ones numpy asks whether the file is trusted.
 const LONGEST: usize = 10_000;
-/// Bytes at a file's start among which every header ends that is read.
+/// Every supported header ends within this number of bytes.
 pub(super) const START: u64 = LONGEST as u64 + 12;
 
-/// What other files begin with.
+/// Magic numbers of other formats.
 const STRANGERS: [(&[u8], &str); 4] = [
     (b"PK", "a ZIP or `.npz` archive: unpack it"),
     (b"version https://git-lfs", "a pointer of Git LFS"),
@@ -15,23 +15,23 @@ const STRANGERS: [(&[u8], &str); 4] = [
     (b"\x1f\x8b", "compressed by gzip: unpack it"),
 ];
 
-/// Where in the file a fault is, and what it is.
+/// The offset of an error and its message.
 pub(super) type Fault = (u64, String);
 
-/// What a header says, each with its place in the file.
+/// The contents of a header, each with its offset.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Header {
     /// The type of the values, for example `|u1`.
     pub(super) descr: (u64, String),
-    /// Whether columns come first.
+    /// Whether the array is in column-major order.
     pub(super) fortran: (u64, bool),
     /// The sizes.
     pub(super) shape: (u64, Vec<u64>),
-    /// Where the values begin.
+    /// Offset of the values.
     pub(super) data: u64,
 }
 
-/// Reads the header at the start of a file, of which these are the first [`START`] bytes or all.
+/// Parses the header from the first [`START`] bytes of a file, or all of them.
 pub(super) fn parse(start: &[u8]) -> Result<Header, Fault> {
     let (begin, end) = extent(start)?;
     let mut words = Words { bytes: &start[..end], at: begin };
@@ -66,7 +66,7 @@ pub(super) fn parse(start: &[u8]) -> Result<Header, Fault> {
     })
 }
 
-/// Where the dictionary begins and ends.
+/// The range of the dictionary.
 fn extent(start: &[u8]) -> Result<(usize, usize), Fault> {
     if !start.starts_with(MAGIC) {
         let known = STRANGERS.iter().find(|(with, _)| start.starts_with(with));
@@ -100,16 +100,16 @@ fn shown(byte: u8) -> String {
     format!("`{}`", byte.escape_ascii())
 }
 
-/// The words of a dictionary.
+/// A parser of a dictionary.
 struct Words<'b> {
-    /// All up to the header's end.
+    /// The bytes up to the end of the header.
     bytes: &'b [u8],
-    /// Place in the file.
+    /// Offset in the file.
     at: usize,
 }
 
 impl Words<'_> {
-    /// The next byte that is no space.
+    /// The next byte that is not a space.
     fn peek(&mut self) -> Option<u8> {
         while self.bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
             self.at += 1;
@@ -130,13 +130,13 @@ impl Words<'_> {
         }
     }
 
-    /// What is said of the next byte, which should be another.
+    /// The message about an unexpected byte.
     fn instead(&mut self, expected: &str) -> Fault {
         let found = self.peek().map_or("the end of the header".into(), shown);
         (self.at as u64, format!("{found}, expected {expected}"))
     }
 
-    /// A text in quotes of either kind, with the place of the first.
+    /// A text in single or double quotes, with the offset of the quote.
     fn text(&mut self) -> Result<(u64, String), Fault> {
         let quote = match self.peek() {
             Some(quote @ (b'\'' | b'"')) => quote,
@@ -169,14 +169,14 @@ impl Words<'_> {
         Ok((at, truth))
     }
 
-    /// A tuple of sizes, with the place of its parenthesis.
+    /// A tuple of sizes, with the offset of its parenthesis.
     fn sizes(&mut self) -> Result<(u64, Vec<u64>), Fault> {
         self.expect(b'(')?;
         let at = self.at as u64 - 1;
         let mut sizes = vec![];
         while !self.accept(b')') {
             sizes.push(self.number()?);
-            // A single size needs a comma, or it were no tuple.
+            // A single size needs a comma to be a tuple.
             if !self.accept(b',') {
                 if sizes.len() == 1 {
                     return Err(self.instead("`,`"));
@@ -201,7 +201,7 @@ impl Words<'_> {
             size = next.ok_or_else(|| (self.at as u64, "a size of more than 64 bits".to_string()))?;
         }
         self.at += digits;
-        // Python 2 marked long numbers.
+        // Python 2 adds an `L` to long numbers.
         self.at += usize::from(self.bytes.get(self.at) == Some(&b'L'));
         Ok(size)
     }

@@ -1,4 +1,5 @@
-//! CIFAR-10-C and CIFAR-100-C: an array of 50,000 images a kind, of which each severity has 10,000 in the order of the test set.
+//! CIFAR-10-C and CIFAR-100-C: one array of 50,000 images per kind, with 10,000 per severity in the order of
+//! the test set.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,27 +11,29 @@ use super::PublishedSet;
 use crate::kind::{CorruptionKind, Severity};
 use crate::npy::{Array, Values};
 
-/// Images of a severity: those of the test set.
+/// Images per severity: those of the test set.
 const TEST: usize = 10_000;
 /// Side of an image.
 const SIDE: usize = 32;
 /// Images of all severities.
 const ROWS: usize = TEST * Severity::ALL.len();
 
-/// Where the images of a kind lie.
+/// The file of the images of a kind.
 pub(super) fn file(folder: &Path, kind: CorruptionKind) -> PathBuf {
     folder.join(format!("{}.npy", kind.name()))
 }
 
-/// Where the labels lie, of images of all severities and any kind.
+/// The file of labels, for all severities and kinds.
 pub(super) fn labels(folder: &Path) -> PathBuf {
     folder.join("labels.npy")
 }
 
-/// One kind at one severity of CIFAR-10-C or CIFAR-100-C, for the images of a clean source: all test images or some.
+/// One kind at one severity of CIFAR-10-C or CIFAR-100-C, for the images of a clean source, which are all or
+/// some test images.
 ///
-/// The image with an index is the corrupted one of the clean source's image with that index. The file is read a row at a
-/// time. Each label of `labels.npy`, which lies beside it, is compared with that of the clean source when its image is read.
+/// The image with an index is the corrupted version of the clean source's image with that index. The file is
+/// read one row at a time. Each label in `labels.npy` is compared with that of the clean source when its
+/// image is read.
 pub struct PublishedCifar {
     images: Array,
     labels: LabelFile,
@@ -39,11 +42,11 @@ pub struct PublishedCifar {
     origin: String,
 }
 
-/// The labels of one severity's images, so that no file stays open for them.
+/// The labels of the severity's images, in memory so that no file stays open.
 struct LabelFile {
     file: PathBuf,
     values: Vec<i64>,
-    /// Where in the file the first one stands, and how many bytes one takes.
+    /// Offset of the first label in the file, and size of a label.
     start: u64,
     width: u64,
 }
@@ -58,8 +61,9 @@ impl LabelFile {
 }
 
 impl PublishedCifar {
-    /// Opens `folder/KIND.npy` and reads `folder/labels.npy`. Errors: a file is missing, the images are no array of
-    /// `[50000, 32, 32, 3]` bytes, the labels are no array of 50,000 integers, the clean images are not 3 x 32 x 32 or not among the 10,000 of a test set.
+    /// Opens `folder/KIND.npy` and reads `folder/labels.npy`. Errors: a file is missing; the images are not
+    /// an array of `[50000, 32, 32, 3]` bytes; the labels are not an array of 50,000 integers; the clean
+    /// images are not 3 x 32 x 32, or not among the 10,000 of a test set.
     pub fn open(
         folder: &Path,
         kind: CorruptionKind,
@@ -68,7 +72,7 @@ impl PublishedCifar {
     ) -> Result<Self> {
         let set = if clean.classes().len() == 100 { PublishedSet::Cifar100C } else { PublishedSet::Cifar10C };
         let (path, labels) = (file(folder, kind), labels(folder));
-        // A link that leads nowhere is missing, too.
+        // A broken link counts as missing, too.
         for file in [&path, &labels] {
             if !file.is_file() {
                 return Err(set.lacks(folder, &file.file_name().unwrap_or_default().to_string_lossy()));
@@ -88,7 +92,7 @@ impl PublishedCifar {
         self.severity.place() * TEST + self.clean.index(index)
     }
 
-    /// Whether the published labels say of an image what the clean source says.
+    /// Checks that the published label of an image equals that of the clean source.
     fn agrees(&self, index: usize, label: u32) -> Result<()> {
         let (labels, place) = (&self.labels, self.clean.index(index));
         match labels.values.get(place) {
@@ -106,7 +110,7 @@ impl PublishedCifar {
     }
 }
 
-/// Why the clean images are none that these sets have corrupted.
+/// Why the clean images cannot be those of these sets.
 fn matches(clean: &dyn Source) -> Result<(), String> {
     let origin = clean.origin();
     if clean.is_empty() {
@@ -182,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    /// A test set of white images, whose label is the last digit of their index.
+    /// A test set of white images whose label is the last digit of their index.
     struct White {
         n: usize,
         shape: [usize; 3],
@@ -215,7 +219,8 @@ mod tests {
         white(TEST, [3, SIDE, SIDE])
     }
 
-    /// A file with this header and, at some places among its values, these bytes; the rest is zero and takes no disk.
+    /// A file with this header and these bytes at some positions among its values; the rest is zero and
+    /// sparse.
     fn npy(file: &Path, descr: &str, shape: &str, len: u64, parts: &[(u64, Vec<u8>)]) {
         let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
         let mut out = File::create(file).unwrap();
@@ -232,8 +237,8 @@ mod tests {
 
     const PIXELS: u64 = 3 * 32 * 32;
 
-    /// A folder of one kind and the labels, zero but for the images 4,999 of severity 1 and 0 of severity 5,
-    /// whose reds are their places, greens their rows.
+    /// A folder of one kind and the labels, zero except for images 4,999 of severity 1 and 0 of severity 5,
+    /// whose reds are columns and greens rows.
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let pixel = |i: usize, base: usize| [(base + i) as u8, (i / 32) as u8, 200];

@@ -1,4 +1,4 @@
-//! What tells files from others without reading them.
+//! Identifies files without reading them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use temper_data::{Error, Result, class_names};
 use temper_files::hex;
 
-/// A hash of the paths, sizes and times of change of files.
+/// A hash of the paths, sizes and modification times of files.
 pub(super) fn of_files(title: &str, files: &[PathBuf]) -> Result<String> {
     let mut hash = Sha256::new_with_prefix(title);
     for file in files {
@@ -17,7 +17,7 @@ pub(super) fn of_files(title: &str, files: &[PathBuf]) -> Result<String> {
     Ok(hex(&hash.finalize()))
 }
 
-/// A hash of the paths and times of change of a folder and of its class folders.
+/// A hash of the paths and modification times of a folder and of its class folders.
 pub(super) fn of_tree(title: &str, folder: &Path) -> Result<String> {
     let mut hash = Sha256::new_with_prefix(title);
     add(&mut hash, folder, false)?;
@@ -27,11 +27,11 @@ pub(super) fn of_tree(title: &str, folder: &Path) -> Result<String> {
     Ok(hex(&hash.finalize()))
 }
 
-/// Sizes of folders say nothing.
+/// Sizes of folders carry no information.
 fn add(hash: &mut Sha256, path: &Path, sized: bool) -> Result<()> {
     let io = |source| Error::Io { file: path.into(), source };
     let data = fs::metadata(path).map_err(io)?;
-    // Times before 1970 count as well.
+    // Times before 1970 are supported.
     let (before, time) = match data.modified().map_err(io)?.duration_since(UNIX_EPOCH) {
         Ok(since) => (0, since.as_nanos()),
         Err(error) => (1, error.duration().as_nanos()),
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
     use crate::kind::{CorruptionKind, Severity};
 
-    /// Sets the time of change of a file or a folder, in seconds from 1970.
+    /// Sets the modification time of a file or a folder, in seconds since 1970.
     fn touch(path: &Path, seconds: i64) {
         let away = Duration::from_secs(seconds.unsigned_abs());
         let time = if seconds < 0 { UNIX_EPOCH - away } else { UNIX_EPOCH + away };

@@ -1,4 +1,5 @@
-//! ImageNet-C: a folder of JPEG files for each kind, severity and class, already cut to what a network sees.
+//! ImageNet-C: a folder of JPEG files for each kind, severity and class, already cropped to the network's
+//! input.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -13,12 +14,12 @@ use temper_data::{
 use super::PublishedSet;
 use crate::kind::{CorruptionKind, Severity};
 
-/// The published archives, whose names may stand before the kind's.
+/// The published archives, whose names may precede that of the kind.
 const ARCHIVES: [&str; 5] = ["noise", "blur", "weather", "digital", "extra"];
-/// Classes of ImageNet.
+/// Number of classes of ImageNet.
 const CLASSES: usize = 1000;
 
-/// What a set of this layout is, for images of so many classes: Tiny-ImageNet-C and others have it too.
+/// The name of a set in this layout with this number of classes; Tiny-ImageNet-C and others use it, too.
 pub(super) fn title(classes: usize) -> &'static str {
     match classes {
         CLASSES => "ImageNet-C",
@@ -26,13 +27,13 @@ pub(super) fn title(classes: usize) -> &'static str {
     }
 }
 
-/// The folder of a kind, if it is there.
+/// The folder of a kind, if it exists.
 pub(super) fn folder(root: &Path, kind: CorruptionKind) -> Option<PathBuf> {
     let within = ARCHIVES.iter().map(|archive| root.join(archive).join(kind.name()));
     std::iter::once(root.join(kind.name())).chain(within).find(|folder| folder.is_dir())
 }
 
-/// The folder of a kind and severity; the error names what is not there.
+/// The folder of a kind and severity. The error names what is missing.
 pub(super) fn level(root: &Path, kind: CorruptionKind, severity: Severity) -> Result<PathBuf> {
     let lacks = |part: String| PublishedSet::ImageNetC.lacks(root, &part);
     let (name, level) = (kind.name(), severity.get());
@@ -40,17 +41,18 @@ pub(super) fn level(root: &Path, kind: CorruptionKind, severity: Severity) -> Re
     if folder.is_dir() { Ok(folder) } else { Err(lacks(format!("{name}/{level}"))) }
 }
 
-/// The images of one kind and severity below `root`, which holds `KIND/SEVERITY/SYNSET/*.JPEG`, with or without the
-/// archive's name (`noise`, `blur`, `weather`, `digital`, `extra`) before that, for the images of a clean source: all of
-/// a test set or some.
+/// The images of one kind and severity below `root`, which contains `KIND/SEVERITY/SYNSET/*.JPEG`, with or
+/// without the archive's name (`noise`, `blur`, `weather`, `digital`, `extra`) before that, for the images of
+/// a clean source, which are all or some images of a test set.
 ///
-/// The image with an index is the one in the clean image's class folder whose file has the clean one's name, but for the
-/// ending. So the clean images must be files, and their classes the tree's class folders in the same order; numbered
-/// classes have no name to compare, but the folder of each image is. Files are looked up now, by listing the class
-/// folders, which are not kept in memory; one that is missing, or that lies in the folder of another class, is an error.
+/// An image corresponds to a clean image by name (without extension) in the class folder of the clean image.
+/// So the clean images must be files, and their class names must be those of the folders in the same order.
+/// For numbered classes, which have no names, the folders of the images are compared. Files are looked up
+/// when the source is opened, by listing the class folders; the listings are not kept. A missing file, or one
+/// in the folder of another class, is an error.
 ///
-/// Images are taken as they are stored, so they must have the shape in which the network sees the clean ones
-/// (3 x 224 x 224). One that cannot be decoded is an error when it is read.
+/// Images are used as stored, so they must have the shape of the network's input (3 x 224 x 224). An image
+/// that cannot be decoded is an error when it is read.
 pub fn published_imagenet(
     root: &Path,
     kind: CorruptionKind,
@@ -82,16 +84,16 @@ pub fn published_imagenet(
     Ok(Arc::new(stored))
 }
 
-/// Are the folders the clean source's classes, in the same order? Labels follow from nothing else.
+/// Checks that the folders are the clean source's classes in the same order, on which labels depend.
 fn same_classes(folders: &[String], clean: &dyn Source) -> Result<(), String> {
     let classes = clean.classes();
     let origin = clean.origin();
-    // Numbered classes tell their place and no more.
+    // Numbered classes have no other name.
     let numbered = classes.iter().enumerate().all(|(label, class)| *class == label.to_string());
     if numbered && folders.len() == classes.len() {
         return Ok(());
     }
-    // `n01440764` or `n01440764 tench`; a name of several words may be a folder's, too.
+    // `n01440764` or `n01440764 tench`; a folder name may also contain several words.
     let folder = |(label, class): (usize, &String)| match folders.get(label) {
         Some(folder) if folder == class => class.clone(),
         _ => class.split_whitespace().next().unwrap_or_default().to_string(),
@@ -108,7 +110,8 @@ struct Tree<'a> {
     folders: &'a [String],
 }
 
-/// How the files end of images whose names are known: a byte an image, for a test has 95 trees of 50,000 images.
+/// File extensions of images whose names are known: one byte per image, because a test has 95 folders of
+/// 50,000 images.
 struct Files {
     endings: Vec<String>,
     ending: Vec<u8>,
@@ -128,7 +131,7 @@ impl Tree<'_> {
         let mut endings: Vec<String> = vec![];
         let mut stored = HashMap::new();
         for Photo { file, label } in class_photos(self.folder, &names)?.0 {
-            // Of a class, and not in a folder below that.
+            // Directly in a class folder, not in a subfolder.
             let within = file.components().count() == 2;
             let parts =
                 file.file_stem().and_then(OsStr::to_str).zip(file.extension().and_then(OsStr::to_str));
@@ -138,7 +141,7 @@ impl Tree<'_> {
                 endings.len() - 1
             });
             let label = used[label as usize];
-            // There are a few dozen ways to write an image's ending.
+            // There are a few dozen ways to write an image extension.
             if stored.insert((label, stem.to_string()), place as u8).is_some() {
                 let what = format!("a second image named `{stem}` in this folder, expected one of a name");
                 return Err(Error::Malformed { file: self.folder.join(&file), at: None, what });
@@ -170,7 +173,7 @@ impl Tree<'_> {
         }
     }
 
-    /// Why there is no file for a clean image; `twice`: an earlier one took it.
+    /// Why there is no file for a clean image; `twice`: another image already uses it.
     fn lack(&self, clean: &dyn Source, (label, name): &(u32, String), twice: bool) -> Error {
         let (class, origin) = (&self.folders[*label as usize], clean.origin());
         let fault = |file: PathBuf, what| Error::Malformed { file, at: None, what };
@@ -203,7 +206,7 @@ impl Tree<'_> {
     }
 }
 
-/// The corrupted images of a clean source's images, in its order, that are of one size already.
+/// The corrupted images of a clean source's images, in its order. All have the same size.
 struct Paired {
     folder: PathBuf,
     folders: Vec<String>,
@@ -236,7 +239,7 @@ impl Source for Paired {
 
     fn read(&self, index: usize) -> Result<(Image, u32)> {
         let (file, label) = self.file(index)?;
-        // There is no parameter to leave it out: a part of a published set is another set.
+        // There is no parameter to skip it: a part of a published set is another set.
         let image = decode_file(&file)?.map_err(|what| {
             let what = format!("{what}: unpack it from its archive again");
             Error::Malformed { file, at: None, what }

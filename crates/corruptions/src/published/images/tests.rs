@@ -1,4 +1,4 @@
-//! Trees of images are paired with clean images by name.
+//! Folders of images are paired with clean images by name.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,10 +7,10 @@ use temper_data::{Fit, Part, Subset, decode};
 
 use super::*;
 
-/// Clean images by class and name; the network sees 29 x 37 of them, whose values are never looked at.
+/// Clean images by class and name, of shape 29 x 37; their values are not used.
 #[derive(Clone)]
 struct Clean {
-    /// How many were decoded.
+    /// Number of decoded images.
     decoded: Arc<AtomicUsize>,
     images: Vec<(u32, Option<&'static str>)>,
     shape: [usize; 3],
@@ -42,7 +42,7 @@ impl Source for Clean {
 
 const FISH: [&str; 2] = ["n00000001", "n00000007"];
 
-/// As a list of labels gives them: by name, whatever the class.
+/// As from a list of labels: by name, whatever the class.
 fn clean(classes: &[&str]) -> Clean {
     let images = vec![(1, Some("a")), (1, Some("b")), (0, Some("c"))];
     Clean {
@@ -64,7 +64,8 @@ fn put(root: &Path, file: &str, bytes: &[u8]) {
     fs::write(file, bytes).unwrap();
 }
 
-/// Fog at severity 3: two images of a class, one of the other, of levels 10, 20 and 30. What they are their content says.
+/// Fog at severity 3: two images of one class and one of the other, of levels 10, 20 and 30. The content
+/// determines the format.
 fn tree(below: &str) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     for (file, level) in [("n00000007/a.JPEG", 10), ("n00000007/b.jpeg", 20), ("n00000001/c.JPEG", 30)] {
@@ -98,7 +99,7 @@ fn images_are_those_of_the_clean_names_with_and_without_the_archives_name() {
         let whole = clean(&FISH);
         let source = open(root.path(), Arc::new(whole.clone())).unwrap();
         assert_eq!(read(&*source), [(10, 1), (20, 1), (30, 0)]);
-        // For its shape, and no other for its label.
+        // For its shape; the others not for their labels.
         assert_eq!(whole.decoded.load(Ordering::Relaxed), 1);
         let mut turned = clean(&FISH);
         turned.images.reverse();
@@ -123,7 +124,7 @@ fn parts_of_the_clean_images_are_judged_on_the_same_photos() {
     assert_eq!([0, 1].map(|index| source.index(index)), [1, 2]);
     let source = open(root.path(), Arc::new(Subset::new(whole.clone(), 2))).unwrap();
     assert_eq!((read(&*source), source.index(1)), (vec![(10, 1), (20, 1)], 1));
-    // Of the classes that a part lacks no file needs to be there.
+    // Files of missing classes are not required.
     fs::remove_file(root.path().join("fog/3/n00000001/c.JPEG")).unwrap();
     assert!(open(root.path(), Arc::new(Subset::new(whole.clone(), 2))).is_ok());
     assert!(open(root.path(), whole).is_err());
@@ -138,7 +139,7 @@ fn an_archive_without_a_clean_image_is_incomplete() {
         refused(root.path(), &clean(&FISH)),
         format!("{at}: no image `b` (.JPEG), which clean has: unpack the whole archive")
     );
-    // A folder further down is not where the archives have it.
+    // A deeper folder is not part of the layout.
     put(root.path(), "weather/fog/3/n00000007/more/b.JPEG", &picture(20));
     assert!(refused(root.path(), &clean(&FISH)).starts_with(&format!("{at}: no image `b`")));
     put(root.path(), "weather/fog/3/n00000007/a.png", &picture(20));
@@ -236,7 +237,7 @@ fn a_jpeg_file_is_read_and_one_that_cannot_be_decoded_is_an_error_when_it_is_rea
         said.contains("n00000007/b.jpeg: ") && said.ends_with(": unpack it from its archive again"),
         "{said}"
     );
-    // 20 GiB that take no disk.
+    // A sparse file of 20 GiB.
     let file = fs::File::options().write(true).open(root.path().join("fog/3/n00000007/b.jpeg")).unwrap();
     file.set_len(20 << 30).unwrap();
     let said = source.read(1).unwrap_err().to_string();
