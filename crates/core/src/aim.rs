@@ -12,12 +12,12 @@ use crate::search::attempts;
 use crate::{Ball, Error, Field, Raised, Result, Rows, Victim};
 
 crate::options! {
-    /// Which class of a sample counts as its own while an attack runs.
+    /// The class of a sample that an attack leads away from.
     pub enum Labels {
-        /// The true one.
+        /// The true class.
         True = "true",
-        /// The one that the network gives the clean image: ART's and `CleverHans`'s default. A natural error is then led away
-        /// from its wrong class, perhaps into the true one.
+        /// The network's prediction for the clean image, the default of ART and `CleverHans`. A natural error
+        /// is then led away from its wrong class, possibly into the true one.
         Predicted = "predicted",
     }
 }

@@ -5,15 +5,16 @@ use candle_core::Tensor;
 use crate::{Error, Result, Rows, cross_entropy, log_odds};
 
 crate::options! {
-    /// Which loss an attack raises.
+    /// The loss that an attack maximises.
     #[derive(Default)]
     pub enum Raised {
-        /// Cross-entropy, in a form whose slope does not vanish where a network is sure: the log odds.
+        /// Cross-entropy, as log odds, whose gradient does not vanish when the network is confident.
         #[default]
         Ce = "ce",
         /// The largest logit of a wrong class minus that of the true one (Carlini and Wagner 2017).
         Margin = "margin",
-        /// The difference of logits ratio (Croce and Hein 2020): the margin over the distance of the largest logit from the third.
+        /// The difference of logits ratio (Croce and Hein 2020): the margin divided by the difference between
+        /// the largest and the third largest logit.
         Dlr = "dlr",
     }
 }

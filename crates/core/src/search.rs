@@ -7,11 +7,12 @@ use crate::rows::{choose, index_of, kept, replace, select};
 use crate::{Ball, Forward, Goal, Pass, Result, Victim};
 
 crate::options! {
-    /// When an attack has broken a sample.
+    /// When an attack counts a sample as broken.
     pub enum Success {
-        /// As soon as any iterate is misclassified; it then leaves the batch. Stronger, and cheaper.
+        /// As soon as any iterate is misclassified; the sample is then removed from the batch. Stronger and
+        /// cheaper.
         Any = "any",
-        /// When the final iterate is misclassified, as most papers count.
+        /// When the final iterate is misclassified, as in most papers.
         Final = "final",
     }
 }

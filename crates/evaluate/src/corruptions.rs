@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use temper_corruptions::{CorruptionKind, Parameters, Severity};
 
 temper_core::options! {
-    /// Where corrupted images come from.
+    /// The source of corrupted images.
     #[derive(Default)]
     pub enum Origin {
-        /// temper corrupts the test images itself.
+        /// The test images, corrupted by temper.
         #[default]
         Generated = "generated",
         /// The published files of CIFAR-10-C, CIFAR-100-C or ImageNet-C.

@@ -30,15 +30,15 @@ pub struct Select {
 }
 
 temper_core::options! {
-    /// Weights of a run.
+    /// The weights that evaluations use.
     #[derive(Default)]
     pub enum Which {
-        /// Those of the highest accuracy on the images held out.
+        /// Those with the highest accuracy on the held-out images.
         #[default]
         Best = "best",
         /// Those of the last epoch.
         Last = "last",
-        /// The best, then the last.
+        /// The best weights, then the last ones.
         Both = "both",
     }
 }

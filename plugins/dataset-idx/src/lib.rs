@@ -1,5 +1,5 @@
-//! Fashion-MNIST (Xiao, Rasul & Vollgraf 2017, <https://arxiv.org/abs/1708.07747>) and MNIST (`LeCun` et al.
-//! 1998) in their publishers' IDX files, compressed or not.
+//! Fashion-MNIST (Xiao, Rasul & Vollgraf 2017, <https://arxiv.org/abs/1708.07747>) and MNIST
+//! (`LeCun` et al. 1998) in their publishers' IDX files, compressed or not.
 //!
 //! Both are searched in `root`, or else below `$TEMPER_DATA` or `data` and in the folder of Debian's
 //! packages. Fashion-MNIST falls back to an embedded part of itself, drawn evenly over the classes
