@@ -61,7 +61,7 @@ pub(super) struct Scan {
 /// Huffman tables: DC, AC.
 pub(super) type Tables = [[Option<Box<Huffman>>; 4]; 2];
 
-/// The class of a Huffman table.
+/// The Huffman table of a class (0: DC, 1: AC) with this id. An error if it is missing.
 pub(super) fn table(tables: &Tables, class: usize, id: usize) -> Result<&Huffman, Fault> {
     let table = tables[class].get(id).and_then(Option::as_deref);
     table.ok_or_else(|| damaged("a component without its Huffman table"))

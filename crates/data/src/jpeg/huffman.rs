@@ -13,7 +13,7 @@ pub(super) struct Huffman {
     /// By the next bits, if they contain a code and its coefficient: the length of both (0: they do not), the
     /// zero run, and the coefficient.
     coefficients: [(u8, u8, i8); 1 << AHEAD],
-    /// By length: the first 16-bit code whose prefix is longer than this length.
+    /// By length: the smallest 16-bit value that does not start with a code of this length or a shorter one.
     limits: [u32; 17],
     /// By length: the offset to add to a code for the index of its symbol.
     places: [i32; 17],
@@ -22,7 +22,7 @@ pub(super) struct Huffman {
 }
 
 impl Huffman {
-    /// A table in which `counts[i]` codes have `i + 1` bits. An error if there are too many.
+    /// A table in which `counts[i]` codes have `i + 1` bits. An error if so many codes do not exist.
     pub(super) fn new(counts: &[u8; 16], ordered: &[u8]) -> Result<Box<Self>, Fault> {
         let mut table = Box::new(Self {
             symbols: [(0, 0); 1 << AHEAD],
