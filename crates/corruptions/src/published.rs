@@ -31,6 +31,14 @@ pub enum PublishedSet {
 }
 
 impl PublishedSet {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Cifar10C, Self::Cifar100C, Self::ImageNetC];
+
+    /// The set of this name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|set| set.name() == name)
+    }
+
     /// Its name, which is also that of its folder.
     pub fn name(self) -> &'static str {
         match self {

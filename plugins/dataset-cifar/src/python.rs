@@ -107,7 +107,7 @@ fn names(bytes: &[u8], key: &str, classes: usize) -> Result<Vec<String>> {
     }
     let name = |value: &Value| {
         // A pickle may contain one long text and refer to it many times.
-        let short = matches!(value.kind, Kind::Text(span) | Kind::Bytes(span) | Kind::Latin1(span)
+        let short = matches!(value.kind, ValueKind::Text(span) | ValueKind::Bytes(span) | ValueKind::Latin1(span)
             if (1..=NAME).contains(&(span.end - span.start)));
         let octets = if short { pickle.octets(value.kind) } else { None };
         octets.and_then(|octets| String::from_utf8(octets.into_owned()).ok()).ok_or_else(|| {
@@ -137,7 +137,7 @@ fn entry(pickle: &Pickle, key: &str) -> Result<Value> {
 }
 
 /// A number as text; anything else as a description of its kind.
-fn number(kind: Kind) -> String {
+fn number(kind: ValueKind) -> String {
     match kind {
         ValueKind::Int(number) => number.to_string(),
         _ => "(no whole number)".into(),
