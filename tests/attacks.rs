@@ -11,5 +11,6 @@ mod momentum;
 mod peers;
 mod peers_trained;
 mod pgd;
+mod raised;
 mod saturated;
 mod trained;

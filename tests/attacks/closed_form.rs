@@ -80,6 +80,8 @@ fn attacks_reach_the_optimum_and_not_more() {
         (attack("pgd = { relative_step = 0.25, start = \"clean\" }"), Norm::L2),
         (attack("pgd = { success = \"final\" }"), Norm::Linf),
         (attack("pgd = { start = \"unclamped\", restarts = 3 }"), Norm::Linf),
+        (attack("pgd = { loss = \"margin\" }"), Norm::Linf),
+        (attack("fgsm = { loss = \"margin\" }"), Norm::L2),
         (attack("mi-fgsm = { travel = 2.0 }"), Norm::L2),
         (attack("mi-fgsm = { success = \"final\", gather = \"steepest\" }"), Norm::Linf),
         (attack("mi-fgsm = { step = 0.01, random_start = true, restarts = 2 }"), Norm::Linf),

@@ -318,8 +318,8 @@ fn conformance_extreme_parameters_give_numbers_and_an_end() {
 fn conformance_every_plugin_is_documented_and_its_defaults_are_sound() {
     let all = summaries();
     assert!(temper_core::duplicates().is_empty());
-    for kind in ["dataset", "model", "attack", "loss", "epsilon"] {
-        assert!(all.iter().any(|plugin| plugin.kind == kind), "no {kind} is linked in");
+    for kind in temper_core::KINDS {
+        assert!(all.iter().any(|plugin| plugin.kind == *kind), "no {kind} is linked in");
     }
     for plugin in all {
         let name = format!("{} {}", plugin.kind, plugin.name);
@@ -327,7 +327,7 @@ fn conformance_every_plugin_is_documented_and_its_defaults_are_sound() {
         assert!(kebab, "{name}: not kebab-case");
         assert!(!plugin.doc.is_empty(), "{name}: no documentation");
         // What is said of images within a radius comes from somewhere, and holds for some norms.
-        if ["attack", "loss", "epsilon"].contains(&plugin.kind) {
+        if ["attack", "loss", "epsilon", "suite"].contains(&plugin.kind) {
             let doc = plugin.doc.concat();
             assert!(
                 doc.contains("https://") && doc.contains("Norm"),

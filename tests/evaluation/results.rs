@@ -245,6 +245,30 @@ fn all_targets_are_at_least_as_strong_as_any_one_of_them() {
     assert_eq!(evaluation.targets, None);
 }
 
+/// The white-box protocol of the paper: three attacks in turn, each under its label on what the former ones left.
+#[test]
+fn a_suite_runs_its_attacks_in_turn() {
+    let stage = Stage::new(12);
+    let (suite, records) =
+        stage.judge("name = \"a\"\nradius = 0.02\nsuite.iaat-white-box = { step = 0.004 }");
+    let labels: Vec<&str> = suite.attacks.iter().map(|cost| cost.attack.as_str()).collect();
+    assert_eq!(labels, ["pgd-10x5", "pgd-100x5", "pgd-1000x2"]);
+    assert_eq!((suite.attack, suite.restarts), (None, None));
+    let standing = records.iter().filter(|record| record.stands()).count();
+    assert_eq!(suite.accuracy, standing as f64 / 12.0);
+    // The same attacks, written out.
+    let pgd = |steps, restarts| {
+        format!("{{ pgd = {{ steps = {steps}, step = 0.004, restarts = {restarts}, success = \"final\" }} }}")
+    };
+    let attacks = [pgd(10, 5), pgd(100, 5), pgd(1000, 2)].join(", ");
+    let (_, written_out) = stage.judge(&format!("name = \"a\"\nradius = 0.02\nattacks = [{attacks}]"));
+    assert_eq!(records, written_out);
+    let entry: Entry =
+        toml::from_str("name = \"a\"\nradius = 1.0\nnorm = \"l2\"\nsuite = \"iaat-white-box\"").unwrap();
+    let problem = entry.problem().unwrap();
+    assert_eq!(problem, ("suite", "the white-box protocol is defined in l-inf, not in l2".into()));
+}
+
 #[test]
 fn targets_are_recorded_and_their_hits_counted() {
     let stage = Stage::new(60);

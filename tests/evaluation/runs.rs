@@ -224,6 +224,22 @@ attack = "pgd"
 attacks = ["fgsm"]
 
 [[evaluate]]
+name = "suite and attack"
+radius = 0.1
+attack = "pgd"
+suite = "iaat-white-box"
+
+[[evaluate]]
+name = "restarts of a suite"
+radius = 0.1
+restarts = 2
+suite = "iaat-white-box"
+
+[[evaluate]]
+name = "suite without a radius"
+suite = "iaat-white-box"
+
+[[evaluate]]
 name = "none"
 sweep.steps = [1, 2]
 

@@ -47,6 +47,8 @@ fn the_quickstarts_twin_trains_adapts_and_reports() {
     );
 
     let results = Results::read(&run.join("results.json")).unwrap();
+    // All keys of the file are those of its types.
+    assert_eq!(serde_json::to_value(&results).unwrap(), json);
     let accuracy = |name: &str| results.get(name).unwrap().accuracy;
     let natural = results.get("natural").unwrap();
     assert_eq!((natural.n, natural.forwards, natural.backwards), (2000, 2000, 0));

@@ -40,7 +40,15 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ),
     (
         "temper-bench",
-        &["temper-core", "temper-data", "temper-evaluate", "temper-results", "temper-runner", "temper-train"],
+        &[
+            "temper-core",
+            "temper-data",
+            "temper-evaluate",
+            "temper-nn",
+            "temper-results",
+            "temper-runner",
+            "temper-train",
+        ],
     ),
     ("xtask", &[]),
     (

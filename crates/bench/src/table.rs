@@ -75,7 +75,7 @@ impl Row {
 
 /// The heading, with what it was measured on.
 pub(crate) fn heading(threads: usize) -> String {
-    let registers = temper_core::nn::kernel::vector::registers();
+    let registers = temper_nn::kernel::vector::registers();
     let model = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("model name"))?;
         Some(line.split_once(':')?.1.trim().to_string())

@@ -52,7 +52,14 @@ pub use temper_data::{
     Split, Subset, class_names, class_photos, folders, home, list, shape,
 };
 pub use temper_files::Bounded;
-pub use temper_nn as nn;
+/// What this crate hands on of `temper-nn`: networks, their weights, and their passes.
+pub mod nn {
+    pub use temper_nn::{
+        Axis, BatchNorm, Classifier, Conv2d, ConvAxes, ConvShape, DeviceLocation, Error, Frozen, Gradient,
+        Gradients, Init, Layer, Network, Node, NodeId, Numerics, Parameter, Pool2d, Result, Role, Sgd, cuda,
+        let_candle_rest, refused,
+    };
+}
 pub use temper_results::Norm;
 
 /// Used by the expansion of `plugin!`; not part of the public interface.

@@ -35,12 +35,12 @@ enum Command {
     Show(show::Options),
     /// List the plugins of this binary
     List {
-        /// Only this kind: dataset, model, attack, loss, or epsilon
+        /// Only this kind: dataset, model, attack, loss, epsilon, or suite
         kind: Option<String>,
     },
     /// Describe a plugin: what it does and all its parameters, as TOML to copy
     Describe {
-        /// dataset, model, attack, loss, or epsilon
+        /// dataset, model, attack, loss, epsilon, or suite
         kind: String,
         /// Name of the plugin
         name: String,

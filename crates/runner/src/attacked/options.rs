@@ -14,47 +14,47 @@ use crate::inline;
 /// What is attacked, and by what.
 #[derive(Debug, Args)]
 pub(crate) struct Shared {
-    /// Data set, by name or with parameters as in a pipeline; left out, the run's own
+    /// Data set, by name or with parameters as in a pipeline [default: that of the run]
     #[arg(long, value_name = "NAME")]
     data: Option<String>,
-    /// Attack, by name or with parameters as in a pipeline; may be repeated: the worst case over all counts
+    /// Attack, by name or with parameters as in a pipeline; may be repeated: the result is the worst case over all of them
     #[arg(long = "attack", value_name = "NAME", required_unless_present = "suite")]
     attacks: Vec<String>,
     /// Suite of attacks, by name or with parameters as in a pipeline, instead of attacks
     #[arg(long, value_name = "NAME", conflicts_with = "attacks")]
     suite: Option<String>,
-    /// Radius of every sample in pixel values of [0, 1]: a number, or a quotient such as 8/255; or own, with --split train: the
-    /// radius that training left to each image, at the epoch of these weights. Images whose radius is 0 are left out
+    /// Radius of every sample in pixel values of [0, 1]: a number, or a quotient such as 8/255. With --split train also `own`: the
+    /// radius that training gave to each image, at the epoch of these weights. Images of radius 0 are left out
     #[arg(long, value_name = "LENGTH", allow_negative_numbers = true)]
     eps: String,
-    /// How the radius is measured: linf or l2; left out, as in the run's training, else linf
+    /// Norm of the radius: linf or l2 [default: that of the run's training, else linf]
     #[arg(long, value_name = "NORM")]
     norm: Option<String>,
-    /// Which images: those to judge by, or those that were trained on, as they are without augmentation
+    /// Which split of the data set; training images are taken without augmentation
     #[arg(long, value_enum, default_value_t = SplitOption::Test)]
     split: SplitOption,
-    /// How many of them, spread evenly over them; left out, all
+    /// Number of images, spread evenly over the split [default: all]
     #[arg(long, value_name = "N", value_parser = count)]
     samples: Option<NonZeroUsize>,
-    /// These of them, by their index in the whole split, from 0: 3,17,42
+    /// Images by their index in the whole split, from 0, for example 3,17,42
     #[arg(long, value_name = "I,...", value_delimiter = ',', conflicts_with = "samples")]
     indices: Option<Vec<usize>>,
-    /// Runs of each attack as a whole, each on what still stands
+    /// Number of runs of each attack, each on the samples that are still classified correctly
     #[arg(long, value_name = "N", value_parser = count)]
     restarts: Option<NonZeroUsize>,
-    /// Where all randomness begins
+    /// Seed of all random numbers
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
-    /// Samples attacked at a time
+    /// Batch size
     #[arg(long, value_name = "N", default_value = "128", value_parser = count)]
     batch: NonZeroUsize,
     /// Device to run on: cpu, cuda:0, ...
     #[arg(long, default_value_t)]
     device: DeviceName,
-    /// Architecture of a file of weights that does not say what it is of, as in a pipeline
+    /// Architecture of a file of weights that does not record it, as in a pipeline
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// Take a network of other class names, or of another order of them, for one of the images' classes: labels alone count
+    /// Accept a network whose classes have other names or another order than those of the images; only labels are compared
     #[arg(long)]
     ignore_class_names: bool,
 }
