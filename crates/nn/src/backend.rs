@@ -1,7 +1,7 @@
 //! What a device must be able to do, and which backend does it there.
 //!
-//! This is the one place that asks what a device is. A further backend is a folder beside `cpu` and `candle` with an
-//! `impl Backend`, and a line in [`at`].
+//! This is the one place that asks what a device is. A further backend is a folder beside `cpu` and `candle`
+//! with an `impl Backend`, and a line in [`at`].
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -29,7 +29,8 @@ pub(crate) fn of(device: &Device) -> &'static dyn Backend {
     at(device.location())
 }
 
-/// How networks, losses and attacks compute on a kind of device. Shapes have been checked before; tensors may be views.
+/// How networks, losses and attacks compute on a kind of device. Shapes have been checked before; tensors may
+/// be views.
 pub(crate) trait Backend: Debug + Send + Sync {
     /// Why networks do not compute in numbers of this type here; `None` if they do.
     fn refuses(&self, dtype: DType) -> Option<&'static str>;
@@ -37,8 +38,8 @@ pub(crate) trait Backend: Debug + Send + Sync {
     /// A snapshot of a classifier in evaluation mode. Later changes of its weights do not reach it.
     fn freeze(&self, classifier: &Classifier) -> Result<Arc<dyn Snapshot>>;
 
-    /// Logits `[n, classes]` of contiguous pixels `[n, c, h, w]` in training mode, as [`Classifier::train`] says. The
-    /// weights' gradients reach the classifier's collector, or candle's graph.
+    /// Logits `[n, classes]` of contiguous pixels `[n, c, h, w]` in training mode, as [`Classifier::train`]
+    /// says. The weights' gradients reach the classifier's collector, or candle's graph.
     fn train(
         &self,
         classifier: &Classifier,
@@ -83,7 +84,8 @@ pub(crate) trait Backend: Debug + Send + Sync {
     /// The Euclidean length of the difference of each row, `[n]`, summed in double precision.
     fn distances(&self, a: &Tensor, b: &Tensor) -> Result<Vec<f64>>;
 
-    /// The class of the largest logit of each row of `[n, classes]`, the first of equals; none for a row with a NaN.
+    /// The class of the largest logit of each row of `[n, classes]`, the first of equals; none for a row with
+    /// a NaN.
     fn predictions(&self, logits: &Tensor) -> Result<Vec<Option<u32>>>;
 }
 

@@ -43,8 +43,8 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Random weights, drawn as each parameter's [`Init`](crate::Init) says; batch norm starts as the identity. The same
-    /// `rng` gives the same weights.
+    /// Random weights, drawn as each parameter's [`Init`](crate::Init) says; batch norm starts as the
+    /// identity. The same `rng` gives the same weights.
     pub fn random(network: Network, dtype: DType, rng: &mut impl Rng) -> Result<Self> {
         let mut weights = BTreeMap::new();
         for parameter in network.parameters() {
@@ -55,8 +55,8 @@ impl Classifier {
         Self::new(network, &weights)
     }
 
-    /// A network with given weights: every parameter by its torch name, in its torch shape, and nothing else. The error lists
-    /// what is missing, what is not known and what has another shape.
+    /// A network with given weights: every parameter by its torch name, in its torch shape, and nothing else.
+    /// The error lists what is missing, what is not known and what has another shape.
     pub fn new(network: Network, weights: &BTreeMap<String, Tensor>) -> Result<Self> {
         let parameters = network.parameters();
         if let Some(misfit) = misfit(&parameters, weights) {
@@ -134,8 +134,8 @@ impl Classifier {
         self.asked.unwrap_or_else(|| backend::of(self.anchor.device()))
     }
 
-    /// Logits `[n, classes]` of pixels `[n, c, h, w]` in training: what batch norm does, `norm` says. Gradients reach the
-    /// weights if `trains`, and the pixels if they are tracked.
+    /// Logits `[n, classes]` of pixels `[n, c, h, w]` in training: what batch norm does, `norm` says.
+    /// Gradients reach the weights if `trains`, and the pixels if they are tracked.
     pub fn train(&self, pixels: &Tensor, trains: bool, norm: BatchNorm) -> Result<Tensor> {
         Self::check(&self.network, pixels)?;
         self.backend().train(self, &pixels.contiguous()?, trains, norm)
@@ -143,7 +143,8 @@ impl Classifier {
 
     /// Gradients of a scalar loss of logits from [`Self::train`], which may come from several of its calls.
     ///
-    /// Of the weights there are no gradients but by this way: candle's own backward pass reaches pixels alone.
+    /// Of the weights there are no gradients but by this way: candle's own backward pass reaches pixels
+    /// alone.
     pub fn backward(&self, loss: &Tensor) -> Result<Gradients> {
         // What an abandoned backward pass may have left.
         self.collector.take();

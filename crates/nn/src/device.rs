@@ -13,8 +13,8 @@ pub fn cuda(ordinal: usize) -> Result<Device> {
 /// The CUDA device with this number. Says what is missing: support in this build, a library, the device.
 #[cfg(feature = "cuda")]
 pub fn cuda(ordinal: usize) -> Result<Device> {
-    // Built to load its libraries when it runs, cudarc panics where one is missing; built to link them, the program does
-    // not start without them.
+    // Built to load its libraries when it runs, cudarc panics where one is missing; built to link them, the
+    // program does not start without them.
     #[cfg(feature = "dynamic-loading")]
     {
         use candle_core::cuda_backend::cudarc::{cublas, curand, driver};

@@ -9,7 +9,8 @@ use crate::classifier::Classifier;
 use crate::error::Result;
 use crate::graph::Network;
 
-/// A snapshot of a classifier in evaluation mode, differentiable with respect to the pixels alone. Clones share it.
+/// A snapshot of a classifier in evaluation mode, differentiable with respect to the pixels alone. Clones
+/// share it.
 #[derive(Debug, Clone)]
 pub struct Frozen {
     network: Network,
@@ -28,7 +29,8 @@ impl Frozen {
         &self.network
     }
 
-    /// Logits `[n, classes]` of pixels `[n, c, h, w]`. Pixels of another shape, and none at all, are an error.
+    /// Logits `[n, classes]` of pixels `[n, c, h, w]`. Pixels of another shape, and none at all, are an
+    /// error.
     pub fn logits(&self, pixels: &Tensor) -> Result<Tensor> {
         Classifier::check(&self.network, pixels)?;
         self.snapshot.logits(&pixels.contiguous()?)

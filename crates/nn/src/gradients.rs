@@ -23,7 +23,8 @@ impl Gradients {
         others: GradStore,
         trained: impl Iterator<Item = (&'a str, &'a Var)>,
     ) -> Result<Self> {
-        // What reached a weight by candle's operations: from the candle backend, or from a loss that reads weights itself.
+        // What reached a weight by candle's operations: from the candle backend, or from a loss that reads
+        // weights itself.
         for (name, var) in trained {
             if let Some(more) = others.get(var) {
                 let more = Gradient { numbers: Box::new(more.clone()), shape: var.dims().to_vec() };
@@ -63,7 +64,7 @@ impl Gradients {
 /// Adds to the gradient of a weight.
 fn add(all: &mut BTreeMap<String, Gradient>, weight: &str, more: Gradient) -> Result<()> {
     let sum = match all.remove(weight) {
-        Some(gradient) => gradient.plus(more)?,
+        Some(gradient) => gradient.plus(&more)?,
         None => more,
     };
     all.insert(weight.to_owned(), sum);
@@ -118,7 +119,7 @@ impl Gradient {
         (&*self.numbers as &dyn Any).downcast_ref()
     }
 
-    fn plus(mut self, more: Self) -> Result<Self> {
+    fn plus(mut self, more: &Self) -> Result<Self> {
         if self.numbers.add(&*more.numbers)? {
             return Ok(self);
         }

@@ -8,19 +8,21 @@ use crate::error::Result;
 /// Smallest and largest value of each pixel, two tensors of one shape.
 pub(crate) type Bounds<'a> = (&'a Tensor, &'a Tensor);
 
-/// Cross-entropy of each row of logits `[n, classes]` with its label, `[n]` of `u32`; `[n]`. Exponentials are taken in
-/// double precision on a CPU. A label that is no class is an error.
+/// Cross-entropy of each row of logits `[n, classes]` with its label, `[n]` of `u32`; `[n]`. Exponentials are
+/// taken in double precision on a CPU. A label that is no class is an error.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     backend::of(logits.device()).cross_entropy(logits, &known(logits, labels)?)
 }
 
-/// The logarithm of the odds against each row's label, `[n]` of `u32`, from logits `[n, classes]`; `[n]`: the logarithm of
-/// the sum of the other logits' exponentials, less the label's logit. Of one class alone it is minus its logit.
-/// Exponentials are taken in double precision on a CPU. A label that is no class is an error.
+/// The logarithm of the odds against each row's label, `[n]` of `u32`, from logits `[n, classes]`; `[n]`: the
+/// logarithm of the sum of the other logits' exponentials, less the label's logit. Of one class alone it is
+/// minus its logit. Exponentials are taken in double precision on a CPU. A label that is no class is an
+/// error.
 ///
-/// Cross-entropy is `log(1 + exp(L))` of the log odds L, a strictly increasing function: for one sample both rise along the
-/// same direction, and both put images in the same order. But the slope of that function, one less the probability of the
-/// label, is 0 in single precision once the label is ahead by 17 or so, and that of L is never.
+/// Cross-entropy is `log(1 + exp(L))` of the log odds L, a strictly increasing function: for one sample both
+/// rise along the same direction, and both put images in the same order. But the slope of that function, one
+/// less the probability of the label, is 0 in single precision once the label is ahead by 17 or so, and that
+/// of L is never.
 pub fn log_odds(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     backend::of(logits.device()).log_odds(logits, &known(logits, labels)?)
 }
@@ -37,7 +39,8 @@ fn known<'a>(logits: &Tensor, labels: &'a Tensor) -> Result<Labels<'a>> {
     Ok(Labels { tensor: labels, read })
 }
 
-/// The class of the largest logit of each row of `[n, classes]`, the first of equals; none for a row with a NaN.
+/// The class of the largest logit of each row of `[n, classes]`, the first of equals; none for a row with a
+/// NaN.
 pub fn predictions(logits: &Tensor) -> Result<Vec<Option<u32>>> {
     let (_, classes) = logits.dims2()?;
     if classes == 0 {
@@ -46,8 +49,8 @@ pub fn predictions(logits: &Tensor) -> Result<Vec<Option<u32>>> {
     backend::of(logits.device()).predictions(logits)
 }
 
-/// Which rows of a tensor `[n, ..]` are 0 everywhere, `[n]`. A NaN is not 0. On a CPU a row is read up to its first other
-/// number.
+/// Which rows of a tensor `[n, ..]` are 0 everywhere, `[n]`. A NaN is not 0. On a CPU a row is read up to its
+/// first other number.
 pub fn zero_rows(rows: &Tensor) -> Result<Vec<bool>> {
     let n = rows.dim(0)?;
     if rows.elem_count() == 0 {
@@ -76,8 +79,8 @@ pub struct Stray {
     pub value: f64,
 }
 
-/// The first number of a tensor that is not finite; if there is none, the first one below `low` or above `high`. Compared
-/// in double precision.
+/// The first number of a tensor that is not finite; if there is none, the first one below `low` or above
+/// `high`. Compared in double precision.
 pub fn stray(values: &Tensor, low: f64, high: f64) -> Result<Option<Stray>> {
     if values.elem_count() == 0 {
         return Ok(None);
@@ -85,8 +88,8 @@ pub fn stray(values: &Tensor, low: f64, high: f64) -> Result<Option<Stray>> {
     backend::of(values.device()).stray(values, low, high)
 }
 
-/// The largest absolute difference in each row of two tensors of one shape and type `[n, ..]`, `[n]`: distances in l-inf.
-/// Differences are taken in the tensors' own precision. Rows of no numbers are an error.
+/// The largest absolute difference in each row of two tensors of one shape and type `[n, ..]`, `[n]`:
+/// distances in l-inf. Differences are taken in the tensors' own precision. Rows of no numbers are an error.
 pub fn largest_differences(a: &Tensor, b: &Tensor) -> Result<Vec<f64>> {
     if !paired(a, b)? {
         return Ok(vec![]);
@@ -94,9 +97,9 @@ pub fn largest_differences(a: &Tensor, b: &Tensor) -> Result<Vec<f64>> {
     backend::of(a.device()).largest_differences(a, b)
 }
 
-/// The Euclidean length of the difference of each row of two tensors of one shape and type `[n, ..]`, `[n]`: distances in
-/// l2. Differences and lengths are rounded to the tensors' own precision, squares are summed in double precision. Rows of
-/// no numbers are an error.
+/// The Euclidean length of the difference of each row of two tensors of one shape and type `[n, ..]`, `[n]`:
+/// distances in l2. Differences and lengths are rounded to the tensors' own precision, squares are summed in
+/// double precision. Rows of no numbers are an error.
 pub fn distances(a: &Tensor, b: &Tensor) -> Result<Vec<f64>> {
     if !paired(a, b)? {
         return Ok(vec![]);
@@ -114,7 +117,8 @@ fn paired(a: &Tensor, b: &Tensor) -> Result<bool> {
     Ok(a.dim(0)? > 0)
 }
 
-/// Why networks do not compute in numbers of this type on such a device, which need not be open; `None` if they do.
+/// Why networks do not compute in numbers of this type on such a device, which need not be open; `None` if
+/// they do.
 pub fn refused(location: DeviceLocation, dtype: DType) -> Option<&'static str> {
     backend::at(location).refuses(dtype)
 }

@@ -6,8 +6,8 @@ use crate::backend;
 use crate::error::Result;
 use crate::gradients::Gradient;
 
-/// Rates of one step, as torch's SGD has them: `v = momentum v + g + decay w`, `w = w - rate v`; with `nesterov`
-/// `w = w - rate (g + decay w + momentum v)`.
+/// Rates of one step, as torch's SGD has them: `v = momentum v + g + decay w`, `w = w - rate v`; with
+/// `nesterov` `w = w - rate (g + decay w + momentum v)`.
 #[derive(Debug, Clone, Copy)]
 pub struct Sgd {
     /// Learning rate.
@@ -21,8 +21,8 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// Moves a weight by its gradient. `velocity` is that of the steps before, `None` at rest. The new one is returned: the
-    /// same tensor, changed in place, where the backend can.
+    /// Moves a weight by its gradient. `velocity` is that of the steps before, `None` at rest. The new one is
+    /// returned: the same tensor, changed in place, where the backend can.
     pub fn step(&self, weight: &Var, gradient: &Gradient, velocity: Option<&Tensor>) -> Result<Tensor> {
         backend::of(weight.device()).descend(self, weight, gradient, velocity)
     }

@@ -1,5 +1,5 @@
-//! Layers through every backend, in double precision: convolutions of every shape against their definition, forward and in
-//! both gradients, and batch norm with an epsilon of its own.
+//! Layers through every backend, in double precision: convolutions of every shape against their definition,
+//! forward and in both gradients, and batch norm with an epsilon of its own.
 
 use std::collections::BTreeMap;
 
@@ -63,8 +63,8 @@ fn definition(shape: &ConvShape, samples: usize, x: &[f64], weight: &[f64], dy: 
     [y, dx, dw]
 }
 
-/// A convolution as the second layer, so that its input is a value like all others, or as the first, which reads pixels.
-/// A linear layer that is the identity flattens its output as (channel, row, column).
+/// A convolution as the second layer, so that its input is a value like all others, or as the first, which
+/// reads pixels. A linear layer that is the identity flattens its output as (channel, row, column).
 fn check(input: [usize; 3], axes: [Axis; 2], channels: usize, groups: usize, first: bool) {
     let mut net = Network::new(input);
     let x = if first { net.input() } else { net.pad_channels(net.input(), 0, 0).unwrap() };
@@ -145,7 +145,8 @@ fn convolutions_of_every_shape_are_what_their_definition_says() {
     check([4, 6, 9], [axis(2, 2, [0, 1], 1), axis(3, 2, [0, 1], 1)], 4, 4, true);
 }
 
-/// Batch norm after a convolution, which a frozen network folds, and after pooling, where it stays on its own.
+/// Batch norm after a convolution, which a frozen network folds, and after pooling, where it stays on its
+/// own.
 #[test]
 fn batch_norm_has_the_epsilon_of_its_layer() {
     let (epsilons, small) = ([0.5, 1e-3], 0.01);
@@ -211,7 +212,8 @@ fn layers_that_cannot_be_are_refused_in_words() {
     };
     let good = axis(1, 1, [0, 0], 1);
     let why = refused([axis(3, 1, [1, 0], 3), good]);
-    let want = "a 3 x 1 kernel with dilation 3 x 1 and padding [1, 0, 0, 0] (top, bottom, left, right) is larger than that";
+    let want = "a 3 x 1 kernel with dilation 3 x 1 and padding [1, 0, 0, 0] (top, bottom, left, right) is larger \
+                than that";
     assert!(why.ends_with(want), "{why}");
     assert!(refused([good, axis(3, 1, [0, 0], 0)]).ends_with("dilation must be at least 1"));
     assert!(refused([good, axis(2, 1, [0, 0], 5000)]).ends_with("dilation must be at most 4096"));

@@ -17,9 +17,9 @@ pub(crate) fn conv(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Ten
         return gathered(x, weight, shape);
     }
     let (stride, dilation) = (tall.stride, tall.dilation);
-    // Rows and columns at the far end, padding included, that no kernel position reaches. Candle's gradient assumes that
-    // they are as many of the one as of the other, and padding the same on all sides. Where that is not so, padding is done
-    // here, without them.
+    // Rows and columns at the far end, padding included, that no kernel position reaches. Candle's gradient
+    // assumes that they are as many of the one as of the other, and padding the same on all sides. Where that
+    // is not so, padding is done here, without them.
     let [_, rows, columns] = shape.output();
     let unread = |axis: &Axis, length: usize, outputs: usize| {
         axis.padded(length) - ((outputs - 1) * axis.stride + axis.extent())
@@ -37,7 +37,8 @@ pub(crate) fn conv(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Ten
     x.contiguous()?.conv2d(weight, 0, stride, dilation, shape.groups)
 }
 
-/// The same as a product of gathered patches, for strides or dilations that candle's convolution does not know.
+/// The same as a product of gathered patches, for strides or dilations that candle's convolution does not
+/// know.
 fn gathered(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
     let (n, [channels, rows, columns]) = (x.dim(0)?, shape.output());
     let (inputs, outputs) = (shape.input[0] / shape.groups, channels / shape.groups);

@@ -21,7 +21,8 @@ pub(crate) fn log_odds(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     }
     let classes = Tensor::arange(0, logits.dim(1)? as u32, logits.device())?.unsqueeze(0)?;
     let others = classes.broadcast_ne(&labels)?;
-    // The least logit stands in the label's place, so that the largest is that of another; it counts for nothing in the sum.
+    // The least logit stands in the label's place, so that the largest is that of another; it counts for
+    // nothing in the sum.
     let least = logits.detach().min_keepdim(D::Minus1)?.broadcast_as(logits.shape())?.contiguous()?;
     let masked = others.where_cond(logits, &least)?;
     // What is taken from all logits alike has no gradient.

@@ -141,8 +141,8 @@ struct Tracked<'a> {
 }
 
 impl Tracked<'_> {
-    /// Moves batch norm's running statistics towards the moments of a batch with `rows` values a channel. Nothing leaves
-    /// the device.
+    /// Moves batch norm's running statistics towards the moments of a batch with `rows` values a channel.
+    /// Nothing leaves the device.
     fn move_statistics(
         &self,
         layer: &str,

@@ -1,5 +1,5 @@
-//! A network in candle's own operations. Where candle's operation or its gradient differs from torch's (`ReLU` at 0, max
-//! pooling), other operations take its place.
+//! A network in candle's own operations. Where candle's operation or its gradient differs from torch's
+//! (`ReLU` at 0, max pooling), other operations take its place.
 
 use candle_core::{D, Result, Tensor};
 
@@ -7,8 +7,8 @@ use super::conv::conv;
 use super::windows::windows;
 use crate::graph::{Layer, Network, Pool2d};
 
-/// Taps of a pooling window that fall beside the image read this: below every activation, and finite, so that a
-/// gradient of 0 times it stays 0.
+/// Taps of a pooling window that fall beside the image read this: below every activation, and finite, so that
+/// a gradient of 0 times it stays 0.
 const NEVER: f64 = -1e30;
 
 /// What a network's layers ask for while it runs.

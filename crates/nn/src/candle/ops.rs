@@ -1,4 +1,5 @@
-//! What checks ask of whole tensors, in candle's operations. What comes to the host is a number a row, or one.
+//! What checks ask of whole tensors, in candle's operations. What comes to the host is a number a row, or
+//! one.
 
 use candle_core::{D, DType, Result, Tensor};
 
@@ -30,8 +31,8 @@ pub(crate) fn largest_differences(a: &Tensor, b: &Tensor) -> Result<Vec<f64>> {
     differences.max(D::Minus1)?.to_dtype(DType::F64)?.to_vec1()
 }
 
-/// As [`crate::distances`]. The sum of 150,000 squares in single precision can be off by more than the tolerance of a
-/// ball.
+/// As [`crate::distances`]. The sum of 150,000 squares in single precision can be off by more than the
+/// tolerance of a ball.
 pub(crate) fn distances(a: &Tensor, b: &Tensor) -> Result<Vec<f64>> {
     let squares = (a - b)?.flatten_from(1)?.to_dtype(DType::F64)?.sqr()?;
     squares.sum(1)?.sqrt()?.to_dtype(a.dtype())?.to_dtype(DType::F64)?.to_vec1()

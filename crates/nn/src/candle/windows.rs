@@ -4,7 +4,8 @@ use candle_core::{Result, Tensor, bail};
 
 use crate::graph::Axis;
 
-/// The taps of every window, `[n, c, windows, taps]`, for windows that differ by axis. Those beside the image are `beside`.
+/// The taps of every window, `[n, c, windows, taps]`, for windows that differ by axis. Those beside the image
+/// are `beside`.
 pub(super) fn windows(x: &Tensor, [tall, wide]: [Axis; 2], beside: f64) -> Result<Tensor> {
     let (n, c, h, w) = x.dims4()?;
     let (Some(rows), Some(columns)) = (tall.output(h), wide.output(w)) else {

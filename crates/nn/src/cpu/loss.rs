@@ -84,7 +84,8 @@ struct LogOdds<T> {
     real: PhantomData<T>,
 }
 
-/// The largest of the other logits, and the sum of their exponentials less that. A NaN among them makes the sum one.
+/// The largest of the other logits, and the sum of their exponentials less that. A NaN among them makes the
+/// sum one.
 fn others<T: Real>(row: &[T], label: usize) -> (f64, f64) {
     let others = || row.iter().enumerate().filter(|(class, _)| *class != label).map(|(_, x)| x.to_f64());
     let largest = others().fold(f64::NEG_INFINITY, f64::max);

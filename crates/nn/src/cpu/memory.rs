@@ -19,8 +19,8 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Places values of these sizes for these instructions, by first fit. A value that is last read as an addend gives its
-    /// place to the result. `keep` are still wanted at the end.
+    /// Places values of these sizes for these instructions, by first fit. A value that is last read as an
+    /// addend gives its place to the result. `keep` are still wanted at the end.
     pub(crate) fn of(code: &[Access], sizes: &[usize], keep: impl IntoIterator<Item = usize>) -> Self {
         let mut last = vec![0; sizes.len()];
         for (i, access) in code.iter().enumerate() {

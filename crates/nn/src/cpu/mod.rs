@@ -1,8 +1,9 @@
 //! Our kernels on the CPU: a network is one operation of candle from pixels to logits, in 32 or 64 bits.
 //!
-//! `schedule` makes two straight-line programs of a plan, forward and backward, over memory that `memory` places.
-//! `program` runs them with folded and packed weights, `training` with a classifier's own. What a kernel does not know,
-//! tensors of 16 bits and gradients that candle's operations left, goes to the candle backend.
+//! `schedule` makes two straight-line programs of a plan, forward and backward, over memory that `memory`
+//! places. `program` runs them with folded and packed weights, `training` with a classifier's own. What a
+//! kernel does not know, tensors of 16 bits and gradients that candle's operations left, goes to the candle
+//! backend.
 
 pub mod kernel;
 mod loss;
@@ -36,8 +37,8 @@ const _: () = assert!(kernel::vector::PANEL == FILLING);
 #[derive(Debug)]
 pub(crate) struct Cpu;
 
-/// Calls a kernel with the numbers of one tensor, or of two of one type; `$else` where they are neither of 32 nor of 64
-/// bits.
+/// Calls a kernel with the numbers of one tensor, or of two of one type; `$else` where they are neither of 32
+/// nor of 64 bits.
 macro_rules! by_type {
     ($tensor:expr, |$x:ident| $body:expr, $else:expr) => {
         match $tensor.dtype() {

@@ -47,7 +47,9 @@ pub(super) fn step_within<T: Real>(
 
 /// As [`crate::stray`].
 pub(crate) fn stray<T: Real>(values: &[T], low: f64, high: f64) -> Option<Stray> {
-    let fits = |x: f64| x.is_finite() & (x >= low) & (x <= high);
+    // Bounds that are finite leave out what is not.
+    let bounds = low.max(f64::MIN)..=high.min(f64::MAX);
+    let fits = |x: f64| bounds.contains(&x);
     // Without an early end, so that the loop runs in registers: nearly always all fit.
     let all = |chunk: &[T]| chunk.iter().fold(true, |all, x| all & fits(x.to_f64()));
     if values.par_chunks(CHUNK).all(all) {

@@ -1,7 +1,7 @@
 //! A frozen network: batch norm folded, weights packed, and its schedule.
 //!
-//! Seen from candle it is one operation from pixels to logits, so any score written in candle differentiates through
-//! it, and nothing but the kernels runs in between.
+//! Seen from candle it is one operation from pixels to logits, so any score written in candle differentiates
+//! through it, and nothing but the kernels runs in between.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -32,8 +32,8 @@ enum Unit<T: Real> {
     Weightless,
 }
 
-/// Both passes of a convolution. Backward weights are packed lazily, on the first backward pass: many a network is only
-/// asked for logits.
+/// Both passes of a convolution. Backward weights are packed lazily, on the first backward pass: many a
+/// network is only asked for logits.
 #[derive(Debug)]
 struct Passes<T: Real> {
     forward: ConvForward<T>,
@@ -52,8 +52,8 @@ struct Source<T: Real> {
 }
 
 impl<T: Real> Passes<T> {
-    /// The backward weights, packed by the first caller. Two callers at once both pack: no lock is held over work that is
-    /// shared with other threads, which would wait for it.
+    /// The backward weights, packed by the first caller. Two callers at once both pack: no lock is held over
+    /// work that is shared with other threads, which would wait for it.
     fn backward(&self) -> candle_core::Result<&ConvBackward<T>> {
         if let Some(backward) = self.backward.get() {
             return Ok(backward);

@@ -1,7 +1,8 @@
 //! A plan as two straight-line programs, forward and backward, over memory that is planned once.
 //!
-//! The forward program leaves a tape of one sign bit for each `ReLU` and one byte for each pooled output. Every instruction of
-//! the backward program writes a gradient that is already zero where the `ReLU` below is shut.
+//! The forward program leaves a tape of one sign bit for each `ReLU` and one byte for each pooled output.
+//! Every instruction of the backward program writes a gradient that is already zero where the `ReLU` below is
+//! shut.
 
 use super::kernel::{self, Conv, Finish, Real, stored};
 use super::memory::Layout;
@@ -86,8 +87,8 @@ fn len([c, h, w]: [usize; 3]) -> usize {
 }
 
 impl Schedule {
-    /// Schedules a network; if `fold`, with batch norm folded into convolutions. `keeps` says whether the backward pass
-    /// reads a step's input.
+    /// Schedules a network; if `fold`, with batch norm folded into convolutions. `keeps` says whether the
+    /// backward pass reads a step's input.
     pub(crate) fn new(network: &Network, fold: bool, wants: Wants, keeps: impl Fn(&Step) -> bool) -> Self {
         // Bits are not given for a part of a panel, where a group may end.
         let finishes = |shape: &ConvShape| shape.groups == 1;
@@ -189,8 +190,8 @@ impl Schedule {
         Ok(logits.chunks_exact(stored.max(1)).flat_map(|row| row[..self.classes].iter().copied()).collect())
     }
 
-    /// Gradient of the pixels (zeros if it is not wanted) from that of the logits, `[n, classes]`, and the tape of the
-    /// forward pass; `run` computes a step's gradients.
+    /// Gradient of the pixels (zeros if it is not wanted) from that of the logits, `[n, classes]`, and the
+    /// tape of the forward pass; `run` computes a step's gradients.
     pub(crate) fn backward<T: Real>(
         &self,
         (gradient, n): (&[T], usize),
@@ -288,7 +289,8 @@ fn needed(plan: &Plan, wants: Wants) -> Vec<bool> {
     needed
 }
 
-/// The backward program, and the numbers of one sample of each of its gradients, given those of each of the values.
+/// The backward program, and the numbers of one sample of each of its gradients, given those of each of the
+/// values.
 fn backward(
     plan: &Plan,
     values: &[usize],

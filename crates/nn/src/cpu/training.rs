@@ -1,8 +1,8 @@
 //! A network in training mode on a CPU: seen from candle one operation, over memory that is planned once.
 //!
-//! Candle's graph reaches the network's end and, if asked, its pixels. The weights are not in it: a backward pass leaves their
-//! gradients with a collector. Between forward and backward pass stand the inputs of convolutions and batch norms, the moments,
-//! and the tape.
+//! Candle's graph reaches the network's end and, if asked, its pixels. The weights are not in it: a backward
+//! pass leaves their gradients with a collector. Between forward and backward pass stand the inputs of
+//! convolutions and batch norms, the moments, and the tape.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,8 +17,8 @@ use crate::gradients::Collector;
 use crate::graph::plan::{Kind, Norm};
 use crate::graph::{ConvShape, Numerics, Pool2d};
 
-/// Logits `[n, classes]` of contiguous pixels, tracked back to pixels that are variables, and to the weights if it
-/// `trains`.
+/// Logits `[n, classes]` of contiguous pixels, tracked back to pixels that are variables, and to the weights
+/// if it `trains`.
 pub(super) fn logits<T: Real>(
     classifier: &Classifier,
     pixels: &Tensor,
@@ -58,7 +58,8 @@ pub(super) fn logits<T: Real>(
     Ok(logits)
 }
 
-/// Moves batch norm's running statistics, in place, towards the moments of a batch with `rows` values a channel.
+/// Moves batch norm's running statistics, in place, towards the moments of a batch with `rows` values a
+/// channel.
 fn move_statistics<T: Real>(
     classifier: &Classifier,
     layer: &str,
@@ -234,7 +235,8 @@ impl<T: Real> Pass<T> {
         })
     }
 
-    /// Gives the input gradient of a step with weights, and returns those of weight and bias if they are collected.
+    /// Gives the input gradient of a step with weights, and returns those of weight and bias if they are
+    /// collected.
     fn step_gradients(
         &self,
         i: usize,

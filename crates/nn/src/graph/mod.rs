@@ -1,4 +1,5 @@
-//! Networks as data: layers, their shapes and their parameters, and the steps that run them. No device is known here.
+//! Networks as data: layers, their shapes and their parameters, and the steps that run them. No device is
+//! known here.
 
 mod layer;
 mod misfit;

@@ -44,8 +44,8 @@ impl Network {
         Self { nodes, numerics: Numerics::default() }
     }
 
-    /// The same network with another way of taking the sums of convolutions, in training and frozen. Candle's operations,
-    /// on other devices, have their own.
+    /// The same network with another way of taking the sums of convolutions, in training and frozen. Candle's
+    /// operations, on other devices, have their own.
     #[must_use]
     pub fn with_numerics(self, numerics: Numerics) -> Self {
         Self { numerics, ..self }
@@ -135,7 +135,8 @@ impl Network {
         self.grouped_conv(x, name, options, 1)
     }
 
-    /// Convolution whose input and output channels are cut into `groups`. Each output reads its own part alone.
+    /// Convolution whose input and output channels are cut into `groups`. Each output reads its own part
+    /// alone.
     pub fn grouped_conv(
         &mut self,
         x: NodeId,
@@ -187,8 +188,8 @@ impl Network {
         Ok(self.push(Layer::Conv { name, shape, bias: true, linear: true, init }, &[x], shape.output()))
     }
 
-    /// Lets the weight and the bias of a convolution or a linear layer, given by its output, start otherwise than as torch's
-    /// do ([`Init::Uniform`]).
+    /// Lets the weight and the bias of a convolution or a linear layer, given by its output, start otherwise
+    /// than as torch's do ([`Init::Uniform`]).
     pub fn init(&mut self, x: NodeId, weight: Init, bias: Init) -> Result<()> {
         if let Layer::Conv { init, .. } = &mut self.nodes[x.0].layer {
             *init = [weight, bias];
@@ -207,8 +208,8 @@ impl Network {
         self.push_norm(x, name, false, EPSILON)
     }
 
-    /// Batch norm with an epsilon of its own, and weight and bias if it is `affine`. An epsilon that is not finite or not
-    /// above 0 is an error.
+    /// Batch norm with an epsilon of its own, and weight and bias if it is `affine`. An epsilon that is not
+    /// finite or not above 0 is an error.
     pub fn batch_norm_with(&mut self, x: NodeId, name: &str, affine: bool, epsilon: f64) -> Result<NodeId> {
         if !(epsilon.is_finite() && epsilon > 0.0) {
             return Err(self.misfit(name, x, format!("epsilon must be finite and above 0, got {epsilon}")));
@@ -231,8 +232,8 @@ impl Network {
         Ok(self.push(Layer::MaxPool(pool), &[x], shape))
     }
 
-    /// Mean over windows; what padding adds counts as zeros, as torch does. A window of size 1 takes every `stride`-th row
-    /// and column.
+    /// Mean over windows; what padding adds counts as zeros, as torch does. A window of size 1 takes every
+    /// `stride`-th row and column.
     pub fn average_pool(&mut self, x: NodeId, pool: Pool2d) -> Result<NodeId> {
         let shape = self.pooled("average_pool", x, pool)?;
         Ok(self.push(Layer::AveragePool(pool), &[x], shape))

@@ -39,9 +39,11 @@ pub enum Init {
     Ones,
     /// Uniform within `1 / sqrt(fan in)`: torch's default for weights and biases.
     Uniform,
-    /// Normal of variance `2 / fan in` (He, Zhang, Ren & Sun, ICCV 2015, equation 10): torch's `kaiming_normal_`.
+    /// Normal of variance `2 / fan in` (He, Zhang, Ren & Sun, ICCV 2015, equation 10): torch's
+    /// `kaiming_normal_`.
     NormalFanIn,
-    /// Normal of variance `2 / fan out` (equation 14): torch's `kaiming_normal_(mode="fan_out", nonlinearity="relu")`.
+    /// Normal of variance `2 / fan out` (equation 14): torch's `kaiming_normal_(mode="fan_out",
+    /// nonlinearity="relu")`.
     NormalFanOut,
 }
 

@@ -1,4 +1,5 @@
-//! From a graph of layers to the steps that run it. A step includes the layers after it that one pass can do as well.
+//! From a graph of layers to the steps that run it. A step includes the layers after it that one pass can do
+//! as well.
 
 use super::layer::{Layer, Node, NodeId};
 use super::network::Network;
@@ -53,7 +54,8 @@ pub(crate) enum Kind {
     MaxPool(Pool2d),
     AveragePool(Pool2d),
     GlobalAveragePool,
-    /// The true channels of the input, `channels` of them, from channel `first` of the result on; zero elsewhere.
+    /// The true channels of the input, `channels` of them, from channel `first` of the result on; zero
+    /// elsewhere.
     Place {
         channels: usize,
         first: usize,
@@ -156,8 +158,8 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    /// Adds a step for layers that read the pixels as they are. Pixels arrive as NCHW. `Normalize` reads those and changes
-    /// the layout; so does this step.
+    /// Adds a step for layers that read the pixels as they are. Pixels arrive as NCHW. `Normalize` reads
+    /// those and changes the layout; so does this step.
     fn change_layout(&mut self) {
         let nodes = self.graph.nodes;
         let raw =

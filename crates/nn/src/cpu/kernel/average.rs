@@ -6,7 +6,8 @@ use super::vector::{Kernel, PANEL, Vector, dispatch};
 use super::{Finish, Real};
 use crate::graph::Pool2d as Pool;
 
-/// Mean over the windows of NHWC samples of stored shape `input`; what padding adds counts as zeros, as torch does.
+/// Mean over the windows of NHWC samples of stored shape `input`; what padding adds counts as zeros, as torch
+/// does.
 pub fn average_pool<T: Real>(pool: &Pool, input: [usize; 3], x: &[T], out: &mut [T]) {
     let size = input.iter().product::<usize>();
     let samples = x.len() / size;
@@ -142,8 +143,8 @@ impl<T: Real> Kernel<T> for Spread<'_, '_, T> {
     }
 }
 
-/// `finish` of `channels` numbers of each row, taken from `take` on of rows of `from` numbers and put at `first` of rows of `to`
-/// numbers that are zero elsewhere.
+/// `finish` of `channels` numbers of each row, taken from `take` on of rows of `from` numbers and put at
+/// `first` of rows of `to` numbers that are zero elsewhere.
 pub fn place<T: Real>(
     x: &[T],
     (from, take): (usize, usize),

@@ -19,8 +19,8 @@ pub struct Moments {
 
 /// Moments of rows `[n, channels]`.
 ///
-/// Each chunk's mean is taken first and its squares around that; the chunks then join in double precision (Chan, Golub &
-/// `LeVeque` 1983). The difference of two large sums would lose what a small variance needs.
+/// Each chunk's mean is taken first and its squares around that; the chunks then join in double precision
+/// (Chan, Golub & `LeVeque` 1983). The difference of two large sums would lose what a small variance needs.
 pub fn moments<T: Real>(x: &[T], channels: usize) -> Moments {
     let chunks: Vec<(usize, Vec<T>)> = x
         .par_chunks(CHUNK * channels)
@@ -92,8 +92,8 @@ fn line<T: Real>((moments, epsilon): (&Moments, f64), weight: &[T], bias: &[T]) 
     (all.clone().map(|c| T::from_f64(scale(c))).collect(), all.map(|c| T::from_f64(shift(c))).collect())
 }
 
-/// `finish((x - mean) / sqrt(variance + epsilon) * weight + bias)`. `finish` itself must not have a bias. All have the
-/// stored channels.
+/// `finish((x - mean) / sqrt(variance + epsilon) * weight + bias)`. `finish` itself must not have a bias. All
+/// have the stored channels.
 pub fn batch_norm<T: Real>(
     x: &[T],
     (moments, epsilon): (&Moments, f64),
@@ -105,8 +105,8 @@ pub fn batch_norm<T: Real>(
     affine(&scale, x, Finish { bias: Some(&shift), ..finish });
 }
 
-/// Gradients of [`batch_norm`]: that of the input goes to `finish`, if it is wanted; those of weight and bias are returned. `own`:
-/// the moments were those of `x` itself, so that its gradient passes through them.
+/// Gradients of [`batch_norm`]: that of the input goes to `finish`, if it is wanted; those of weight and bias
+/// are returned. `own`: the moments were those of `x` itself, so that its gradient passes through them.
 ///
 /// # Panics
 /// If lengths do not match.
@@ -225,8 +225,8 @@ impl<T: Real> Kernel<T> for InputGradient<'_, '_, T> {
         for row in (0..x.len()).step_by(channels) {
             for channel in (0..channels).step_by(V::LANES) {
                 let at = row + channel;
-                // SAFETY: the lanes are in every row of the three, and in each factor; the rest of `finish` is as long as
-                // `parts` checks.
+                // SAFETY: the lanes are in every row of the three, and in each factor; the rest of `finish`
+                // is as long as `parts` checks.
                 unsafe {
                     let apart = V::load(x.as_ptr().add(at)).sub(V::load(mean.as_ptr().add(channel)));
                     let rest = V::load(b.as_ptr().add(channel)).fma(apart, V::load(c.as_ptr().add(channel)));

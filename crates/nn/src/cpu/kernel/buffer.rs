@@ -1,4 +1,5 @@
-//! Memory of kernels: aligned to cache lines, and used again, since fresh memory costs a page fault every 4 KiB.
+//! Memory of kernels: aligned to cache lines, and used again, since fresh memory costs a page fault every 4
+//! KiB.
 
 use std::fmt::Debug;
 use std::ops::{Deref, DerefMut};
@@ -25,7 +26,8 @@ macro_rules! element {
 }
 element!(f32, f64, u8);
 
-/// Elements that begin with a cache line, so that no register's load touches two. Dropped, its memory serves the next.
+/// Elements that begin with a cache line, so that no register's load touches two. Dropped, its memory serves
+/// the next.
 #[derive(Debug)]
 pub struct Buffer<T: Element> {
     data: Vec<T>,
@@ -83,8 +85,8 @@ impl<T: Element> DerefMut for Buffer<T> {
     }
 }
 
-/// Cuts `data` into planes of `plane` numbers, and each plane into pieces of `piece`; gives for every piece its part of all
-/// planes. Tasks that write a part of each plane then share nothing.
+/// Cuts `data` into planes of `plane` numbers, and each plane into pieces of `piece`; gives for every piece
+/// its part of all planes. Tasks that write a part of each plane then share nothing.
 pub(super) fn across<T>(data: &mut [T], plane: usize, piece: usize) -> Vec<Vec<&mut [T]>> {
     let pieces = plane.div_ceil(piece);
     let planes = data.len() / plane;

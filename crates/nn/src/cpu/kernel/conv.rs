@@ -1,9 +1,10 @@
 //! Where the patches of a convolution lie, and which kernels run it.
 //!
-//! Channels are stored in whole panels of 16 ([`stored`]), filled up with zeros. Where Winograd's convolution fits, and
-//! numerics allow it, it runs; everything else multiplies the matrix of patches: read where it lies if image rows are long enough,
-//! gathered some rows at a time if not. A linear layer is a convolution whose kernel covers its input: its weight `[out, c h w]` read
-//! as `[out, c, h, w]` means the same, and no flattening happens anywhere.
+//! Channels are stored in whole panels of 16 ([`stored`]), filled up with zeros. Where Winograd's convolution
+//! fits, and numerics allow it, it runs; everything else multiplies the matrix of patches: read where it lies
+//! if image rows are long enough, gathered some rows at a time if not. A linear layer is a convolution whose
+//! kernel covers its input: its weight `[out, c h w]` read as `[out, c, h, w]` means the same, and no
+//! flattening happens anywhere.
 
 use std::ops::Deref;
 
@@ -36,14 +37,14 @@ pub fn stored(channels: usize) -> usize {
 /// Bytes of gathered patches that stay in a core's own cache.
 pub(super) const PATCHES: usize = 256 << 10;
 
-/// Whether a max pooling may follow such a convolution in one pass: its filters are few enough for every task to go through
-/// them alone, and to pool a whole sample at once.
+/// Whether a max pooling may follow such a convolution in one pass: its filters are few enough for every task
+/// to go through them alone, and to pool a whole sample at once.
 pub(crate) fn pools_at_once(shape: &ConvShape) -> bool {
     shape.groups == 1 && stored(shape.input[0]) * stored(shape.channels) <= 128 * 128
 }
 
-/// The kernel columns that fall on an image row of length `w`, from the first to before the last, for a kernel that
-/// begins at `x` of the padded row.
+/// The kernel columns that fall on an image row of length `w`, from the first to before the last, for a
+/// kernel that begins at `x` of the padded row.
 fn on_image(axis: &Axis, w: usize, x: usize) -> (usize, usize) {
     let from = axis.before.saturating_sub(x).div_ceil(axis.dilation).min(axis.kernel);
     let to = (w + axis.before).saturating_sub(x).div_ceil(axis.dilation);
@@ -99,8 +100,9 @@ impl Conv {
         }
     }
 
-    /// Whether patches are read where they lie, one product an output row. They are gathered where groups cut them or
-    /// dilation parts them, and where so few stand in a row that products of several rows together pay.
+    /// Whether patches are read where they lie, one product an output row. They are gathered where groups cut
+    /// them or dilation parts them, and where so few stand in a row that products of several rows together
+    /// pay.
     pub(super) fn reads_lines(&self) -> bool {
         self.groups == 1 && self.axes[1].dilation == 1 && self.output()[2] >= 8
     }
@@ -120,7 +122,8 @@ impl Conv {
         (PATCHES / (columns * self.patch() * size).max(1)).max(1)
     }
 
-    /// The image rows, with their padding, below the kernel at output rows from `first` to before `last` of a sample.
+    /// The image rows, with their padding, below the kernel at output rows from `first` to before `last` of a
+    /// sample.
     pub(super) fn lines<T: Real>(&self, x: &[T], (first, last): (usize, usize), to: &mut [T]) {
         let ([c, h, w], [rows, columns]) = (self.shapes().input, self.axes);
         let (left, end) = (columns.before * c, (columns.before + w) * c);
@@ -207,8 +210,8 @@ impl Conv {
         }
     }
 
-    /// Index into torch's weight `[out, in / groups, kh, kw]` of a group's output and of position `p` of its patch; `None`
-    /// where either is there only to fill a panel.
+    /// Index into torch's weight `[out, in / groups, kh, kw]` of a group's output and of position `p` of its
+    /// patch; `None` where either is there only to fill a panel.
     pub(super) fn weight_index(&self, group: usize, output: usize, p: usize) -> Option<usize> {
         let ([gc, _], taps) = (self.group(), self.axes[0].kernel * self.axes[1].kernel);
         let [true_in, true_out] = [self.input[0], self.channels].map(|c| c / self.groups);

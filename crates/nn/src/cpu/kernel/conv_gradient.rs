@@ -9,13 +9,14 @@ use super::winograd::{self, Shapes};
 use super::{Buffer, Conv, Real};
 use crate::graph::Numerics;
 
-/// Bytes of gradients that all tasks go through together: part of the result's definition, like every order of summation.
+/// Bytes of gradients that all tasks go through together: part of the result's definition, like every order
+/// of summation.
 const BLOCK: usize = 512 << 10;
 /// Rows whose sums make one number of the bias's gradient.
 const CHUNK: usize = 512;
 
-/// Gradient with respect to torch's weight `[out, in / groups, kh, kw]`, summed over the batch, from the stored input and
-/// the gradient `dy` of the output.
+/// Gradient with respect to torch's weight `[out, in / groups, kh, kw]`, summed over the batch, from the
+/// stored input and the gradient `dy` of the output.
 pub fn conv_weight_gradient<T: Real>(shape: &Conv, numerics: Numerics, x: &[T], dy: &[T]) -> Buffer<T> {
     if let Some([kind, _]) = shape.winograd(numerics) {
         return winograd::weight_gradient(kind, [shape.channels, shape.input[0]], shape.shapes(), x, dy);

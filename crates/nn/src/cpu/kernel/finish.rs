@@ -14,8 +14,9 @@ pub enum Addend<'a, T> {
     Value(&'a [T]),
 }
 
-/// Where sums go, and what happens to them on the way: `out = open * relu(sums + bias + addend)`. Bits are one a number of
-/// `out`, in its order; `bias`, bits and `relu` with `signs` take whole panels of channels only.
+/// Where sums go, and what happens to them on the way: `out = open * relu(sums + bias + addend)`. Bits are
+/// one a number of `out`, in its order; `bias`, bits and `relu` with `signs` take whole panels of channels
+/// only.
 #[derive(Debug)]
 pub struct Finish<'a, T> {
     /// Output, rows of channels.
@@ -92,8 +93,8 @@ impl<'a, T: Real> Finish<'a, T> {
     /// Puts one register of sums at `at` of the output, for channels from `channel` on.
     ///
     /// # Safety
-    /// `at + LANES` must be within `out`, `channel + LANES` within `bias`, and what else there is as long as `out` (bits: an
-    /// eighth of it).
+    /// `at + LANES` must be within `out`, `channel + LANES` within `bias`, and what else there is as
+    /// long as `out` (bits: an eighth of it).
     #[inline(always)]
     pub(super) unsafe fn put<V: Vector<Lane = T>>(&mut self, at: usize, channel: usize, sums: V) {
         debug_assert!(at + V::LANES <= self.out.len());
@@ -151,7 +152,8 @@ impl<'a, T: Real> Finish<'a, T> {
         unsafe { sums.store(line.as_mut_ptr()) };
         if width == PANEL {
             for part in (0..PANEL).step_by(V::LANES) {
-                // SAFETY: within the output and the bias, as just checked; the rest is as long as `parts` checks.
+                // SAFETY: within the output and the bias, as just checked; the rest is as long as `parts`
+                // checks.
                 unsafe { self.put(at + part, channel + part, V::load(line.as_ptr().add(part))) };
             }
             return;

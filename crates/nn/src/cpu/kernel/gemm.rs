@@ -1,7 +1,7 @@
 //! Matrix products on tiles of a few rows by one panel of columns.
 //!
-//! Every sum is one chain of multiply-adds in the order of the inner dimension, whatever the tile: a row has the same bits
-//! wherever it stands, and in registers of any length.
+//! Every sum is one chain of multiply-adds in the order of the inner dimension, whatever the tile: a row has
+//! the same bits wherever it stands, and in registers of any length.
 
 use rayon::prelude::*;
 
@@ -38,8 +38,8 @@ impl<T: Real> Panels<T> {
     }
 }
 
-/// A matrix in memory. Its rows stand `stride` numbers apart, and each is `runs` pieces of equal length that stand `pitch`
-/// apart: the patches of an image are such a matrix, and need not be gathered.
+/// A matrix in memory. Its rows stand `stride` numbers apart, and each is `runs` pieces of equal length that
+/// stand `pitch` apart: the patches of an image are such a matrix, and need not be gathered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows<'a, T> {
     pub(super) values: &'a [T],
@@ -77,7 +77,8 @@ macro_rules! by_height {
     };
 }
 
-/// `finish(rows * right)`, for `m` rows. The result's rows stand `stride` numbers apart and begin with column `first`.
+/// `finish(rows * right)`, for `m` rows. The result's rows stand `stride` numbers apart and begin with column
+/// `first`.
 ///
 /// # Panics
 /// If a length does not match.
@@ -133,8 +134,8 @@ fn multiply_with<V: Vector>(
     }
 }
 
-/// Sums as they are: `out[m, n] = rows * panels`, with whole panels and without what [`Finish`] decides for each row. Many
-/// small products are Winograd's daily bread.
+/// Sums as they are: `out[m, n] = rows * panels`, with whole panels and without what [`Finish`] decides for
+/// each row. Many small products are Winograd's daily bread.
 pub(super) struct Product<'a, T> {
     pub(super) rows: Rows<'a, T>,
     pub(super) m: usize,
@@ -204,8 +205,8 @@ unsafe fn tile<V: Vector, const R: usize>(
     sums
 }
 
-/// The outer products of `R` columns of `left`, from `row` on, and a panel of `right`, from `column` on, summed over `m`
-/// rows.
+/// The outer products of `R` columns of `left`, from `row` on, and a panel of `right`, from `column` on,
+/// summed over `m` rows.
 #[inline(always)]
 pub(super) fn outer<V: Vector, const R: usize>(
     (left, row): (Rows<'_, V::Lane>, usize),

@@ -1,7 +1,7 @@
 //! The gradient of pixels: of the first convolution's input, which has one to four channels.
 //!
-//! Panels of 16 columns would be mostly filling there. So the taps of the kernel are the rows of a product, positions its columns,
-//! and every tap's line of sums is added where that tap reads.
+//! Panels of 16 columns would be mostly filling there. So the taps of the kernel are the rows of a product,
+//! positions its columns, and every tap's line of sums is added where that tap reads.
 
 use super::conv::PATCHES;
 use super::gemm::{Product, Rows};
@@ -9,7 +9,8 @@ use super::pointwise::finish_all;
 use super::vector::{Kernel, PANEL, Vector, dispatch};
 use super::{Buffer, Conv, Finish, Real};
 
-/// Torch's weight `[out, in, kh, kw]` as `[kernel row, kernel column, channel][stored out]`, each output channel times `scale`.
+/// Torch's weight `[out, in, kh, kw]` as `[kernel row, kernel column, channel][stored out]`, each output
+/// channel times `scale`.
 pub(super) fn taps<T: Real>(shape: &Conv, weight: &[T], scale: Option<&[T]>) -> Vec<T> {
     let [_, n] = shape.group();
     let mut taps = vec![T::ZERO; shape.patch() * n];

@@ -8,7 +8,8 @@ use super::{Finish, Real};
 /// Values that one task handles.
 const CHUNK: usize = 1 << 14;
 
-/// `(x - mean) / std` from NCHW pixels of shape `[c, h, w]` to NHWC activations, each position `stored` numbers long.
+/// `(x - mean) / std` from NCHW pixels of shape `[c, h, w]` to NHWC activations, each position `stored`
+/// numbers long.
 pub fn normalize<T: Real>(
     [c, h, w]: [usize; 3],
     stored: usize,
@@ -58,8 +59,8 @@ pub fn pass<T: Real>(x: &[T], finish: Finish<'_, T>) {
     scaled(x, None, finish);
 }
 
-/// `finish(x * scale)`, with one scale a stored channel; `finish` adds the shift as its bias. A batch norm by given moments,
-/// and its gradient.
+/// `finish(x * scale)`, with one scale a stored channel; `finish` adds the shift as its bias. A batch norm by
+/// given moments, and its gradient.
 pub fn affine<T: Real>(scale: &[T], x: &[T], finish: Finish<'_, T>) {
     scaled(x, Some(scale), finish);
 }
@@ -99,7 +100,8 @@ impl<T: Real> Kernel<T> for Scaled<'_, '_, T> {
                 continue;
             }
             for channel in (0..channels).step_by(V::LANES) {
-                // SAFETY: the line has so many channels, the scale and the bias too, and the output as many numbers as `x`.
+                // SAFETY: the line has so many channels, the scale and the bias too, and the output as many
+                // numbers as `x`.
                 unsafe {
                     let mut v = V::load(line.as_ptr().add(channel));
                     if let Some(scale) = scale {

@@ -1,6 +1,7 @@
 //! Max pooling and its gradient.
 //!
-//! candle 0.11.1's own gradient of max pooling is wrong (a unique maximum of a 2 x 2 window gets 0.25), hence ours.
+//! candle 0.11.1's own gradient of max pooling is wrong (a unique maximum of a 2 x 2 window gets 0.25), hence
+//! ours.
 
 use rayon::prelude::*;
 
@@ -30,8 +31,8 @@ impl Pool {
     }
 }
 
-/// The taps of one output that fall on the input, each with its position there, in order. Plain loops over it compile
-/// for the features of the function around them, which closures did not.
+/// The taps of one output that fall on the input, each with its position there, in order. Plain loops over it
+/// compile for the features of the function around them, which closures did not.
 #[derive(Clone)]
 pub(super) struct Taps {
     size: usize,
@@ -62,8 +63,9 @@ impl Iterator for Taps {
     }
 }
 
-/// Pools one NHWC sample of stored shape `input` (channels, height, width). `tape` receives the winning tap of every
-/// output: the first that attains the maximum, as in torch. `shut`: outputs that are not above 0 pass no gradient.
+/// Pools one NHWC sample of stored shape `input` (channels, height, width). `tape` receives the winning tap
+/// of every output: the first that attains the maximum, as in torch. `shut`: outputs that are not above 0
+/// pass no gradient.
 pub(super) fn pool_sample<T: Real>(
     pool: &Pool,
     input: [usize; 3],
@@ -164,7 +166,8 @@ impl<T: Real> Kernel<T> for Spread<'_, T> {
     }
 }
 
-/// Max pooling of NHWC samples of shape `input` (channels, height, width); `out` and `tape` have one entry an output.
+/// Max pooling of NHWC samples of shape `input` (channels, height, width); `out` and `tape` have one entry an
+/// output.
 pub fn max_pool<T: Real>(pool: &Pool, input: [usize; 3], x: &[T], out: &mut [T], tape: &mut [u8]) {
     let samples = x.len() / input.iter().product::<usize>();
     let (size, pooled) = (x.len() / samples, out.len() / samples);

@@ -10,7 +10,8 @@ fn numbers(n: usize, seed: u64) -> Vec<f64> {
         .collect()
 }
 
-/// Every tap of every output: (output index, input index, weight index), with true channels, NHWC and torch's weight.
+/// Every tap of every output: (output index, input index, weight index), with true channels, NHWC and torch's
+/// weight.
 fn taps(shape: &Conv, mut f: impl FnMut(usize, usize, usize)) {
     let ([c, h, w], [n, rows, columns]) = (shape.input, shape.output());
     let (group_c, group_n) = (c / shape.groups, n / shape.groups);

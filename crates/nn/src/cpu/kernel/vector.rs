@@ -1,8 +1,8 @@
 //! Registers of lanes, and the choice between the ones that a processor has.
 //!
-//! A kernel is written once, over [`Vector`], and compiled for each kind of register: AVX-512, AVX2 with FMA, and plain
-//! arrays. [`dispatch`] asks the processor and runs the best. All kinds do the same operations in the same order, and
-//! those with fused multiply-add give the same bits.
+//! A kernel is written once, over [`Vector`], and compiled for each kind of register: AVX-512, AVX2 with FMA,
+//! and plain arrays. [`dispatch`] asks the processor and runs the best. All kinds do the same operations in
+//! the same order, and those with fused multiply-add give the same bits.
 
 use super::Real;
 
@@ -32,11 +32,12 @@ pub trait Vector: Copy {
     /// # Safety
     /// There must be room for them.
     unsafe fn store(self, to: *mut Self::Lane);
-    /// Writes `LANES` numbers past the caches where the processor can: for what is not read soon. [`Self::fence`] must follow
-    /// before anybody reads them.
+    /// Writes `LANES` numbers past the caches where the processor can: for what is not read soon.
+    /// [`Self::fence`] must follow before anybody reads them.
     ///
     /// # Safety
-    /// There must be room for them, at an address that is a multiple of their size, or of the size of a cache line.
+    /// There must be room for them, at an address that is a multiple of their size, or of the size
+    /// of a cache line.
     #[inline(always)]
     unsafe fn stream(self, to: *mut Self::Lane) {
         // SAFETY: the caller's promise.
@@ -108,7 +109,8 @@ pub trait Row: Copy {
     /// As [`Vector::stream`].
     ///
     /// # Safety
-    /// There must be room for [`PANEL`] numbers, at an address that is a multiple of their size, or of the size of a cache line.
+    /// There must be room for [`PANEL`] numbers, at an address that is a multiple of their size, or
+    /// of the size of a cache line.
     unsafe fn stream(self, to: *mut Self::Lane);
     /// `row * x + self`.
     fn grow(self, x: Self::Lane, row: Self) -> Self;
@@ -160,8 +162,8 @@ impl<V: Vector, const N: usize> Row for [V; N] {
 pub trait Kernel<T> {
     /// What it gives.
     type Output;
-    /// Does it. Every implementation, and all that it calls, must be `#[inline(always)]`: the registers' instructions
-    /// exist only inside the function that was compiled for them.
+    /// Does it. Every implementation, and all that it calls, must be `#[inline(always)]`: the registers'
+    /// instructions exist only inside the function that was compiled for them.
     fn run<V: Vector<Lane = T>>(self) -> Self::Output;
 }
 
@@ -186,7 +188,8 @@ impl<T: Real, const FMA: bool> Vector for Plain<T, FMA> {
     }
     #[inline(always)]
     unsafe fn load(from: *const T) -> Self {
-        // SAFETY: the caller promises eight numbers, and arrays of them are no more strictly aligned than one.
+        // SAFETY: the caller promises eight numbers, and arrays of them are no more strictly aligned than
+        // one.
         Self(unsafe { *from.cast::<[T; 8]>() })
     }
     #[inline(always)]
@@ -283,7 +286,8 @@ pub(super) fn dispatch_f32<K: Kernel<f32>>(kernel: K) -> K::Output {
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-/// Runs a kernel by every kind of registers that this processor has, and hands each result to `see`: for tests.
+/// Runs a kernel by every kind of registers that this processor has, and hands each result to `see`: for
+/// tests.
 #[cfg(test)]
 pub(crate) fn each<K: Kernel<f32>>(mut kernel: impl FnMut() -> K, mut see: impl FnMut(&str, K::Output)) {
     see("plain", kernel().run::<Plain<f32, false>>());

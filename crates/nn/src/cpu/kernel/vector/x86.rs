@@ -1,7 +1,7 @@
 //! The registers of `x86_64` processors.
 //!
-//! The methods are safe to call because these types never leave this crate, and are only ever named by kernels that run
-//! inside [`avx2`] and [`avx512`], which ask for the features.
+//! The methods are safe to call because these types never leave this crate, and are only ever named by
+//! kernels that run inside [`avx2`] and [`avx512`], which ask for the features.
 
 use std::arch::x86_64::{
     __m256, __m512, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_HINT_T0, _mm_cmpeq_epi8, _mm_loadl_epi64, _mm_loadu_si128,
@@ -45,7 +45,8 @@ pub(super) struct Avx2(__m256);
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(__m512);
 
-// SAFETY of every block below: the features are there, as the module's head says; pointers are the caller's promise.
+// SAFETY of every block below: the features are there, as the module's head says; pointers are the caller's
+// promise.
 
 impl Vector for Avx2 {
     type Lane = f32;

@@ -29,8 +29,8 @@ pub(in super::super) struct Weight<'a, T> {
 }
 
 impl<T: Real> Filters<T> {
-    /// Transforms a weight; `gradient`: for the input gradient, where the roles of in and out are exchanged. `kind` is that
-    /// of the pass at hand.
+    /// Transforms a weight; `gradient`: for the input gradient, where the roles of in and out are exchanged.
+    /// `kind` is that of the pass at hand.
     pub(in super::super) fn pack(kind: Kind, weight: Weight<'_, T>, gradient: bool) -> Self {
         let [out, into] = weight.channels.map(|c| c.next_multiple_of(PANEL));
         let (c, n) = if gradient { (out, into) } else { (into, out) };
@@ -97,7 +97,8 @@ impl<T: Real> Kernel<T> for Pack<'_, T> {
                         line = line.grow(g[b][x], *row);
                     }
                     let to = &mut planes[a * FILTERS + b][c * PANEL..][..PANEL];
-                    // SAFETY: there are `PANEL` numbers, and lines of panels begin where a buffer does, or whole lines after.
+                    // SAFETY: there are `PANEL` numbers, and lines of panels begin where a buffer does, or
+                    // whole lines after.
                     unsafe {
                         if streams {
                             line.stream(to.as_mut_ptr());

@@ -10,14 +10,15 @@ use super::rows::{Layout, input_row};
 use super::tiling::{Down, FILTERS, Same, Tiling, taps};
 use super::{Kind, Shapes, zero_row};
 
-/// Bytes of scratch memory of the tiles that are transformed together: with the batch size, part of the result's definition, like
-/// every order of summation.
+/// Bytes of scratch memory of the tiles that are transformed together: with the batch size, part of the
+/// result's definition, like every order of summation.
 const BLOCK: usize = 2 << 20;
-/// Tiles that are transformed together at least: their sums go through [`taps`], which must not cost more than they do.
+/// Tiles that are transformed together at least: their sums go through [`taps`], which must not cost more
+/// than they do.
 const TILES: usize = 64;
 
-/// Gradient of torch's weight `[out, in, 3, 3]` with true `channels` [out, in], from stored `x` and the gradient `dy` of the
-/// convolution's output. `kind` is that of the forward pass.
+/// Gradient of torch's weight `[out, in, 3, 3]` with true `channels` [out, in], from stored `x` and the
+/// gradient `dy` of the convolution's output. `kind` is that of the forward pass.
 pub(in super::super) fn weight_gradient<T: Real>(
     kind: Kind,
     channels: [usize; 2],
@@ -64,13 +65,14 @@ pub(in super::super) fn weight_gradient<T: Real>(
     in_torch_order(channels, panels[1], &sums)
 }
 
-/// Numbers from one plane to the next: a line more than it has, since all points' numbers of a tile are written together, and
-/// would else fall on the same few lines of the cache.
+/// Numbers from one plane to the next: a line more than it has, since all points' numbers of a tile are
+/// written together, and would else fall on the same few lines of the cache.
 fn plane(tiles: usize) -> usize {
     (tiles + 1) * PANEL
 }
 
-/// Of planes `[points][panels][tiles][16]`, the strips that belong to each of `rows` tile rows: by point, then by panel.
+/// Of planes `[points][panels][tiles][16]`, the strips that belong to each of `rows` tile rows: by point,
+/// then by panel.
 fn strips<T>(planes: &mut [T], tiles: usize, columns: usize, rows: usize) -> Vec<Vec<&mut [T]>> {
     let mut strips = across(planes, plane(tiles), columns * PANEL);
     strips.truncate(rows);
@@ -136,7 +138,8 @@ fn gradient_row<V: Vector, X: Tiling<P, D, 4>, const P: usize, const D: usize>(
                         // Of the next tile row.
                         V::prefetch(sample.as_ptr().wrapping_add(((first + 4 + y) * w + at) * n + channel));
                         if first + y < h {
-                            // SAFETY: row and position are inside the sample, and `n` is a multiple of the lanes.
+                            // SAFETY: row and position are inside the sample, and `n` is a multiple of the
+                            // lanes.
                             patch[y] =
                                 unsafe { V::load(sample.as_ptr().add(((first + y) * w + at) * n + channel)) };
                         }

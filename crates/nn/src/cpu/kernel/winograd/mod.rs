@@ -1,9 +1,9 @@
-//! Winograd's convolution (Lavin & Gray, CVPR 2016, <https://arxiv.org/abs/1509.09308>) of 3 x 3 kernels with padding 1:
-//! stride 1, stride 2, and the input gradients of both.
+//! Winograd's convolution (Lavin & Gray, CVPR 2016, <https://arxiv.org/abs/1509.09308>) of 3 x 3 kernels with
+//! padding 1: stride 1, stride 2, and the input gradients of both.
 //!
-//! Tiles of the image are transformed so that the convolution becomes one product for each of 36 (stride 2: 81) points:
-//! matrices `[tiles, channels]` times packed filters. Sums are rounded otherwise than by the definition, by about 1e-6 of the
-//! largest; `Numerics::Exact` does without.
+//! Tiles of the image are transformed so that the convolution becomes one product for each of 36 (stride 2:
+//! 81) points: matrices `[tiles, channels]` times packed filters. Sums are rounded otherwise than by the
+//! definition, by about 1e-6 of the largest; `Numerics::Exact` does without.
 
 mod filters;
 mod gradient;
@@ -57,7 +57,8 @@ impl Kind {
     }
 }
 
-/// Bytes of scratch memory that one task's tiles may fill: with some of the filters they must stay in a core's own cache.
+/// Bytes of scratch memory that one task's tiles may fill: with some of the filters they must stay in a
+/// core's own cache.
 const BLOCK: usize = 384 << 10;
 /// Tiles of a task at least, so that it does not read its filters too often.
 const TILES: usize = 6;
@@ -92,8 +93,8 @@ fn block_size<T: Real>(filters: &Filters<T>, shapes: &Shapes, tiles: usize) -> u
     filters.kind.points() * (plane(tiles, filters.c) + plane(tiles, filters.n)) + zero_row(shapes)
 }
 
-/// Numbers from one point's matrix to the next: a line more than it has, since all points' numbers of a tile are written
-/// together, and would else fall on the same few lines of the cache.
+/// Numbers from one point's matrix to the next: a line more than it has, since all points' numbers of a tile
+/// are written together, and would else fall on the same few lines of the cache.
 fn plane(tiles: usize, channels: usize) -> usize {
     tiles * channels + PANEL
 }
@@ -220,7 +221,8 @@ fn point<T: Real>(filters: &Filters<T>, panels: &[T], inputs: &[T], out: &mut [T
     dispatch(Product { rows: Rows::whole(inputs, k), m: inputs.len() / k, panels, k, out });
 }
 
-/// Some tile rows by all threads: the filters are too large for one core's cache, so each point's go to one thread.
+/// Some tile rows by all threads: the filters are too large for one core's cache, so each point's go to one
+/// thread.
 fn shared_block<T: Real>(
     filters: &Filters<T>,
     shapes: Shapes,

@@ -56,7 +56,8 @@ pub(super) fn input_row<V: Vector, X: Tiling<P, D, O>, const P: usize, const D: 
                 let mut patch = [V::splat(V::Lane::ZERO); D];
                 if at < w {
                     for y in 0..D {
-                        // SAFETY: a line has `w` positions of `c` channels, and `c` is a multiple of the lanes.
+                        // SAFETY: a line has `w` positions of `c` channels, and `c` is a multiple of the
+                        // lanes.
                         patch[y] = unsafe { V::load(lines[y].as_ptr().add(at * c + channel)) };
                     }
                     if i >= D - X::STEP {

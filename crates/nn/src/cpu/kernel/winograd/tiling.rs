@@ -5,8 +5,9 @@ use super::super::vector::Vector;
 /// Distinct filters of an axis, in every tiling.
 pub(super) const FILTERS: usize = 6;
 
-/// How one axis of a convolution with three taps and padding 1 is cut into tiles, and the linear maps that make a tile a
-/// product a point: `output(filter * input)`, point by point. In two dimensions each map is applied to both axes.
+/// How one axis of a convolution with three taps and padding 1 is cut into tiles, and the linear maps that
+/// make a tile a product a point: `output(filter * input)`, point by point. In two dimensions each map is
+/// applied to both axes.
 ///
 /// `P` points, `D` input positions of a patch, `O` outputs.
 pub(super) trait Tiling<const P: usize, const D: usize, const O: usize> {
@@ -32,8 +33,8 @@ fn number<V: Vector>(x: f64) -> V {
 
 const SIXTH: f64 = 1.0 / 6.0;
 
-/// Stride 1, F(4, 3) at the points 0, 1, -1, 2, -2 and infinity: 6 products for 4 outputs instead of 12. Its own transpose,
-/// with the taps reversed.
+/// Stride 1, F(4, 3) at the points 0, 1, -1, 2, -2 and infinity: 6 products for 4 outputs instead of 12. Its
+/// own transpose, with the taps reversed.
 pub(super) struct Same;
 
 impl Tiling<6, 6, 4> for Same {
@@ -112,8 +113,8 @@ fn two_taps_gradient<V: Vector>(y: [V; 4]) -> [V; 5] {
     [y[0], even.add(odd), even.sub(odd), far_even.add(far_odd), y[3]]
 }
 
-/// Stride 2 on an even length: the outer taps meet the odd positions, the middle one the even ones. F(4, 2) and four plain
-/// products: 9 for 4 outputs instead of 12.
+/// Stride 2 on an even length: the outer taps meet the odd positions, the middle one the even ones. F(4, 2)
+/// and four plain products: 9 for 4 outputs instead of 12.
 pub(super) struct Down;
 
 impl Tiling<9, 9, 4> for Down {
