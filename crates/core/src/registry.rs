@@ -234,7 +234,7 @@ impl<'de, T: ?Sized + Kind> de::Visitor<'de> for Choice<T> {
         let Some(name) = map.next_key::<Name<T>>()? else {
             return Err(de::Error::invalid_length(0, &self));
         };
-        let chosen = map.next_value_seed(Parameters(name.0))?;
+        let chosen = map.next_value_seed(ParameterSeed(name.0))?;
         if let Some(extra) = map.next_key::<Name<T>>()? {
             let (word, first, second) = (T::WORD, chosen.name(), extra.0.name);
             return Err(de::Error::custom(format_args!("more than one {word}: `{first}` and `{second}`")));
@@ -285,9 +285,9 @@ impl<'de, T: ?Sized + Kind> de::Deserialize<'de> for Name<T> {
 }
 
 /// The parameter table of a plugin.
-struct Parameters<T: ?Sized + 'static>(&'static Plugin<T>);
+struct ParameterSeed<T: ?Sized + 'static>(&'static Plugin<T>);
 
-impl<'de, T: ?Sized + Kind> DeserializeSeed<'de> for Parameters<T> {
+impl<'de, T: ?Sized + Kind> DeserializeSeed<'de> for ParameterSeed<T> {
     type Value = Chosen<T>;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Chosen<T>, D::Error> {
         parse(self.0, deserializer)

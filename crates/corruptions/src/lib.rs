@@ -34,7 +34,7 @@ pub use alexnet::{ALEXNET_CLEAN, alexnet};
 pub use frost::Frost;
 pub use generator::Generator;
 pub use kind::{CorruptionKind, Severity};
-pub use metric::{Cell, Cells};
+pub use metric::{AccuracyCell, Cells};
 pub use parameters::Parameters;
 pub use published::{PublishedCifar, PublishedSet, published_imagenet};
 pub use refusal::Refusal;

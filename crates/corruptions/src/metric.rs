@@ -11,12 +11,12 @@ use crate::kind::{CorruptionKind, Severity};
 
 /// The number of images that were classified correctly, for one kind and severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cell {
+pub struct AccuracyCell {
     hits: usize,
     n: usize,
 }
 
-impl Cell {
+impl AccuracyCell {
     /// `hits` of `n` images. The error says why these are invalid.
     pub fn new(hits: usize, n: usize) -> Result<Self, String> {
         match n > 0 && hits <= n {
@@ -50,21 +50,26 @@ impl Cell {
 
 /// Results by kind and severity, any of which may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cells(BTreeMap<(CorruptionKind, Severity), Cell>);
+pub struct Cells(BTreeMap<(CorruptionKind, Severity), AccuracyCell>);
 
 impl Cells {
     /// Inserts a result; returns the one that it replaces.
-    pub fn insert(&mut self, kind: CorruptionKind, severity: Severity, cell: Cell) -> Option<Cell> {
+    pub fn insert(
+        &mut self,
+        kind: CorruptionKind,
+        severity: Severity,
+        cell: AccuracyCell,
+    ) -> Option<AccuracyCell> {
         self.0.insert((kind, severity), cell)
     }
 
     /// A result.
-    pub fn get(&self, kind: CorruptionKind, severity: Severity) -> Option<Cell> {
+    pub fn get(&self, kind: CorruptionKind, severity: Severity) -> Option<AccuracyCell> {
         self.0.get(&(kind, severity)).copied()
     }
 
     /// All results, in the order of [`CorruptionKind::ALL`] and by severity.
-    pub fn iter(&self) -> impl Iterator<Item = (CorruptionKind, Severity, Cell)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (CorruptionKind, Severity, AccuracyCell)> + '_ {
         self.0.iter().map(|((kind, severity), cell)| (*kind, *severity, *cell))
     }
 
@@ -83,12 +88,12 @@ impl Cells {
     pub fn mean(&self) -> Option<f64> {
         let (kinds, severities) = (self.kinds(), self.severities());
         let all = kinds.iter().flat_map(|kind| severities.iter().map(|severity| self.get(*kind, *severity)));
-        mean(all.map(|cell| cell.map(Cell::accuracy)))
+        mean(all.map(|cell| cell.map(AccuracyCell::accuracy)))
     }
 
     /// Mean accuracy of a kind over the five severities, 0 to 1.
     pub fn accuracy(&self, kind: CorruptionKind) -> Option<f64> {
-        mean(Severity::ALL.into_iter().map(|severity| self.get(kind, severity).map(Cell::accuracy)))
+        mean(Severity::ALL.into_iter().map(|severity| self.get(kind, severity).map(AccuracyCell::accuracy)))
     }
 
     /// Mean accuracy over the 15 main kinds, 0 to 1, as in RobustBench and most papers.
@@ -123,12 +128,12 @@ impl Cells {
 
     /// Relative CE of a kind in per cent: the sum of increases over the clean error, divided by that of
     /// AlexNet. It is negative for a network that does better on corrupted images.
-    pub fn relative_corruption_error(&self, kind: CorruptionKind, clean: Cell) -> Option<f64> {
+    pub fn relative_corruption_error(&self, kind: CorruptionKind, clean: AccuracyCell) -> Option<f64> {
         self.relative(kind, (clean.error(), ALEXNET_CLEAN))
     }
 
     /// Relative mCE in percent: the mean relative CE of the 15 main kinds.
-    pub fn mean_relative_corruption_error(&self, clean: Cell) -> Option<f64> {
+    pub fn mean_relative_corruption_error(&self, clean: AccuracyCell) -> Option<f64> {
         mean(main().map(|kind| self.relative_corruption_error(kind, clean)))
     }
 
@@ -157,12 +162,12 @@ fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn cell(hits: usize, n: usize) -> Cell {
-        Cell::new(hits, n).unwrap()
+    fn cell(hits: usize, n: usize) -> AccuracyCell {
+        AccuracyCell::new(hits, n).unwrap()
     }
 
     /// All cells of these kinds, computed by a function.
-    fn cells(kinds: &[CorruptionKind], of: impl Fn(CorruptionKind, Severity) -> Cell) -> Cells {
+    fn cells(kinds: &[CorruptionKind], of: impl Fn(CorruptionKind, Severity) -> AccuracyCell) -> Cells {
         let mut cells = Cells::default();
         for kind in kinds {
             for severity in Severity::ALL {
@@ -173,7 +178,7 @@ mod tests {
     }
 
     /// AlexNet's own result on `n` images.
-    fn alexnets(kind: CorruptionKind, severity: Severity, n: usize) -> Cell {
+    fn alexnets(kind: CorruptionKind, severity: Severity, n: usize) -> AccuracyCell {
         cell(n - (alexnet(kind, severity) * n as f64).round() as usize, n)
     }
 
@@ -259,8 +264,8 @@ mod tests {
 
     #[test]
     fn cells_hold_what_can_be() {
-        assert!(Cell::new(0, 0).is_err());
-        assert!(Cell::new(5, 4).unwrap_err().starts_with("5 right ones of 4 images"));
+        assert!(AccuracyCell::new(0, 0).is_err());
+        assert!(AccuracyCell::new(5, 4).unwrap_err().starts_with("5 right ones of 4 images"));
         let cell = cell(3, 4);
         assert_eq!((cell.hits(), cell.n(), cell.accuracy(), cell.error()), (3, 4, 0.75, 0.25));
     }

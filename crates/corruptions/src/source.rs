@@ -94,12 +94,12 @@ mod tests {
     use crate::parameters::Parameters;
 
     /// Images of increasing size, all fitted to 8 x 8; `index` starts at 100.
-    struct Photos {
+    struct CorruptedPhotos {
         channels: usize,
         fit: Option<Fit>,
     }
 
-    impl Source for Photos {
+    impl Source for CorruptedPhotos {
         fn len(&self) -> usize {
             3
         }
@@ -129,7 +129,7 @@ mod tests {
 
     fn corrupted(channels: usize, fit: Option<Fit>) -> Result<CorruptedSource, Refusal> {
         let generator = Generator::new(Parameters::Cifar, 4, Frost::drawn());
-        let clean = Arc::new(Photos { channels, fit });
+        let clean = Arc::new(CorruptedPhotos { channels, fit });
         CorruptedSource::new(clean, Arc::new(generator), CorruptionKind::Frost, Severity::ALL[2])
     }
 

@@ -1,7 +1,7 @@
 //! The result on corrupted images: accuracies by kind and severity, and their means.
 
 use temper_core::Error;
-use temper_corruptions::{Cell as Share, Cells, CorruptionKind};
+use temper_corruptions::{AccuracyCell as Share, Cells, CorruptionKind};
 use temper_results::{Corrupted, Corruption};
 
 use crate::evaluation::Sum;

@@ -36,12 +36,12 @@ pub(crate) struct JudgedBatch {
 }
 
 /// A network's predictions and losses.
-struct Verdict {
+struct NetworkOutput {
     predictions: Vec<Option<u32>>,
     losses: Vec<f32>,
 }
 
-impl Verdict {
+impl NetworkOutput {
     fn of(victim: &Victim, images: &Tensor) -> Result<Self> {
         let logits = victim.logits(images)?;
         let own =
@@ -143,7 +143,7 @@ impl Judging<'_> {
     fn natural(&self, batch: &Batch) -> Result<JudgedBatch> {
         let (started, passes) = (Instant::now(), Passes::default());
         let victim = Victim::new(VictimNetwork::Frozen(self.network), batch, Goal::Mistake, &passes)?;
-        let Verdict { predictions, losses } = Verdict::of(&victim, &batch.pixels)?;
+        let NetworkOutput { predictions, losses } = NetworkOutput::of(&victim, &batch.pixels)?;
         let labels = batch.labels.to_vec1::<u32>()?;
         let mut records: Vec<Record> = vec![];
         for (i, (label, natural)) in labels.iter().zip(predictions).enumerate() {
@@ -203,7 +203,7 @@ impl Judging<'_> {
         let radii: Vec<f64> = judge.ids().iter().map(|id| self.radius(run, *id)).collect::<Result<_>>()?;
         let ball = Ball::new(judge.pixels(), &radii, norm, judge.ids())?;
         let perturbed = perturb(&run.member.attack, &crafted.traced(&trace), &ball, &run.rng)?;
-        let Verdict { predictions, losses } = Verdict::of(&judge, &perturbed.pixels)?;
+        let NetworkOutput { predictions, losses } = NetworkOutput::of(&judge, &perturbed.pixels)?;
         let distances = ball.distances(&perturbed.pixels, norm)?;
         let (targets, mistaken) = (trace.targets(), trace.mistaken());
         for (row, position) in positions(standing).enumerate() {
@@ -259,7 +259,7 @@ impl Judging<'_> {
         let everywhere = vec![f64::INFINITY; judge.len()];
         let ball = Ball::new(judge.pixels(), &everywhere, self.entry.norm(), judge.ids())?;
         let perturbed = perturb(&run.member.attack, &crafted.traced(&trace), &ball, &run.rng)?;
-        let verdict = Verdict::of(&judge, &perturbed.pixels)?;
+        let verdict = NetworkOutput::of(&judge, &perturbed.pixels)?;
         let n = batch.len();
         let needed = perturbed.needed.as_ref().unwrap_or(&everywhere);
         let distances = perturbed.distances.as_ref().unwrap_or(&everywhere);

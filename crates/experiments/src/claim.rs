@@ -113,13 +113,14 @@ impl Claim {
         };
         let left = find(&self.row, &self.column)?;
         if let Some(along) = &self.along {
-            let points = self
-                .curve
-                .iter()
-                .map(|row| Ok(Point { row: row.clone(), x: find(row, along)?, y: find(row, &self.column)? }));
+            let points = self.curve.iter().map(|row| {
+                Ok(ClaimPoint { row: row.clone(), x: find(row, along)?, y: find(row, &self.column)? })
+            });
             let points = points.collect::<Result<Vec<_>, String>>()?;
-            return self
-                .against(&points, &Point { row: self.row.clone(), x: find(&self.row, along)?, y: left });
+            return self.against(
+                &points,
+                &ClaimPoint { row: self.row.clone(), x: find(&self.row, along)?, y: left },
+            );
         }
         if let Some(value) = self.below_value {
             return Ok(self.told(&[(1.0, &Estimate::exact(value)), (-1.0, &left)], 0.0));
@@ -151,7 +152,7 @@ impl Claim {
     }
 
     /// The row against a curve, read where the row stands along it.
-    fn against(&self, points: &[Point], at: &Point) -> Result<Judgement, String> {
+    fn against(&self, points: &[ClaimPoint], at: &ClaimPoint) -> Result<Judgement, String> {
         if let Some(reading) = Reading::between(points, &at.x) {
             return self.read(&reading, at);
         }
@@ -180,7 +181,7 @@ impl Claim {
         }
     }
 
-    fn read(&self, reading: &Reading, at: &Point) -> Result<Judgement, String> {
+    fn read(&self, reading: &Reading, at: &ClaimPoint) -> Result<Judgement, String> {
         let Reading { ends: [a, b], share, slope } = *reading;
         // Where on the piece the row stands is not known exactly: of the row, nor of the piece's ends.
         let place = weighted(&[(1.0, &at.x), (share - 1.0, &a.x), (-share, &b.x)]);
@@ -191,7 +192,7 @@ impl Claim {
 }
 
 /// A row as a point of a curve.
-struct Point {
+struct ClaimPoint {
     row: String,
     x: Estimate,
     y: Estimate,
@@ -199,14 +200,14 @@ struct Point {
 
 /// A straight piece of a curve, read at a place of it.
 struct Reading<'a> {
-    ends: [&'a Point; 2],
+    ends: [&'a ClaimPoint; 2],
     /// How much of the way from the one to the other that place is.
     share: f64,
     slope: f64,
 }
 
 impl<'a> Reading<'a> {
-    fn of(a: &'a Point, b: &'a Point, x: f64) -> Self {
+    fn of(a: &'a ClaimPoint, b: &'a ClaimPoint, x: f64) -> Self {
         let run = b.x.mean - a.x.mean;
         Self { ends: [a, b], share: (x - a.x.mean) / run, slope: (b.y.mean - a.y.mean) / run }
     }
@@ -216,7 +217,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The highest of the pieces, in the curve's order, that pass where `at` stands.
-    fn between(points: &'a [Point], at: &Estimate) -> Option<Self> {
+    fn between(points: &'a [ClaimPoint], at: &Estimate) -> Option<Self> {
         let readings = pieces(points)
             .map(|[a, b]| Self::of(a, b, at.mean))
             .filter(|reading| (0.0..=1.0).contains(&reading.share));
@@ -225,14 +226,15 @@ impl<'a> Reading<'a> {
 }
 
 /// Neighbours on the curve that do not stand at the same place.
-fn pieces(points: &[Point]) -> impl Iterator<Item = [&Point; 2]> {
+fn pieces(points: &[ClaimPoint]) -> impl Iterator<Item = [&ClaimPoint; 2]> {
     points.windows(2).map(|pair| [&pair[0], &pair[1]]).filter(|[a, b]| a.x.mean != b.x.mean)
 }
 
 /// The ends of the curve along it, each with the other end of its piece.
-fn ends(points: &[Point]) -> Option<[(&Point, &Point); 2]> {
+fn ends(points: &[ClaimPoint]) -> Option<[(&ClaimPoint, &ClaimPoint); 2]> {
     let both = || pieces(points).flat_map(|[a, b]| [(a, b), (b, a)]);
-    let order = |a: &(&Point, &Point), b: &(&Point, &Point)| a.0.x.mean.total_cmp(&b.0.x.mean);
+    let order =
+        |a: &(&ClaimPoint, &ClaimPoint), b: &(&ClaimPoint, &ClaimPoint)| a.0.x.mean.total_cmp(&b.0.x.mean);
     Some([both().min_by(order)?, both().max_by(order)?])
 }
 

@@ -11,7 +11,7 @@ use crate::execute::Place;
 
 /// What is claimed of a run, and what was measured.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Claim {
+pub struct QuickstartClaim {
     /// In words.
     pub what: String,
     /// The measured value must be at least this.
@@ -20,7 +20,7 @@ pub struct Claim {
     pub measured: f64,
 }
 
-impl Claim {
+impl QuickstartClaim {
     /// Whether the measurement bears it out.
     pub fn holds(&self) -> bool {
         self.measured >= self.at_least
@@ -28,7 +28,7 @@ impl Claim {
 }
 
 /// The claims of the quickstart about a run's results. An error says which evaluation is missing.
-pub fn quickstart(results: &Results, warmup_radius: f64) -> anyhow::Result<Vec<Claim>> {
+pub fn quickstart(results: &Results, warmup_radius: f64) -> anyhow::Result<Vec<QuickstartClaim>> {
     let accuracy = |name: &str| {
         results
             .get(name)
@@ -36,7 +36,7 @@ pub fn quickstart(results: &Results, warmup_radius: f64) -> anyhow::Result<Vec<C
             .with_context(|| format!("the results hold no evaluation `{name}`"))
     };
     let radii = results.radii.context("the results hold no radii")?;
-    let claim = |what: &str, at_least, measured| Claim { what: what.into(), at_least, measured };
+    let claim = |what: &str, at_least, measured| QuickstartClaim { what: what.into(), at_least, measured };
     Ok(vec![
         claim("natural accuracy", 0.75, accuracy("natural")?),
         claim("accuracy under pgd20", 0.50, accuracy("pgd20")?),
@@ -64,11 +64,11 @@ pub fn run(configs: &Configs, place: &Place, say: &mut dyn FnMut(&str)) -> anyho
     let warmup = pipeline["train"]["epsilon"]["instance-adaptive"]["start"].as_float();
     let claims = quickstart(&results, warmup.context("the quickstart's warm-up radius is not a number")?)?;
     say(verdicts(&claims).trim_end());
-    Ok(claims.iter().all(Claim::holds))
+    Ok(claims.iter().all(QuickstartClaim::holds))
 }
 
 /// The claims as a table.
-pub fn verdicts(claims: &[Claim]) -> String {
+pub fn verdicts(claims: &[QuickstartClaim]) -> String {
     let mut table = Table::new(&["claim", "expected", "measured", "verdict"]);
     for claim in claims {
         let expected = format!(">= {}", percent(claim.at_least));
@@ -84,10 +84,10 @@ mod tests {
 
     #[test]
     fn a_claim_that_is_not_met_fails() {
-        let claims: Vec<Claim> = [(0.5, 0.6), (0.5, 0.4), (0.5, f64::NAN)]
-            .map(|(at_least, measured)| Claim { what: "x".into(), at_least, measured })
+        let claims: Vec<QuickstartClaim> = [(0.5, 0.6), (0.5, 0.4), (0.5, f64::NAN)]
+            .map(|(at_least, measured)| QuickstartClaim { what: "x".into(), at_least, measured })
             .into();
-        assert_eq!(claims.iter().map(Claim::holds).collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(claims.iter().map(QuickstartClaim::holds).collect::<Vec<_>>(), [true, false, false]);
         assert!(verdicts(&claims).contains(">= 50.0 %    40.0 %    fails"));
     }
 }

@@ -40,7 +40,7 @@ const APART: &str = "
 Not image by image where a * stands: the rows were judged on different images, or what each gave is not at hand.
 ";
 const COST: &str = "
-## CostEntry
+## Cost
 
 Passes of training are summed over epochs, an image of the training set; those of judging are counts over all images. A network
 that was only trained to craft on took that training once more.
@@ -430,7 +430,7 @@ mod tests {
             "| a\\|b | d | - | - | - | - | 0 | - |",
             "- a|b, seed 0, `pgd`: steps that do not reach the radius",
             "| a\\|b | 0 | - | 1 | - | - | 2 | 3 | 1.0 |",
-            "RunEntry on 2 threads of P.",
+            "Run on 2 threads of P.",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

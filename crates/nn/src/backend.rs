@@ -58,10 +58,10 @@ pub(crate) trait Backend: Debug + Send + Sync {
     ) -> Result<Tensor>;
 
     /// Cross-entropy `[n]` of logits `[n, classes]` with labels `[n]` that are all classes.
-    fn cross_entropy(&self, logits: &Tensor, labels: &Labels<'_>) -> Result<Tensor>;
+    fn cross_entropy(&self, logits: &Tensor, labels: &ClassIndices<'_>) -> Result<Tensor>;
 
     /// Log odds `[n]` of logits `[n, classes]` against labels `[n]` that are all classes.
-    fn log_odds(&self, logits: &Tensor, labels: &Labels<'_>) -> Result<Tensor>;
+    fn log_odds(&self, logits: &Tensor, labels: &ClassIndices<'_>) -> Result<Tensor>;
 
     /// `min(max(pixels + lengths * direction, low), high)`.
     fn step_within(
@@ -96,7 +96,7 @@ pub(crate) trait Snapshot: Debug + Send + Sync {
 }
 
 /// Labels as a tensor `[n]` of `u32`, and as read on the host to check them.
-pub(crate) struct Labels<'a> {
+pub(crate) struct ClassIndices<'a> {
     pub(crate) tensor: &'a Tensor,
     pub(crate) read: Vec<u32>,
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, DeviceLocation, Tensor};
 
-use crate::backend::{self, Labels};
+use crate::backend::{self, ClassIndices};
 use crate::error::Result;
 
 /// Smallest and largest value of each pixel, two tensors of one shape.
@@ -28,7 +28,7 @@ pub fn log_odds(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
 }
 
 /// Labels `[n]` of logits `[n, classes]`; an error where one is no class.
-fn known<'a>(logits: &Tensor, labels: &'a Tensor) -> Result<Labels<'a>> {
+fn known<'a>(logits: &Tensor, labels: &'a Tensor) -> Result<ClassIndices<'a>> {
     let (n, classes) = logits.dims2()?;
     let read: Vec<u32> = labels.to_vec1()?;
     if read.len() != n || classes == 0 || read.iter().any(|label| *label as usize >= classes) {
@@ -36,7 +36,7 @@ fn known<'a>(logits: &Tensor, labels: &'a Tensor) -> Result<Labels<'a>> {
             candle_core::Error::Msg(format!("labels {read:?} for {n} rows of {classes} logits")).into()
         );
     }
-    Ok(Labels { tensor: labels, read })
+    Ok(ClassIndices { tensor: labels, read })
 }
 
 /// The class of the largest logit of each row of `[n, classes]`, the first of equals; none for a row with a

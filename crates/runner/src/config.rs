@@ -28,7 +28,7 @@ pub struct Pipeline {
     /// Where tensors live.
     pub(crate) device: DeviceName,
     /// How convolutions take their sums.
-    pub(crate) numerics: Numerics,
+    pub(crate) numerics: NumericsOption,
     /// Minutes between two checkpoints within an epoch.
     pub(crate) checkpoint_minutes: Positive,
     /// Takes networks of other class names, or of another order of them, for those of the images: labels alone count.
@@ -53,7 +53,7 @@ pub struct Pipeline {
 temper_core::options! {
     /// How convolutions take their sums on a CPU.
     #[derive(Default)]
-    pub enum Numerics {
+    pub enum NumericsOption {
         /// In the fastest way: by Winograd's method where it fits.
         #[default]
         Fast = "fast",
@@ -62,11 +62,11 @@ temper_core::options! {
     }
 }
 
-impl From<Numerics> for nn::Numerics {
-    fn from(numerics: Numerics) -> Self {
+impl From<NumericsOption> for nn::Numerics {
+    fn from(numerics: NumericsOption) -> Self {
         match numerics {
-            Numerics::Fast => Self::Fast,
-            Numerics::Exact => Self::Exact,
+            NumericsOption::Fast => Self::Fast,
+            NumericsOption::Exact => Self::Exact,
         }
     }
 }
@@ -90,7 +90,7 @@ struct Draft {
     #[serde(default)]
     device: DeviceName,
     #[serde(default)]
-    numerics: Numerics,
+    numerics: NumericsOption,
     #[serde(default = "ten")]
     checkpoint_minutes: Positive,
     #[serde(default)]

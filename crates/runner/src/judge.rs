@@ -14,7 +14,7 @@ use temper_files::hex;
 use temper_results::{Best, Evaluation, Records};
 use temper_train::{State, load_weights};
 
-use crate::config::{Numerics, Pipeline};
+use crate::config::{NumericsOption, Pipeline};
 use crate::device::DeviceName;
 use crate::interrupt::Interrupt;
 use crate::material::Material;
@@ -184,7 +184,7 @@ pub(crate) fn hash(test: &Arc<dyn Source>, interrupt: &Interrupt) -> anyhow::Res
 pub(crate) struct Arithmetic {
     pub(crate) seed: u64,
     pub(crate) device: DeviceName,
-    pub(crate) numerics: Numerics,
+    pub(crate) numerics: NumericsOption,
 }
 
 impl Arithmetic {

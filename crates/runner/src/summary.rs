@@ -9,14 +9,14 @@ use temper_core::Source;
 use temper_core::nn::Network;
 use temper_results::{NetworkSummary, SplitSummary};
 
-use crate::config::Numerics;
+use crate::config::NumericsOption;
 use crate::material::parameters;
 
 /// The summary of a network of this model with these options. The caller adds the weights.
 pub(crate) fn network_summary(
     model: &str,
     options: &toml::Table,
-    numerics: Numerics,
+    numerics: NumericsOption,
     network: &Network,
 ) -> anyhow::Result<NetworkSummary> {
     let options = serde_json::to_value(options)?;

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use temper_core::DataError;
 
-use crate::images::{PIXELS, Part, load, load_names, wrong_count, wrong_label};
+use crate::images::{BatchFile, PIXELS, load, load_names, wrong_count, wrong_label};
 
 /// Reads a file of records with `labels` label bytes each, of which the last is used.
-pub(crate) fn read(file: PathBuf, labels: usize, classes: usize) -> Result<Part, DataError> {
+pub(crate) fn read(file: PathBuf, labels: usize, classes: usize) -> Result<BatchFile, DataError> {
     let bytes = load(&file, |size, _| whole(size, labels + PIXELS))?;
     part(bytes, labels, classes).map_err(|(at, what)| malformed(file, at, what))
 }
@@ -32,13 +32,13 @@ fn whole(size: u64, record: usize) -> Result<(), (usize, String)> {
     }
 }
 
-fn part(bytes: Vec<u8>, labels: usize, classes: usize) -> Result<Part, (usize, String)> {
+fn part(bytes: Vec<u8>, labels: usize, classes: usize) -> Result<BatchFile, (usize, String)> {
     let record = labels + PIXELS;
     whole(bytes.len() as u64, record)?;
     let found: Vec<u8> = bytes.chunks_exact(record).map(|record| record[labels - 1]).collect();
     match found.iter().position(|label| usize::from(*label) >= classes) {
         Some(image) => Err((image * record + labels - 1, wrong_label(found[image], image, classes))),
-        None => Ok(Part { bytes, offset: labels, stride: record, labels: found }),
+        None => Ok(BatchFile { bytes, offset: labels, stride: record, labels: found }),
     }
 }
 

@@ -17,7 +17,7 @@ const START: u64 = 16;
 
 /// Images of one file.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct BatchFile {
     /// The file's contents, with headers before and between the pixels.
     pub(crate) bytes: Vec<u8>,
     /// Offset of the first image's pixels, and distance from one image to the next.
@@ -29,7 +29,7 @@ pub(crate) struct Part {
 /// Images of several files, in order.
 #[derive(Debug)]
 pub(crate) struct CifarImages {
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<BatchFile>,
     pub(crate) classes: Vec<String>,
     pub(crate) origin: String,
 }

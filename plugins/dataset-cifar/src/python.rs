@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use temper_core::DataError;
 
-use crate::images::{PIXELS, Part, load, load_names, wrong_count, wrong_label};
+use crate::images::{BatchFile, PIXELS, load, load_names, wrong_count, wrong_label};
 use crate::pickle::{Fault, Pickle, Value, ValueKind, begins, parse, shown};
 
 /// Maximum length of a class name in bytes; the real ones have fewer than 20.
@@ -17,7 +17,7 @@ const NAME: usize = 200;
 type Result<T, E = Fault> = std::result::Result<T, E>;
 
 /// Reads an image file whose labels are the list under `key`.
-pub(crate) fn read(file: PathBuf, key: &str, classes: usize) -> Result<Part, DataError> {
+pub(crate) fn read(file: PathBuf, key: &str, classes: usize) -> Result<BatchFile, DataError> {
     let bytes = load(&file, |_, start| begins(start).map_err(|Fault { at, what }| (at, what)))?;
     part(bytes, key, classes).map_err(|fault| malformed(file, fault))
 }
@@ -31,11 +31,11 @@ fn malformed(file: PathBuf, Fault { at, what }: Fault) -> DataError {
     DataError::Malformed { file, at: Some(at as u64), what }
 }
 
-fn part(bytes: Vec<u8>, key: &str, classes: usize) -> Result<Part> {
+fn part(bytes: Vec<u8>, key: &str, classes: usize) -> Result<BatchFile> {
     let pickle = parse(&bytes)?;
     let ImageArray { rows, offset, decoded } = pixels(&pickle)?;
     let labels = labels(&pickle, key, rows, classes)?;
-    Ok(Part { bytes: decoded.unwrap_or(bytes), offset, stride: PIXELS, labels })
+    Ok(BatchFile { bytes: decoded.unwrap_or(bytes), offset, stride: PIXELS, labels })
 }
 
 /// The location of the images.

@@ -120,7 +120,7 @@ fn each_row(path: &Path, mut take: impl FnMut(Row) -> Result<(), DataError>) -> 
     let expected =
         "expected a header that names the columns `file` and `label`, or rows such as `cat/1.png,cat`";
     let lines = Bounded { file: path, most: LONGEST, what: WHAT }.lines()?.map(|line| Ok(line?));
-    let mut records = Records { lines, line: 0, longest: RECORD, path };
+    let mut records = CsvRecords { lines, line: 0, longest: RECORD, path };
     let Some((line, first)) = records.next()? else {
         return Err(fault(1, format!("an empty file, {expected}")));
     };
@@ -158,7 +158,7 @@ fn each_row(path: &Path, mut take: impl FnMut(Row) -> Result<(), DataError>) -> 
 }
 
 /// Records of a file, read one by one; empty lines are skipped.
-struct Records<'p, L> {
+struct CsvRecords<'p, L> {
     /// The lines of the file, from 1.
     lines: L,
     /// Number of the last line read.
@@ -168,7 +168,7 @@ struct Records<'p, L> {
     path: &'p Path,
 }
 
-impl<L: Iterator<Item = Result<(usize, String), DataError>>> Records<'_, L> {
+impl<L: Iterator<Item = Result<(usize, String), DataError>>> CsvRecords<'_, L> {
     fn next(&mut self) -> Result<Option<Record>, DataError> {
         loop {
             let record = self.any()?;
@@ -232,7 +232,7 @@ mod tests {
     /// The records of a text, with a maximum size of each.
     fn records(text: &str, longest: usize) -> Result<Vec<Record>, String> {
         let lines = text.split_inclusive('\n').enumerate().map(|(at, line)| Ok((at + 1, line.to_string())));
-        let mut records = Records { lines, line: 0, longest, path: Path::new("f") };
+        let mut records = CsvRecords { lines, line: 0, longest, path: Path::new("f") };
         let mut all = vec![];
         while let Some(record) = records.next().map_err(|error| error.to_string())? {
             all.push(record);

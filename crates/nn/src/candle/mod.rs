@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor, Var};
 
-use self::network::Weights;
-use crate::backend::{Backend, Labels, Snapshot};
+use self::network::WeightSource;
+use crate::backend::{Backend, ClassIndices, Snapshot};
 use crate::classifier::{BatchNorm, Classifier, MOMENTUM, unbiased};
 use crate::error::Result;
 use crate::gradients::Gradient;
@@ -70,11 +70,11 @@ impl Backend for Candle {
         Ok(moved.detach())
     }
 
-    fn cross_entropy(&self, logits: &Tensor, labels: &Labels<'_>) -> Result<Tensor> {
+    fn cross_entropy(&self, logits: &Tensor, labels: &ClassIndices<'_>) -> Result<Tensor> {
         Ok(loss::cross_entropy(logits, labels.tensor)?)
     }
 
-    fn log_odds(&self, logits: &Tensor, labels: &Labels<'_>) -> Result<Tensor> {
+    fn log_odds(&self, logits: &Tensor, labels: &ClassIndices<'_>) -> Result<Tensor> {
         Ok(loss::log_odds(logits, labels.tensor)?)
     }
 
@@ -123,7 +123,7 @@ impl Snapshot for Copied {
     }
 }
 
-impl Weights for Copied {
+impl WeightSource for Copied {
     fn weight(&self, layer: &str, part: &str) -> Tensor {
         self.weights[&format!("{layer}.{part}")].clone()
     }
@@ -162,7 +162,7 @@ impl Tracked<'_> {
     }
 }
 
-impl Weights for Tracked<'_> {
+impl WeightSource for Tracked<'_> {
     fn weight(&self, layer: &str, part: &str) -> Tensor {
         let var = self.classifier.weight(layer, part);
         if self.trains { var.as_tensor().clone() } else { var.as_detached_tensor() }

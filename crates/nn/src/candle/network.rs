@@ -12,7 +12,7 @@ use crate::graph::{Layer, Network, Pool2d};
 const NEVER: f64 = -1e30;
 
 /// What a network's layers ask for while it runs.
-pub(crate) trait Weights {
+pub(crate) trait WeightSource {
     /// A parameter by layer and part, in torch's shape.
     fn weight(&self, layer: &str, part: &str) -> Tensor;
 
@@ -21,7 +21,7 @@ pub(crate) trait Weights {
 }
 
 /// Logits `[n, classes]` of pixels `[n, c, h, w]`.
-pub(crate) fn logits(network: &Network, weights: &dyn Weights, pixels: &Tensor) -> Result<Tensor> {
+pub(crate) fn logits(network: &Network, weights: &dyn WeightSource, pixels: &Tensor) -> Result<Tensor> {
     let mut values: Vec<Tensor> = vec![];
     for node in network.nodes() {
         let value = |i: usize| &values[node.inputs[i].0];

@@ -13,8 +13,8 @@ use super::storage::{slice, with};
 pub(super) fn cross_entropy(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
     let (logits, labels) = (logits.contiguous()?, labels.to_vec());
     match logits.dtype() {
-        DType::F64 => logits.apply_op1(CrossEntropy::<f64> { labels, real: PhantomData }),
-        _ => logits.apply_op1(CrossEntropy::<f32> { labels, real: PhantomData }),
+        DType::F64 => logits.apply_op1(CrossEntropyOp::<f64> { labels, real: PhantomData }),
+        _ => logits.apply_op1(CrossEntropyOp::<f32> { labels, real: PhantomData }),
     }
 }
 
@@ -27,7 +27,7 @@ pub(super) fn log_odds(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
     }
 }
 
-struct CrossEntropy<T> {
+struct CrossEntropyOp<T> {
     labels: Vec<u32>,
     real: PhantomData<T>,
 }
@@ -38,7 +38,7 @@ fn sum_of_exponentials<T: Real>(row: &[T]) -> (f64, f64) {
     (largest, row.iter().map(|x| (x.to_f64() - largest).exp()).sum())
 }
 
-impl<T: Real> CustomOp1 for CrossEntropy<T> {
+impl<T: Real> CustomOp1 for CrossEntropyOp<T> {
     fn name(&self) -> &'static str {
         "cross-entropy"
     }

@@ -21,7 +21,7 @@ use candle_core::{DType, Tensor, Var};
 
 use self::kernel::{Buffer, Real};
 use self::storage::with;
-use crate::backend::{Backend, Labels, Snapshot};
+use crate::backend::{Backend, ClassIndices, Snapshot};
 use crate::candle::Candle;
 use crate::classifier::{BatchNorm, Classifier};
 use crate::error::Result;
@@ -100,11 +100,11 @@ impl Backend for Cpu {
         }
     }
 
-    fn cross_entropy(&self, logits: &Tensor, labels: &Labels<'_>) -> Result<Tensor> {
+    fn cross_entropy(&self, logits: &Tensor, labels: &ClassIndices<'_>) -> Result<Tensor> {
         Ok(loss::cross_entropy(logits, &labels.read)?)
     }
 
-    fn log_odds(&self, logits: &Tensor, labels: &Labels<'_>) -> Result<Tensor> {
+    fn log_odds(&self, logits: &Tensor, labels: &ClassIndices<'_>) -> Result<Tensor> {
         match logits.dtype() {
             DType::F32 | DType::F64 => Ok(loss::log_odds(logits, &labels.read)?),
             _ => Candle.log_odds(logits, labels),

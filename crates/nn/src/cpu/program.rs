@@ -9,19 +9,19 @@ use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor, Var};
 use rayon::prelude::*;
 
 use super::kernel::{self, Buffer, Conv, ConvBackward, ConvForward, Finish, Real};
-use super::schedule::{Schedule, Wants};
+use super::schedule::{Instructions, Wants};
 use super::storage::{narrow, slice, with};
 use crate::backend::Snapshot;
 use crate::classifier::Classifier;
 use crate::error::Result;
-use crate::graph::plan::{Kind, Norm, Step};
+use crate::graph::plan::{BatchNormStep, Operation, PlanStep};
 use crate::graph::{Numerics, Pool2d};
 
 /// What one step computes, with its weights packed.
 #[derive(Debug)]
 enum Unit<T: Real> {
     Conv {
-        passes: Box<Passes<T>>,
+        passes: Box<ProgramPasses<T>>,
         pool: Option<Pool2d>,
     },
     /// Scale and shift of each channel: a batch norm that no convolution precedes.
@@ -35,7 +35,7 @@ enum Unit<T: Real> {
 /// Both passes of a convolution. Backward weights are packed lazily, on the first backward pass: many a
 /// network is only asked for logits.
 #[derive(Debug)]
-struct Passes<T: Real> {
+struct ProgramPasses<T: Real> {
     forward: ConvForward<T>,
     backward: OnceLock<ConvBackward<T>>,
     /// What backward weights are packed from, until they are.
@@ -51,7 +51,7 @@ struct Source<T: Real> {
     scale: Option<Vec<T>>,
 }
 
-impl<T: Real> Passes<T> {
+impl<T: Real> ProgramPasses<T> {
     /// The backward weights, packed by the first caller. Two callers at once both pack: no lock is held over
     /// work that is shared with other threads, which would wait for it.
     fn backward(&self) -> candle_core::Result<&ConvBackward<T>> {
@@ -76,7 +76,7 @@ impl<T: Real> Passes<T> {
 /// A frozen network, compiled. Its backward pass needs the tape, and nothing else of the forward pass.
 #[derive(Debug)]
 struct Program<T: Real> {
-    schedule: Schedule,
+    schedule: Instructions,
     units: Vec<Unit<T>>,
 }
 
@@ -84,7 +84,7 @@ impl<T: Real> Program<T> {
     fn new(classifier: &Classifier) -> Result<Self> {
         let network = classifier.network();
         let wants = Wants { weights: false, pixels: true };
-        let schedule = Schedule::new(network, true, wants, |_| false);
+        let schedule = Instructions::new(network, true, wants, |_| false);
         let units = schedule.steps().par_iter().map(|step| unit(classifier, &schedule, step));
         Ok(Self { units: units.collect::<Result<_>>()?, schedule })
     }
@@ -192,7 +192,10 @@ fn wide<T: Real>(weight: &Var) -> candle_core::Result<Vec<f64>> {
 }
 
 /// Scale and shift that batch norm in evaluation mode amounts to, one a channel.
-fn affine<T: Real>(classifier: &Classifier, norm: &Norm) -> candle_core::Result<(Vec<f64>, Vec<f64>)> {
+fn affine<T: Real>(
+    classifier: &Classifier,
+    norm: &BatchNormStep,
+) -> candle_core::Result<(Vec<f64>, Vec<f64>)> {
     let moment = |part| wide::<T>(classifier.weight(&norm.name, part));
     let (mean, variance) = (moment("running_mean")?, moment("running_var")?);
     let (weight, bias) = match classifier.affine(&norm.name) {
@@ -205,14 +208,14 @@ fn affine<T: Real>(classifier: &Classifier, norm: &Norm) -> candle_core::Result<
     Ok((scale, shift))
 }
 
-fn unit<T: Real>(classifier: &Classifier, schedule: &Schedule, step: &Step) -> Result<Unit<T>> {
+fn unit<T: Real>(classifier: &Classifier, schedule: &Instructions, step: &PlanStep) -> Result<Unit<T>> {
     Ok(match &step.kind {
-        Kind::Conv { name, shape, bias, norm, pool } => {
+        Operation::Conv { name, shape, bias, norm, pool } => {
             let shape = schedule.conv(step, shape);
             let passes = Box::new(conv(classifier, name, (shape, *bias), norm.as_ref())?);
             Unit::Conv { passes, pool: *pool }
         }
-        Kind::BatchNorm(norm) => {
+        Operation::BatchNorm(norm) => {
             let (mut scale, mut shift) = affine::<T>(classifier, norm)?;
             for values in [&mut scale, &mut shift] {
                 values.resize(kernel::stored(values.len()), 0.0);
@@ -227,8 +230,8 @@ fn conv<T: Real>(
     classifier: &Classifier,
     name: &str,
     (shape, bias): (Conv, bool),
-    norm: Option<&Norm>,
-) -> candle_core::Result<Passes<T>> {
+    norm: Option<&BatchNormStep>,
+) -> candle_core::Result<ProgramPasses<T>> {
     let numerics = classifier.network().numerics();
     let mut shift = bias.then(|| wide::<T>(classifier.weight(name, "bias"))).transpose()?;
     let mut scale = None;
@@ -242,6 +245,6 @@ fn conv<T: Real>(
     with::<T, _>(classifier.weight(name, "weight"), |weight| {
         let forward = ConvForward::pack(&shape, numerics, weight, shift.as_deref(), scale.as_deref());
         let source = Source { shape, numerics, weight: weight.to_vec(), scale };
-        Ok(Passes { forward, backward: OnceLock::new(), source: Mutex::new(Some(Arc::new(source))) })
+        Ok(ProgramPasses { forward, backward: OnceLock::new(), source: Mutex::new(Some(Arc::new(source))) })
     })
 }

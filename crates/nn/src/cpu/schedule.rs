@@ -7,7 +7,7 @@
 use super::kernel::{self, Conv, Finish, Real, stored};
 use super::memory::Layout;
 use super::storage::narrow;
-use crate::graph::plan::{Fusion, Kind, Plan, Step, plan};
+use crate::graph::plan::{Fusion, GraphPlan, Operation, PlanStep, plan};
 use crate::graph::{ConvShape, Network};
 
 /// What an instruction reads, adds and writes: values of the forward program, gradients of the backward one.
@@ -21,8 +21,8 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    fn of(step: &Step) -> Self {
-        let src = (!matches!(step.kind, Kind::Normalize { .. })).then_some(step.input);
+    fn of(step: &PlanStep) -> Self {
+        let src = (!matches!(step.kind, Operation::Normalize { .. })).then_some(step.input);
         Self { src, add: step.addend, dst: Some(step.output) }
     }
 }
@@ -46,8 +46,8 @@ pub(crate) struct Wants {
 
 /// Both programs.
 #[derive(Debug)]
-pub(crate) struct Schedule {
-    plan: Plan,
+pub(crate) struct Instructions {
+    plan: GraphPlan,
     /// Stored channels, height and width of each value.
     shapes: Vec<[usize; 3]>,
     forward: Layout,
@@ -86,10 +86,15 @@ fn len([c, h, w]: [usize; 3]) -> usize {
     c * h * w
 }
 
-impl Schedule {
+impl Instructions {
     /// Schedules a network; if `fold`, with batch norm folded into convolutions. `keeps` says whether the
     /// backward pass reads a step's input.
-    pub(crate) fn new(network: &Network, fold: bool, wants: Wants, keeps: impl Fn(&Step) -> bool) -> Self {
+    pub(crate) fn new(
+        network: &Network,
+        fold: bool,
+        wants: Wants,
+        keeps: impl Fn(&PlanStep) -> bool,
+    ) -> Self {
         // Bits are not given for a part of a panel, where a group may end.
         let finishes = |shape: &ConvShape| shape.groups == 1;
         let plan = plan(network, Fusion { fold, finishes, pools: kernel::pools_at_once });
@@ -99,7 +104,7 @@ impl Schedule {
         let (mut signs, mut winners, mut tape) = (vec![None; shapes.len()], vec![], 0);
         for step in &plan.steps {
             let size = len(shapes[step.output]);
-            let pools = matches!(step.kind, Kind::MaxPool(_) | Kind::Conv { pool: Some(_), .. });
+            let pools = matches!(step.kind, Operation::MaxPool(_) | Operation::Conv { pool: Some(_), .. });
             winners.push(pools.then_some(tape));
             if pools {
                 tape += size;
@@ -139,18 +144,18 @@ impl Schedule {
         self.classes
     }
 
-    pub(crate) fn steps(&self) -> &[Step] {
+    pub(crate) fn steps(&self) -> &[PlanStep] {
         &self.plan.steps
     }
 
     /// Positions of a sample in the value that a step reads.
-    pub(crate) fn positions(&self, step: &Step) -> usize {
+    pub(crate) fn positions(&self, step: &PlanStep) -> usize {
         let [_, h, w] = self.shapes[step.input];
         h * w
     }
 
     /// The convolution of a step, as the kernels see it.
-    pub(crate) fn conv(&self, step: &Step, shape: &ConvShape) -> Conv {
+    pub(crate) fn conv(&self, step: &PlanStep, shape: &ConvShape) -> Conv {
         Conv { shape: *shape, pixels: self.plan.pixels[step.input] }
     }
 
@@ -221,7 +226,7 @@ impl Schedule {
             };
             let step = &self.plan.steps[i];
             let shapes @ [_, output] = [self.shapes[step.input], self.shapes[step.output]];
-            if let Kind::Normalize { std, .. } = &step.kind {
+            if let Operation::Normalize { std, .. } = &step.kind {
                 kernel::normalize_gradient(self.pixels, output[0], &narrow(std), src, reached, &mut pixels);
                 reached = true;
                 continue;
@@ -237,17 +242,17 @@ impl Schedule {
     pub(crate) fn weightless<T: Real>(&self, i: usize, part: Forward<'_, T>) {
         let Forward { src, finish, winners, shapes: [input, output] } = part;
         match &self.plan.steps[i].kind {
-            Kind::Normalize { mean, std } => {
+            Operation::Normalize { mean, std } => {
                 kernel::normalize(self.pixels, output[0], &narrow(mean), &narrow(std), src, finish.out);
             }
-            Kind::MaxPool(pool) => kernel::max_pool(pool, input, src, finish.out, winners),
-            Kind::AveragePool(pool) => kernel::average_pool(pool, input, src, finish.out),
-            Kind::GlobalAveragePool => kernel::global_average(input, src, finish.out),
-            Kind::Place { channels, first } => {
+            Operation::MaxPool(pool) => kernel::max_pool(pool, input, src, finish.out, winners),
+            Operation::AveragePool(pool) => kernel::average_pool(pool, input, src, finish.out),
+            Operation::GlobalAveragePool => kernel::global_average(input, src, finish.out),
+            Operation::Place { channels, first } => {
                 kernel::place(src, (input[0], 0), *channels, (output[0], *first), finish);
             }
-            Kind::Add => kernel::pass(src, finish),
-            Kind::Conv { .. } | Kind::BatchNorm(_) => unreachable!("it has weights"),
+            Operation::Add => kernel::pass(src, finish),
+            Operation::Conv { .. } | Operation::BatchNorm(_) => unreachable!("it has weights"),
         }
     }
 
@@ -255,30 +260,30 @@ impl Schedule {
     pub(crate) fn weightless_gradient<T: Real>(&self, i: usize, part: Backward<'_, T>) {
         let Backward { src, finish, winners, shapes: [input, output], .. } = part;
         match &self.plan.steps[i].kind {
-            Kind::MaxPool(pool) => kernel::max_pool_gradient(pool, input, winners, src, finish),
-            Kind::AveragePool(pool) => kernel::average_pool_gradient(pool, input, src, finish),
-            Kind::GlobalAveragePool => kernel::global_average_gradient(input, src, finish),
-            Kind::Place { channels, first } => {
+            Operation::MaxPool(pool) => kernel::max_pool_gradient(pool, input, winners, src, finish),
+            Operation::AveragePool(pool) => kernel::average_pool_gradient(pool, input, src, finish),
+            Operation::GlobalAveragePool => kernel::global_average_gradient(input, src, finish),
+            Operation::Place { channels, first } => {
                 kernel::place(src, (output[0], *first), *channels, (input[0], 0), finish);
             }
-            Kind::Add => kernel::pass(src, finish),
-            Kind::Normalize { .. } | Kind::Conv { .. } | Kind::BatchNorm(_) => {
+            Operation::Add => kernel::pass(src, finish),
+            Operation::Normalize { .. } | Operation::Conv { .. } | Operation::BatchNorm(_) => {
                 unreachable!("it has weights, or stands at the pixels")
             }
         }
     }
 }
 
-fn has_weights(step: &Step) -> bool {
-    matches!(step.kind, Kind::Conv { .. } | Kind::BatchNorm(_))
+fn has_weights(step: &PlanStep) -> bool {
+    matches!(step.kind, Operation::Conv { .. } | Operation::BatchNorm(_))
 }
 
 /// Which values' gradients are needed on the way to those that are wanted.
-fn needed(plan: &Plan, wants: Wants) -> Vec<bool> {
+fn needed(plan: &GraphPlan, wants: Wants) -> Vec<bool> {
     let mut needed = vec![false; plan.shapes.len()];
     for step in &plan.steps {
         needed[step.output] = match step.kind {
-            Kind::Normalize { .. } => wants.pixels,
+            Operation::Normalize { .. } => wants.pixels,
             _ => {
                 needed[step.input]
                     || step.addend.is_some_and(|addend| needed[addend])
@@ -292,7 +297,7 @@ fn needed(plan: &Plan, wants: Wants) -> Vec<bool> {
 /// The backward program, and the numbers of one sample of each of its gradients, given those of each of the
 /// values.
 fn backward(
-    plan: &Plan,
+    plan: &GraphPlan,
     values: &[usize],
     signs: &[Option<usize>],
     winners: &[Option<usize>],
@@ -318,12 +323,12 @@ fn backward(
             g = dst;
         }
         let ends = Access { src: Some(g), add: None, dst: None };
-        if let Kind::Normalize { .. } = step.kind {
+        if let Operation::Normalize { .. } = step.kind {
             code.push(Back { step: Some(i), access: ends, open: None });
             continue;
         }
         // A step without work of its own hands its gradient on.
-        let passes = matches!(step.kind, Kind::Add) && winners[i].is_none();
+        let passes = matches!(step.kind, Operation::Add) && winners[i].is_none();
         let mut give = |value: usize, work: Option<usize>| {
             if !needed[value] {
                 if wants.weights && work.is_some() && has_weights(step) {

@@ -9,12 +9,12 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Shape, Tensor, bail};
 
 use super::kernel::{self, Buffer, Conv, ConvBackward, ConvForward, Finish, Moments, Real, stored};
-use super::schedule::{Backward, Forward, Schedule, Wants};
+use super::schedule::{Backward, Forward, Instructions, Wants};
 use super::storage::{slice, with, with_mut};
 use crate::classifier::{BatchNorm, Classifier, MOMENTUM, unbiased};
 use crate::error::Result;
 use crate::gradients::Collector;
-use crate::graph::plan::{Kind, Norm};
+use crate::graph::plan::{BatchNormStep, Operation};
 use crate::graph::{ConvShape, Numerics, Pool2d};
 
 /// Logits `[n, classes]` of contiguous pixels, tracked back to pixels that are variables, and to the weights
@@ -27,12 +27,12 @@ pub(super) fn logits<T: Real>(
 ) -> Result<Tensor> {
     let network = classifier.network();
     let wants = Wants { weights: trains, pixels: pixels.track_op() };
-    let schedule = Schedule::new(network, false, wants, |step| match step.kind {
-        Kind::Conv { .. } => trains,
-        Kind::BatchNorm(_) => true,
+    let schedule = Instructions::new(network, false, wants, |step| match step.kind {
+        Operation::Conv { .. } => trains,
+        Operation::BatchNorm(_) => true,
         _ => false,
     });
-    let weights = schedule.steps().iter().map(|step| Weights::of(classifier, &step.kind));
+    let weights = schedule.steps().iter().map(|step| TrainingWeights::of(classifier, &step.kind));
     let given = match norm {
         BatchNorm::Frozen => {
             schedule.steps().iter().map(|step| running::<T>(classifier, &step.kind)).collect()
@@ -49,7 +49,7 @@ pub(super) fn logits<T: Real>(
     let logits = pixels.apply_op2(&anchor, Op(pass.clone()))?;
     if let (BatchNorm::Update, Some(left)) = (norm, pass.left.get()) {
         for (step, moments) in pass.schedule.steps().iter().zip(&left.moments) {
-            if let (Kind::BatchNorm(norm), Some(moments)) = (&step.kind, moments) {
+            if let (Operation::BatchNorm(norm), Some(moments)) = (&step.kind, moments) {
                 let rows = pixels.dim(0)? * pass.schedule.positions(step);
                 move_statistics::<T>(classifier, &norm.name, rows, moments)?;
             }
@@ -80,7 +80,7 @@ fn move_statistics<T: Real>(
 }
 
 /// The weight and the bias of a step that has any.
-struct Weights {
+struct TrainingWeights {
     layer: String,
     weight: Tensor,
     bias: Option<Tensor>,
@@ -88,15 +88,15 @@ struct Weights {
     own: bool,
 }
 
-impl Weights {
-    fn of(classifier: &Classifier, kind: &Kind) -> Result<Option<Self>> {
+impl TrainingWeights {
+    fn of(classifier: &Classifier, kind: &Operation) -> Result<Option<Self>> {
         let (layer, bias) = match kind {
-            Kind::Conv { name, bias, .. } => (name, *bias),
-            Kind::BatchNorm(Norm { name, .. }) => (name, true),
+            Operation::Conv { name, bias, .. } => (name, *bias),
+            Operation::BatchNorm(BatchNormStep { name, .. }) => (name, true),
             _ => return Ok(None),
         };
         let read = |part| classifier.weight(layer, part).as_detached_tensor();
-        let own = matches!(kind, Kind::Conv { .. }) || classifier.affine(layer).is_some();
+        let own = matches!(kind, Operation::Conv { .. }) || classifier.affine(layer).is_some();
         let (weight, bias) = match own {
             true => (read("weight"), bias.then(|| read("bias"))),
             false => (read("running_mean").ones_like()?, Some(read("running_mean").zeros_like()?)),
@@ -117,8 +117,8 @@ impl Weights {
 }
 
 /// The running statistics of a batch norm.
-fn running<T: Real>(classifier: &Classifier, kind: &Kind) -> candle_core::Result<Option<Moments>> {
-    let Kind::BatchNorm(Norm { name, .. }) = kind else { return Ok(None) };
+fn running<T: Real>(classifier: &Classifier, kind: &Operation) -> candle_core::Result<Option<Moments>> {
+    let Operation::BatchNorm(BatchNormStep { name, .. }) = kind else { return Ok(None) };
     let read = |part| {
         with::<T, _>(classifier.weight(name, part), |values| {
             let mut all: Vec<f64> = values.iter().map(|x| x.to_f64()).collect();
@@ -138,10 +138,10 @@ fn filled<T: Real>(values: &[T]) -> Vec<T> {
 
 /// One pass through the network.
 struct Pass<T: Real> {
-    schedule: Schedule,
+    schedule: Instructions,
     numerics: Numerics,
     /// Of each step.
-    weights: Vec<Option<Weights>>,
+    weights: Vec<Option<TrainingWeights>>,
     /// Moments to normalise by; left out, the batch's own.
     given: Vec<Option<Moments>>,
     collector: Option<Collector>,
@@ -187,7 +187,7 @@ impl<T: Real> Pass<T> {
         let Forward { src, finish, winners, .. } = part;
         let step = &self.schedule.steps()[i];
         match &step.kind {
-            Kind::Conv { shape, pool, .. } => {
+            Operation::Conv { shape, pool, .. } => {
                 let shape = self.schedule.conv(step, shape);
                 let packed = ConvForward::pack(&shape, self.numerics, weight, bias, None);
                 match pool {
@@ -195,7 +195,7 @@ impl<T: Real> Pass<T> {
                     None => packed.run(src, finish),
                 }
             }
-            Kind::BatchNorm(norm) => {
+            Operation::BatchNorm(norm) => {
                 let (weight, bias) = (filled(weight), filled(bias.unwrap_or_default()));
                 let moments = moments.get_or_insert_with(|| kernel::moments(src, weight.len()));
                 kernel::batch_norm(src, (moments, norm.epsilon), &weight, &bias, finish);
@@ -247,8 +247,8 @@ impl<T: Real> Pass<T> {
         let Backward { src, finish, winners, wanted, .. } = part;
         let step = &self.schedule.steps()[i];
         let (shape, pool, bias) = match &step.kind {
-            Kind::Conv { shape, pool, bias, .. } => (self.schedule.conv(step, shape), pool, *bias),
-            Kind::BatchNorm(norm) => {
+            Operation::Conv { shape, pool, bias, .. } => (self.schedule.conv(step, shape), pool, *bias),
+            Operation::BatchNorm(norm) => {
                 let (x, moments) = (self.schedule.kept(i, n, &left.values), left.moments[i].as_ref()?);
                 let moments = (moments, norm.epsilon, self.given[i].is_none());
                 let finish = wanted.then_some(finish);

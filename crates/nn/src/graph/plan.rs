@@ -18,15 +18,15 @@ pub(crate) struct Fusion {
 
 /// A batch norm by name, with its epsilon.
 #[derive(Debug, Clone)]
-pub(crate) struct Norm {
+pub(crate) struct BatchNormStep {
     pub(crate) name: String,
     pub(crate) epsilon: f64,
 }
 
 /// One step: reads values, gives one. Values are numbered as the nodes that they stand for.
 #[derive(Debug, Clone)]
-pub(crate) struct Step {
-    pub(crate) kind: Kind,
+pub(crate) struct PlanStep {
+    pub(crate) kind: Operation,
     /// What the step works on.
     pub(crate) input: usize,
     /// Another value that is added to the result.
@@ -37,7 +37,7 @@ pub(crate) struct Step {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Kind {
+pub(crate) enum Operation {
     /// `(x - mean) / std`, from NCHW pixels to NHWC.
     Normalize {
         mean: Vec<f64>,
@@ -47,10 +47,10 @@ pub(crate) enum Kind {
         name: String,
         shape: ConvShape,
         bias: bool,
-        norm: Option<Norm>,
+        norm: Option<BatchNormStep>,
         pool: Option<Pool2d>,
     },
-    BatchNorm(Norm),
+    BatchNorm(BatchNormStep),
     MaxPool(Pool2d),
     AveragePool(Pool2d),
     GlobalAveragePool,
@@ -66,8 +66,8 @@ pub(crate) enum Kind {
 
 /// Steps of a network, and its values: one a node, and those between two steps of one node.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    pub(crate) steps: Vec<Step>,
+pub(crate) struct GraphPlan {
+    pub(crate) steps: Vec<PlanStep>,
     /// Channels, height and width of each value.
     pub(crate) shapes: Vec<[usize; 3]>,
     /// Which values are pixels, as they are or normalised, that convolutions alone read.
@@ -108,8 +108,8 @@ impl<'a> Graph<'a> {
     }
 }
 
-fn place(nodes: &[Node], input: NodeId, first: usize) -> Kind {
-    Kind::Place { channels: nodes[input.0].shape[0], first }
+fn place(nodes: &[Node], input: NodeId, first: usize) -> Operation {
+    Operation::Place { channels: nodes[input.0].shape[0], first }
 }
 
 /// Whether a value is pixels, as they are or normalised, that convolutions alone read.
@@ -123,13 +123,13 @@ fn is_pixels(nodes: &[Node], id: usize) -> bool {
 }
 
 /// Plans a network. A sum becomes part of the last step of either summand.
-pub(crate) fn plan(network: &Network, fusion: Fusion) -> Plan {
+pub(crate) fn plan(network: &Network, fusion: Fusion) -> GraphPlan {
     let nodes = network.nodes();
     let mut planner = Planner {
         graph: Graph { nodes, absorbed: vec![false; nodes.len()] },
         done: vec![false; nodes.len()],
         fusion,
-        plan: Plan {
+        plan: GraphPlan {
             steps: vec![],
             shapes: nodes.iter().map(|node| node.shape).collect(),
             pixels: (0..nodes.len()).map(|id| is_pixels(nodes, id)).collect(),
@@ -154,7 +154,7 @@ struct Planner<'a> {
     /// Values that the steps so far give.
     done: Vec<bool>,
     fusion: Fusion,
-    plan: Plan,
+    plan: GraphPlan,
 }
 
 impl<'a> Planner<'a> {
@@ -166,8 +166,8 @@ impl<'a> Planner<'a> {
             |node: &Node| node.inputs.contains(&NodeId(0)) && !matches!(node.layer, Layer::Normalize { .. });
         if nodes.iter().any(raw) {
             let channels = nodes[0].shape[0];
-            let kind = Kind::Normalize { mean: vec![0.0; channels], std: vec![1.0; channels] };
-            self.plan.steps.push(Step { kind, input: 0, addend: None, relu: false, output: 0 });
+            let kind = Operation::Normalize { mean: vec![0.0; channels], std: vec![1.0; channels] };
+            self.plan.steps.push(PlanStep { kind, input: 0, addend: None, relu: false, output: 0 });
             self.done[0] = true;
         }
     }
@@ -183,7 +183,7 @@ impl<'a> Planner<'a> {
                 self.plan.pixels.push(false);
             }
             let kind = place(nodes, *input, first);
-            self.plan.steps.push(Step { kind, input: input.0, addend, relu: false, output });
+            self.plan.steps.push(PlanStep { kind, input: input.0, addend, relu: false, output });
             addend = Some(output);
             first += nodes[input.0].shape[0];
         }
@@ -193,12 +193,12 @@ impl<'a> Planner<'a> {
     /// Adds the step of a layer, with those after it that it absorbs.
     fn step(&mut self, id: usize, node: &'a Node) {
         let mut step =
-            Step { kind: Kind::Add, input: node.inputs[0].0, addend: None, relu: false, output: id };
+            PlanStep { kind: Operation::Add, input: node.inputs[0].0, addend: None, relu: false, output: id };
         let mut last = id;
         let is_relu = |layer: &Layer| *layer == Layer::Relu;
         step.kind = match &node.layer {
             Layer::Input | Layer::Concat => return,
-            Layer::Normalize { mean, std } => Kind::Normalize { mean: mean.clone(), std: std.clone() },
+            Layer::Normalize { mean, std } => Operation::Normalize { mean: mean.clone(), std: std.clone() },
             Layer::Conv { name, shape, bias, .. } => {
                 let norm = self.norm_after(&mut last);
                 if (self.fusion.finishes)(shape) {
@@ -207,39 +207,39 @@ impl<'a> Planner<'a> {
                 }
                 let pools = step.addend.is_none() && (self.fusion.pools)(shape);
                 let pool = if pools { self.pool_after(&mut last) } else { None };
-                Kind::Conv { name: name.clone(), shape: *shape, bias: *bias, norm, pool }
+                Operation::Conv { name: name.clone(), shape: *shape, bias: *bias, norm, pool }
             }
             Layer::BatchNorm { name, epsilon, .. } => {
                 step.addend = self.graph.follow_sum(&mut last, &self.done);
                 step.relu = self.graph.follow(&mut last, is_relu).is_some();
-                Kind::BatchNorm(Norm { name: name.clone(), epsilon: *epsilon })
+                Operation::BatchNorm(BatchNormStep { name: name.clone(), epsilon: *epsilon })
             }
             Layer::Relu => {
                 step.relu = true;
-                Kind::Add
+                Operation::Add
             }
-            Layer::MaxPool(pool) => Kind::MaxPool(*pool),
-            Layer::AveragePool(pool) => Kind::AveragePool(*pool),
-            Layer::GlobalAveragePool => Kind::GlobalAveragePool,
+            Layer::MaxPool(pool) => Operation::MaxPool(*pool),
+            Layer::AveragePool(pool) => Operation::AveragePool(*pool),
+            Layer::GlobalAveragePool => Operation::GlobalAveragePool,
             Layer::PadChannels { before, .. } => place(self.graph.nodes, node.inputs[0], *before),
             Layer::Add => {
                 step.addend = Some(node.inputs[1].0);
                 step.relu = self.graph.follow(&mut last, is_relu).is_some();
-                Kind::Add
+                Operation::Add
             }
         };
         self.done[last] = true;
-        self.plan.steps.push(Step { output: last, ..step });
+        self.plan.steps.push(PlanStep { output: last, ..step });
     }
 
     /// Absorbs a batch norm after a convolution, in evaluation mode.
-    fn norm_after(&mut self, last: &mut usize) -> Option<Norm> {
+    fn norm_after(&mut self, last: &mut usize) -> Option<BatchNormStep> {
         if !self.fusion.fold {
             return None;
         }
         match self.graph.follow(last, |layer| matches!(layer, Layer::BatchNorm { .. })) {
             Some(Layer::BatchNorm { name, epsilon, .. }) => {
-                Some(Norm { name: name.clone(), epsilon: *epsilon })
+                Some(BatchNormStep { name: name.clone(), epsilon: *epsilon })
             }
             _ => None,
         }

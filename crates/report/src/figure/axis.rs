@@ -93,7 +93,7 @@ impl Axis {
     }
 
     /// Ticks for these values (as shown), at most about this many.
-    pub(super) fn scale(&self, values: &[f64], most: usize) -> Result<Scale, FigureError> {
+    pub(super) fn scale(&self, values: &[f64], most: usize) -> Result<AxisScale, FigureError> {
         let logarithmic = self.is_logarithmic();
         let [low, high] = match self.range {
             Some(range) => {
@@ -117,13 +117,13 @@ impl Axis {
             AxisKind::Logarithmic => powers(low, high, most),
             kind => steps(low, high, most, kind == AxisKind::Whole),
         };
-        Ok(Scale { low, high, logarithmic, ticks })
+        Ok(AxisScale { low, high, logarithmic, ticks })
     }
 }
 
 /// The range of an axis, in the numbers shown.
 #[derive(Debug, Clone)]
-pub(super) struct Scale {
+pub(super) struct AxisScale {
     low: f64,
     high: f64,
     logarithmic: bool,
@@ -131,7 +131,7 @@ pub(super) struct Scale {
     pub(super) ticks: Vec<(f64, String)>,
 }
 
-impl Scale {
+impl AxisScale {
     /// The position of a value, from 0 at the lower end to 1 at the upper end.
     pub(super) fn place(&self, value: f64) -> f64 {
         let along = |value: f64| if self.logarithmic { value.ln() } else { value };

@@ -1,6 +1,6 @@
 //! Charts of points and lines over two axes.
 
-use super::axis::{Axis, Scale};
+use super::axis::{Axis, AxisScale};
 use super::drawing::{At, Drawing};
 use super::lettering::Align;
 use super::palette::{Color, GRID, INK, distinct};
@@ -226,8 +226,8 @@ fn legend(drawing: &mut Drawing, series: &[Placed], left: f64, right: f64) -> f6
 /// The plot area on its sheet.
 struct Frame {
     area: Area,
-    across: Scale,
-    up: Scale,
+    across: AxisScale,
+    up: AxisScale,
 }
 
 impl Frame {

@@ -4,7 +4,7 @@ use plotters::backend::{BitMapBackend, DrawingBackend, RGBPixel};
 use plotters_backend::{BackendColor, BackendCoord, BackendStyle, DrawingErrorKind};
 
 use super::image::{self, FigureImage};
-use super::lettering::{Align, Lettering, Setting};
+use super::lettering::{Align, Lettering, TextSetting};
 use super::palette::Color;
 use super::{FigureError, svg};
 
@@ -140,7 +140,8 @@ impl Drawing {
                 ),
                 Mark::Text { text, at, em, color, align, upward } => {
                     let (lettering, em) = (&self.lettering, em * scale);
-                    let setting = Setting { lettering, em, color: *color, align: *align, upward: *upward };
+                    let setting =
+                        TextSetting { lettering, em, color: *color, align: *align, upward: *upward };
                     backend.draw_text(text, &setting, place(at))
                 }
                 Mark::Picture { .. } => continue,

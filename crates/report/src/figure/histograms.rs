@@ -1,6 +1,6 @@
 //! Histograms one below the other, over a common axis.
 
-use super::axis::{Axis, Scale, decimal, round_up};
+use super::axis::{Axis, AxisScale, decimal, round_up};
 use super::drawing::Drawing;
 use super::lettering::Align;
 use super::palette::{GRID, INK, distinct};
@@ -170,7 +170,7 @@ struct Across<'s> {
     left: f64,
     right: f64,
     bottom: f64,
-    scale: &'s Scale,
+    scale: &'s AxisScale,
 }
 
 impl Across<'_> {

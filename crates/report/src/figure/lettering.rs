@@ -112,7 +112,7 @@ impl Lettering {
 
 /// The style of a text.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Setting<'l> {
+pub(super) struct TextSetting<'l> {
     pub(super) lettering: &'l Lettering,
     /// Font size in pixels.
     pub(super) em: f64,
@@ -130,7 +130,7 @@ pub(super) enum Align {
     Right,
 }
 
-impl BackendTextStyle for Setting<'_> {
+impl BackendTextStyle for TextSetting<'_> {
     type FontError = Infallible;
 
     fn color(&self) -> BackendColor {

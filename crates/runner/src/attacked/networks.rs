@@ -10,7 +10,7 @@ use temper_data::shared_images;
 use temper_results::NetworkSummary;
 
 use crate::classes::IN_OPTIONS;
-use crate::config::{BadConfig, Numerics, first_line};
+use crate::config::{BadConfig, NumericsOption, first_line};
 use crate::run_dir::{CONFIG, MARK, marked};
 use crate::stored::{About, Stored, results_beside};
 use crate::summary::network_summary;
@@ -23,7 +23,7 @@ pub(crate) struct AttackedNetwork {
     pub(crate) name: Option<String>,
     pub(crate) stored: Stored,
     pub(crate) frozen: Frozen,
-    pub(super) numerics: Numerics,
+    pub(super) numerics: NumericsOption,
     /// The norm of its training attack, if it comes from a run with one.
     pub(super) trained_in: Option<Norm>,
     /// Whether its architecture comes from `--model`, because its file does not contain it.
@@ -62,7 +62,7 @@ impl AttackedNetwork {
 pub(super) struct Ran {
     pub(super) dataset: Chosen<dyn Dataset>,
     #[serde(default)]
-    pub(super) numerics: Numerics,
+    pub(super) numerics: NumericsOption,
     train: Trained,
     #[serde(skip)]
     folder: PathBuf,

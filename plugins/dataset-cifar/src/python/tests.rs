@@ -8,7 +8,7 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 /// A batch of CIFAR-10, or the error.
-fn batch(bytes: Vec<u8>) -> Result<Part, String> {
+fn batch(bytes: Vec<u8>) -> Result<BatchFile, String> {
     part(bytes, "labels", 10).map_err(|Fault { at, what }| format!("{what} @{at}"))
 }
 
@@ -25,7 +25,7 @@ fn fault(from: &[u8], to: &[u8]) -> String {
     batch(twisted("py2-batch", from, to)).unwrap_err()
 }
 
-fn is_sound(part: &Part, labels: &[u8]) {
+fn is_sound(part: &BatchFile, labels: &[u8]) {
     assert_eq!(part.labels, labels);
     for i in 0..3 {
         let expected: Vec<u8> = (0..PIXELS).map(|j| (97 * i + 7 * j) as u8).collect();

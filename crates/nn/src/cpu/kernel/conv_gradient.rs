@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::buffer::across;
-use super::gemm::{Rows, outer};
+use super::gemm::{PatchRows, outer};
 use super::vector::{Kernel, PANEL, Row, Vector, dispatch};
 use super::winograd::{self, Shapes};
 use super::{Buffer, Conv, Real};
@@ -120,9 +120,9 @@ impl<T: Real> PanelRows<'_, T> {
     fn rows<V: Vector<Lane = T>, const R: usize>(self) {
         let Self { left, rights, plane, m, sums } = self;
         let width = sums.len() / PANEL;
-        let left = Rows::whole(left, PANEL);
+        let left = PatchRows::whole(left, PANEL);
         for (panel, right) in rights.chunks_exact(plane).enumerate() {
-            let right = Rows::whole(&right[..m * PANEL], PANEL);
+            let right = PatchRows::whole(&right[..m * PANEL], PANEL);
             for first in (0..PANEL).step_by(R) {
                 let tile = outer::<V, R>((left, first), (right, 0), m);
                 for (r, tile) in tile.into_iter().enumerate() {

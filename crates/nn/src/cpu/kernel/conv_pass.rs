@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::conv::PATCHES;
-use super::gemm::{Panels, Rows, multiply};
+use super::gemm::{Panels, PatchRows, multiply};
 use super::pointwise::finish_all;
 use super::pool::{pool_sample, pool_sample_gradient};
 use super::winograd::{self, Filters, Shapes, Weight};
@@ -83,7 +83,7 @@ impl<T: Real> ConvForward<T> {
         let (size, patch) = (input.iter().product::<usize>(), self.shape.patch());
         let positions = finish.out.len() / n;
         if self.shape.is_its_own_patches() {
-            let x = Rows::whole(&x[row * columns * patch..], patch);
+            let x = PatchRows::whole(&x[row * columns * patch..], patch);
             return multiply(x, positions, &panels[0], finish, (n, 0));
         }
         if self.shape.reads_lines() {
@@ -99,7 +99,7 @@ impl<T: Real> ConvForward<T> {
         };
         if let [panels] = panels {
             gather(0, patches);
-            let patches = Rows::whole(patches, patch);
+            let patches = PatchRows::whole(patches, patch);
             return multiply(patches, positions, panels, finish, (n, 0));
         }
         assert!(finish.signs.is_none() && finish.open.is_none(), "groups give no bits");
@@ -109,7 +109,7 @@ impl<T: Real> ConvForward<T> {
         }
         for (group, panels) in panels.iter().enumerate() {
             gather(group, patches);
-            let patches = Rows::whole(patches, patch);
+            let patches = PatchRows::whole(patches, patch);
             let finish = Finish { out: finish.out, signs: None, ..finish };
             multiply(patches, positions, panels, finish, (n, group * panels.n()));
         }
@@ -138,7 +138,7 @@ impl<T: Real> ConvForward<T> {
             for (i, finish) in parts.by_ref().take(last - first).enumerate() {
                 let values = &lines[i * tall.stride * pitch..];
                 let (stride, pitch) = (wide.stride * input[0], tall.dilation * pitch);
-                let patches = Rows { values, stride, runs: tall.kernel, pitch };
+                let patches = PatchRows { values, stride, runs: tall.kernel, pitch };
                 multiply(patches, columns, panels, finish, (n, 0));
             }
             row += last - first;
@@ -243,7 +243,7 @@ impl<T: Real> ConvBackward<T> {
                 let block = most.min((dy.len() / n).div_ceil(TASKS)).max(1);
                 let parts = finish.parts(sums_of(dy.len() / n, block).map(|rows| rows * patch));
                 dy.par_chunks(block * n).zip(parts).for_each(|(dy, finish)| {
-                    multiply(Rows::whole(dy, n), dy.len() / n, &panels[0], finish, (patch, 0));
+                    multiply(PatchRows::whole(dy, n), dy.len() / n, &panels[0], finish, (patch, 0));
                 });
             }
             Packed::Patches(panels) => {
@@ -267,7 +267,7 @@ impl<T: Real> ConvBackward<T> {
             for (i, dy) in dy.chunks(block * columns * n).enumerate() {
                 let positions = dy.len() / n;
                 let patches = &mut patches[..positions * patch];
-                let dy = Rows::whole(&dy[group * group_n..], n);
+                let dy = PatchRows::whole(&dy[group * group_n..], n);
                 multiply(dy, positions, panels, Finish::plain(patches), (patch, 0));
                 self.shape.scatter(group, patches, i * block, dx);
             }
@@ -292,7 +292,7 @@ impl<T: Real> ConvBackward<T> {
                     Packed::Taps(taps) => pixels::gradient(&self.shape, taps, sums, finish),
                     Packed::Patches(panels) if self.shape.is_its_own_patches() => {
                         let (patch, n) = (self.shape.patch(), shapes.input[0]);
-                        let sums = Rows::whole(sums, n);
+                        let sums = PatchRows::whole(sums, n);
                         multiply(sums, unpooled / n, &panels[0], finish, (patch, 0));
                     }
                     Packed::Patches(panels) => self.sample(panels, sums, finish),

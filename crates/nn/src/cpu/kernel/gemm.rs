@@ -41,14 +41,14 @@ impl<T: Real> Panels<T> {
 /// A matrix in memory. Its rows stand `stride` numbers apart, and each is `runs` pieces of equal length that
 /// stand `pitch` apart: the patches of an image are such a matrix, and need not be gathered.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rows<'a, T> {
+pub(super) struct PatchRows<'a, T> {
     pub(super) values: &'a [T],
     pub(super) stride: usize,
     pub(super) runs: usize,
     pub(super) pitch: usize,
 }
 
-impl<'a, T> Rows<'a, T> {
+impl<'a, T> PatchRows<'a, T> {
     /// Rows in one piece.
     #[inline(always)]
     pub(super) fn whole(values: &'a [T], stride: usize) -> Self {
@@ -83,14 +83,14 @@ macro_rules! by_height {
 /// # Panics
 /// If a length does not match.
 pub(super) fn multiply<T: Real>(
-    rows: Rows<'_, T>,
+    rows: PatchRows<'_, T>,
     m: usize,
     right: &Panels<T>,
     finish: Finish<'_, T>,
     (stride, first): (usize, usize),
 ) {
     struct Multiply<'a, T: Real> {
-        rows: Rows<'a, T>,
+        rows: PatchRows<'a, T>,
         m: usize,
         right: &'a Panels<T>,
         finish: Finish<'a, T>,
@@ -110,7 +110,7 @@ pub(super) fn multiply<T: Real>(
 /// As [`multiply`], by given registers: `panels` are `[n / 16][k][16]`, of which the first `n` columns count.
 #[inline(always)]
 fn multiply_with<V: Vector>(
-    rows: Rows<'_, V::Lane>,
+    rows: PatchRows<'_, V::Lane>,
     m: usize,
     (panels, k, n): (&[V::Lane], usize, usize),
     finish: &mut Finish<'_, V::Lane>,
@@ -137,7 +137,7 @@ fn multiply_with<V: Vector>(
 /// Sums as they are: `out[m, n] = rows * panels`, with whole panels and without what [`Finish`] decides for
 /// each row. Many small products are Winograd's daily bread.
 pub(super) struct Product<'a, T> {
-    pub(super) rows: Rows<'a, T>,
+    pub(super) rows: PatchRows<'a, T>,
     pub(super) m: usize,
     pub(super) panels: &'a [T],
     pub(super) k: usize,
@@ -183,7 +183,7 @@ fn height<V: Vector>(left: usize) -> usize {
 /// The rows must be there, as long as the panel is high.
 #[inline(always)]
 unsafe fn tile<V: Vector, const R: usize>(
-    rows: Rows<'_, V::Lane>,
+    rows: PatchRows<'_, V::Lane>,
     row: usize,
     panel: &[V::Lane],
 ) -> [V::Row; R] {
@@ -209,8 +209,8 @@ unsafe fn tile<V: Vector, const R: usize>(
 /// summed over `m` rows.
 #[inline(always)]
 pub(super) fn outer<V: Vector, const R: usize>(
-    (left, row): (Rows<'_, V::Lane>, usize),
-    (right, column): (Rows<'_, V::Lane>, usize),
+    (left, row): (PatchRows<'_, V::Lane>, usize),
+    (right, column): (PatchRows<'_, V::Lane>, usize),
     m: usize,
 ) -> [V::Row; R] {
     assert!(m == 0 || left.values.len() >= (m - 1) * left.stride + row + R);
@@ -244,8 +244,8 @@ mod tests {
         (0..n as u64).map(|i| ((i * 2_654_435_761 + seed * 97) % 1000) as f64 / 500.0 - 1.0).collect()
     }
 
-    fn rows<T>(values: &[T], stride: usize) -> Rows<'_, T> {
-        Rows::whole(values, stride)
+    fn rows<T>(values: &[T], stride: usize) -> PatchRows<'_, T> {
+        PatchRows::whole(values, stride)
     }
 
     #[test]

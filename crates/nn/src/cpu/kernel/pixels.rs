@@ -4,7 +4,7 @@
 //! positions its columns, and every tap's line of sums is added where that tap reads.
 
 use super::conv::PATCHES;
-use super::gemm::{Product, Rows};
+use super::gemm::{PatchRows, Product};
 use super::pointwise::finish_all;
 use super::vector::{Kernel, PANEL, Vector, dispatch};
 use super::{Buffer, Conv, Finish, Real};
@@ -43,7 +43,7 @@ pub(super) fn gradient<T: Real>(shape: &Conv, taps: &[T], dy: &[T], finish: Fini
         let filled = positions.next_multiple_of(PANEL);
         let (panels, sums) = (&mut panels[..filled * n], &mut sums[..count * filled]);
         into_columns(dy, n, panels);
-        dispatch(Product { rows: Rows::whole(taps, n), m: count, panels, k: n, out: sums });
+        dispatch(Product { rows: PatchRows::whole(taps, n), m: count, panels, k: n, out: sums });
         for (tap, sums) in sums.chunks_exact(filled).enumerate() {
             let (channel, kx, ky) = (tap % c, tap / c % wide.kernel, tap / c / wide.kernel);
             for (row, line) in sums[..positions].chunks_exact(columns).enumerate() {

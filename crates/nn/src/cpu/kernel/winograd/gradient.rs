@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::super::buffer::across;
-use super::super::gemm::{Rows, outer};
+use super::super::gemm::{PatchRows, outer};
 use super::super::vector::{Kernel, PANEL, Row, Vector, dispatch};
 use super::super::{Buffer, Real};
 use super::rows::{Layout, input_row};
@@ -208,8 +208,8 @@ impl<T: Real> Pair<'_, T> {
             // Points that share a filter are one sum.
             let mut points = [[V::Row::zero(); R]; FILTERS * FILTERS];
             for p in 0..P * P {
-                let x = Rows::whole(&xs[(p * panels[0] + panel_x) * plane(tiles)..], PANEL);
-                let y = Rows::whole(&ys[(p * panels[1] + panel_y) * plane(tiles)..], PANEL);
+                let x = PatchRows::whole(&xs[(p * panels[0] + panel_x) * plane(tiles)..], PANEL);
+                let y = PatchRows::whole(&ys[(p * panels[1] + panel_y) * plane(tiles)..], PANEL);
                 let tile = outer::<V, R>((x, first + part * R), (y, 0), tiles);
                 let sum = (p / P).min(FILTERS - 1) * FILTERS + (p % P).min(FILTERS - 1);
                 for r in 0..R {

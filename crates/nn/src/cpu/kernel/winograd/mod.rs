@@ -16,7 +16,7 @@ use self::filters::filter_of;
 use self::rows::{Layout, input_row, output_row};
 use self::tiling::{Down, Same, Tiling, Up};
 use super::buffer::across;
-use super::gemm::{Product, Rows};
+use super::gemm::{PatchRows, Product};
 use super::vector::{Kernel, PANEL, Vector, dispatch};
 use super::{Buffer, Finish, Real};
 
@@ -218,7 +218,7 @@ impl<T: Real> Block<'_, '_, T> {
 #[inline(always)]
 fn point<T: Real>(filters: &Filters<T>, panels: &[T], inputs: &[T], out: &mut [T]) {
     let k = filters.c;
-    dispatch(Product { rows: Rows::whole(inputs, k), m: inputs.len() / k, panels, k, out });
+    dispatch(Product { rows: PatchRows::whole(inputs, k), m: inputs.len() / k, panels, k, out });
 }
 
 /// Some tile rows by all threads: the filters are too large for one core's cache, so each point's go to one
