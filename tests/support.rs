@@ -248,7 +248,9 @@ pub(crate) fn bits(run: &Path) -> String {
         let tensors = candle_core::safetensors::load(&file, &Device::Cpu).unwrap();
         for (name, tensor) in tensors.into_iter().collect::<BTreeMap<_, _>>() {
             hash.update(name.as_bytes());
-            numbers(&tensor).into_iter().for_each(|number| hash.update(number.to_bits().to_le_bytes()));
+            for number in numbers(&tensor) {
+                hash.update(number.to_bits().to_le_bytes());
+            }
         }
     }
     for (file, columns) in [
@@ -258,7 +260,9 @@ pub(crate) fn bits(run: &Path) -> String {
         for line in fs::read_to_string(run.join(file)).unwrap().lines() {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
             let line = line.get("samples").unwrap_or(&line);
-            columns.iter().for_each(|column| hash.update(line[column].to_string()));
+            for column in columns {
+                hash.update(line[column].to_string());
+            }
         }
     }
     temper_files::hex(&hash.finalize()[..8])

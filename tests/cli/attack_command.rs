@@ -285,14 +285,14 @@ fn bad_commands_are_refused_before_any_work() {
     );
     attack(
         &["--attack", "pgd"],
-        &expect![[r#"
+        &expect![[r"
             error: the following required arguments were not provided:
               --eps <LENGTH>
 
             Usage: temper-under-test attack --eps <LENGTH> --save <DIR> --attack <NAME> <RUN_OR_MODEL>
 
             For more information, try '--help'.
-        "#]],
+        "]],
     );
     attack(
         &["--attack", "fgsm", "--eps", "0.1", "--data", "fashion-mnist = { images = \"embedded\" }"],

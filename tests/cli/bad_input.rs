@@ -53,18 +53,18 @@ fn unknown_field_at_any_depth() {
     bad(
         "attack.pgd = { steps = 5, step",
         "attack.pgd = { stpe = 5, step",
-        &expect![[r#"
+        &expect![[r"
             error: run.toml:18:16: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `success`, `target`, `loss`, `stop_after`
               at evaluate[1].attack.pgd.stpe
-        "#]],
+        "]],
     );
     bad(
         "beta = 0.4 }",
         "probe.pgd = { stesp = 1 } }",
-        &expect![[r#"
+        &expect![[r"
             error: run.toml:9:84: unknown field `stesp`; did you mean `steps`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `success`, `target`, `loss`, `stop_after`
               at train.epsilon.instance-adaptive.probe.pgd.stesp
-        "#]],
+        "]],
     );
 }
 

@@ -14,9 +14,9 @@ fn list() {
     assert!(attacks.lines().all(|line| line.starts_with("attack ")));
     let unknown = temper(&root(), &["list", "atack"]);
     assert_eq!(unknown.status.code(), Some(2));
-    expect![[r#"
+    expect![[r"
         error: unknown kind `atack` of plugin; known: `dataset`, `model`, `attack`, `loss`, `epsilon`, `suite`
-    "#]]
+    "]]
     .assert_eq(&stderr(&unknown));
 }
 

@@ -214,15 +214,9 @@ fn images_are_surrogate_another_run() {
 }
 
 #[test]
-fn what_an_evaluation_cannot_mean_is_refused_with_its_place() {
+fn a_suite_that_cannot_work_is_refused_with_its_place() {
     let folder = playground(&judging(
         r#"
-[[evaluate]]
-name = "both"
-radius = 0.1
-attack = "pgd"
-attacks = ["fgsm"]
-
 [[evaluate]]
 name = "suite and attack"
 radius = 0.1
@@ -238,6 +232,38 @@ suite = "iaat-white-box"
 [[evaluate]]
 name = "suite without a radius"
 suite = "iaat-white-box"
+
+[[evaluate]]
+name = "suite in another norm"
+radius = 0.1
+norm = "l2"
+suite = "iaat-white-box"
+"#,
+    ));
+    let output = temper(folder.path(), &["check", "run.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    expect![[r#"
+        error: run.toml:18:1: both suite `iaat-white-box` and attacks of its own: give each an evaluation
+          at evaluate[0].suite
+        error: run.toml:23:1: suite `iaat-white-box` says how often its attacks run: leave `restarts` out
+          at evaluate[1].restarts
+        error: run.toml:28:1: suite `iaat-white-box` needs a radius: add `radius = "8/255"` or another length
+          at evaluate[2].suite
+        error: run.toml:34:1: the white-box protocol is defined in l-inf, not in l2
+          at evaluate[3].suite
+    "#]]
+    .assert_eq(&stderr(&output));
+}
+
+#[test]
+fn what_an_evaluation_cannot_mean_is_refused_with_its_place() {
+    let folder = playground(&judging(
+        r#"
+[[evaluate]]
+name = "both"
+radius = 0.1
+attack = "pgd"
+attacks = ["fgsm"]
 
 [[evaluate]]
 name = "none"
@@ -316,40 +342,34 @@ attacks = ["fgsm", { pgd = { stpe = 0.1 } }]
     expect![[r#"
         error: run.toml:17:1: both `attack` and `attacks`: put `pgd` into `attacks`
           at evaluate[0].attack
-        error: run.toml:24:1: both suite `iaat-white-box` and attacks of its own: give each an evaluation
-          at evaluate[1].suite
-        error: run.toml:29:1: suite `iaat-white-box` says how often its attacks run: leave `restarts` out
-          at evaluate[2].restarts
-        error: run.toml:34:1: suite `iaat-white-box` needs a radius: add `radius = "8/255"` or another length
-          at evaluate[3].suite
-        error: run.toml:38:1: a sweep without an attack: add one, for example `attack = "pgd"`
+        error: run.toml:22:1: a sweep without an attack: add one, for example `attack = "pgd"`
+          at evaluate[1].sweep
+        error: run.toml:26:1: a sweep over radii says them all: remove this one
+          at evaluate[2].radius
+        error: run.toml:33:1: the values of a sweep ascend
+          at evaluate[3].sweep
+        error: run.toml:39:1: 2000 steps, but attack `pgd` takes 10: `attack.pgd.steps = 2000`
           at evaluate[4].sweep
-        error: run.toml:42:1: a sweep over radii says them all: remove this one
-          at evaluate[5].radius
-        error: run.toml:49:1: the values of a sweep ascend
-          at evaluate[6].sweep
-        error: run.toml:55:1: 2000 steps, but attack `pgd` takes 10: `attack.pgd.steps = 2000`
-          at evaluate[7].sweep
-        error: run.toml:61:1: attack `fgsm` does not show its iterates: sweep over its radius, or take `pgd`
-          at evaluate[8].sweep
-        error: run.toml:67:1: `deepfool` searches the smallest perturbation, and does so once: leave `restarts` out
-          at evaluate[9].restarts
-        error: run.toml:73:1: corrupted images are judged as they are: no attack goes with them
-          at evaluate[10].corruptions
-        error: run.toml:77:25: unknown variant `rain`, expected one of `gaussian_noise`, `shot_noise`, `impulse_noise`, `defocus_blur`, `glass_blur`, `motion_blur`, `zoom_blur`, `snow`, `frost`, `fog`, `brightness`, `contrast`, `elastic_transform`, `pixelate`, `jpeg_compression`, `speckle_noise`, `gaussian_blur`, `spatter`, `saturate`
-          at evaluate[11].corruptions.only[0]
-        error: run.toml:81:31: a severity is 1 to 5, not 6
-          at evaluate[12].corruptions.severities[0]
-        error: run.toml:85:1: image 1 is named twice: it would count twice
-          at evaluate[13].indices
-        error: run.toml:89:1: both `samples` and `indices`: one of them chooses the images
-          at evaluate[14].samples
-        error: run.toml:95:1: `deepfool` and `cw-l2` make distances small in two norms: give each an evaluation of its own
-          at evaluate[15].attacks
-        error: run.toml:100:1: attack `cw-l2` aims at one class at a time; `pgd` and `mi-fgsm` aim at several
-          at evaluate[16].attack
-        error: run.toml:105:30: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `success`, `target`, `loss`, `stop_after`
-          at evaluate[17].attacks[1].pgd.stpe
+        error: run.toml:45:1: attack `fgsm` does not show its iterates: sweep over its radius, or take `pgd`
+          at evaluate[5].sweep
+        error: run.toml:51:1: `deepfool` searches the smallest perturbation, and does so once: leave `restarts` out
+          at evaluate[6].restarts
+        error: run.toml:57:1: corrupted images are judged as they are: no attack goes with them
+          at evaluate[7].corruptions
+        error: run.toml:61:25: unknown variant `rain`, expected one of `gaussian_noise`, `shot_noise`, `impulse_noise`, `defocus_blur`, `glass_blur`, `motion_blur`, `zoom_blur`, `snow`, `frost`, `fog`, `brightness`, `contrast`, `elastic_transform`, `pixelate`, `jpeg_compression`, `speckle_noise`, `gaussian_blur`, `spatter`, `saturate`
+          at evaluate[8].corruptions.only[0]
+        error: run.toml:65:31: a severity is 1 to 5, not 6
+          at evaluate[9].corruptions.severities[0]
+        error: run.toml:69:1: image 1 is named twice: it would count twice
+          at evaluate[10].indices
+        error: run.toml:73:1: both `samples` and `indices`: one of them chooses the images
+          at evaluate[11].samples
+        error: run.toml:79:1: `deepfool` and `cw-l2` make distances small in two norms: give each an evaluation of its own
+          at evaluate[12].attacks
+        error: run.toml:84:1: attack `cw-l2` aims at one class at a time; `pgd` and `mi-fgsm` aim at several
+          at evaluate[13].attack
+        error: run.toml:89:30: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `success`, `target`, `loss`, `stop_after`
+          at evaluate[14].attacks[1].pgd.stpe
     "#]].assert_eq(&stderr(&output));
 }
 

@@ -92,13 +92,13 @@ fn networks_that_do_not_belong_together_are_refused() {
     refused(
         &["runs/a"],
         &[],
-        &expect![[r#"
+        &expect![[r"
             error: 2 values required by '<RUN_OR_MODEL> <RUN_OR_MODEL>...'; only 1 was provided
 
             Usage: temper-under-test transfer [OPTIONS] --eps <LENGTH> <RUN_OR_MODEL> <RUN_OR_MODEL>...
 
             For more information, try '--help'.
-        "#]],
+        "]],
     );
     refused(
         &["runs/a", "./runs/a"],

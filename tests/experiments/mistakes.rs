@@ -218,10 +218,10 @@ fn parts_of_pipelines() {
         "recipes/protocol/evaluations.toml",
         "steps = 100,",
         "stpes = 100,",
-        &expect![[r#"
+        &expect![[r"
             error: configs/recipes/protocol/evaluations.toml:11:16: unknown field `stpes`; did you mean `steps`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `success`, `target`, `loss`, `stop_after`
               at evaluate.pgd100.attack.pgd.stpes
-        "#]],
+        "]],
     );
     bad(
         "tables/table9.toml",

@@ -67,16 +67,13 @@ impl Field for Target {
 
 impl Serialize for Target {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        match TARGETS.iter().find(|(_, target)| target == self) {
-            Some((word, _)) => serializer.serialize_str(word),
-            None => {
-                let mut map = serializer.serialize_map(Some(1))?;
-                if let Self::Likeliest(n) = self {
-                    map.serialize_entry(LIKELIEST, n)?;
-                }
-                map.end()
-            }
+        if let Self::Likeliest(n) = self {
+            let mut map = serializer.serialize_map(Some(1))?;
+            map.serialize_entry(LIKELIEST, n)?;
+            return map.end();
         }
+        let word = TARGETS.iter().find(|(_, target)| target == self).map_or("", |(word, _)| *word);
+        serializer.serialize_str(word)
     }
 }
 

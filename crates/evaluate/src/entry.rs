@@ -88,7 +88,7 @@ impl Entry {
 
     /// The default name of an evaluation: the name of its suite or the labels of its attacks.
     pub fn title(&self) -> String {
-        let suite = self.suite.iter().map(|suite| suite.name());
+        let suite = self.suite.iter().map(Chosen::name);
         suite.chain(self.attacks().map(Chosen::name)).collect::<Vec<_>>().join("+")
     }
 

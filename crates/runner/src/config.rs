@@ -18,7 +18,7 @@ use crate::place::set;
 use crate::reading::{Fault, Reading};
 use crate::select::Select;
 use crate::toml_file;
-use crate::written::Places;
+use crate::written::WrittenKeys;
 
 /// A pipeline.
 #[derive(Debug, Serialize)]
@@ -47,7 +47,7 @@ pub struct Pipeline {
     pub evaluate: Vec<Entry>,
     /// Where its parts stand, for what only their use shows to be wrong.
     #[serde(skip)]
-    written: Places,
+    written: WrittenKeys,
 }
 
 temper_core::options! {
@@ -192,7 +192,7 @@ impl Pipeline {
         if !bad.is_empty() {
             return Err(BadConfig::of(bad));
         }
-        let written = Places::new(
+        let written = WrittenKeys::new(
             file,
             text,
             changes.iter().map(|set| (set.line.len(), set.argument.clone())).collect(),
@@ -302,7 +302,7 @@ impl Pipeline {
             train,
             select,
             evaluate,
-            written: Places::default(),
+            written: WrittenKeys::default(),
         })
     }
 

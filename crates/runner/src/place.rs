@@ -11,20 +11,16 @@ pub(crate) fn place(document: &Spanned<DeTable<'_>>, keys: &[String]) -> (usize,
     let mut array: Option<&[Spanned<DeValue<'_>>]> = None;
     for key in keys {
         let index = array.and_then(|array| Some((key.parse::<usize>().ok()?, array)));
-        let value = match index {
-            Some((index, array)) => {
-                path += &format!("[{index}]");
-                array.get(index).inspect(|value| offset = value.span().start)
-            }
-            None => {
-                path += if path.is_empty() { "" } else { "." };
-                path += key;
-                let entry = table.and_then(|table| table.get_key_value(key.as_str()));
-                entry.map(|(key, value)| {
-                    offset = key.span().start;
-                    value
-                })
-            }
+        let value = if let Some((index, array)) = index {
+            path = format!("{path}[{index}]");
+            array.get(index).inspect(|value| offset = value.span().start)
+        } else {
+            path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let entry = table.and_then(|table| table.get_key_value(key.as_str()));
+            entry.map(|(key, value)| {
+                offset = key.span().start;
+                value
+            })
         };
         table = value.and_then(|value| value.get_ref().as_table());
         array = value.and_then(|value| value.get_ref().as_array()).map(|array| &**array);

@@ -8,7 +8,7 @@ use crate::place::line_column;
 
 /// A pipeline's text and its `--set` options, from which messages take positions.
 #[derive(Debug, Default)]
-pub(crate) struct Places {
+pub(crate) struct WrittenKeys {
     /// Name of the file, for messages.
     file: String,
     text: String,
@@ -18,7 +18,7 @@ pub(crate) struct Places {
     places: BTreeMap<Vec<String>, (usize, String)>,
 }
 
-impl Places {
+impl WrittenKeys {
     pub(crate) fn new(file: &str, text: &str, sets: Vec<(usize, String)>, document: &DeTable<'_>) -> Self {
         let mut written = Self { file: file.into(), text: text.into(), sets, places: BTreeMap::new() };
         written.enter(document, &[], "");
@@ -81,7 +81,7 @@ mod tests {
     fn a_message_names_the_deepest_key_that_is_written() {
         let text = "a.b = 1\n[[c]]\nd = [4, 5]\n[[c]]\n";
         let document = DeTable::parse(text).unwrap();
-        let written = Places::new("x.toml", text, vec![], document.get_ref());
+        let written = WrittenKeys::new("x.toml", text, vec![], document.get_ref());
         let told = |keys: &[&str]| written.told_at(keys, "odd");
         assert_eq!(told(&["a", "b", "z"]), "x.toml:1:3: odd\n  at a.b");
         assert_eq!(told(&["c", "0", "d", "1"]), "x.toml:3:1: odd\n  at c[0].d");

@@ -16,7 +16,7 @@ use super::parts;
 use crate::config::{BadConfig, Pipeline};
 use crate::reading::{Fault, Reading};
 use crate::toml_file;
-use crate::written::Places;
+use crate::written::WrittenKeys;
 
 /// Checks the file of a table, and whatever it is composed of; without opening data.
 pub(crate) fn table_file(file: &Path, configs: &Configs) -> Result<(), BadConfig> {
@@ -27,7 +27,7 @@ pub(crate) fn table_file(file: &Path, configs: &Configs) -> Result<(), BadConfig
 pub(super) fn table(file: &Path, text: &str, configs: &Configs) -> Result<String, BadConfig> {
     let name = file.display().to_string();
     let document = toml_file::document(&name, text)?;
-    let written = Places::new(&name, text, vec![], document.get_ref());
+    let written = WrittenKeys::new(&name, text, vec![], document.get_ref());
     let (table, mut reading) = Reading::of::<TableFile>(&document);
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let table = table.map(|table| table.named(&stem));
@@ -72,11 +72,11 @@ fn recipe_named(name: &str, text: &str, names: &Names) -> Result<(), BadConfig> 
         note(names.problems(&fragment).into_iter(), &document, &mut reading);
     }
     let faults = reading.into_faults().into_iter().chain(parts::of_recipe(document.get_ref()));
-    told(faults, &Places::new(name, text, vec![], document.get_ref()))
+    told(faults, &WrittenKeys::new(name, text, vec![], document.get_ref()))
 }
 
 /// How many pipelines a table composes, all of which are sound; a mistake is told once, at the first row that has it.
-fn composed(table: &TableFile, configs: &Configs, written: &Places) -> Result<usize, BadConfig> {
+fn composed(table: &TableFile, configs: &Configs, written: &WrittenKeys) -> Result<usize, BadConfig> {
     let book = Book::read(&configs.recipes()).map_err(|error| bad(&error))?;
     let (mut n, mut mistakes) = (0, BTreeMap::<String, (String, usize)>::new());
     every_pipeline(&book, table, &mut |version, row, pipeline| {
@@ -107,7 +107,7 @@ fn bad(error: &anyhow::Error) -> BadConfig {
 }
 
 /// All faults, each with its place, in the order in which they stand.
-fn told(faults: impl Iterator<Item = Fault>, written: &Places) -> Result<(), BadConfig> {
+fn told(faults: impl Iterator<Item = Fault>, written: &WrittenKeys) -> Result<(), BadConfig> {
     let mut faults: Vec<Fault> = faults.collect();
     faults.sort_by_key(|fault| fault.offset);
     if faults.is_empty() {
