@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 use temper_data::Rng;
 use temper_nn::{Stray, stray};
 
-use crate::{Ball, Chosen, Error, Norm, Result, TOLERANCE, Victim, rows};
+use crate::{Access, Ball, Chosen, Error, Norm, Result, TOLERANCE, Victim, rows};
 
 /// A way to perturb images so that a network errs.
 pub trait Attack: Debug + Send + Sync {
@@ -16,8 +16,23 @@ pub trait Attack: Debug + Send + Sync {
         None
     }
 
+    /// What it asks of a network. The victim that it gets refuses anything more.
+    fn needs(&self) -> Access {
+        Access::Gradients
+    }
+
+    /// Most queries that it makes for a sample, if it needs no gradients and has such a budget.
+    fn budget(&self) -> Option<usize> {
+        None
+    }
+
     /// What keeps it from ever working on radii in this norm, in words: found before any work is done.
     fn problem(&self, _norm: Norm) -> Option<String> {
+        None
+    }
+
+    /// What keeps it from working on a network with this number of classes, in words; found before any work is done.
+    fn problem_of_classes(&self, _classes: usize) -> Option<String> {
         None
     }
 
@@ -63,8 +78,15 @@ pub struct Perturbed {
 /// Runs an attack and checks its result: shape, finite, in [0, 1], inside the ball to 1e-6 (then clamped to it exactly).
 /// An attack that breaks a rule is an error that names it.
 pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Perturbed> {
-    let pixels = attack.perturb(victim, ball, rng)?.detach();
     let faulty = |what: String| Error::Faulty { attack: attack.name().into(), what };
+    let pixels =
+        attack.perturb(&victim.granting(attack.needs()), ball, rng).map_err(|error| match error {
+            Error::Denied { asked, granted } => {
+                faulty(format!("no image: it asked for {asked}, but says that it needs {granted}"))
+            }
+            other => other,
+        })?;
+    let pixels = pixels.detach();
     if pixels.dims() != ball.center().dims() || pixels.dtype() != ball.center().dtype() {
         let want = ball.center();
         return Err(faulty(format!(

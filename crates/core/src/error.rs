@@ -23,6 +23,14 @@ pub enum Error {
         /// What is wrong with its result.
         what: String,
     },
+    /// An attack that asked a victim for more than it says that it needs.
+    #[error("this victim gives {granted}, not {asked}")]
+    Denied {
+        /// What was asked for.
+        asked: crate::Access,
+        /// What the victim gives.
+        granted: crate::Access,
+    },
     /// A plugin that refuses its parameters or its input.
     #[error("{0}")]
     Refused(String),

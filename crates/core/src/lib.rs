@@ -42,8 +42,8 @@ pub use suite::{Member, Suite, distinct, variant};
 pub use trace::Trace;
 pub use units::{Decay, Distance, Field, Fraction, Growth, NonNegative, Positive, Share, nonzero};
 pub use victim::{
-    CleanScore, Forward, Goal, Pass, Passes, Rows, Score, Victim, VictimNetwork, cross_entropy, log_odds,
-    log_softmax,
+    Access, CleanScore, Forward, Goal, Pass, Passes, Rows, Score, Victim, VictimNetwork, cross_entropy,
+    log_odds, log_softmax,
 };
 
 pub use candle_core::{DType, Device, Tensor, Var};
@@ -75,8 +75,8 @@ pub mod prelude {
 
     pub use crate::nn::{Conv2d, Pool2d};
     pub use crate::{
-        Attack, Ball, Batch, Bounded, Chosen, DataError, Dataset, Decay, Digest, Distance, Epsilon, Error,
-        Facts, Fit, Fraction, Goal, Growth, Image, Labels, Loss, Member, Model, NonNegative, Norm,
+        Access, Attack, Ball, Batch, Bounded, Chosen, DataError, Dataset, Decay, Digest, Distance, Epsilon,
+        Error, Facts, Fit, Fraction, Goal, Growth, Image, Labels, Loss, Member, Model, NonNegative, Norm,
         Normalisation, Photo, Photos, Positive, Publication, Raised, Remote, Result, Rng, Rows, Share, Size,
         Source, Split, Step, Success, Suite, Target, Targets, Tensor, Victim, Visit, Walk, cross_entropy,
         folders, joined, log_odds, log_softmax, never_adapts, nonzero, options, plugin, restarts,

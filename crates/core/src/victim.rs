@@ -1,6 +1,7 @@
 //! The network under attack, as an attack sees it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +31,27 @@ pub enum Goal {
     Transfer,
 }
 
+/// What an attack may ask of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// The class that the network gives an image.
+    Labels,
+    /// Its logits too.
+    Scores,
+    /// Gradients with respect to the pixels too.
+    Gradients,
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Labels => "labels",
+            Self::Scores => "logits",
+            Self::Gradients => "gradients",
+        })
+    }
+}
+
 /// Passes through a network, counted a sample: a forward pass of a batch of 128 counts 128. It also knows whose gradient vanished.
 #[derive(Debug, Default)]
 pub struct Passes {
@@ -37,6 +59,8 @@ pub struct Passes {
     backwards: AtomicU64,
     /// By position in the batch.
     vanished: Mutex<BTreeSet<u32>>,
+    /// Forward passes of attacks that see no gradients, by position in the batch.
+    queries: Mutex<BTreeMap<u32, u64>>,
 }
 
 impl Passes {
@@ -65,6 +89,16 @@ impl Passes {
     /// The same, and forgets them: positions are of one batch.
     pub fn take_vanished(&self) -> BTreeSet<u32> {
         std::mem::take(&mut *self.lost())
+    }
+
+    /// Queries of attacks that see no gradients: how many images of each sample, by position in the batch, the network was shown.
+    /// It then forgets them, because positions are of one batch.
+    pub fn take_queries(&self) -> BTreeMap<u32, u64> {
+        std::mem::take(&mut *self.asked())
+    }
+
+    fn asked(&self) -> MutexGuard<'_, BTreeMap<u32, u64>> {
+        self.queries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lost(&self) -> MutexGuard<'_, BTreeSet<u32>> {
@@ -170,6 +204,7 @@ pub struct Victim<'a> {
     own_score: bool,
     passes: &'a Passes,
     trace: Option<&'a Trace>,
+    access: Access,
 }
 
 impl<'a> Victim<'a> {
@@ -188,6 +223,7 @@ impl<'a> Victim<'a> {
             own_score: false,
             passes,
             trace: None,
+            access: Access::Gradients,
         })
     }
 
@@ -199,6 +235,20 @@ impl<'a> Victim<'a> {
     /// The same view with another default score.
     pub fn with_score(&self, score: &'a Score<'a>) -> Self {
         Self { score, own_score: true, ..self.clone() }
+    }
+
+    /// The same view, which gives no more than `access`, nor more than it did. What it is asked for is counted for each sample
+    /// unless it gives gradients.
+    pub fn granting(&self, access: Access) -> Self {
+        Self { access: self.access.min(access), ..self.clone() }
+    }
+
+    /// An error if it does not give this much.
+    fn demand(&self, asked: Access) -> Result<()> {
+        match asked <= self.access {
+            true => Ok(()),
+            false => Err(Error::Denied { asked, granted: self.access }),
+        }
     }
 
     /// Whether it was given a score that attacks raise instead of their own loss.
@@ -272,6 +322,12 @@ impl<'a> Victim<'a> {
 
     fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
         self.passes.count(self.len(), 0);
+        if self.access < Access::Gradients {
+            let mut asked = self.passes.asked();
+            for position in self.rows.positions.to_vec1::<u32>()? {
+                *asked.entry(position).or_default() += 1;
+            }
+        }
         Ok(match self.network {
             VictimNetwork::Frozen(frozen) => frozen.logits(pixels)?,
             VictimNetwork::BatchStatistics(classifier) => {
@@ -280,8 +336,9 @@ impl<'a> Victim<'a> {
         })
     }
 
-    /// Logits `[n, classes]` at `pixels`.
+    /// Logits `[n, classes]` at `pixels`. An error if the victim gives labels alone.
     pub fn logits(&self, pixels: &Tensor) -> Result<Tensor> {
+        self.demand(Access::Scores)?;
         Ok(self.forward(&pixels.detach())?.detach())
     }
 
@@ -310,16 +367,23 @@ impl<'a> Victim<'a> {
         self.record(pixels)?.pass_of(score)
     }
 
-    /// A forward pass at `pixels` that any number of backward passes may follow: gradients of several scores.
+    /// A forward pass at `pixels` that any number of backward passes may follow: gradients of several scores. An error if the
+    /// victim gives no gradients.
     pub fn record(&self, pixels: &Tensor) -> Result<Forward<'a>> {
+        self.demand(Access::Gradients)?;
         let pixels = Var::from_tensor(&pixels.detach())?;
         let logits = self.forward(&pixels)?;
         Ok(Forward { pixels, logits, rows: self.rows.clone(), passes: self.passes })
     }
 
+    /// The class that the network gives each of `pixels`, `[n, c, h, w]`; none where its logits are NaN. Every victim gives it.
+    pub fn decisions(&self, pixels: &Tensor) -> Result<Vec<Option<u32>>> {
+        self.predictions(&self.forward(&pixels.detach())?.detach())
+    }
+
     /// Which samples are misclassified at `pixels`.
     pub fn broken(&self, pixels: &Tensor) -> Result<Vec<bool>> {
-        self.broken_by(&self.logits(pixels)?)
+        self.broken_by(&self.forward(&pixels.detach())?.detach())
     }
 
     /// Which samples are misclassified by these logits. A row with a NaN is; of equal logits the first counts.
@@ -356,6 +420,7 @@ impl<'a> Victim<'a> {
             own_score: self.own_score,
             passes: self.passes,
             trace: self.trace,
+            access: self.access,
         })
     }
 }
