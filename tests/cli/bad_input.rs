@@ -66,6 +66,8 @@ fn unknown_field_at_any_depth() {
               at train.epsilon.instance-adaptive.probe.pgd.stesp
         "]],
     );
+    // A key of a value that is read by hand.
+    bad("attack.pgd = { steps = 5, step", "attack.pgd = { target = { likliest = 3 }, step", &expect![[r""]]);
 }
 
 #[test]

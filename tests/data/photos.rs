@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use expect_test::expect;
 use xtask::torture::essence;
 
-use crate::support::{command, fails, root, stderr, stdout, succeed, temper};
+use crate::support::{command, fails, refuses, root, stderr, stdout, succeed, temper};
 
 pub(crate) const PIPELINE: &str = r#"seed = 3
 dataset.image-folder = { root = "set", size = 12, resize = 14 }
@@ -31,6 +31,22 @@ name = "pgd"
 radius = 0.02
 attack.pgd = { steps = 3, step = 0.01 }
 "#;
+
+/// Attacks that need more classes than there are: found before any work, each with its place.
+#[test]
+fn too_few_classes_for_an_attack_are_found_before_training() {
+    let folder = playground(PIPELINE, 4, 2);
+    for split in ["train", "test"] {
+        fs::remove_dir_all(folder.path().join("set").join(split).join("red")).unwrap();
+    }
+    let sets = ["--set", "train.attack.pgd.loss=dlr", "--set", "evaluate.1.attack.pgd.loss=dlr"];
+    refuses(folder.path(), &[&["run", "run.toml"][..], &sets].concat(), &expect![[r""]]);
+    assert!(!folder.path().join("runs").exists());
+    succeed(folder.path(), &["run", "run.toml"]);
+    let attack =
+        ["attack", "runs/run", "--attack", "pgd = { loss = \"dlr\", target = \"all\" }", "--eps", "0.1"];
+    refuses(folder.path(), &attack, &expect![[r""]]);
+}
 
 pub(crate) const CLASSES: [&str; 3] = ["blue", "green", "red"];
 

@@ -255,6 +255,19 @@ suite = "iaat-white-box"
     .assert_eq(&stderr(&output));
 }
 
+/// A suite without a norm is judged in that of training, as attacks are.
+#[test]
+fn a_suite_takes_the_norm_of_training() {
+    let suite = "[[evaluate]]\nname = \"suite\"\nradius = 0.1\nsuite = \"iaat-white-box\"\n";
+    let folder = playground(&judging(suite));
+    assert!(temper(folder.path(), &["check", "run.toml"]).status.success());
+    let output = temper(folder.path(), &["check", "run.toml", "--set", "train.norm=l2"]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = stderr(&output);
+    assert!(told.contains("the white-box protocol is defined in l-inf, not in l2"), "{told}");
+    assert!(told.contains("at evaluate[0].suite"), "{told}");
+}
+
 #[test]
 fn what_an_evaluation_cannot_mean_is_refused_with_its_place() {
     let folder = playground(&judging(

@@ -140,6 +140,16 @@ fn a_checkpoint_is_no_network_and_swapped_weights_are_told() {
     assert!(said.contains("warning runs/run/model.safetensors was replaced after the run"), "{said}");
     let warning = &json(&folder.join("out/results.json"))["warnings"][0];
     assert!(warning.as_str().unwrap().contains("its hash is not that in results.json"), "{warning}");
+    // Results that cannot be read are no reason to warn less.
+    let results = folder.join("runs/run/results.json");
+    let whole = fs::read_to_string(&results).unwrap();
+    for damaged in [&whole[..whole.len() / 2], &whole.replace("\"networks\"", "\"model\"")] {
+        fs::write(&results, damaged).unwrap();
+        let said = succeed(folder, &attack);
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains("it is not known whether runs/run/model.safetensors was replaced"), "{said}");
+        assert!(said.contains("it is not known whether test images are training images, too"), "{said}");
+    }
 }
 
 /// What the file does not say is said, and if it serves badly, what would serve better.

@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("temper-core", &["temper-data", "temper-files", "temper-nn", "temper-results"]),
     ("temper-corruptions", &["temper-data", "temper-files"]),
     ("temper-fetch", &["temper-data", "temper-files"]),
-    ("temper-experiments", &["temper-report", "temper-results"]),
+    ("temper-experiments", &["temper-files", "temper-report", "temper-results"]),
     ("temper-train", &["temper-core", "temper-data", "temper-files", "temper-results"]),
     (
         "temper-evaluate",

@@ -120,6 +120,16 @@ impl Target {
         }
     }
 
+    /// Number of target classes that are tried on a network with this number of classes; 1 if untargeted.
+    pub fn tried(self, classes: usize) -> usize {
+        let most = classes.saturating_sub(1).max(1);
+        match self {
+            Self::All => most,
+            Self::Likeliest(n) => most.min(n.get()),
+            _ => 1,
+        }
+    }
+
     /// Runs `attempt` on a victim whose score is the loss `raised`: of the true class if untargeted,
     /// otherwise of the target class. With several target classes, `attempt` runs once per class on the
     /// samples that still stand. For goals other than a misclassification each sample then keeps the image

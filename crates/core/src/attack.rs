@@ -16,6 +16,12 @@ pub trait Attack: Debug + Send + Sync {
         None
     }
 
+    /// The most forward and backward passes that it makes for a sample, on a network with this number of classes; `None` if it
+    /// cannot say.
+    fn most_passes(&self, _classes: usize) -> Option<[u64; 2]> {
+        None
+    }
+
     /// What it asks of a network. The victim that it gets refuses anything more.
     fn needs(&self) -> Access {
         Access::Gradients

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use crate::{Error, Result, Rows, cross_entropy, log_odds};
+use crate::{Error, Result, Rows, Target, cross_entropy, log_odds};
 
 crate::options! {
     /// The loss that an attack maximises.
@@ -30,6 +30,20 @@ impl Raised {
             Self::Margin => "-margin",
             Self::Dlr => "-dlr",
         }
+    }
+
+    /// What keeps an attack with this target from maximising it on a network with this number of classes, in words.
+    pub fn problem(self, target: Target, classes: usize) -> Option<String> {
+        let targeted = target != Target::None;
+        let needed = match self {
+            Self::Dlr => DLR_CLASSES[usize::from(targeted)],
+            Self::Margin => 2,
+            Self::Ce => 1 + usize::from(targeted),
+        };
+        (classes < needed).then(|| match self {
+            Self::Dlr => few_for_dlr(needed, classes),
+            _ => format!("the attack needs at least {needed} classes, not {classes}"),
+        })
     }
 
     /// The untargeted loss of each sample, `[n]`, from logits `[n, classes]`. `mixes` is true on batch
@@ -84,13 +98,14 @@ fn margin(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
 fn sorted(logits: &Tensor, needed: usize) -> Result<Tensor> {
     let classes = logits.dim(1)?;
     if classes < needed {
-        let message = format!(
-            "the loss `dlr` needs at least {needed} classes, not {classes}: take `loss = \"margin\"`"
-        );
-        return Err(Error::refused(message));
+        return Err(Error::refused(few_for_dlr(needed, classes)));
     }
     let order = logits.detach().contiguous()?.arg_sort_last_dim(false)?;
     Ok(logits.gather(&order, 1)?)
+}
+
+fn few_for_dlr(needed: usize, classes: usize) -> String {
+    format!("the loss `dlr` needs at least {needed} classes, not {classes}: take `loss = \"margin\"`")
 }
 
 /// A quotient. A denominator of 0 (equal logits) gives a large number instead of infinity.

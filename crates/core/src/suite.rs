@@ -33,7 +33,9 @@ impl Member {
     pub fn restarted(mut self, restarts: NonZeroUsize) -> Self {
         self.restarts = restarts;
         if restarts.get() > 1 && self.runs() > 1 {
-            self.label = format!("{}x{restarts}", self.label);
+            // `pgd-10x5`, but `fgsm-x5`: a number would otherwise end the attack's name.
+            let varied = self.label != self.attack.name();
+            self.label = format!("{}{}x{restarts}", self.label, if varied { "" } else { "-" });
         }
         self
     }

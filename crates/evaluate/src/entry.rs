@@ -25,7 +25,7 @@ pub struct Entry {
     /// Runs of each attack as a whole, each on the samples that still stand; default 1. Minimum-norm attacks
     /// run once.
     pub restarts: Option<NonZeroUsize>,
-    /// The norm of the radius; default l-inf.
+    /// The norm of the radius; default that of training (which a pipeline fills in), without one l-inf.
     pub norm: Option<Norm>,
     /// Radius of every sample, in pixel values of [0, 1]; required with an attack unless a sweep gives radii.
     pub radius: Option<Distance>,
@@ -81,12 +81,12 @@ impl Entry {
         Ok(distinct(restarted.collect()))
     }
 
-    /// Whether there is any attack.
-    pub(crate) fn attacked(&self) -> bool {
+    /// Whether there is any attack, named or of a suite.
+    pub fn attacked(&self) -> bool {
         self.suite.is_some() || self.attacks().next().is_some()
     }
 
-    /// The default name of an evaluation: the name of its suite or the labels of its attacks.
+    /// The default name of an evaluation: the name of its suite, or the names of its attacks.
     pub fn title(&self) -> String {
         let suite = self.suite.iter().map(Chosen::name);
         suite.chain(self.attacks().map(Chosen::name)).collect::<Vec<_>>().join("+")
@@ -113,6 +113,24 @@ impl Entry {
             .or_else(|| self.radius_problem())
             .or_else(|| self.sweep_problem())
             .or_else(|| self.attack_problem())
+    }
+
+    /// Attacks that cannot work on a network with this number of classes: the field to blame and a message.
+    pub fn problem_of_classes(&self, classes: usize) -> Option<(&'static str, String)> {
+        let field = match (&self.suite, &self.attack) {
+            (Some(_), _) => "suite",
+            (None, Some(_)) => "attack",
+            (None, None) => "attacks",
+        };
+        let members = match self.members(classes) {
+            Ok(members) => members,
+            Err(message) => return Some((field, message)),
+        };
+        let problem = |member: Member| {
+            let problem = member.attack.problem_of_classes(classes)?;
+            Some((field, format!("attack `{}`: {problem}", member.label)))
+        };
+        members.into_iter().find_map(problem)
     }
 
     /// A name that tables and files cannot show.

@@ -41,7 +41,9 @@ impl RunCost {
         let images = part("train", all.map(|all| all.train));
         let test = part("test", all.map(|all| all.test));
         let epochs = number(train, "epochs").unwrap_or(0) as u64;
-        let steps = train.and_then(|t| t.get("attack")).map_or(0, steps);
+        let classes = all.map_or(0, |images| images.classes);
+        let of = |attack: &Value| passes(attack, engine, classes);
+        let steps = train.and_then(|t| t.get("attack")).map_or(0, of);
         let policy = |name: &str| train?.get("epsilon")?.get(name)?.as_table();
         // Attacks of an epoch beside the one that is trained on, and epochs without them.
         let (probes, warmup) = if let Some(adaptive) = policy("instance-adaptive") {
@@ -51,7 +53,7 @@ impl RunCost {
         } else {
             (0, 0)
         };
-        let probe = |name: &str| policy(name).and_then(|p| p.get("probe")).map(self::steps);
+        let probe = |name: &str| policy(name).and_then(|p| p.get("probe")).map(of);
         let probe = probe("instance-adaptive").or_else(|| probe("line-search")).unwrap_or(steps);
         // Each adaptive policy also looks at the clean image.
         let adaptive = if probes > 0 { 1 + probes as u64 * (probe + 1) } else { 0 };
@@ -59,14 +61,14 @@ impl RunCost {
         let mixed = train.and_then(|t| t.get("loss")?.get("mixup")).is_some();
         // Mixup trains on clean and on attacked images.
         let trained = epochs * if mixed { 2 } else { 1 };
-        let passes = trained + epochs * steps + searching * adaptive;
+        let all_passes = trained + epochs * steps + searching * adaptive;
         let n = images.unwrap_or(0) as f64;
         let entries = pipeline.get("evaluate").and_then(Value::as_array).into_iter().flatten();
         let entries: Vec<&Table> = entries.filter_map(Value::as_table).collect();
         // A sample's id and radius after each epoch; its memory in both checkpoints.
         let radii = if train.is_some_and(|t| t.contains_key("epsilon")) { 16 * (epochs + 1) } else { 0 };
         Self {
-            training: passes as f64 * n,
+            training: all_passes as f64 * n,
             steps: trained as f64 * n,
             judging: entries.iter().map(|entry| judging(entry, test, engine, all)).sum(),
             epochs,
@@ -103,28 +105,25 @@ fn judging(entry: &Table, test: Option<u64>, engine: &dyn Engine, images: Option
     let number = |key: &str| entry.get(key).and_then(Value::as_integer).map(|n| n as u64);
     let list = |key: &str| entry.get(key).and_then(Value::as_array);
     let classes = images.map_or(0, |images| images.classes);
-    let suite = entry.get("suite").map(|suite| engine.attacks(suite, entry, classes)).unwrap_or_default();
-    let attacks = entry.get("attack").into_iter().chain(list("attacks").into_iter().flatten()).chain(&suite);
+    let suite = entry.get("suite").map_or(0, |suite| engine.suite(suite, entry, classes));
+    let attacks = entry.get("attack").into_iter().chain(list("attacks").into_iter().flatten());
+    let once = attacks.map(|attack| passes(attack, engine, classes)).sum::<u64>() + suite;
     let radii =
         entry.get("sweep").and_then(|s| s.get("radius")).and_then(Value::as_array).map_or(1, Vec::len);
-    let attacked: u64 = attacks.map(steps).sum::<u64>() * number("restarts").unwrap_or(1) * radii as u64;
+    let attacked = once * number("restarts").unwrap_or(1) * radii as u64;
     (attacked + shown(entry)) as f64 * judged(entry, test) as f64
 }
 
-/// Gradient steps of an attack as TOML, restarts and all classes tried included; those of defaults are the plugins'.
-fn steps(attack: &Value) -> u64 {
+/// Passes of an attack as TOML, at most. If its plugin cannot say, they are the `steps` of its table times its `restarts`.
+fn passes(attack: &Value, engine: &dyn Engine, classes: usize) -> u64 {
     let Some((name, parameters)) = chosen(attack) else { return 0 };
-    let number = |key: &str, default: u64| {
-        parameters.and_then(|p| p.get(key)).and_then(Value::as_integer).map_or(default, |n| n as u64)
-    };
-    match name {
-        "none" => 0,
-        "fgsm" => 1,
-        "deepfool" => number("steps", 50) * (number("candidates", 9) + 1),
-        // A step tries rates, each with a forward pass.
-        "cw-ball" => number("steps", 40) * (1 + number("halvings", 5) + number("doublings", 5)),
-        _ => number("steps", 10) * number("restarts", 1),
+    if name == "none" {
+        return 0;
     }
+    let number = |key: &str| parameters.and_then(|p| p.get(key)).and_then(Value::as_integer);
+    let listed =
+        || number("steps").unwrap_or(10).max(0) as u64 * number("restarts").unwrap_or(1).max(0) as u64;
+    engine.passes(attack, classes).unwrap_or_else(listed)
 }
 
 /// What this crate asks of its caller, which knows the plugins and runs networks.
@@ -132,8 +131,12 @@ pub trait Engine {
     /// The images of a pipeline's data set, as far as they are known without opening it.
     fn images(&self, pipeline: &Table) -> Option<DatasetSize>;
 
-    /// The attacks of an evaluation's suite, each as a pipeline names it: `{ pgd = { .. } }`. Empty if it cannot be resolved.
-    fn attacks(&self, suite: &Value, entry: &Table, classes: usize) -> Vec<Value>;
+    /// The most passes that an attack makes for an image, forward and backward as one, on a network with this number of classes.
+    /// `None` if its plugin cannot say.
+    fn passes(&self, attack: &Value, classes: usize) -> Option<u64>;
+
+    /// The same of the suite of an evaluation, all its attacks and their restarts together; 0 if it cannot be resolved.
+    fn suite(&self, suite: &Value, entry: &Table, classes: usize) -> u64;
 
     /// The rate of a pipeline's network on images of this shape, measured within so many seconds.
     fn rate(&mut self, pipeline: &Table, images: DatasetSize, seconds: f64) -> anyhow::Result<Rate>;
@@ -205,10 +208,14 @@ mod tests {
             cifar.then_some(DatasetSize { train: 50_000, test: 10_000, shape: [3, 32, 32], classes: 10 })
         }
 
-        fn attacks(&self, suite: &Value, _entry: &Table, classes: usize) -> Vec<Value> {
+        fn passes(&self, attack: &Value, classes: usize) -> Option<u64> {
+            let pgd = attack.get("all-classes")?;
+            Some(pgd["steps"].as_integer().unwrap() as u64 * (classes as u64 - 1))
+        }
+
+        fn suite(&self, suite: &Value, _entry: &Table, classes: usize) -> u64 {
             assert_eq!((suite.as_str(), classes), (Some("both"), 10));
-            let table: Table = "a.pgd.steps = 7\nb = \"fgsm\"".parse().unwrap();
-            vec![table["a"].clone(), table["b"].clone()]
+            8
         }
 
         fn rate(&mut self, _: &Table, _: DatasetSize, _: f64) -> anyhow::Result<Rate> {
@@ -239,7 +246,10 @@ mod tests {
         );
         assert_eq!(cost(&judged).judging, 10_000.0 + 10.0 * 101.0 + 10.0 * 6.0);
         let suite = format!("{fixed}[[evaluate]]\nname = \"s\"\nsamples = 10\nsuite = \"both\"");
-        assert_eq!(cost(&suite).judging, 10.0 * (7.0 + 1.0 + 1.0));
+        assert_eq!(cost(&suite).judging, 10.0 * (8.0 + 1.0));
+        // An attack that says its cost itself, here one that tries all wrong classes.
+        let said = suite.replace("suite = \"both\"", "attack.all-classes.steps = 7\nrestarts = 2");
+        assert_eq!(cost(&said).judging, 10.0 * (2.0 * 7.0 * 9.0 + 1.0));
         assert_eq!(cost(&judged).images, Some(1000));
         // Four epochs' radii and a memory in two checkpoints, and a record of each image with its copy.
         let records = 2.0 * (27.0 * (10_000.0 + 10.0 * 6.0) + 53.0 * 10.0);

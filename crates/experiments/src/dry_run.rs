@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
 use temper_report::Table as Printed;
+use temper_results::Results;
 
 use crate::compose::Version;
 use crate::cost::{Engine, RunCost};
@@ -249,9 +249,9 @@ fn duration(seconds: f64) -> String {
 
 /// Seconds of training and judging by these results.
 fn seconds(results: &Path) -> Option<f64> {
-    let results: serde_json::Value = serde_json::from_str(&fs::read_to_string(results).ok()?).ok()?;
-    let judging = results["evaluations"].as_array()?.iter().filter_map(|e| e["seconds"].as_f64());
-    Some(results["training"]["seconds"].as_f64()? + judging.sum::<f64>())
+    let results = Results::read(results).ok()?;
+    let judging: f64 = results.evaluations.iter().map(|evaluation| evaluation.seconds).sum();
+    Some(results.training?.seconds + judging)
 }
 
 #[cfg(test)]

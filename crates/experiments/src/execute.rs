@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
+use temper_files::save_atomically;
 use temper_results::{Line, RadiiFile, Results, read_metrics};
 
 use crate::outcomes::outcomes;
@@ -62,7 +63,7 @@ fn ended(place: &Place, file: &Path, out: &Path, pipeline: &str) -> bool {
         && hold(&file.with_extension("json"), &place.folder.join(out))
 }
 
-/// Are these results of the network that the folder holds? Somebody may have removed it, or trained another one there.
+/// Whether these results are of the network that the folder holds. Somebody may have removed it, or trained another one there.
 fn hold(results: &Path, folder: &Path) -> bool {
     let network = |file: &Path| {
         let networks = Results::read(file).ok()?.networks;
@@ -73,7 +74,8 @@ fn hold(results: &Path, folder: &Path) -> bool {
         && network(results).is_some_and(|kept| now.is_none_or(|now| now == kept))
 }
 
-/// Is a seed's network there, trained by the pipeline that this one begins with? Whatever it was judged by, and for which table.
+/// Whether a seed's network is there, trained by the pipeline that this one begins with, whatever it was judged by and for
+/// which table.
 pub fn trained(place: &Place, plan: &RowPlan, seed: u64, pipeline: &toml::Table) -> bool {
     let training = |mut pipeline: toml::Table| {
         pipeline.remove("evaluate");
@@ -106,50 +108,55 @@ fn body(text: &str) -> &str {
 }
 
 /// Starts or continues a run, waits for it, and keeps a copy of its results and records beside its pipeline: the run's own are
-/// those of the pipeline that was run last, and another build of temper replaces what this one recorded.
+/// those of the pipeline that was run last, and another build of temper replaces what this one recorded. Until the run has
+/// ended its pipeline is named `pending`, and what was kept of an earlier pipeline stays, because the run may fail.
 fn start(place: &Place, plan: &RowPlan, seed: u64, file: &Path, pipeline: &str) -> anyhow::Result<()> {
-    // Results of another pipeline are not this one's: they go before it comes.
-    let [kept, kept_records] = ["json", RECORDS].map(|end| place.folder.join(file).with_extension(end));
-    for kept in [&kept, &kept_records].into_iter().filter(|kept| kept.exists()) {
-        fs::remove_file(kept).with_context(|| format!("cannot remove {}", kept.display()))?;
-    }
-    write(&place.folder.join(file), pipeline.as_bytes())?;
+    let (pending, whole) = (file.with_extension("pending.toml"), place.folder.join(file));
+    save(&place.folder.join(&pending), pipeline.as_bytes())?;
     let out = plan.run(seed);
     let resume = place.folder.join(&out).join("config.toml").exists();
     let mut command = Command::new(&place.binary);
-    command.current_dir(&place.folder).args(arguments(file, &out)).args(resume.then_some("--resume"));
+    command.current_dir(&place.folder).args(arguments(&pending, &out)).args(resume.then_some("--resume"));
     let status = command.status().with_context(|| format!("cannot start {}", place.binary.display()))?;
     ensure!(
         status.success(),
         "row `{}`, seed {seed}: temper ended with {status}\n  its pipeline is {}, its folder {}; the same command goes on from \
          there, and without the folder it begins anew",
         plan.row.name,
-        file.display(),
+        pending.display(),
         out.display()
     );
+    // From here until the new pipeline stands under its name nothing counts as finished.
+    if whole.exists() {
+        fs::remove_file(&whole).with_context(|| format!("cannot remove {}", whole.display()))?;
+    }
     let [results, records] = ["results.json", RECORDS].map(|name| place.folder.join(&out).join(name));
+    let kept_records = whole.with_extension(RECORDS);
     if records.exists() {
-        write(
+        save(
             &kept_records,
             &fs::read(&records).with_context(|| format!("cannot read {}", records.display()))?,
         )?;
+    } else if kept_records.exists() {
+        fs::remove_file(&kept_records)
+            .with_context(|| format!("cannot remove {}", kept_records.display()))?;
     }
-    write(&kept, &fs::read(&results).with_context(|| format!("cannot read {}", results.display()))?)
+    let bytes = fs::read(&results).with_context(|| format!("cannot read {}", results.display()))?;
+    save(&whole.with_extension("json"), &bytes)?;
+    let pending = place.folder.join(pending);
+    fs::rename(&pending, &whole).with_context(|| format!("cannot rename {}", pending.display()))
 }
 
 fn arguments(file: &Path, out: &Path) -> Vec<String> {
     ["run".into(), file.display().to_string(), "--out".into(), out.display().to_string()].into()
 }
 
-/// Writes a file whole, or not at all.
-pub fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let told = || format!("cannot write {}", file.display());
+/// Writes a file whole, or not at all; its folder is made.
+pub fn save(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder).with_context(told)?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    let part = PathBuf::from(format!("{}.part", file.display()));
-    fs::write(&part, bytes).with_context(told)?;
-    fs::rename(&part, file).with_context(told)
+    Ok(save_atomically(file, bytes)?)
 }
 
 /// What a run keeps of every image; also the end of the name of its copy.
@@ -283,7 +290,7 @@ mod tests {
     /// holds those of `now`.
     fn there(was: &str, sha: &str, now: &str, wanted: &str) -> bool {
         let folder = tempfile::tempdir().unwrap();
-        let put = |name: &str, text: &str| write(&folder.path().join(name), text.as_bytes()).unwrap();
+        let put = |name: &str, text: &str| save(&folder.path().join(name), text.as_bytes()).unwrap();
         let results = |sha: &str| {
             let network = format!(
                 "{{\"name\": \"n\", \"label\": \"last\", \"file\": \"model.safetensors\", \"sha256\": \"{sha}\", \"parameters\": 1}}"
@@ -303,6 +310,34 @@ mod tests {
         let row = toml::from_str("name = \"row\"\nnetwork = \"n\"\nrecipe = \"r\"").unwrap();
         let plan = RowPlan { row: &row, folder: "row".into(), runs: vec![] };
         trained(&place, &plan, 0, &wanted.parse().unwrap())
+    }
+
+    /// A program that does nothing, successfully or not, stands in for temper.
+    #[cfg(unix)]
+    #[test]
+    fn what_was_kept_stays_until_a_new_run_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| save(&folder.path().join(name), text.as_bytes()).unwrap();
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).ok();
+        put("row/seed-0.t.toml", "old = 1");
+        put("row/seed-0.t.json", "old results");
+        put("row/seed-0.t.records.jsonl", "old records");
+        let place = |binary: &str| Place { binary: binary.into(), folder: folder.path().into() };
+        let row = toml::from_str("name = \"row\"\nnetwork = \"n\"\nrecipe = \"r\"").unwrap();
+        let plan = RowPlan { row: &row, folder: "row".into(), runs: vec![] };
+        let file = Path::new("row/seed-0.t.toml");
+        let error = start(&place("false"), &plan, 0, file, "new = 1").unwrap_err().to_string();
+        assert!(error.contains("its pipeline is row/seed-0.t.pending.toml"), "{error}");
+        assert_eq!(read("row/seed-0.t.toml").unwrap(), "old = 1");
+        assert_eq!(read("row/seed-0.t.json").unwrap(), "old results");
+        assert_eq!(read("row/seed-0.t.records.jsonl").unwrap(), "old records");
+
+        put(&format!("{}/results.json", plan.run(0).display()), "new results");
+        start(&place("true"), &plan, 0, file, "new = 1").unwrap();
+        assert_eq!(read("row/seed-0.t.toml").unwrap(), "new = 1");
+        assert_eq!(read("row/seed-0.t.json").unwrap(), "new results");
+        assert_eq!(read("row/seed-0.t.records.jsonl"), None, "records of another pipeline");
+        assert_eq!(read("row/seed-0.t.pending.toml"), None);
     }
 
     #[test]

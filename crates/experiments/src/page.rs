@@ -7,7 +7,7 @@ use anyhow::Context;
 use temper_report::Page;
 
 use crate::compose::{Book, Version};
-use crate::execute::{Place, done, write};
+use crate::execute::{Place, done, save};
 use crate::picture::Drawn;
 use crate::plan;
 use crate::report::Report;
@@ -30,8 +30,8 @@ pub fn draw(
     for (i, Drawn { caption, figure }) in all.into_iter().enumerate() {
         let name = if i == 0 { table.name.clone() } else { format!("{}-{}", table.name, i + 1) };
         let drawing = figure.draw().with_context(|| format!("picture {name}"))?;
-        write(&folder.join(format!("{name}.svg")), drawing.svg()?.as_bytes())?;
-        write(&folder.join(format!("{name}.png")), &drawing.png()?)?;
+        save(&folder.join(format!("{name}.svg")), drawing.svg()?.as_bytes())?;
+        save(&folder.join(format!("{name}.png")), &drawing.png()?)?;
         pictures.push(PictureEntry { name, caption });
     }
     Ok(pictures)

@@ -128,8 +128,12 @@ mod tests {
             cifar.then_some(DatasetSize { train: 50_000, test: 10_000, shape: [3, 32, 32], classes: 10 })
         }
 
-        fn attacks(&self, _: &Value, _: &Table, _: usize) -> Vec<Value> {
-            vec![]
+        fn passes(&self, _: &Value, _: usize) -> Option<u64> {
+            None
+        }
+
+        fn suite(&self, _: &Value, _: &Table, _: usize) -> u64 {
+            0
         }
 
         fn rate(&mut self, pipeline: &Table, images: DatasetSize, seconds: f64) -> anyhow::Result<Rate> {

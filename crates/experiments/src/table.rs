@@ -330,8 +330,12 @@ pub fn known(tables: &Path, name: &str) -> anyhow::Result<()> {
     let known = names(tables)?;
     ensure!(
         known.iter().any(|known| known == name),
-        "unknown experiment `{name}`; known: `quickstart`, `{}`",
-        known.join("`, `")
+        "{}",
+        unknown(
+            "experiment",
+            name,
+            &std::iter::once("quickstart").chain(known.iter().map(String::as_str)).collect::<Vec<_>>()
+        )
     );
     Ok(())
 }
@@ -372,7 +376,10 @@ mod tests {
         has(fault("", "", ""), "none");
         has(fault("", "same_as = \"t:a\"", ""), "none");
         has(fault("", "same_as = \"t\"", ""), "`same_as = \"t\"`: expected TABLE:ROW\n  at row.0.same_as");
-        has(fault("", "same_as = \"u:a\"", ""), "unknown experiment `u`; known: `quickstart`, `t`");
+        has(
+            fault("", "same_as = \"u:a\"", ""),
+            "unknown experiment `u`; did you mean `t`? known: `quickstart`, `t`",
+        );
         has(fault("", "same_as = \"t:b\"", ""), "t: unknown row `b`; did you mean `a`? known: `a`");
         has(
             fault("", "", "[scale.cpu]\nwithout = [\"b\"]"),

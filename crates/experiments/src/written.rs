@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use temper_report::Table as Printed;
 use temper_results::{DatasetSummary, Machine, NetworkSummary, Versions};
 
-use crate::execute::write;
+use crate::execute::save;
 use crate::fragment::Reading;
 use crate::table::Scale;
 
@@ -207,9 +207,9 @@ impl WrittenReport {
 
     /// Writes both files.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        write(&folder.join(format!("{}.md", self.table)), self.markdown().as_bytes())?;
+        save(&folder.join(format!("{}.md", self.table)), self.markdown().as_bytes())?;
         let json = serde_json::to_string_pretty(self).context("the report is no JSON")? + "\n";
-        write(&folder.join(format!("{}.json", self.table)), json.as_bytes())
+        save(&folder.join(format!("{}.json", self.table)), json.as_bytes())
     }
 
     /// Its heading.

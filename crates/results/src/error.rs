@@ -9,7 +9,13 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] temper_files::Error),
     /// It is not what it should be.
-    #[error("{}:{}:{}: {}", file.display(), source.line(), source.column(), short(source))]
+    #[error(
+        "{}:{}:{}: {}\n  it is damaged, or another version of temper wrote it",
+        file.display(),
+        source.line(),
+        source.column(),
+        short(source)
+    )]
     Malformed {
         /// The file.
         file: PathBuf,
@@ -36,9 +42,11 @@ pub enum Error {
     },
 }
 
-/// What serde says, which may repeat what stands in a file.
+/// What serde says, without the place. It may repeat what stands in a file.
 fn short(error: &serde_json::Error) -> String {
-    error.to_string().chars().take(500).collect()
+    let whole = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    whole.strip_suffix(&*place).unwrap_or(&whole).chars().take(500).collect()
 }
 
 /// What can be wrong with a file of records.
@@ -65,7 +73,10 @@ pub enum RecordsError {
         what: String,
     },
     /// A line that does not hold records.
-    #[error("{}:{line}: {what}\n  remove the file to judge anew", file.display())]
+    #[error(
+        "{}:{line}: {what}\n  it is damaged, or another version of temper wrote it: remove the file to judge anew",
+        file.display()
+    )]
     Malformed {
         /// The file.
         file: PathBuf,

@@ -88,7 +88,6 @@ pub struct Evaluation {
 
 /// What an attack cost and did.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Cost {
     /// The attack's label; `natural` for the pass over the clean images.
     pub attack: String,

@@ -71,16 +71,17 @@ impl Records {
             if part.len() as u64 > longest {
                 return Err(malformed(format!("a line of more than {longest} bytes, which no batch has")));
             }
-            let line = serde_json::from_slice::<Line>(&part).map_err(|error| error.to_string());
-            let line = line.and_then(|line| match line.samples.fit() {
+            let line = serde_json::from_slice::<Line>(&part);
+            let torn = !part.ends_with(b"\n") || line.as_ref().is_err_and(serde_json::Error::is_eof);
+            let line = line.map_err(|error| error.to_string()).and_then(|line| match line.samples.fit() {
                 true => Ok(line),
                 false => Err("columns of different lengths".into()),
             });
             match line {
                 Ok(line) if part.ends_with(b"\n") => lines.push(line),
                 Ok(_) => return Ok((lines, true)),
-                // What a kill or a power cut tore stands at the end.
-                Err(_) if reader.fill_buf().map_err(fault)?.is_empty() => return Ok((lines, true)),
+                // A kill or a power cut leaves a last line without its end, or one that ends within a value.
+                Err(_) if torn && reader.fill_buf().map_err(fault)?.is_empty() => return Ok((lines, true)),
                 Err(what) => return Err(malformed(what)),
             }
         }
@@ -194,6 +195,11 @@ mod tests {
         fs::write(&file, format!("{}{good}", good.replace("[1]", "[1,2]"))).unwrap();
         let error = Records::read(&file).unwrap_err().to_string();
         assert!(error.contains("records.jsonl:1: columns of different lengths"), "{error}");
+        // A whole last line that is not understood was not torn: another version may have written it.
+        fs::write(&file, good.replace("\"loss\"", "\"lost\"")).unwrap();
+        let error = Records::read(&file).unwrap_err().to_string();
+        assert!(error.contains("records.jsonl:1: unknown field `lost`"), "{error}");
+        assert!(error.contains("another version of temper"), "{error}");
         assert_eq!(Records::read(&folder.path().join("none")).unwrap(), []);
     }
 

@@ -212,6 +212,17 @@ impl Results {
         serde_json::from_str(&text).map_err(|source| Error::Malformed { file: file.into(), source })
     }
 
+    /// The command that wrote a file of results, even if another version of temper did and the rest of it cannot be read. `None`
+    /// if it is no such file.
+    pub fn command_of(file: &Path) -> Option<CommandName> {
+        #[derive(Deserialize)]
+        struct Command {
+            command: CommandName,
+        }
+        let command: Command = serde_json::from_str(&files::text(file).ok()?).ok()?;
+        Some(command.command)
+    }
+
     /// Writes a file, whole or not at all.
     pub fn write(&self, file: &Path) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(self);
@@ -254,5 +265,27 @@ mod tests {
         std::fs::write(file.path(), "{\n  \"evaluations\": 3\n}").unwrap();
         let fault = Results::read(file.path()).unwrap_err().to_string();
         assert!(fault.contains(":2:18: invalid type: integer `3`"), "{fault}");
+        assert!(!fault.contains("at line"), "the place is told twice: {fault}");
+    }
+
+    #[test]
+    fn keys_of_later_versions_are_passed_over_at_every_level() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let cost = "{\"attack\": \"pgd\", \"attacked\": 4, \"broken\": 1, \"forwards\": 8, \"backwards\": 8, \"seconds\": 0.5, \"later\": 1}";
+        let evaluation = format!(
+            "{{\"name\": \"pgd\", \"accuracy\": 0.75, \"n\": 4, \"interval\": [0.3, 0.95], \"seconds\": 0.5, \"forwards\": 8, \
+             \"backwards\": 8, \"attacks\": [{cost}], \"later\": {{}}}}"
+        );
+        let whole = format!(
+            "{{\"command\": \"transfer\", \"seed\": 0, \"evaluations\": [{evaluation}], \"networks\": [], \"dataset\": \
+             {{\"name\": \"d\", \"later\": 1}}, \"versions\": {{\"temper\": \"0\", \"candle\": \"0\"}}, \"machine\": \
+             {{\"processor\": \"p\", \"threads\": 1}}, \"later\": []}}"
+        );
+        std::fs::write(file.path(), &whole).unwrap();
+        assert_eq!(Results::read(file.path()).unwrap().evaluations[0].attacks[0].attacked, 4);
+        // The command is known of a file whose other keys are those of another version.
+        std::fs::write(file.path(), whole.replace("\"seed\"", "\"seeds\"")).unwrap();
+        assert!(Results::read(file.path()).is_err());
+        assert_eq!(Results::command_of(file.path()), Some(CommandName::Transfer));
     }
 }

@@ -23,7 +23,7 @@ use crate::images::{SplitOption, opened_images};
 use crate::interrupt::Interrupt;
 use crate::judge::{Arithmetic, hash};
 use crate::machine::{machine, versions};
-use crate::material::{self, leaks, parameters};
+use crate::material::{self, parameters};
 use crate::own_radii::OwnRadii;
 use crate::progress::EvaluationBar;
 use crate::shell::command;
@@ -97,11 +97,15 @@ impl Opened {
         if let Some((field, message)) = entry.oversize(Some(input)).filter(|_| !each) {
             return Err(BadConfig(in_options(field, &message)).into());
         }
+        let few = entry.problem_of_classes(source.classes().len());
+        if let Some((field, message)) = few {
+            return Err(BadConfig(in_options(field, &message)).into());
+        }
         let told = model.map(|model| told(model, input, source.classes())).transpose()?;
         let (mut targets, mut warnings) = (vec![], vec![]);
         for named in files {
             if let Some(ran) = named.ran.as_ref().filter(|_| images == SplitOption::Test) {
-                warnings.extend(ran.also_trained_on(&dataset, &*source).and_then(|(n, of)| leaks(n, of)));
+                warnings.extend(ran.trained_on_test(&dataset, &*source));
             }
             let target = named.open(told.as_ref(), (input, source.classes()), ignore_class_names, &device)?;
             warnings.extend(target.stored.warnings.clone());

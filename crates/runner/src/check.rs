@@ -37,8 +37,8 @@ enum FileKind {
 }
 
 impl FileKind {
-    /// By the keys at its top. What has none of them is read as a pipeline.
-    fn of(document: &DeTable<'_>) -> Self {
+    /// By the keys at its top. What has none of them is told by its folder, and is otherwise read as a pipeline.
+    fn of(file: &Path, document: &DeTable<'_>) -> Self {
         let has = |keys: &[&str]| keys.iter().any(|key| document.contains_key(*key));
         let named = document.get("evaluate").is_some_and(|evaluate| evaluate.get_ref().is_table());
         if has(&["dataset", "model", "train"]) {
@@ -48,7 +48,13 @@ impl FileKind {
         } else if has(&["pipeline", "network", "recipe", "reading"]) || named {
             Self::Recipe
         } else {
-            Self::Pipeline
+            let folders = file.parent().into_iter().flat_map(Path::ancestors).filter_map(Path::file_name);
+            let of_experiments = |folder: &std::ffi::OsStr| match folder.to_str() {
+                Some("tables") => Some(Self::Table),
+                Some("recipes") => Some(Self::Recipe),
+                _ => None,
+            };
+            folders.take(2).find_map(of_experiments).unwrap_or(Self::Pipeline)
         }
     }
 }
@@ -87,7 +93,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 /// What there is to say of a sound file.
 fn one(file: &Path, options: &Options) -> anyhow::Result<String> {
     let (text, name) = (toml_file::pipeline(file)?, file.display().to_string());
-    let kind = FileKind::of(toml_file::document(&name, &text)?.get_ref());
+    let kind = FileKind::of(file, toml_file::document(&name, &text)?.get_ref());
     if kind == FileKind::Pipeline {
         let pipeline = Pipeline::parse(&name, &text, &options.sets)?;
         return Ok(format!("{name}: a sound pipeline{}\n", material::check(&pipeline)?));
@@ -116,7 +122,9 @@ mod tests {
 
     #[test]
     fn files_are_known_by_their_keys() {
-        let kind = |text: &str| FileKind::of(DeTable::parse(text).unwrap().get_ref());
+        let at =
+            |file: &str, text: &str| FileKind::of(Path::new(file), DeTable::parse(text).unwrap().get_ref());
+        let kind = |text: &str| at("run.toml", text);
         assert_eq!(kind("seed = 1\ndataset = \"cifar10\"\n[[evaluate]]\nname = \"a\""), FileKind::Pipeline);
         // Two brackets forgotten do not make a recipe of it.
         assert_eq!(kind("train.epochs = 1\n[evaluate]\nname = \"a\""), FileKind::Pipeline);
@@ -126,5 +134,7 @@ mod tests {
         assert_eq!(kind("[evaluate.natural]\n"), FileKind::Recipe);
         assert_eq!(kind("sede = 3"), FileKind::Pipeline);
         assert_eq!(kind(""), FileKind::Pipeline);
+        assert_eq!(at("configs/tables/empty.toml", ""), FileKind::Table);
+        assert_eq!(at("configs/recipes/scales/empty.toml", "sede = 3"), FileKind::Recipe);
     }
 }

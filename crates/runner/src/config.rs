@@ -263,7 +263,7 @@ impl Pipeline {
         // A network is judged in the norm that it was trained in, unless a table names another one.
         let trained_in = train.as_ref().and_then(Plan::attacked_in).filter(|norm| *norm != Norm::Linf);
         for entry in evaluate.iter_mut().chain(select.as_mut().map(|select| &mut select.entry)) {
-            if entry.norm.is_none() && entry.attacks().next().is_some() {
+            if entry.norm.is_none() && entry.attacked() {
                 entry.norm = trained_in;
             }
         }

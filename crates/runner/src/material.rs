@@ -81,6 +81,7 @@ impl Material {
             bail!("dataset `{name}`: {other}");
         }
         radii_fit(pipeline, first)?;
+        classes_suffice(pipeline, train.classes().len())?;
         if let Some(misfit) = pipeline.train.augment.and_then(|augment| augment.misfit(first)) {
             return Err(pipeline.bad(&["train", "augment", "pad"], &misfit).into());
         }
@@ -152,6 +153,24 @@ fn radii_fit(pipeline: &Pipeline, shape: [usize; 3]) -> Result<(), BadConfig> {
     }
     for (i, entry) in pipeline.evaluate.iter().enumerate() {
         if let Some((field, message)) = entry.oversize(Some(shape)) {
+            bad.push(pipeline.bad_evaluation(i, field, &message).0);
+        }
+    }
+    if bad.is_empty() { Ok(()) } else { Err(BadConfig::of(bad)) }
+}
+
+/// Refuses attacks and suites that cannot work on so few classes.
+fn classes_suffice(pipeline: &Pipeline, classes: usize) -> Result<(), BadConfig> {
+    let mut bad = vec![];
+    for (keys, message) in pipeline.train.problems_of_classes(classes) {
+        bad.push(pipeline.bad(&[&["train"], &*keys].concat(), &message).0);
+    }
+    let selecting = pipeline.select.as_ref().and_then(|select| select.entry.problem_of_classes(classes));
+    if let Some((field, message)) = selecting {
+        bad.push(pipeline.bad(&["select", field], &message).0);
+    }
+    for (i, entry) in pipeline.evaluate.iter().enumerate() {
+        if let Some((field, message)) = entry.problem_of_classes(classes) {
             bad.push(pipeline.bad_evaluation(i, field, &message).0);
         }
     }

@@ -105,7 +105,12 @@ impl<'d> Reading<'d> {
                 self.note(&keys, message.into());
             }
         } else if message.starts_with("unknown field") {
-            // The parser was at the field when it failed.
+            // The parser was at the field when it failed, or at its table, where a plugin reads the keys itself.
+            if let Some(field) =
+                quoted(message).next().filter(|field| keys.last().is_none_or(|key| key != field))
+            {
+                keys.push(field.to_string());
+            }
             let Some((name, within)) = keys.split_last() else { return false };
             let near = nearest(name, quoted(message).skip(1));
             let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();

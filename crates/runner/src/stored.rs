@@ -155,9 +155,16 @@ pub(crate) fn said_against(file: &Path, weights: &Weights, sha256: &str) -> Vec<
     rounded.into_iter().chain(swapped(file, sha256)).collect()
 }
 
-/// The results of the run whose folder contains a file, if they exist and can be read.
-pub(crate) fn results_beside(file: &Path) -> Option<Results> {
-    Results::read(&file.with_file_name("results.json")).ok()
+/// The results of the run whose folder contains a file, if there are any. The error says that they cannot be read, and that
+/// `unknown` is not known for this reason.
+pub(crate) fn results_beside(file: &Path, unknown: &str) -> Result<Option<Results>, String> {
+    let results = file.with_file_name("results.json");
+    match results.exists() {
+        true => {
+            Results::read(&results).map(Some).map_err(|error| format!("it is not known {unknown}: {error}"))
+        }
+        false => Ok(None),
+    }
 }
 
 /// The epoch of the weights in a file, from 1, if a run that selects weights wrote it.
@@ -177,10 +184,13 @@ fn swapped(file: &Path, sha256: &str) -> Option<String> {
         "best.safetensors" => "best",
         _ => return None,
     };
-    let results = results_beside(file)?;
+    let at = file.display();
+    let results = match results_beside(file, &format!("whether {at} was replaced after the run")) {
+        Ok(results) => results?,
+        Err(unknown) => return Some(unknown),
+    };
     let kept = results.sha256(word)?;
     (kept != sha256).then(|| {
-        let at = file.display();
         format!("{at} was replaced after the run: its hash is not that in results.json, whose numbers are of other weights")
     })
 }

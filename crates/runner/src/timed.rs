@@ -5,8 +5,8 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use temper_core::nn::{BatchNorm, Classifier, Frozen, Network as Layers};
 use temper_core::{
-    Batch, Chosen, DType, Dataset, Device, Goal, Norm, Passes, Rng, Rows, Size, Suite, Tensor, Victim,
-    VictimNetwork, cross_entropy,
+    Attack, Batch, Chosen, DType, Dataset, Device, Goal, Member, Norm, Passes, Rng, Rows, Size, Suite,
+    Tensor, Victim, VictimNetwork, cross_entropy,
 };
 use temper_experiments::{DatasetSize, Engine, Rate};
 use temper_train::{BatchNormMode, SgdState};
@@ -37,12 +37,20 @@ impl Engine for Clock {
         Some(DatasetSize { train, test, shape, classes })
     }
 
-    fn attacks(&self, suite: &toml::Value, entry: &toml::Table, classes: usize) -> Vec<toml::Value> {
+    fn passes(&self, attack: &toml::Value, classes: usize) -> Option<u64> {
+        let attack: Chosen<dyn Attack> = attack.clone().try_into().ok()?;
+        attack.most_passes(classes).map(as_one)
+    }
+
+    fn suite(&self, suite: &toml::Value, entry: &toml::Table, classes: usize) -> u64 {
         let suite: Option<Chosen<dyn Suite>> = suite.clone().try_into().ok();
         let norm = entry.get("norm").and_then(|norm| norm.clone().try_into().ok());
         let members = suite.and_then(|suite| suite.members(norm.unwrap_or(Norm::Linf), classes).ok());
-        let attacks = members.unwrap_or_default().into_iter().map(|member| member.attack);
-        attacks.filter_map(|attack| toml::Value::try_from(&attack).ok()).collect()
+        let passes = |member: &Member| {
+            let of_run = member.attack.most_passes(classes).map_or(0, as_one);
+            of_run * member.runs() as u64
+        };
+        members.unwrap_or_default().iter().map(passes).sum()
     }
 
     fn rate(&mut self, pipeline: &toml::Table, images: DatasetSize, seconds: f64) -> anyhow::Result<Rate> {
@@ -74,6 +82,11 @@ impl Engine for Clock {
             batch = next;
         }
     }
+}
+
+/// Forward and backward passes as pairs of both. A forward pass alone takes about a third of a pair.
+fn as_one([forwards, backwards]: [u64; 2]) -> u64 {
+    backwards + forwards.saturating_sub(backwards).div_ceil(3)
 }
 
 /// Bytes of a run's two checkpoints, with weights and momentum, and of the weights.

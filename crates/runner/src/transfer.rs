@@ -70,7 +70,7 @@ fn may_write(file: &Path, force: bool) -> anyhow::Result<()> {
     if fs::symlink_metadata(file).is_err() {
         return Ok(());
     }
-    match Results::read(file).is_ok_and(|before| before.command == CommandName::Transfer) {
+    match Results::command_of(file) == Some(CommandName::Transfer) {
         true if force => Ok(()),
         true => bail!(
             "{} holds a matrix already\n  replace it with --force, or choose another place with --save FILE",

@@ -98,6 +98,20 @@ impl Plan {
         problems
     }
 
+    /// Attacks that cannot work on a network with this number of classes: the keys to each, with a message.
+    pub fn problems_of_classes(&self, classes: usize) -> Vec<(Vec<&'static str>, String)> {
+        let problem = |attack: &Chosen<dyn Attack>| {
+            let problem = attack.problem_of_classes(classes)?;
+            Some(format!("attack `{}`: {problem}", attack.name()))
+        };
+        let trained_on = self.attack.0.as_ref().and_then(problem).map(|problem| (vec!["attack"], problem));
+        let probing = self.epsilon.as_ref().and_then(|epsilon| {
+            let problem = epsilon.probe().and_then(problem)?;
+            Some((vec!["epsilon", epsilon.name(), "probe"], problem))
+        });
+        trained_on.into_iter().chain(probing).collect()
+    }
+
     /// Radii that hold every image of this shape (channels, height, width): the keys to each, with a message. Without a shape
     /// those in l-inf alone are told, where the shape does not matter.
     pub fn radius_problems(&self, shape: Option<[usize; 3]>) -> Vec<(Vec<&'static str>, String)> {

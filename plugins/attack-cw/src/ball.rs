@@ -77,6 +77,13 @@ impl Attack for CarliniWagnerBall {
         hopeless.or_else(|| Aim::problem("cw-ball", self.target))
     }
 
+    fn most_passes(&self, _classes: usize) -> Option<[u64; 2]> {
+        let steps = self.steps.get();
+        // Each step tries rates, each with a forward pass.
+        let rates = self.halvings.get() + self.doublings;
+        Some([(steps * (1 + rates) + 1) as u64, steps as u64])
+    }
+
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
         if let Some(problem) = self.problem(ball.norm()) {
             return Err(Error::refused(problem));

@@ -67,6 +67,12 @@ impl Attack for DeepFool {
         false
     }
 
+    fn most_passes(&self, classes: usize) -> Option<[u64; 2]> {
+        let (steps, candidates) = (self.steps.get(), self.candidates.get().min(classes.saturating_sub(1)));
+        // A step that removes samples makes a second forward pass of the others.
+        Some([2 * steps as u64, (steps * candidates) as u64])
+    }
+
     fn perturb(&self, victim: &Victim, ball: &Ball, _rng: &Rng) -> Result<Tensor> {
         let victim = self.labels.view(victim)?;
         let mut clean = ball.center().clone();

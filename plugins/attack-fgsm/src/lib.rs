@@ -21,12 +21,20 @@ plugin! { Attack "fgsm";
 }
 
 impl Attack for Fgsm {
+    fn problem_of_classes(&self, classes: usize) -> Option<String> {
+        self.loss.problem(Target::None, classes)
+    }
+
     fn warning(&self, radius: f64) -> Option<String> {
         step_warning(radius, 1, self.step.get() * radius)
     }
 
     fn draws(&self) -> bool {
         self.random_start
+    }
+
+    fn most_passes(&self, _classes: usize) -> Option<[u64; 2]> {
+        Some([1, 1])
     }
 
     fn variant(&self) -> Option<String> {

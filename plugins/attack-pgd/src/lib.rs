@@ -70,6 +70,10 @@ plugin! { Attack "pgd";
 }
 
 impl Attack for Pgd {
+    fn problem_of_classes(&self, classes: usize) -> Option<String> {
+        self.loss.problem(self.target, classes)
+    }
+
     fn warning(&self, radius: f64) -> Option<String> {
         let (fixed, relative) = self.step_length();
         joined([
@@ -84,6 +88,13 @@ impl Attack for Pgd {
 
     fn steps(&self) -> Option<usize> {
         Some(self.steps.get())
+    }
+
+    fn most_passes(&self, classes: usize) -> Option<[u64; 2]> {
+        let runs = self.target.tried(classes) * if self.starts_at_random() { self.restarts.get() } else { 1 };
+        let steps = self.steps.get();
+        // Between runs a forward pass tells which samples still stand.
+        Some([(runs * (steps + 1)) as u64, (runs * steps) as u64])
     }
 
     fn variant(&self) -> Option<String> {

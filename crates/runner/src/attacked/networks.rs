@@ -11,6 +11,7 @@ use temper_results::NetworkSummary;
 
 use crate::classes::IN_OPTIONS;
 use crate::config::{BadConfig, NumericsOption, first_line};
+use crate::material::leaks;
 use crate::run_dir::{CONFIG, MARK, marked};
 use crate::stored::{About, Stored, results_beside};
 use crate::summary::network_summary;
@@ -98,21 +99,19 @@ impl Ran {
         (attack.as_str() != Some("none")).then(|| self.train.norm.unwrap_or(Norm::Linf))
     }
 
-    /// How many images of the data set's test split the network was trained on, and the size of that split.
-    /// For the run's own data set this comes from the run's results; otherwise from a comparison with the
-    /// run's training images, if they are available.
-    pub(super) fn also_trained_on(
-        &self,
-        dataset: &Chosen<dyn Dataset>,
-        test: &dyn Source,
-    ) -> Option<(usize, usize)> {
+    /// A warning if the network was trained on images of the data set's test split, or if that is not known. For
+    /// the run's own data set this comes from the run's results; otherwise from a comparison with the run's
+    /// training images, if they are available.
+    pub(super) fn trained_on_test(&self, dataset: &Chosen<dyn Dataset>, test: &dyn Source) -> Option<String> {
         if dataset.name() != self.dataset.name() || dataset.params() != self.dataset.params() {
             let train = self.dataset.open(Split::Train).ok()?;
-            return Some((shared_images(&*train, test), test.len()));
+            return leaks(shared_images(&*train, test), test.len());
         }
-        let results = results_beside(&self.folder.join(CONFIG))?;
-        let test = results.dataset.test?;
-        Some((test.also_trained_on, test.n))
+        let unknown = "whether test images are training images, too";
+        match results_beside(&self.folder.join(CONFIG), unknown) {
+            Ok(results) => results?.dataset.test.and_then(|test| leaks(test.also_trained_on, test.n)),
+            Err(unknown) => Some(unknown),
+        }
     }
 }
 
