@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 
-/// A plugin of each kind, as it is written for the name `my-KIND`. The project's tests compile and run every one of them.
+/// A plugin of each kind, as it is written for the name `my-KIND`. The project's tests compile and run every one of
+/// them.
 pub const TEMPLATES: [(&str, &str); 6] = [
     ("dataset", include_str!("../templates/dataset.rs")),
     ("model", include_str!("../templates/model.rs")),
@@ -39,21 +40,30 @@ pub fn create(root: &Path, kind: &str, name: &str) -> anyhow::Result<Vec<String>
     let list = root.join("crates/runner/src/plugins.rs");
     let line = format!("use {} as _;", package.replace('-', "_"));
     let edited_list = with_line(&list, &line, "use ", " as _;")?;
-    let (example, example_type) = (format!("my-{kind}"), camel(&format!("my-{kind}")));
-    let source = template.replace(&example, name).replace(&example_type, &camel(name));
 
     fs::create_dir_all(folder.join("src")).with_context(|| format!("cannot create {}", folder.display()))?;
     fs::write(folder.join("Cargo.toml"), CARGO.replace("PACKAGE", &package).replace("NAME", name))?;
-    fs::write(folder.join("src/lib.rs"), source)?;
+    fs::write(folder.join("src/lib.rs"), named(template, kind, name))?;
     fs::write(&manifest, edited_manifest)?;
     fs::write(&list, edited_list)?;
-    Ok(vec![
+    Ok(done(kind, name))
+}
+
+/// What was done, a line each, and what to do next.
+fn done(kind: &str, name: &str) -> Vec<String> {
+    vec![
         format!("created plugins/{kind}-{name}/Cargo.toml"),
         format!("created plugins/{kind}-{name}/src/lib.rs"),
         "edited  crates/runner/Cargo.toml".into(),
         "edited  crates/runner/src/plugins.rs".into(),
         format!("next: cargo run -- describe {kind} {name}; UPDATE_EXPECT=1 cargo test -p temper-tests"),
-    ])
+    ]
+}
+
+/// A kind's template under a plugin's own name.
+fn named(template: &str, kind: &str, name: &str) -> String {
+    let example = format!("my-{kind}");
+    template.replace(&example, name).replace(&camel(&example), &camel(name))
 }
 
 /// The file's text with `line` added in alphabetical order among the lines that have this start and this part.
@@ -101,6 +111,17 @@ mod tests {
     fn names_become_types() {
         assert_eq!(camel("mi-fgsm"), "MiFgsm");
         assert_eq!(camel("cw2"), "Cw2");
+    }
+
+    #[test]
+    fn contributing_shows_what_is_written_for_an_attack() {
+        let (kind, name, package) = ("attack", "shrinking-ascent", "temper-attack-shrinking-ascent");
+        let shown = include_str!("../../CONTRIBUTING.md");
+        let source = named(include_str!("../templates/attack.rs"), kind, name);
+        let manifest = CARGO.replace("PACKAGE", package).replace("NAME", name);
+        for written in [source, manifest, done(kind, name).join("\n")] {
+            assert!(shown.contains(written.trim()), "CONTRIBUTING.md does not show\n{written}");
+        }
     }
 
     #[test]
