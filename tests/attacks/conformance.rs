@@ -220,9 +220,9 @@ fn conformance_attacks_raise_the_loss() {
 #[test]
 fn conformance_minimum_norm_attacks_ignore_the_ball_and_are_judged() {
     let bench = Bench::new();
-    let minimal = |name: &str| affordable(name).min_norm().is_some();
+    let minimum_norm = |name: &str| affordable(name).min_norm().is_some();
     let names: Vec<&str> =
-        <dyn Attack>::plugins().iter().map(|p| p.name).filter(|name| minimal(name)).collect();
+        <dyn Attack>::plugins().iter().map(|p| p.name).filter(|name| minimum_norm(name)).collect();
     assert!(names.contains(&"deepfool") && names.contains(&"cw-l2"), "{names:?}");
     for name in names {
         let attack = affordable(name);

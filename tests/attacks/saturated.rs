@@ -1,5 +1,5 @@
 //! Attacks that are weaker than they look: gradients that vanished, runs in vain, distances of another norm. Where an attack cannot be
-//! mended its number is doubted.
+//! mended its number carries a warning.
 
 use candle_core::{DType, Device};
 use temper_core::nn::{Classifier, Frozen};
@@ -175,7 +175,7 @@ fn attacks_draw_as_they_say() {
 }
 
 #[test]
-fn distances_of_another_norm_and_steps_beyond_the_ball_are_doubted() {
+fn distances_of_another_norm_and_steps_beyond_the_ball_are_warned_of() {
     let network = Frozen::new(&small_network(DType::F32)).unwrap();
     let warnings = |text: &str| judge(&network, 20, text).warnings;
     let few = "steps = 60, binary_search_steps = 4, initial_const = 0.1, learning_rate = 0.03";

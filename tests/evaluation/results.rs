@@ -295,7 +295,7 @@ fn a_part_of_the_images_gives_the_records_of_the_whole() {
 }
 
 #[test]
-fn transferred_images_are_surrogate_the_other_network() {
+fn transferred_images_are_crafted_on_the_other_network() {
     let stage = Stage::new(60);
     let random = |seed| {
         let network = small_network(DType::F32).network().clone();

@@ -185,7 +185,7 @@ fn finished_batches_are_not_judged_again() {
 }
 
 #[test]
-fn images_are_surrogate_another_run() {
+fn images_are_crafted_on_another_run() {
     let one = "[[evaluate]]\nname = \"natural\"\n";
     let folder = playground(&judging(one));
     succeed(folder.path(), &["run", "run.toml", "--set", "seed=2", "--out", "runs/other"]);

@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_are_doubted_that_fall_short_or_leap() {
+    fn steps_that_fall_short_or_leap_are_warned_of() {
         let short = step_warning(0.05, 4, 0.01).unwrap();
         assert_eq!(
             short,
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn several_doubts_are_one() {
+    fn several_warnings_are_one() {
         assert_eq!(joined([None, None]), None);
         assert_eq!(joined([None, restarts_warning(2, true), restarts_warning(1, false)]), None);
         let both = joined([Some("a".into()), restarts_warning(3, false)]).unwrap();

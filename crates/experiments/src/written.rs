@@ -409,7 +409,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn doubts_and_pipes_are_in_the_markdown() {
+    fn warnings_and_pipes_are_in_the_markdown() {
         let cost = json!({ "judging_seconds": 1.0, "judging_forwards": 2, "judging_backwards": 3, "disk_bytes": 1_048_576 });
         let run = json!({
             "seed": 0, "versions": { "temper": "0", "candle": "0" }, "machine": { "threads": 2, "processor": "P" },

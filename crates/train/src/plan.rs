@@ -122,7 +122,7 @@ impl Plan {
         epsilon.lengths().into_iter().filter_map(refused).collect()
     }
 
-    /// What makes its numbers doubtful before anything is trained, in words.
+    /// Reasons not to believe its numbers that are known before anything is trained, in words.
     pub fn warnings(&self) -> Vec<String> {
         let Some(epsilon) = self.epsilon.as_ref().filter(|_| self.attack.0.is_some()) else { return vec![] };
         let probe = epsilon.probe().and_then(|probe| {

@@ -43,8 +43,8 @@ fn mart(clean: &Tensor, perturbed: &Tensor, labels: &Tensor, lambda: f64) -> Res
     let boosted = (cross_entropy(perturbed, &rows)?.mean_all()? + margin.mean_all()?)?;
 
     let apart = (log.exp()? * (&log - (probabilities + 1e-12)?.log()?)?)?.sum(1)?;
-    let doubt = log.exp()?.gather(&column, 1)?.squeeze(1)?.affine(-1.0, 1.000_000_1)?;
-    Ok((boosted + ((apart * doubt)?.mean_all()? * lambda)?)?)
+    let others = log.exp()?.gather(&column, 1)?.squeeze(1)?.affine(-1.0, 1.000_000_1)?;
+    Ok((boosted + ((apart * others)?.mean_all()? * lambda)?)?)
 }
 
 #[cfg(test)]
