@@ -104,7 +104,7 @@ impl<'a> Report<'a> {
         self.claims.iter().any(|told| told.ours.verdict == Verdict::Fails)
     }
 
-    /// Does our number agree with the paper's? Only where it is the same experiment.
+    /// Whether our number agrees with the paper's, which is told only where it is the same experiment.
     fn verdict(&self, paper: Option<f64>, ours: Option<&Estimate>) -> &'static str {
         match (self.version.scale, paper, ours.and_then(|ours| ours.interval)) {
             (_, _, None) | (_, None, _) => "-",

@@ -28,7 +28,7 @@ plugin! { Dataset "image-folder";
         pub size: NonZeroUsize = nonzero(224),
         /// Shorter side, in pixels, to which an image is resized before its middle is cut out; left out, `size`.
         pub resize: Option<NonZeroUsize> = None,
-        /// Leave out images that cannot be decoded, count and list them? Otherwise the first one stops the run.
+        /// Leave out images that cannot be decoded, and count and list them; if false, the first one stops the run.
         pub skip_unreadable: bool = false,
     }
 }

@@ -30,7 +30,7 @@ plugin! { Dataset "imagenet";
         pub size: NonZeroUsize = nonzero(224),
         /// Shorter side, in pixels, to which an image is resized before its middle is cut out.
         pub resize: NonZeroUsize = nonzero(256),
-        /// Leave out images that cannot be decoded, count and list them? Otherwise the first one stops the run.
+        /// Leave out images that cannot be decoded, and count and list them; if false, the first one stops the run.
         pub skip_unreadable: bool = false,
     }
 }

@@ -47,7 +47,7 @@ plugin! { Epsilon "instance-adaptive";
         pub beta: Fraction = Fraction::of(0.1),
         /// Smallest radius to train with, in pixel values of [0, 1] (ImageNet in the paper: 4/255).
         pub lower_bound: Distance = Distance::ZERO,
-        /// Does the memory keep the bounded radius too? The paper's text bounds after the selection.
+        /// Keep the bounded radius in the memory too. The paper's text bounds after the selection.
         pub bound_memory: bool = false,
         /// Samples misclassified unperturbed: `clean` trains on the clean image (paper), `decay` lets the radius decay
         /// and attacks all the same (authors' code).
