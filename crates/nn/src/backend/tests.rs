@@ -143,6 +143,9 @@ fn convolutions_of_every_shape_are_what_their_definition_says() {
     check([4, 9, 14], [axis(3, 2, [3, 1], 3), axis(2, 3, [0, 4], 5)], 6, 2, false);
     check([4, 9, 10], [axis(3, 1, [2, 2], 2), axis(3, 1, [2, 2], 2)], 6, 2, false);
     check([4, 6, 9], [axis(2, 2, [0, 1], 1), axis(3, 2, [0, 1], 1)], 4, 4, true);
+    // Groups with a kernel that covers its input.
+    check([4, 5, 5], [axis(5, 1, [0, 0], 1), axis(5, 1, [0, 0], 1)], 6, 2, false);
+    check([4, 5, 5], [axis(5, 1, [0, 0], 1), axis(5, 1, [0, 0], 1)], 6, 2, true);
 }
 
 /// Batch norm after a convolution, which a frozen network folds, and after pooling, where it stays on its
