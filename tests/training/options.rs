@@ -320,7 +320,7 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
     "#]]
     .assert_eq(&said(&with("attack_precision = \"bf16\""), &[]));
     expect![[r#"
-        error: run.toml:6:1: on CUDA devices networks do not run in 16 bits yet; use "f32"
+        error: run.toml:6:1: on this device networks do not run in 16 bits yet; use "f32"
           at train.attack_precision
     "#]]
     .assert_eq(&said(&with("attack_precision = \"f16\""), &["--set", "device=cuda:0"]));

@@ -30,7 +30,7 @@ impl Backend for Candle {
     fn refuses(&self, dtype: DType) -> Option<&'static str> {
         match dtype {
             DType::F32 | DType::F64 => None,
-            _ => Some("on CUDA devices networks do not run in 16 bits yet; use \"f32\""),
+            _ => Some("on this device networks do not run in 16 bits yet; use \"f32\""),
         }
     }
 
