@@ -15,7 +15,8 @@ impl Loss for MyLoss {
     fn loss(&self, step: &mut Step) -> Result<Tensor> {
         let (pixels, labels) = (step.batch().pixels.clone(), step.batch().labels.clone());
         let attacked = step.attack()?;
-        let rows = Rows { labels: labels.clone(), positions: labels };
+        let positions = Tensor::arange(0, labels.dim(0)? as u32, labels.device())?;
+        let rows = Rows { labels, positions };
         let of_attacked = cross_entropy(&step.logits(&attacked)?, &rows)?.mean_all()?;
         let of_clean = cross_entropy(&step.logits(&pixels)?, &rows)?.mean_all()?;
         let weight = self.attacked.get();

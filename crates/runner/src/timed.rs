@@ -142,7 +142,8 @@ impl Bench {
 
     /// A step of training, at a rate so small that nothing diverges.
     fn step(&mut self, batch: &Batch) -> anyhow::Result<()> {
-        let rows = Rows { labels: batch.labels.clone(), positions: batch.labels.clone() };
+        let positions = Tensor::arange(0, batch.ids.len() as u32, &self.device)?;
+        let rows = Rows { labels: batch.labels.clone(), positions };
         let logits = self.classifier.train(&batch.pixels, true, BatchNorm::Update)?;
         let loss = cross_entropy(&logits, &rows)?.mean_all()?;
         let gradients = self.classifier.backward(&loss)?;
