@@ -4,7 +4,7 @@ use std::fs;
 
 use temper_results::Results;
 
-use crate::support::{bits, fma, root, succeed};
+use crate::support::{assert_bits, root, succeed};
 
 #[test]
 fn the_quickstarts_twin_trains_adapts_and_reports() {
@@ -57,8 +57,6 @@ fn the_quickstarts_twin_trains_adapts_and_reports() {
     assert!(accuracy("natural") > accuracy("fgsm") && accuracy("fgsm") >= accuracy("pgd20"));
     let radii = results.radii.unwrap();
     assert!(radii.p95 - radii.p5 > 0.3 * 0.1, "{radii:?}");
-    // Processors without FMA round differently. A change that moves these bits says why in CHANGELOG.md.
-    if fma() {
-        assert_eq!(bits(&run), "dadce236e83a9074");
-    }
+    // A change that moves these bits says why in CHANGELOG.md.
+    assert_bits(&run, "dadce236e83a9074");
 }
