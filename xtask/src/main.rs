@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use xtask::new_plugin::TEMPLATES;
 
 /// Chores of the project.
 #[derive(Debug, Parser)]
@@ -20,7 +21,7 @@ enum Command {
     Tidy,
     /// Write a plugin crate and enter it in the runner
     NewPlugin {
-        /// Kind of plugin: dataset, model, attack, loss, epsilon or suite
+        #[arg(help = format!("Kind of plugin: {}", TEMPLATES.map(|(kind, _)| kind).join(", ")))]
         kind: String,
         /// Its name in TOML, in kebab-case
         name: String,

@@ -125,6 +125,12 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_the_registry_has_a_template() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        assert_eq!(TEMPLATES.map(|(kind, _)| kind).to_vec(), crate::tidy::kinds(root).unwrap());
+    }
+
+    #[test]
     fn a_bad_name_changes_nothing() {
         for name in ["", "Pgd", "-x", "x-", "a--b", "../x", "2x"] {
             let error = create(Path::new("nowhere"), "attack", name).unwrap_err().to_string();

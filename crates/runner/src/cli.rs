@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
+use temper_core::KINDS;
 
 use crate::config::BadConfig;
 use crate::output::answer;
@@ -35,12 +36,12 @@ enum Command {
     Show(show::Options),
     /// List the plugins of this binary
     List {
-        /// Only this kind: dataset, model, attack, loss, epsilon, or suite
+        #[arg(help = format!("Only this kind: {}", kinds()))]
         kind: Option<String>,
     },
     /// Describe a plugin: what it does and all its parameters, as TOML to copy
     Describe {
-        /// dataset, model, attack, loss, epsilon, or suite
+        #[arg(help = kinds())]
         kind: String,
         /// Name of the plugin
         name: String,
@@ -51,6 +52,11 @@ enum Command {
     /// Data sets on this machine
     #[command(subcommand)]
     Data(fetch::Data),
+}
+
+/// The kinds of plugins, for help.
+fn kinds() -> String {
+    KINDS.join(", ")
 }
 
 const ATTACK_HELP: &str = "\
