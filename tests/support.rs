@@ -250,8 +250,8 @@ pub(crate) fn assert_bits(run: &Path, expected: &str) {
     writeln!(std::io::stderr(), "{left_out}, {expected}").unwrap();
 }
 
-/// A hash of all numbers that a run computed, in hexadecimal: weights, radii, losses, and what was seen of each sample. It does
-/// not depend on how files name things, nor on time.
+/// A hash of all numbers that a run computed, in hexadecimal: weights, radii, losses, and what was seen of
+/// each sample. It does not depend on how files name things, nor on time.
 fn bits(run: &Path) -> String {
     let mut hash = Sha256::new();
     let radii = fs::read_dir(run.join("epsilon")).unwrap().map(|entry| entry.unwrap().path());

@@ -1,4 +1,5 @@
-//! The three attacks of Carlini and Wagner on linear networks with known optima, and the faults that other libraries had.
+//! The three attacks of Carlini and Wagner on linear networks with known optima, and the faults that other
+//! libraries had.
 
 use candle_core::{DType, Device, Tensor};
 use temper_core::nn::{Classifier, Frozen};
@@ -25,7 +26,8 @@ fn one(pixels: &[f32], label: u32) -> Batch {
     Batch { pixels, labels: Tensor::new(&[label], &Device::Cpu).unwrap(), ids: vec![7] }
 }
 
-/// Two classes of four pixels, the second ahead where `weights . x` is above `threshold`; both logits lowered by `shift`.
+/// Two classes of four pixels, the second ahead where `weights . x` is above `threshold`; both logits lowered
+/// by `shift`.
 fn halves(weights: [f32; 4], threshold: f32, shift: f32) -> Classifier {
     linear([1, 1, 4], &[vec![0.0; 4], weights.to_vec()], &[-shift, -threshold - shift])
 }

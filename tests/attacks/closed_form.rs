@@ -14,8 +14,8 @@ const N: usize = 8;
 /// One under which some samples aim at class 0, and some do not.
 const SEED: u64 = 1;
 
-/// Logits `[-l, l, 2 l - 1, 2 l - 2]` with `l = mean(pixels) - 0.5`: class 1 above a mean of 0.5, class 0 below. The last two never
-/// win, and who aims at them goes upwards, away from class 0.
+/// Logits `[-l, l, 2 l - 1, 2 l - 2]` with `l = mean(pixels) - 0.5`: class 1 above a mean of 0.5, class 0
+/// below. The last two never win, and who aims at them goes upwards, away from class 0.
 fn linear() -> Classifier {
     let row = |w: f32| vec![w / D as f32; D];
     support::linear([1, 8, 8], &[row(-1.0), row(1.0), row(2.0), row(2.0)], &[0.5, -0.5, -2.0, -3.0])

@@ -216,7 +216,8 @@ fn conformance_attacks_raise_the_loss() {
     });
 }
 
-/// A minimum-norm attack ignores the ball; what it returns is adversarial at the distance that is told, or not believed.
+/// A minimum-norm attack ignores the ball; what it returns is adversarial at the distance that is told, or
+/// not believed.
 #[test]
 fn conformance_minimum_norm_attacks_ignore_the_ball_and_are_judged() {
     let bench = Bench::new();

@@ -26,7 +26,8 @@ fn batch(pixels: [f32; 4], labels: &[u32]) -> Batch {
     Batch { pixels, labels: Tensor::new(labels, &Device::Cpu).unwrap(), ids: (0..n as u64).collect() }
 }
 
-/// A class that wins at (0.5, 0.5, 0.5, 0.5), and three others: logits `2 (x_k - 0.5) - gap_k` for pixel k, the winner's being 0.
+/// A class that wins at (0.5, 0.5, 0.5, 0.5), and three others: logits `2 (x_k - 0.5) - gap_k` for pixel k,
+/// the winner's being 0.
 fn corners(winner: usize, gaps: [f32; 3]) -> Classifier {
     let (mut weights, mut biases) = (vec![], vec![]);
     let mut others = gaps.iter().enumerate();

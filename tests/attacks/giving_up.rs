@@ -1,4 +1,5 @@
-//! No attack may give up on a sample that it would break if it went on: early stops, on many kinds of images and sizes of logits.
+//! No attack may give up on a sample that it would break if it went on: early stops, on many kinds of images
+//! and sizes of logits.
 
 use candle_core::DType;
 use temper_core::nn::{Classifier, Frozen};
@@ -10,7 +11,8 @@ use crate::support::{affordable, attack, small_network};
 /// Sizes of logits.
 const SCALES: [f64; 3] = [1e-3, 1.0, 1e3];
 
-/// Images of many kinds in the shape `[c, h, w]`, two of each: smooth as photographs are, noise, one grey, black and white, two values.
+/// Images of many kinds in the shape `[c, h, w]`, two of each: smooth as photographs are, noise, one grey,
+/// black and white, two values.
 fn kinds([c, h, w]: [usize; 3]) -> Vec<f32> {
     let mut pixels = vec![];
     for i in 0..2u64 {
@@ -88,7 +90,8 @@ fn an_early_stop_ends_no_sample_that_the_same_attack_breaks_without_it() {
     });
 }
 
-/// A power of two changes no bit of a network's logits but their exponent, and nothing that looks at the slope alone may notice.
+/// A power of two changes no bit of a network's logits but their exponent, and nothing that looks at the
+/// slope alone may notice.
 #[test]
 fn logits_twice_as_large_are_the_same_logits() {
     for (name, classifier) in networks() {
@@ -144,7 +147,8 @@ fn no_attack_gives_up_for_the_size_of_the_logits() {
                             plugin.name
                         );
                     }
-                    // Of the log odds the other classes' shares are others where logits are: one image in ten may be on the other side.
+                    // Of the log odds the other classes' shares are others where logits are: one image in ten
+                    // may be on the other side.
                     None => assert!(
                         count(&there) + 1 >= count(&broken),
                         "{name}, {} x {scale}: {there:?}",

@@ -34,8 +34,8 @@ fn valley(a: &Tensor, b: &Tensor) -> candle_core::Result<Tensor> {
 #[test]
 fn momentum_follows_the_sequence_worked_by_hand() {
     let run = |text: &str| end(&format!("mi-fgsm = {{ step = 0.05, {text} }}"), Norm::Linf, valley);
-    // Gradients (0.6, 3), (-0.4, 3), (-1.4, 3), (-0.4, 3) over their means 1.8, 1.7, 2.2, 1.7; momentum of the first pixel:
-    // 0.333, 0.098, -0.538, -0.774.
+    // Gradients (0.6, 3), (-0.4, 3), (-1.4, 3), (-0.4, 3) over their means 1.8, 1.7, 2.2, 1.7; momentum of
+    // the first pixel: 0.333, 0.098, -0.538, -0.774.
     close(run("steps = 1"), [0.55, 0.55]);
     close(run("steps = 2"), [0.60, 0.60]);
     close(run("steps = 3"), [0.55, 0.65]);

@@ -85,8 +85,8 @@ fn deepfool_gives_the_distances_of_foolbox_torchattacks_and_adv_lib() {
             (golden.of(&format!("{name}/distances")), golden.of(&format!("{name}/success")));
         for i in 0..N {
             let same = (got[i] - want[i]).abs() < 1e-5 * want[i];
-            // Without a margin the box can keep a sample on the boundary, where rounding decides; torchattacks then returns
-            // an image that is not adversarial.
+            // Without a margin the box can keep a sample on the boundary, where rounding decides;
+            // torchattacks then returns an image that is not adversarial.
             let undecided = success[i] == 0.0 && got[i].is_infinite();
             assert!(same || undecided, "{name}: sample {i}: {} or {}", got[i], want[i]);
         }
@@ -107,7 +107,8 @@ fn carlini_and_wagner_come_as_near_as_adv_lib() {
         }
         let mean = |values: &[f64]| values.iter().sum::<f64>() / N as f64;
         let ratio = mean(&got) / mean(&want);
-        // adv-lib ends an attempt when all of the batch are done; ours goes on from each success at once, and comes nearer.
+        // adv-lib ends an attempt when all of the batch are done; ours goes on from each success at once, and
+        // comes nearer.
         assert!((0.9..1.02).contains(&ratio), "{name}: {} or {}", mean(&got), mean(&want));
     }
 }

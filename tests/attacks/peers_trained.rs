@@ -65,7 +65,8 @@ impl Trained {
         PeerOutcome { broken: flags(&stored["broken"]), distances: distances.unwrap_or_default() }
     }
 
-    /// Runs an entry as an evaluation does, on those of `chosen` that are classified correctly; the others count as broken.
+    /// Runs an entry as an evaluation does, on those of `chosen` that are classified correctly; the others
+    /// count as broken.
     fn run(&self, name: &str, chosen: &[bool]) -> PeerOutcome {
         let (entry, passes) = (self.entry(name), Passes::default());
         let victim =

@@ -8,8 +8,8 @@ use crate::support::{attack, linear, numbers, small_batch, small_network};
 
 const N: usize = 24;
 
-/// The images of an attack on a small network of five classes within an l-inf radius, and its backward passes. `score`: the one that
-/// training would give the victim.
+/// The images of an attack on a small network of five classes within an l-inf radius, and its backward
+/// passes. `score`: the one that training would give the victim.
 fn images(text: &str, goal: Goal, own_score: bool) -> (Tensor, u64) {
     let classifier = small_network(DType::F32);
     let (frozen, batch) = (Frozen::new(&classifier).unwrap(), small_batch(&classifier, N));

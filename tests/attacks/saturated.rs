@@ -1,5 +1,5 @@
-//! Attacks that are weaker than they look: gradients that vanished, runs in vain, distances of another norm. Where an attack cannot be
-//! mended its number carries a warning.
+//! Attacks that are weaker than they look: gradients that vanished, runs in vain, distances of another norm.
+//! Where an attack cannot be mended its number carries a warning.
 
 use candle_core::{DType, Device};
 use temper_core::nn::{Classifier, Frozen};
@@ -18,8 +18,8 @@ use crate::support::{
 
 const RADIUS: f64 = 0.1;
 
-/// The same classifier by logits a thousand times as large: cross-entropy has no gradient left in single precision, and the
-/// attacks that raise the log odds do not notice.
+/// The same classifier by logits a thousand times as large: cross-entropy has no gradient left in single
+/// precision, and the attacks that raise the log odds do not notice.
 #[test]
 fn large_logits_hide_nothing_from_the_attacks() {
     let (classifier, batch) = trained(250);

@@ -1,5 +1,5 @@
-//! `cargo xtask new-plugin`: what it writes for every kind is compiled into these tests and runs; on a copy of what it edits it enters
-//! plugins where they are linked.
+//! `cargo xtask new-plugin`: what it writes for every kind is compiled into these tests and runs; on a copy
+//! of what it edits it enters plugins where they are linked.
 
 use std::fs;
 use std::path::Path;

@@ -113,7 +113,8 @@ fn every_accuracy_follows_from_the_records() {
     assert_eq!(results["dataset"]["test"]["hash"], evaluations[0]["data"]);
 }
 
-/// A run that ended before its evaluations did goes on where they stopped; what changed is judged anew, and nothing else.
+/// A run that ended before its evaluations did goes on where they stopped; what changed is judged anew, and
+/// nothing else.
 #[test]
 fn finished_batches_are_not_judged_again() {
     let folder = playground(&judging(ALL));

@@ -1,4 +1,5 @@
-//! `temper attack` on training images: those that are named, and all of them within the radii that training left to them.
+//! `temper attack` on training images: those that are named, and all of them within the radii that training
+//! left to them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -50,7 +51,8 @@ fn chosen_training_images_are_attacked_by_index() {
     assert!(refused(&["--indices", "3", "--samples", "4"]).contains("cannot be used with"));
 }
 
-/// `--eps own`: every training image within the radius that training left it, and a word against radii that do not hold.
+/// `--eps own`: every training image within the radius that training left it, and a word against radii that
+/// do not hold.
 #[test]
 fn radii_of_training_are_put_to_the_test() {
     let folder = trained();
@@ -142,7 +144,8 @@ fn radii_of_training_are_put_to_the_test() {
     assert!(told.contains("runs/run/epsilon"), "{told}");
 }
 
-/// Radii are those of the epoch that left the weights: that of the best ones, which attacks take of a run that selected.
+/// Radii are those of the epoch that left the weights: that of the best ones, which attacks take of a run
+/// that selected.
 #[test]
 fn best_weights_go_with_the_radii_of_their_epoch() {
     let select = "[select]\nsamples = 16\n\n[[evaluate]]";

@@ -1,4 +1,5 @@
-//! `temper reproduce`: every pipeline that a table composes is sound, and a table runs, is killed, goes on, and is judged.
+//! `temper reproduce`: every pipeline that a table composes is sound, and a table runs, is killed, goes on,
+//! and is judged.
 
 use std::fs;
 use std::num::NonZeroU32;

@@ -141,8 +141,8 @@ fn logits_and_gradients_agree_with_pytorch() {
     }
 }
 
-/// A graph with everything that the golden cases lack: a branch, global average pooling, a batch norm that no convolution
-/// precedes, `ReLU` and pooling on their own, overlapping windows.
+/// A graph with everything that the golden cases lack: a branch, global average pooling, a batch norm that no
+/// convolution precedes, `ReLU` and pooling on their own, overlapping windows.
 fn odd_network() -> Network {
     let mut net = Network::new([2, 7, 6]);
     let normal = net.normalize(net.input(), &[0.2, 0.4], &[0.5, 0.3]).unwrap();
@@ -277,7 +277,8 @@ fn a_network_that_cannot_be_is_refused_in_words() {
     assert_eq!(error, told("[0, 1, 4, 4]"));
 }
 
-/// A loss of two passes, as of clean and of adversarial images, and of a weight itself; one pass's gradients are taken twice.
+/// A loss of two passes, as of clean and of adversarial images, and of a weight itself; one pass's gradients
+/// are taken twice.
 #[test]
 fn gradients_of_several_passes_add_up() {
     let mut rng = rand_chacha::ChaCha8Rng::from_seed([2; 32]);

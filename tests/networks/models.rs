@@ -1,5 +1,5 @@
-//! Residual and wide residual networks against `PyTorch` (`golden/models.py` made the values): the same state dictionary
-//! gives the same logits and input gradients, by our kernels and by candle's operations.
+//! Residual and wide residual networks against `PyTorch` (`golden/models.py` made the values): the same state
+//! dictionary gives the same logits and input gradients, by our kernels and by candle's operations.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -73,8 +73,8 @@ fn sums_stay_within_their_bounds_on_trained_networks() {
         let wide = weights.iter().map(|(name, w)| (name.clone(), w.to_dtype(DType::F64).unwrap())).collect();
         let raw = Batches::new(test.clone(), (0..24).collect(), 24, None).next().unwrap().unwrap();
         let mut batch = Batch::new(raw, &Device::Cpu).unwrap();
-        // As a random start does: where the background is one number, all of a pooling window are equal, and which of them
-        // takes the gradient is a matter of rounding.
+        // As a random start does: where the background is one number, all of a pooling window are equal, and
+        // which of them takes the gradient is a matter of rounding.
         let noise = temper_core::Rng::new(2, "noise").uniform(&batch.ids, 28 * 28);
         let noise = Tensor::from_vec(noise, batch.pixels.shape(), &Device::Cpu).unwrap();
         batch.pixels = ((batch.pixels * 0.9).unwrap() + noise.affine(0.05, 0.05).unwrap()).unwrap();

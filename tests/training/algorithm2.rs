@@ -1,6 +1,7 @@
 //! Algorithm 2 against a table worked by hand, and against the envelopes that follow from it.
 //!
-//! The network is linear, so FGSM breaks a sample exactly when its radius exceeds the sample's distance to the boundary.
+//! The network is linear, so FGSM breaks a sample exactly when its radius exceeds the sample's distance to
+//! the boundary.
 
 use std::collections::BTreeMap;
 
@@ -134,7 +135,8 @@ fn a_lower_bound_holds_for_training_and_for_the_memory_only_if_asked() {
 
 #[test]
 fn a_policy_of_its_own_probe_uses_it() {
-    // A probe that takes only a tenth of the way never breaks these samples: they grow where the training attack fails them.
+    // A probe that takes only a tenth of the way never breaks these samples: they grow where the training
+    // attack fails them.
     let policy = "instance-adaptive = { start = 0.10, warmup = 0, gamma = 0.04, beta = 0.25, probe.fgsm = { step = 0.1 } }";
     close(&visits(policy, &[0.085], 0..1)[0].1, &[0.11], "memory");
 }

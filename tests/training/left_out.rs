@@ -19,8 +19,8 @@ fn selecting(pipeline: &str, samples: usize) -> String {
     pipeline.replace("size = 12", "skip_unreadable = true, size = 12").replacen("[[evaluate]]", &select, 1)
 }
 
-/// Tears these of a playground's training images, of which each class has `each`; returns how they are listed, by index in
-/// the data set.
+/// Tears these of a playground's training images, of which each class has `each`; returns how they are
+/// listed, by index in the data set.
 fn tear(folder: &Path, each: usize, torn: &[usize]) -> Vec<(usize, String)> {
     let halved = fixture("halved.jpg");
     let tear = |index: &usize| {
@@ -31,8 +31,8 @@ fn tear(folder: &Path, each: usize, torn: &[usize]) -> Vec<(usize, String)> {
     torn.iter().map(tear).collect()
 }
 
-/// Every torn image is told of, be it one to train on or one held out; what is told of a sample names its place in the data
-/// set, and radii that no step could change count in no statistics.
+/// Every torn image is told of, be it one to train on or one held out; what is told of a sample names its
+/// place in the data set, and radii that no step could change count in no statistics.
 #[test]
 fn torn_images_are_told_wherever_they_are_drawn() {
     let folder = playground(&selecting(PIPELINE, 24), 20, 6);
@@ -121,8 +121,8 @@ fn gathered_batches_with_gaps_resume_to_the_same_bits() {
     assert_same(folder, "whole", "cut");
 }
 
-/// Without batch norm and attack a step over three batches with gaps is a step over one batch with the same gaps: each image
-/// that could be decoded weighs alike, in the last, smaller step too.
+/// Without batch norm and attack a step over three batches with gaps is a step over one batch with the same
+/// gaps: each image that could be decoded weighs alike, in the last, smaller step too.
 #[test]
 fn gathered_batches_with_gaps_are_one_batch_with_gaps() {
     let clean = PIPELINE.replace(", batch_norm = true", "");

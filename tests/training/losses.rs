@@ -1,4 +1,5 @@
-//! Losses as a step runs them: what they attack, what passes they take, what they leave in batch norm; line search of radii.
+//! Losses as a step runs them: what they attack, what passes they take, what they leave in batch norm; line
+//! search of radii.
 
 use candle_core::{DType, Device, Tensor};
 use rand::SeedableRng;
@@ -27,7 +28,8 @@ fn normed() -> Classifier {
     Classifier::random(network, DType::F32, &mut ChaCha8Rng::seed_from_u64(3)).unwrap()
 }
 
-/// One step's loss value, the classifier's weights after it, and its passes: in training mode, then those of the attack.
+/// One step's loss value, the classifier's weights after it, and its passes: in training mode, then those of
+/// the attack.
 fn step(
     loss: &Chosen<dyn Loss>,
     classifier: &Classifier,
@@ -51,8 +53,8 @@ fn running(classifier: &Classifier) -> Vec<f64> {
     [numbers(&weights["bn1.running_mean"]), numbers(&weights["bn1.running_var"])].concat()
 }
 
-/// TRADES passes the clean batch, the perturbed one, and the clean one again; MART the first two. Nothing is perturbed here,
-/// so that running statistics tell the number of passes.
+/// TRADES passes the clean batch, the perturbed one, and the clean one again; MART the first two. Nothing is
+/// perturbed here, so that running statistics tell the number of passes.
 #[test]
 fn batch_norm_follows_the_passes_of_the_authors_code() {
     for (name, passes) in [("cross-entropy = {}", 1), ("trades = {}", 3), ("mart = {}", 2)] {

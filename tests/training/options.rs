@@ -46,7 +46,8 @@ pub(crate) fn apart(a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>) 
     a.iter().map(apart).fold(0.0, f64::max)
 }
 
-/// Without batch norm a step over gathered batches is a step over one large batch, to rounding; the last, smaller ones too.
+/// Without batch norm a step over gathered batches is a step over one large batch, to rounding; the last,
+/// smaller ones too.
 #[test]
 fn gathered_batches_are_one_large_batch() {
     let folder = playground(&clean("accumulate = 2").replace("batch = 64", "batch = 48"));
@@ -135,7 +136,8 @@ fn selecting(train: &str) -> String {
     with(train).replacen("[[evaluate]]", &format!("{SELECT}[[evaluate]]"), 1)
 }
 
-/// The best weights are those that a run of so many epochs ends with, and the evaluations say which weights they judged.
+/// The best weights are those that a run of so many epochs ends with, and the evaluations say which weights
+/// they judged.
 #[test]
 fn the_best_weights_are_kept_and_judged() {
     // A rate that ruins the network in the last epoch, so that its weights are not the best.
@@ -248,8 +250,8 @@ fn test_images_never_reach_the_selection() {
     assert_ne!(accuracies("one"), accuracies("other"));
 }
 
-/// New losses, radii by line search, gathered batches, averages and a selection give the same bits on one thread and two;
-/// that all of it survives kills, `survive.rs` shows.
+/// New losses, radii by line search, gathered batches, averages and a selection give the same bits on one
+/// thread and two; that all of it survives kills, `survive.rs` shows.
 #[test]
 fn no_option_depends_on_threads() {
     let rest = "accumulate = 2\nema = {}\nschedule.one-cycle = {}";
@@ -265,7 +267,8 @@ fn no_option_depends_on_threads() {
     }
 }
 
-/// Whoever makes the plan: the trainer refuses what it would not follow, and the device that counts is the one it runs on.
+/// Whoever makes the plan: the trainer refuses what it would not follow, and the device that counts is the
+/// one it runs on.
 #[test]
 fn precisions_that_attacks_do_not_have_are_refused_where_they_would_be_used() {
     let folder = playground(&with(""));

@@ -13,10 +13,11 @@ use crate::works::Work;
 /// The `PyTorch` side.
 const TORCH: &str = include_str!("torch_peer.py");
 
-/// A round shorter than this many milliseconds was to warm up: it is repeated for as long, and the mean counts. `torch_peer.py`
-/// does the same. The first step after a rest can take half as long again.
+/// A round shorter than this many milliseconds was to warm up: it is repeated for as long, and the mean
+/// counts. `torch_peer.py` does the same. The first step after a rest can take half as long again.
 const SHORT: f64 = 1200.0;
-/// Before each round: the threads of `PyTorch` go on spinning for a while after their work, at the cost of whoever is next.
+/// Before each round: the threads of `PyTorch` go on spinning for a while after their work, at the cost of
+/// whoever is next.
 const REST: Duration = Duration::from_millis(400);
 
 /// A contender as the parent sees it.

@@ -1,7 +1,7 @@
 //! Measures the engine: `cargo xtask bench`, and with `--against-torch PYTHON` in alternation with `PyTorch`.
 //!
-//! Every contender is a process of its own, so that peak memory is its own, and does one round whenever it is told to. Rounds
-//! alternate, so that a noisy machine is noisy for all.
+//! Every contender is a process of its own, so that peak memory is its own, and does one round whenever it is
+//! told to. Rounds alternate, so that a noisy machine is noisy for all.
 
 mod child;
 mod networks;

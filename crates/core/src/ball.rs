@@ -25,8 +25,9 @@ pub struct Ball {
 }
 
 impl Ball {
-    /// Balls of `radii` `[n]` around `center` `[n, c, h, w]`; `ids` key the samples' random starts. Of an l-inf ball's images
-    /// none is further than the radius as `center`'s precision subtracts: `x - center` itself rounds to no more.
+    /// Balls of `radii` `[n]` around `center` `[n, c, h, w]`; `ids` key the samples' random starts. Of an
+    /// l-inf ball's images none is further than the radius as `center`'s precision subtracts: `x - center`
+    /// itself rounds to no more.
     pub fn new(center: &Tensor, radii: &[f64], norm: Norm, ids: &[u64]) -> Result<Self> {
         let n = center.dim(0)?;
         let radii: Vec<f64> = radii.iter().map(|radius| radius.min(FAR)).collect();
@@ -35,8 +36,8 @@ impl Ball {
         let mut low = center.broadcast_sub(&wide)?.clamp(0.0, 1.0)?;
         let mut high = center.broadcast_add(&wide)?.clamp(0.0, 1.0)?;
         if norm == Norm::Linf {
-            // The sum was rounded, and so its difference to the centre may be more than the radius: such bounds are drawn in, not
-            // beyond the centre.
+            // The sum was rounded, and so its difference to the centre may be more than the radius: such
+            // bounds are drawn in, not beyond the centre.
             let ulp = last_place(center.dtype());
             let drawn_in = |bound: &Tensor, inner: &Tensor| -> Result<Tensor> {
                 Ok((bound - center)?.abs()?.broadcast_gt(&wide)?.where_cond(inner, bound)?)
@@ -121,8 +122,8 @@ impl Ball {
         steepest(self.norm, gradient)
     }
 
-    /// One step length a sample, `[n, 1, 1, 1]`: `fixed`, or `relative` times the radius where that is longer; at most 10,000,
-    /// which leads beyond any image and is yet finite in half precision.
+    /// One step length a sample, `[n, 1, 1, 1]`: `fixed`, or `relative` times the radius where that is
+    /// longer; at most 10,000, which leads beyond any image and is yet finite in half precision.
     pub fn lengths(&self, fixed: Distance, relative: f64) -> Result<Tensor> {
         column(&(&self.radii * relative.min(FAR))?.maximum(fixed.get().min(FAR))?.minimum(FAR)?)
     }
@@ -158,8 +159,8 @@ impl Ball {
     }
 }
 
-/// The direction of length 1 in a norm along which a score with this gradient, `[n, c, h, w]`, rises fastest: its sign for
-/// l-inf, itself over its length for l2. A gradient of 0 gives 0.
+/// The direction of length 1 in a norm along which a score with this gradient, `[n, c, h, w]`, rises fastest:
+/// its sign for l-inf, itself over its length for l2. A gradient of 0 gives 0.
 pub fn steepest(norm: Norm, gradient: &Tensor) -> Result<Tensor> {
     match norm {
         Norm::Linf => Ok(gradient.sign()?),
@@ -167,8 +168,8 @@ pub fn steepest(norm: Norm, gradient: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// How much a score with this gradient rises along [`steepest`], for each sample, `[n]`: the gradient's length in the dual
-/// norm, l1 for l-inf and l2 for l2, in double precision.
+/// How much a score with this gradient rises along [`steepest`], for each sample, `[n]`: the gradient's
+/// length in the dual norm, l1 for l-inf and l2 for l2, in double precision.
 pub fn slope(norm: Norm, gradient: &Tensor) -> Result<Vec<f64>> {
     let rows = gradient.flatten_from(1)?.to_dtype(DType::F64)?;
     let lengths = match norm {
@@ -178,9 +179,9 @@ pub fn slope(norm: Norm, gradient: &Tensor) -> Result<Vec<f64>> {
     Ok(lengths.to_vec1()?)
 }
 
-/// Each sample's gradient, `[n, c, h, w]`, over its largest entry, so that tiny ones can be squared and summed. 0 stays 0. A
-/// gradient that is not finite has no direction; as with its sign, such a pixel is 0. The loss then says what is wrong with
-/// the network.
+/// Each sample's gradient, `[n, c, h, w]`, over its largest entry, so that tiny ones can be squared and
+/// summed. 0 stays 0. A gradient that is not finite has no direction; as with its sign, such a pixel is 0.
+/// The loss then says what is wrong with the network.
 pub fn scaled(gradient: &Tensor) -> Result<Tensor> {
     let largest = column(&norms(gradient, Norm::Linf)?.maximum(f64::from(f32::MIN_POSITIVE))?)?;
     let direction = gradient.broadcast_div(&largest)?;

@@ -1,8 +1,9 @@
 //! A sheet of corrupted pictures: a row for each kind, the clean image and five severities in each.
 //!
-//! `cargo run --release -p temper-corruptions --example sheet -- OUT.png PARAMETERS PICTURE [SCALE]`, where PARAMETERS is `cifar` or
-//! `imagenet`, PICTURE is a JPEG or PNG file, or `FILE.bin:N` for image N of a binary batch of CIFAR-10, and every pixel is drawn
-//! SCALE times as large. It prints the milliseconds that each kind takes.
+//! `cargo run --release -p temper-corruptions --example sheet -- OUT.png PARAMETERS PICTURE [SCALE]`, where
+//! PARAMETERS is `cifar` or `imagenet`, PICTURE is a JPEG or PNG file, or `FILE.bin:N` for image N of a
+//! binary batch of CIFAR-10, and every pixel is drawn SCALE times as large. It prints the milliseconds that
+//! each kind takes.
 
 use std::fs::{self, File};
 use std::io::BufWriter;

@@ -280,7 +280,8 @@ mod tests {
             }
         };
         let claim = claim("curve = [\"q\", \"p\"]\nalong = \"x\"");
-        // Half way: 40 with widths of a half each, and the slope of -2 times that of the place: 1 of the row, a half of each end.
+        // Half way: 40 with widths of a half each, and the slope of -2 times that of the place: 1 of the row,
+        // a half of each end.
         let judged = claim.judge(&at(85.0));
         assert_eq!(judged.difference, Some(8.0));
         let width = (1.0f64 + 0.25 + 0.25 + 4.0 * (1.0 + 0.25 + 0.25)).sqrt();

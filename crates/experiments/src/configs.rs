@@ -14,8 +14,8 @@ pub struct Configs {
 }
 
 impl Configs {
-    /// The folder that is named, whose runs lie in the current folder; if none is, `configs` in the current folder or in one above
-    /// it, whose runs lie beside it.
+    /// The folder that is named, whose runs lie in the current folder; if none is, `configs` in the current
+    /// folder or in one above it, whose runs lie beside it.
     pub fn find(named: Option<&Path>) -> anyhow::Result<Self> {
         let here = std::env::current_dir().context("cannot tell the current folder")?;
         match named {
@@ -33,7 +33,8 @@ impl Configs {
         }
     }
 
-    /// The folder to which a table or a recipe file belongs by its place: one above it that holds `tables` and `recipes`.
+    /// The folder to which a table or a recipe file belongs by its place: one above it that holds `tables`
+    /// and `recipes`.
     pub fn around(file: &Path) -> Option<Self> {
         // By the path as it was given, if that leads so far: messages have it.
         let whole = std::path::absolute(file).ok()?;

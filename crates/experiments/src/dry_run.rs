@@ -1,5 +1,5 @@
-//! What `--dry-run` prints: rows and runs, their passes, and what these will take. A row of which a seed was run goes by what that
-//! took; of the others the network is timed.
+//! What `--dry-run` prints: rows and runs, their passes, and what these will take. A row of which a seed was
+//! run goes by what that took; of the others the network is timed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -155,8 +155,8 @@ impl<'a> Outlook<'a> {
     }
 }
 
-/// The plan as text. Networks of rows that were never run here are timed first; `say` hears that it takes a while. What fails of
-/// this is told in the text.
+/// The plan as text. Networks of rows that were never run here are timed first; `say` hears that it takes a
+/// while. What fails of this is told in the text.
 pub fn printed(
     version: Version,
     plans: &[RowPlan],

@@ -1,6 +1,7 @@
-//! Experiments: tables and figures of the IAAT paper (Balaji, Goldstein & Hoffman 2019, <https://arxiv.org/abs/1910.08051>), run
-//! and judged. A table is a file in `configs/tables`, whose rows are composed of the fragments in `configs/recipes`. The
-//! command is `temper reproduce`; this crate runs the binary that it is given, and reads what runs leave behind.
+//! Experiments: tables and figures of the IAAT paper (Balaji, Goldstein & Hoffman 2019,
+//! <https://arxiv.org/abs/1910.08051>), run and judged. A table is a file in `configs/tables`, whose rows are
+//! composed of the fragments in `configs/recipes`. The command is `temper reproduce`; this crate runs the
+//! binary that it is given, and reads what runs leave behind.
 
 pub mod claim;
 pub mod compose;
@@ -56,7 +57,8 @@ pub struct Options {
     /// Seeds of each row, from 0
     #[arg(long, default_value_t = NonZeroU32::MIN)]
     pub seeds: NonZeroU32,
-    /// Print what would be run, and what it costs at most, after a measurement of a minute at most; leave nothing behind
+    /// Print what would be run, and what it costs at most, after a measurement of a minute at most; leave
+    /// nothing behind
     #[arg(long)]
     pub dry_run: bool,
     /// The folder that holds `tables` and `recipes`; left out, `configs` here or in a folder above
@@ -96,8 +98,8 @@ pub fn check(configs: &Configs, options: &Options) -> anyhow::Result<()> {
     table::known(&configs.tables(), experiment).map_err(|error| refused(&error))
 }
 
-/// Runs an experiment of `configs` where `place` says; `engine` knows plugins and times networks for a dry run, `say` hears what people should
-/// know. `false` if a claim fails.
+/// Runs an experiment of `configs` where `place` says; `engine` knows plugins and times networks for a dry
+/// run, `say` hears what people should know. `false` if a claim fails.
 pub fn run(
     configs: &Configs,
     place: &Place,

@@ -1,5 +1,5 @@
-//! What each test image gave, from a run's `records.jsonl`: two rows that are judged on the same images are compared image by
-//! image, which says more than their two intervals.
+//! What each test image gave, from a run's `records.jsonl`: two rows that are judged on the same images are
+//! compared image by image, which says more than their two intervals.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use temper_results::{Evaluation, Line};
 /// Of each image, by its index: 100 if it stands, 0 if it does not; the mean over all cells of corruptions.
 pub type Outcomes = BTreeMap<u64, f64>;
 
-/// The outcomes behind an evaluation's accuracy, or behind the point `at` of its curve. `None` if the records hold another
-/// evaluation of this name by now.
+/// The outcomes behind an evaluation's accuracy, or behind the point `at` of its curve. `None` if the records
+/// hold another evaluation of this name by now.
 pub fn outcomes(records: &[Line], evaluation: &Evaluation, at: Option<f64>) -> Option<Outcomes> {
     let points = evaluation.curve.as_ref().map(|curve| &curve.points);
     let point = match (at, points) {

@@ -37,7 +37,8 @@ pub struct Rates<'a> {
     seconds: f64,
 }
 
-/// What a pass's time depends on, as text: data set, network, batch, and whether attacks see the statistics of the batch.
+/// What a pass's time depends on, as text: data set, network, batch, and whether attacks see the statistics
+/// of the batch.
 fn key(pipeline: &Table) -> String {
     let mut key = Table::new();
     for name in ["dataset", "model", "device", "numerics"] {
@@ -51,7 +52,8 @@ fn key(pipeline: &Table) -> String {
 }
 
 impl<'a> Rates<'a> {
-    /// Times the networks of these pipelines, which have the networks' names, each once; `say` hears that it takes a while.
+    /// Times the networks of these pipelines, which have the networks' names, each once; `say` hears that it
+    /// takes a while.
     pub fn measured(
         asked: &[(&'a str, &'a Table)],
         scale: Scale,

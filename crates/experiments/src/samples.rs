@@ -1,5 +1,5 @@
-//! Figures 2, 5 and 6: training images whose radii are least and largest, unperturbed, attacked at some radii and at their own.
-//! The images are crafted by `temper attack` as anybody would.
+//! Figures 2, 5 and 6: training images whose radii are least and largest, unperturbed, attacked at some radii
+//! and at their own. The images are crafted by `temper attack` as anybody would.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -146,7 +146,8 @@ impl Craft<'_> {
     }
 }
 
-/// How many of the radii that a run ended with hold, in a sentence: so many of its training images, attacked within their own.
+/// How many of the radii that a run ended with hold, in a sentence: so many of its training images, attacked
+/// within their own.
 pub fn held(place: &Place, run: &Finished, attack: &str, images: usize) -> anyhow::Result<String> {
     if run.radii.iter().all(|radius| *radius == 0.0) {
         return Ok("No radius is above 0 at the end.".into());

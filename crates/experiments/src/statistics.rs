@@ -1,10 +1,11 @@
 //! What several seeds say together: means, and 95 % intervals that know of the images and of the seeds.
 //!
-//! All seeds are judged on the same n images, so more seeds do not make more images. An interval therefore joins two widths
-//! as independent errors: that of the images (the mean of the seeds' own Wilson intervals) and that of the seeds (Student's t
-//! times s / sqrt(seeds)). Two or three seeds say little of s, so it is taken from all rows of a column together: the
-//! variance between seeds as a multiple of p (1 - p) is assumed to be the same for all of them, as in quasi-binomial models.
-//! With one seed an interval knows nothing of the spread between seeds.
+//! All seeds are judged on the same n images, so more seeds do not make more images. An interval therefore
+//! joins two widths as independent errors: that of the images (the mean of the seeds' own Wilson intervals)
+//! and that of the seeds (Student's t times s / sqrt(seeds)). Two or three seeds say little of s, so it is
+//! taken from all rows of a column together: the variance between seeds as a multiple of p (1 - p) is assumed
+//! to be the same for all of them, as in quasi-binomial models. With one seed an interval knows nothing of
+//! the spread between seeds.
 
 use crate::outcomes::Outcomes;
 
@@ -80,8 +81,8 @@ pub struct Sum {
     pub by_image: bool,
 }
 
-/// The weighted sum of estimates: image by image where all of them have the same images, with what is not the images' on top; else as
-/// of independent errors. None where nothing is known of the spread of one.
+/// The weighted sum of estimates: image by image where all of them have the same images, with what is not the
+/// images' on top; else as of independent errors. None where nothing is known of the spread of one.
 pub fn weighted(terms: &[(f64, &Estimate)]) -> Option<Sum> {
     let mean = terms.iter().map(|(weight, estimate)| weight * estimate.mean).sum::<f64>();
     let all: Vec<[f64; 2]> = terms.iter().map(|(_, estimate)| estimate.widths()).collect::<Option<_>>()?;
@@ -116,8 +117,9 @@ fn combined(terms: &[(f64, &Estimate)]) -> Option<Outcomes> {
     Some(sum)
 }
 
-/// 95 % interval of a mean difference between shares in per cent, from each image's difference: Wald's for pairs, after Agresti &
-/// Min 2005, <https://doi.org/10.1002/sim.1781>, with half an image more in each of four cells (both rows right, either, neither).
+/// 95 % interval of a mean difference between shares in per cent, from each image's difference: Wald's for
+/// pairs, after Agresti & Min 2005, <https://doi.org/10.1002/sim.1781>, with half an image more in each of
+/// four cells (both rows right, either, neither).
 fn paired(differences: &Outcomes) -> [f64; 2] {
     let n = differences.len() as f64 + 2.0;
     let mean = differences.values().sum::<f64>() / n;
@@ -231,8 +233,8 @@ mod tests {
 
     #[test]
     fn seeds_widen_by_what_all_rows_say_of_them() {
-        // p (1 - p) is 2500 in both rows: squared deviations 2 and 8 over two degrees of freedom give s^2 = 5, of the mean
-        // 2.5; t at 2 is 4.303.
+        // p (1 - p) is 2500 in both rows: squared deviations 2 and 8 over two degrees of freedom give s^2 =
+        // 5, of the mean 2.5; t at 2 is 4.303.
         let rows = [vec![seen(49.0, 3.0), seen(51.0, 3.0)], vec![seen(48.0, 3.0), seen(52.0, 3.0)]];
         let want = (9.0 + 4.303f64.powi(2) * 2.5).sqrt();
         for estimate in estimates(&rows, true) {
@@ -258,8 +260,9 @@ mod tests {
 
     #[test]
     fn pairs_are_compared_image_by_image() {
-        // Agresti and Min by hand: of 98 images 20 stand in the first row alone, 10 in the second alone. With half an image
-        // more in each cell (20.5 - 10.5) / 100, and variance ((20.5 + 10.5) - 10^2 / 100) / 100^2 = 30 / 10^4.
+        // Agresti and Min by hand: of 98 images 20 stand in the first row alone, 10 in the second alone. With
+        // half an image more in each cell (20.5 - 10.5) / 100, and variance ((20.5 + 10.5) - 10^2 / 100) /
+        // 100^2 = 30 / 10^4.
         let difference = |i: u64| {
             if i < 20 {
                 100.0

@@ -1,5 +1,5 @@
-//! Table files, `configs/tables/*.toml`: the rows of a table of the paper, how each is trained and judged, what the paper
-//! prints of it, and what it claims.
+//! Table files, `configs/tables/*.toml`: the rows of a table of the paper, how each is trained and judged,
+//! what the paper prints of it, and what it claims.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -85,7 +85,8 @@ pub struct Column {
     /// Which number.
     #[serde(default)]
     pub value: What,
-    /// Of a curve: the radius (a number or a quotient such as `"8/255"`) or the number of steps. Of a share of radii: the radius.
+    /// Of a curve: the radius (a number or a quotient such as `"8/255"`) or the number of steps. Of a share
+    /// of radii: the radius.
     pub at: Option<toml::Value>,
 }
 
@@ -202,7 +203,8 @@ fn elsewhere(same: &str) -> anyhow::Result<(&str, &str)> {
 }
 
 impl TableFile {
-    /// Reads `TABLES/NAME.toml`; an unknown name is told with the known ones, also where a row is the same as another table's.
+    /// Reads `TABLES/NAME.toml`; an unknown name is told with the known ones, also where a row is the same as
+    /// another table's.
     pub fn read(tables: &Path, name: &str) -> anyhow::Result<Self> {
         let table = Self::parsed(tables, name)?;
         if let Some(problem) = table.problems(tables)?.first() {

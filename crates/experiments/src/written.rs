@@ -1,5 +1,6 @@
-//! A report as it is written: `TABLE.json` for programs, `TABLE.md` for people, and its section of `report.html`. All are made of
-//! what the JSON holds, so that a page shows what was measured also where the runs themselves are elsewhere.
+//! A report as it is written: `TABLE.json` for programs, `TABLE.md` for people, and its section of
+//! `report.html`. All are made of what the JSON holds, so that a page shows what was measured also where the
+//! runs themselves are elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

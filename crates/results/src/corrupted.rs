@@ -18,7 +18,8 @@ pub struct Corrupted {
     /// Mean accuracy over the 15 main kinds, which benchmarks show.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean_of_main: Option<f64>,
-    /// Mean corruption error over the 15 main kinds, in per cent of the baseline's; for 1,000 classes at 224 x 224 pixels.
+    /// Mean corruption error over the 15 main kinds, in per cent of the baseline's; for 1,000 classes at
+    /// 224 x 224 pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean_corruption_error: Option<f64>,
     /// Mean relative corruption error: by how much errors exceed those on clean images, in per cent of the baseline's.

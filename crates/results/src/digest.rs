@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A hash of labelled images, whatever their order and batches: the sum of the SHA-256 of every sample (index in the data set,
-/// label, pixel values as f32), taken as four numbers of 64 bits. Files hold it as 64 hexadecimal digits.
+/// A hash of labelled images, whatever their order and batches: the sum of the SHA-256 of every sample (index
+/// in the data set, label, pixel values as f32), taken as four numbers of 64 bits. Files hold it as 64
+/// hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DataDigest(pub [u64; 4]);
 

@@ -22,8 +22,9 @@ pub struct Epoch {
     /// Training images that could not be decoded, and so were not trained on; absent if there were none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skipped: usize,
-    /// Samples whose gradient was exactly 0 in a pass of attack or probe at which they were classified correctly: there the attack does
-    /// not see where to go, and a probe calls a radius safe that was not tried; absent if there were none.
+    /// Samples whose gradient was exactly 0 in a pass of attack or probe at which they were classified
+    /// correctly: there the attack does not see where to go, and a probe calls a radius safe that was not
+    /// tried; absent if there were none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub vanished: usize,
     /// Learning rate of the last step.
@@ -69,7 +70,8 @@ pub struct HeldOut {
     pub unreadable: BTreeMap<u64, String>,
 }
 
-/// The 5th, 50th and 95th percentile of the epsilon memory of the samples that could be decoded, in pixel values of [0, 1].
+/// The 5th, 50th and 95th percentile of the epsilon memory of the samples that could be decoded, in pixel
+/// values of [0, 1].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Percentiles {
     /// 5 % of the samples have less.

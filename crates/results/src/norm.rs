@@ -33,8 +33,9 @@ impl Norm {
         }
     }
 
-    /// Why a radius is refused: its ball holds every image of this shape (channels, height, width). Without a shape only an
-    /// l-inf radius can be refused, where the shape does not matter. `None` if the radius is sound.
+    /// Why a radius is refused: its ball holds every image of this shape (channels, height, width). Without a
+    /// shape only an l-inf radius can be refused, where the shape does not matter. `None` if the radius is
+    /// sound.
     pub fn refuses(self, radius: f64, shape: Option<[usize; 3]>) -> Option<String> {
         let (diameter, images) = match (self, shape) {
             (Self::Linf, _) => (self.diameter([1, 1, 1]), String::new()),

@@ -12,7 +12,8 @@ use crate::files;
 /// Names of tensors that a message tells, of files that hold something else.
 const KNOWN: usize = 20;
 
-/// Where the radii of one epoch are. A run on a large data set has more of them than memory holds: read one after the other.
+/// Where the radii of one epoch are. A run on a large data set has more of them than memory holds: read one
+/// after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RadiiFile {
     /// From 1.
@@ -117,7 +118,8 @@ impl EpochRadii {
         Ok(save_atomically(file, &bytes.map_err(|e| Error::Unfit { file: file.into(), what: what(e) })?)?)
     }
 
-    /// Mean over all samples (also those that could not be decoded, which `metrics.jsonl` leaves out); `None` without any.
+    /// Mean over all samples (also those that could not be decoded, which `metrics.jsonl` leaves out); `None`
+    /// without any.
     pub fn mean(&self) -> Option<f64> {
         let n = self.radii.len();
         (n > 0).then(|| self.radii.iter().sum::<f64>() / n as f64)

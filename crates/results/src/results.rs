@@ -23,8 +23,8 @@ pub struct Results {
     pub arguments: Vec<String>,
     /// One entry an evaluation, in the order of the pipeline, for each of the weights that were judged.
     pub evaluations: Vec<Evaluation>,
-    /// Why none of its numbers should be believed, in words; absent if there is no reason. Each evaluation has its own warnings
-    /// besides.
+    /// Why none of its numbers should be believed, in words; absent if there is no reason. Each evaluation
+    /// has its own warnings besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// The seed, where all randomness begins.
@@ -35,7 +35,8 @@ pub struct Results {
     pub machine: Machine,
     /// The images.
     pub dataset: DatasetSummary,
-    /// The networks that were judged: of a run one entry for each of the weights, else in the order of the command line.
+    /// The networks that were judged: of a run one entry for each of the weights, else in the order of the
+    /// command line.
     pub networks: Vec<NetworkSummary>,
     /// How the network was trained; of a run.
     #[serde(skip_serializing_if = "Option::is_none")]

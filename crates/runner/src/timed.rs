@@ -17,8 +17,8 @@ use crate::interrupt::Interrupt;
 
 /// Images of the first batch, which shows how many the next one may have.
 const FIRST: usize = 2;
-/// What is timed at a size, in steps of training: two steps, of which the first is not counted, and as many passes of an attack,
-/// each about two thirds of a step.
+/// What is timed at a size, in steps of training: two steps, of which the first is not counted, and as many
+/// passes of an attack, each about two thirds of a step.
 const WORK: f64 = 2.0 + 2.0 * 2.0 / 3.0;
 /// By how much a batch may be larger than the one before: small ones are slow for their size.
 const GROWTH: usize = 16;
@@ -118,7 +118,8 @@ impl Bench {
         Ok(Self { classifier, sgd, classes, device, mode })
     }
 
-    /// Seconds of a step of training and of a pass of an attack, of a batch of `n`; each is repeated for `enough` seconds.
+    /// Seconds of a step of training and of a pass of an attack, of a batch of `n`; each is repeated for
+    /// `enough` seconds.
     fn times(&mut self, n: usize, enough: f64, interrupt: &Interrupt) -> anyhow::Result<[f64; 2]> {
         let [c, h, w] = self.classifier.network().input_shape();
         let ids: Vec<u64> = (0..n as u64).collect();

@@ -1,5 +1,5 @@
-//! An exponential moving average of the weights, as torch's `AveragedModel` with `get_ema_multi_avg_fn` takes it: after the
-//! first step the weights themselves, then `a + (1 - decay) (w - a)` after each.
+//! An exponential moving average of the weights, as torch's `AveragedModel` with `get_ema_multi_avg_fn` takes
+//! it: after the first step the weights themselves, then `a + (1 - decay) (w - a)` after each.
 //!
 //! Batch norm's running statistics are not averaged, they stay those of the trained weights: torch's default too.
 

@@ -178,7 +178,8 @@ pub fn previous(file: &Path) -> PathBuf {
     file.with_extension("previous.safetensors")
 }
 
-/// Puts a damaged checkpoint aside, so that it replaces no whole one at the next [`Checkpoint::save`]; returns its new place.
+/// Puts a damaged checkpoint aside, so that it replaces no whole one at the next [`Checkpoint::save`];
+/// returns its new place.
 pub fn put_aside(file: &Path) -> Result<PathBuf> {
     let aside = file.with_extension("damaged.safetensors");
     rename(file, &aside)?;

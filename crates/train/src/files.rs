@@ -20,8 +20,8 @@ pub fn save_weights(file: &Path, weights: &BTreeMap<String, Tensor>, about: Stri
     Ok(save_atomically(file, &tensor_bytes(file, tensors, Some(about))?)?)
 }
 
-/// Tensors as the bytes of a safetensors file: f32 as they are, other types as f64; `about`, if given, becomes the metadata
-/// entry `temper`. `file` is for messages.
+/// Tensors as the bytes of a safetensors file: f32 as they are, other types as f64; `about`, if given,
+/// becomes the metadata entry `temper`. `file` is for messages.
 pub(crate) fn tensor_bytes<'t>(
     file: &Path,
     tensors: impl IntoIterator<Item = (String, &'t Tensor)>,

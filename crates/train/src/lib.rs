@@ -1,8 +1,9 @@
 //! Training: the loop of IAAT's Algorithm 1, of which plain adversarial and clean training are cases.
 //!
-//! Everything that a run is between two steps lies in one [`State`]: weights, their average, momentum, epsilon memory, images left out,
-//! epochs done and what is done of the next one. All randomness is keyed by (seed, purpose, epoch, sample), so a run continued from a checkpoint gives the
-//! bits of one that was never interrupted.
+//! Everything that a run is between two steps lies in one [`State`]: weights, their average, momentum,
+//! epsilon memory, images left out, epochs done and what is done of the next one. All randomness is keyed by
+//! (seed, purpose, epoch, sample), so a run continued from a checkpoint gives the bits of one that was never
+//! interrupted.
 
 mod average;
 mod checkpoint;

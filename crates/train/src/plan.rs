@@ -112,8 +112,8 @@ impl Plan {
         trained_on.into_iter().chain(probing).collect()
     }
 
-    /// Radii that hold every image of this shape (channels, height, width): the keys to each, with a message. Without a shape
-    /// those in l-inf alone are told, where the shape does not matter.
+    /// Radii that hold every image of this shape (channels, height, width): the keys to each, with a message.
+    /// Without a shape those in l-inf alone are told, where the shape does not matter.
     pub fn radius_problems(&self, shape: Option<[usize; 3]>) -> Vec<(Vec<&'static str>, String)> {
         let Some(epsilon) = &self.epsilon else { return vec![] };
         let refused = |(name, length): (&'static str, f64)| {

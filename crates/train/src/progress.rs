@@ -47,7 +47,8 @@ pub struct Glimpse {
     pub radii: Option<Percentiles>,
 }
 
-/// What `metrics.jsonl` holds of an epoch (from 1) that is done; `radii` are those of the samples that could be decoded.
+/// What `metrics.jsonl` holds of an epoch (from 1) that is done; `radii` are those of the samples that could
+/// be decoded.
 pub(crate) fn summary(epoch: usize, progress: &Progress, lr: f64, radii: &[f64]) -> Epoch {
     let n = progress.samples.max(1) as f64;
     Epoch {
@@ -73,7 +74,8 @@ pub trait Watch {
     /// After some batches.
     fn glimpse(&mut self, glimpse: &Glimpse);
 
-    /// Asked after every step, within which nothing can be saved: whether training pauses here, to be saved or to be stopped.
+    /// Asked after every step, within which nothing can be saved: whether training pauses here, to be saved
+    /// or to be stopped.
     fn pause(&mut self) -> bool {
         false
     }

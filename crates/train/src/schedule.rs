@@ -5,8 +5,8 @@ use std::f64::consts::PI;
 use serde::{Deserialize, Serialize};
 use temper_core::{Fraction, Positive};
 
-/// What the learning rate is multiplied by, step for step. In TOML `{ steps = [3], factor = 0.2 }`, `{ cosine = {} }` or
-/// `{ one-cycle = {} }`; the first two take a `warmup`.
+/// What the learning rate is multiplied by, step for step. In TOML `{ steps = [3], factor = 0.2 }`,
+/// `{ cosine = {} }` or `{ one-cycle = {} }`; the first two take a `warmup`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ScheduleFields", into = "ScheduleFields")]
 pub struct Schedule {
@@ -27,8 +27,8 @@ pub enum RateCurve {
     OneCycle(OneCycle),
 }
 
-/// The rate rises in a straight line over the first epochs: torch's `LinearLR`, once a step. A step curve keeps its own epochs
-/// meanwhile; a cosine begins when the rate is reached.
+/// The rate rises in a straight line over the first epochs: torch's `LinearLR`, once a step. A step curve
+/// keeps its own epochs meanwhile; a cosine begins when the rate is reached.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Warmup {
     /// Epochs; 0 is no warm-up.
@@ -205,7 +205,8 @@ impl Schedule {
         (start + (1.0 - start) * step as f64 / warm as f64) * curve
     }
 
-    /// What no single field shows: the warm-up must leave some of the `epochs`, and what is to come after some epochs must come.
+    /// What no single field shows: the warm-up must leave some of the `epochs`, and what is to come after
+    /// some epochs must come.
     pub(crate) fn problem(&self, epochs: usize) -> Option<String> {
         let warmup = self.warmup.epochs;
         if warmup > 0 && warmup >= epochs {

@@ -152,8 +152,9 @@ impl<'a> Trainer<'a> {
         Ok(State { epoch, progress: done, classifier, sgd, average, memory, skipped })
     }
 
-    /// Trains to the end of an epoch and reports it; `None` if `watch` asked for a pause before. Called again, it goes on
-    /// from there, to the same bits. On an error the state is that of the failed step and must not be saved.
+    /// Trains to the end of an epoch and reports it; `None` if `watch` asked for a pause before. Called
+    /// again, it goes on from there, to the same bits. On an error the state is that of the failed step and
+    /// must not be saved.
     pub fn epoch(
         &self,
         state: &mut State,
@@ -249,9 +250,9 @@ impl<'a> Trainer<'a> {
         self.plan.accumulate.get() > 1
     }
 
-    /// One batch of a step, which the epoch's progress then counts, but for its time. Returns the sum with its gradients:
-    /// those of the mean loss, or, where batches are gathered, of the sum over its samples. `frozen` is the network as the
-    /// step's attacks see it, once one has asked.
+    /// One batch of a step, which the epoch's progress then counts, but for its time. Returns the sum with
+    /// its gradients: those of the mean loss, or, where batches are gathered, of the sum over its samples.
+    /// `frozen` is the network as the step's attacks see it, once one has asked.
     fn counted(
         &self,
         state: &mut State,

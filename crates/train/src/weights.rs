@@ -32,8 +32,8 @@ trait Reader: Sync {
     /// Whether a file that begins with these bytes is of this format.
     fn reads(&self, start: &[u8]) -> bool;
 
-    /// The weights of a file by torch's names, as f32. Counters named `num_batches_tracked` are left out. A value that is not finite
-    /// as f32 is an error.
+    /// The weights of a file by torch's names, as f32. Counters named `num_batches_tracked` are left out. A
+    /// value that is not finite as f32 is an error.
     fn weights(&self, file: &Path) -> Result<Weights>;
 
     /// What runs write beside their weights; `None` if there is nothing. Reads no weights.
@@ -58,8 +58,9 @@ fn start(file: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Reads a file of weights by torch's names, in any format that has a reader: f32, or f16, bf16 and f64, which become f32. Counters
-/// named `num_batches_tracked` are left out. A value that is not finite as f32 is an error, and so is a file of another format.
+/// Reads a file of weights by torch's names, in any format that has a reader: f32, or f16, bf16 and f64,
+/// which become f32. Counters named `num_batches_tracked` are left out. A value that is not finite as f32 is
+/// an error, and so is a file of another format.
 pub fn load_weights(file: &Path) -> Result<Weights> {
     reader(file).weights(file)
 }

@@ -37,30 +37,33 @@ const LARGEST: f64 = 1e20;
 const FIRST: f64 = 0.5;
 
 plugin! { Attack "cw-ball";
-    /// Carlini and Wagner's margin in a ball: lowered by gradient descent with line search (ART 1.1's CarliniLInfMethod).
+    /// Carlini and Wagner's margin in a ball: lowered by gradient descent with line
+    /// search (ART 1.1's CarliniLInfMethod).
     /// Carlini & Wagner 2017, <https://arxiv.org/abs/1608.04644>, for the margin;
     /// <https://github.com/Trusted-AI/adversarial-robustness-toolbox>, for the search.
     /// Norms: l-inf.
     pub struct CarliniWagnerBall {
         /// Most steps (the authors of IAAT: 40; ART: 10).
         pub steps: NonZeroUsize = nonzero(40),
-        /// First learning rate in tanh space, as a multiple of each sample's radius (the authors of IAAT: 0.05; ART's 0.01 beside its
-        /// radius of 0.3: 0.0333). Left out, the rate whose first step changes no tanh variable by more than a half: it follows the slope
-        /// of the margin, whatever the radius and the size of the logits.
+        /// First learning rate in tanh space, as a multiple of each sample's radius (the authors of IAAT:
+        /// 0.05; ART's 0.01 beside its radius of 0.3: 0.0333). Left out, the rate whose first step changes no
+        /// tanh variable by more than a half: it follows the slope of the margin, whatever the radius and the
+        /// size of the logits.
         pub learning_rate: Option<Positive> = None,
         /// Rates tried in a step, each half of the last, until one lowers the margin (ART: 5).
         pub halvings: NonZeroUsize = nonzero(5),
         /// Doublings of the rate in a step whose first rate lowered the margin (ART: 5).
         pub doublings: usize = 2,
-        /// Where tanh is for a pixel on the edge of its box, without unit (ART: 0.999999, from which single precision does not
-        /// move).
+        /// Where tanh is for a pixel on the edge of its box, without unit (ART: 0.999999, from which single
+        /// precision does not move).
         pub edge: Share = Share::of(0.3),
         /// How much larger than the own logit another must be for a success, in logits (ART: 0).
         pub confidence: NonNegative = NonNegative::of(0.0),
-        /// Class that is left: the `true` one, or the one `predicted` for the clean image (the authors of IAAT; ART without labels).
+        /// Class that is left: the `true` one, or the one `predicted` for the clean image (the authors of
+        /// IAAT; ART without labels).
         pub labels: Labels = Labels::True,
-        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), or `least-likely` on the clean
-        /// image.
+        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), or `least-likely`
+        /// on the clean image.
         pub target: Target = Target::None,
     }
 }

@@ -26,25 +26,28 @@ plugin! { Attack "cw-l2";
     /// Carlini & Wagner 2017, <https://arxiv.org/abs/1608.04644>, section VI-A.
     /// Norms: l2, whatever the norm of the radius.
     pub struct CarliniWagnerL2 {
-        /// Most steps of each descent (authors' code, foolbox, adv-lib, advertorch: 10000; CleverHans: 1000; torchattacks: 50; ART: 10).
+        /// Most steps of each descent (authors' code, foolbox, adv-lib, advertorch: 10000; CleverHans: 1000;
+        /// torchattacks: 50; ART: 10).
         pub steps: NonZeroUsize = nonzero(1000),
-        /// Descents, each with another constant (authors' code, foolbox, adv-lib, advertorch: 9; ART: 10; CleverHans: 5; torchattacks has
-        /// no search: 1).
+        /// Descents, each with another constant (authors' code, foolbox, adv-lib, advertorch: 9; ART: 10;
+        /// CleverHans: 5; torchattacks has no search: 1).
         pub binary_search_steps: NonZeroUsize = nonzero(9),
-        /// Constant of the first descent, without unit: weight of the margin beside the squared distance (authors' code, foolbox,
-        /// adv-lib, advertorch: 1e-3; CleverHans, ART: 0.01; torchattacks: 1).
+        /// Constant of the first descent, without unit: weight of the margin beside the squared distance
+        /// (authors' code, foolbox, adv-lib, advertorch: 1e-3; CleverHans, ART: 0.01; torchattacks: 1).
         pub initial_const: Positive = Positive::of(1e-3),
-        /// Adam's learning rate, in units of tanh space (authors' code, foolbox, adv-lib, torchattacks, ART: 0.01; CleverHans: 5e-3).
+        /// Adam's learning rate, in units of tanh space (authors' code, foolbox, adv-lib, torchattacks, ART:
+        /// 0.01; CleverHans: 5e-3).
         pub learning_rate: Positive = Positive::of(0.01),
         /// How much larger than the own logit another must be for a success, in logits (all libraries: 0).
         pub confidence: NonNegative = NonNegative::of(0.0),
-        /// End a sample's descent when a tenth of `steps`, but at least 100, neither lowered its least loss by 1 in 10,000 nor led the
-        /// image further out. Where nothing is found so, descents go to their end.
+        /// End a sample's descent when a tenth of `steps`, but at least 100, neither lowered its least loss
+        /// by 1 in 10,000 nor led the image further out. Where nothing is found so, descents go to their end.
         pub abort_early: bool = true,
-        /// Class that is left: the `true` one, or the one `predicted` for the clean image (CleverHans and ART without labels).
+        /// Class that is left: the `true` one, or the one `predicted` for the clean image (CleverHans and ART
+        /// without labels).
         pub labels: Labels = Labels::True,
-        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), or `least-likely` on the clean
-        /// image.
+        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), or `least-likely`
+        /// on the clean image.
         pub target: Target = Target::None,
     }
 }

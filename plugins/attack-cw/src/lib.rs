@@ -1,5 +1,6 @@
-//! The attacks of Carlini & Wagner 2017, <https://arxiv.org/abs/1608.04644>: `cw-l2`, `cw-linf`, and `cw-ball`, the search
-//! inside a given ball that ART 1.1 to 1.8 called `CarliniLInfMethod` and that the IAAT paper's table 3 names CW.
+//! The attacks of Carlini & Wagner 2017, <https://arxiv.org/abs/1608.04644>: `cw-l2`, `cw-linf`, and
+//! `cw-ball`, the search inside a given ball that ART 1.1 to 1.8 called `CarliniLInfMethod` and that the IAAT
+//! paper's table 3 names CW.
 //!
 //! All three minimise the margin `z_y - max z_k` over `k != y`, plus `confidence` (with a target t:
 //! `max z_k - z_t`). The variable is the argument of a tanh whose value is the image, so that no step leaves the box.

@@ -33,13 +33,14 @@ plugin! { Attack "cw-linf";
         pub steps: NonZeroUsize = nonzero(1000),
         /// Adam's learning rate, in units of tanh space (authors' code: 5e-3; adv-lib, ART: 0.01).
         pub learning_rate: Positive = Positive::of(5e-3),
-        /// Constant of the first attempt, without unit: weight of the margin beside the changes, below `largest_const` (authors'
-        /// code, adv-lib, ART: 1e-5).
+        /// Constant of the first attempt, without unit: weight of the margin beside the changes, below
+        /// `largest_const` (authors' code, adv-lib, ART: 1e-5).
         pub initial_const: Positive = Positive::of(1e-5),
-        /// Constant at which a sample gives up, without unit (authors' code, adv-lib, ART: 20); it goes on where the margin's largest slope
-        /// in a pixel, times the constant, is still below that.
+        /// Constant at which a sample gives up, without unit (authors' code, adv-lib, ART: 20); it goes on
+        /// where the margin's largest slope in a pixel, times the constant, is still below that.
         pub largest_const: Positive = Positive::of(20.0),
-        /// By how much an attempt that failed raises the constant, as a factor above 1 (authors' code, adv-lib, ART: 2).
+        /// By how much an attempt that failed raises the constant, as a factor above 1 (authors' code,
+        /// adv-lib, ART: 2).
         pub const_factor: Growth = Growth::of(2.0),
         /// Halve the constant after each success (authors' code, adv-lib: false).
         pub reduce_const: bool = false,
@@ -51,8 +52,8 @@ plugin! { Attack "cw-linf";
         pub abort_early: bool = true,
         /// Class that is left: the `true` one, or the one `predicted` for the clean image (ART without labels).
         pub labels: Labels = Labels::True,
-        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), or `least-likely` on the clean
-        /// image.
+        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), or `least-likely`
+        /// on the clean image.
         pub target: Target = Target::None,
     }
 }

@@ -1,4 +1,5 @@
-//! `DeepFool`, Moosavi-Dezfooli et al. 2016, <https://arxiv.org/abs/1511.04599>: Algorithm 2, and section 3.3 for l-inf.
+//! `DeepFool`, Moosavi-Dezfooli et al. 2016, <https://arxiv.org/abs/1511.04599>: Algorithm 2, and section 3.3
+//! for l-inf.
 //!
 //! Each step linearises the network at the current image and moves to the nearest decision boundary with
 //! another class. The distance to class k is `|f_k| / ||w_k||`, where `f_k` is the difference between its
@@ -40,20 +41,21 @@ plugin! { Attack "deepfool";
         pub norm: Norm = Norm::L2,
         /// Most steps (authors' code, foolbox 3, torchattacks: 50; foolbox 2, adv-lib, ART: 100).
         pub steps: NonZeroUsize = nonzero(50),
-        /// Wrong classes that each step tries: the likeliest ones for the clean image; all, if there are fewer. The 10 of the
-        /// authors' code and of foolbox count the own class too.
+        /// Wrong classes that each step tries: the likeliest ones for the clean image; all, if there are
+        /// fewer. The 10 of the authors' code and of foolbox count the own class too.
         pub candidates: NonZeroUsize = nonzero(9),
-        /// How far beyond the boundary to go, as a share of the way there (paper, foolbox 3, torchattacks, adv-lib: 0.02; foolbox
-        /// 2: 0.05; ART: 1e-6).
+        /// How far beyond the boundary to go, as a share of the way there (paper, foolbox 3, torchattacks,
+        /// adv-lib: 0.02; foolbox 2: 0.05; ART: 1e-6).
         pub overshoot: NonNegative = NonNegative::of(0.02),
-        /// What the overshoot multiplies: the `accumulated` perturbation (paper, authors' code, foolbox 3), or each `step` (foolbox 2,
-        /// torchattacks, adv-lib).
+        /// What the overshoot multiplies: the `accumulated` perturbation (paper, authors' code, foolbox 3),
+        /// or each `step` (foolbox 2, torchattacks, adv-lib).
         pub overshoot_on: Overshoot = Overshoot::Accumulated,
-        /// Added to the length of each step, in pixel values of [0, 1], so that a step on a boundary leaves it (authors' code,
-        /// foolbox 3, adv-lib: 1e-4; paper, foolbox 2, torchattacks: 0).
+        /// Added to the length of each step, in pixel values of [0, 1], so that a step on a boundary leaves
+        /// it (authors' code, foolbox 3, adv-lib: 1e-4; paper, foolbox 2, torchattacks: 0).
         pub margin: Distance = Distance::of(1e-4),
-        /// Class that is left: the `true` one (adv-lib, torchattacks, foolbox 2), or the one `predicted` for the clean image (paper,
-        /// authors' code, foolbox 3, ART). They differ only where natural errors are attacked, which evaluations do not.
+        /// Class that is left: the `true` one (adv-lib, torchattacks, foolbox 2), or the one `predicted` for
+        /// the clean image (paper, authors' code, foolbox 3, ART). They differ only where natural errors are
+        /// attacked, which evaluations do not.
         pub labels: Labels = Labels::True,
     }
 }

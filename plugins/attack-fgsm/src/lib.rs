@@ -10,12 +10,13 @@ plugin! { Attack "fgsm";
     /// Fast gradient sign method: one step to the edge of the ball.
     /// Goodfellow et al. 2015, <https://arxiv.org/abs/1412.6572>. Norms: l-inf, l2.
     pub struct Fgsm {
-        /// Step length, as a multiple of each sample's radius (paper, foolbox, torchattacks, ART, CleverHans: 1; Wong et
-        /// al. 2020: 1.25, with `random_start`).
+        /// Step length, as a multiple of each sample's radius (paper, foolbox, torchattacks, ART, CleverHans:
+        /// 1; Wong et al. 2020: 1.25, with `random_start`).
         pub step: Positive = Positive::of(1.0),
         /// Start at a random point of the ball instead of the clean image (paper, foolbox: false).
         pub random_start: bool = false,
-        /// Loss that is raised: `ce` (cross-entropy, by its log odds; paper), `margin` of logits, or `dlr` (Croce and Hein 2020).
+        /// Loss that is raised: `ce` (cross-entropy, by its log odds; paper), `margin` of logits, or `dlr`
+        /// (Croce and Hein 2020).
         pub loss: Raised = Raised::Ce,
     }
 }

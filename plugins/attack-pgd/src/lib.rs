@@ -37,18 +37,20 @@ plugin! { Attack "pgd";
     /// Projected gradient descent: steps along the gradient, each projected into the ball.
     /// Madry et al. 2018, <https://arxiv.org/abs/1706.06083>. Norms: l-inf, l2.
     pub struct Pgd {
-        /// Gradient steps (torchattacks, the authors of IAAT: 10; Madry et al.'s `robustness`: 7; foolbox: 40, in l2 50; adv-lib:
-        /// 40; ART: 100).
+        /// Gradient steps (torchattacks, the authors of IAAT: 10; Madry et al.'s `robustness`: 7; foolbox:
+        /// 40, in l2 50; adv-lib: 40; ART: 100).
         pub steps: NonZeroUsize = nonzero(10),
-        /// Step length, in pixel values of [0, 1] (torchattacks, the authors of IAAT: 2/255; ART: 0.1; foolbox, adv-lib: none).
+        /// Step length, in pixel values of [0, 1] (torchattacks, the authors of IAAT: 2/255; ART: 0.1;
+        /// foolbox, adv-lib: none).
         pub step: Option<Distance> = None,
-        /// Step length as a multiple of each sample's radius (foolbox, adv-lib: 0.0333; foolbox in l2: 0.025). Of two lengths the
-        /// longer one is taken; without any it is a quarter of the radius, or one over `steps` of it if that is more.
+        /// Step length as a multiple of each sample's radius (foolbox, adv-lib: 0.0333; foolbox in l2:
+        /// 0.025). Of two lengths the longer one is taken; without any it is a quarter of the radius, or one
+        /// over `steps` of it if that is more.
         pub relative_step: Option<NonNegative> = None,
-        /// Where the search begins: `uniform` in the ball, `unclamped` (not cut by [0, 1] before the first pass),
-        /// `clean`, or `noise` (foolbox, torchattacks, adv-lib: `uniform`; the authors of IAAT: `unclamped`; ART, `robustness`:
-        /// `clean`; the authors of TRADES and MART: `noise`). An evaluation that judges `any` iterate cuts all the same:
-        /// beyond [0, 1] there are no images.
+        /// Where the search begins: `uniform` in the ball, `unclamped` (not cut by [0, 1] before the first
+        /// pass), `clean`, or `noise` (foolbox, torchattacks, adv-lib: `uniform`; the authors of IAAT:
+        /// `unclamped`; ART, `robustness`: `clean`; the authors of TRADES and MART: `noise`). An evaluation
+        /// that judges `any` iterate cuts all the same: beyond [0, 1] there are no images.
         pub start: Start = Start::Uniform,
         /// Standard deviation of the start `noise`, in pixel values of [0, 1]; the default is that of TRADES and MART.
         pub noise: Distance = Distance::of_255(0.255),
@@ -57,14 +59,16 @@ plugin! { Attack "pgd";
         /// In an evaluation, a sample is broken when `any` iterate is misclassified, or when the `final` one is
         /// (libraries return the last iterate; adv-lib the last that is misclassified).
         pub success: Success = Success::Any,
-        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), `least-likely` on the clean image,
-        /// the `{ likeliest = N }` wrong ones, or `all` of them, one after the other.
+        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), `least-likely` on
+        /// the clean image, the `{ likeliest = N }` wrong ones, or `all` of them, one after the other.
         pub target: Target = Target::None,
-        /// Loss that is raised: `ce` (cross-entropy, by its log odds), `margin` of logits (Carlini and Wagner 2017), or `dlr`
-        /// (Croce and Hein 2020). A loss of training that has a score of its own, such as TRADES, overrides it.
+        /// Loss that is raised: `ce` (cross-entropy, by its log odds), `margin` of logits (Carlini and Wagner
+        /// 2017), or `dlr` (Croce and Hein 2020). A loss of training that has a score of its own, such as
+        /// TRADES, overrides it.
         pub loss: Raised = Raised::Ce,
-        /// Friendly adversarial training (Zhang et al. 2020, their tau): in training and in probes, a sample stops once it is
-        /// misclassified after this many further steps from misclassified iterates. An evaluation does not stop for it.
+        /// Friendly adversarial training (Zhang et al. 2020, their tau): in training and in probes, a sample
+        /// stops once it is misclassified after this many further steps from misclassified iterates. An
+        /// evaluation does not stop for it.
         pub stop_after: Option<usize> = None,
     }
 }

@@ -1,6 +1,6 @@
 //! CIFAR-10 and CIFAR-100 (Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images",
-//! <https://www.cs.toronto.edu/~kriz/cifar.html>): 50,000 + 10,000 colour images, 32 x 32, in their publisher's binary or
-//! Python version.
+//! <https://www.cs.toronto.edu/~kriz/cifar.html>): 50,000 + 10,000 colour images, 32 x 32, in their
+//! publisher's binary or Python version.
 //!
 //! Both are searched in `root`, or else in the published folders below `$TEMPER_DATA` (or `data`) and
 //! `/usr/share/datasets`.
@@ -19,7 +19,8 @@ use temper_core::prelude::*;
 plugin! { Dataset "cifar10";
     /// CIFAR-10: 50,000 + 10,000 colour images of animals and vehicles, 32 x 32, 10 classes.
     pub struct Cifar10 {
-        /// Folder of the files, or a folder that holds the published one; left out, `$TEMPER_DATA` (or `data`) is tried.
+        /// Folder of the files, or a folder that holds the published one; left out, `$TEMPER_DATA` (or
+        /// `data`) is tried.
         pub root: Option<PathBuf> = None,
     }
 }
@@ -27,7 +28,8 @@ plugin! { Dataset "cifar10";
 plugin! { Dataset "cifar100";
     /// CIFAR-100: 50,000 + 10,000 colour images, 32 x 32, 100 classes (the fine labels).
     pub struct Cifar100 {
-        /// Folder of the files, or a folder that holds the published one; left out, `$TEMPER_DATA` (or `data`) is tried.
+        /// Folder of the files, or a folder that holds the published one; left out, `$TEMPER_DATA` (or
+        /// `data`) is tried.
         pub root: Option<PathBuf> = None,
     }
 }

@@ -19,8 +19,8 @@ plugin! { Dataset "image-folder";
     pub struct ImageFolder {
         /// Folder that holds `train` and `test`; left out, `image-folder` below `$TEMPER_DATA` (or `data`).
         pub root: Option<PathBuf> = None,
-        /// Training images, below `root`: a folder of class folders, or a CSV file with the columns `file` and `label`, whose
-        /// paths begin where it lies.
+        /// Training images, below `root`: a folder of class folders, or a CSV file with the columns `file`
+        /// and `label`, whose paths begin where it lies.
         pub train: PathBuf = PathBuf::from("train"),
         /// Test images, in the same way.
         pub test: PathBuf = PathBuf::from("test"),

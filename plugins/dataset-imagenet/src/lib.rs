@@ -16,13 +16,15 @@ use temper_core::prelude::*;
 use temper_core::{class_names, class_photos, list};
 
 plugin! { Dataset "imagenet";
-    /// ImageNet (ILSVRC 2012): 1,281,167 + 50,000 colour images of any size, 1,000 classes; it tests on the validation images.
+    /// ImageNet (ILSVRC 2012): 1,281,167 + 50,000 colour images of any size, 1,000
+    /// classes; it tests on the validation images.
     /// The usual crops of training are `train.augment = { crop = "resized" }`.
     pub struct ImageNet {
         /// Folder that holds `train` and `val`; left out, `imagenet` below `$TEMPER_DATA` (or `data`).
         pub root: Option<PathBuf> = None,
-        /// Labels of the validation images where these lie in one folder, below `root`; left out, the usual names are tried.
-        /// A line each: `FILE SYNSET`, `FILE INDEX` (from 0), `SYNSET`, or the challenge's number from 1 to 1000.
+        /// Labels of the validation images where these lie in one folder, below `root`; left out, the usual
+        /// names are tried. A line each: `FILE SYNSET`, `FILE INDEX` (from 0), `SYNSET`, or the challenge's
+        /// number from 1 to 1000.
         pub val_list: Option<PathBuf> = None,
         /// What the challenge's numbers mean, below `root`: lines `SYNSET NUMBER`, as in `map_clsloc.txt`.
         pub numbers: Option<PathBuf> = None,

@@ -16,7 +16,8 @@ options! {
     pub enum Misclassified {
         /// Trained on its clean image; Algorithm 2 updates its memory as for any sample. The paper, Algorithm 1.
         Clean = "clean",
-        /// Candidate 0, then smoothed: its radius decays by 1 - beta a visit, and it is still attacked. The authors' code.
+        /// Candidate 0, then smoothed: its radius decays by 1 - beta a visit, and it is still attacked. The
+        /// authors' code.
         Decay = "decay",
     }
 }

@@ -1,5 +1,6 @@
 //! Cross-entropy on the attacked batch: the loss of adversarial training (Madry et al. 2018,
-//! <https://arxiv.org/abs/1706.06083>) and of IAAT (Balaji et al. 2019, <https://arxiv.org/abs/1910.08051>, Algorithm 1).
+//! <https://arxiv.org/abs/1706.06083>) and of IAAT (Balaji et al. 2019, <https://arxiv.org/abs/1910.08051>,
+//! Algorithm 1).
 //!
 //! Label smoothing (Szegedy et al. 2016, <https://arxiv.org/abs/1512.00567>, section 7) is that of torch: the
 //! true class has probability 1 - s + s / classes, each other class s / classes. The attack maximises
@@ -11,8 +12,8 @@ plugin! { Loss "cross-entropy";
     /// Mean cross-entropy of the attacked batch: each sample within its radius, clean where that is 0.
     /// Madry et al. 2018, <https://arxiv.org/abs/1706.06083>. Norms: l-inf, l2.
     pub struct CrossEntropy {
-        /// Probability spread evenly over all classes, the true one included (0.1 in the paper of Inception v3). The attack
-        /// does not see it.
+        /// Probability spread evenly over all classes, the true one included (0.1 in the paper of Inception
+        /// v3). The attack does not see it.
         pub label_smoothing: Decay = Decay::of(0.0),
     }
 }

@@ -1,6 +1,7 @@
 //! MART, Wang et al. 2020, "Improving adversarial robustness requires revisiting misclassified examples",
-//! <https://openreview.net/forum?id=rklOg6EFwS>, equation 11: BCE(f(x'), y) + lambda KL(f(x) || f(x')) (1 - f(x)_y), where
-//! BCE is -log f(x')_y - log(1 - max f(x')_k) over the classes k other than y, and x' raises the cross-entropy.
+//! <https://openreview.net/forum?id=rklOg6EFwS>, equation 11:
+//! BCE(f(x'), y) + lambda KL(f(x) || f(x')) (1 - f(x)_y), where BCE is -log f(x')_y - log(1 - max f(x')_k) over
+//! the classes k other than y, and x' raises the cross-entropy.
 //!
 //! The small constants added to probabilities are those of the authors' code. So are `lambda` = 6, the
 //! default of their loss (their script for ResNet-18 passes 5), and the start of the attack, Gaussian noise

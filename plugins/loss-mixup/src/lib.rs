@@ -1,5 +1,5 @@
-//! Interpolated adversarial training, Lamb et al. 2019, <https://arxiv.org/abs/1906.06784>, with mixup (Zhang et al. 2018,
-//! <https://arxiv.org/abs/1710.09412>): the row "mixup" of the paper of IAAT.
+//! Interpolated adversarial training, Lamb et al. 2019, <https://arxiv.org/abs/1906.06784>, with mixup (Zhang
+//! et al. 2018, <https://arxiv.org/abs/1710.09412>): the row "mixup" of the paper of IAAT.
 //!
 //! Each image is attacked with its own label, before mixing. Then lambda ~ Beta(alpha, alpha) and a
 //! permutation of the batch are drawn. Pixels and one-hot labels are mixed with the same weights, and the
@@ -73,7 +73,8 @@ mod tests {
         off.flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap()
     }
 
-    /// Values of torch (`plugins/loss-cross-entropy/golden/losses.py`), whose cross-entropy takes probabilities as labels.
+    /// Values of torch (`plugins/loss-cross-entropy/golden/losses.py`), whose cross-entropy takes
+    /// probabilities as labels.
     #[test]
     fn mixed_labels_agree_with_torchs_cross_entropy_of_probabilities() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/values.safetensors");

@@ -1,10 +1,12 @@
-//! A small convolutional network in the manner of LeNet-5 (`LeCun` et al. 1998) and of the MNIST network of Madry et al.
-//! 2018, <https://arxiv.org/abs/1706.06083>: convolutions with `ReLU` and pooling, then linear layers.
+//! A small convolutional network in the manner of LeNet-5 (`LeCun` et al. 1998) and of the MNIST network of
+//! Madry et al. 2018, <https://arxiv.org/abs/1706.06083>: convolutions with `ReLU` and pooling, then linear
+//! layers.
 
 use temper_core::prelude::*;
 
 plugin! { Model "convnet";
-    /// Small convolutional network: for each entry of `channels` a convolution, ReLU and max pooling; then linear layers.
+    /// Small convolutional network: for each entry of `channels` a convolution,
+    /// ReLU and max pooling; then linear layers.
     pub struct ConvNet {
         /// Output channels of each convolution.
         pub channels: Vec<NonZeroUsize> = vec![nonzero(32), nonzero(64)],

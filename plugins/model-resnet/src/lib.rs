@@ -25,8 +25,8 @@ options! {
 }
 
 plugin! { Model "resnet";
-    /// Residual network (He et al. 2016): a stem, stages of residual blocks, average pooling, a linear layer. Images may
-    /// have any size.
+    /// Residual network (He et al. 2016): a stem, stages of residual blocks, average pooling, a linear layer.
+    /// Images may have any size.
     pub struct ResNet {
         /// Layers with weights, those of shortcuts not counted. 18, 34 (basic blocks), 50, 101, 152 (bottlenecks): four
         /// stages, with either stem. 20, 32, 44, 56, 110: three stages whose shortcuts have no weights (option A), with
@@ -38,8 +38,9 @@ plugin! { Model "resnet";
         /// Channels of the first stage, before a bottleneck's factor of 4; each later stage has twice those of the one
         /// before. Left out, those of the published network: 16 at depths 20, 32, 44, 56 and 110, else 64.
         pub width: Option<NonZeroUsize> = None,
-        /// Subtracted from the pixels inside the network, in pixel values of [0, 1]: one value, or one a channel. Left out,
-        /// 0.5 with the stem `cifar`, and [0.485, 0.456, 0.406] (torchvision) with `imagenet`.
+        /// Subtracted from the pixels inside the network, in pixel values of [0, 1]: one value, or one a
+        /// channel. Left out, 0.5 with the stem `cifar`, and [0.485, 0.456, 0.406] (torchvision) with
+        /// `imagenet`.
         pub mean: Option<Vec<f64>> = None,
         /// What the pixels are then divided by: one value, or one a channel. Left out, 0.5 with the stem `cifar`, and
         /// [0.229, 0.224, 0.225] (torchvision) with `imagenet`.

@@ -30,15 +30,18 @@ options! {
 }
 
 plugin! { Model "wide-resnet";
-    /// Wide residual network (Zagoruyko & Komodakis 2016): three groups of pre-activation blocks. The defaults are IAAT's WRN-32-10.
+    /// Wide residual network (Zagoruyko & Komodakis 2016): three groups of
+    /// pre-activation blocks. The defaults are IAAT's WRN-32-10.
     pub struct WideResNet {
-        /// Layers: 6 n + 4 for n blocks a group, which counts shortcuts (WRN-28-10, WRN-34-10), or 6 n + 2, which does not
-        /// (IAAT's WRN-32-10). 32 and 34 are thus one network, of 5 blocks a group. From 8 to 1000.
+        /// Layers: 6 n + 4 for n blocks a group, which counts shortcuts (WRN-28-10, WRN-34-10), or 6 n + 2,
+        /// which does not (IAAT's WRN-32-10). 32 and 34 are thus one network, of 5 blocks a group. From 8 to
+        /// 1000.
         pub depth: NonZeroUsize = nonzero(32),
         /// Factor of the channels: the groups have 16, 32 and 64 times as many.
         pub width: NonZeroUsize = nonzero(10),
-        /// `textbook`: the network of Zagoruyko & Komodakis. `authors-code`: IAAT's authors' own, with batch norm without
-        /// weight and bias, a wide first convolution, shortcuts without weights, and a 1 x 1 convolution at the end.
+        /// `textbook`: the network of Zagoruyko & Komodakis. `authors-code`: IAAT's authors' own, with batch
+        /// norm without weight and bias, a wide first convolution, shortcuts without weights, and a 1 x 1
+        /// convolution at the end.
         pub variant: Variant = Variant::Textbook,
         /// Subtracted from the pixels inside the network, in pixel values of [0, 1]: one value, or one a channel. The
         /// default is (125.3, 123, 113.9)/255, the mean of CIFAR-10 in both codes.

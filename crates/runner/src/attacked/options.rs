@@ -17,14 +17,16 @@ pub(crate) struct Shared {
     /// Data set, by name or with parameters as in a pipeline [default: that of the run]
     #[arg(long, value_name = "NAME")]
     data: Option<String>,
-    /// Attack, by name or with parameters as in a pipeline; may be repeated: the result is the worst case over all of them
+    /// Attack, by name or with parameters as in a pipeline; may be repeated: the result is the worst case
+    /// over all of them
     #[arg(long = "attack", value_name = "NAME", required_unless_present = "suite")]
     attacks: Vec<String>,
     /// Suite of attacks, by name or with parameters as in a pipeline, instead of attacks
     #[arg(long, value_name = "NAME", conflicts_with = "attacks")]
     suite: Option<String>,
-    /// Radius of every sample in pixel values of [0, 1]: a number, or a quotient such as 8/255. With --split train also `own`: the
-    /// radius that training gave to each image, at the epoch of these weights. Images of radius 0 are left out
+    /// Radius of every sample in pixel values of [0, 1]: a number, or a quotient such as 8/255. With --split
+    /// train also `own`: the radius that training gave to each image, at the epoch of these weights. Images
+    /// of radius 0 are left out
     #[arg(long, value_name = "LENGTH", allow_negative_numbers = true)]
     eps: String,
     /// Norm of the radius: linf or l2 [default: that of the run's training, else linf]
@@ -54,7 +56,8 @@ pub(crate) struct Shared {
     /// Architecture of a file of weights that does not record it, as in a pipeline
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// Accept a network whose classes have other names or another order than those of the images; only labels are compared
+    /// Accept a network whose classes have other names or another order than those of the images; only labels
+    /// are compared
     #[arg(long)]
     ignore_class_names: bool,
 }

@@ -1,5 +1,5 @@
-//! Tables and recipes: their own shape, the names that they speak of, the parts of pipelines in them, and all pipelines that a
-//! table composes.
+//! Tables and recipes: their own shape, the names that they speak of, the parts of pipelines in them, and all
+//! pipelines that a table composes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
