@@ -17,7 +17,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check the shape of the workspace: who may depend on whom, plugins that the runner forgot, hollow places
+    /// Check the shape of the workspace: who may depend on whom, plugins that the runner forgot, hollow places, wide
+    /// comments
     Tidy,
     /// Write a plugin crate and enter it in the runner
     NewPlugin {

@@ -1,4 +1,5 @@
-//! The shape of the workspace, checked: arrows between crates, plugins that the runner forgot, hollow places.
+//! The shape of the workspace, checked: arrows between crates, plugins that the runner forgot, hollow places, lines of
+//! comment that are too wide.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -71,6 +72,8 @@ const ARROWS: [(&str, &[&str]); 15] = [
 ];
 /// Lines beyond which a source file surely has two subjects.
 const LONGEST: usize = 500;
+/// Characters that a line of comment may have.
+const WIDEST: usize = 120;
 
 /// Every fault found, a line each.
 pub fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
@@ -82,7 +85,8 @@ pub fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
         rust_files(&root.join(folder), &mut sources)?;
     }
     for file in &sources {
-        hollow(root, file, &mut faults)?;
+        let text = fs::read_to_string(file)?;
+        in_source(&file.strip_prefix(root).unwrap_or(file).display().to_string(), &text, &mut faults);
     }
     Ok(faults)
 }
@@ -149,7 +153,8 @@ fn arrows(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Kinds that a plugin crate's name may begin with: those that `kind!` of the core's registry declares, where they are listed once.
+/// Kinds that a plugin crate's name may begin with: those that `kind!` of the core's registry declares, where
+/// they are listed once.
 pub fn kinds(root: &Path) -> anyhow::Result<Vec<String>> {
     let file = root.join("crates/core/src/registry.rs");
     let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
@@ -199,19 +204,55 @@ fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn hollow(root: &Path, file: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
-    let text = fs::read_to_string(file)?;
-    let name = file.strip_prefix(root).unwrap_or(file).display();
+/// Hollow places, comments that do not fit a line, and files of too many lines.
+fn in_source(name: &str, text: &str, faults: &mut Vec<String>) {
     // In halves, so that this file does not find itself.
     let hollow = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[ig", "nore")];
     for (i, line) in text.lines().enumerate() {
         if let Some(word) = hollow.iter().find(|word| line.contains(**word)) {
             faults.push(format!("{name}:{}: `{word}`: a hollow place", i + 1));
         }
+        let width = line.chars().count();
+        if width > WIDEST && line.trim_start().starts_with("//") {
+            faults.push(format!("{name}:{}: a comment of {width} characters, more than {WIDEST}", i + 1));
+        }
     }
     let lines = text.lines().count();
     if lines > LONGEST {
         faults.push(format!("{name}: {lines} lines, more than {LONGEST}: a second subject?"));
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults_in(text: &str) -> Vec<String> {
+        let mut faults = vec![];
+        in_source("a.rs", text, &mut faults);
+        faults
+    }
+
+    #[test]
+    fn a_comment_fits_its_line() {
+        // 120 characters, of two bytes each from the fourth on.
+        let fits = format!("// {}", "\u{e9}".repeat(117));
+        assert_eq!(faults_in(&fits), Vec::<String>::new());
+        let told = ["a.rs:2: a comment of 121 characters, more than 120"];
+        assert_eq!(faults_in(&format!("\n{fits}x\n")), told);
+        assert_eq!(faults_in(&format!("\n    /// {}", "x".repeat(113))), told);
+        // A literal is not broken for its width.
+        assert_eq!(faults_in(&format!("const TEXT: &str = \"{fits}\";")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn hollow_places_and_long_files_are_found() {
+        let word = concat!("todo", "!(");
+        assert_eq!(
+            faults_in(&format!("fn f() {{\n    {word})\n}}")),
+            [format!("a.rs:2: `{word}`: a hollow place")]
+        );
+        assert_eq!(faults_in(&"\n".repeat(501)), ["a.rs: 501 lines, more than 500: a second subject?"]);
+        assert_eq!(faults_in(&"\n".repeat(500)), Vec::<String>::new());
+    }
 }
