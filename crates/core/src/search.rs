@@ -117,6 +117,23 @@ impl<'a> Walk<'a> {
         Ok(Some((forward, kept)))
     }
 
+    /// Like [`Self::pass`], for attacks that take their gradients elsewhere: the current iterate of the samples
+    /// that remain. It costs a forward pass only if a sample may stop there or a trace records the iterate.
+    pub fn judge(&mut self) -> Result<Option<(Tensor, Option<Tensor>)>> {
+        if self.rows.is_empty() {
+            return Ok(None);
+        }
+        let traced = self.victim.trace().is_some_and(|trace| trace.wants(self.steps, self.for_good));
+        let kept = match traced || self.patience.is_some() {
+            true => self.let_go(&self.victim.logits(&self.pixels)?)?,
+            false => None,
+        };
+        if self.is_over() {
+            return Ok(None);
+        }
+        Ok(Some((self.pixels.clone(), kept)))
+    }
+
     fn is_over(&self) -> bool {
         self.stopped.iter().all(|stopped| *stopped)
     }

@@ -5,10 +5,29 @@
 //! the sum of the absolute values, a constant factor that does not change the direction. A gradient of 0 adds
 //! nothing, so the step follows the previous momentum (torchattacks divides by 0 there).
 //!
+//! Five extensions for images that transfer to other networks can be combined freely. All are off by default.
+//!
+//! - `nesterov` (NI) and `scales` (SI): Lin et al. 2020, <https://arxiv.org/abs/1908.06281>.
+//! - `variance` (VMI, with `nesterov` VNI): Wang and He 2021, <https://arxiv.org/abs/2103.15571>.
+//! - `diversity` (DI): Xie et al. 2019, <https://arxiv.org/abs/1803.06978>.
+//! - `kernel` (TI): Dong et al. 2019, <https://arxiv.org/abs/1904.02884>.
+//!
 //! Deviations: restarts and the success criterion are those of `pgd`; random starts and targets are not in
-//! the paper.
+//! the paper. `scales` and `variance` average gradients of the log odds, not of cross-entropy, so a copy on
+//! which the network is confident weighs no less than others. The neighbours of `variance` lie around the
+//! point at which the gradient was taken, which with `nesterov` is the point ahead. In an l2 ball they are
+//! uniform in the ball, and the point ahead lies about as far as in an l-inf ball, in steps.
 
 use temper_core::prelude::*;
+
+use crate::diversity::Diversity;
+use crate::kernel::Blur;
+use crate::views::Views;
+
+mod diversity;
+mod kernel;
+mod planes;
+mod views;
 
 /// Default length of all steps together, as a multiple of the radius: that of ten steps of PGD.
 const DEFAULT_TRAVEL: f64 = 2.5;
@@ -26,6 +45,7 @@ options! {
 plugin! { Attack "mi-fgsm";
     /// Momentum iterative FGSM (MI-FGSM): steps along gathered gradients.
     /// Dong et al. 2018, <https://arxiv.org/abs/1710.06081>. Norms: l-inf, l2.
+    /// For images that transfer to other networks: `nesterov` (NI), `variance` (VMI), `scales` (SI), `diversity` (DI), `kernel` (TI).
     pub struct MomentumIterative {
         /// Gradient steps (foolbox, torchattacks, CleverHans: 10; advertorch, the authors of IAAT: 40; ART: 100).
         pub steps: NonZeroUsize = nonzero(10),
@@ -44,7 +64,8 @@ plugin! { Attack "mi-fgsm";
         pub gather: Gather = Gather::Mean,
         /// Start at a random point of the ball instead of the clean image (paper: false).
         pub random_start: bool = false,
-        /// Runs, each on what the former ones left standing; one without `random_start`, as all would be the same.
+        /// Runs, each on what the former ones left standing; one where `random_start`, `variance` and `diversity` are off, as
+        /// all would be the same.
         pub restarts: NonZeroUsize = nonzero(1),
         /// In an evaluation, a sample is broken when `any` iterate is misclassified, or when the `final` one is.
         pub success: Success = Success::Any,
@@ -53,20 +74,42 @@ plugin! { Attack "mi-fgsm";
         pub target: Target = Target::None,
         /// Loss that is raised: `ce` (cross-entropy, by its log odds), `margin` of logits, or `dlr` (Croce and Hein 2020).
         pub loss: Raised = Raised::Ce,
+        /// Take each gradient one step ahead along the momentum (NI, Lin et al. 2020).
+        pub nesterov: bool = false,
+        /// Neighbours whose mean gradient tunes the next gradient (VMI, Wang and He 2021: 20; torchattacks: 5); 0 for none.
+        pub variance: usize = 0,
+        /// How far these neighbours lie at most, as a multiple of each sample's radius (paper, torchattacks: 1.5).
+        pub variance_radius: Positive = Positive::of(1.5),
+        /// Copies of the image, divided by 1, 2, 4 and so on, whose gradients are averaged (SI, Lin et al. 2020: 5); 1 is the
+        /// image alone.
+        pub scales: NonZeroUsize = nonzero(1),
+        /// Probability that the network is shown an image that is resized and padded at random (DI, Xie et al. 2019: 0.5);
+        /// 0 is never.
+        pub diversity: Fraction = Fraction::of(0.0),
+        /// Side to which `diversity` resizes at most, as a multiple of the image's; below one pixel more it changes nothing
+        /// (TransferAttack: 1.1; torchattacks: 0.9, then pads to the image's side).
+        pub resize: Growth = Growth::of(1.1),
+        /// Side of the Gaussian kernel that smooths gradients, an odd number of pixels (TI, Dong et al. 2019, torchattacks:
+        /// 15); 0 for none.
+        pub kernel: usize = 0,
     }
 }
 
 impl Attack for MomentumIterative {
+    fn problem(&self, _norm: Norm) -> Option<String> {
+        kernel::problem(self.kernel)
+    }
+
     fn warning(&self, radius: f64) -> Option<String> {
         let length = self.step.map_or(self.relative_step() * radius, Distance::get);
         joined([
             step_warning(radius, self.steps.get(), length),
-            restarts_warning(self.restarts.get(), self.random_start),
+            restarts_warning(self.restarts.get(), self.runs_differ()),
         ])
     }
 
     fn draws(&self) -> bool {
-        self.random_start || self.target == Target::Random
+        self.runs_differ() || self.target == Target::Random
     }
 
     fn steps(&self) -> Option<usize> {
@@ -74,14 +117,21 @@ impl Attack for MomentumIterative {
     }
 
     fn variant(&self) -> Option<String> {
-        let restarts = if self.random_start { self.restarts.get() } else { 1 };
-        Some(variant(self.steps, restarts, self.target, self.loss))
+        let mut label = variant(self.steps, self.runs(), self.target, self.loss);
+        let extensions = [
+            (self.nesterov, "-ni"),
+            (self.variance > 0, "-vt"),
+            (self.scales.get() > 1, "-si"),
+            (self.views().diversity.is_on(), "-di"),
+            (self.kernel > 0, "-ti"),
+        ];
+        label.extend(extensions.iter().filter(|(on, _)| *on).map(|(_, suffix)| *suffix));
+        Some(label)
     }
 
     fn perturb(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
         self.target.aim(self.loss, victim, ball, rng, |victim, ball, rng| {
-            let times = if self.random_start { self.restarts.get() } else { 1 };
-            restarts(victim, ball, rng, times, |victim, ball, rng| self.run(victim, ball, rng))
+            restarts(victim, ball, rng, self.runs(), |victim, ball, rng| self.run(victim, ball, rng))
         })
     }
 }
@@ -93,30 +143,108 @@ impl MomentumIterative {
         self.travel.map_or((DEFAULT_TRAVEL / steps).min(1.0), |travel| travel.get() / steps)
     }
 
+    /// Whether runs with other random numbers give other images.
+    fn runs_differ(&self) -> bool {
+        self.random_start || self.variance > 0 || self.views().diversity.is_on()
+    }
+
+    fn runs(&self) -> usize {
+        if self.runs_differ() { self.restarts.get() } else { 1 }
+    }
+
+    fn views(&self) -> Views {
+        let diversity = Diversity { probability: self.diversity.get(), resize: self.resize.get() };
+        Views { scales: self.scales.get(), diversity }
+    }
+
     /// One run from one start.
     fn run(&self, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Tensor> {
         let start = if self.random_start { ball.random(rng)? } else { ball.center().clone() };
-        let mut momentum = start.zeros_like()?;
+        let mut state = State { momentum: start.zeros_like()?, variance: None };
+        let blur = Blur::new(self.kernel, &start)?;
         let mut walk = Walk::new(victim, ball, start, self.success);
-        for _ in 0..self.steps.get() {
-            let Some((pass, kept)) = walk.pass()? else { break };
+        let last = self.steps.get() - 1;
+        for step in 0..=last {
+            let Some((known, kept)) = self.judge(&mut walk, step)? else { break };
             if let Some(kept) = kept {
-                momentum = momentum.index_select(&kept, 0)?;
+                state = state.rows(&kept)?;
             }
-            let ball = walk.ball();
-            let gathered = match self.gather {
-                Gather::Mean => over_mean(&pass.gradient)?,
-                Gather::Steepest => ball.steepest(&pass.gradient)?,
-            };
-            momentum = ((momentum * self.decay.get())? + gathered)?;
+            let (victim, ball, rng) = (walk.victim(), walk.ball(), rng.named("step").numbered(step as u64));
             let lengths = match self.step {
                 Some(step) => ball.lengths(step, 0.0)?,
                 None => ball.lengths(Distance::ZERO, self.relative_step())?,
             };
-            let next = ball.step(walk.pixels(), &ball.steepest(&momentum)?, &lengths)?;
+            let point = self.ahead(&walk, &state.momentum, &lengths)?;
+            let gradient = self.views().gradient(victim, &point, rng, known)?;
+            let gathered = self.gathered(&gradient, &state, ball, blur.as_ref())?;
+            state.momentum = ((state.momentum * self.decay.get())? + gathered)?;
+            if self.variance > 0 && step < last {
+                let neighbours = (self.variance, self.variance_radius.get());
+                let mean = self.views().around(victim, &point, ball, neighbours, rng)?;
+                state.variance = Some((mean - gradient)?);
+            }
+            let next = ball.step(walk.pixels(), &ball.steepest(&state.momentum)?, &lengths)?;
             walk.go(next)?;
         }
         walk.finish()
+    }
+
+    /// Lets samples go that stop at the current iterate. Returns the gradient there, unless this step takes no gradient there,
+    /// and which samples remain; `None` if none does.
+    fn judge(&self, walk: &mut Walk, step: usize) -> Result<Option<(Option<Tensor>, Option<Tensor>)>> {
+        // Before the first step there is no momentum.
+        let elsewhere = self.views().diversity.is_on() || self.nesterov && step > 0;
+        Ok(match elsewhere {
+            true => walk.judge()?.map(|(_, kept)| (None, kept)),
+            false => walk.pass()?.map(|(pass, kept)| (Some(pass.gradient), kept)),
+        })
+    }
+
+    /// Where the gradient is taken: at the iterate, or with `nesterov` at `iterate + length * decay * momentum`, as in
+    /// the references not clamped to [0, 1]. In an l2 ball, gradients over their mean absolute value are divided by the root
+    /// of the number of pixel values, so that one of them moves the image by about the length of a step.
+    fn ahead(&self, walk: &Walk, momentum: &Tensor, lengths: &Tensor) -> Result<Tensor> {
+        if !self.nesterov {
+            return Ok(walk.pixels().clone());
+        }
+        let values = momentum.elem_count() as f64 / walk.victim().len().max(1) as f64;
+        let unit = match (walk.ball().norm(), self.gather) {
+            (Norm::L2, Gather::Mean) => values.sqrt(),
+            _ => 1.0,
+        };
+        Ok((walk.pixels() + momentum.broadcast_mul(&(lengths * (self.decay.get() / unit))?)?)?)
+    }
+
+    /// What a gradient adds to the momentum: tuned by the last step's variance, smoothed, and normalised.
+    fn gathered(&self, gradient: &Tensor, state: &State, ball: &Ball, blur: Option<&Blur>) -> Result<Tensor> {
+        let tuned = match &state.variance {
+            Some(variance) => (gradient + variance)?,
+            None => gradient.clone(),
+        };
+        let smooth = match blur {
+            Some(blur) => blur.apply(&tuned)?,
+            None => tuned,
+        };
+        match self.gather {
+            Gather::Mean => over_mean(&smooth),
+            Gather::Steepest => ball.steepest(&smooth),
+        }
+    }
+}
+
+/// What a run remembers of each sample.
+struct State {
+    /// `[n, c, h, w]`.
+    momentum: Tensor,
+    /// The mean gradient around the point of the last gradient minus that gradient, `[n, c, h, w]`.
+    variance: Option<Tensor>,
+}
+
+impl State {
+    /// The samples with these indices.
+    fn rows(self, kept: &Tensor) -> Result<Self> {
+        let variance = self.variance.map(|variance| variance.index_select(kept, 0)).transpose()?;
+        Ok(Self { momentum: self.momentum.index_select(kept, 0)?, variance })
     }
 }
 
@@ -128,3 +256,6 @@ fn over_mean(gradient: &Tensor) -> Result<Tensor> {
     let mean = mean.maximum(1e-12)?.reshape((gradient.dim(0)?, 1, 1, 1))?;
     Ok(gradient.broadcast_div(&mean)?)
 }
+
+#[cfg(test)]
+mod tests;
