@@ -43,8 +43,8 @@ impl Axis {
         Self { size, resized, offset: (at * (padded - resized)).floor(), padded }
     }
 
-    /// The two pixels of the padded axis from which pixel `i` of the result is interpolated: for each the place of the image
-    /// to which it belongs, and its weight. The weight of padding is 0.
+    /// The two pixels of the padded axis from which pixel `i` of the result is interpolated: for each the place
+    /// of the image to which it belongs, and its weight. The weight of padding is 0.
     fn taps(&self, i: usize) -> [(f64, f64); 2] {
         let side = self.size as f64;
         let source = ((i as f64 + 0.5) * self.padded / side - 0.5).max(0.0);
@@ -77,8 +77,8 @@ impl Diversity {
         self.probability > 0.0
     }
 
-    /// Draws a transformation for each of `images`, `[n, c, h, w]`, with the identities `ids`. Both axes of an image are
-    /// resized alike and padded independently.
+    /// Draws a transformation for each of `images`, `[n, c, h, w]`, with the identities `ids`. Both axes of an
+    /// image are resized alike and padded independently.
     pub(crate) fn draw(self, images: &Tensor, ids: &[u64], rng: Rng) -> Result<Resizing> {
         let (_, _, h, w) = images.dims4()?;
         let draws = rng.named("diversity").uniform(ids, 4);

@@ -45,7 +45,8 @@ options! {
 plugin! { Attack "mi-fgsm";
     /// Momentum iterative FGSM (MI-FGSM): steps along gathered gradients.
     /// Dong et al. 2018, <https://arxiv.org/abs/1710.06081>. Norms: l-inf, l2.
-    /// For images that transfer to other networks: `nesterov` (NI), `variance` (VMI), `scales` (SI), `diversity` (DI), `kernel` (TI).
+    /// For images that transfer to other networks: `nesterov` (NI), `variance`
+    /// (VMI), `scales` (SI), `diversity` (DI), `kernel` (TI).
     pub struct MomentumIterative {
         /// Gradient steps (foolbox, torchattacks, CleverHans: 10; advertorch, the authors of IAAT: 40; ART: 100).
         pub steps: NonZeroUsize = nonzero(10),
@@ -64,8 +65,8 @@ plugin! { Attack "mi-fgsm";
         pub gather: Gather = Gather::Mean,
         /// Start at a random point of the ball instead of the clean image (paper: false).
         pub random_start: bool = false,
-        /// Runs, each on what the former ones left standing; one where `random_start`, `variance` and `diversity` are off, as
-        /// all would be the same.
+        /// Runs, each on what the former ones left standing; one where `random_start`, `variance` and `diversity`
+        /// are off, as all would be the same.
         pub restarts: NonZeroUsize = nonzero(1),
         /// In an evaluation, a sample is broken when `any` iterate is misclassified, or when the `final` one is.
         pub success: Success = Success::Any,
@@ -76,21 +77,22 @@ plugin! { Attack "mi-fgsm";
         pub loss: Raised = Raised::Ce,
         /// Take each gradient one step ahead along the momentum (NI, Lin et al. 2020).
         pub nesterov: bool = false,
-        /// Neighbours whose mean gradient tunes the next gradient (VMI, Wang and He 2021: 20; torchattacks: 5); 0 for none.
+        /// Neighbours whose mean gradient tunes the next gradient (VMI, Wang and He 2021: 20; torchattacks: 5); 0
+        /// for none.
         pub variance: usize = 0,
         /// How far these neighbours lie at most, as a multiple of each sample's radius (paper, torchattacks: 1.5).
         pub variance_radius: Positive = Positive::of(1.5),
-        /// Copies of the image, divided by 1, 2, 4 and so on, whose gradients are averaged (SI, Lin et al. 2020: 5); 1 is the
-        /// image alone.
+        /// Copies of the image, divided by 1, 2, 4 and so on, whose gradients are averaged (SI, Lin et al. 2020:
+        /// 5); 1 is the image alone.
         pub scales: NonZeroUsize = nonzero(1),
-        /// Probability that the network is shown an image that is resized and padded at random (DI, Xie et al. 2019: 0.5);
-        /// 0 is never.
+        /// Probability that the network is shown an image that is resized and padded at random (DI, Xie et al.
+        /// 2019: 0.5); 0 is never.
         pub diversity: Fraction = Fraction::of(0.0),
-        /// Side to which `diversity` resizes at most, as a multiple of the image's; below one pixel more it changes nothing
-        /// (TransferAttack: 1.1; torchattacks: 0.9, then pads to the image's side).
+        /// Side to which `diversity` resizes at most, as a multiple of the image's; below one pixel more it
+        /// changes nothing (TransferAttack: 1.1; torchattacks: 0.9, then pads to the image's side).
         pub resize: Growth = Growth::of(1.1),
-        /// Side of the Gaussian kernel that smooths gradients, an odd number of pixels (TI, Dong et al. 2019, torchattacks:
-        /// 15); 0 for none.
+        /// Side of the Gaussian kernel that smooths gradients, an odd number of pixels (TI, Dong et al. 2019,
+        /// torchattacks: 15); 0 for none.
         pub kernel: usize = 0,
     }
 }
@@ -145,7 +147,9 @@ impl MomentumIterative {
 
     /// Whether runs with other random numbers give other images.
     fn runs_differ(&self) -> bool {
-        self.random_start || self.variance > 0 || self.views().diversity.is_on()
+        // The last step draws no neighbours.
+        let neighbours = self.variance > 0 && self.steps.get() > 1;
+        self.random_start || neighbours || self.views().diversity.is_on()
     }
 
     fn runs(&self) -> usize {
@@ -189,8 +193,8 @@ impl MomentumIterative {
         walk.finish()
     }
 
-    /// Lets samples go that stop at the current iterate. Returns the gradient there, unless this step takes no gradient there,
-    /// and which samples remain; `None` if none does.
+    /// Lets samples go that stop at the current iterate. Returns the gradient there, unless this step takes no
+    /// gradient there, and which samples remain; `None` if none does.
     fn judge(&self, walk: &mut Walk, step: usize) -> Result<Option<(Option<Tensor>, Option<Tensor>)>> {
         // Before the first step there is no momentum.
         let elsewhere = self.views().diversity.is_on() || self.nesterov && step > 0;
@@ -200,9 +204,10 @@ impl MomentumIterative {
         })
     }
 
-    /// Where the gradient is taken: at the iterate, or with `nesterov` at `iterate + length * decay * momentum`, as in
-    /// the references not clamped to [0, 1]. In an l2 ball, gradients over their mean absolute value are divided by the root
-    /// of the number of pixel values, so that one of them moves the image by about the length of a step.
+    /// Where the gradient is taken: at the iterate, or with `nesterov` at `iterate + length * decay * momentum`,
+    /// as in the references not clamped to [0, 1]. In an l2 ball, gradients over their mean absolute value are
+    /// divided by the root of the number of pixel values, so that one of them moves the image by about the length
+    /// of a step.
     fn ahead(&self, walk: &Walk, momentum: &Tensor, lengths: &Tensor) -> Result<Tensor> {
         if !self.nesterov {
             return Ok(walk.pixels().clone());

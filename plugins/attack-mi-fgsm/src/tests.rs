@@ -1,7 +1,7 @@
 //! The extensions against direct computations on small networks.
 
 use temper_core::nn::{Classifier, Frozen};
-use temper_core::{DType, Device, Passes, VictimNetwork};
+use temper_core::{DType, Device, Passes, Trace, VictimNetwork};
 
 use super::*;
 use crate::rows::column;
@@ -100,8 +100,8 @@ fn without_extensions_nothing_moves_by_a_bit() {
     }
 }
 
-/// Of a score whose gradient is (-20 (a - 0.53), 3) at the pixels (a, b), from (0.5, 0.5) by steps of 0.05. Without a look
-/// ahead the second iterate is (0.60, 0.60).
+/// Of a score whose gradient is (-20 (a - 0.53), 3) at the pixels (a, b), from (0.5, 0.5) by steps of 0.05.
+/// Without a look ahead the second iterate is (0.60, 0.60).
 #[test]
 fn nesterov_follows_the_sequence_worked_by_hand() {
     let mut network = Network::new([1, 1, 2]);
@@ -120,8 +120,8 @@ fn nesterov_follows_the_sequence_worked_by_hand() {
     };
     let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
     let victim = victim.with_score(&score);
-    // Momentum 0.333 = 0.6 / 1.8. Ahead, at 0.5667, the gradient is -0.7333 over 1.8667; momentum -0.0595. At 0.4970 it is
-    // 0.6595 over 1.8298; momentum 0.3009.
+    // Momentum 0.333 = 0.6 / 1.8. Ahead, at 0.5667, the gradient is -0.7333 over 1.8667; momentum -0.0595. At
+    // 0.4970 it is 0.6595 over 1.8298; momentum 0.3009.
     for (steps, want) in [(1, [0.55f32, 0.55]), (2, [0.50, 0.60]), (3, [0.55, 0.65])] {
         let attack = mi_fgsm(&format!("nesterov = true\nstep = 0.05\nsteps = {steps}"));
         let ball = Ball::new(&batch.pixels, &[0.2], Norm::Linf, &batch.ids).unwrap();
@@ -298,6 +298,30 @@ fn passes_are_those_that_are_needed() {
     assert_eq!((passes.forwards(), passes.backwards()), (7, 4));
 }
 
+/// What a trace hears of iterates at which no gradient is taken is what runs of so many steps end with.
+#[test]
+fn iterates_are_traced_where_no_gradient_is_taken() {
+    let frozen = network(DType::F32);
+    let batch = batch(&frozen, 12, DType::F32);
+    let passes = Passes::default();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
+    let ball = Ball::new(&batch.pixels, &[0.1; 12], Norm::Linf, &batch.ids).unwrap();
+    let run = |steps: usize, victim: &Victim| {
+        let text = format!("nesterov = true\nstep = 0.01\nsuccess = \"final\"\nsteps = {steps}");
+        mi_fgsm(&text).perturb(victim, &ball, &Rng::new(0, "attack")).unwrap()
+    };
+    let trace = Trace::new(12, &[1, 3, 6]);
+    run(8, &victim.traced(&trace));
+    let mut counts = vec![];
+    for (milestone, steps) in [1, 3, 6].into_iter().enumerate() {
+        let broken = victim.broken(&run(steps, &victim)).unwrap();
+        let heard: Vec<bool> = trace.mistaken().iter().map(|mistaken| mistaken[milestone]).collect();
+        assert_eq!(heard, broken, "after {steps}");
+        counts.push(broken.iter().filter(|broken| **broken).count());
+    }
+    assert!(counts[0] < counts[2], "nothing can be told: {counts:?}");
+}
+
 #[test]
 fn without_a_slope_images_stay_and_are_numbers() {
     let frozen = network(DType::F32);
@@ -335,6 +359,7 @@ fn labels_draws_and_restarts_follow_the_parameters() {
     for (text, draws) in [
         ("nesterov = true\nscales = 5\nkernel = 15", false),
         ("variance = 1", true),
+        ("variance = 1\nsteps = 1", false),
         ("diversity = 0.1", true),
         ("random_start = true", true),
         ("target = \"random\"", true),

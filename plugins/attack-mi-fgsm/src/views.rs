@@ -15,8 +15,9 @@ pub(crate) struct Views {
 }
 
 impl Views {
-    /// Gradient at `pixels`, `[n, c, h, w]`, of the mean score of all copies. Scaling and resizing are differentiated, as in
-    /// the references. `known` is the gradient of the score at `pixels` themselves, if a pass has been made there.
+    /// Gradient at `pixels`, `[n, c, h, w]`, of the mean score of all copies. Scaling and resizing are
+    /// differentiated, as in the references. `known` is the gradient of the score at `pixels` themselves, if a
+    /// pass has been made there.
     pub(crate) fn gradient(
         self,
         victim: &Victim,
@@ -47,8 +48,8 @@ impl Views {
         scaled(resizing.pull_back(&gradient)?)
     }
 
-    /// The mean of the gradients at `neighbours` points, each uniform in the ball of `radius` times the radius around
-    /// `pixels`. As in the references, the points are not clamped to [0, 1].
+    /// The mean of the gradients at `neighbours` points, each uniform in the ball of `radius` times the radius
+    /// around `pixels`. As in the references, the points are not clamped to [0, 1].
     pub(crate) fn around(
         self,
         victim: &Victim,
