@@ -10,14 +10,14 @@ use crate::{Access, Ball, Chosen, Error, Norm, Result, TOLERANCE, Victim, rows};
 
 /// A way to perturb images so that a network errs.
 pub trait Attack: Debug + Send + Sync {
-    /// `Some(norm)`: searches the smallest perturbation and ignores radii; what is not misclassified, or does not fit the
-    /// radius, then counts as not broken.
+    /// `Some(norm)`: searches the smallest perturbation and ignores radii; what is not misclassified, or does
+    /// not fit the radius, then counts as not broken.
     fn min_norm(&self) -> Option<Norm> {
         None
     }
 
-    /// The most forward and backward passes that it makes for a sample, on a network with this number of classes; `None` if it
-    /// cannot say.
+    /// The most forward and backward passes that it makes for a sample, on a network with this number of
+    /// classes; `None` if it cannot say.
     fn most_passes(&self, _classes: usize) -> Option<[u64; 2]> {
         None
     }
@@ -47,7 +47,8 @@ pub trait Attack: Debug + Send + Sync {
         None
     }
 
-    /// Whether another stream of random numbers gives other images. Where none does, an evaluation runs it once, whatever its `restarts`.
+    /// Whether another stream of random numbers gives other images. Where none does, an evaluation runs it
+    /// once, whatever its `restarts`.
     fn draws(&self) -> bool {
         true
     }
@@ -58,7 +59,8 @@ pub trait Attack: Debug + Send + Sync {
         None
     }
 
-    /// What tells its main parameters in its label, behind its name: "100x5" of 100 steps and 5 restarts. Left out, its steps.
+    /// What tells its main parameters in its label, behind its name: "100x5" of 100 steps and 5 restarts.
+    /// Left out, its steps.
     fn variant(&self) -> Option<String> {
         self.steps().map(|steps| steps.to_string())
     }
@@ -71,8 +73,8 @@ pub trait Attack: Debug + Send + Sync {
 /// An attack's result after its checks.
 #[derive(Debug, Clone)]
 pub struct Perturbed {
-    /// `[n, c, h, w]`, inside ball and box. Where a minimum-norm attack failed or needed more than the radius: the clean
-    /// image.
+    /// `[n, c, h, w]`, inside ball and box. Where a minimum-norm attack failed or needed more than the
+    /// radius: the clean image.
     pub pixels: Tensor,
     /// For minimum-norm attacks: how far from each clean image the adversarial one was, in the attack's norm, whatever
     /// the radius, `[n]`; infinite where what the attack returned is not adversarial.
@@ -81,8 +83,8 @@ pub struct Perturbed {
     pub needed: Option<Vec<f64>>,
 }
 
-/// Runs an attack and checks its result: shape, finite, in [0, 1], inside the ball to 1e-6 (then clamped to it exactly).
-/// An attack that breaks a rule is an error that names it.
+/// Runs an attack and checks its result: shape, finite, in [0, 1], inside the ball to 1e-6 (then clamped to
+/// it exactly). An attack that breaks a rule is an error that names it.
 pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Perturbed> {
     let faulty = |what: String| Error::Faulty { attack: attack.name().into(), what };
     let pixels =

@@ -52,7 +52,8 @@ impl fmt::Display for Access {
     }
 }
 
-/// Passes through a network, counted a sample: a forward pass of a batch of 128 counts 128. It also knows whose gradient vanished.
+/// Passes through a network, counted a sample: a forward pass of a batch of 128 counts 128. It also knows
+/// whose gradient vanished.
 #[derive(Debug, Default)]
 pub struct Passes {
     forwards: AtomicU64,
@@ -80,8 +81,8 @@ impl Passes {
         self.backwards.fetch_add(backwards as u64, Ordering::Relaxed);
     }
 
-    /// Samples, by position in the batch, whose gradient was exactly 0 in a pass at which they were classified correctly: there an
-    /// attack does not see where to go.
+    /// Samples, by position in the batch, whose gradient was exactly 0 in a pass at which they were
+    /// classified correctly: there an attack does not see where to go.
     pub fn vanished(&self) -> BTreeSet<u32> {
         self.lost().clone()
     }
@@ -91,8 +92,8 @@ impl Passes {
         std::mem::take(&mut *self.lost())
     }
 
-    /// Queries of attacks that see no gradients: how many images of each sample, by position in the batch, the network was shown.
-    /// It then forgets them, because positions are of one batch.
+    /// Queries of attacks that see no gradients: how many images of each sample, by position in the batch,
+    /// the network was shown. It then forgets them, because positions are of one batch.
     pub fn take_queries(&self) -> BTreeMap<u32, u64> {
         std::mem::take(&mut *self.asked())
     }
@@ -131,8 +132,9 @@ pub fn cross_entropy(logits: &Tensor, rows: &Rows) -> Result<Tensor> {
     Ok(temper_nn::cross_entropy(logits, &rows.labels)?)
 }
 
-/// The logarithm of the odds against each sample's class, `[n]`: what attacks raise by default. It rises with cross-entropy, along the
-/// same direction and in the same order, and has a slope where that has lost its own to rounding.
+/// The logarithm of the odds against each sample's class, `[n]`: what attacks raise by default. It rises with
+/// cross-entropy, along the same direction and in the same order, and has a slope where that has lost its own
+/// to rounding.
 pub fn log_odds(logits: &Tensor, rows: &Rows) -> Result<Tensor> {
     Ok(temper_nn::log_odds(logits, &rows.labels)?)
 }
@@ -208,8 +210,9 @@ pub struct Victim<'a> {
 }
 
 impl<'a> Victim<'a> {
-    /// A view of `network` for `batch`. Its score is the log odds; under the statistics of the batch cross-entropy, where the sum of all
-    /// samples' scores is what each one's gradient is of, and every sample weighs as in the authors' code.
+    /// A view of `network` for `batch`. Its score is the log odds; under the statistics of the batch
+    /// cross-entropy, where the sum of all samples' scores is what each one's gradient is of, and every
+    /// sample weighs as in the authors' code.
     pub fn new(network: VictimNetwork<'a>, batch: &Batch, goal: Goal, passes: &'a Passes) -> Result<Self> {
         let positions = Tensor::arange(0, batch.len() as u32, batch.pixels.device())?;
         Ok(Self {
@@ -237,8 +240,8 @@ impl<'a> Victim<'a> {
         Self { score, own_score: true, ..self.clone() }
     }
 
-    /// The same view, which gives no more than `access`, nor more than it did. What it is asked for is counted for each sample
-    /// unless it gives gradients.
+    /// The same view, which gives no more than `access`, nor more than it did. What it is asked for is
+    /// counted for each sample unless it gives gradients.
     pub fn granting(&self, access: Access) -> Self {
         Self { access: self.access.min(access), ..self.clone() }
     }
@@ -367,8 +370,8 @@ impl<'a> Victim<'a> {
         self.record(pixels)?.pass_of(score)
     }
 
-    /// A forward pass at `pixels` that any number of backward passes may follow: gradients of several scores. An error if the
-    /// victim gives no gradients.
+    /// A forward pass at `pixels` that any number of backward passes may follow: gradients of several scores.
+    /// An error if the victim gives no gradients.
     pub fn record(&self, pixels: &Tensor) -> Result<Forward<'a>> {
         self.demand(Access::Gradients)?;
         let pixels = Var::from_tensor(&pixels.detach())?;
@@ -376,7 +379,8 @@ impl<'a> Victim<'a> {
         Ok(Forward { pixels, logits, rows: self.rows.clone(), passes: self.passes })
     }
 
-    /// The class that the network gives each of `pixels`, `[n, c, h, w]`; none where its logits are NaN. Every victim gives it.
+    /// The class that the network gives each of `pixels`, `[n, c, h, w]`; none where its logits are NaN.
+    /// Every victim gives it.
     pub fn decisions(&self, pixels: &Tensor) -> Result<Vec<Option<u32>>> {
         self.predictions(&self.forward(&pixels.detach())?.detach())
     }

@@ -114,7 +114,8 @@ fn judging(entry: &Table, test: Option<u64>, engine: &dyn Engine, images: Option
     (attacked + shown(entry)) as f64 * judged(entry, test) as f64
 }
 
-/// Passes of an attack as TOML, at most. If its plugin cannot say, they are the `steps` of its table times its `restarts`.
+/// Passes of an attack as TOML, at most. If its plugin cannot say, they are the `steps` of its table times
+/// its `restarts`.
 fn passes(attack: &Value, engine: &dyn Engine, classes: usize) -> u64 {
     let Some((name, parameters)) = chosen(attack) else { return 0 };
     if name == "none" {
@@ -131,8 +132,8 @@ pub trait Engine {
     /// The images of a pipeline's data set, as far as they are known without opening it.
     fn images(&self, pipeline: &Table) -> Option<DatasetSize>;
 
-    /// The most passes that an attack makes for an image, forward and backward as one, on a network with this number of classes.
-    /// `None` if its plugin cannot say.
+    /// The most passes that an attack makes for an image, forward and backward as one, on a network with this
+    /// number of classes. `None` if its plugin cannot say.
     fn passes(&self, attack: &Value, classes: usize) -> Option<u64>;
 
     /// The same of the suite of an evaluation, all its attacks and their restarts together; 0 if it cannot be resolved.

@@ -63,7 +63,8 @@ fn ended(place: &Place, file: &Path, out: &Path, pipeline: &str) -> bool {
         && hold(&file.with_extension("json"), &place.folder.join(out))
 }
 
-/// Whether these results are of the network that the folder holds. Somebody may have removed it, or trained another one there.
+/// Whether these results are of the network that the folder holds. Somebody may have removed it, or trained
+/// another one there.
 fn hold(results: &Path, folder: &Path) -> bool {
     let network = |file: &Path| {
         let networks = Results::read(file).ok()?.networks;
@@ -74,8 +75,8 @@ fn hold(results: &Path, folder: &Path) -> bool {
         && network(results).is_some_and(|kept| now.is_none_or(|now| now == kept))
 }
 
-/// Whether a seed's network is there, trained by the pipeline that this one begins with, whatever it was judged by and for
-/// which table.
+/// Whether a seed's network is there, trained by the pipeline that this one begins with, whatever it was
+/// judged by and for which table.
 pub fn trained(place: &Place, plan: &RowPlan, seed: u64, pipeline: &toml::Table) -> bool {
     let training = |mut pipeline: toml::Table| {
         pipeline.remove("evaluate");
@@ -107,9 +108,10 @@ fn body(text: &str) -> &str {
     }
 }
 
-/// Starts or continues a run, waits for it, and keeps a copy of its results and records beside its pipeline: the run's own are
-/// those of the pipeline that was run last, and another build of temper replaces what this one recorded. Until the run has
-/// ended its pipeline is named `pending`, and what was kept of an earlier pipeline stays, because the run may fail.
+/// Starts or continues a run, waits for it, and keeps a copy of its results and records beside its pipeline:
+/// the run's own are those of the pipeline that was run last, and another build of temper replaces what this
+/// one recorded. Until the run has ended its pipeline is named `pending`, and what was kept of an earlier
+/// pipeline stays, because the run may fail.
 fn start(place: &Place, plan: &RowPlan, seed: u64, file: &Path, pipeline: &str) -> anyhow::Result<()> {
     let (pending, whole) = (file.with_extension("pending.toml"), place.folder.join(file));
     save(&place.folder.join(&pending), pipeline.as_bytes())?;
@@ -286,8 +288,8 @@ pub fn seen(finished: &Finished, column: &Column, records: &[Line]) -> anyhow::R
 mod tests {
     use super::*;
 
-    /// Whether this pipeline's network is there, in a row where `was` came to its end, whose weights were `sha`, and whose folder now
-    /// holds those of `now`.
+    /// Whether this pipeline's network is there, in a row where `was` came to its end, whose weights were
+    /// `sha`, and whose folder now holds those of `now`.
     fn there(was: &str, sha: &str, now: &str, wanted: &str) -> bool {
         let folder = tempfile::tempdir().unwrap();
         let put = |name: &str, text: &str| save(&folder.path().join(name), text.as_bytes()).unwrap();

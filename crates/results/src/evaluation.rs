@@ -13,8 +13,8 @@ use crate::record::Record;
 pub struct Evaluation {
     /// Its name.
     pub name: String,
-    /// Share of samples that are classified correctly after the attack, 0 to 1. Of a sweep over radii: at the largest; over steps:
-    /// after all of them. Of corruptions: the mean over kinds and severities.
+    /// Share of samples that are classified correctly after the attack, 0 to 1. Of a sweep over radii: at the
+    /// largest; over steps: after all of them. Of corruptions: the mean over kinds and severities.
     pub accuracy: f64,
     /// Samples judged.
     pub n: usize,
@@ -53,8 +53,9 @@ pub struct Evaluation {
     /// Of one targeted attack at one radius.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets: Option<Hits>,
-    /// Of one minimum-norm attack: median distance of the adversarial images found, whatever the radius, in the attack's
-    /// norm. Samples on which it failed count as infinitely far; absent if the median is infinite.
+    /// Of one minimum-norm attack: median distance of the adversarial images found, whatever the radius, in
+    /// the attack's norm. Samples on which it failed count as infinitely far; absent if the median is
+    /// infinite.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub median_distance: Option<f64>,
     /// For minimum-norm attacks: that distribution, over the samples that these attacks were run on.
@@ -66,7 +67,8 @@ pub struct Evaluation {
     /// Of corrupted images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corruptions: Option<Corrupted>,
-    /// Why these numbers should not be believed, as far as the evaluation itself can tell, in words; absent if there is no reason.
+    /// Why these numbers should not be believed, as far as the evaluation itself can tell, in words; absent
+    /// if there is no reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// A hash of all images and labels judged.
@@ -91,8 +93,8 @@ pub struct Evaluation {
 pub struct Cost {
     /// The attack's label; `natural` for the pass over the clean images.
     pub attack: String,
-    /// Samples it was run on: those that stood. A sample counts once for every radius of a sweep and for every restart, but with a
-    /// minimum-norm attack, which serves all radii, once.
+    /// Samples it was run on: those that stood. A sample counts once for every radius of a sweep and for
+    /// every restart, but with a minimum-norm attack, which serves all radii, once.
     pub attacked: usize,
     /// Samples it broke first.
     pub broken: usize,
@@ -102,8 +104,8 @@ pub struct Cost {
     pub backwards: u64,
     /// Wall time.
     pub seconds: f64,
-    /// Images whose gradient was exactly 0 in a pass at which they were still classified correctly, each counted once whatever the
-    /// restarts and radii; absent if there were none.
+    /// Images whose gradient was exactly 0 in a pass at which they were still classified correctly, each
+    /// counted once whatever the restarts and radii; absent if there were none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub vanished: usize,
 }
@@ -133,8 +135,8 @@ pub struct Hits {
     pub interval: [f64; 2],
 }
 
-/// How far away the adversarial images of a minimum-norm attack are, in its norm, whatever the radius. Samples on which it
-/// failed count as infinitely far; a quantile that is infinite is null.
+/// How far away the adversarial images of a minimum-norm attack are, in its norm, whatever the radius.
+/// Samples on which it failed count as infinitely far; a quantile that is infinite is null.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Distances {
     /// Samples attacked.
@@ -194,8 +196,8 @@ pub struct Point {
 }
 
 impl Evaluation {
-    /// Whether a record's sample stands at the `point`-th point of this evaluation's curve, counted from 0; `None` without such
-    /// a point.
+    /// Whether a record's sample stands at the `point`-th point of this evaluation's curve, counted from 0;
+    /// `None` without such a point.
     pub fn stands_at(&self, record: &Record, point: usize) -> Option<bool> {
         let curve = self.curve.as_ref()?;
         let at = curve.points.get(point)?.at;

@@ -122,8 +122,8 @@ columns! {
     broken_by: Option<String>,
     /// The radius of a sweep at which it broke first.
     radius: Option<f64>,
-    /// The class that the network gives the image judged last: the one that broke the sample, else the last one tried (by a
-    /// minimum-norm attack whatever the radius), without an attack the clean one.
+    /// The class that the network gives the image judged last: the one that broke the sample, else the last
+    /// one tried (by a minimum-norm attack whatever the radius), without an attack the clean one.
     prediction: Option<u32>,
     /// Cross-entropy of that image with the sample's class.
     loss: f32,
@@ -131,8 +131,9 @@ columns! {
     distance: Option<f64>,
     /// The class that the last attack led to, if it led to one.
     target: Option<u32>,
-    /// For minimum-norm attacks: how far away the adversarial image was, in the attack's own norm, whatever the radius; infinite
-    /// where there was none. Of images crafted on a surrogate network there is no such distance.
+    /// For minimum-norm attacks: how far away the adversarial image was, in the attack's own norm, whatever
+    /// the radius; infinite where there was none. Of images crafted on a surrogate network there is no such
+    /// distance.
     min_norm: Option<f64>,
     /// Of a sweep over steps: whether the sample counts as broken after each of its numbers of steps.
     steps: Option<Vec<bool>>,

@@ -213,8 +213,8 @@ impl Results {
         serde_json::from_str(&text).map_err(|source| Error::Malformed { file: file.into(), source })
     }
 
-    /// The command that wrote a file of results, even if another version of temper did and the rest of it cannot be read. `None`
-    /// if it is no such file.
+    /// The command that wrote a file of results, even if another version of temper did and the rest of it
+    /// cannot be read. `None` if it is no such file.
     pub fn command_of(file: &Path) -> Option<CommandName> {
         #[derive(Deserialize)]
         struct Command {

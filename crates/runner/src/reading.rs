@@ -1,5 +1,5 @@
-//! Finds every mistake of a document in one go: where reading fails, the mistake is noted, the document mended, and read
-//! again.
+//! Finds every mistake of a document in one go: where reading fails, the mistake is noted, the document
+//! mended, and read again.
 
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
@@ -52,7 +52,8 @@ impl<'d> Reading<'d> {
         (None, reading)
     }
 
-    /// Notes whole numbers of more than 63 bits, which TOML does not have: what a run keeps of them could not be read again.
+    /// Notes whole numbers of more than 63 bits, which TOML does not have: what a run keeps of them could not
+    /// be read again.
     fn refuse_long_integers(&mut self, document: &mut Spanned<DeTable<'d>>) {
         let mut found = vec![];
         long_integers(document.get_ref(), &mut vec![], &mut found);
@@ -162,7 +163,8 @@ fn long_integers(table: &DeTable<'_>, keys: &mut Vec<String>, found: &mut Vec<(V
     }
 }
 
-/// A key, or an index of an array, of the path on which the parser failed; `None` at a key that cannot be read, which has no name.
+/// A key, or an index of an array, of the path on which the parser failed; `None` at a key that cannot be
+/// read, which has no name.
 fn key(segment: &Segment) -> Option<String> {
     match segment {
         Segment::Seq { index } => Some(index.to_string()),
@@ -199,8 +201,9 @@ fn table_at<'t, 'd>(table: &'t mut DeTable<'d>, keys: &[String]) -> Option<&'t m
     }
 }
 
-/// Takes out the value at the end of these keys; returns the keys to what was taken: for an entry of an array all of it,
-/// but of evaluations only the one, which an empty one replaces, so that the others keep their numbers.
+/// Takes out the value at the end of these keys; returns the keys to what was taken: for an entry of an array
+/// all of it, but of evaluations only the one, which an empty one replaces, so that the others keep their
+/// numbers.
 fn take_out(table: &mut DeTable<'_>, keys: &[String]) -> Option<Vec<String>> {
     let (last, within) = keys.split_last()?;
     if let Some(table) = table_at(table, within) {

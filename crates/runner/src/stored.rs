@@ -155,8 +155,8 @@ pub(crate) fn said_against(file: &Path, weights: &Weights, sha256: &str) -> Vec<
     rounded.into_iter().chain(swapped(file, sha256)).collect()
 }
 
-/// The results of the run whose folder contains a file, if there are any. The error says that they cannot be read, and that
-/// `unknown` is not known for this reason.
+/// The results of the run whose folder contains a file, if there are any. The error says that they cannot be
+/// read, and that `unknown` is not known for this reason.
 pub(crate) fn results_beside(file: &Path, unknown: &str) -> Result<Option<Results>, String> {
     let results = file.with_file_name("results.json");
     match results.exists() {

@@ -50,18 +50,19 @@ plugin! { Attack "mi-fgsm";
     pub struct MomentumIterative {
         /// Gradient steps (foolbox, torchattacks, CleverHans: 10; advertorch, the authors of IAAT: 40; ART: 100).
         pub steps: NonZeroUsize = nonzero(10),
-        /// Share of the gathered gradients that the next step keeps, without unit: mu in the paper, where it is 1; so it is by default in all
-        /// libraries.
+        /// Share of the gathered gradients that the next step keeps, without unit: mu in the paper, where it
+        /// is 1; so it is by default in all libraries.
         pub decay: NonNegative = NonNegative::of(1.0),
-        /// Length of all steps together, as a multiple of each sample's radius (paper: 1, steps of eps / T, which end inside the ball
-        /// wherever a sign turns; foolbox and CleverHans: 2; the authors of IAAT: 0.999975, which is 40 steps of eps / 40.001). Left out
-        /// it is 2.5, and no step is longer than the radius.
+        /// Length of all steps together, as a multiple of each sample's radius (paper: 1, steps of eps / T,
+        /// which end inside the ball wherever a sign turns; foolbox and CleverHans: 2; the authors of IAAT:
+        /// 0.999975, which is 40 steps of eps / 40.001). Left out it is 2.5, and no step is longer than the
+        /// radius.
         pub travel: Option<Positive> = None,
-        /// Length of a step in pixel values of [0, 1], instead of what `travel` gives (torchattacks: 2/255; advertorch: 0.01;
-        /// ART: 0.1).
+        /// Length of a step in pixel values of [0, 1], instead of what `travel` gives (torchattacks: 2/255;
+        /// advertorch: 0.01; ART: 0.1).
         pub step: Option<Distance> = None,
-        /// What the momentum gathers: gradients over their `mean` absolute value (paper), or directions of `steepest` ascent
-        /// (foolbox 3).
+        /// What the momentum gathers: gradients over their `mean` absolute value (paper), or directions of
+        /// `steepest` ascent (foolbox 3).
         pub gather: Gather = Gather::Mean,
         /// Start at a random point of the ball instead of the clean image (paper: false).
         pub random_start: bool = false,
@@ -70,10 +71,11 @@ plugin! { Attack "mi-fgsm";
         pub restarts: NonZeroUsize = nonzero(1),
         /// In an evaluation, a sample is broken when `any` iterate is misclassified, or when the `final` one is.
         pub success: Success = Success::Any,
-        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), `least-likely` on the clean image,
-        /// the `{ likeliest = N }` wrong ones, or `all` of them, one after the other.
+        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), `least-likely` on
+        /// the clean image, the `{ likeliest = N }` wrong ones, or `all` of them, one after the other.
         pub target: Target = Target::None,
-        /// Loss that is raised: `ce` (cross-entropy, by its log odds), `margin` of logits, or `dlr` (Croce and Hein 2020).
+        /// Loss that is raised: `ce` (cross-entropy, by its log odds), `margin` of logits, or `dlr` (Croce
+        /// and Hein 2020).
         pub loss: Raised = Raised::Ce,
         /// Take each gradient one step ahead along the momentum (NI, Lin et al. 2020).
         pub nesterov: bool = false,
