@@ -67,7 +67,14 @@ fn unknown_field_at_any_depth() {
         "]],
     );
     // A key of a value that is read by hand.
-    bad("attack.pgd = { steps = 5, step", "attack.pgd = { target = { likliest = 3 }, step", &expect![[r""]]);
+    bad(
+        "attack.pgd = { steps = 5, step",
+        "attack.pgd = { target = { likliest = 3 }, step",
+        &expect![[r"
+        error: run.toml:18:27: unknown field `likliest`; did you mean `likeliest`? known: `likeliest`
+          at evaluate[1].attack.pgd.target.likliest
+    "]],
+    );
 }
 
 #[test]

@@ -40,12 +40,27 @@ fn too_few_classes_for_an_attack_are_found_before_training() {
         fs::remove_dir_all(folder.path().join("set").join(split).join("red")).unwrap();
     }
     let sets = ["--set", "train.attack.pgd.loss=dlr", "--set", "evaluate.1.attack.pgd.loss=dlr"];
-    refuses(folder.path(), &[&["run", "run.toml"][..], &sets].concat(), &expect![[r""]]);
+    refuses(
+        folder.path(),
+        &[&["run", "run.toml"][..], &sets].concat(),
+        &expect![[r#"
+        error: run.toml:9:1: attack `pgd`: the loss `dlr` needs at least 3 classes, not 2: take `loss = "margin"`
+          at train.attack
+        error: run.toml:19:1: attack `pgd-3-dlr`: the loss `dlr` needs at least 3 classes, not 2: take `loss = "margin"`
+          at evaluate[1].attack
+    "#]],
+    );
     assert!(!folder.path().join("runs").exists());
     succeed(folder.path(), &["run", "run.toml"]);
     let attack =
         ["attack", "runs/run", "--attack", "pgd = { loss = \"dlr\", target = \"all\" }", "--eps", "0.1"];
-    refuses(folder.path(), &attack, &expect![[r""]]);
+    refuses(
+        folder.path(),
+        &attack,
+        &expect![[r#"
+        error: --attack: attack `pgd-10-all-dlr`: the loss `dlr` needs at least 4 classes, not 2: take `loss = "margin"`
+    "#]],
+    );
 }
 
 pub(crate) const CLASSES: [&str; 3] = ["blue", "green", "red"];

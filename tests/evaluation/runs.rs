@@ -179,9 +179,9 @@ fn finished_batches_are_not_judged_again() {
         folder.path(),
         &["run", "run.toml", "--resume"],
         &expect![[r"
-        error: runs/run/records.jsonl:1: expected ident at line 1 column 2
-          remove the file to judge anew
-    "]],
+            error: runs/run/records.jsonl:1: expected ident at line 1 column 2
+              it is damaged, or another version of temper wrote it: remove the file to judge anew
+        "]],
     );
 }
 

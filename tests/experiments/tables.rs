@@ -401,7 +401,12 @@ fn unknown_names_are_told_with_the_known_ones() {
     let folder = tempfile::tempdir().unwrap();
     let error = |options: &Options| reproduce(folder.path(), options).0.unwrap_err();
     let told = error(&options("table10", &[]));
-    assert!(told.starts_with("unknown experiment `table10`; known: `quickstart`, `figure2`"), "{told}");
+    assert!(
+        told.starts_with(
+            "unknown experiment `table10`; did you mean `table1`? known: `quickstart`, `figure2`"
+        ),
+        "{told}"
+    );
     let told = error(&options("table7", &["resnet18/iat"]));
     assert_eq!(
         told,
