@@ -31,6 +31,9 @@ pub enum Error {
         /// What the victim gives.
         granted: crate::Access,
     },
+    /// Somebody ended the work between two passes.
+    #[error("cancelled")]
+    Cancelled,
     /// A plugin that refuses its parameters or its input.
     #[error("{0}")]
     Refused(String),

@@ -42,7 +42,7 @@ pub use suite::{Member, Suite, distinct, variant};
 pub use trace::Trace;
 pub use units::{Decay, Distance, Field, Fraction, Growth, NonNegative, Positive, Share, nonzero};
 pub use victim::{
-    Access, CleanScore, Forward, Goal, Pass, Passes, Rows, Score, Victim, VictimNetwork, cross_entropy,
+    Access, CleanScore, Forward, Goal, Pass, Passes, Pulse, Rows, Score, Victim, VictimNetwork, cross_entropy,
     log_odds, log_softmax,
 };
 

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{D, Tensor, Var};
 use temper_nn::{BatchNorm, Classifier, Frozen};
@@ -52,6 +53,23 @@ impl fmt::Display for Access {
     }
 }
 
+/// Hears of every pass, with the number of its samples, and can end the work: an attack may take minutes for a batch.
+#[derive(Clone)]
+pub struct Pulse(Arc<dyn Fn(usize) -> ControlFlow<()> + Send + Sync>);
+
+impl Pulse {
+    /// Calls `hear` at every forward and every backward pass; `Break` ends the attack with [`Error::Cancelled`].
+    pub fn new(hear: impl Fn(usize) -> ControlFlow<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hear))
+    }
+}
+
+impl fmt::Debug for Pulse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pulse")
+    }
+}
+
 /// Passes through a network, counted a sample: a forward pass of a batch of 128 counts 128. It also knows
 /// whose gradient vanished.
 #[derive(Debug, Default)]
@@ -62,9 +80,23 @@ pub struct Passes {
     vanished: Mutex<BTreeSet<u32>>,
     /// Forward passes of attacks that see no gradients, by position in the batch.
     queries: Mutex<BTreeMap<u32, u64>>,
+    pulse: Option<Pulse>,
 }
 
 impl Passes {
+    /// Passes that `pulse` hears of.
+    pub fn heard_by(pulse: Option<Pulse>) -> Self {
+        Self { pulse, ..Self::default() }
+    }
+
+    /// Tells the pulse of a pass. An error if it ends the work.
+    fn beat(&self, samples: usize) -> Result<()> {
+        match self.pulse.as_ref().map(|pulse| (pulse.0)(samples)) {
+            Some(ControlFlow::Break(())) => Err(Error::Cancelled),
+            _ => Ok(()),
+        }
+    }
+
     /// Forward passes.
     pub fn forwards(&self) -> u64 {
         self.forwards.load(Ordering::Relaxed)
@@ -168,6 +200,7 @@ impl Forward<'_> {
     pub fn pass_of(&self, score: &Score<'_>) -> Result<Pass> {
         let scores = score(&self.logits, &self.rows)?;
         self.passes.count(0, scores.dim(0)?);
+        self.passes.beat(scores.dim(0)?)?;
         let gradient = match scores.sum_all()?.backward()?.remove(&self.pixels) {
             Some(gradient) => gradient,
             // A score that ignores the logits.
@@ -325,6 +358,7 @@ impl<'a> Victim<'a> {
 
     fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
         self.passes.count(self.len(), 0);
+        self.passes.beat(self.len())?;
         if self.access < Access::Gradients {
             let mut asked = self.passes.asked();
             for position in self.rows.positions.to_vec1::<u32>()? {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
-use temper_core::{Distance, Member};
-use temper_results::{Corrupted, Cost, Curve, DataDigest, Evaluation, Hits, Line, Over, Point, Record};
+use temper_core::{Access, Distance, Member};
+use temper_results::{Corrupted, Cost, Curve, DataDigest, Evaluation, Hits, Line, Over, Point, Queries, Record};
 
 use crate::Setting;
 use crate::checks::{Evidence, warnings};
@@ -21,6 +21,8 @@ pub(crate) struct Sum {
     led: usize,
     hits: usize,
     min_norm: Vec<f64>,
+    /// Queries on the samples that each attack without gradients broke, by the attack's label.
+    queries: BTreeMap<String, Vec<u64>>,
     /// Samples that stand at each point of a sweep.
     points: Vec<usize>,
     costs: Vec<Cost>,
@@ -57,6 +59,9 @@ impl Sum {
             self.hits += usize::from(record.prediction == Some(target));
         }
         self.min_norm.extend(record.min_norm);
+        if let (Some(attack), Some(queries)) = (&record.broken_by, record.queries) {
+            self.queries.entry(attack.clone()).or_default().push(queries);
+        }
         let Some(sweep) = &entry.sweep else { return };
         for (i, standing) in self.points.iter_mut().enumerate() {
             let at = sweep.radius.get(i).map_or(f64::NAN, |radius| radius.get());
@@ -91,7 +96,8 @@ impl Sum {
         let only = members.first().filter(|_| members.len() == 1);
         let curve = entry.sweep.as_ref().map(|sweep| self.curve(sweep));
         let distances = distribution(self.min_norm.clone());
-        let attacks = if attacked { self.costs.iter().skip(1).cloned().collect() } else { vec![] };
+        let costs = self.costs.iter().skip(1).zip(members);
+        let attacks: Vec<Cost> = costs.map(|(cost, member)| self.with_queries(cost, member)).collect();
         let evidence = Evidence {
             setting,
             entry,
@@ -138,6 +144,20 @@ impl Sum {
             distances,
             curve,
         }
+    }
+
+    /// What an attack cost, with its queries if it sees no gradients.
+    fn with_queries(&self, cost: &Cost, member: &Member) -> Cost {
+        let queries = (member.attack.needs() < Access::Gradients).then(|| {
+            let mut broken = self.queries.get(&member.label).cloned().unwrap_or_default();
+            broken.sort_unstable();
+            let median = broken.get(broken.len() / 2).map(|upper| {
+                let lower = broken[(broken.len() - 1) / 2];
+                (lower as f64 + *upper as f64) / 2.0
+            });
+            Queries { budget: member.attack.budget(), median, most: broken.last().copied() }
+        });
+        Cost { queries, ..cost.clone() }
     }
 
     /// The points of a sweep.

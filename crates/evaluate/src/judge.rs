@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use temper_core::nn::Frozen;
 use temper_core::{
-    Ball, Batch, DType, Goal, Member, Passes, Result, Rng, Tensor, Trace, Victim, VictimNetwork,
+    Ball, Batch, DType, Goal, Member, Passes, Pulse, Result, Rng, Tensor, Trace, Victim, VictimNetwork,
     cross_entropy, perturb, rows,
 };
 use temper_results::{Cost, Record};
@@ -24,6 +24,8 @@ pub(crate) struct Judging<'a> {
     /// The radius of each image by its index in the whole data set, if images have individual radii.
     pub(crate) radii: Option<&'a BTreeMap<u64, f64>>,
     pub(crate) rng: Rng,
+    /// Hears of every pass.
+    pub(crate) pulse: Option<Pulse>,
 }
 
 /// The results of a batch.
@@ -74,15 +76,21 @@ impl Judging<'_> {
         let mut judged = self.natural(batch)?;
         let mut found: Vec<Option<Found>> = self.members.iter().map(|_| None).collect();
         let mut vanished: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); self.members.len()];
+        let mut queries: Vec<BTreeMap<u32, u64>> = vec![BTreeMap::new(); self.members.len()];
         for radius in self.entry.radii() {
             for (i, member) in self.members.iter().enumerate() {
                 for restart in 0..member.runs() {
                     let run = Run { member, radius, rng: self.rng_of(i, restart) };
-                    let passes = Passes::default();
+                    let passes = Passes::heard_by(self.pulse.clone());
                     if let Some(cost) = self.attack(&run, batch, &mut found[i], (&passes, &mut judged))? {
                         judged.costs[i + 1].add(&cost);
                     }
                     vanished[i].extend(passes.take_vanished());
+                    for (position, asked) in passes.take_queries() {
+                        let all = queries[i].entry(position).or_default();
+                        *all += asked;
+                        judged.records[position as usize].queries = Some(*all);
+                    }
                 }
             }
         }
@@ -129,6 +137,7 @@ impl Judging<'_> {
             seconds: started.elapsed().as_secs_f64(),
             // Set once for all runs by the caller.
             vanished: 0,
+            queries: None,
         }))
     }
 
@@ -141,7 +150,7 @@ impl Judging<'_> {
 
     /// The pass over the clean images.
     fn natural(&self, batch: &Batch) -> Result<JudgedBatch> {
-        let (started, passes) = (Instant::now(), Passes::default());
+        let (started, passes) = (Instant::now(), Passes::heard_by(self.pulse.clone()));
         let victim = Victim::new(VictimNetwork::Frozen(self.network), batch, Goal::Mistake, &passes)?;
         let NetworkOutput { predictions, losses } = NetworkOutput::of(&victim, &batch.pixels)?;
         let labels = batch.labels.to_vec1::<u32>()?;
@@ -165,6 +174,7 @@ impl Judging<'_> {
             backwards: passes.backwards(),
             seconds: started.elapsed().as_secs_f64(),
             vanished: 0,
+            queries: None,
         };
         let labels = self.members.iter().map(|member| member.label.clone());
         let attacks = labels.map(|attack| Cost { attack, ..Cost::default() });

@@ -12,6 +12,7 @@ mod corrupted;
 mod corruptions;
 mod digest;
 mod entry;
+mod estimate;
 mod evaluation;
 mod judge;
 mod statistics;
@@ -20,13 +21,14 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use temper_core::nn::Frozen;
-use temper_core::{Device, Norm, Tensor};
+use temper_core::{Device, Norm, Pulse, Tensor};
 use temper_results::{Evaluation, Record, Records, RecordsError};
 
 pub use cell::{Cell, superseded};
 pub use corruptions::{Corruptions, Origin};
 pub use digest::digest_of;
 pub use entry::{Entry, Sweep};
+pub use estimate::{Estimate, estimate};
 pub use statistics::wilson;
 
 use cell::CellProgress;
@@ -78,6 +80,8 @@ pub struct Setting<'a> {
     pub device: &'a Device,
     /// A hash of everything that the numbers depend on. Records with another key belong to other evaluations.
     pub key: String,
+    /// Hears of every pass, and can end the evaluation within a batch.
+    pub pulse: Option<Pulse>,
 }
 
 /// A surrogate network: images are crafted on it and evaluated on another network.
@@ -89,6 +93,15 @@ pub struct Surrogate<'a> {
     pub name: &'a str,
     /// SHA-256 of its file.
     pub sha256: &'a str,
+}
+
+impl Setting<'_> {
+    /// The most passes, forward and backward together, that an entry's attacks make for an image; `None` if one of them
+    /// cannot say.
+    pub fn most_passes(&self, entry: &Entry) -> Option<u64> {
+        let [forwards, backwards] = estimate::most_passes(entry, self.network.network().classes())?;
+        Some(forwards.saturating_add(backwards))
+    }
 }
 
 impl<'a> Setting<'a> {
@@ -106,6 +119,7 @@ impl<'a> Setting<'a> {
             seed,
             device,
             key: String::new(),
+            pulse: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use temper_results::{Corrupted, Curve, Distances, Evaluation, Hits, Over};
+use temper_results::{Corrupted, Curve, Distances, Evaluation, Hits, Over, Queries};
 
 use crate::table::{Table, interval, percent};
 
@@ -17,7 +17,7 @@ pub(crate) fn details(evaluation: &Evaluation, selected: bool) -> String {
     let curve = evaluation.curve.as_ref().map(|curve| curve_table(curve, &name));
     let mut text = curve.as_ref().map_or_else(String::new, |curve| format!("\n{curve}"));
     let parts =
-        [suite(evaluation), hits(evaluation), nearest(evaluation), grid(evaluation), warnings(evaluation)];
+        [suite(evaluation), queries(evaluation), hits(evaluation), nearest(evaluation), grid(evaluation), warnings(evaluation)];
     for (i, part) in parts.into_iter().flatten().enumerate() {
         if i == 0 && curve.is_none() {
             let _ = write!(text, "\n{name}\n");
@@ -49,6 +49,21 @@ fn suite(evaluation: &Evaluation) -> Option<String> {
         ]);
     }
     Some(table.to_string())
+}
+
+/// The queries of attacks that see no gradients, a line for each.
+fn queries(evaluation: &Evaluation) -> Option<String> {
+    let told = evaluation.attacks.iter().filter_map(|cost| {
+        let Queries { budget, median, most } = cost.queries.as_ref()?;
+        let budget = budget.map_or_else(String::new, |budget| format!(", of {budget} at most"));
+        let spent = match (median, most) {
+            (Some(median), Some(most)) => format!("median {median:.0}, most {most}"),
+            _ => "none broken".into(),
+        };
+        Some(wrapped("queries", &format!("of `{}` on the images that it broke: {spent}{budget}", cost.attack)))
+    });
+    let told: String = told.collect();
+    (!told.is_empty()).then_some(told)
 }
 
 fn hits(evaluation: &Evaluation) -> Option<String> {

@@ -108,6 +108,23 @@ pub struct Cost {
     /// counted once whatever the restarts and radii; absent if there were none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub vanished: usize,
+    /// Of an attack that sees no gradients: its queries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queries: Option<Queries>,
+}
+
+/// The queries of an attack that sees no gradients: images that it showed the network.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Queries {
+    /// The most for a sample in one run; absent if the attack has no such budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<usize>,
+    /// Median over the samples that this attack broke; absent if it broke none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub median: Option<f64>,
+    /// The most for one of these samples; absent if it broke none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most: Option<u64>,
 }
 
 impl Cost {

@@ -63,6 +63,7 @@ macro_rules! optional {
 }
 optional! {
     u32 => u32, |v| v, |v| v;
+    u64 => u64, |v| v, |v| v;
     String => String, |v| v, |v| v;
     Vec<bool> => Vec<bool>, |v| v, |v| v;
     f64 => MaybeInfinite, MaybeInfinite, |length| length.0;
@@ -135,6 +136,9 @@ columns! {
     /// the radius; infinite where there was none. Of images crafted on a surrogate network there is no such
     /// distance.
     min_norm: Option<f64>,
+    /// Images of this sample that the network was shown by the last attack that sees no gradients: its queries, restarts
+    /// and all radii of a sweep included.
+    queries: Option<u64>,
     /// Of a sweep over steps: whether the sample counts as broken after each of its numbers of steps.
     steps: Option<Vec<bool>>,
 }
@@ -246,6 +250,7 @@ mod tests {
             distance: Some(1.0 / 3.0),
             target: Some(5),
             min_norm: Some(f64::INFINITY),
+            queries: Some(5000),
             steps: Some(vec![false, true]),
         };
         let clean = Record {

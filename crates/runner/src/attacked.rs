@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde::Serialize;
 use temper_core::{Chosen, Dataset, Device, Distance, Kind, Norm, Source};
-use temper_evaluate::{BatchGlimpse, Cell, Entry, Outcome, Setting, Surrogate, evaluate};
+use temper_evaluate::{BatchGlimpse, Cell, Entry, Outcome, Setting, Surrogate, estimate, evaluate};
 use temper_results::{
     CommandName, DatasetSummary, Evaluation, NetworkSummary, Records, Results, SplitSummary,
 };
@@ -25,7 +25,7 @@ use crate::judge::{Arithmetic, hash};
 use crate::machine::{machine, versions};
 use crate::material::{self, parameters};
 use crate::own_radii::OwnRadii;
-use crate::progress::EvaluationBar;
+use crate::progress::{EvaluationBar, announce};
 use crate::shell::command;
 use crate::summary::split_summary;
 
@@ -175,13 +175,16 @@ impl Opened {
             seed: self.seed,
             device: &self.device,
             key,
+            pulse: None,
         };
+        let cells = [Cell::clean(self.source.clone())];
+        announce(&entry.name, estimate(&setting, entry, &cells[0])?.as_ref());
         let shown = EvaluationBar::new(&entry.name, self.source.len(), Some(interrupt));
+        let setting = Setting { pulse: Some(shown.pulse(setting.most_passes(entry))), ..setting };
         let mut watch = |glimpse: &BatchGlimpse| {
             hear(glimpse);
             shown.glimpse(glimpse)
         };
-        let cells = [Cell::clean(self.source.clone())];
         let evaluation = evaluate(&setting, entry, &cells, records, &mut watch);
         drop(shown);
         evaluation.with_context(|| format!("`{}` on {}", entry.name, by.stored.file.display()))

@@ -9,7 +9,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{Device, Source};
-use temper_evaluate::{BatchGlimpse, Cell, Entry, Setting, Surrogate, digest_of, evaluate, superseded};
+use temper_evaluate::{BatchGlimpse, Cell, Entry, Setting, Surrogate, digest_of, estimate, evaluate, superseded};
 use temper_files::hex;
 use temper_results::{Best, Evaluation, Records};
 use temper_train::{State, load_weights};
@@ -18,7 +18,7 @@ use crate::config::{NumericsOption, Pipeline};
 use crate::device::DeviceName;
 use crate::interrupt::Interrupt;
 use crate::material::Material;
-use crate::progress::EvaluationBar;
+use crate::progress::{EvaluationBar, announce};
 use crate::run_dir::{BEST, MODEL, RunDir};
 use crate::select::Which;
 use crate::stored::{epoch_of, sha256};
@@ -138,7 +138,10 @@ pub(crate) fn judge(
             seed: pipeline.seed,
             device,
             key: key.clone(),
+            pulse: None,
         };
+        announce(&entry.name, estimate(&setting, entry, &needs.cells[0])?.as_ref());
+        let setting = Setting { pulse: Some(shown.pulse(setting.most_passes(entry))), ..setting };
         let outcome = evaluate(&setting, entry, &needs.cells, &mut records, &mut watch);
         drop(shown);
         let Some(outcome) = outcome.with_context(|| format!("evaluation `{}`", entry.name))? else {

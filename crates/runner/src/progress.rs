@@ -2,16 +2,20 @@
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
+use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use temper_evaluate::BatchGlimpse;
+use temper_core::Pulse;
+use temper_evaluate::{BatchGlimpse, Estimate};
 use temper_report::percent;
 use temper_results::{Epoch, Percentiles};
 use temper_train::{Glimpse, Watch};
 
+use crate::catalogue::wrap;
 use crate::interrupt::Interrupt;
-use crate::output::remark;
+use crate::output::{remark, say};
 
 /// The progress of training.
 pub(crate) struct TrainingBar {
@@ -94,30 +98,67 @@ fn words(Percentiles { p5, p50, p95 }: &Percentiles) -> String {
     format!("radii {p5:.3} {p50:.3} {p95:.3}")
 }
 
+/// Parts of a sample in which the bar of an evaluation counts, so that it also moves within a batch.
+const PARTS: u64 = 1000;
+
+/// How long a batch of an evaluation goes on after an interruption.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// The progress of one evaluation.
 pub(crate) struct EvaluationBar<'i> {
     bar: ProgressBar,
+    samples: usize,
+    /// Passes since the last batch.
+    passes: Arc<AtomicU64>,
     /// What can interrupt it.
     interrupt: Option<&'i Interrupt>,
 }
 
 impl<'i> EvaluationBar<'i> {
     pub(crate) fn new(name: &str, samples: usize, interrupt: Option<&'i Interrupt>) -> Self {
-        let bar = bar("{prefix} [{bar:20}] {pos}/{len} {msg}  {eta} left");
-        bar.set_length(samples as u64);
+        let bar = bar("{prefix} [{bar:20}] {msg}  {eta} left");
+        bar.set_length((samples as u64).saturating_mul(PARTS));
         bar.set_prefix(name.to_string());
-        Self { bar, interrupt }
+        bar.set_message(format!("0/{samples}"));
+        Self { bar, samples, passes: Arc::default(), interrupt }
+    }
+
+    /// Moves the bar at each pass of an attack, and ends the attack when it is interrupted. `most` is the most passes for a
+    /// sample; without it the bar moves only after each batch.
+    pub(crate) fn pulse(&self, most: Option<u64>) -> Pulse {
+        let (bar, passes, all) = (self.bar.clone(), self.passes.clone(), self.samples as u64);
+        let (interrupt, since) = (self.interrupt.cloned(), OnceLock::new());
+        Pulse::new(move |samples| {
+            let before = passes.fetch_add(samples as u64, Ordering::Relaxed);
+            if let Some(most) = most.filter(|most| *most > 0) {
+                let part = |passes: u64| passes.saturating_mul(PARTS) / most;
+                let further = part(before + samples as u64) - part(before);
+                // The end is for the last batch to tell.
+                let end = all.saturating_mul(PARTS).saturating_sub(1);
+                bar.set_position(bar.position().saturating_add(further).min(end.max(bar.position())));
+            }
+            // A batch that is soon done is finished, because what it found is then kept.
+            let waited = interrupt.as_ref().filter(|interrupt| interrupt.heard());
+            match waited.is_some_and(|_| since.get_or_init(Instant::now).elapsed() > GRACE) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })
     }
 
     /// Updates the bar, and says whether to continue.
     pub(crate) fn glimpse(&self, glimpse: &BatchGlimpse) -> ControlFlow<()> {
-        self.bar.set_message(percent(glimpse.standing as f64 / glimpse.done.max(1) as f64));
-        self.count(glimpse.done)
+        let standing = percent(glimpse.standing as f64 / glimpse.done.max(1) as f64);
+        let flow = self.count(glimpse.done);
+        self.bar.set_message(format!("{}/{} {standing}", glimpse.done, self.samples));
+        flow
     }
 
     /// Updates the number of samples done, and says whether to continue.
     pub(crate) fn count(&self, done: usize) -> ControlFlow<()> {
-        self.bar.set_position(done as u64);
+        self.passes.store(0, Ordering::Relaxed);
+        self.bar.set_message(format!("{done}/{}", self.samples));
+        self.bar.set_position((done as u64).saturating_mul(PARTS));
         match self.interrupt.is_some_and(Interrupt::heard) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
@@ -129,6 +170,28 @@ impl Drop for EvaluationBar<'_> {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// An evaluation that takes no longer needs no estimate.
+const SHORT: f64 = 20.0;
+
+/// Says what an evaluation takes at most, if that is long.
+pub(crate) fn announce(name: &str, estimate: Option<&Estimate>) {
+    let Some(Estimate { forwards, backwards, images, seconds }) = estimate.filter(|of| of.seconds > SHORT) else {
+        return;
+    };
+    let most = match seconds / 60.0 {
+        minutes if minutes < 1.5 => format!("{seconds:.0} s"),
+        minutes if minutes < 90.0 => format!("{minutes:.0} min"),
+        minutes => format!("{:.1} h", minutes / 60.0),
+    };
+    let words = format!(
+        "at most {forwards} forward and {backwards} backward passes for each of {images} images, at most {most} \
+         here; images that are broken take less"
+    );
+    let mut text = String::new();
+    wrap(&mut text, &format!("{name}:"), " ", &words);
+    say(&text);
 }
 
 fn bar(template: &str) -> ProgressBar {
