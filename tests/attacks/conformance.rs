@@ -5,8 +5,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use temper_core::nn::{Classifier, Conv2d, Frozen, Network as Graph};
 use temper_core::{
-    Attack, Ball, Batch, Chosen, Error, Goal, Kind, Norm, Passes, Rng, TOLERANCE, Victim, VictimNetwork,
-    perturb, summaries,
+    Access, Attack, Ball, Batch, Chosen, Error, Goal, Kind, Norm, Passes, Pulse, Rng, TOLERANCE, Victim,
+    VictimNetwork, perturb, summaries,
 };
 
 use crate::support::{affordable, attack, linear, numbers, small_batch, small_network};
@@ -346,4 +346,50 @@ fn conformance_every_plugin_is_documented_and_its_defaults_are_sound() {
         }
         assert_eq!(table[plugin.name].as_table(), Some(&plugin.defaults), "{name}");
     }
+}
+
+/// What a victim is asked for beyond the access that it grants is an error; what it gives is counted as queries.
+#[test]
+fn a_victim_gives_no_more_than_an_attack_says_that_it_needs() {
+    let bench = Bench::new();
+    let (victim, pixels) = (bench.victim(Goal::Mistake), bench.batch.pixels.clone());
+    let denied = |result: Result<(), Error>| matches!(result, Err(Error::Denied { .. }));
+    let scores = victim.granting(Access::Scores);
+    assert!(denied(scores.gradient(&pixels).map(drop)));
+    assert!(denied(scores.record(&pixels).map(drop)));
+    scores.logits(&pixels).unwrap();
+    let labels = scores.granting(Access::Labels);
+    assert!(denied(labels.logits(&pixels).map(drop)));
+    assert!(denied(labels.scores(&pixels).map(drop)));
+    // A view cannot win back what another one gave up, nor can its parts.
+    assert!(denied(labels.granting(Access::Gradients).logits(&pixels).map(drop)));
+    let some: Vec<bool> = (0..N).map(|i| i % 2 == 0).collect();
+    let part = labels.rows(&some).unwrap();
+    assert!(denied(part.logits(part.pixels()).map(drop)));
+    assert_eq!(part.decisions(part.pixels()).unwrap().len(), N.div_ceil(2));
+    assert_eq!(labels.broken(&pixels).unwrap(), victim.broken(&pixels).unwrap());
+    // Two queries of all samples, three of every second one; what the full view was asked is none.
+    let queries: Vec<u64> = bench.passes.take_queries().into_values().collect();
+    assert_eq!(queries, (0..N as u64).map(|i| 2 + u64::from(i % 2 == 0)).collect::<Vec<_>>());
+    assert!(bench.passes.take_queries().is_empty());
+}
+
+/// A pulse hears of every pass and ends an attack between two of them.
+#[test]
+fn a_pulse_ends_an_attack() {
+    let bench = Bench::new();
+    let heard = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = heard.clone();
+    let pulse = Pulse::new(move |samples| {
+        let all = counter.fetch_add(samples, std::sync::atomic::Ordering::SeqCst) + samples;
+        if all > 4 * N { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+    });
+    let passes = Passes::heard_by(Some(pulse));
+    let victim =
+        Victim::new(VictimNetwork::Frozen(&bench.frozen), &bench.batch, Goal::Loss, &passes).unwrap();
+    let ended =
+        perturb(&attack("pgd = { steps = 10 }"), &victim, &bench.ball(Norm::Linf, 0.1), &Rng::new(1, "a"));
+    assert!(matches!(ended, Err(Error::Cancelled)), "{ended:?}");
+    // Two steps of a forward and a backward pass, and the pass that was one too many.
+    assert_eq!(heard.load(std::sync::atomic::Ordering::SeqCst), 5 * N);
 }

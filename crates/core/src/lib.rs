@@ -42,8 +42,8 @@ pub use suite::{Member, Suite, distinct, variant};
 pub use trace::Trace;
 pub use units::{Decay, Distance, Field, Fraction, Growth, NonNegative, Positive, Share, nonzero};
 pub use victim::{
-    Access, CleanScore, Forward, Goal, Pass, Passes, Pulse, Rows, Score, Victim, VictimNetwork, cross_entropy,
-    log_odds, log_softmax,
+    Access, CleanScore, Forward, Goal, Pass, Passes, Pulse, Rows, Score, Victim, VictimNetwork,
+    cross_entropy, log_odds, log_softmax,
 };
 
 pub use candle_core::{DType, Device, Tensor, Var};

@@ -90,7 +90,15 @@ pub(crate) fn judge(
         (0..source.len()).filter(|i| !known.contains(&(source.index(*i) as u64))).collect();
     let rng = Rng::new(setting.seed, "evaluate").named(&entry.name);
     let surrogate = setting.surrogate.map(|surrogate| surrogate.network);
-    let judging = Judging { network: setting.network, surrogate, entry, members, radii: setting.radii, rng, pulse: setting.pulse.clone() };
+    let judging = Judging {
+        network: setting.network,
+        surrogate,
+        entry,
+        members,
+        radii: setting.radii,
+        rng,
+        pulse: setting.pulse.clone(),
+    };
     let (mut left, mut waiting) = (order.len(), Instant::now());
     for raw in Batches::new(source.clone(), order, setting.batch, None) {
         let mut raw = raw?;
@@ -114,7 +122,9 @@ pub(crate) fn judge(
             let mut judged = match judging.batch(&batch) {
                 Ok(judged) => judged,
                 // What was done of this batch is lost, as a kill would lose it.
-                Err(temper_core::Error::Cancelled) => return Ok((ControlFlow::Break(()), left + batch.len())),
+                Err(temper_core::Error::Cancelled) => {
+                    return Ok((ControlFlow::Break(()), left + batch.len()));
+                }
                 Err(error) => return Err(error.into()),
             };
             // The time includes waiting for data.

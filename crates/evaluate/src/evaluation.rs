@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use temper_core::{Access, Distance, Member};
-use temper_results::{Corrupted, Cost, Curve, DataDigest, Evaluation, Hits, Line, Over, Point, Queries, Record};
+use temper_results::{
+    Corrupted, Cost, Curve, DataDigest, Evaluation, Hits, Line, Over, Point, Queries, Record,
+};
 
 use crate::Setting;
 use crate::checks::{Evidence, warnings};

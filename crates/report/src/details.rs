@@ -16,8 +16,14 @@ pub(crate) fn details(evaluation: &Evaluation, selected: bool) -> String {
     // A curve has the name in its header.
     let curve = evaluation.curve.as_ref().map(|curve| curve_table(curve, &name));
     let mut text = curve.as_ref().map_or_else(String::new, |curve| format!("\n{curve}"));
-    let parts =
-        [suite(evaluation), queries(evaluation), hits(evaluation), nearest(evaluation), grid(evaluation), warnings(evaluation)];
+    let parts = [
+        suite(evaluation),
+        queries(evaluation),
+        hits(evaluation),
+        nearest(evaluation),
+        grid(evaluation),
+        warnings(evaluation),
+    ];
     for (i, part) in parts.into_iter().flatten().enumerate() {
         if i == 0 && curve.is_none() {
             let _ = write!(text, "\n{name}\n");
@@ -60,7 +66,10 @@ fn queries(evaluation: &Evaluation) -> Option<String> {
             (Some(median), Some(most)) => format!("median {median:.0}, most {most}"),
             _ => "none broken".into(),
         };
-        Some(wrapped("queries", &format!("of `{}` on the images that it broke: {spent}{budget}", cost.attack)))
+        Some(wrapped(
+            "queries",
+            &format!("of `{}` on the images that it broke: {spent}{budget}", cost.attack),
+        ))
     });
     let told: String = told.collect();
     (!told.is_empty()).then_some(told)

@@ -9,7 +9,9 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{Device, Source};
-use temper_evaluate::{BatchGlimpse, Cell, Entry, Setting, Surrogate, digest_of, estimate, evaluate, superseded};
+use temper_evaluate::{
+    BatchGlimpse, Cell, Entry, Setting, Surrogate, digest_of, estimate, evaluate, superseded,
+};
 use temper_files::hex;
 use temper_results::{Best, Evaluation, Records};
 use temper_train::{State, load_weights};

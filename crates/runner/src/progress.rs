@@ -2,8 +2,8 @@
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -177,7 +177,8 @@ const SHORT: f64 = 20.0;
 
 /// Says what an evaluation takes at most, if that is long.
 pub(crate) fn announce(name: &str, estimate: Option<&Estimate>) {
-    let Some(Estimate { forwards, backwards, images, seconds }) = estimate.filter(|of| of.seconds > SHORT) else {
+    let Some(Estimate { forwards, backwards, images, seconds }) = estimate.filter(|of| of.seconds > SHORT)
+    else {
         return;
     };
     let most = match seconds / 60.0 {
