@@ -134,6 +134,21 @@ impl<'a> Walk<'a> {
         Ok(Some((self.pixels.clone(), kept)))
     }
 
+    /// Like [`Self::pass`], for attacks without gradients: the logits of the samples that remain, `[remaining, classes]`,
+    /// from one forward pass at the current iterate.
+    pub fn logits(&mut self) -> Result<Option<(Tensor, Option<Tensor>)>> {
+        if self.rows.is_empty() {
+            return Ok(None);
+        }
+        let logits = self.victim.logits(&self.pixels)?;
+        let kept = self.let_go(&logits)?;
+        if self.is_over() {
+            return Ok(None);
+        }
+        let logits = kept.as_ref().map_or(Ok(logits.clone()), |kept| logits.index_select(kept, 0))?;
+        Ok(Some((logits, kept)))
+    }
+
     fn is_over(&self) -> bool {
         self.stopped.iter().all(|stopped| *stopped)
     }

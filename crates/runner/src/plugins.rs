@@ -6,6 +6,7 @@ use temper_attack_deepfool as _;
 use temper_attack_fgsm as _;
 use temper_attack_mi_fgsm as _;
 use temper_attack_pgd as _;
+use temper_attack_square as _;
 use temper_dataset_cifar as _;
 use temper_dataset_idx as _;
 use temper_dataset_image_folder as _;
