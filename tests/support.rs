@@ -63,6 +63,7 @@ pub(crate) fn affordable(name: &str) -> Chosen<dyn Attack> {
         "cw-linf" => attack(
             "cw-linf = { steps = 40, learning_rate = 0.03, initial_const = 1e-2, const_factor = 10.0 }",
         ),
+        "square" => attack("square = { queries = 1500 }"),
         _ => Chosen::by_name(name).unwrap(),
     }
 }

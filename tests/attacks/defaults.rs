@@ -7,7 +7,8 @@ use crate::attacks::trained::{count, right, trained, under};
 use crate::support::attack;
 
 /// Attacks that are weaker by what they are, in one norm or in both, and why; docs/attacks.md says so too.
-const EXEMPT: [(&str, Option<Norm>, &str); 5] = [
+const EXEMPT: [(&str, Option<Norm>, &str); 6] = [
+    ("square", None, "a search without gradients, of thousands of passes"),
     ("fgsm", None, "one step by definition"),
     (
         "mi-fgsm",

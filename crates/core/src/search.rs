@@ -134,8 +134,8 @@ impl<'a> Walk<'a> {
         Ok(Some((self.pixels.clone(), kept)))
     }
 
-    /// Like [`Self::pass`], for attacks without gradients: the logits of the samples that remain, `[remaining, classes]`,
-    /// from one forward pass at the current iterate.
+    /// Like [`Self::pass`], for attacks without gradients: the logits of the samples that remain,
+    /// `[remaining, classes]`, from one forward pass at the current iterate.
     pub fn logits(&mut self) -> Result<Option<(Tensor, Option<Tensor>)>> {
         if self.rows.is_empty() {
             return Ok(None);

@@ -148,7 +148,162 @@ fn move_into(
     }
 }
 
-/// The sum of all squares.
+/// The sum of all squares, in sums that a processor takes side by side.
 fn squares(values: &[f32]) -> f64 {
-    values.iter().map(|value| f64::from(*value).powi(2)).sum()
+    let square = |value: &f32| f64::from(*value) * f64::from(*value);
+    let mut sums = [0.0; 8];
+    let chunks = values.chunks_exact(sums.len());
+    let rest: f64 = chunks.remainder().iter().map(square).sum();
+    for chunk in chunks {
+        for (sum, value) in sums.iter_mut().zip(chunk) {
+            *sum += square(value);
+        }
+    }
+    sums.iter().sum::<f64>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use temper_core::{Norm, Rng};
+
+    use super::*;
+    use crate::sample::random;
+
+    #[test]
+    fn patches_are_two_opposite_bumps_of_unit_length() {
+        for side in 1..40 {
+            let values = Patch::new(side).values;
+            assert!((squares(&values) - 1.0).abs() < 1e-6, "side {side}");
+            let (up, down) = values.split_at(side / 2 * side);
+            assert!(up.iter().all(|v| *v > 0.0) && down.iter().all(|v| *v < 0.0), "side {side}");
+        }
+        // By hand: upwards 1/4, 5/4, 1/4; downwards 1/4 everywhere and 5/4 at (1, 1). Halves of equal length.
+        let (up, down) = ((27.0f32 / 16.0).sqrt(), (30.0f32 / 16.0).sqrt());
+        let half = 2.0f32.sqrt();
+        let want = [
+            0.25 / up,
+            1.25 / up,
+            0.25 / up,
+            -0.25 / down,
+            -0.25 / down,
+            -0.25 / down,
+            -0.25 / down,
+            -1.25 / down,
+            -0.25 / down,
+        ];
+        for (got, want) in Patch::new(3).values.iter().zip(want) {
+            assert!((got - want / half).abs() < 1e-6, "{got}, not {want} / {half}");
+        }
+        let patch = Patch::new(3);
+        assert!(patch.line(1, true).eq([1, 4, 7].map(|i| patch.values[i])));
+    }
+
+    #[test]
+    fn the_start_has_five_tiles_on_a_side_whatever_the_size() {
+        for size in [5, 7, 8, 9, 12, 14, 18, 19, 24, 28, 32, 224] {
+            let tile = Patch::new(tile_side([size, size]));
+            assert_eq!(tile.side, size / 5);
+            let offset = tiled([1, size, size], &tile, &mut Rng::new(1, "l2").sample(0));
+            let filled: Vec<usize> = (0..offset.len()).filter(|i| offset[*i] != 0.0).collect();
+            let (covered, first) = (tile.side * 5, (size - tile.side * 5) / 2);
+            assert_eq!(filled.len(), covered * covered, "{size}");
+            assert_eq!(filled[0], first * (size + 1), "{size}");
+            assert!((squares(&offset) - 25.0).abs() < 1e-4, "{size}");
+        }
+        // Rows, columns, and how many pixels the tiles cover.
+        for (rows, columns, covered) in
+            [(5, 9, 45), (9, 5, 45), (12, 31, 10 * 24), (3, 3, 9), (2, 7, 14), (1, 1, 1)]
+        {
+            let tile = Patch::new(tile_side([rows, columns]));
+            let offset = tiled([1, rows, columns], &tile, &mut Rng::new(1, "l2").sample(0));
+            assert_eq!(offset.iter().filter(|v| **v != 0.0).count(), covered, "{rows} x {columns}");
+        }
+    }
+
+    const SHAPES: [[usize; 3]; 13] = [
+        [3, 32, 32],
+        [1, 28, 28],
+        [1, 7, 7],
+        [2, 8, 8],
+        [1, 9, 9],
+        [1, 12, 12],
+        [1, 14, 14],
+        [1, 18, 18],
+        [1, 19, 19],
+        [3, 24, 24],
+        [2, 5, 9],
+        [1, 2, 3],
+        [3, 1, 1],
+    ];
+
+    #[test]
+    fn every_proposal_has_the_length_of_the_radius_and_is_then_cut_by_the_box() {
+        let radius = 0.8;
+        let (mut proposals, mut changes) = (0, 0);
+        for shape in SHAPES {
+            let longest = shape[1].min(shape[2]);
+            for sample in &mut random(shape, radius, Norm::L2, 3) {
+                let mut rng = Rng::new(1, "l2").sample(sample.id());
+                tiles(sample, &Patch::new(tile_side([shape[1], shape[2]])), &mut rng);
+                for side in (1..=longest).rev() {
+                    let (length, _, inside) = sample.reach();
+                    assert!(inside && length > 0.0 && length <= radius * (1.0 + 1e-6), "{shape:?}: {length}");
+                    sample.take();
+                    let mut offset = sample.offset();
+                    move_into(&mut offset, shape, radius, &Patch::new(side), Places::All, &mut rng.clone());
+                    let factor = scale(&offset, radius);
+                    let length = squares(&offset).sqrt() * f64::from(factor);
+                    assert!((length - radius).abs() < 1e-6, "{shape:?}, side {side}: {length}");
+                    shift(sample, &Patch::new(side), Places::All, &mut rng);
+                    proposals += 1;
+                    changes += usize::from(!sample.changed().is_empty());
+                }
+            }
+        }
+        // Two windows of nothing change nothing.
+        assert!(changes * 20 > proposals * 19, "{changes} changes in {proposals} proposals");
+    }
+
+    /// Where the box cuts nothing, a change moves length from window to window and loses none, and it leaves all else
+    /// as it is. Where it cut something, that is used.
+    #[test]
+    fn a_change_keeps_the_length_of_the_perturbation() {
+        let (shape, radius) = ([3, 16, 16], 0.5);
+        let mut rng = Rng::new(1, "l2").sample(0);
+        let mut offset = tiled(shape, &Patch::new(3), &mut rng);
+        let factor = scale(&offset, radius);
+        for value in &mut offset {
+            *value *= factor;
+        }
+        for side in [15, 9, 5, 3].into_iter().cycle().take(40) {
+            let old = offset.clone();
+            move_into(&mut offset, shape, radius, &Patch::new(side), Places::All, &mut rng);
+            assert!((squares(&offset).sqrt() - radius).abs() < 1e-5, "side {side}");
+            let kept = offset.iter().zip(&old).filter(|(new, old)| new == old).count();
+            assert!(kept >= 3 * 256usize.saturating_sub(2 * side * side), "side {side}: {kept} pixels kept");
+        }
+        let mut short: Vec<f32> = offset.iter().map(|value| value * 0.6).collect();
+        move_into(&mut short, shape, radius, &Patch::new(5), Places::All, &mut rng);
+        assert!((squares(&short).sqrt() - radius).abs() < 1e-5);
+    }
+
+    #[test]
+    fn nothing_gives_nan() {
+        let mut rng = Rng::new(1, "l2").sample(0);
+        for radius in [0.0, 1e-40, 1e4] {
+            let sample = &mut random([2, 6, 6], radius, Norm::L2, 1)[0];
+            for _ in 0..20 {
+                shift(sample, &Patch::new(3), Places::All, &mut rng);
+                assert!(sample.proposal().iter().all(|pixel| (0.0..=1.0).contains(pixel)), "{radius}");
+                sample.take();
+            }
+        }
+        // A patch of nothing but the patch that is put there, turned round.
+        let patch = Patch::new(2);
+        let mut offset: Vec<f32> = patch.values.iter().map(|value| -value).collect();
+        for _ in 0..20 {
+            move_into(&mut offset, [1, 2, 2], 1.0, &patch, Places::All, &mut rng);
+            assert!(offset.iter().all(|value| value.is_finite()), "{offset:?}");
+        }
+    }
 }

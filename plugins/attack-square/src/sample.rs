@@ -87,8 +87,8 @@ pub(crate) fn batch(samples: &[Sample], of: impl Fn(&Sample) -> &[f32], like: &T
     Ok(Tensor::from_vec(pixels, shape, like.device())?.to_dtype(like.dtype())?)
 }
 
-/// For each sample the logit of its class minus the largest other one, from logits `[n, classes]`. Minus infinity where a
-/// logit is NaN, which counts as misclassified; infinity where there is no other class.
+/// For each sample the logit of its class minus the largest other one, from logits `[n, classes]`. Minus infinity where
+/// a logit is NaN, which counts as misclassified; infinity where there is no other class.
 pub(crate) fn margins(logits: &Tensor, labels: &[u32]) -> Result<Vec<f64>> {
     let classes = logits.dim(1)?;
     let logits: Vec<f64> = logits.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?;
@@ -167,5 +167,98 @@ impl Sample {
         for (((pixel, clean), offset), (low, high)) in pixels.zip(bounds) {
             *pixel = (clean + factor * offset).max(*low).min(*high);
         }
+    }
+}
+
+/// Samples of random images, among whose pixels some are 0 and some 1.
+#[cfg(test)]
+pub(crate) fn random(shape: [usize; 3], radius: f64, norm: Norm, n: usize) -> Vec<Sample> {
+    let ids: Vec<u64> = (0..n as u64).collect();
+    let size = shape.iter().product();
+    let pixels = Rng::new(8, "images").uniform(&ids, size);
+    let pixels: Vec<f32> = pixels.iter().map(|v| (0.5 + 0.6 * v).clamp(0.0, 1.0)).collect();
+    let [channels, rows, columns] = shape;
+    let center = Tensor::from_vec(pixels, (n, channels, rows, columns), &temper_core::Device::Cpu).unwrap();
+    samples(&ids, &vec![0; n], &Ball::new(&center, &vec![radius; n], norm, &ids).unwrap()).unwrap()
+}
+
+#[cfg(test)]
+impl Sample {
+    /// Accepts the proposal.
+    pub(crate) fn take(&mut self) {
+        self.hear(0.0, true);
+    }
+
+    /// The l2 length and the largest entry of the proposal's perturbation, and whether the proposal lies in [0, 1].
+    pub(crate) fn reach(&self) -> (f64, f64, bool) {
+        let offset = self.proposal.iter().zip(&self.clean).map(|(p, c)| f64::from(*p) - f64::from(*c));
+        let length = offset.clone().map(|d| d * d).sum::<f64>().sqrt();
+        let largest = offset.map(f64::abs).fold(0.0, f64::max);
+        (length, largest, self.proposal.iter().all(|pixel| (0.0..=1.0).contains(pixel)))
+    }
+
+    /// Whether every pixel of the best image is at one end of its range.
+    pub(crate) fn is_at_the_ends(&self) -> bool {
+        let bounds = self.low.iter().zip(&self.high);
+        self.image.iter().zip(bounds).all(|(pixel, (low, high))| pixel == low || pixel == high)
+    }
+
+    /// Pixels in which the proposal differs from the best image, as channel, row and column.
+    pub(crate) fn changed(&self) -> Vec<[usize; 3]> {
+        let [_, rows, columns] = self.shape;
+        let different = (0..self.image.len()).filter(|i| self.image[*i] != self.proposal[*i]);
+        different.map(|i| [i / (rows * columns), i / columns % rows, i % columns]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use temper_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn margins_are_defined_for_all_logits() {
+        let inf = f32::INFINITY;
+        let rows: [([f32; 3], f64); 6] = [
+            ([3.0, 1.0, 2.5], 0.5),
+            ([1.0, 1.0, 0.0], 0.0),
+            ([0.0, 4.0, 1.0], -4.0),
+            ([f32::NAN, 4.0, 1.0], f64::NEG_INFINITY),
+            ([inf, inf, 1.0], 0.0),
+            ([-inf, -inf, -inf], 0.0),
+        ];
+        for (row, want) in rows {
+            let logits = Tensor::new(&[row], &Device::Cpu).unwrap();
+            assert_eq!(margins(&logits, &[0]).unwrap(), [want], "{row:?}");
+        }
+        let alone = Tensor::new(&[[1.0f32]], &Device::Cpu).unwrap();
+        assert_eq!(margins(&alone, &[0]).unwrap(), [f64::INFINITY]);
+    }
+
+    #[test]
+    fn the_type_of_the_pixels_is_kept() {
+        for dtype in [DType::F16, DType::BF16, DType::F32, DType::F64] {
+            let center = Tensor::new(&[0.0f32, 0.3, 0.7, 1.0], &Device::Cpu).unwrap();
+            let center = center.reshape((1, 1, 2, 2)).unwrap().to_dtype(dtype).unwrap();
+            let ball = Ball::new(&center, &[0.1], Norm::Linf, &[0]).unwrap();
+            let mut samples = samples(&[0], &[0], &ball).unwrap();
+            for (up, bound) in [(true, ball.bounds().1), (false, ball.bounds().0)] {
+                assert!(samples[0].push(0..4, up), "{dtype:?}");
+                let pixels = batch(&samples, Sample::proposal, &center).unwrap();
+                assert_eq!(pixels.dtype(), dtype);
+                let off = (pixels - bound).unwrap().abs().unwrap().to_dtype(DType::F64).unwrap();
+                // Exact but for double precision, which single precision rounds.
+                let off: f64 = off.max_all().unwrap().to_scalar().unwrap();
+                assert!(off <= if dtype == DType::F64 { 1e-7 } else { 0.0 }, "{dtype:?}: {off}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_stay_keep_their_order() {
+        let all = random([1, 2, 2], 0.1, Norm::Linf, 5);
+        let ids: Vec<u64> = kept(all, &[0, 3, 4]).iter().map(Sample::id).collect();
+        assert_eq!(ids, [0, 3, 4]);
     }
 }
