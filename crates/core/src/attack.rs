@@ -47,6 +47,11 @@ pub trait Attack: Debug + Send + Sync {
         None
     }
 
+    /// As [`Self::warning`], for a network that tells this many classes apart.
+    fn warning_for_classes(&self, _classes: usize) -> Option<String> {
+        None
+    }
+
     /// Whether another stream of random numbers gives other images. Where none does, an evaluation runs it
     /// once, whatever its `restarts`.
     fn draws(&self) -> bool {

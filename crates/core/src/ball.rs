@@ -89,23 +89,36 @@ impl Ball {
 
     /// The clean image with Gaussian noise of this standard deviation in each pixel value, projected.
     pub fn noisy(&self, rng: &Rng, deviation: Distance) -> Result<Tensor> {
+        self.project(&(&self.center + (self.drawn(Rng::normal, rng)? * deviation.get())?)?)
+    }
+
+    /// A random image at the distance of the radius for each sample, then cut by the box, where the attacks of Croce and Hein
+    /// start. l-inf: uniform numbers over the largest of them, so that one value at least lies on the surface. l2: a direction
+    /// drawn evenly.
+    pub fn on_surface(&self, rng: &Rng) -> Result<Tensor> {
+        let direction = match self.norm {
+            Norm::Linf => scaled(&self.drawn(Rng::uniform, rng)?)?,
+            Norm::L2 => unit(&self.drawn(Rng::normal, rng)?)?,
+        };
+        self.project(&(&self.center + direction.broadcast_mul(&column(&self.radii)?)?)?)
+    }
+
+    /// A random number for each value of the images, `[n, c, h, w]`.
+    fn drawn(&self, numbers: fn(Rng, &[u64], usize) -> Vec<f32>, rng: &Rng) -> Result<Tensor> {
         let len = self.center.elem_count() / self.ids.len().max(1);
-        let noise = Tensor::from_vec(rng.normal(&self.ids, len), self.center.shape(), self.center.device())?;
-        self.project(&(&self.center + (noise.to_dtype(self.center.dtype())? * deviation.get())?)?)
+        let drawn = numbers(*rng, &self.ids, len);
+        let drawn = Tensor::from_vec(drawn, self.center.shape(), self.center.device())?;
+        Ok(drawn.to_dtype(self.center.dtype())?)
     }
 
     /// As [`Self::random`], but not cut by the box: the authors' code of IAAT starts there.
     pub fn random_unclamped(&self, rng: &Rng) -> Result<Tensor> {
-        let len = self.center.elem_count() / self.ids.len().max(1);
-        let tensor = |values: Vec<f32>| -> Result<Tensor> {
-            let tensor = Tensor::from_vec(values, self.center.shape(), self.center.device())?;
-            Ok(tensor.to_dtype(self.center.dtype())?)
-        };
         let offset = match self.norm {
-            Norm::Linf => tensor(rng.uniform(&self.ids, len))?,
+            Norm::Linf => self.drawn(Rng::uniform, rng)?,
             Norm::L2 => {
                 // A random direction, at a distance such that equal volumes are equally likely.
-                let direction = unit(&tensor(rng.normal(&self.ids, len))?)?;
+                let len = self.center.elem_count() / self.ids.len().max(1);
+                let direction = unit(&self.drawn(Rng::normal, rng)?)?;
                 let uniform = rng.named("distance").uniform(&self.ids, 1);
                 let distance =
                     uniform.iter().map(|u| f64::midpoint(f64::from(*u), 1.0).powf(1.0 / len as f64));

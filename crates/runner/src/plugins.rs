@@ -1,6 +1,7 @@
 //! The plugins of this binary. A dependency that no code names is not linked, so each has a line here as well
 //! as in Cargo.toml. `cargo xtask tidy` compares both lists with the folder `plugins`.
 
+use temper_attack_apgd as _;
 use temper_attack_cw as _;
 use temper_attack_deepfool as _;
 use temper_attack_fgsm as _;
@@ -21,4 +22,5 @@ use temper_loss_trades as _;
 use temper_model_convnet as _;
 use temper_model_resnet as _;
 use temper_model_wide_resnet as _;
+use temper_suite_autoattack as _;
 use temper_suite_iaat as _;

@@ -6,8 +6,10 @@ use crate::checks::Evidence;
 use crate::entry::Entry;
 
 pub(super) fn check(evidence: &Evidence) -> Vec<String> {
+    let classes = evidence.setting.network.network().classes();
     let of_member = |member: &Member| -> Vec<String> {
-        let all = of_member(evidence.entry, member).into_iter();
+        let of_classes = member.attack.warning_for_classes(classes);
+        let all = of_member(evidence.entry, member).into_iter().chain(of_classes);
         all.map(|warning| format!("`{}`: {warning}", member.label)).collect()
     };
     evidence.members.iter().flat_map(of_member).collect()

@@ -1,0 +1,240 @@
+//! `AutoAttack`, Croce and Hein 2020, <https://arxiv.org/abs/2003.01690>, as in the authors' code
+//! <https://github.com/fra31/auto-attack>, and the two of its four attacks that are often run alone.
+//!
+//! Each attack runs on what the former ones left standing, in the authors' order and with their budgets.
+//!
+//! Deviations:
+//!
+//! - Random numbers depend on the sample only. The code draws them for the batch of what still stands. Accuracies can be
+//!   compared, images cannot.
+//! - With fewer than ten classes all wrong classes are aimed at, and labels say how many there are (`apgd-t-top4`). The
+//!   code asks for nine and fails.
+//! - With 2 or 3 classes the targeted difference of logits ratio is not defined, with 2 the untargeted one neither. The
+//!   margin of logits, its numerator, is raised instead. Labels (`apgd-margin-t-top2`) and warnings say so. The code fails.
+//! - There are no l1 radii.
+
+use temper_core::prelude::*;
+
+/// Steps of each attack but Square, and queries of that.
+const STEPS: usize = 100;
+const QUERIES: usize = 5000;
+/// Classes aimed at, at most.
+const TARGETS: usize = 9;
+/// Restarts of untargeted attacks in the version `plus`.
+const PLUS_RESTARTS: usize = 5;
+/// Passes over which the version `rand` averages each gradient.
+const RAND_PASSES: usize = 20;
+
+options! {
+    /// The versions of the authors' code.
+    pub enum Version {
+        /// APGD on cross-entropy, targeted APGD, targeted FAB, Square.
+        Standard = "standard",
+        /// Six attacks, the untargeted white-box ones with five restarts.
+        Plus = "plus",
+        /// For randomised defences: APGD on both losses, with gradients averaged over 20 passes.
+        Rand = "rand",
+    }
+}
+
+plugin! { Suite "autoattack";
+    /// AutoAttack: APGD on cross-entropy, targeted APGD, targeted FAB and Square, each on what still stands.
+    /// Croce & Hein 2020, <https://arxiv.org/abs/2003.01690>. Norms: l-inf, l2 (not l1).
+    pub struct AutoAttack {
+        /// The `standard` set of the paper; `plus`, with more attacks and restarts; or `rand`, for networks that draw random
+        /// numbers.
+        pub version: Version = Version::Standard,
+    }
+}
+
+plugin! { Suite "apgd-suite";
+    /// APGD on cross-entropy, then targeted APGD: the first two attacks of AutoAttack. It is not AutoAttack, and its accuracies
+    /// are at least as high.
+    /// Croce & Hein 2020, <https://arxiv.org/abs/2003.01690>; alone in <https://github.com/nmndeep/revisiting-at>.
+    /// Norms: l-inf, l2 (not l1).
+    pub struct ApgdSuite {
+        /// Wrong classes aimed at, the likeliest first.
+        pub targets: NonZeroUsize = nonzero(TARGETS),
+    }
+}
+
+impl Suite for AutoAttack {
+    fn members(&self, norm: Norm, classes: usize) -> std::result::Result<Vec<Member>, String> {
+        parsed(self.attacks(norm, classes)?)
+    }
+}
+
+impl Suite for ApgdSuite {
+    fn members(&self, _norm: Norm, classes: usize) -> std::result::Result<Vec<Member>, String> {
+        let wrong = wrong(classes)?;
+        parsed(vec![apgd("ce", 1, 1), apgd_t(wrong, self.targets.get())])
+    }
+}
+
+impl AutoAttack {
+    /// The attacks of this version, in order.
+    fn attacks(&self, norm: Norm, classes: usize) -> std::result::Result<Vec<Line>, String> {
+        let wrong = wrong(classes)?;
+        Ok(match self.version {
+            Version::Standard => {
+                vec![apgd("ce", 1, 1), apgd_t(wrong, TARGETS), fab_t(norm, wrong), square()]
+            }
+            Version::Plus => vec![
+                apgd("ce", PLUS_RESTARTS, 1),
+                apgd(untargeted_dlr(wrong), PLUS_RESTARTS, 1),
+                fab(norm),
+                square(),
+                apgd_t(wrong, TARGETS),
+                fab_t(norm, wrong),
+            ],
+            Version::Rand => {
+                vec![apgd("ce", 1, RAND_PASSES), apgd(untargeted_dlr(wrong), 1, RAND_PASSES)]
+            }
+        })
+    }
+}
+
+/// A member before it is parsed: its label, and the attack as a line of TOML.
+type Line = (String, String);
+
+fn parsed(lines: Vec<Line>) -> std::result::Result<Vec<Member>, String> {
+    lines.into_iter().map(|(label, attack)| Ok(Member { label, ..Member::parse(&attack)? })).collect()
+}
+
+/// The number of wrong classes; an error if there are none.
+fn wrong(classes: usize) -> std::result::Result<usize, String> {
+    match classes {
+        0 | 1 => Err(format!("a network of {classes} classes makes no mistakes: it needs at least two")),
+        classes => Ok(classes - 1),
+    }
+}
+
+/// APGD without a target. With `dlr` and too few classes it raises the margin itself, and warns of it.
+fn apgd(label: &str, restarts: usize, eot: usize) -> Line {
+    let loss = if label == "ce" { "ce" } else { "dlr" };
+    let attack =
+        format!("apgd = {{ steps = {STEPS}, restarts = {restarts}, loss = \"{loss}\", eot = {eot} }}");
+    (format!("apgd-{label}"), attack)
+}
+
+/// What the untargeted difference of logits ratio is called where it needs the third largest logit.
+fn untargeted_dlr(wrong: usize) -> &'static str {
+    if wrong < 2 { "margin" } else { "dlr" }
+}
+
+/// Targeted APGD. Its loss needs the fourth largest logit; with fewer it raises the margin itself, and warns of it.
+fn apgd_t(wrong: usize, targets: usize) -> Line {
+    let label = if wrong < 3 { "apgd-margin-t" } else { "apgd-t" };
+    let n = targets.min(wrong);
+    let attack = format!("apgd = {{ steps = {STEPS}, loss = \"dlr\", target = {{ likeliest = {n} }} }}");
+    (format!("{label}{}", top(n)), attack)
+}
+
+fn fab(norm: Norm) -> Line {
+    let attack = format!(
+        "fab = {{ steps = {STEPS}, restarts = {PLUS_RESTARTS}, target = \"none\", norm = \"{}\" }}",
+        norm.word()
+    );
+    ("fab".into(), attack)
+}
+
+fn fab_t(norm: Norm, wrong: usize) -> Line {
+    let n = TARGETS.min(wrong);
+    let attack = format!(
+        "fab = {{ steps = {STEPS}, restarts = 1, target = {{ likeliest = {n} }}, norm = \"{}\" }}",
+        norm.word()
+    );
+    (format!("fab-t{}", top(n)), attack)
+}
+
+fn square() -> Line {
+    ("square".into(), format!("square = {{ queries = {QUERIES}, restarts = 1 }}"))
+}
+
+/// The number of classes aimed at in a label, if it is not that of the authors.
+fn top(n: usize) -> String {
+    if n == TARGETS { String::new() } else { format!("-top{n}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(version: Version, classes: usize) -> Vec<String> {
+        let lines = AutoAttack { version }.attacks(Norm::Linf, classes).unwrap();
+        lines.into_iter().map(|(label, _)| label).collect()
+    }
+
+    fn attacks(version: Version, norm: Norm, classes: usize) -> Vec<String> {
+        let lines = AutoAttack { version }.attacks(norm, classes).unwrap();
+        lines.into_iter().map(|(_, attack)| attack).collect()
+    }
+
+    #[test]
+    fn versions_have_the_attacks_and_budgets_of_the_authors_code() {
+        assert_eq!(labels(Version::Standard, 10), ["apgd-ce", "apgd-t", "fab-t", "square"]);
+        assert_eq!(
+            attacks(Version::Standard, Norm::L2, 10),
+            [
+                "apgd = { steps = 100, restarts = 1, loss = \"ce\", eot = 1 }",
+                "apgd = { steps = 100, loss = \"dlr\", target = { likeliest = 9 } }",
+                "fab = { steps = 100, restarts = 1, target = { likeliest = 9 }, norm = \"l2\" }",
+                "square = { queries = 5000, restarts = 1 }",
+            ]
+        );
+        assert_eq!(
+            labels(Version::Plus, 1000),
+            ["apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"]
+        );
+        assert_eq!(
+            attacks(Version::Plus, Norm::Linf, 1000)[..3],
+            [
+                "apgd = { steps = 100, restarts = 5, loss = \"ce\", eot = 1 }",
+                "apgd = { steps = 100, restarts = 5, loss = \"dlr\", eot = 1 }",
+                "fab = { steps = 100, restarts = 5, target = \"none\", norm = \"linf\" }",
+            ]
+        );
+        assert_eq!(labels(Version::Rand, 10), ["apgd-ce", "apgd-dlr"]);
+        assert_eq!(
+            attacks(Version::Rand, Norm::Linf, 10),
+            [
+                "apgd = { steps = 100, restarts = 1, loss = \"ce\", eot = 20 }",
+                "apgd = { steps = 100, restarts = 1, loss = \"dlr\", eot = 20 }",
+            ]
+        );
+    }
+
+    #[test]
+    fn few_classes_are_said_in_labels() {
+        assert_eq!(labels(Version::Standard, 9)[1..3], ["apgd-t-top8", "fab-t-top8"]);
+        assert_eq!(labels(Version::Standard, 4)[1..3], ["apgd-t-top3", "fab-t-top3"]);
+        assert_eq!(labels(Version::Standard, 3)[1..3], ["apgd-margin-t-top2", "fab-t-top2"]);
+        assert_eq!(labels(Version::Rand, 3), ["apgd-ce", "apgd-dlr"]);
+        assert_eq!(labels(Version::Rand, 2), ["apgd-ce", "apgd-margin"]);
+        assert!(attacks(Version::Standard, Norm::Linf, 3)[1].contains("likeliest = 2"));
+        let one = AutoAttack::default().attacks(Norm::Linf, 1).unwrap_err();
+        assert!(one.contains("needs at least two"), "{one}");
+    }
+
+    /// A label is the name of a row of results.
+    #[test]
+    fn labels_are_unique() {
+        for version in [Version::Standard, Version::Plus, Version::Rand] {
+            for classes in [2, 3, 4, 10, 100] {
+                let mut all = labels(version, classes);
+                let n = all.len();
+                all.sort();
+                all.dedup();
+                assert_eq!(all.len(), n, "{version:?} {classes}: {all:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_shortcut_aims_at_as_many_classes_as_it_is_told() {
+        assert_eq!(apgd_t(9, 9).0, "apgd-t");
+        assert_eq!(apgd_t(99, 20).0, "apgd-t-top20");
+        assert_eq!(apgd_t(9, 20).0, "apgd-t");
+        assert_eq!(apgd_t(1, 9).0, "apgd-margin-t-top1");
+    }
+}
