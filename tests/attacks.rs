@@ -1,5 +1,6 @@
 //! Attacks: known optima, conformance of every registered attack, other libraries, defaults.
 
+mod autoattack;
 mod bad_attack;
 mod carlini_wagner;
 mod closed_form;

@@ -72,7 +72,8 @@ impl Ascent {
 
     /// Ends a window of this many steps: samples whose step length is halved go on from their best iterate.
     pub(crate) fn check(&mut self, window: usize, rho: f64) -> Result<()> {
-        let halved: Vec<bool> = self.progress.iter_mut().map(|progress| progress.check(window, rho)).collect();
+        let halved: Vec<bool> =
+            self.progress.iter_mut().map(|progress| progress.check(window, rho)).collect();
         self.pixels = rows::choose(&halved, &self.best, &self.pixels)?;
         self.gradient = rows::choose(&halved, &self.best_gradient, &self.gradient)?;
         Ok(())

@@ -130,7 +130,8 @@ impl AutoPgd {
     /// this number.
     fn loss_before_start(&self, raised: Raised, victim: &Victim) -> Option<f64> {
         let targeted = self.target != Target::None;
-        let log_odds = raised == Raised::Ce && !victim.mixes_samples() && (targeted || !victim.has_own_score());
+        let log_odds =
+            raised == Raised::Ce && !victim.mixes_samples() && (targeted || !victim.has_own_score());
         match (self.first_window, log_odds, targeted) {
             (FirstWindow::Start, ..) => None,
             (FirstWindow::Zero, false, _) => Some(0.0),

@@ -182,10 +182,7 @@ mod tests {
                 "square = { queries = 5000, restarts = 1 }",
             ]
         );
-        assert_eq!(
-            labels(Version::Plus, 1000),
-            ["apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"]
-        );
+        assert_eq!(labels(Version::Plus, 1000), ["apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"]);
         assert_eq!(
             attacks(Version::Plus, Norm::Linf, 1000)[..3],
             [
