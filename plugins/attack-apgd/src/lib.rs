@@ -109,7 +109,7 @@ impl Attack for AutoPgd {
         let before = self.loss_before_start(raised, victim);
         self.target.aim(raised, victim, ball, rng, |victim, ball, rng| {
             restarts(victim, ball, rng, self.restarts.get(), |victim, ball, rng| {
-                self.run(victim, ball, rng, before)
+                self.run(victim, ball, ball.on_surface(rng)?, before)
             })
         })
     }
@@ -140,11 +140,11 @@ impl AutoPgd {
         }
     }
 
-    /// One run from one start. Its result is the first misclassified iterate, or the last iterate, where any mistake ends
+    /// One run from these starts. Its result is the first misclassified iterate, or the last iterate, where any mistake ends
     /// it; otherwise the iterate of the highest loss.
-    fn run(&self, victim: &Victim, ball: &Ball, rng: &Rng, before: Option<f64>) -> Result<Tensor> {
+    fn run(&self, victim: &Victim, ball: &Ball, start: Tensor, before: Option<f64>) -> Result<Tensor> {
         let any_mistake = self.success == Success::Any && victim.goal() == Goal::Mistake;
-        let mut walk = Walk::new(victim, ball, ball.on_surface(rng)?, self.success);
+        let mut walk = Walk::new(victim, ball, start, self.success);
         let Some((pass, _)) = self.pass(&mut walk)? else { return walk.finish() };
         let mut ascent = Ascent::begin(walk.pixels(), &pass, self.first_step.get(), before)?;
         let mut windows = Windows::of(self.steps.get());

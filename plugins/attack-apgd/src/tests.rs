@@ -1,4 +1,4 @@
-//! APGD on small networks: a known optimum, the authors' loop written once more, and what every sample may rely on.
+//! APGD on small networks: the authors' iterates, a known optimum, and what every sample may rely on.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,6 @@ use temper_core::nn::{Classifier, Conv2d, Frozen, Network};
 use temper_core::prelude::*;
 use temper_core::{DType, Device, Passes, VictimNetwork};
 
-use crate::progress::Windows;
 use crate::{AutoPgd, FirstWindow};
 
 fn values(t: &Tensor) -> Vec<f64> {
@@ -25,25 +24,30 @@ fn linear(shape: [usize; 3], weights: &[Vec<f32>], biases: &[f32]) -> Frozen {
     Frozen::new(&Classifier::new(network, &weights).unwrap()).unwrap()
 }
 
-/// A network of two layers with random weights, on which an ascent turns and halves its steps.
-fn bent(classes: usize) -> Frozen {
+/// A convolution and a linear layer, on which an ascent turns and halves its steps.
+fn two_layers(classes: usize, weights: BTreeMap<String, Tensor>) -> Frozen {
     let mut network = Network::new([1, 4, 4]);
     let conv = Conv2d { channels: 12, kernel: 3, stride: 1, padding: 1, bias: true };
     let x = network.conv(network.input(), "conv", conv).unwrap();
     let x = network.relu(x);
     network.linear(x, "fc", classes).unwrap();
+    Frozen::new(&Classifier::new(network, &weights).unwrap()).unwrap()
+}
+
+/// The same with random weights.
+fn bent(classes: usize) -> Frozen {
     let drawn = |name: &str, shape: &[usize], scale: f64| {
         let numbers = Rng::new(3, name).normal(&[0], shape.iter().product());
         let tensor = Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap();
         (name.to_string(), (tensor.to_dtype(DType::F64).unwrap() * scale).unwrap())
     };
-    let weights = BTreeMap::from([
+    let weights = [
         drawn("conv.weight", &[12, 1, 3, 3], 1.0),
         drawn("conv.bias", &[12], 0.5),
         drawn("fc.weight", &[classes, 192], 0.2),
         drawn("fc.bias", &[classes], 0.1),
-    ]);
-    Frozen::new(&Classifier::new(network, &weights).unwrap()).unwrap()
+    ];
+    two_layers(classes, weights.into())
 }
 
 /// Random images `[n, 1, 4, 4]` with the classes that the network gives them.
@@ -77,100 +81,56 @@ fn steps(n: usize) -> AutoPgd {
     AutoPgd { steps: nonzero(n), ..AutoPgd::default() }
 }
 
-/// Iterates of the authors' `attack_single_run`, written after their code with its arrays: the best one of each sample, and
-/// how often its step was halved. A batch of one.
-fn authors_run(
-    attack: &AutoPgd,
-    victim: &Victim,
-    ball: &Ball,
-    start: &Tensor,
-    zero: Option<f64>,
-) -> (Tensor, u32) {
-    let n = attack.steps.get();
-    let look = |x: &Tensor| {
-        let pass = victim.pass(x).unwrap();
-        (values(&pass.scores)[0], pass.gradient)
-    };
-    let scale = |t: &Tensor, by: f64| (t * by).unwrap();
-    let radius = values(ball.radii())[0];
-    let mut window = ((0.22 * n as f64) as usize).max(1);
-    let least = ((0.06 * n as f64) as usize).max(1);
-    let shrink = ((0.03 * n as f64) as usize).max(1);
-    let (mut x, mut old) = (start.clone(), start.clone());
-    let (mut loss_best, mut grad) = look(&x);
-    let start_loss = loss_best;
-    let (mut best, mut grad_best) = (x.clone(), grad.clone());
-    let (mut loss_best_last, mut reduced, mut length, mut counter) = (loss_best, true, 2.0 * radius, 0);
-    let (mut loss_steps, mut halvings) = (vec![], 0);
-    for i in 0..n {
-        let move_before = (&x - &old).unwrap();
-        old = x.clone();
-        let a = if i > 0 { 0.75 } else { 1.0 };
-        let z = ball.project(&(&x + scale(&ball.steepest(&grad).unwrap(), length)).unwrap()).unwrap();
-        let mixed = (&x + scale(&(z - &x).unwrap(), a)).unwrap();
-        x = ball.project(&(mixed + scale(&move_before, 1.0 - a)).unwrap()).unwrap();
-        let (loss, gradient) = look(&x);
-        grad = gradient;
-        loss_steps.push(loss);
-        if loss > loss_best {
-            (best, grad_best, loss_best) = (x.clone(), grad.clone(), loss);
-        }
-        counter += 1;
-        if counter == window {
-            let before = |j: usize| if j == 0 { zero.unwrap_or(start_loss) } else { loss_steps[j - 1] };
-            let rises = (i + 1 - window..=i).filter(|j| loss_steps[*j] > before(*j)).count();
-            let oscillates = rises as f64 <= 0.75 * window as f64;
-            let stuck = !reduced && loss_best_last >= loss_best;
-            reduced = oscillates || stuck;
-            loss_best_last = loss_best;
-            if reduced {
-                length /= 2.0;
-                halvings += 1;
-                (x, grad) = (best.clone(), grad_best.clone());
-            }
-            window = window.saturating_sub(shrink).max(least);
-            counter = 0;
-        }
-    }
-    (best, halvings)
-}
-
+/// What torchattacks returns, whose loop is a copy of the authors'. `golden/apgd.py` made it.
 #[test]
 fn iterates_are_those_of_the_authors_loop() {
-    let network = bent(6);
-    let batch = images(&network, 8);
-    let mut halved = vec![];
-    for (norm, radius) in [(Norm::Linf, 0.2), (Norm::L2, 0.6)] {
-        for (loss, zero, first_window) in [
-            (Raised::Ce, None, FirstWindow::Start),
-            (Raised::Ce, Some(f64::NEG_INFINITY), FirstWindow::Zero),
-            (Raised::Dlr, None, FirstWindow::Start),
-            (Raised::Margin, Some(0.0), FirstWindow::Zero),
-        ] {
-            let attack = AutoPgd { loss, first_window, ..steps(40) };
-            let ball = ball(&batch, norm, radius);
-            let got = attacked(&attack, &network, &batch, Goal::Loss, &ball);
-            let start = ball.on_surface(&Rng::new(5, "attack").numbered(0)).unwrap();
-            for i in 0..batch.len() {
-                let mask: Vec<bool> = (0..batch.len()).map(|j| i == j).collect();
-                let passes = Passes::default();
-                let whole = victim(&network, &batch, Goal::Loss, &passes);
-                let raise = |logits: &Tensor, rows: &Rows| loss.away(logits, rows, false);
-                let one = whole.rows(&mask).unwrap().with_score(&raise);
-                let start = start.narrow(0, i, 1).unwrap();
-                let (want, halvings) = authors_run(&attack, &one, &ball.rows(&mask).unwrap(), &start, zero);
-                halved.push(halvings);
-                let off = values(&got.get(i).unwrap())
-                    .iter()
-                    .zip(values(&want))
-                    .fold(0.0f64, |most, (got, want)| most.max((got - want).abs()));
-                assert!(off < 1e-9, "{loss:?} {norm} sample {i}: {off}");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/apgd.safetensors");
+    let golden = candle_core::safetensors::load(file, &Device::Cpu).unwrap();
+    let weights = ["conv.weight", "conv.bias", "fc.weight", "fc.bias"];
+    let network = two_layers(6, weights.map(|name| (name.to_string(), golden[name].clone())).into());
+    let (pixels, labels) = (golden["pixels"].clone(), golden["labels"].to_dtype(DType::U32).unwrap());
+    let batch = Batch { ids: (0..pixels.dims()[0] as u64).collect(), pixels, labels };
+    let mut runs = 0;
+    for (norm, radius) in [(Norm::Linf, 0.1), (Norm::L2, 0.15)] {
+        for n in [10, 50, 100] {
+            for (name, loss, target) in [
+                ("ce", Raised::Ce, Target::None),
+                ("dlr", Raised::Dlr, Target::None),
+                ("dlr-targeted", Raised::Dlr, Target::LeastLikely),
+            ] {
+                let attack = AutoPgd { loss, target, first_window: FirstWindow::Zero, ..steps(n) };
+                let (ball, passes) = (ball(&batch, norm, radius), Passes::default());
+                let victim = victim(&network, &batch, Goal::Loss, &passes);
+                let run = format!("{}.{n}.{name}", norm.word());
+                let start = &golden[&format!("{run}.start")];
+                let before = attack.loss_before_start(loss, &victim);
+                let got = target.aim(loss, &victim, &ball, &Rng::new(0, ""), |victim, ball, _| {
+                    attack.run(victim, ball, start.clone(), before)
+                });
+                let (got, want) = (values(&got.unwrap()), values(&golden[&format!("{run}.best")]));
+                let off =
+                    got.iter().zip(&want).fold(0.0f64, |most, (got, want)| most.max((got - want).abs()));
+                assert!(off < 1e-7, "{run}: {off}");
+                runs += 1;
             }
         }
     }
-    // Steps are halved at some checkpoints and kept at others.
-    let most = (1..=40).filter_map(|step| Windows::of(40).ended_by(step)).count() as u32;
-    assert!(halved.iter().any(|n| *n >= 3) && halved.iter().any(|n| *n < most / 2), "{halved:?}");
+    assert_eq!(golden.len(), 6 + 2 * runs);
+}
+
+/// A targeted cross-entropy is never above 0, a targeted `dlr` only where the target is ahead.
+#[test]
+fn the_first_window_matters() {
+    let network = bent(6);
+    let batch = images(&network, 24);
+    let run = |loss, target, first_window| {
+        let attack = AutoPgd { loss, target, first_window, ..steps(12) };
+        values(&attacked(&attack, &network, &batch, Goal::Loss, &ball(&batch, Norm::Linf, 0.2)))
+    };
+    for (loss, target) in [(Raised::Ce, Target::LeastLikely), (Raised::Dlr, Target::LeastLikely)] {
+        let (start, zero) = (run(loss, target, FirstWindow::Start), run(loss, target, FirstWindow::Zero));
+        assert!(start != zero, "{loss:?}");
+    }
 }
 
 /// `l = mean(pixels) - 0.5` decides: class 1 above 0, class 0 below. Images a little above, and how far in l-inf.
