@@ -92,9 +92,9 @@ impl Ball {
         self.project(&(&self.center + (self.drawn(Rng::normal, rng)? * deviation.get())?)?)
     }
 
-    /// A random image at the distance of the radius for each sample, then cut by the box, where the attacks of Croce and Hein
-    /// start. l-inf: uniform numbers over the largest of them, so that one value at least lies on the surface. l2: a direction
-    /// drawn evenly.
+    /// A random image at the distance of the radius for each sample, then cut by the box, where the attacks of Croce
+    /// and Hein start. l-inf: uniform numbers over the largest of them, so that one value at least lies on the surface.
+    /// l2: a direction drawn evenly.
     pub fn on_surface(&self, rng: &Rng) -> Result<Tensor> {
         let direction = match self.norm {
             Norm::Linf => scaled(&self.drawn(Rng::uniform, rng)?)?,

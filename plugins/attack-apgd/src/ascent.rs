@@ -23,8 +23,8 @@ pub(crate) struct Ascent {
 }
 
 impl Ascent {
-    /// The samples at their starts. `first_step` is a multiple of the radius. The next loss is compared with `before`, or
-    /// with that of the start.
+    /// The samples at their starts. `first_step` is a multiple of the radius. The next loss is compared with `before`,
+    /// or with that of the start.
     pub(crate) fn begin(pixels: &Tensor, pass: &Pass, first_step: f64, before: Option<f64>) -> Result<Self> {
         let length = first_step.min(LONGEST);
         let begin = |loss: f64| Progress::begin(length, loss, before);

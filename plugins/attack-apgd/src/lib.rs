@@ -49,32 +49,34 @@ plugin! { Attack "apgd";
     /// Auto-PGD (APGD): projected gradient ascent with momentum, which chooses its step lengths itself.
     /// Croce & Hein 2020, <https://arxiv.org/abs/2003.01690>, algorithm 1. Norms: l-inf, l2 (not l1).
     pub struct AutoPgd {
-        /// Gradient steps (the paper, the authors' code, adv-lib, ART: 100; torchattacks: 10). The schedule of step lengths
-        /// follows from them.
+        /// Gradient steps (the paper, the authors' code, adv-lib, ART: 100; torchattacks: 10). The schedule of step
+        /// lengths follows from them.
         pub steps: NonZeroUsize = nonzero(100),
-        /// Random starts, each tried on what the former ones left standing (AutoAttack, torchattacks, adv-lib: 1; the paper, ART: 5).
+        /// Random starts, each tried on what the former ones left standing (AutoAttack, torchattacks, adv-lib: 1;
+        /// AutoAttack's version `plus`, ART: 5).
         pub restarts: NonZeroUsize = nonzero(1),
-        /// Loss that is raised: `ce` (cross-entropy, by its log odds), `dlr` (difference of logits ratio) or `margin` of logits.
-        /// `dlr` needs 3 classes, with a target 4; with fewer the margin is raised. A loss of training that has a score of its
-        /// own, such as TRADES, overrides it.
+        /// Loss that is raised: `ce` (cross-entropy, by its log odds), `dlr` (difference of logits ratio) or `margin`
+        /// of logits. `dlr` needs 3 classes, with a target 4; with fewer the margin is raised. A loss of training that
+        /// has a score of its own, such as TRADES, overrides it.
         pub loss: Raised = Raised::Ce,
-        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), `least-likely` on the clean image,
-        /// the `{ likeliest = N }` wrong ones (AutoAttack: 9, with `dlr`), or `all` of them, one after the other.
+        /// Class aimed at: `none` (any wrong one), `random` (drawn evenly for each sample), `least-likely` on the clean
+        /// image, the `{ likeliest = N }` wrong ones (AutoAttack: 9, with `dlr`), or `all` of them, one after the
+        /// other.
         pub target: Target = Target::None,
-        /// In an evaluation, a sample is broken when `any` iterate is misclassified (the authors' code), or when the iterate of
-        /// the highest loss is: `final`, the output of the paper's algorithm 1.
+        /// In an evaluation, a sample is broken when `any` iterate is misclassified (the authors' code), or when the
+        /// iterate of the highest loss is: `final`, the output of the paper's algorithm 1.
         pub success: Success = Success::Any,
-        /// Passes over which each gradient is averaged, for networks that draw random numbers (AutoAttack: 1; its version for
-        /// randomised defences: 20). Loss and prediction are those of the last pass.
+        /// Passes over which each gradient is averaged, for networks that draw random numbers (AutoAttack: 1; its
+        /// version for randomised defences: 20). Loss and prediction are those of the last pass.
         pub eot: NonZeroUsize = nonzero(1),
-        /// Length of the first step, as a multiple of each sample's radius (the paper, the authors' code, torchattacks, adv-lib:
-        /// 2; ART: 0.3333).
+        /// Length of the first step, as a multiple of each sample's radius (the paper, the authors' code, torchattacks,
+        /// adv-lib: 2; ART: 0.3333).
         pub first_step: Positive = Positive::of(2.0),
-        /// Weight of the step along the gradient, alpha in the paper; that of the former move is 1 - `alpha`. At 1 there is no
-        /// momentum (the paper, all libraries: 0.75).
+        /// Weight of the step along the gradient, alpha in the paper; that of the former move is 1 - `alpha`. At 1
+        /// there is no momentum (the paper, all libraries: 0.75).
         pub alpha: Fraction = Fraction::of(0.75),
-        /// The step length is halved at a checkpoint if the loss rose in this share of the steps since the last one, or in
-        /// fewer (the paper, all libraries: 0.75).
+        /// The step length is halved at a checkpoint if the loss rose in this share of the steps since the last one, or
+        /// in fewer (the paper, all libraries: 0.75).
         pub rho: Fraction = Fraction::of(0.75),
         /// The first loss of the first window counts as a rise if it is above that of the `start` (the paper), or above
         /// `zero` (an oversight of the authors' code, torchattacks and adv-lib).
@@ -125,9 +127,9 @@ impl AutoPgd {
         }
     }
 
-    /// With which number the first loss after the start is compared, if not with the loss at the start. Cross-entropy is
-    /// always above 0 and its targeted form always below, and so log odds, which stand for them, are always above or below
-    /// this number.
+    /// With which number the first loss after the start is compared, if not with the loss at the start. Cross-entropy
+    /// is always above 0 and its targeted form always below, and so log odds, which stand for them, are always above or
+    /// below this number.
     fn loss_before_start(&self, raised: Raised, victim: &Victim) -> Option<f64> {
         let targeted = self.target != Target::None;
         let log_odds =
@@ -140,8 +142,8 @@ impl AutoPgd {
         }
     }
 
-    /// One run from these starts. Its result is the first misclassified iterate, or the last iterate, where any mistake ends
-    /// it; otherwise the iterate of the highest loss.
+    /// One run from these starts. Its result is the first misclassified iterate, or the last iterate, where any mistake
+    /// ends it; otherwise the iterate of the highest loss.
     fn run(&self, victim: &Victim, ball: &Ball, start: Tensor, before: Option<f64>) -> Result<Tensor> {
         let any_mistake = self.success == Success::Any && victim.goal() == Goal::Mistake;
         let mut walk = Walk::new(victim, ball, start, self.success);

@@ -57,7 +57,8 @@ impl Progress {
         Self { length, last, best: loss, best_before: loss, rises: 0, halved: true }
     }
 
-    /// Records the loss of the next iterate, and says whether it is the highest so far. One that is not a number never is.
+    /// Records the loss of the next iterate, and says whether it is the highest so far. One that is not a number never
+    /// is.
     pub(crate) fn arrive(&mut self, loss: f64) -> bool {
         self.rises += usize::from(loss > self.last);
         self.last = loss;
@@ -68,8 +69,8 @@ impl Progress {
         better
     }
 
-    /// Ends a window of this many steps, and says whether the step length was halved: the loss rose in at most the share
-    /// `rho` of them, or the highest loss did not rise although the former window had kept the step length.
+    /// Ends a window of this many steps, and says whether the step length was halved: the loss rose in at most the
+    /// share `rho` of them, or the highest loss did not rise although the former window had kept the step length.
     pub(crate) fn check(&mut self, window: usize, rho: f64) -> bool {
         let rarely = self.rises as f64 <= rho * window as f64;
         let stuck = !self.halved && self.best <= self.best_before;

@@ -25,13 +25,13 @@ fn linear(shape: [usize; 3], weights: &[Vec<f32>], biases: &[f32]) -> Frozen {
 }
 
 /// A convolution and a linear layer, on which an ascent turns and halves its steps.
-fn two_layers(classes: usize, weights: BTreeMap<String, Tensor>) -> Frozen {
+fn two_layers(classes: usize, weights: &BTreeMap<String, Tensor>) -> Frozen {
     let mut network = Network::new([1, 4, 4]);
     let conv = Conv2d { channels: 12, kernel: 3, stride: 1, padding: 1, bias: true };
     let x = network.conv(network.input(), "conv", conv).unwrap();
     let x = network.relu(x);
     network.linear(x, "fc", classes).unwrap();
-    Frozen::new(&Classifier::new(network, &weights).unwrap()).unwrap()
+    Frozen::new(&Classifier::new(network, weights).unwrap()).unwrap()
 }
 
 /// The same with random weights.
@@ -47,7 +47,7 @@ fn bent(classes: usize) -> Frozen {
         drawn("fc.weight", &[classes, 192], 0.2),
         drawn("fc.bias", &[classes], 0.1),
     ];
-    two_layers(classes, weights.into())
+    two_layers(classes, &weights.into())
 }
 
 /// Random images `[n, 1, 4, 4]` with the classes that the network gives them.
@@ -87,7 +87,7 @@ fn iterates_are_those_of_the_authors_loop() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/apgd.safetensors");
     let golden = candle_core::safetensors::load(file, &Device::Cpu).unwrap();
     let weights = ["conv.weight", "conv.bias", "fc.weight", "fc.bias"];
-    let network = two_layers(6, weights.map(|name| (name.to_string(), golden[name].clone())).into());
+    let network = two_layers(6, &weights.map(|name| (name.to_string(), golden[name].clone())).into());
     let (pixels, labels) = (golden["pixels"].clone(), golden["labels"].to_dtype(DType::U32).unwrap());
     let batch = Batch { ids: (0..pixels.dims()[0] as u64).collect(), pixels, labels };
     let mut runs = 0;
@@ -301,8 +301,8 @@ fn with_few_classes_dlr_is_the_margin_and_says_so() {
 
 #[test]
 fn a_mistake_for_another_class_than_the_target_is_a_success() {
-    // With l = mean(pixels) - 0.5: class 0 has 0, class 1 has l - 1, class 2 has 2 l - 0.1, class 3 has -0.9. Class 1 is the
-    // least likely one at l = 0; on the way to it an image becomes class 2, at l = 0.05.
+    // With l = mean(pixels) - 0.5: class 0 has 0, class 1 has l - 1, class 2 has 2 l - 0.1, class 3 has -0.9. Class 1
+    // is the least likely one at l = 0; on the way to it an image becomes class 2, at l = 0.05.
     let row = |w: f32| vec![w / 16.0; 16];
     let network = linear([1, 4, 4], &[row(0.0), row(1.0), row(2.0), row(0.0)], &[0.0, -1.5, -1.1, -0.9]);
     let batch = Batch {

@@ -4,14 +4,11 @@
 //! Each attack runs on what the former ones left standing, in the authors' order and with their budgets.
 //!
 //! Deviations:
-//!
-//! - Random numbers depend on the sample only. The code draws them for the batch of what still stands. Accuracies can be
-//!   compared, images cannot.
-//! - With fewer than ten classes all wrong classes are aimed at, and labels say how many there are (`apgd-t-top4`). The
-//!   code asks for nine and fails.
-//! - With 2 or 3 classes the targeted difference of logits ratio is not defined, with 2 the untargeted one neither. The
-//!   margin of logits, its numerator, is raised instead. Labels (`apgd-margin-t-top2`) and warnings say so. The code fails.
-//! - There are no l1 radii.
+//! ! - Random numbers depend on the sample only. The code draws them for the batch of what still stands. Accuracies can
+//be !   compared, images cannot. ! - With fewer than ten classes all wrong classes are aimed at, and labels say how
+//many there are (`apgd-t-top4`). The !   code asks for nine and fails. ! - With 2 or 3 classes the targeted difference
+//of logits ratio is not defined, with 2 the untargeted one neither. The !   margin of logits, its numerator, is raised
+//instead. Labels (`apgd-margin-t-top2`) and warnings say so. The code fails. ! - There are no l1 radii.
 
 use temper_core::prelude::*;
 
@@ -41,17 +38,16 @@ plugin! { Suite "autoattack";
     /// AutoAttack: APGD on cross-entropy, targeted APGD, targeted FAB and Square, each on what still stands.
     /// Croce & Hein 2020, <https://arxiv.org/abs/2003.01690>. Norms: l-inf, l2 (not l1).
     pub struct AutoAttack {
-        /// The `standard` set of the paper; `plus`, with more attacks and restarts; or `rand`, for networks that draw random
-        /// numbers.
+        /// The `standard` set of the paper; `plus`, with more attacks and restarts; or `rand`, for networks that draw
+        /// random numbers.
         pub version: Version = Version::Standard,
     }
 }
 
 plugin! { Suite "apgd-suite";
-    /// APGD on cross-entropy, then targeted APGD: the first two attacks of AutoAttack. It is not AutoAttack, and its accuracies
-    /// are at least as high.
-    /// Croce & Hein 2020, <https://arxiv.org/abs/2003.01690>; alone in <https://github.com/nmndeep/revisiting-at>.
-    /// Norms: l-inf, l2 (not l1).
+    /// APGD on cross-entropy, then targeted APGD: the first two attacks of AutoAttack. It is not AutoAttack, and its
+    /// accuracies are at least as high. Croce & Hein 2020, <https://arxiv.org/abs/2003.01690>; alone in
+    /// <https://github.com/nmndeep/revisiting-at>. Norms: l-inf, l2 (not l1).
     pub struct ApgdSuite {
         /// Wrong classes aimed at, the likeliest first.
         pub targets: NonZeroUsize = nonzero(TARGETS),
