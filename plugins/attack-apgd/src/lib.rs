@@ -102,6 +102,13 @@ impl Attack for AutoPgd {
         (self.success == Success::Any).then_some(self.steps.get())
     }
 
+    fn most_passes(&self, classes: usize) -> Option<[u64; 2]> {
+        let runs = (self.target.tried(classes) * self.restarts.get()) as u64;
+        let (steps, eot) = (self.steps.get() as u64, self.eot.get() as u64);
+        // The start and all iterates but the last have gradients; between runs a pass tells who stands.
+        Some([runs * (steps * eot + 2), runs * steps * eot])
+    }
+
     fn variant(&self) -> Option<String> {
         Some(variant(self.steps, self.restarts.get(), self.target, self.loss))
     }

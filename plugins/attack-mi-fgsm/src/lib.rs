@@ -116,6 +116,19 @@ impl Attack for MomentumIterative {
         self.runs_differ() || self.target == Target::Random
     }
 
+    fn problem_of_classes(&self, classes: usize) -> Option<String> {
+        self.loss.problem(self.target, classes)
+    }
+
+    fn most_passes(&self, classes: usize) -> Option<[u64; 2]> {
+        let runs = (self.target.tried(classes) * self.runs()) as u64;
+        // At the iterate, at each of its neighbours, and of each their scaled copies.
+        let of_step = (1 + self.variance as u64).saturating_mul(self.scales.get() as u64);
+        let gradients = of_step.saturating_mul(runs).saturating_mul(self.steps.get() as u64);
+        // Iterates that are judged without a gradient there.
+        Some([gradients.saturating_add(runs * (self.steps.get() as u64 + 2)), gradients])
+    }
+
     fn steps(&self) -> Option<usize> {
         Some(self.steps.get())
     }
