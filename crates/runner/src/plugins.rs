@@ -4,6 +4,7 @@
 use temper_attack_apgd as _;
 use temper_attack_cw as _;
 use temper_attack_deepfool as _;
+use temper_attack_fab as _;
 use temper_attack_fgsm as _;
 use temper_attack_mi_fgsm as _;
 use temper_attack_pgd as _;
