@@ -1,0 +1,211 @@
+//! The samples that are still attacked: their queries, their images on the boundary, and the nearest ones so far.
+
+use temper_core::DType;
+use temper_core::prelude::*;
+
+/// The remaining samples of a batch.
+pub(crate) struct Front<'a> {
+    victim: Victim<'a>,
+    /// Around the clean images; its radii play no part.
+    ball: Ball,
+    norm: Norm,
+    /// Queries that each sample may still make.
+    left: Vec<usize>,
+    /// A misclassified image of each sample near the boundary, `[remaining, c, h, w]`; at first the clean one.
+    image: Tensor,
+    /// How far it is from the clean one, in `norm`.
+    distances: Vec<f64>,
+    /// How far the image was from which it was approached.
+    reach: Vec<f64>,
+    /// The nearest misclassified image of each sample, `[remaining, c, h, w]`, and how far it is; infinite if there is none.
+    best: Tensor,
+    least: Vec<f64>,
+    /// The row of the batch.
+    rows: Vec<usize>,
+    /// For each sample of the batch its result, `[n, c, h, w]`.
+    results: Tensor,
+}
+
+/// The smallest share of a distance that the precision of `pixels` resolves, with some room.
+pub(crate) fn resolution(pixels: &Tensor) -> f64 {
+    match pixels.dtype() {
+        DType::F64 => 1e-12,
+        DType::F16 | DType::BF16 => 1e-2,
+        _ => 1e-6,
+    }
+}
+
+impl<'a> Front<'a> {
+    /// Asks for the clean images, and keeps the samples that are classified correctly.
+    pub(crate) fn new(victim: &Victim<'a>, ball: &Ball, norm: Norm, queries: usize) -> Result<Self> {
+        let (n, clean) = (victim.len(), ball.center());
+        let mut front = Self {
+            victim: victim.clone(),
+            ball: ball.clone(),
+            norm,
+            left: vec![queries; n],
+            image: clean.clone(),
+            distances: vec![0.0; n],
+            reach: vec![0.0; n],
+            best: clean.clone(),
+            least: vec![f64::INFINITY; n],
+            rows: (0..n).collect(),
+            results: clean.clone(),
+        };
+        let broken = front.ask(clean, &vec![true; n])?;
+        front.keep(&broken.iter().map(|broken| !broken).collect::<Vec<_>>())?;
+        Ok(front)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Number of values of an image.
+    pub(crate) fn values(&self) -> Result<usize> {
+        Ok(self.results.elem_count() / self.results.dim(0)?.max(1))
+    }
+
+    pub(crate) fn ids(&self) -> &[u64] {
+        self.victim.ids()
+    }
+
+    pub(crate) fn left(&self) -> &[usize] {
+        &self.left
+    }
+
+    pub(crate) fn image(&self) -> &Tensor {
+        &self.image
+    }
+
+    pub(crate) fn distances(&self) -> &[f64] {
+        &self.distances
+    }
+
+    pub(crate) fn reach(&self) -> &[f64] {
+        &self.reach
+    }
+
+    pub(crate) fn norm(&self) -> Norm {
+        self.norm
+    }
+
+    /// The samples that `mask` selects, without those that have no queries left.
+    pub(crate) fn able(&self, mask: &[bool]) -> Vec<bool> {
+        mask.iter().zip(&self.left).map(|(wants, left)| *wants && *left > 0).collect()
+    }
+
+    /// One query of each sample that `asking` selects, at its row of `images` `[remaining, c, h, w]`: who is misclassified
+    /// there, which nobody is who does not ask.
+    pub(crate) fn look(&mut self, images: &Tensor, asking: &[bool]) -> Result<Vec<bool>> {
+        if !asking.contains(&true) {
+            return Ok(vec![false; asking.len()]);
+        }
+        let answers = self.victim.rows(asking)?.broken(&rows::select(images, asking)?)?;
+        let mut answers = answers.into_iter();
+        let mut broken = vec![false; asking.len()];
+        for i in (0..asking.len()).filter(|i| asking[*i]) {
+            self.left[i] = self.left[i].saturating_sub(1);
+            broken[i] = answers.next().unwrap_or(false);
+        }
+        Ok(broken)
+    }
+
+    /// The same, and remembers the images that are misclassified and nearer than all before.
+    pub(crate) fn ask(&mut self, images: &Tensor, asking: &[bool]) -> Result<Vec<bool>> {
+        let broken = self.look(images, asking)?;
+        if broken.contains(&true) {
+            let distances = self.ball.distances(images, self.norm)?;
+            let nearer: Vec<bool> =
+                (0..broken.len()).map(|i| broken[i] && distances[i] < self.least[i]).collect();
+            self.best = rows::choose(&nearer, images, &self.best)?;
+            for i in (0..nearer.len()).filter(|i| nearer[*i]) {
+                self.least[i] = distances[i];
+            }
+        }
+        Ok(broken)
+    }
+
+    /// Bisects the way from the clean images to `far`, `[remaining, c, h, w]`, for the samples that `moved` selects, which are
+    /// misclassified there, and moves them to the boundary. `theta`: how exact, as a share of the distance of `far`.
+    pub(crate) fn approach(&mut self, far: &Tensor, moved: &[bool], theta: f64) -> Result<()> {
+        let distances = self.ball.distances(far, self.norm)?;
+        let n = moved.len();
+        // Shares of the distance of `far`.
+        let (mut low, mut high) = (vec![0.0; n], vec![1.0; n]);
+        let mut nearest = far.clone();
+        loop {
+            let wide: Vec<bool> = (0..n).map(|i| moved[i] && high[i] - low[i] > theta).collect();
+            let open = self.able(&wide);
+            if !open.contains(&true) {
+                break;
+            }
+            let middle: Vec<f64> = (0..n).map(|i| f64::midpoint(low[i], high[i])).collect();
+            let images = self.between(far, &distances, &middle)?;
+            let broken = self.ask(&images, &open)?;
+            nearest = rows::choose(&broken, &images, &nearest)?;
+            for i in (0..n).filter(|i| open[*i]) {
+                *(if broken[i] { &mut high[i] } else { &mut low[i] }) = middle[i];
+            }
+        }
+        self.image = rows::choose(moved, &nearest, &self.image)?;
+        self.distances = self.ball.distances(&self.image, self.norm)?;
+        for i in (0..n).filter(|i| moved[*i]) {
+            self.reach[i] = distances[i];
+        }
+        Ok(())
+    }
+
+    /// Images at `shares` of the `distances` of `far` from the clean ones: in l2 on the straight line, in l-inf `far` with no value
+    /// further than that from the clean one.
+    fn between(&self, far: &Tensor, distances: &[f64], shares: &[f64]) -> Result<Tensor> {
+        let clean = self.ball.center();
+        let images = match self.norm {
+            Norm::L2 => (clean + (far - clean)?.broadcast_mul(&rows::column(shares, clean)?)?)?,
+            Norm::Linf => {
+                let widths: Vec<f64> = shares.iter().zip(distances).map(|(s, d)| s * d).collect();
+                let widths = rows::column(&widths, clean)?;
+                far.maximum(&clean.broadcast_sub(&widths)?)?.minimum(&clean.broadcast_add(&widths)?)?
+            }
+        };
+        Ok(images.clamp(0.0, 1.0)?)
+    }
+
+    /// Writes down the nearest images of the samples that `stays` does not select, and lets them go.
+    pub(crate) fn keep(&mut self, stays: &[bool]) -> Result<()> {
+        if !stays.contains(&false) {
+            return Ok(());
+        }
+        let leaves: Vec<bool> = stays.iter().map(|stays| !stays).collect();
+        self.results = self.with_best(&leaves)?;
+        self.rows = rows::kept(&self.rows, stays);
+        self.left = rows::kept(&self.left, stays);
+        self.distances = rows::kept(&self.distances, stays);
+        self.reach = rows::kept(&self.reach, stays);
+        self.least = rows::kept(&self.least, stays);
+        if !self.rows.is_empty() {
+            (self.victim, self.ball) = (self.victim.rows(stays)?, self.ball.rows(stays)?);
+            (self.image, self.best) = (rows::select(&self.image, stays)?, rows::select(&self.best, stays)?);
+        }
+        Ok(())
+    }
+
+    /// The nearest misclassified image of each sample of the batch, `[n, c, h, w]`; the clean one where none was found.
+    pub(crate) fn finish(self) -> Result<Tensor> {
+        match self.rows.is_empty() {
+            true => Ok(self.results),
+            false => self.with_best(&vec![true; self.rows.len()]),
+        }
+    }
+
+    /// The results with the nearest images of the samples that `mask` selects.
+    fn with_best(&self, mask: &[bool]) -> Result<Tensor> {
+        let mut named = vec![false; self.results.dim(0)?];
+        rows::kept(&self.rows, mask).into_iter().for_each(|row| named[row] = true);
+        rows::replace(&self.results, &rows::select(&self.best, mask)?, &named)
+    }
+}

@@ -1,0 +1,108 @@
+//! Where the search of one sample stands.
+
+use std::ops::Range;
+
+use crate::blocks::Blocks;
+
+/// What a query has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The direction stays as it is.
+    Keep,
+    /// The flip is part of the direction from now on.
+    Flip,
+}
+
+/// The best direction's radius, and the flip of it that is tried.
+#[derive(Debug, Clone)]
+pub(crate) struct Ray {
+    /// Smallest radius at which an image in the direction was misclassified; 1, the largest distance of two images, until
+    /// there is one.
+    pub(crate) radius: f64,
+    /// Whether any image was misclassified.
+    pub(crate) found: bool,
+    /// Values whose signs are flipped for the next query.
+    pub(crate) flip: Range<usize>,
+    /// While a radius is bisected: the largest one known to be too small. The smallest sufficient one is `radius`.
+    low: Option<f64>,
+    next: Blocks,
+    /// Flips of single values that were tried in a row and not kept.
+    fruitless: usize,
+    /// Values in an image.
+    len: usize,
+    /// Radii are as exact as this.
+    tolerance: f64,
+}
+
+impl Ray {
+    /// The direction without any flip, of an image of `len` values.
+    pub(crate) fn new(len: usize, tolerance: f64) -> Self {
+        Self {
+            radius: 1.0,
+            found: false,
+            flip: 0..0,
+            low: None,
+            next: Blocks::new(len),
+            fruitless: 0,
+            len,
+            tolerance,
+        }
+    }
+
+    /// Whether no query can change anything any more: the radius is as small as it is exact, or every single value was tried
+    /// on the direction as it is.
+    pub(crate) fn is_over(&self) -> bool {
+        self.radius <= self.tolerance || self.fruitless >= self.len
+    }
+
+    /// The radius of the next query.
+    pub(crate) fn asks(&self) -> f64 {
+        match self.low {
+            Some(low) => f64::midpoint(low, self.radius),
+            None => self.radius,
+        }
+    }
+
+    /// The answer to that query.
+    pub(crate) fn hear(&mut self, broken: bool) -> Verdict {
+        let asked = self.asks();
+        let mut verdict = Verdict::Keep;
+        match (self.low, broken) {
+            (None, false) => self.advance(),
+            (Some(_), false) => self.low = Some(asked),
+            (None, true) => {
+                self.low = Some(0.0);
+                // At the same radius as before a flip is no progress, but of the first image it is.
+                if !self.found {
+                    verdict = self.keep();
+                }
+            }
+            (Some(_), true) => {
+                self.radius = asked;
+                verdict = self.keep();
+            }
+        }
+        // In the end the midpoint may round to one of the bounds, whatever the tolerance.
+        if let Some(low) = self.low
+            && (self.radius - low <= self.tolerance || [low, self.radius].contains(&self.asks()))
+        {
+            self.advance();
+        }
+        verdict
+    }
+
+    fn keep(&mut self) -> Verdict {
+        (self.found, self.fruitless) = (true, 0);
+        // From now on the flip is part of the direction.
+        self.flip = 0..0;
+        Verdict::Flip
+    }
+
+    /// Goes on to the next flip.
+    fn advance(&mut self) {
+        self.fruitless += usize::from(self.flip.len() == 1);
+        self.low = None;
+        self.flip = self.next.range();
+        self.next.advance();
+    }
+}

@@ -1,0 +1,119 @@
+//! The samples that are still searched, one query each at a time.
+
+use temper_core::prelude::*;
+
+use crate::ray::{Ray, Verdict};
+
+/// A batch under search.
+pub(crate) struct Search<'a> {
+    /// The remaining samples; what follows has a row or an element for each of them.
+    victim: Victim<'a>,
+    /// Clean images, `[remaining, c, h, w]`.
+    clean: Tensor,
+    /// Best directions, +1 or -1, `[remaining, values]`.
+    signs: Tensor,
+    rays: Vec<Ray>,
+    /// The row of the batch.
+    rows: Vec<usize>,
+    /// The number of each value of an image, `[1, values]`, `u32`.
+    numbers: Tensor,
+    /// Queries that each remaining sample may still make: all make one in each round.
+    left: usize,
+    /// For each sample of the batch its result so far, `[n, c, h, w]`.
+    results: Tensor,
+}
+
+impl<'a> Search<'a> {
+    /// Begins with the clean images `[n, c, h, w]`, of which those that are misclassified are not searched.
+    pub(crate) fn new(victim: &Victim<'a>, clean: &Tensor, queries: usize, tolerance: f64) -> Result<Self> {
+        let signs = clean.ones_like()?.flatten_from(1)?;
+        let (n, len) = signs.dims2()?;
+        // In l-inf, a length in a direction of signs is that in l2 over the root of the number of values.
+        let ray = Ray::new(len, tolerance / (len as f64).sqrt());
+        let mut search = Self {
+            victim: victim.clone(),
+            clean: clean.clone(),
+            signs,
+            rays: vec![ray; n],
+            rows: (0..n).collect(),
+            numbers: Tensor::arange(0, len as u32, clean.device())?.unsqueeze(0)?,
+            left: queries,
+            results: clean.clone(),
+        };
+        if n > 0 {
+            let broken = search.ask(clean)?;
+            search.keep(&broken.iter().map(|broken| !broken).collect::<Vec<_>>())?;
+        }
+        Ok(search)
+    }
+
+    /// Whether any sample has something left to ask.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.left > 0 && !self.rows.is_empty()
+    }
+
+    /// One query of each sample. Those that have nothing left to ask leave.
+    pub(crate) fn round(&mut self) -> Result<()> {
+        let attempts = self.attempts()?;
+        let radii: Vec<f64> = self.rays.iter().map(Ray::asks).collect();
+        let broken = self.ask(&self.images(&attempts, &radii)?)?;
+        let verdicts = self.rays.iter_mut().zip(broken).map(|(ray, broken)| ray.hear(broken));
+        let kept: Vec<bool> = verdicts.map(|verdict| verdict == Verdict::Flip).collect();
+        self.signs = rows::choose(&kept, &attempts, &self.signs)?;
+        let stays: Vec<bool> = self.rays.iter().map(|ray| !ray.is_over()).collect();
+        if stays.contains(&false) || self.left == 0 {
+            self.keep(&stays)?;
+        }
+        Ok(())
+    }
+
+    /// The nearest misclassified image of each sample, `[n, c, h, w]`; the clean one where none was found.
+    pub(crate) fn finish(self) -> Tensor {
+        self.results
+    }
+
+    fn ask(&mut self, images: &Tensor) -> Result<Vec<bool>> {
+        self.left -= 1;
+        self.victim.broken(images)
+    }
+
+    /// The directions with the flips that are tried, `[remaining, values]`.
+    fn attempts(&self) -> Result<Tensor> {
+        let bounds = |of: fn(&Ray) -> usize| -> Result<Tensor> {
+            let bounds: Vec<u32> = self.rays.iter().map(|ray| of(ray) as u32).collect();
+            Ok(Tensor::from_vec(bounds, (self.rays.len(), 1), self.numbers.device())?)
+        };
+        let (starts, ends) = (bounds(|ray| ray.flip.start)?, bounds(|ray| ray.flip.end)?);
+        let flipped = (self.numbers.broadcast_ge(&starts)? * self.numbers.broadcast_lt(&ends)?)?;
+        Ok((&self.signs * flipped.to_dtype(self.signs.dtype())?.affine(-2.0, 1.0)?)?)
+    }
+
+    /// The images at `radii` in `directions`, `[remaining, c, h, w]`.
+    fn images(&self, directions: &Tensor, radii: &[f64]) -> Result<Tensor> {
+        let offsets = directions.reshape(self.clean.shape())?.broadcast_mul(&rows::column(radii, &self.clean)?)?;
+        Ok((&self.clean + offsets)?.clamp(0.0, 1.0)?)
+    }
+
+    /// Writes down the results, and keeps the samples that `stays` selects.
+    fn keep(&mut self, stays: &[bool]) -> Result<()> {
+        let radii: Vec<f64> = self.rays.iter().map(|ray| ray.radius).collect();
+        let found: Vec<bool> = self.rays.iter().map(|ray| ray.found).collect();
+        if found.contains(&true) {
+            let images = rows::select(&self.images(&self.signs, &radii)?, &found)?;
+            let mut named = vec![false; self.results.dim(0)?];
+            rows::kept(&self.rows, &found).into_iter().for_each(|row| named[row] = true);
+            self.results = rows::replace(&self.results, &images, &named)?;
+        }
+        (self.rows, self.rays) = (rows::kept(&self.rows, stays), self.remaining(stays));
+        if !self.rows.is_empty() && stays.contains(&false) {
+            self.victim = self.victim.rows(stays)?;
+            self.clean = rows::select(&self.clean, stays)?;
+            self.signs = rows::select(&self.signs, stays)?;
+        }
+        Ok(())
+    }
+
+    fn remaining(&self, stays: &[bool]) -> Vec<Ray> {
+        self.rays.iter().zip(stays).filter(|(_, stays)| **stays).map(|(ray, _)| ray.clone()).collect()
+    }
+}
