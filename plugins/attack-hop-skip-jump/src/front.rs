@@ -205,7 +205,9 @@ impl<'a> Front<'a> {
     /// The results with the nearest images of the samples that `mask` selects.
     fn with_best(&self, mask: &[bool]) -> Result<Tensor> {
         let mut named = vec![false; self.results.dim(0)?];
-        rows::kept(&self.rows, mask).into_iter().for_each(|row| named[row] = true);
+        for row in rows::kept(&self.rows, mask) {
+            named[row] = true;
+        }
         rows::replace(&self.results, &rows::select(&self.best, mask)?, &named)
     }
 }

@@ -156,7 +156,9 @@ fn leap(front: &mut Front, direction: &Tensor, step: usize) -> Result<(Tensor, V
         let broken = front.ask(&images, &open)?;
         far = rows::choose(&broken, &images, &far)?;
         moved.iter_mut().zip(&broken).for_each(|(moved, broken)| *moved |= broken);
-        lengths.iter_mut().for_each(|length| *length /= 2.0);
+        for length in &mut lengths {
+            *length /= 2.0;
+        }
     }
     Ok((far, moved))
 }

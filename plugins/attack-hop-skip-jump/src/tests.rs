@@ -121,16 +121,20 @@ fn budgets_are_kept_and_larger_ones_never_give_larger_distances() {
             let found = run(&frozen, &batch, norm, queries);
             // The next estimate did not fit into what is left.
             let spent = queries.saturating_sub(500) as u64..=queries as u64;
-            assert!(found.queries.iter().all(|asked| spent.contains(asked)), "{queries}: {:?}", found.queries);
+            assert!(
+                found.queries.iter().all(|asked| spent.contains(asked)),
+                "{queries}: {:?}",
+                found.queries
+            );
             if queries <= 10 {
                 assert_eq!(found.queries, [queries as u64; N]);
             }
-            for i in 0..N {
+            for (i, last) in last.iter_mut().enumerate() {
                 let distance = if found.broken[i] { found.distances[i] } else { f64::INFINITY };
-                assert!(distance <= last[i], "{norm} {queries}: {distance} after {}", last[i]);
+                assert!(distance <= *last, "{norm} {queries}: {distance} after {last}");
                 // What failed is the clean image.
                 assert!(found.broken[i] || found.distances[i] == 0.0, "{norm} {queries}");
-                last[i] = distance;
+                *last = distance;
             }
         }
         assert!(last.iter().all(|distance| *distance < 1.0), "{last:?}");
@@ -219,6 +223,10 @@ fn an_image_of_one_value_is_attacked_too() {
     let batch = Batch { pixels, labels: Tensor::new(&[1u32], &Device::Cpu).unwrap(), ids: vec![7] };
     for norm in [Norm::L2, Norm::Linf] {
         let found = run(&frozen, &batch, norm, 500);
-        assert!(found.broken[0] && (0.3..0.31).contains(&found.distances[0]), "{norm}: {:?}", found.distances);
+        assert!(
+            found.broken[0] && (0.3..0.31).contains(&found.distances[0]),
+            "{norm}: {:?}",
+            found.distances
+        );
     }
 }

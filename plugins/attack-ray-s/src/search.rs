@@ -90,7 +90,8 @@ impl<'a> Search<'a> {
 
     /// The images at `radii` in `directions`, `[remaining, c, h, w]`.
     fn images(&self, directions: &Tensor, radii: &[f64]) -> Result<Tensor> {
-        let offsets = directions.reshape(self.clean.shape())?.broadcast_mul(&rows::column(radii, &self.clean)?)?;
+        let offsets =
+            directions.reshape(self.clean.shape())?.broadcast_mul(&rows::column(radii, &self.clean)?)?;
         Ok((&self.clean + offsets)?.clamp(0.0, 1.0)?)
     }
 
@@ -101,7 +102,9 @@ impl<'a> Search<'a> {
         if found.contains(&true) {
             let images = rows::select(&self.images(&self.signs, &radii)?, &found)?;
             let mut named = vec![false; self.results.dim(0)?];
-            rows::kept(&self.rows, &found).into_iter().for_each(|row| named[row] = true);
+            for row in rows::kept(&self.rows, &found) {
+                named[row] = true;
+            }
             self.results = rows::replace(&self.results, &images, &named)?;
         }
         (self.rows, self.rays) = (rows::kept(&self.rows, stays), self.remaining(stays));

@@ -105,12 +105,12 @@ fn budgets_are_kept_to_the_query_and_larger_ones_never_give_larger_distances() {
         let found = run(&frozen, &batch, queries);
         // None of these is enough to be through.
         assert_eq!(found.queries, [queries as u64; N]);
-        for i in 0..N {
+        for (i, last) in last.iter_mut().enumerate() {
             let distance = if found.broken[i] { found.distances[i] } else { f64::INFINITY };
-            assert!(distance <= last[i], "{queries}: {distance} after {}", last[i]);
+            assert!(distance <= *last, "{queries}: {distance} after {last}");
             // What failed is the clean image.
             assert!(found.broken[i] || found.distances[i] == 0.0, "{queries}");
-            last[i] = distance;
+            *last = distance;
         }
     }
     assert!(last.iter().all(|distance| *distance < 0.5), "{last:?}");
