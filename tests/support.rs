@@ -64,6 +64,8 @@ pub(crate) fn affordable(name: &str) -> Chosen<dyn Attack> {
             "cw-linf = { steps = 40, learning_rate = 0.03, initial_const = 1e-2, const_factor = 10.0 }",
         ),
         "square" => attack("square = { queries = 1500 }"),
+        "hop-skip-jump" => attack("hop-skip-jump = { norm = \"linf\", queries = 2000 }"),
+        "ray-s" => attack("ray-s = { queries = 2000 }"),
         _ => Chosen::by_name(name).unwrap(),
     }
 }

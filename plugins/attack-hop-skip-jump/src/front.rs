@@ -6,7 +6,7 @@ use temper_core::prelude::*;
 /// The remaining samples of a batch.
 pub(crate) struct Front<'a> {
     victim: Victim<'a>,
-    /// Around the clean images; its radii play no part.
+    /// All images of [0, 1], as balls of l-inf radius 1 around the clean ones.
     ball: Ball,
     norm: Norm,
     /// Queries that each sample may still make.
@@ -17,7 +17,8 @@ pub(crate) struct Front<'a> {
     distances: Vec<f64>,
     /// How far the image was from which it was approached.
     reach: Vec<f64>,
-    /// The nearest misclassified image of each sample, `[remaining, c, h, w]`, and how far it is; infinite if there is none.
+    /// The nearest misclassified image of each sample, `[remaining, c, h, w]`, and how far it is; infinite if there
+    /// is none.
     best: Tensor,
     least: Vec<f64>,
     /// The row of the batch.
@@ -37,11 +38,11 @@ pub(crate) fn resolution(pixels: &Tensor) -> f64 {
 
 impl<'a> Front<'a> {
     /// Asks for the clean images, and keeps the samples that are classified correctly.
-    pub(crate) fn new(victim: &Victim<'a>, ball: &Ball, norm: Norm, queries: usize) -> Result<Self> {
-        let (n, clean) = (victim.len(), ball.center());
+    pub(crate) fn new(victim: &Victim<'a>, clean: &Tensor, norm: Norm, queries: usize) -> Result<Self> {
+        let n = victim.len();
         let mut front = Self {
             victim: victim.clone(),
-            ball: ball.clone(),
+            ball: Ball::new(clean, &vec![1.0; n], Norm::Linf, victim.ids())?,
             norm,
             left: vec![queries; n],
             image: clean.clone(),
@@ -94,13 +95,19 @@ impl<'a> Front<'a> {
         self.norm
     }
 
+    /// The images at `lengths` from those near the boundary in `directions`, both `[remaining, c, h, w]`, cut by [0, 1].
+    /// `lengths` has one number for each sample.
+    pub(crate) fn towards(&self, directions: &Tensor, lengths: &[f64]) -> Result<Tensor> {
+        self.ball.step(&self.image, directions, &rows::column(lengths, directions)?)
+    }
+
     /// The samples that `mask` selects, without those that have no queries left.
     pub(crate) fn able(&self, mask: &[bool]) -> Vec<bool> {
         mask.iter().zip(&self.left).map(|(wants, left)| *wants && *left > 0).collect()
     }
 
-    /// One query of each sample that `asking` selects, at its row of `images` `[remaining, c, h, w]`: who is misclassified
-    /// there, which nobody is who does not ask.
+    /// One query of each sample that `asking` selects, at its row of `images` `[remaining, c, h, w]`: which samples are
+    /// misclassified there. False for the others.
     pub(crate) fn look(&mut self, images: &Tensor, asking: &[bool]) -> Result<Vec<bool>> {
         if !asking.contains(&true) {
             return Ok(vec![false; asking.len()]);
@@ -130,8 +137,9 @@ impl<'a> Front<'a> {
         Ok(broken)
     }
 
-    /// Bisects the way from the clean images to `far`, `[remaining, c, h, w]`, for the samples that `moved` selects, which are
-    /// misclassified there, and moves them to the boundary. `theta`: how exact, as a share of the distance of `far`.
+    /// Bisects the way from the clean images to `far`, `[remaining, c, h, w]`, for the samples that `moved` selects,
+    /// which are misclassified there, and moves them to the boundary. `theta`: how exact, as a share of the distance
+    /// of `far`.
     pub(crate) fn approach(&mut self, far: &Tensor, moved: &[bool], theta: f64) -> Result<()> {
         let distances = self.ball.distances(far, self.norm)?;
         let n = moved.len();
@@ -160,8 +168,8 @@ impl<'a> Front<'a> {
         Ok(())
     }
 
-    /// Images at `shares` of the `distances` of `far` from the clean ones: in l2 on the straight line, in l-inf `far` with no value
-    /// further than that from the clean one.
+    /// Images at `shares` of the `distances` of `far` from the clean ones: in l2 on the straight line, in l-inf `far`
+    /// with no value further than that from the clean one.
     fn between(&self, far: &Tensor, distances: &[f64], shares: &[f64]) -> Result<Tensor> {
         let clean = self.ball.center();
         let images = match self.norm {

@@ -1,24 +1,25 @@
-//! `HopSkipJumpAttack`, Chen, Jordan and Wainwright 2020, <https://arxiv.org/abs/1904.02144>: Algorithm 2, for l2 and l-inf. It
-//! sees nothing of a network but the class of each image.
+//! `HopSkipJumpAttack`, Chen, Jordan and Wainwright 2020, <https://arxiv.org/abs/1904.02144>: Algorithm 2, for l2 and
+//! l-inf. It sees nothing of a network but the class of each image.
 //!
-//! It starts at a misclassified random image, and bisects the way from the clean image to it down to the decision boundary
-//! ([`Front::approach`]). Then each step
+//! It starts at a misclassified random image (`start.rs`), and bisects the way from the clean image to it down to the
+//! decision boundary (`front.rs`). Then each step
 //!
 //! 1. estimates the direction in which images become misclassified, from the classes of random images around the one on
-//!    the boundary ([`probe::direction`]),
-//! 2. goes along it, half as far as long as the image there is classified correctly,
+//!    the boundary (`probe.rs`),
+//! 2. goes along it, and halves the way until the image there is misclassified,
 //! 3. bisects the way from the clean image again.
 //!
 //! All samples take these steps together, and each pass through the network has one image of every sample that still
-//! bisects, or still shortens its way. A sample whose queries do not suffice for the next estimate leaves. Its queries are
-//! a beginning of those that it makes with a larger budget, and the nearest misclassified image of all is returned, so a
-//! larger budget never gives a larger distance.
+//! bisects, or still shortens its way. A sample whose queries do not suffice for the next estimate leaves. Its
+//! queries are a beginning of those that it makes with a larger budget, and the nearest misclassified image of all is
+//! returned, so a larger budget never gives a larger distance.
 //!
 //! Deviations from the authors' code:
 //!
 //! - The first query is the clean image. A natural error is returned as it is.
-//! - Where uniform noise is classified correctly, further starts have blocks of one colour, of 1, 2, 4, ... pixels a side
-//!   in turn: most networks give all images of pure noise one and the same class.
+//! - Where uniform noise is classified correctly, further starts have blocks of one colour, of 1, 2, 4, ... pixels a
+//!   side in turn: most networks give all images of pure noise one and the same class.
+//! - In l-inf too the first image is bisected in the attack's norm alone; there it comes from a bisection in l2.
 //! - The nearest of all images on the boundary is returned, not the last one.
 //! - The bisection's tolerance is at most 1e-2 (images of few pixels), and no smaller than single precision resolves.
 //! - A way that is shortened 25 times without success ends the step. The authors' code would never return.
@@ -41,26 +42,28 @@ const FIRST_PROBE: f64 = 0.1;
 const HALVINGS: usize = 25;
 
 plugin! { Attack "hop-skip-jump";
-    /// HopSkipJumpAttack: steps along the decision boundary, from the network's decisions alone; smallest perturbation.
-    /// Chen, Jordan and Wainwright 2020, <https://arxiv.org/abs/1904.02144>. Norms: l2, l-inf, whatever the norm of the radius.
+    /// HopSkipJumpAttack: steps along the decision boundary, from the network's decisions alone; smallest
+    /// perturbation. Chen, Jordan and Wainwright 2020, <https://arxiv.org/abs/1904.02144>. Norms: l2, l-inf, whatever
+    /// the norm of the radius.
     pub struct HopSkipJump {
         /// How the perturbation is measured that is made small, whatever the norm of the radius (foolbox, ART: l2).
         pub norm: Norm = Norm::L2,
-        /// Most queries of each sample: images of it that the network is shown (paper: results for 1,000, 5,000 and 20,000, figures
-        /// up to 25,000; foolbox, ART: as many as the steps take, which are 35,000 and 25,000).
+        /// Most queries of each sample: images of it that the network is shown (paper: results for 1,000, 5,000 and
+        /// 20,000, figures up to 25,000; foolbox, ART: as many as the steps take, which are 36,000 and 25,000).
         pub queries: NonZeroUsize = nonzero(25_000),
         /// Most steps (foolbox: 64; ART: 50; authors' code: 40). The default budget ends after about 50.
         pub steps: NonZeroUsize = nonzero(64),
-        /// Queries of the first estimate of a direction. The one of step t takes the root of t times as many (paper, foolbox, ART:
-        /// 100).
+        /// Queries of the first estimate of a direction. The one of step t takes the root of t times as many (paper,
+        /// foolbox, ART: 100).
         pub first_probes: NonZeroUsize = nonzero(100),
         /// Most queries of an estimate (authors' code, foolbox, ART: 10,000).
         pub most_probes: NonZeroUsize = nonzero(10_000),
-        /// Tolerance of the bisection, as a multiple of d^(-3/2) in l2, and of 1 / d in l-inf times the share 1 / d, of the distance
-        /// (d: number of values of an image). The distance of an estimate's images from the boundary grows with it (authors' code,
-        /// foolbox: 1).
+        /// Tolerance of the bisection, as a share of the distance: this number times d^(-3/2) in l2, d^(-2) in l-inf,
+        /// where d is the number of values of an image. The images of an estimate are further away with a larger one
+        /// (authors' code, foolbox: 1; ART: 0.01 d).
         pub gamma: Positive = Positive::of(1.0),
-        /// Most random images that are tried as a start (ART: 100; authors' code: 10,000; foolbox: lines to 1,000 images).
+        /// Most random images that are tried as a start (ART: 100; authors' code: 10,000; foolbox: lines to 1,000
+        /// images).
         pub starts: NonZeroUsize = nonzero(100),
     }
 }
@@ -89,7 +92,10 @@ impl Attack for HopSkipJump {
                  use `attack_batch_norm = \"eval\"`",
             ));
         }
-        let mut front = Front::new(victim, ball, self.norm, self.queries.get())?;
+        if victim.is_empty() {
+            return Ok(ball.center().clone());
+        }
+        let mut front = Front::new(victim, ball.center(), self.norm, self.queries.get())?;
         let theta = self.theta(ball.center())?;
         let (far, found) = start::images(&mut front, self.starts.get(), &rng.named("start"))?;
         front.approach(&far, &found, theta)?;
@@ -128,8 +134,8 @@ impl HopSkipJump {
         (probes as usize).clamp(1, self.most_probes.get())
     }
 
-    /// How far each sample's images of an estimate are from the one on the boundary, in l2: further than that is from the
-    /// boundary, where half of them are misclassified.
+    /// How far each sample's images of an estimate are from the one near the boundary, in l2. They are so far that the
+    /// bisection's tolerance does not matter: about half of them are misclassified.
     fn probe_lengths(&self, front: &Front, step: usize, theta: f64) -> Result<Vec<f64>> {
         let d = front.values()? as f64;
         let share = match self.norm {
@@ -141,8 +147,8 @@ impl HopSkipJump {
     }
 }
 
-/// Goes from each sample's image along `direction`, first the share 1 / root of `step` of its distance, then half as far until
-/// it is misclassified. The images, `[remaining, c, h, w]`, and who got anywhere.
+/// Goes from each sample's image along `direction`, first the share 1 / root of `step` of its distance, then half as
+/// far until it is misclassified. The images, `[remaining, c, h, w]`, and which samples have moved.
 fn leap(front: &mut Front, direction: &Tensor, step: usize) -> Result<(Tensor, Vec<bool>)> {
     let mut lengths: Vec<f64> = front.distances().iter().map(|d| d / (step as f64).sqrt()).collect();
     let (mut far, mut moved) = (front.image().clone(), vec![false; lengths.len()]);
@@ -151,8 +157,7 @@ fn leap(front: &mut Front, direction: &Tensor, step: usize) -> Result<(Tensor, V
         if !open.contains(&true) {
             break;
         }
-        let offsets = direction.broadcast_mul(&rows::column(&lengths, direction)?)?;
-        let images = (front.image() + offsets)?.clamp(0.0, 1.0)?;
+        let images = front.towards(direction, &lengths)?;
         let broken = front.ask(&images, &open)?;
         far = rows::choose(&broken, &images, &far)?;
         moved.iter_mut().zip(&broken).for_each(|(moved, broken)| *moved |= broken);

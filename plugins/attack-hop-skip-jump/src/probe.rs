@@ -4,17 +4,15 @@ use temper_core::prelude::*;
 
 use crate::front::Front;
 
-/// For each sample an estimate of the direction in which images become misclassified, `[remaining, c, h, w]`: of length 1, in
-/// l-inf its sign. It takes `probes` queries of each, which all must have left, at images at l2 distances `lengths` from that
-/// on the boundary.
+/// For each sample an estimate of the direction in which images become misclassified, `[remaining, c, h, w]`: of
+/// length 1, in l-inf its sign. It takes `probes` queries of each, which all must have left, at images at l2
+/// distances `lengths` from that on the boundary.
 pub(crate) fn direction(front: &mut Front, lengths: &[f64], probes: usize, rng: &Rng) -> Result<Tensor> {
     let image = front.image().clone();
-    let lengths = rows::column(lengths, &image)?;
     let (n, all) = (front.len(), vec![true; front.len()]);
     let (mut sum, mut signed, mut errors) = (image.zeros_like()?, image.zeros_like()?, vec![0usize; n]);
     for probe in 0..probes {
-        let noise = steepest(Norm::L2, &noise(front, &rng.numbered(probe as u64))?)?;
-        let images = (&image + noise.broadcast_mul(&lengths)?)?.clamp(0.0, 1.0)?;
+        let images = front.towards(&noise(front, &rng.numbered(probe as u64))?, lengths)?;
         // Where the box cut the image, this is not the noise any more.
         let offset = (&images - &image)?;
         let broken = front.look(&images, &all)?;
@@ -23,7 +21,8 @@ pub(crate) fn direction(front: &mut Front, lengths: &[f64], probes: usize, rng: 
         sum = (sum + offset)?;
         errors.iter_mut().zip(broken).for_each(|(errors, broken)| *errors += usize::from(broken));
     }
-    // The mean of the signs is taken off each of them, which lowers the variance. Where all are the same nothing would be left.
+    // The mean of the signs is taken off each of them, which lowers the variance. Where all are the same nothing
+    // would be left.
     let baseline = |errors: &usize| match *errors {
         0 => 0.0,
         errors if errors == probes => 0.0,
@@ -34,12 +33,19 @@ pub(crate) fn direction(front: &mut Front, lengths: &[f64], probes: usize, rng: 
     steepest(front.norm(), &estimate)
 }
 
-/// Noise for each sample, `[remaining, c, h, w]`: normal in l2, uniform in l-inf.
+/// Noise of l2 length 1 for each sample, `[remaining, c, h, w]`: normal in l2, uniform in l-inf.
 fn noise(front: &Front, rng: &Rng) -> Result<Tensor> {
     let (ids, len, image) = (front.ids(), front.values()?, front.image());
-    let values = match front.norm() {
+    let mut values = match front.norm() {
         Norm::L2 => rng.normal(ids, len),
         Norm::Linf => rng.uniform(ids, len),
     };
+    for row in values.chunks_mut(len) {
+        let length = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        let scale = (1.0 / length.max(1e-30)) as f32;
+        for value in row {
+            *value *= scale;
+        }
+    }
     Ok(Tensor::from_vec(values, image.shape(), image.device())?.to_dtype(image.dtype())?)
 }

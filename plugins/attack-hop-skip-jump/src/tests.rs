@@ -102,12 +102,14 @@ fn run(frozen: &Frozen, batch: &Batch, norm: Norm, queries: usize) -> Found {
 #[test]
 fn distances_come_near_the_optimum() {
     let (batch, least) = images();
-    for norm in [Norm::L2, Norm::Linf] {
-        let found = run(&two_classes(), &batch, norm, 4000);
+    for (norm, queries, most) in
+        [(Norm::L2, 2000, 1.25), (Norm::L2, 4000, 1.1), (Norm::Linf, 2000, 1.25), (Norm::Linf, 4000, 1.1)]
+    {
+        let found = run(&two_classes(), &batch, norm, queries);
         assert_eq!(found.broken, [true; N]);
         for (found, least) in found.distances.iter().zip(&least) {
             let times = found / (least * factor(norm));
-            assert!((1.0 - 1e-4..1.5).contains(&times), "{norm}: {times} times the least distance");
+            assert!((1.0 - 1e-4..most).contains(&times), "{norm} {queries}: {times} times the least distance");
         }
     }
 }
@@ -141,7 +143,8 @@ fn budgets_are_kept_and_larger_ones_never_give_larger_distances() {
     }
 }
 
-/// A budget that ends in the middle of an estimate would be spent for nothing, so it is spent up to a step or not at all.
+/// A budget that ends in the middle of an estimate would be spent for nothing, so it is spent up to a step or not at
+/// all.
 #[test]
 fn an_estimate_that_does_not_fit_is_not_begun() {
     let ((batch, _), frozen) = (images(), two_classes());
@@ -228,5 +231,30 @@ fn an_image_of_one_value_is_attacked_too() {
             "{norm}: {:?}",
             found.distances
         );
+    }
+}
+
+#[test]
+fn extreme_parameters_give_numbers_and_an_end() {
+    let (batch, _) = images();
+    let passes = Passes::default();
+    let frozen = two_classes();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
+    let ball = Ball::new(&batch.pixels, &[0.01; N], Norm::L2, &batch.ids).unwrap();
+    let huge = nonzero(usize::MAX);
+    for (norm, gamma) in [(Norm::L2, 1e300), (Norm::Linf, 1e300), (Norm::L2, 1e-300), (Norm::Linf, 1e-300)] {
+        for most_probes in [nonzero(1), huge] {
+            let attack = HopSkipJump {
+                norm,
+                gamma: Positive::of(gamma),
+                queries: nonzero(600),
+                steps: huge,
+                first_probes: nonzero(60),
+                most_probes,
+                starts: huge,
+            };
+            let got = attack.perturb(&victim, &ball, &Rng::new(0, "attack")).unwrap();
+            assert_eq!(victim.broken(&got).unwrap(), [true; N], "{norm} {gamma}");
+        }
     }
 }

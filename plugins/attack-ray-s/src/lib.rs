@@ -1,16 +1,17 @@
-//! `RayS`, Chen and Gu 2020, <https://arxiv.org/abs/2006.12792>: Algorithms 1 to 3. It sees nothing of a network but the
-//! class of each image.
+//! `RayS`, Chen and Gu 2020, <https://arxiv.org/abs/2006.12792>: Algorithms 1 to 3. It sees nothing of a network but
+//! the class of each image.
 //!
-//! A direction gives each pixel value a sign, +1 or -1. Its radius is the smallest l-inf distance at which the image in this
-//! direction, cut by [0, 1], is misclassified. The search flips the signs of one block of pixel values after another,
-//! and keeps a flip that makes the radius smaller. The first block is the whole image; then it is cut into 2, 4, 8, ...
-//! blocks, down to single values, which are tried again and again.
+//! A direction gives each pixel value a sign, +1 or -1. Its radius is the smallest l-inf distance at which the image
+//! in this direction, cut by [0, 1], is misclassified. The search flips the signs of one block of pixel values after
+//! another, and keeps a flip that makes the radius smaller. The first block is the whole image; then it is cut into
+//! 2, 4, 8, ... blocks, down to single values, which are tried again and again.
 //!
 //! A flip is first tried at the best radius so far, and only if the image there is misclassified the radius is bisected
 //! (the paper's fast check). So no image is ever further away than the best one.
 //!
-//! Each pass through the network has one image of every sample that is still searched, whatever each one is at. A sample's
-//! queries are a beginning of those that it makes with a larger budget, so a larger budget never gives a larger distance.
+//! Each pass through the network has one image of every sample that is still searched, whatever each one is at. A
+//! sample's queries are a beginning of those that it makes with a larger budget, so a larger budget never gives a
+//! larger distance.
 //!
 //! Deviations from the authors' code:
 //!
@@ -35,8 +36,8 @@ plugin! { Attack "ray-s";
     pub struct RayS {
         /// Most queries of each sample: images of it that the network is shown (paper, authors' code: 10,000).
         pub queries: NonZeroUsize = nonzero(10_000),
-        /// How exact a radius is, as an l2 length in pixel values of [0, 1]: in l-inf it is divided by the root of the number of
-        /// values in an image, and is 1.8e-5 for CIFAR-10 (authors' code: 1e-3).
+        /// How exact a radius is, as an l2 length in pixel values of [0, 1]: in l-inf it is divided by the root of
+        /// the number of values in an image, and is 1.8e-5 for CIFAR-10 (authors' code: 1e-3).
         pub tolerance: Positive = Positive::of(1e-3),
     }
 }

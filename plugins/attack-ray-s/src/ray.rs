@@ -16,8 +16,8 @@ pub(crate) enum Verdict {
 /// The best direction's radius, and the flip of it that is tried.
 #[derive(Debug, Clone)]
 pub(crate) struct Ray {
-    /// Smallest radius at which an image in the direction was misclassified; 1, the largest distance of two images, until
-    /// there is one.
+    /// Smallest radius at which an image in the direction was misclassified; 1, the largest distance of two images,
+    /// until there is one.
     pub(crate) radius: f64,
     /// Whether any image was misclassified.
     pub(crate) found: bool,
@@ -49,10 +49,10 @@ impl Ray {
         }
     }
 
-    /// Whether no query can change anything any more: the radius is as small as it is exact, or every single value was tried
-    /// on the direction as it is.
+    /// Whether further queries would change nothing: the radius is within the tolerance, or every single value was
+    /// tried on the direction as it is.
     pub(crate) fn is_over(&self) -> bool {
-        self.radius <= self.tolerance || self.fruitless >= self.len
+        (self.found && self.radius <= self.tolerance) || self.fruitless >= self.len
     }
 
     /// The radius of the next query.

@@ -8,8 +8,8 @@ use crate::ray::{Ray, Verdict};
 pub(crate) struct Search<'a> {
     /// The remaining samples; what follows has a row or an element for each of them.
     victim: Victim<'a>,
-    /// Clean images, `[remaining, c, h, w]`.
-    clean: Tensor,
+    /// All images of [0, 1], as balls of l-inf radius 1 around the clean ones, `[remaining, c, h, w]`.
+    ball: Ball,
     /// Best directions, +1 or -1, `[remaining, values]`.
     signs: Tensor,
     rays: Vec<Ray>,
@@ -32,7 +32,7 @@ impl<'a> Search<'a> {
         let ray = Ray::new(len, tolerance / (len as f64).sqrt());
         let mut search = Self {
             victim: victim.clone(),
-            clean: clean.clone(),
+            ball: Ball::new(clean, &vec![1.0; n], Norm::Linf, victim.ids())?,
             signs,
             rays: vec![ray; n],
             rows: (0..n).collect(),
@@ -90,9 +90,8 @@ impl<'a> Search<'a> {
 
     /// The images at `radii` in `directions`, `[remaining, c, h, w]`.
     fn images(&self, directions: &Tensor, radii: &[f64]) -> Result<Tensor> {
-        let offsets =
-            directions.reshape(self.clean.shape())?.broadcast_mul(&rows::column(radii, &self.clean)?)?;
-        Ok((&self.clean + offsets)?.clamp(0.0, 1.0)?)
+        let clean = self.ball.center();
+        self.ball.step(clean, &directions.reshape(clean.shape())?, &rows::column(radii, clean)?)
     }
 
     /// Writes down the results, and keeps the samples that `stays` selects.
@@ -110,7 +109,7 @@ impl<'a> Search<'a> {
         (self.rows, self.rays) = (rows::kept(&self.rows, stays), self.remaining(stays));
         if !self.rows.is_empty() && stays.contains(&false) {
             self.victim = self.victim.rows(stays)?;
-            self.clean = rows::select(&self.clean, stays)?;
+            self.ball = self.ball.rows(stays)?;
             self.signs = rows::select(&self.signs, stays)?;
         }
         Ok(())

@@ -141,8 +141,8 @@ fn a_sample_that_nothing_breaks_keeps_its_image() {
     let (batch, _) = images();
     let found = run(&linear(&[vec![0.0; LEN], vec![0.0; LEN]], &[0.0, 1.0]), &batch, 1000);
     assert_eq!((found.broken, found.distances), (vec![false; N], vec![0.0; N]));
-    // The clean image, the first direction, and blocks of 40, 20, 10, 5, 3, 2, and 1. The last block of 3 is the last value alone,
-    // which need not be tried again.
+    // The clean image, the first direction, and blocks of 40, 20, 10, 5, 3, 2, and 1. The last block of 3 is the last
+    // value alone, which need not be tried again.
     assert_eq!(found.queries, [1 + 1 + 1 + 2 + 4 + 8 + 14 + 20 + 39; N]);
 }
 
@@ -170,5 +170,20 @@ fn several_classes_are_one_mistake() {
     assert_eq!(found.broken, [true; N]);
     for (found, least) in found.distances.iter().zip(&least) {
         assert!((1.0 - 1e-4..1.1).contains(&(found / least)), "{found} where {least} is enough");
+    }
+}
+
+/// A tolerance beyond every distance ends the search at the first image that is found, and not before.
+#[test]
+fn extreme_tolerances_give_an_image_and_an_end() {
+    let (batch, _) = images();
+    let passes = Passes::default();
+    let frozen = two_classes();
+    let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
+    let ball = Ball::new(&batch.pixels, &[0.01; N], Norm::Linf, &batch.ids).unwrap();
+    for tolerance in [f64::MIN_POSITIVE, 1e300] {
+        let attack = RayS { tolerance: Positive::of(tolerance), queries: nonzero(3000) };
+        let got = attack.perturb(&victim, &ball, &Rng::new(0, "attack")).unwrap();
+        assert_eq!(victim.broken(&got).unwrap(), [true; N], "{tolerance}");
     }
 }
