@@ -7,7 +7,7 @@ use crate::attacks::trained::{count, right, trained, under};
 use crate::support::attack;
 
 /// Attacks that are weaker by what they are, in one norm or in both, and why; docs/attacks.md says so too.
-const EXEMPT: [(&str, Option<Norm>, &str); 6] = [
+const EXEMPT: [(&str, Option<Norm>, &str); 8] = [
     ("square", None, "a search without gradients, of thousands of passes"),
     ("fgsm", None, "one step by definition"),
     (
@@ -26,6 +26,8 @@ const EXEMPT: [(&str, Option<Norm>, &str); 6] = [
         "takes thousands of passes; its distances are held to those of other libraries (peers_trained)",
     ),
     ("cw-linf", None, "likewise"),
+    ("hop-skip-jump", None, "takes thousands of passes, and makes l2 distances small"),
+    ("ray-s", None, "takes thousands of passes, and sees no gradient"),
 ];
 
 fn exempt(name: &str, norm: Norm) -> bool {
