@@ -109,7 +109,10 @@ fn distances_come_near_the_optimum() {
         assert_eq!(found.broken, [true; N]);
         for (found, least) in found.distances.iter().zip(&least) {
             let times = found / (least * factor(norm));
-            assert!((1.0 - 1e-4..most).contains(&times), "{norm} {queries}: {times} times the least distance");
+            assert!(
+                (1.0 - 1e-4..most).contains(&times),
+                "{norm} {queries}: {times} times the least distance"
+            );
         }
     }
 }
