@@ -7,7 +7,7 @@ use crate::attacks::trained::{count, right, trained, under};
 use crate::support::attack;
 
 /// Attacks that are weaker by what they are, in one norm or in both, and why; docs/attacks.md says so too.
-const EXEMPT: [(&str, Option<Norm>, &str); 8] = [
+const EXEMPT: [(&str, Option<Norm>, &str); 9] = [
     ("square", None, "a search without gradients, of thousands of passes"),
     ("fgsm", None, "one step by definition"),
     (
@@ -20,6 +20,7 @@ const EXEMPT: [(&str, Option<Norm>, &str); 8] = [
         None,
         "stops at the first boundary that its linear steps meet, which is not the nearest one",
     ),
+    ("fab", Some(Norm::Linf), "makes l2 distances small unless told otherwise"),
     (
         "cw-l2",
         None,
