@@ -16,10 +16,10 @@ pub trait Attack: Debug + Send + Sync {
         None
     }
 
-    /// The most forward and backward passes that it makes for a sample, on a network with this number of
-    /// classes; `None` if it cannot say.
+    /// The most forward and backward passes that it makes for a sample, on a network with this number of classes;
+    /// `None` if it cannot say. The default is its budget of queries.
     fn most_passes(&self, _classes: usize) -> Option<[u64; 2]> {
-        None
+        self.budget().map(|queries| [queries as u64, 0])
     }
 
     /// What it asks of a network. The victim that it gets refuses anything more.

@@ -269,7 +269,8 @@ impl Entry {
                 "attack `{name}` does not show its iterates: sweep over its radius, or take `pgd`"
             )),
             Some(steps) if last > steps => {
-                at(format!("{last} steps, but attack `{name}` takes {steps}: `attack.{name}.steps = {last}`"))
+                let key = if attack.params().contains_key("steps") { "steps" } else { "queries" };
+                at(format!("{last} steps, but attack `{name}` takes {steps}: `attack.{name}.{key} = {last}`"))
             }
             Some(_) => None,
         }

@@ -77,6 +77,18 @@ impl Attack for Fab {
         self.restarts.get() > 1 || self.target == Target::Random
     }
 
+    fn most_passes(&self, classes: usize) -> Option<[u64; 2]> {
+        let (starts, steps) = (self.restarts.get() as u64, self.steps.get() as u64);
+        // Without a target a step has a backward pass for each wrong class.
+        let (runs, candidates) = match self.target {
+            Target::None => (1, classes.saturating_sub(1)),
+            target => (target.tried(classes), 1),
+        };
+        let steps = starts.saturating_mul(steps).saturating_mul(runs as u64);
+        // The pass over the clean image, and two for each step.
+        Some([steps.saturating_mul(2).saturating_add(1), steps.saturating_mul(candidates as u64)])
+    }
+
     fn variant(&self) -> Option<String> {
         Some(variant(self.steps, self.restarts.get(), self.target, Raised::Ce))
     }

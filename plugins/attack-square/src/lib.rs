@@ -76,10 +76,6 @@ impl Attack for Square {
         Some(runs.saturating_add(compared))
     }
 
-    fn most_passes(&self, _classes: usize) -> Option<[u64; 2]> {
-        self.budget().map(|queries| [queries as u64, 0])
-    }
-
     fn steps(&self) -> Option<usize> {
         Some(self.queries.get())
     }
