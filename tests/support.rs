@@ -250,7 +250,8 @@ pub(crate) fn assert_bits(run: &Path, expected: &str) {
     }
     // Not by `eprintln!`, whose lines are shown of failed tests only.
     let left_out = "not compared, this processor has no FMA: the hash of all numbers that a run computed";
-    writeln!(std::io::stderr(), "{left_out}, {expected}").unwrap();
+    let mut errors = std::io::stderr().lock();
+    writeln!(errors, "{left_out}, {expected}").unwrap();
 }
 
 /// A hash of all numbers that a run computed, in hexadecimal: weights, radii, losses, and what was seen of

@@ -1,8 +1,10 @@
 //! The suites `autoattack` and `apgd-suite`: their members in each version, and what few classes make of them.
 
-use candle_core::DType;
-use temper_core::nn::Frozen;
-use temper_core::{Chosen, Member, Norm, Suite};
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
+use temper_core::nn::{Classifier, Frozen, Network};
+use temper_core::{Batch, Chosen, Member, Norm, Suite};
 use temper_evaluate::Entry;
 
 use crate::support::{TestImages, judged, linear, small_batch, small_network};
@@ -44,6 +46,15 @@ fn every_version_has_the_attacks_of_the_authors_code() {
         assert_eq!(labels(&rand), ["apgd-ce", "apgd-dlr"]);
         assert!(rand.iter().all(|member| whole(member, "eot") == Some(20)));
         assert_eq!(labels(&members("apgd-suite = {}", norm, 10)), ["apgd-ce", "apgd-t"]);
+        let word = |member: &Member, key: &str| {
+            member.attack.params().get(key).and_then(toml::Value::as_str).map(String::from)
+        };
+        for (oversights, first, places) in [(false, "start", "all"), (true, "zero", "all-but-last")] {
+            let all = members(&format!("autoattack = {{ oversights = {oversights} }}"), norm, 10);
+            assert_eq!(labels(&all), ["apgd-ce", "apgd-t", "fab-t", "square"]);
+            assert!([0, 1].iter().all(|i| word(&all[*i], "first_window").as_deref() == Some(first)));
+            assert_eq!(word(&all[3], "places").as_deref(), Some(places));
+        }
     }
 }
 
@@ -96,4 +107,38 @@ fn results_warn_that_dlr_became_the_margin() {
     let evaluation = judged(&network, &TestImages::of(batch), &entry, 1);
     let warning = "`apgd-margin-t-top1`: the targeted loss `dlr` needs at least 4 classes, not 2";
     assert!(evaluation.warnings.iter().any(|said| said.starts_with(warning)), "{:?}", evaluation.warnings);
+}
+
+/// A network without a gradient near its images, which only a search without gradients can leave: it sees class 0 until
+/// a column of pixels is raised by more than half of the radius.
+#[test]
+fn square_breaks_what_gradients_do_not_see() {
+    let mut network = Network::new([1, 8, 8]);
+    let x = network.linear(network.input(), "column", 1).unwrap();
+    let x = network.relu(x);
+    network.linear(x, "out", 4).unwrap();
+    let column: Vec<f32> = (0..64).map(|pixel| if pixel % 8 == 3 { 1.0 } else { 0.0 }).collect();
+    let tensor =
+        |values: Vec<f32>, shape: (usize, usize)| Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
+    let bias = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
+    let weights = BTreeMap::from([
+        ("column.weight".to_string(), tensor(column, (1, 64))),
+        // Eight pixels of 0.5, and 0.05 more each.
+        ("column.bias".to_string(), bias(&[-8.0 * 0.55])),
+        ("out.weight".to_string(), tensor(vec![0.0, 9.0, 0.0, 0.0], (4, 1))),
+        ("out.bias".to_string(), bias(&[0.1, 0.0, -0.1, -0.2])),
+    ]);
+    let frozen = Frozen::new(&Classifier::new(network, &weights).unwrap()).unwrap();
+    let n = 16;
+    let pixels = (Tensor::ones((n, 1, 8, 8), DType::F32, &Device::Cpu).unwrap() * 0.5).unwrap();
+    let labels = Tensor::zeros(n, DType::U32, &Device::Cpu).unwrap();
+    let batch = Batch { pixels, labels, ids: (0..n as u64).collect() };
+    let entry: Entry = toml::from_str("name = \"a\"\nradius = 0.1\nsuite = \"autoattack\"").unwrap();
+    let evaluation = judged(&frozen, &TestImages::of(batch), &entry, 1);
+    let broken: Vec<usize> = evaluation.attacks.iter().map(|cost| cost.broken).collect();
+    assert_eq!(broken[2], 0, "no boundary can be seen: {broken:?}");
+    assert!(broken[3] > n / 2 && evaluation.accuracy < 0.2, "{broken:?}");
+    let queries = evaluation.attacks[3].queries.as_ref().unwrap();
+    assert!(queries.budget == Some(5000) && queries.median.unwrap() >= 1.0, "{queries:?}");
+    assert!(evaluation.attacks[..3].iter().all(|cost| cost.queries.is_none()));
 }

@@ -393,3 +393,50 @@ fn a_pulse_ends_an_attack() {
     // Two steps of a forward and a backward pass, and the pass that was one too many.
     assert_eq!(heard.load(std::sync::atomic::Ordering::SeqCst), 5 * N);
 }
+
+/// What an attack says that it takes at most, it takes at most: its estimates are promises.
+#[test]
+fn no_attack_takes_more_passes_than_it_says() {
+    let classes = Bench::new().frozen.network().classes();
+    let mut told = 0;
+    let check = |attack: &dyn Attack, name: &str, goal: Goal, norm: Norm| {
+        let Some([forwards, backwards]) = attack.most_passes(classes) else { return 0 };
+        let bench = Bench::new();
+        // Radii within which some samples survive.
+        let ball = bench.ball(norm, if norm == Norm::Linf { 0.02 } else { 0.1 });
+        match attack.perturb(&bench.victim(goal), &ball, &Rng::new(3, "attack")) {
+            Err(Error::Refused(_)) => return 0,
+            other => drop(other.unwrap()),
+        }
+        let n = N as u64;
+        let taken = [bench.passes.forwards(), bench.passes.backwards()];
+        let most = [forwards * n, backwards * n];
+        assert!(taken[0] <= most[0] && taken[1] <= most[1], "{name} {goal:?} {norm}: {taken:?} of {most:?}");
+        // And not many times less for a sample that survives.
+        assert!(
+            goal == Goal::Mistake || taken[0] * 2 >= most[0],
+            "{name} {goal:?} {norm}: {taken:?} of {most:?}"
+        );
+        1
+    };
+    let more = [
+        "pgd = { steps = 3, restarts = 3, target = { likeliest = 2 } }",
+        "pgd = { steps = 3, start = \"clean\", restarts = 3, target = \"least-likely\" }",
+        "apgd = { steps = 6, restarts = 3, target = \"all\", loss = \"dlr\", eot = 2 }",
+        "apgd = { steps = 6, restarts = 2, success = \"final\" }",
+        "mi-fgsm = { steps = 3, restarts = 2, variance = 2, scales = 3, diversity = 0.5, nesterov = true, target = \"all\" }",
+        "fab = { steps = 4, restarts = 2, target = { likeliest = 2 } }",
+        "fab = { steps = 4, target = \"least-likely\" }",
+        "square = { queries = 40, restarts = 3 }",
+        "hop-skip-jump = { queries = 300 }",
+        "deepfool = { steps = 4, candidates = 2 }",
+    ];
+    for attack in registered().into_iter().chain(more.map(attack)) {
+        for goal in [Goal::Mistake, Goal::Loss, Goal::Transfer] {
+            for norm in [Norm::Linf, Norm::L2] {
+                told += check(&*attack, &attack.label(), goal, norm);
+            }
+        }
+    }
+    assert!(told > 40, "{told} cases");
+}

@@ -248,6 +248,43 @@ fn suites_minimum_norm_attacks_and_files_of_others() {
     );
 }
 
+/// The standard evaluation of a network by its name, as a user types it.
+#[test]
+fn autoattack_is_asked_for_by_its_name() {
+    let folder = trained();
+    let attack = ["attack", "runs/run", "--eps", "0.1", "--samples", "12", "--attack", "autoattack"];
+    let said = succeed(folder.path(), &[&attack[..], &["--save", "out"]].concat());
+    for member in ["apgd-ce", "apgd-t", "fab-t", "square"] {
+        assert!(said.lines().any(|line| line.starts_with(member)), "{member}\n{said}");
+    }
+    assert!(said.contains("queries of `square` on the images that it broke: "), "{said}");
+    let results = json(&folder.path().join("out/results.json"));
+    let evaluation = &results["evaluations"][1];
+    assert_eq!(evaluation["name"], "autoattack");
+    assert_eq!(evaluation["attacks"][3]["queries"]["budget"], 5000);
+    assert_eq!(evaluation["attacks"][0]["queries"], serde_json::Value::Null);
+    // What an attack takes at most is what it takes of an image that survives.
+    let costs: Vec<_> = evaluation["attacks"].as_array().unwrap().iter().collect();
+    let standing = (evaluation["accuracy"].as_f64().unwrap() * 12.0).round() as u64;
+    assert!(costs[3]["forwards"].as_u64().unwrap() >= standing * 5000, "{evaluation}");
+    // A pipeline has a key for suites; a suite goes with no other attack.
+    refuses(
+        folder.path(),
+        &[&attack[..], &["--attack", "pgd"]].concat(),
+        &expect![[r"
+        error: --attack autoattack: unknown attack `autoattack`; it is a name of the kind suite, for `evaluate.suite`; known: `apgd`, `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fab`, `fgsm`, `hop-skip-jump`, `mi-fgsm`, `pgd`, `ray-s`, `square`
+    "]],
+    );
+    refuses(
+        folder.path(),
+        &["check", "run.toml", "--set", "evaluate.1.attack=autoattack"],
+        &expect![[r"
+        error: --set evaluate.1.attack=autoattack: unknown attack `autoattack`; it is a name of the kind suite, for `evaluate.suite`; known: `apgd`, `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fab`, `fgsm`, `hop-skip-jump`, `mi-fgsm`, `pgd`, `ray-s`, `square`
+          at evaluate[1].attack
+    "]],
+    );
+}
+
 #[test]
 fn bad_commands_are_refused_before_any_work() {
     let folder = trained();
@@ -258,7 +295,7 @@ fn bad_commands_are_refused_before_any_work() {
     attack(
         &["--attack", "pdg", "--eps", "0.1"],
         &expect![[r"
-            error: --attack pdg: unknown attack `pdg`; did you mean `pgd`? known: `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fgsm`, `mi-fgsm`, `pgd`
+            error: --attack pdg: unknown attack `pdg`; did you mean `pgd`? known: `apgd`, `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fab`, `fgsm`, `hop-skip-jump`, `mi-fgsm`, `pgd`, `ray-s`, `square`
         "]],
     );
     attack(

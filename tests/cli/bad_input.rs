@@ -26,7 +26,7 @@ fn unknown_plugin() {
         "attack.pgd = { steps = 2, step = 0.05 }",
         "attack = \"pdg\"",
         &expect![[r"
-            error: run.toml:8:1: unknown attack `pdg`; did you mean `pgd`? known: `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fgsm`, `mi-fgsm`, `pgd`
+            error: run.toml:8:1: unknown attack `pdg`; did you mean `pgd`? known: `apgd`, `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fab`, `fgsm`, `hop-skip-jump`, `mi-fgsm`, `pgd`, `ray-s`, `square`
               at train.attack
         "]],
     );
@@ -34,7 +34,7 @@ fn unknown_plugin() {
         "attack.pgd = { steps = 5",
         "attack.autoattack = { steps = 5",
         &expect![[r"
-            error: run.toml:18:8: unknown attack `autoattack`; known: `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fgsm`, `mi-fgsm`, `pgd`
+            error: run.toml:18:8: unknown attack `autoattack`; it is a name of the kind suite, for `evaluate.suite`; known: `apgd`, `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fab`, `fgsm`, `hop-skip-jump`, `mi-fgsm`, `pgd`, `ray-s`, `square`
               at evaluate[1].attack.autoattack
         "]],
     );
@@ -243,7 +243,7 @@ name = "pgd"
           at colour
         error: run.toml:9:1: invalid type: string "three", expected a nonzero usize
           at train.epochs
-        error: run.toml:11:1: unknown attack `pdg`; did you mean `pgd`? known: `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fgsm`, `mi-fgsm`, `pgd`
+        error: run.toml:11:1: unknown attack `pdg`; did you mean `pgd`? known: `apgd`, `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fab`, `fgsm`, `hop-skip-jump`, `mi-fgsm`, `pgd`, `ray-s`, `square`
           at train.attack
         error: run.toml:12:15: invalid value: floating point `-0.05`, expected a number above 0
           at train.optimizer.lr
@@ -259,7 +259,7 @@ name = "pgd"
           at evaluate[0].radius
         error: run.toml:20:1: missing field `name`
           at evaluate[1]
-        error: run.toml:21:8: unknown attack `autoattack`; known: `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fgsm`, `mi-fgsm`, `pgd`
+        error: run.toml:21:8: unknown attack `autoattack`; it is a name of the kind suite, for `evaluate.suite`; known: `apgd`, `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fab`, `fgsm`, `hop-skip-jump`, `mi-fgsm`, `pgd`, `ray-s`, `square`
           at evaluate[1].attack.autoattack
         error: run.toml:25:1: attack `pgd` needs a radius: add `radius = "8/255"` or another length
           at evaluate[2].attack

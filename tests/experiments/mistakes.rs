@@ -192,7 +192,7 @@ fn parts_of_pipelines() {
         "attack.pgd",
         "attack.pdg",
         &expect![[r"
-            error: configs/recipes/iaat.toml:5:8: unknown attack `pdg`; did you mean `pgd`? known: `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fgsm`, `mi-fgsm`, `pgd`
+            error: configs/recipes/iaat.toml:5:8: unknown attack `pdg`; did you mean `pgd`? known: `apgd`, `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fab`, `fgsm`, `hop-skip-jump`, `mi-fgsm`, `pgd`, `ray-s`, `square`
               at pipeline.train.attack.pdg
         "]],
     );

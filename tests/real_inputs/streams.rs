@@ -119,7 +119,7 @@ fn the_first_signal_is_answered_within_a_second_whatever_a_batch_takes() {
     signal(&child, "-TERM");
     let mut answer = String::new();
     BufReader::new(child.stderr.take().unwrap()).read_line(&mut answer).unwrap();
-    assert_eq!(answer, "SIGTERM: finishing this batch; again to stop now\n");
+    assert_eq!(answer, "SIGTERM: finishing this batch (an evaluation, for 5 s at most); again to stop now\n");
     assert!(child.try_wait().unwrap().is_none(), "the batch of a billion steps has ended");
     signal(&child, "-TERM");
     assert_eq!(child.wait().unwrap().code(), Some(143));

@@ -132,9 +132,14 @@ pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &
                 .collect())
         };
         let (distances, needed) = (far(norm)?, far(ball.norm())?);
-        let fitting: Vec<bool> =
-            needed.iter().zip(&radii).map(|(d, radius)| *d <= radius + TOLERANCE).collect();
-        let pixels = ball.project(&rows::choose(&fitting, &pixels, ball.center())?)?;
+        let within = |slack: f64| -> Vec<bool> {
+            needed.iter().zip(&radii).map(|(d, radius)| *d <= radius + slack).collect()
+        };
+        // A projection rounds, and what was found may lie so near to the boundary that it would no longer be
+        // misclassified. What lies in the ball needs none.
+        let pixels = pixels.clamp(0.0, 1.0)?;
+        let fitting = rows::choose(&within(TOLERANCE), &pixels, ball.center())?;
+        let pixels = rows::choose(&within(0.0), &pixels, &ball.project(&fitting)?)?;
         return Ok(Perturbed { pixels, distances: Some(distances), needed: Some(needed) });
     }
     let distances = ball.distances(&pixels, ball.norm())?;

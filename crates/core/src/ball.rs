@@ -196,7 +196,7 @@ pub fn slope(norm: Norm, gradient: &Tensor) -> Result<Vec<f64>> {
 /// summed. 0 stays 0. A gradient that is not finite has no direction; as with its sign, such a pixel is 0.
 /// The loss then says what is wrong with the network.
 pub fn scaled(gradient: &Tensor) -> Result<Tensor> {
-    let largest = column(&norms(gradient, Norm::Linf)?.maximum(f64::from(f32::MIN_POSITIVE))?)?;
+    let largest = column(&norms(gradient, Norm::Linf)?.maximum(smallest(gradient.dtype()))?)?;
     let direction = gradient.broadcast_div(&largest)?;
     Ok(direction.eq(&direction)?.where_cond(&direction, &direction.zeros_like()?)?)
 }
@@ -211,9 +211,19 @@ fn last_place(dtype: DType) -> f64 {
     }
 }
 
+/// A number that is not 0 in this type, and so small that dividing by it makes no gradient of full precision 0.
+fn smallest(dtype: DType) -> f64 {
+    match dtype {
+        DType::F16 => f64::powi(2.0, -14),
+        _ => f64::from(f32::MIN_POSITIVE),
+    }
+}
+
 fn unit(direction: &Tensor) -> Result<Tensor> {
     let direction = scaled(direction)?;
-    let length = column(&norms(&direction, Norm::L2)?.maximum(1e-12)?)?;
+    // An entry of 1 is the largest, or all are 0.
+    let least = if direction.dtype() == DType::F16 { 1e-4 } else { 1e-12 };
+    let length = column(&norms(&direction, Norm::L2)?.maximum(least)?)?;
     Ok(direction.broadcast_div(&length)?)
 }
 

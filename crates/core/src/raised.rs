@@ -148,6 +148,44 @@ mod tests {
         assert_eq!(numbers(&towards), [-2.0, -2.0]);
     }
 
+    /// The ratio does not change under z -> a z + b, so that a network cannot hide behind its scale.
+    #[test]
+    fn dlr_does_not_depend_on_scale_or_shift() {
+        let z = [[0.3f64, -1.2, 2.5, 0.9, 0.1], [1.0, 4.0, -2.0, 0.5, 3.0]];
+        let rows = rows(&[2, 0]);
+        let targets = Tensor::new(&[3u32, 4], &Device::Cpu).unwrap();
+        let of = |scale: f64, shift: f64| {
+            let z = (Tensor::new(&z, &Device::Cpu).unwrap() * scale).unwrap() + shift;
+            let z = Var::from_tensor(&z.unwrap()).unwrap();
+            let both = [
+                Raised::Dlr.away(&z, &rows, false).unwrap(),
+                Raised::Dlr.towards(&z, &targets, &rows, false).unwrap(),
+            ];
+            let gradient = both[0].sum_all().unwrap().backward().unwrap().remove(&z).unwrap();
+            let numbers = both.map(|loss| loss.to_vec1::<f64>().unwrap()).concat();
+            (numbers, gradient.to_vec2::<f64>().unwrap())
+        };
+        let (plain, gradient) = of(1.0, 0.0);
+        for (scale, shift) in [(1000.0, 0.0), (0.01, 7.0), (3.0, -20.0)] {
+            let (other, _) = of(scale, shift);
+            assert!(plain.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-9), "{plain:?} {other:?}");
+        }
+        // Moving all logits alike or in proportion changes nothing, so the gradient is orthogonal to both.
+        for (row, z) in gradient.iter().zip(z) {
+            assert!(row.iter().sum::<f64>().abs() < 1e-9, "{row:?}");
+            assert!(row.iter().zip(z).map(|(g, z)| g * z).sum::<f64>().abs() < 1e-9, "{row:?}");
+        }
+        // Differences: one logit a little further.
+        let step = 1e-6;
+        for class in 0..5 {
+            let mut moved = z;
+            moved[1][class] += step;
+            let moved = Tensor::new(&moved, &Device::Cpu).unwrap();
+            let loss = Raised::Dlr.away(&moved, &rows, false).unwrap().to_vec1::<f64>().unwrap()[1];
+            assert!(((loss - plain[1]) / step - gradient[1][class]).abs() < 1e-5, "class {class}");
+        }
+    }
+
     #[test]
     fn too_few_classes_are_an_error() {
         let two = Tensor::new(&[[1.0f32, 2.0]], &Device::Cpu).unwrap();

@@ -251,7 +251,12 @@ fn find<T: ?Sized + Kind, E: de::Error>(name: &str) -> Result<&'static Plugin<T>
     // Close enough to be a typing error.
     let distance = |plugin: &&&Plugin<T>| strsim::damerau_levenshtein(plugin.name, name);
     let nearest = plugins.iter().min_by_key(distance).filter(|p| distance(p) <= 1 + name.len() / 3);
-    let hint = nearest.map(|plugin| format!("did you mean `{}`? ", plugin.name)).unwrap_or_default();
+    let other = summaries().into_iter().find(|summary| summary.name == name);
+    let hint = match (other, nearest) {
+        (Some(other), _) => format!("it is a name of the kind {}, for `{}`; ", other.kind, other.place),
+        (None, Some(plugin)) => format!("did you mean `{}`? ", plugin.name),
+        (None, None) => String::new(),
+    };
     let known: Vec<_> = plugins.iter().map(|plugin| format!("`{}`", plugin.name)).collect();
     Err(E::custom(format_args!("unknown {} `{name}`; {hint}known: {}", T::WORD, known.join(", "))))
 }

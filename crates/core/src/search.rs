@@ -286,10 +286,16 @@ pub(crate) fn attempts<'a>(
 ) -> Result<Tensor> {
     let mut best = attempt(victim, ball, 0)?;
     let mut scores = None;
+    let mut standing = vec![true; victim.len()];
     for time in 1..times {
         match victim.goal() {
             Goal::Mistake => {
-                let standing: Vec<bool> = victim.broken(&best)?.iter().map(|broken| !broken).collect();
+                // A sample that was broken by an earlier run is not asked again.
+                let asked = victim.rows(&standing)?;
+                let mut broken = asked.broken(&select(&best, &standing)?)?.into_iter();
+                for stands in standing.iter_mut().filter(|stands| **stands) {
+                    *stands = broken.next() == Some(false);
+                }
                 // If the trace has milestones, samples that were broken late may still be broken after fewer
                 // steps.
                 let tried: Vec<bool> = match victim.trace().filter(|trace| trace.asks()) {

@@ -104,7 +104,8 @@ pub(crate) fn judge(
         let mut raw = raw?;
         let waited = waiting.elapsed().as_secs_f64();
         in_the_whole(&mut raw, &**source);
-        left -= raw.ids.len() + raw.skipped.len();
+        let together = raw.ids.len() + raw.skipped.len();
+        left -= together;
         let mut line = Line {
             evaluation: entry.name.clone(),
             weights: setting.weights.into(),
@@ -123,7 +124,7 @@ pub(crate) fn judge(
                 Ok(judged) => judged,
                 // What was done of this batch is lost, as a kill would lose it.
                 Err(temper_core::Error::Cancelled) => {
-                    return Ok((ControlFlow::Break(()), left + batch.len()));
+                    return Ok((ControlFlow::Break(()), left + together));
                 }
                 Err(error) => return Err(error.into()),
             };

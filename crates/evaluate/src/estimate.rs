@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use temper_core::{Batch, Goal, Passes, Victim, VictimNetwork};
+use temper_core::{Batch, DType, Goal, Passes, Tensor, Victim, VictimNetwork};
 use temper_data::Batches;
+use temper_results::Records;
 
 use crate::{Cell, Entry, Result, Setting};
 
@@ -33,24 +34,33 @@ pub(crate) fn most_passes(entry: &Entry, classes: usize) -> Option<[u64; 2]> {
         let of_run = member.attack.most_passes(classes)?;
         // A minimum-norm attack serves all radii with one run.
         let runs = if member.attack.min_norm().is_some() { 1 } else { member.runs() as u64 * radii };
-        // Each run is judged by a forward pass.
-        let [forwards, backwards] = [of_run[0].saturating_add(1), of_run[1]].map(|n| n.saturating_mul(runs));
+        // Each run is judged by a forward pass; what a minimum-norm attack found, by another one.
+        let judged = 1 + u64::from(member.attack.min_norm().is_some());
+        let [forwards, backwards] =
+            [of_run[0].saturating_add(judged), of_run[1]].map(|n| n.saturating_mul(runs));
         sum = [sum[0].saturating_add(forwards), sum[1].saturating_add(backwards)];
     }
     // The pass over the clean image.
     Some([sum[0].saturating_add(1), sum[1]])
 }
 
-/// Estimates an evaluation of the clean images in `cell`. It times a forward and a backward pass of the first batch.
-/// `None` if an attack does not say its passes, and if there are too few of them to be worth it.
-pub fn estimate(setting: &Setting, entry: &Entry, cell: &Cell) -> Result<Option<Estimate>> {
-    let (classes, images) = (setting.network.network().classes(), cell.source.len());
+/// Estimates an evaluation of the clean images in `cell` that have no record yet. It times a forward and a backward
+/// pass of one batch. `None` if an attack does not say its passes, and if there are too few of them to be worth it.
+pub fn estimate(
+    setting: &Setting,
+    entry: &Entry,
+    cell: &Cell,
+    records: &Records,
+) -> Result<Option<Estimate>> {
+    let classes = setting.network.network().classes();
+    let known: usize = cell.lines(&setting.key, records).map(|line| line.samples.len()).sum();
+    let images = cell.source.len().saturating_sub(known);
     let Some([forwards, backwards]) = most_passes(entry, classes) else { return Ok(None) };
     let all = forwards.saturating_add(backwards).saturating_mul(images as u64);
     if entry.corruptions.is_some() || all < WORTH_TIMING {
         return Ok(None);
     }
-    let order = (0..images.min(setting.batch)).collect();
+    let order = (0..cell.source.len().min(setting.batch)).collect();
     let Some(raw) = Batches::new(cell.source.clone(), order, setting.batch, None).next() else {
         return Ok(None);
     };
@@ -62,13 +72,17 @@ pub fn estimate(setting: &Setting, entry: &Entry, cell: &Cell) -> Result<Option<
     let passes = Passes::heard_by(setting.pulse.clone());
     let network = setting.surrogate.map_or(setting.network, |surrogate| surrogate.network);
     let victim = Victim::new(VictimNetwork::Frozen(network), &batch, Goal::Mistake, &passes)?;
+    // A device computes on its own: reading a number waits for it.
+    let wait = |result: &Tensor| -> temper_core::Result<f64> {
+        Ok(result.flatten_all()?.narrow(0, 0, 1)?.to_dtype(DType::F64)?.to_vec1::<f64>()?[0])
+    };
     // The first passes pack weights and touch new memory.
-    victim.gradient(&batch.pixels)?;
+    wait(&victim.gradient(&batch.pixels)?)?;
     let begun = Instant::now();
-    victim.logits(&batch.pixels)?;
+    wait(&victim.logits(&batch.pixels)?)?;
     let forward = begun.elapsed().as_secs_f64();
     let begun = Instant::now();
-    victim.gradient(&batch.pixels)?;
+    wait(&victim.gradient(&batch.pixels)?)?;
     let backward = (begun.elapsed().as_secs_f64() - forward).max(0.0);
     let of_image = (forwards as f64 * forward + backwards as f64 * backward) / batch.len() as f64;
     Ok(Some(Estimate { forwards, backwards, images, seconds: of_image * images as f64 }))

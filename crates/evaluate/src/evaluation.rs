@@ -155,7 +155,7 @@ impl Sum {
             broken.sort_unstable();
             let median = broken.get(broken.len() / 2).map(|upper| {
                 let lower = broken[(broken.len() - 1) / 2];
-                (lower as f64 + *upper as f64) / 2.0
+                f64::midpoint(lower as f64, *upper as f64)
             });
             Queries { budget: member.attack.budget(), median, most: broken.last().copied() }
         });

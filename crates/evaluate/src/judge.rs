@@ -82,6 +82,7 @@ impl Judging<'_> {
                 for restart in 0..member.runs() {
                     let run = Run { member, radius, rng: self.rng_of(i, restart) };
                     let passes = Passes::heard_by(self.pulse.clone());
+                    let standing: Vec<bool> = judged.records.iter().map(Record::stands).collect();
                     if let Some(cost) = self.attack(&run, batch, &mut found[i], (&passes, &mut judged))? {
                         judged.costs[i + 1].add(&cost);
                     }
@@ -90,6 +91,13 @@ impl Judging<'_> {
                         let all = queries[i].entry(position).or_default();
                         *all += asked;
                         judged.records[position as usize].queries = Some(*all);
+                    }
+                    // A sample that this run broke has the queries of this attack: none if it sees gradients.
+                    for position in positions(&standing) {
+                        let record = &mut judged.records[position];
+                        if !record.stands() {
+                            record.queries = queries[i].get(&(position as u32)).copied();
+                        }
                     }
                 }
             }

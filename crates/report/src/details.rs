@@ -61,7 +61,7 @@ fn suite(evaluation: &Evaluation) -> Option<String> {
 fn queries(evaluation: &Evaluation) -> Option<String> {
     let told = evaluation.attacks.iter().filter_map(|cost| {
         let Queries { budget, median, most } = cost.queries.as_ref()?;
-        let budget = budget.map_or_else(String::new, |budget| format!(", of {budget} at most"));
+        let budget = budget.map_or_else(String::new, |budget| format!("; a run has {budget} at most"));
         let spent = match (median, most) {
             (Some(median), Some(most)) => format!("median {median:.0}, most {most}"),
             _ => "none broken".into(),

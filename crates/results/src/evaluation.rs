@@ -119,7 +119,8 @@ pub struct Queries {
     /// The most for a sample in one run; absent if the attack has no such budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<usize>,
-    /// Median over the samples that this attack broke; absent if it broke none.
+    /// Median over the samples that this attack broke, all its restarts and radii together; absent if it broke none. A
+    /// minimum-norm attack goes on after its first success, so that its queries are those of the whole search.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub median: Option<f64>,
     /// The most for one of these samples; absent if it broke none.

@@ -136,7 +136,8 @@ columns! {
     /// the radius; infinite where there was none. Of images crafted on a surrogate network there is no such
     /// distance.
     min_norm: Option<f64>,
-    /// Images of this sample that the network was shown by the last attack that sees no gradients: its queries, restarts
+    /// Images of this sample that the network was shown by the attack that broke it, if that sees no gradients; of a
+    /// standing sample by the last such attack: its queries, restarts
     /// and all radii of a sweep included.
     queries: Option<u64>,
     /// Of a sweep over steps: whether the sample counts as broken after each of its numbers of steps.

@@ -178,7 +178,7 @@ impl Opened {
             pulse: None,
         };
         let cells = [Cell::clean(self.source.clone())];
-        announce(&entry.name, estimate(&setting, entry, &cells[0])?.as_ref());
+        announce(&entry.name, estimate(&setting, entry, &cells[0], records)?.as_ref());
         let shown = EvaluationBar::new(&entry.name, self.source.len(), Some(interrupt));
         let setting = Setting { pulse: Some(shown.pulse(setting.most_passes(entry))), ..setting };
         let mut watch = |glimpse: &BatchGlimpse| {

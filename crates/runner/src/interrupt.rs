@@ -1,5 +1,5 @@
-//! Handling of SIGINT, SIGTERM and SIGHUP. The first signal asks the run to stop where nothing is lost, the
-//! second one stops it immediately.
+//! Handling of SIGINT, SIGTERM and SIGHUP. The first signal asks the run to stop where nothing is lost, or in an
+//! evaluation at most one batch; the second one stops it immediately.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -43,7 +43,10 @@ impl Interrupt {
             }
             // The line below a progress bar.
             let below = if std::io::stderr().is_terminal() { "\n" } else { "" };
-            remark(&format!("{below}{}: finishing this batch; again to stop now", listener.name()));
+            remark(&format!(
+                "{below}{}: finishing this batch (an evaluation, for 5 s at most); again to stop now",
+                listener.name()
+            ));
         });
         Ok(heard)
     }

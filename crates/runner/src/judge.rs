@@ -120,8 +120,6 @@ pub(crate) fn judge(
     let (mut evaluations, mut unreadable) = (vec![], BTreeMap::new());
     for (weights, entry, needs, key) in &work {
         let samples = needs.cells.iter().map(|cell| cell.source.len()).sum();
-        let shown = EvaluationBar::new(&entry.name, samples, Some(interrupt));
-        let mut watch = |glimpse: &BatchGlimpse| shown.glimpse(glimpse);
         let crafting = needs.surrogate.as_ref().map(|stored| stored.frozen(device)).transpose()?;
         let name = entry.surrogate.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         let setting = Setting {
@@ -142,7 +140,9 @@ pub(crate) fn judge(
             key: key.clone(),
             pulse: None,
         };
-        announce(&entry.name, estimate(&setting, entry, &needs.cells[0])?.as_ref());
+        announce(&entry.name, estimate(&setting, entry, &needs.cells[0], &records)?.as_ref());
+        let shown = EvaluationBar::new(&entry.name, samples, Some(interrupt));
+        let mut watch = |glimpse: &BatchGlimpse| shown.glimpse(glimpse);
         let setting = Setting { pulse: Some(shown.pulse(setting.most_passes(entry))), ..setting };
         let outcome = evaluate(&setting, entry, &needs.cells, &mut records, &mut watch);
         drop(shown);

@@ -123,8 +123,8 @@ impl<'i> EvaluationBar<'i> {
         Self { bar, samples, passes: Arc::default(), interrupt }
     }
 
-    /// Moves the bar at each pass of an attack, and ends the attack when it is interrupted. `most` is the most passes for a
-    /// sample; without it the bar moves only after each batch.
+    /// Moves the bar at each pass of an attack, and ends the attack when it is interrupted. `most` is the
+    /// most passes for a sample; without it the bar moves only after each batch.
     pub(crate) fn pulse(&self, most: Option<u64>) -> Pulse {
         let (bar, passes, all) = (self.bar.clone(), self.passes.clone(), self.samples as u64);
         let (interrupt, since) = (self.interrupt.cloned(), OnceLock::new());

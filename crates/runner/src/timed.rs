@@ -48,9 +48,9 @@ impl Engine for Clock {
         let members = suite.and_then(|suite| suite.members(norm.unwrap_or(Norm::Linf), classes).ok());
         let passes = |member: &Member| {
             let of_run = member.attack.most_passes(classes).map_or(0, as_one);
-            of_run * member.runs() as u64
+            of_run.saturating_mul(member.runs() as u64)
         };
-        members.unwrap_or_default().iter().map(passes).sum()
+        members.unwrap_or_default().iter().map(passes).fold(0, u64::saturating_add)
     }
 
     fn rate(&mut self, pipeline: &toml::Table, images: DatasetSize, seconds: f64) -> anyhow::Result<Rate> {
@@ -86,7 +86,7 @@ impl Engine for Clock {
 
 /// Forward and backward passes as pairs of both. A forward pass alone takes about a third of a pair.
 fn as_one([forwards, backwards]: [u64; 2]) -> u64 {
-    backwards + forwards.saturating_sub(backwards).div_ceil(3)
+    backwards.saturating_add(forwards.saturating_sub(backwards).div_ceil(3))
 }
 
 /// Bytes of a run's two checkpoints, with weights and momentum, and of the weights.

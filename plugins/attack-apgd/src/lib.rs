@@ -17,6 +17,8 @@
 //!   and halvings are those of cross-entropy, but their gradient does not vanish when the network is confident.
 //! - With fewer than 3 classes (targeted: 4) `dlr` is not defined. The margin of logits, its numerator, is raised
 //!   instead; the code fails there.
+//! - With `eot` the mean is that of gradients of log odds, in which a pass of a confident network weighs as much as
+//!   others. In the code's mean of gradients of cross-entropy it weighs less.
 //! - Random numbers depend on the sample only, so starts do not depend on the batch or on what still stands.
 //!
 //! The l1 variant of Croce and Hein 2021, <https://arxiv.org/abs/2103.01208>, is not included: temper has no l1 balls.
@@ -85,6 +87,10 @@ plugin! { Attack "apgd";
 }
 
 impl Attack for AutoPgd {
+    fn problem_of_classes(&self, classes: usize) -> Option<String> {
+        self.raised(classes).problem(self.target, classes)
+    }
+
     fn warning_for_classes(&self, classes: usize) -> Option<String> {
         let (needed, targeted) = match self.target {
             Target::None => (DLR_CLASSES[0], ""),
@@ -103,10 +109,12 @@ impl Attack for AutoPgd {
     }
 
     fn most_passes(&self, classes: usize) -> Option<[u64; 2]> {
-        let runs = (self.target.tried(classes) * self.restarts.get()) as u64;
-        let (steps, eot) = (self.steps.get() as u64, self.eot.get() as u64);
-        // The start and all iterates but the last have gradients; between runs a pass tells who stands.
-        Some([runs * (steps * eot + 2), runs * steps * eot])
+        let runs = (self.target.tried(classes) as u64).saturating_mul(self.restarts.get() as u64);
+        // The start and all iterates but the last have gradients. The last one is judged, and compared with those of
+        // other starts and other classes, which a pass over the clean image ranks.
+        let gradients = (self.steps.get() as u64).saturating_mul(self.eot.get() as u64);
+        let forwards = runs.saturating_mul(gradients.saturating_add(3)).saturating_add(1);
+        Some([forwards, runs.saturating_mul(gradients)])
     }
 
     fn variant(&self) -> Option<String> {

@@ -44,16 +44,18 @@ plugin! { Attack "fab";
     /// Croce & Hein 2020, <https://arxiv.org/abs/1907.02044>.
     /// Norms: l2, l-inf, whatever the norm of the radius.
     pub struct Fab {
-        /// How the perturbation is measured that is made small, whatever the norm of the radius (AutoAttack, torchattacks: `linf`).
+        /// How the perturbation is measured that is made small, whatever the norm of the radius (AutoAttack,
+        /// torchattacks: `linf`).
         pub norm: Norm = Norm::L2,
         /// Steps from each start, with two forward passes each (paper, AutoAttack, adv-lib: 100; torchattacks: 10).
         pub steps: NonZeroUsize = nonzero(100),
-        /// Starts: the clean image, then random ones (AutoAttack `standard`, torchattacks, adv-lib: 1; AutoAttack `plus`: 5 without a
-        /// target).
+        /// Starts: the clean image, then random ones (AutoAttack `standard`, torchattacks, adv-lib: 1;
+        /// AutoAttack `plus`: 5 without a target).
         pub restarts: NonZeroUsize = nonzero(1),
-        /// Class whose boundary is sought: `none` (the nearest of all, with a backward pass for each wrong class), `random` (drawn evenly
-        /// for each sample), `least-likely` on the clean image, the `{ likeliest = N }` wrong ones, or `all` of them, one after the
-        /// other (AutoAttack: `{ likeliest = 9 }`). Any misclassified image counts.
+        /// Class whose boundary is sought: `none` (the nearest of all, with a backward pass for each wrong
+        /// class), `random` (drawn evenly for each sample), `least-likely` on the clean image, the
+        /// `{ likeliest = N }` wrong ones, or `all` of them, one after the other (AutoAttack:
+        /// `{ likeliest = 9 }`). Any misclassified image counts.
         pub target: Target = Target::None,
         /// Largest share of the clean image's way in a step (paper, AutoAttack, torchattacks, adv-lib: 0.1).
         pub alpha_max: Fraction = Fraction::of(0.1),
@@ -61,9 +63,10 @@ plugin! { Attack "fab";
         pub eta: Growth = Growth::of(1.05),
         /// Share of the perturbation that is kept after a success (paper, AutoAttack, torchattacks, adv-lib: 0.9).
         pub beta: Share = Share::of(0.9),
-        /// Random starts lie at half of this distance from the clean image, in pixel values of [0, 1], or at half of the smallest distance
-        /// so far if that is less (AutoAttack: the radius of the evaluation). Left out, the smallest distance so far, and 1 in l2
-        /// and 0.3 in l-inf where nothing was found (the authors' code).
+        /// Random starts lie at half of this distance from the clean image, in pixel values of [0, 1], or at
+        /// half of the smallest distance so far if that is less (AutoAttack: the radius of the evaluation).
+        /// Left out, the smallest distance so far, and 1 in l2 and 0.3 in l-inf where nothing was found (the
+        /// authors' code).
         pub epsilon: Option<Distance> = None,
     }
 }
@@ -85,8 +88,8 @@ impl Attack for Fab {
             target => (target.tried(classes), 1),
         };
         let steps = starts.saturating_mul(steps).saturating_mul(runs as u64);
-        // The pass over the clean image, and two for each step.
-        Some([steps.saturating_mul(2).saturating_add(1), steps.saturating_mul(candidates as u64)])
+        // The pass over the clean image, one that finds the least likely class, and two for each step.
+        Some([steps.saturating_mul(2).saturating_add(2), steps.saturating_mul(candidates as u64)])
     }
 
     fn variant(&self) -> Option<String> {

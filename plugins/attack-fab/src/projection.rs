@@ -1,16 +1,17 @@
 //! The exact projection onto a hyperplane within [0, 1], section 3.1 of the paper.
 //!
 //! For a point t in [0, 1]^d, a normal w and a height h above the hyperplane, the shortest displacement d with
-//! `w . d = -h` and t + d in [0, 1] moves each coordinate in the direction in which h shrinks, `-sign(h w_i)`, and at
-//! most to its bound, which is `m_i` away. By the conditions of Karush, Kuhn and Tucker there is one level L with
+//! `w . d = -h` and t + d in [0, 1] moves each coordinate in the direction in which h shrinks, `-sign(h w_i)`, and
+//! at most to its bound, which is `m_i` away. By the conditions of Karush, Kuhn and Tucker there is one level L with
 //!
 //! - l-inf: `|d_i| = min(L, m_i)`;
 //! - l2: `|d_i| = |w_i| min(L, m_i / |w_i|)`.
 //!
-//! In both norms L solves `sum g_i min(L, r_i) = |h|`, with weights `g_i` of `|w_i|` or `w_i^2` and ends `r_i` of `m_i` or
-//! `m_i / |w_i|`. If the sum remains below `|h|`, no image of the box lies on the hyperplane: then every coordinate with
-//! `w_i` not 0 moves to its bound.
+//! In both norms L solves `sum g_i min(L, r_i) = |h|`, with weights `g_i` of `|w_i|` or `w_i^2` and ends `r_i` of `m_i`
+//! or `m_i / |w_i|`. If the sum remains below `|h|`, no image of the box lies on the hyperplane: then every coordinate
+//! with `w_i` not 0 moves to its bound.
 
+use rayon::prelude::*;
 use temper_core::prelude::*;
 
 /// The shortest displacements of points `[n, d]` in [0, 1] onto hyperplanes with the normals `[n, d]`, above which they
@@ -37,12 +38,51 @@ pub(crate) fn project(norm: Norm, points: &Tensor, normals: &Tensor, heights: &[
 
 /// For each row the level L with `sum g_i min(L, r_i) = |h|`; infinite if even all ends together are less.
 ///
-/// The sum S(L) is concave, increasing and linear between the ends. The loop is Newton's method from L = 0. A tangent
+/// The sum S(L) is concave, increasing and linear between the ends. The search is Newton's method from L = 0. A tangent
 /// lies above S, so its root is never beyond the solution, and L only rises. The tangent depends only on which ends L
 /// has passed. If a rise passes no further end, the next root is the same number to the bit, and it is the solution,
 /// since S is linear from there to L. Each rise before passes an end, so there are at most d + 1 of them; usually there
-/// are fewer than ten. This takes a few passes over the tensors, where sorting would not run on every device.
+/// are about ten.
+///
+/// On a CPU each row is searched alone, without a tensor for every intermediate result. Elsewhere all rows are searched
+/// together, so that no image leaves the device; sorting, the usual method, would not run on every device.
 fn levels(weights: &Tensor, ends: &Tensor, heights: &[f64], zeros: &Tensor) -> Result<Vec<f64>> {
+    match weights.device().is_cpu() {
+        true => levels_by_rows(weights, ends, heights),
+        false => levels_together(weights, ends, heights, zeros),
+    }
+}
+
+/// The root of the tangent, from the sum up to the ends that were passed and the slope of the rest.
+fn root(height: f64, spent: f64, slope: f64) -> f64 {
+    if slope > 0.0 { (height.abs() - spent) / slope } else { f64::INFINITY }
+}
+
+fn levels_by_rows(weights: &Tensor, ends: &Tensor, heights: &[f64]) -> Result<Vec<f64>> {
+    let flat = |t: &Tensor| -> Result<Vec<f64>> { Ok(t.flatten_all()?.to_vec1()?) };
+    let (weights, ends, d) = (flat(weights)?, flat(ends)?, ends.dim(1)?.max(1));
+    let level = |((weights, ends), height): ((&[f64], &[f64]), &f64)| {
+        let mut level = 0.0;
+        loop {
+            let (mut spent, mut slope) = (0.0, 0.0);
+            for (weight, end) in weights.iter().zip(ends) {
+                let passed = *end <= level;
+                spent += if passed { weight * end } else { 0.0 };
+                slope += if passed { 0.0 } else { *weight };
+            }
+            let next = root(*height, spent, slope);
+            // False for a NaN.
+            if next > level {
+                level = next;
+            } else {
+                return level;
+            }
+        }
+    };
+    Ok(weights.par_chunks(d).zip(ends.par_chunks(d)).zip(heights).map(level).collect())
+}
+
+fn levels_together(weights: &Tensor, ends: &Tensor, heights: &[f64], zeros: &Tensor) -> Result<Vec<f64>> {
     let full = (weights * ends)?;
     let mut levels = vec![0.0f64; heights.len()];
     loop {
@@ -51,10 +91,7 @@ fn levels(weights: &Tensor, ends: &Tensor, heights: &[f64], zeros: &Tensor) -> R
         let slopes = passed.where_cond(zeros, weights)?.sum(1)?.to_vec1::<f64>()?;
         let mut rises = false;
         for (i, level) in levels.iter_mut().enumerate() {
-            let root = match slopes[i] > 0.0 {
-                true => (heights[i].abs() - spent[i]) / slopes[i],
-                false => f64::INFINITY,
-            };
+            let root = root(heights[i], spent[i], slopes[i]);
             rises |= root > *level;
             *level = level.max(root);
         }
@@ -124,8 +161,8 @@ pub(crate) mod tests {
         }
     }
 
-    /// Points with some coordinates on a bound, normals of several sizes with some zeros, and heights from 0 to about what
-    /// the box allows, of both signs.
+    /// Points with some coordinates on a bound, normals of several sizes with some zeros, and heights from 0 to about
+    /// what the box allows, of both signs.
     fn random_cases(n: u64, d: usize) -> Vec<(Vec<f64>, Vec<f64>, f64)> {
         let numbers = |name: &str, i: u64, len: usize| -> Vec<f64> {
             Rng::new(d as u64, name).uniform(&[i], len).iter().map(|v| f64::from(*v)).collect()
@@ -169,6 +206,25 @@ pub(crate) mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn rows_alone_and_together_have_the_same_levels() {
+        let d = 50;
+        let numbers = |name: &str| -> Tensor {
+            let values = Rng::new(1, name).uniform(&[0], 40 * d);
+            let values: Vec<f64> = values.iter().map(|v| f64::from(v.max(0.0))).collect();
+            Tensor::from_vec(values, (40, d), &Device::Cpu).unwrap()
+        };
+        let (weights, ends) = (numbers("weights"), numbers("ends"));
+        // The ends together come to about 3.
+        let heights: Vec<f64> = (0..40).map(|i| f64::from(i) * 0.2).collect();
+        let alone = levels_by_rows(&weights, &ends, &heights).unwrap();
+        let together = levels_together(&weights, &ends, &heights, &ends.zeros_like().unwrap()).unwrap();
+        for (alone, together) in alone.iter().zip(&together) {
+            assert!(alone == together || (alone - together).abs() < 1e-12, "{alone} and {together}");
+        }
+        assert!(alone[0] == 0.0 && alone[1].is_finite() && alone[39].is_infinite(), "{alone:?}");
     }
 
     #[test]

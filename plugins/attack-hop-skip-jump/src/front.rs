@@ -95,8 +95,8 @@ impl<'a> Front<'a> {
         self.norm
     }
 
-    /// The images at `lengths` from those near the boundary in `directions`, both `[remaining, c, h, w]`, cut by [0, 1].
-    /// `lengths` has one number for each sample.
+    /// The images at `lengths` from those near the boundary in `directions`, both `[remaining, c, h, w]`, cut
+    /// by [0, 1]. `lengths` has one number for each sample.
     pub(crate) fn towards(&self, directions: &Tensor, lengths: &[f64]) -> Result<Tensor> {
         self.ball.step(&self.image, directions, &rows::column(lengths, directions)?)
     }

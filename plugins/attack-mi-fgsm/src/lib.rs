@@ -121,12 +121,16 @@ impl Attack for MomentumIterative {
     }
 
     fn most_passes(&self, classes: usize) -> Option<[u64; 2]> {
-        let runs = (self.target.tried(classes) * self.runs()) as u64;
+        let runs = (self.target.tried(classes) as u64).saturating_mul(self.runs() as u64);
+        let steps = self.steps.get() as u64;
         // At the iterate, at each of its neighbours, and of each their scaled copies.
-        let of_step = (1 + self.variance as u64).saturating_mul(self.scales.get() as u64);
-        let gradients = of_step.saturating_mul(runs).saturating_mul(self.steps.get() as u64);
-        // Iterates that are judged without a gradient there.
-        Some([gradients.saturating_add(runs * (self.steps.get() as u64 + 2)), gradients])
+        let of_step = (self.variance as u64).saturating_add(1).saturating_mul(self.scales.get() as u64);
+        let gradients = of_step.saturating_mul(runs).saturating_mul(steps);
+        // Iterates that are judged without a gradient there; results of runs are compared, and a pass over the clean
+        // image ranks target classes.
+        let judged = if self.nesterov || self.views().diversity.is_on() { steps } else { 0 };
+        let others = runs.saturating_mul(judged.saturating_add(2)).saturating_add(1);
+        Some([gradients.saturating_add(others), gradients])
     }
 
     fn steps(&self) -> Option<usize> {

@@ -95,10 +95,12 @@ impl Attack for Pgd {
     }
 
     fn most_passes(&self, classes: usize) -> Option<[u64; 2]> {
-        let runs = self.target.tried(classes) * if self.starts_at_random() { self.restarts.get() } else { 1 };
-        let steps = self.steps.get();
-        // Between runs a forward pass tells which samples still stand.
-        Some([(runs * (steps + 1)) as u64, (runs * steps) as u64])
+        let restarts = if self.starts_at_random() { self.restarts.get() } else { 1 };
+        let runs = (self.target.tried(classes) as u64).saturating_mul(restarts as u64);
+        let steps = self.steps.get() as u64;
+        // Results of runs are compared, and a pass over the clean image ranks target classes.
+        let forwards = runs.saturating_mul(steps.saturating_add(2)).saturating_add(1);
+        Some([forwards, runs.saturating_mul(steps)])
     }
 
     fn variant(&self) -> Option<String> {

@@ -47,19 +47,19 @@ plugin! { Attack "square";
     /// Square Attack: random search over squares, by logits alone, without gradients.
     /// Andriushchenko et al. 2020, <https://arxiv.org/abs/1912.00049>. Norms: l-inf, l2.
     pub struct Square {
-        /// Images of each sample that the network is shown in a run, the start among them (AutoAttack, torchattacks: 5000;
-        /// the authors' code: 10000; ART: 100).
+        /// Images of each sample that the network is shown in a run, the start among them (AutoAttack,
+        /// torchattacks: 5000; the authors' code: 10000; ART: 100).
         pub queries: NonZeroUsize = nonzero(5000),
         /// Runs, each with random numbers of its own on what the former ones left standing.
         pub restarts: NonZeroUsize = nonzero(1),
-        /// Share of the image's area that the first squares cover (AutoAttack, torchattacks, ART: 0.8; the authors: 0.05 in
-        /// l-inf and 0.1 in l2 for networks without defence, more for others).
+        /// Share of the image's area that the first squares cover (AutoAttack, torchattacks, ART: 0.8; the
+        /// authors: 0.05 in l-inf and 0.1 in l2 for networks without defence, more for others).
         pub p: Fraction = Fraction::of(0.8),
         /// Whether the schedule of sizes, made for 10,000 queries, is rescaled to the number of queries (the authors'
         /// code, torchattacks, ART: true; AutoAttack: false, so that its 5000 queries end with squares of `p` / 128).
         pub rescale: bool = false,
-        /// Where squares may lie: `all` places (paper), or `all-but-last`, which never changes the last row and the last
-        /// column after the start (the authors' code, AutoAttack, torchattacks, ART).
+        /// Where squares may lie: `all` places (paper), or `all-but-last`, which never changes the last row
+        /// and the last column after the start (the authors' code, AutoAttack, torchattacks, ART).
         pub places: Places = Places::All,
     }
 }

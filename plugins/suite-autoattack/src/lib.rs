@@ -4,11 +4,19 @@
 //! Each attack runs on what the former ones left standing, in the authors' order and with their budgets.
 //!
 //! Deviations:
-//! ! - Random numbers depend on the sample only. The code draws them for the batch of what still stands. Accuracies can
-//be !   compared, images cannot. ! - With fewer than ten classes all wrong classes are aimed at, and labels say how
-//many there are (`apgd-t-top4`). The !   code asks for nine and fails. ! - With 2 or 3 classes the targeted difference
-//of logits ratio is not defined, with 2 the untargeted one neither. The !   margin of logits, its numerator, is raised
-//instead. Labels (`apgd-margin-t-top2`) and warnings say so. The code fails. ! - There are no l1 radii.
+//!
+//! - Random numbers depend on the sample only. The code draws them for the batch of what still stands. Accuracies can
+//!   be compared, images cannot.
+//! - With fewer than ten classes all wrong classes are aimed at, and labels say how many there are (`apgd-t-top4`).
+//!   The code asks for nine and fails.
+//! - With 2 or 3 classes the targeted difference of logits ratio is not defined, with 2 the untargeted one neither.
+//!   The margin of logits, its numerator, is raised instead. Labels (`apgd-margin-t-top2`) and warnings say so. The
+//!   code fails.
+//! - APGD compares its first loss with that of the start, and squares may lie in the last row and column. The code
+//!   does neither; with `oversights = true` the suite repeats both.
+//! - FAB draws random starts (version `plus`) within half of the nearest distance so far. The code draws them within
+//!   half of the radius.
+//! - There are no l1 radii.
 
 use temper_core::prelude::*;
 
@@ -41,6 +49,9 @@ plugin! { Suite "autoattack";
         /// The `standard` set of the paper; `plus`, with more attacks and restarts; or `rand`, for networks that draw
         /// random numbers.
         pub version: Version = Version::Standard,
+        /// Repeat two oversights of the authors' code: APGD compares its first loss with 0, and Square never reaches
+        /// the last row and column.
+        pub oversights: bool = false,
     }
 }
 
@@ -56,7 +67,14 @@ plugin! { Suite "apgd-suite";
 
 impl Suite for AutoAttack {
     fn members(&self, norm: Norm, classes: usize) -> std::result::Result<Vec<Member>, String> {
-        parsed(self.attacks(norm, classes)?)
+        let mut lines = self.attacks(norm, classes)?;
+        if self.oversights {
+            for (_, attack) in &mut lines {
+                *attack = attack.replace("apgd = { ", "apgd = { first_window = \"zero\", ");
+                *attack = attack.replace("square = { ", "square = { places = \"all-but-last\", ");
+            }
+        }
+        parsed(lines)
     }
 }
 
@@ -157,12 +175,12 @@ mod tests {
     use super::*;
 
     fn labels(version: Version, classes: usize) -> Vec<String> {
-        let lines = AutoAttack { version }.attacks(Norm::Linf, classes).unwrap();
+        let lines = AutoAttack { version, ..AutoAttack::default() }.attacks(Norm::Linf, classes).unwrap();
         lines.into_iter().map(|(label, _)| label).collect()
     }
 
     fn attacks(version: Version, norm: Norm, classes: usize) -> Vec<String> {
-        let lines = AutoAttack { version }.attacks(norm, classes).unwrap();
+        let lines = AutoAttack { version, ..AutoAttack::default() }.attacks(norm, classes).unwrap();
         lines.into_iter().map(|(_, attack)| attack).collect()
     }
 

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use temper_core::{Chosen, Dataset, Distance, Model, Norm};
+use temper_core::{Attack, Chosen, Dataset, Distance, Kind, Model, Norm, Suite};
 use temper_evaluate::Entry;
 
 use crate::config::BadConfig;
@@ -17,8 +17,8 @@ pub(crate) struct Shared {
     /// Data set, by name or with parameters as in a pipeline [default: that of the run]
     #[arg(long, value_name = "NAME")]
     data: Option<String>,
-    /// Attack, by name or with parameters as in a pipeline; may be repeated: the result is the worst case
-    /// over all of them
+    /// Attack or suite, by name or with parameters as in a pipeline. Attacks may be repeated: the result is the
+    /// worst case over all of them
     #[arg(long = "attack", value_name = "NAME", required_unless_present = "suite")]
     attacks: Vec<String>,
     /// Suite of attacks, by name or with parameters as in a pipeline, instead of attacks
@@ -95,8 +95,14 @@ impl Shared {
         }
         let data = self.data.as_ref().and_then(|text| inline::read("data", text, &mut faults));
         let model = self.model.as_ref().and_then(|text| inline::read("model", text, &mut faults));
+        // A suite is asked for by its name, whatever the option.
+        let suite = match &self.attacks[..] {
+            [only] if names_suite(only) => Some(only),
+            _ => self.suite.as_ref(),
+        };
+        let attacks = self.attacks.iter().filter(|text| suite != Some(text));
         let mut attacks: Vec<_> =
-            self.attacks.iter().filter_map(|text| inline::read("attack", text, &mut faults)).collect();
+            attacks.filter_map(|text| inline::read("attack", text, &mut faults)).collect();
         let mut entry = Entry {
             norm: self.norm.as_ref().and_then(|text| inline::read::<Norm>("norm", text, &mut faults)),
             // Replaced by the largest individual radius once the run is open.
@@ -105,7 +111,7 @@ impl Shared {
             } else {
                 inline::read("eps", &self.eps, &mut faults)
             },
-            suite: self.suite.as_ref().and_then(|text| inline::read("suite", text, &mut faults)),
+            suite: suite.and_then(|text| inline::read("suite", text, &mut faults)),
             restarts: self.restarts,
             samples: self.samples,
             indices: self.indices.clone(),
@@ -128,6 +134,14 @@ impl Shared {
         let batch = batch.get();
         Ok(AttackPlan { data, images: split, model, entry, own, ignore_class_names, seed, batch, device })
     }
+}
+
+/// Whether the value of `--attack` names a suite, with or without parameters.
+fn names_suite(text: &str) -> bool {
+    let name = text.trim().trim_start_matches('{').trim_start();
+    let end =
+        name.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-').unwrap_or(name.len());
+    <dyn Attack>::find(&name[..end]).is_none() && <dyn Suite>::find(&name[..end]).is_some()
 }
 
 /// Why an entry is invalid, in terms of the options.
