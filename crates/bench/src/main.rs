@@ -25,13 +25,14 @@ struct Cli {
     /// Works to measure; left out, all
     #[arg(value_enum)]
     works: Vec<Part>,
-    /// Rounds of each contender
-    #[arg(long, default_value_t = 7)]
-    rounds: usize,
+    /// Rounds of each contender [default: 7; of `autoattack` 1]
+    #[arg(long)]
+    rounds: Option<usize>,
     /// Threads of each contender
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Measure `PyTorch` too, by this Python (which needs torch, and torchattacks for the restarts)
+    /// Measure `PyTorch` too, by this Python (which needs torch, torchattacks for the restarts,
+    /// and pyautoattack for `AutoAttack`)
     #[arg(long, value_name = "PYTHON")]
     against_torch: Option<PathBuf>,
     /// Take convolutions' sums by the definition
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
-    anyhow::ensure!(cli.rounds > 0 && cli.threads > 0, "rounds and threads must be at least 1");
+    anyhow::ensure!(cli.rounds != Some(0) && cli.threads > 0, "rounds and threads must be at least 1");
     if let (Some(folder), [part]) = (&cli.serve, &cli.works[..]) {
         return serve(Work { part: *part, batch: cli.batch }, cli.exact, folder);
     }
@@ -94,10 +95,10 @@ fn measure(cli: &Cli, work: Work) -> anyhow::Result<Row> {
         ],
         None => vec![],
     };
-    // One round to warm up.
-    for round in 0..=cli.rounds {
+    let warming = usize::from(work.warms_up());
+    for round in 0..warming + cli.rounds.unwrap_or_else(|| work.usual_rounds()) {
         for child in std::iter::once(&mut ours).chain(&mut peers) {
-            child.round(round > 0)?;
+            child.round(round >= warming)?;
         }
     }
     let peers = peers.into_iter().map(Child::end).collect::<anyhow::Result<Vec<Measured>>>()?;

@@ -144,7 +144,7 @@ def pgd(model, pixels, labels, radii, step, steps):
 
 data = exchange()
 kinds = {"resnet18": lambda: ResNet18(64), "wrn": Wrn, "small-cnn": SmallCnn}
-kinds |= {"iaat-epoch": lambda: ResNet18(16), "restarts": SmallCnn}
+kinds |= {"iaat-epoch": lambda: ResNet18(16), "restarts": SmallCnn, "autoattack": lambda: ResNet18(16)}
 model = next(kind for name, kind in kinds.items() if work.endswith(name))()
 weights = {name.removeprefix("weights/"): value.clone() for name, value in data.items() if name.startswith("weights/")}
 missing = model.load_state_dict(weights, strict=False)
@@ -217,11 +217,27 @@ def restarts():
     return f"accuracy {100 * stands / len(pixels):.1f} %"
 
 
+def autoattack():
+    """The authors' code, with the budgets of its standard version said."""
+    from pyautoattack import AutoAttack
+
+    suite = AutoAttack(model, norm="Linf", eps=8 / 255, seed=0, version="custom", attacks=[], device="cpu")
+    for apgd in [suite.apgd, suite.apgd_targeted]:
+        apgd.n_restarts, apgd.n_iter, apgd.eot_iter = 1, 100, 1
+    suite.apgd_targeted.n_target_classes = suite.fab.n_target_classes = 9
+    suite.fab.n_restarts, suite.fab.n_iter = 1, 100
+    suite.square.n_queries, suite.square.n_restarts, suite.square.rescale_schedule = 5000, 1, False
+    suite.attacks_to_run = ["apgd-ce", "apgd-t", "fab-t", "square"]
+    attacked = suite.run_standard_evaluation(pixels, labels, batch_size=100)[0]
+    with torch.no_grad():
+        return f"accuracy {100 * (model(attacked).argmax(1) == labels).float().mean():.1f} %"
+
+
 training = work.startswith("train-")
 model.train(training)
 freeze(model, not training)
 optimizer = torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9, weight_decay=5e-4) if training else None
-task = {"iaat-epoch": iaat_epoch, "restarts": restarts}.get(work, train_step if training else pgd_step)
+task = {"iaat-epoch": iaat_epoch, "restarts": restarts, "autoattack": autoattack}.get(work, train_step if training else pgd_step)
 print("ready", flush=True)
 result = ""
 for line in sys.stdin:

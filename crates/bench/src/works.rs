@@ -35,6 +35,8 @@ pub(crate) enum Part {
     IaatEpoch,
     /// Robust accuracy under PGD-10 with 5 restarts on 1,000 images of Fashion-MNIST, the quickstart's network
     Restarts,
+    /// `AutoAttack` (standard) in l-inf 8/255 on 200 images of CIFAR-10, ResNet-18 of width 16
+    Autoattack,
 }
 
 impl Part {
@@ -48,6 +50,7 @@ impl Part {
             Part::TrainSmallCnn => "train-small-cnn",
             Part::IaatEpoch => "iaat-epoch",
             Part::Restarts => "restarts",
+            Part::Autoattack => "autoattack",
         }
     }
 
@@ -61,7 +64,7 @@ impl Part {
             Part::PgdResnet18 | Part::TrainResnet18 => Some(networks::resnet18(64)?),
             Part::PgdWrn | Part::TrainWrn => Some(networks::wrn_32_10()?),
             Part::PgdSmallCnn | Part::TrainSmallCnn => Some(networks::small_cnn()?),
-            Part::IaatEpoch | Part::Restarts => None,
+            Part::IaatEpoch | Part::Restarts | Part::Autoattack => None,
         })
     }
 }
@@ -89,6 +92,7 @@ impl Work {
             (Part::TrainSmallCnn, 128),
             (Part::IaatEpoch, 128),
             (Part::Restarts, 128),
+            (Part::Autoattack, 100),
         ]
         .map(|(part, batch)| Self { part, batch })
         .to_vec()
@@ -99,6 +103,7 @@ impl Work {
         match part {
             Part::IaatEpoch => "IAAT epoch, thin ResNet-18, 2,000 images".into(),
             Part::Restarts => "PGD-10 x 5 restarts, small CNN, 1,000 images".into(),
+            Part::Autoattack => "AutoAttack, thin ResNet-18, 200 images".into(),
             part => {
                 let what = if part.trains() { "training step" } else { "PGD step" };
                 let network = match part {
@@ -111,9 +116,20 @@ impl Work {
         }
     }
 
+    /// Rounds if nobody says how many: one of `AutoAttack` takes minutes.
+    pub(crate) fn usual_rounds(self) -> usize {
+        if self.part == Part::Autoattack { 1 } else { 7 }
+    }
+
+    /// Whether a round to warm up comes first; of minutes it is a part that does not count.
+    pub(crate) fn warms_up(self) -> bool {
+        self.part != Part::Autoattack
+    }
+
     /// Forward and backward passes of a round, counted a sample.
     pub(crate) fn passes(self) -> Option<f64> {
-        (!matches!(self.part, Part::IaatEpoch | Part::Restarts)).then_some(2.0 * self.batch as f64)
+        (!matches!(self.part, Part::IaatEpoch | Part::Restarts | Part::Autoattack))
+            .then_some(2.0 * self.batch as f64)
     }
 
     /// Arithmetic of a round as the definition of its convolutions counts it, in 1e9 operations.
@@ -136,6 +152,7 @@ impl Work {
         match self.part {
             Part::IaatEpoch => iaat_epoch(numerics, folder),
             Part::Restarts => restarts(numerics, folder),
+            Part::Autoattack => autoattack(numerics, self.batch, folder),
             part => {
                 let network = part.network()?.context("a step has a network")?.with_numerics(numerics);
                 step(network, self.batch, part.trains(), folder)
@@ -257,14 +274,39 @@ fn restarts(numerics: Numerics, folder: &Path) -> anyhow::Result<Task> {
     for _ in 0..2 {
         trainer.epoch(&mut state, &source, &mut Quiet)?;
     }
-    let (source, _) = material(&pipeline, Split::Test, 1000)?;
+    evaluation(pipeline, (&state.classifier, 1000), 128, folder)
+}
+
+/// A thin network trained adversarially for a few epochs on a part of CIFAR-10; then `AutoAttack` on it.
+fn autoattack(numerics: Numerics, batch: usize, folder: &Path) -> anyhow::Result<Task> {
+    let text = "seed = 1\ndataset = \"cifar10\"\nmodel.resnet = { width = 16 }\n[train]\nepochs = 9\nbatch = 128\n\
+        attack.pgd = { steps = 3, relative_step = 0.7 }\nepsilon.fixed = { radius = \"8/255\" }\n\
+        optimizer = { lr = 0.05, momentum = 0.9, weight_decay = 5e-4 }\n[[evaluate]]\nname = \"autoattack\"\n\
+        radius = \"8/255\"\nsuite = \"autoattack\"\n";
+    let pipeline = pipeline(text, folder)?;
+    let (source, network) = material(&pipeline, Split::Train, 4000)?;
+    let trainer = Trainer::new(&pipeline.train, pipeline.seed, &Device::Cpu);
+    let mut state = trainer.start(network.with_numerics(numerics), source.len())?;
+    for _ in 0..6 {
+        trainer.epoch(&mut state, &source, &mut Quiet)?;
+    }
+    evaluation(pipeline, (&state.classifier, 200), batch, folder)
+}
+
+/// The first evaluation of a pipeline on some of its test images, in batches of `batch`.
+fn evaluation(
+    pipeline: Pipeline,
+    (classifier, n): (&Classifier, usize),
+    batch: usize,
+    folder: &Path,
+) -> anyhow::Result<Task> {
+    let (source, _) = material(&pipeline, Split::Test, n)?;
     let (pixels, labels) = whole(source.clone())?;
-    leave(folder, &state.classifier, &[("pixels", &pixels), ("labels", &labels)])?;
-    let frozen = Frozen::new(&state.classifier)?;
-    drop(state);
+    leave(folder, classifier, &[("pixels", &pixels), ("labels", &labels)])?;
+    let frozen = Frozen::new(classifier)?;
     Ok(Box::new(move || {
         let entry = &pipeline.evaluate[0];
-        let setting = Setting::new(&frozen, 128, 1, &Device::Cpu);
+        let setting = Setting::new(&frozen, batch, 1, &Device::Cpu);
         let (cells, mut records) = ([Cell::clean(source.clone())], Records::in_memory());
         let result = evaluate(&setting, entry, &cells, &mut records, &mut |_| ControlFlow::Continue(()))?;
         let result = result.context("the evaluation was cut")?;
