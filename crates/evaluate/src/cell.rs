@@ -113,6 +113,7 @@ pub(crate) fn judge(
             fingerprint: cell.fingerprint.clone(),
             key: setting.key.clone(),
             data: of_batch(&raw),
+            probabilities: false,
             samples: Columns::default(),
             unreadable: raw.skipped.drain(..).collect::<BTreeMap<u64, String>>(),
             costs: vec![],
@@ -135,6 +136,7 @@ pub(crate) fn judge(
             let (done, standing) = (progress.done, progress.standing);
             let (clean, images) = (&batch.pixels, &judged.images);
             flow = watch(&BatchGlimpse { done, standing, records: &judged.records, clean, images });
+            line.probabilities = judged.probabilities;
             (line.samples, line.costs) = (Columns::of(judged.records), judged.costs);
         }
         records.append(line)?;

@@ -1,20 +1,38 @@
-//! Checks that say when a number should not be believed, in words, as far as the evaluation itself can tell.
+//! Checks that say when a number should not be believed, as far as evaluations themselves can tell.
 //!
-//! A check is a function in a file of its own. To add one, write `checks/NAME.rs` and enter it in [`CHECKS`].
+//! A check is a file of its own with a [`Check`], entered in [`CHECKS`]. It judges one evaluation by its
+//! [`Evidence`], the network by what it says of unperturbed images, or all evaluations of a run or a command
+//! [`Together`]. Data flows one way: records and costs, [`Evidence`] and [`Seen`], warnings.
 
-mod curve;
-mod gradients;
-mod norms;
-mod own_radii;
-mod parameters;
-mod searches;
-mod undefined;
+mod attack_parameters;
+mod black_box;
+mod classes;
+mod constant_predictions;
+mod curve_not_zero;
+mod larger_radius;
+mod minimum_norm_elsewhere;
+mod minimum_norm_wins;
+mod more_steps;
+mod nothing_found;
+mod other_norm;
+mod own_radii_broken;
+mod pairs;
+mod probabilities;
+mod restarts_without_draws;
+mod single_step;
+mod still_breaking;
+mod surrogate_differs;
+#[cfg(test)]
+mod tests_support;
+mod undefined_logits;
+mod vanished_gradients;
 
 use temper_core::Member;
-use temper_results::{Cost, Curve, Distances};
+use temper_results::{Cost, Curve, Distances, Warning};
 
 use crate::Setting;
 use crate::entry::Entry;
+use crate::seen::{Seen, Together};
 
 /// What an evaluation was asked for, and what its records add up to.
 pub(crate) struct Evidence<'a> {
@@ -24,35 +42,155 @@ pub(crate) struct Evidence<'a> {
     pub(crate) members: &'a [Member],
     /// Images judged.
     pub(crate) n: usize,
+    /// Images that stand in the end.
+    pub(crate) standing: usize,
     /// Images that are classified correctly unperturbed.
     pub(crate) right: usize,
     /// Images whose logits are not numbers unperturbed.
     pub(crate) undefined: usize,
-    /// What each attack did.
+    /// What each attack did, in the order of `members`.
     pub(crate) attacks: &'a [Cost],
     pub(crate) distances: Option<&'a Distances>,
     pub(crate) curve: Option<&'a Curve>,
 }
 
-/// Reasons not to believe an evaluation's numbers; empty if it finds none.
-type Check = fn(&Evidence) -> Vec<String>;
+/// A check. Its functions return warnings without `id`, which is entered for them.
+pub(crate) struct Check {
+    /// Its stable name.
+    id: &'static str,
+    /// What it reads, for the documentation.
+    reads: &'static str,
+    find: Find,
+}
+
+/// What a check judges.
+enum Find {
+    /// One evaluation.
+    Evaluation(fn(&Evidence) -> Vec<Warning>),
+    /// A network, by the evaluation with most unperturbed images.
+    Network(fn(&Seen) -> Option<Warning>),
+    /// All evaluations of a run or a command.
+    Together(fn(&Together) -> Vec<Found>),
+}
+
+/// A warning about one of several evaluations.
+pub(crate) struct Found {
+    /// The place of the evaluation whose number is in doubt.
+    pub(crate) at: usize,
+    pub(crate) warning: Warning,
+}
 
 /// All checks, in the order in which results list their warnings.
-const CHECKS: [Check; 7] = [
-    parameters::check,
-    gradients::check,
-    searches::check,
-    curve::check,
-    own_radii::check,
-    norms::check,
-    undefined::check,
+const CHECKS: [&Check; 22] = [
+    &attack_parameters::CHECK,
+    &minimum_norm_elsewhere::CHECK,
+    &restarts_without_draws::CHECK,
+    &vanished_gradients::CHECK,
+    &nothing_found::CHECK,
+    &curve_not_zero::CHECK,
+    &still_breaking::STEPS,
+    &still_breaking::RESTARTS,
+    &black_box::WITHIN,
+    &own_radii_broken::CHECK,
+    &other_norm::CHECK,
+    &undefined_logits::CHECK,
+    &probabilities::CHECK,
+    &constant_predictions::CHECK,
+    &classes::NEVER_PREDICTED,
+    &classes::WITHOUT_IMAGES,
+    &black_box::BETWEEN,
+    &single_step::CHECK,
+    &larger_radius::CHECK,
+    &more_steps::CHECK,
+    &minimum_norm_wins::CHECK,
+    &surrogate_differs::CHECK,
 ];
 
-/// The warnings of all checks.
-pub(crate) fn warnings(evidence: &Evidence) -> Vec<String> {
-    CHECKS.iter().flat_map(|check| check(evidence)).collect()
+/// Each check: its `id`, and what it reads. A check of two kinds is listed twice.
+pub fn checks() -> impl Iterator<Item = (&'static str, &'static str)> {
+    CHECKS.iter().map(|check| (check.id, check.reads))
+}
+
+/// The warnings about one evaluation.
+pub(crate) fn of_evaluation(evidence: &Evidence) -> Vec<Warning> {
+    let found = CHECKS.iter().flat_map(|check| match check.find {
+        Find::Evaluation(find) => check.named(find(evidence)),
+        _ => vec![],
+    });
+    found.collect()
+}
+
+/// The warnings about a network.
+pub(crate) fn of_network(seen: &Seen) -> Vec<Warning> {
+    let found = CHECKS.iter().flat_map(|check| match check.find {
+        Find::Network(find) => check.named(find(seen).into_iter().collect()),
+        _ => vec![],
+    });
+    found.collect()
+}
+
+/// The warnings that need all evaluations of a run or a command.
+pub(crate) fn together(all: &Together) -> Vec<Found> {
+    let found = CHECKS.iter().flat_map(|check| match check.find {
+        Find::Together(find) => {
+            let named = |found: Found| Found { warning: check.name(found.warning), ..found };
+            find(all).into_iter().map(named).collect()
+        }
+        _ => vec![],
+    });
+    found.collect()
+}
+
+impl Check {
+    fn name(&self, warning: Warning) -> Warning {
+        Warning { id: self.id.into(), ..warning }
+    }
+
+    fn named(&self, warnings: Vec<Warning>) -> Vec<Warning> {
+        warnings.into_iter().map(|warning| self.name(warning)).collect()
+    }
+}
+
+/// Below this share of the images a number that is too high is imprecise, from it on it is wrong.
+const WRONG: f64 = 0.01;
+
+fn caution(text: impl Into<String>) -> Warning {
+    Warning::caution("", text)
+}
+
+fn severe(text: impl Into<String>) -> Warning {
+    Warning::severe("", text)
+}
+
+fn share(some: usize, all: usize) -> f64 {
+    some as f64 / all.max(1) as f64
 }
 
 fn percent(some: usize, all: usize) -> f64 {
-    some as f64 * 100.0 / all.max(1) as f64
+    share(some, all) * 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_check_with_what_it_reads() {
+        let page = include_str!("../../../docs/evaluation.md");
+        for (id, reads) in checks() {
+            let row = page.lines().find(|line| line.starts_with(&format!("| `{id}` |")));
+            assert!(row.is_some_and(|row| row.contains(reads)), "| `{id}` | ... | {reads} | ...");
+        }
+    }
+
+    #[test]
+    fn ids_are_words_for_scripts() {
+        let ids: BTreeSet<&str> = checks().map(|(id, _)| id).collect();
+        assert_eq!(ids.len(), CHECKS.len() - 1, "only the check of black-box attacks is of two kinds");
+        for id in ids {
+            assert!(id.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-'), "{id}");
+        }
+    }
 }

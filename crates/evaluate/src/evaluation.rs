@@ -9,7 +9,7 @@ use temper_results::{
 };
 
 use crate::Setting;
-use crate::checks::{Evidence, warnings};
+use crate::checks::{Evidence, of_evaluation};
 use crate::entry::{Entry, Sweep};
 use crate::statistics::{distribution, wilson};
 
@@ -105,13 +105,14 @@ impl Sum {
             entry,
             members,
             n: self.n,
+            standing: self.standing,
             right: self.right(),
             undefined: self.undefined,
             attacks: &attacks,
             distances: distances.as_ref(),
             curve: curve.as_ref(),
         };
-        let warnings = warnings(&evidence);
+        let warnings = of_evaluation(&evidence);
         // All corruptions use the same n images, so the interval is that of n images, not of n images per
         // corruption.
         let (accuracy, n, right) = match &corrupted {

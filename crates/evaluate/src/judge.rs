@@ -32,13 +32,19 @@ pub(crate) struct Judging<'a> {
 pub(crate) struct JudgedBatch {
     pub(crate) records: Vec<Record>,
     pub(crate) costs: Vec<Cost>,
+    /// Whether the logits of all unperturbed images look like probabilities.
+    pub(crate) probabilities: bool,
     /// The image that broke each sample, otherwise the last one tried within the radius, otherwise the clean
     /// one, `[n, c, h, w]`.
     pub(crate) images: Tensor,
 }
 
+/// Probabilities are known up to this.
+const ROUNDING: f64 = 1e-5;
+
 /// A network's predictions and losses.
 struct NetworkOutput {
+    logits: Tensor,
     predictions: Vec<Option<u32>>,
     losses: Vec<f32>,
 }
@@ -49,7 +55,17 @@ impl NetworkOutput {
         let own =
             temper_core::Rows { labels: victim.labels().clone(), positions: victim.positions().clone() };
         let losses = cross_entropy(&logits, &own)?.to_dtype(DType::F32)?.to_vec1()?;
-        Ok(Self { predictions: victim.predictions(&logits)?, losses })
+        Ok(Self { predictions: victim.predictions(&logits)?, losses, logits })
+    }
+
+    /// Whether all logits lie in [0, 1] and each row's sum is 1, to 1e-5 (Croce and Hein 2020).
+    fn probabilities(&self) -> Result<bool> {
+        let rows = self.logits.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+        let near = |row: &Vec<f64>| {
+            let within = row.iter().all(|logit| (-ROUNDING..=1.0 + ROUNDING).contains(logit));
+            within && (row.iter().sum::<f64>() - 1.0).abs() <= ROUNDING
+        };
+        Ok(rows.iter().all(|row| row.len() > 1 && near(row)))
     }
 }
 
@@ -83,7 +99,10 @@ impl Judging<'_> {
                     let run = Run { member, radius, rng: self.rng_of(i, restart) };
                     let passes = Passes::heard_by(self.pulse.clone());
                     let standing: Vec<bool> = judged.records.iter().map(Record::stands).collect();
-                    if let Some(cost) = self.attack(&run, batch, &mut found[i], (&passes, &mut judged))? {
+                    if let Some(mut cost) = self.attack(&run, batch, &mut found[i], (&passes, &mut judged))? {
+                        if restart > 0 && restart + 1 == member.runs() {
+                            cost.broken_last = cost.broken;
+                        }
                         judged.costs[i + 1].add(&cost);
                     }
                     vanished[i].extend(passes.take_vanished());
@@ -137,15 +156,13 @@ impl Judging<'_> {
         }
         let after: Vec<bool> = judged.records.iter().map(Record::stands).collect();
         Ok(Some(Cost {
-            attack: String::new(),
             attacked,
             broken: count(&standing) - count(&after),
             forwards: passes.forwards(),
             backwards: passes.backwards(),
             seconds: started.elapsed().as_secs_f64(),
-            // Set once for all runs by the caller.
-            vanished: 0,
-            queries: None,
+            // What all runs together say is set by the caller.
+            ..Cost::default()
         }))
     }
 
@@ -160,7 +177,9 @@ impl Judging<'_> {
     fn natural(&self, batch: &Batch) -> Result<JudgedBatch> {
         let (started, passes) = (Instant::now(), Passes::heard_by(self.pulse.clone()));
         let victim = Victim::new(VictimNetwork::Frozen(self.network), batch, Goal::Mistake, &passes)?;
-        let NetworkOutput { predictions, losses } = NetworkOutput::of(&victim, &batch.pixels)?;
+        let output = NetworkOutput::of(&victim, &batch.pixels)?;
+        let probabilities = output.probabilities()?;
+        let NetworkOutput { predictions, losses, .. } = output;
         let labels = batch.labels.to_vec1::<u32>()?;
         let mut records: Vec<Record> = vec![];
         for (i, (label, natural)) in labels.iter().zip(predictions).enumerate() {
@@ -181,13 +200,12 @@ impl Judging<'_> {
             forwards: passes.forwards(),
             backwards: passes.backwards(),
             seconds: started.elapsed().as_secs_f64(),
-            vanished: 0,
-            queries: None,
+            ..Cost::default()
         };
         let labels = self.members.iter().map(|member| member.label.clone());
         let attacks = labels.map(|attack| Cost { attack, ..Cost::default() });
         let costs = std::iter::once(natural).chain(attacks).collect();
-        Ok(JudgedBatch { records, costs, images: batch.pixels.clone() })
+        Ok(JudgedBatch { records, costs, probabilities, images: batch.pixels.clone() })
     }
 
     /// The samples to attack, as victims of the evaluated network and of the network on which images are
@@ -221,7 +239,7 @@ impl Judging<'_> {
         let radii: Vec<f64> = judge.ids().iter().map(|id| self.radius(run, *id)).collect::<Result<_>>()?;
         let ball = Ball::new(judge.pixels(), &radii, norm, judge.ids())?;
         let perturbed = perturb(&run.member.attack, &crafted.traced(&trace), &ball, &run.rng)?;
-        let NetworkOutput { predictions, losses } = NetworkOutput::of(&judge, &perturbed.pixels)?;
+        let NetworkOutput { predictions, losses, .. } = NetworkOutput::of(&judge, &perturbed.pixels)?;
         let distances = ball.distances(&perturbed.pixels, norm)?;
         let (targets, mistaken) = (trace.targets(), trace.mistaken());
         for (row, position) in positions(standing).enumerate() {

@@ -8,6 +8,7 @@
 
 mod cell;
 mod checks;
+mod compare;
 mod corrupted;
 mod corruptions;
 mod digest;
@@ -15,16 +16,19 @@ mod entry;
 mod estimate;
 mod evaluation;
 mod judge;
+mod seen;
 mod statistics;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use temper_core::nn::Frozen;
-use temper_core::{Device, Norm, Pulse, Tensor};
-use temper_results::{Evaluation, Record, Records, RecordsError};
+use temper_core::{Device, Member, Norm, Pulse, Tensor};
+use temper_results::{Evaluation, Line, Record, Records, RecordsError};
 
 pub use cell::{Cell, superseded};
+pub use checks::checks;
+pub use compare::{Compared, compare};
 pub use corruptions::{Corruptions, Origin};
 pub use digest::digest_of;
 pub use entry::{Entry, Sweep};
@@ -33,6 +37,7 @@ pub use statistics::wilson;
 
 use cell::CellProgress;
 use evaluation::Sum;
+use seen::Seen;
 
 /// An error of an evaluation.
 #[derive(Debug, thiserror::Error)]
@@ -149,6 +154,8 @@ pub struct Outcome {
     pub evaluation: Evaluation,
     /// Samples that could not be decoded, by index in the whole data set, with the reason.
     pub unreadable: BTreeMap<u64, String>,
+    /// What checks of several evaluations need of it.
+    seen: Seen,
 }
 
 /// Evaluates a network on all images of `cells`: one cell, or with corruptions the clean cell followed by one
@@ -179,7 +186,25 @@ pub fn evaluate(
         .into());
     }
     let table = entry.corruptions.as_ref().map(|_| corrupted::table(cells, &sums)).transpose()?;
-    let whole = Sum::of(entry, cells.iter().flat_map(|cell| cell.lines(&setting.key, records)));
-    let unreadable = whole.unreadable().clone();
-    Ok(Some(Outcome { evaluation: whole.evaluation(setting, (entry, &members), table), unreadable }))
+    let lines = || cells.iter().flat_map(|cell| cell.lines(&setting.key, records));
+    let whole = Sum::of(entry, lines());
+    let (unreadable, seen) = (whole.unreadable().clone(), seen(setting, (entry, &members), lines()));
+    let evaluation = whole.evaluation(setting, (entry, &members), table);
+    Ok(Some(Outcome { evaluation, unreadable, seen }))
+}
+
+/// What checks of several evaluations need of one.
+fn seen<'l>(
+    setting: &Setting,
+    (entry, members): (&Entry, &[Member]),
+    lines: impl Iterator<Item = &'l Line>,
+) -> Seen {
+    let mut seen = Seen::new(setting, entry, members);
+    let mut probabilities = true;
+    for line in lines.filter(|line| line.corruption.is_none()) {
+        probabilities &= line.probabilities || line.samples.is_empty();
+        line.samples.records().for_each(|record| seen.hear(&record));
+    }
+    seen.clean.probabilities = probabilities && seen.clean.n() > 0;
+    seen
 }

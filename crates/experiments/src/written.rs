@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use temper_report::Table as Printed;
-use temper_results::{DatasetSummary, Machine, NetworkSummary, Versions};
+use temper_results::{DatasetSummary, Machine, NetworkSummary, Versions, Warning};
 
 use crate::execute::save;
 use crate::fragment::Reading;
@@ -159,8 +159,8 @@ pub struct CostEntry {
 pub struct Warned {
     /// The evaluation.
     pub evaluation: String,
-    /// In words.
-    pub warnings: Vec<String>,
+    /// What its checks found; reports of before have texts alone.
+    pub warnings: Vec<Warning>,
 }
 
 /// A claim, judged by the paper's numbers and by ours.
@@ -328,9 +328,9 @@ impl WrittenReport {
         let all =
             self.runs().flat_map(|(row, run)| run.warnings.iter().map(move |warned| (row, run, warned)));
         all.flat_map(|(row, run, Warned { evaluation, warnings })| {
-            warnings
-                .iter()
-                .map(move |text| format!("{}, seed {}, `{evaluation}`: {text}", row.name, run.seed))
+            warnings.iter().map(move |warning| {
+                format!("{}, seed {}, `{evaluation}`: {}", row.name, run.seed, warning.marked())
+            })
         })
         .collect()
     }
@@ -411,11 +411,12 @@ mod tests {
 
     #[test]
     fn warnings_and_pipes_are_in_the_markdown() {
+        let severe = json!({ "id": "a", "severity": "severe", "text": "too high", "advice": "take another" });
         let cost = json!({ "judging_seconds": 1.0, "judging_forwards": 2, "judging_backwards": 3, "disk_bytes": 1_048_576 });
         let run = json!({
             "seed": 0, "versions": { "temper": "0", "candle": "0" }, "machine": { "threads": 2, "processor": "P" },
             "dataset": { "name": "d" }, "networks": [], "cost": cost,
-            "commands": ["temper run a"], "warnings": [{ "evaluation": "pgd", "warnings": ["steps that do not reach the radius"] }],
+            "commands": ["temper run a"], "warnings": [{ "evaluation": "pgd", "warnings": ["steps that do not reach the radius", severe] }],
         });
         let cell = json!({ "paper": 1.0, "ours": 2.0, "interval": [1.5, 2.5], "n": 10, "seeds": [2.0], "verdict": "above" });
         let row = json!({ "name": "a|b", "network": "n", "recipe": "r", "folder": "f", "cells": { "c": cell }, "runs": [run] });
@@ -430,6 +431,7 @@ mod tests {
             "| a\\|b | c | 1.00 | 2.00 | 1.50 to 2.50 | 10 | 1 | above |",
             "| a\\|b | d | - | - | - | - | 0 | - |",
             "- a|b, seed 0, `pgd`: steps that do not reach the radius",
+            "- a|b, seed 0, `pgd`: severe: too high: take another",
             "| a\\|b | 0 | - | 1 | - | - | 2 | 3 | 1.0 |",
             "Run on 2 threads of P.",
         ] {

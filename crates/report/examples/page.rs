@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     page.table("Every evaluation of the run.", &table);
     for warning in results.all_warnings() {
-        page.text(&format!("Warning: {warning}"));
+        page.text(&format!("Warning: {}", warning.marked()));
     }
     for evaluation in &results.evaluations {
         let name = &evaluation.name;

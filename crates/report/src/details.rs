@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use temper_results::{Corrupted, Curve, Distances, Evaluation, Hits, Over, Queries};
+use temper_results::{Corrupted, Curve, Distances, Evaluation, Hits, Over, Queries, Warning};
 
 use crate::table::{Table, interval, percent};
 
@@ -94,8 +94,12 @@ fn nearest(evaluation: &Evaluation) -> Option<String> {
 
 /// The warnings.
 fn warnings(evaluation: &Evaluation) -> Option<String> {
-    let lines = evaluation.warnings.iter().map(|warning| wrapped("warning:", warning));
-    (!evaluation.warnings.is_empty()).then(|| lines.collect())
+    (!evaluation.warnings.is_empty()).then(|| evaluation.warnings.iter().map(told).collect())
+}
+
+/// A warning, wrapped.
+pub(crate) fn told(warning: &Warning) -> String {
+    wrapped(&format!("{}:", warning.heading()), &warning.to_string())
 }
 
 /// Accuracy by kind of corruption and severity, and the means.
@@ -147,7 +151,7 @@ fn curve_table(curve: &Curve, name: &str) -> String {
 }
 
 /// Text wrapped at 80 columns after a word; its own line breaks are kept.
-pub(crate) fn wrapped(word: &str, text: &str) -> String {
+fn wrapped(word: &str, text: &str) -> String {
     let (mut lines, mut line) = (String::new(), word.to_string());
     for (i, part) in text.lines().enumerate() {
         if i > 0 {

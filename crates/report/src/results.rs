@@ -2,7 +2,7 @@
 
 use temper_results::Results;
 
-use crate::details::{details, wrapped};
+use crate::details::{details, told};
 use crate::table::{Table, interval, percent};
 
 /// The evaluations as a table for the terminal. `fwd` and `bwd` are passes per sample, `distance` is a
@@ -39,5 +39,5 @@ pub fn table_of(results: &Results) -> String {
     }
     let all = results.evaluations.iter().map(|evaluation| details(evaluation, selected));
     let text = all.fold(table.to_string(), |text, details| text + &details);
-    results.warnings.iter().fold(text, |text, warning| text + "\n" + &wrapped("warning:", warning))
+    results.warnings.iter().fold(text, |text, warning| text + "\n" + &told(warning))
 }

@@ -7,6 +7,7 @@ use crate::corrupted::Corrupted;
 use crate::is_zero;
 use crate::norm::Norm;
 use crate::record::Record;
+use crate::warning::Warning;
 
 /// The result of one evaluation, as `results.json` holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -67,10 +68,10 @@ pub struct Evaluation {
     /// Of corrupted images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corruptions: Option<Corrupted>,
-    /// Why these numbers should not be believed, as far as the evaluation itself can tell, in words; absent
-    /// if there is no reason.
+    /// Why these numbers should not be believed, as far as the evaluations themselves can tell; absent if there
+    /// is no reason. A plain text, of files of before, is a caution without `id`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// A hash of all images and labels judged.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub data: String,
@@ -108,6 +109,10 @@ pub struct Cost {
     /// counted once whatever the restarts and radii; absent if there were none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub vanished: usize,
+    /// Of several runs of it (`restarts` of the evaluation): samples that the last one broke; absent if there
+    /// are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub broken_last: usize,
     /// Of an attack that sees no gradients: its queries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queries: Option<Queries>,
@@ -137,6 +142,7 @@ impl Cost {
         self.backwards = self.backwards.saturating_add(other.backwards);
         self.seconds += other.seconds;
         self.vanished = self.vanished.saturating_add(other.vanished);
+        self.broken_last = self.broken_last.saturating_add(other.broken_last);
     }
 }
 

@@ -22,6 +22,7 @@ mod radii;
 mod record;
 mod records;
 mod results;
+mod warning;
 
 pub use corrupted::{Corrupted, Corruption};
 pub use digest::DataDigest;
@@ -38,6 +39,7 @@ pub use results::{
     Best, CommandName, DatasetSummary, Machine, NetworkSummary, PngAccuracy, Results, SavedSummary,
     SplitSummary, Training, Versions, schema,
 };
+pub use warning::{Severity, Warning};
 
 /// For `skip_serializing_if`: a count that is left out where it is 0.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::DataDigest;
 use crate::evaluation::Cost;
+use crate::is_false;
 use crate::record::Columns;
 
 /// A batch that was judged: a line of the file of records.
@@ -26,6 +27,10 @@ pub struct Line {
     pub key: String,
     /// A hash of the batch's images and labels.
     pub data: DataDigest,
+    /// Whether all logits of the unperturbed images look like probabilities: within [0, 1], with a sum of 1.
+    /// Absent if they do not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub probabilities: bool,
     /// The columns of the samples.
     pub samples: Columns,
     /// What could not be decoded, by index in the whole data set, with the reason.

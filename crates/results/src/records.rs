@@ -157,6 +157,7 @@ mod tests {
             key: key.into(),
             fingerprint: None,
             data: DataDigest::default(),
+            probabilities: false,
             samples: Columns::of(vec![Record { sample, ..Record::default() }]),
             unreadable: [].into(),
             costs: vec![],

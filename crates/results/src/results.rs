@@ -10,6 +10,7 @@ use crate::epoch::Percentiles;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::norm::Norm;
+use crate::warning::Warning;
 use crate::{files, is_false, is_zero};
 
 /// What a command of temper measured: the contents of `results.json`.
@@ -23,10 +24,10 @@ pub struct Results {
     pub arguments: Vec<String>,
     /// One entry an evaluation, in the order of the pipeline, for each of the weights that were judged.
     pub evaluations: Vec<Evaluation>,
-    /// Why none of its numbers should be believed, in words; absent if there is no reason. Each evaluation
-    /// has its own warnings besides.
+    /// Why none of its numbers should be believed; absent if there is no reason. Each evaluation has its own
+    /// warnings besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// The seed, where all randomness begins.
     pub seed: u64,
     /// The program that measured.
@@ -242,9 +243,9 @@ impl Results {
     }
 
     /// All warnings: those of all numbers, then those of each evaluation with its name.
-    pub fn all_warnings(&self) -> Vec<String> {
-        let of = |e: &Evaluation| -> Vec<String> {
-            e.warnings.iter().map(|warning| format!("`{}`: {warning}", e.name)).collect()
+    pub fn all_warnings(&self) -> Vec<Warning> {
+        let of = |e: &Evaluation| -> Vec<Warning> {
+            e.warnings.iter().map(|warning| warning.clone().about(format!("`{}`", e.name))).collect()
         };
         self.warnings.iter().cloned().chain(self.evaluations.iter().flat_map(of)).collect()
     }

@@ -10,15 +10,15 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use temper_core::Distance;
-use temper_evaluate::{BatchGlimpse, Entry, Outcome};
+use temper_evaluate::{BatchGlimpse, Compared, Entry, Outcome, compare};
 use temper_report::table_of;
-use temper_results::{CommandName, Evaluation, Records, Results};
+use temper_results::{CommandName, Records, Results};
 
 use crate::attacked::{self, Opened};
 use crate::interrupt::Interrupt;
 use crate::material::skipped;
 use crate::output::say;
-use crate::warnings::told;
+use crate::warnings::{strictly, told};
 use bytes::ByteBall;
 use folder::Folder;
 use saved::{Gathered, Rereading, save, told_of};
@@ -37,6 +37,9 @@ pub(crate) struct Options {
     /// Replace the attack in that folder
     #[arg(long, requires = "save")]
     force: bool,
+    /// End with exit code 1 if a warning is severe: if a number is probably wrong
+    #[arg(long)]
+    strict: bool,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -64,21 +67,24 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     };
     measured.judge(&opened, &entry, &interrupt, &mut hear)?;
     let arguments = opened.words("attack", &entry)?;
-    let Measured { evaluations, records, unreadable } = measured;
+    let Measured { outcomes, records, unreadable } = measured;
+    let Compared { evaluations, warnings } = compare(outcomes);
+    opened.warnings.extend(warnings);
     let results = opened.results(CommandName::Attack, arguments, evaluations, &unreadable)?;
     let skipped =
         skipped(opened.images.word(), opened.source.len(), &unreadable, "--save writes all of them");
     say(&format!("\n{}\n{skipped}", table_of(&results)));
-    match folder {
-        None => Ok(()),
-        Some(folder) => write((&opened, &entry), folder, (gathered, records), results, &interrupt),
-    }
+    let results = match folder {
+        None => results,
+        Some(folder) => write((&opened, &entry), folder, (gathered, records), results, &interrupt)?,
+    };
+    if options.strict { strictly(&results) } else { Ok(()) }
 }
 
 /// The results of the evaluations.
 #[derive(Default)]
 struct Measured {
-    evaluations: Vec<Evaluation>,
+    outcomes: Vec<Outcome>,
     records: Records,
     unreadable: BTreeMap<u64, String>,
 }
@@ -94,25 +100,25 @@ impl Measured {
     ) -> anyhow::Result<f64> {
         let target = &opened.targets[0];
         let judged = opened.judge(entry, (target, None), &mut self.records, interrupt, hear)?;
-        let Some(Outcome { evaluation, unreadable }) = judged else {
+        let Some(outcome) = judged else {
             let what = format!("in `{}`; nothing is kept that could be resumed", entry.name);
             return Err(interrupt.ended(&what));
         };
-        let accuracy = evaluation.accuracy;
-        self.evaluations.push(evaluation);
-        self.unreadable = unreadable;
+        let accuracy = outcome.evaluation.accuracy;
+        self.unreadable.clone_from(&outcome.unreadable);
+        self.outcomes.push(outcome);
         Ok(accuracy)
     }
 }
 
-/// Writes all files into the folder; the results are written last.
+/// Writes all files into the folder; the results are written last, and returned as they are written.
 fn write(
     (opened, entry): (&Opened, &Entry),
     mut folder: Folder,
     (gathered, records): (Gathered, Records),
     mut results: Results,
     interrupt: &Interrupt,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Results> {
     let mut words = results.arguments.clone();
     words.extend(["--save".into(), folder.path().display().to_string(), "--force".into()]);
     folder.prepare(&opened.resolved(entry, &words)?)?;
@@ -135,5 +141,5 @@ fn write(
     results.saved = Some(saved);
     results.write(&folder.results())?;
     say(&format!("written to {}\n", folder.path().display()));
-    Ok(())
+    Ok(results)
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use temper_core::{Chosen, Dataset, Device, Distance, Kind, Norm, Source};
 use temper_evaluate::{BatchGlimpse, Cell, Entry, Outcome, Setting, Surrogate, estimate, evaluate};
 use temper_results::{
-    CommandName, DatasetSummary, Evaluation, NetworkSummary, Records, Results, SplitSummary,
+    CommandName, DatasetSummary, Evaluation, NetworkSummary, Records, Results, SplitSummary, Warning,
 };
 
 use crate::catalogue::wrap;
@@ -51,7 +51,7 @@ pub(crate) struct Opened {
     batch: usize,
     ignore_class_names: bool,
     /// Warnings about all numbers of the command.
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 impl Opened {

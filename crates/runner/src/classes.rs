@@ -1,6 +1,7 @@
 //! Compares the class names of a network with those of the images.
 
 use temper_data::{Classes, class_difference};
+use temper_results::Warning;
 
 /// How to ignore class names in a pipeline.
 pub(crate) const IN_PIPELINE: &str =
@@ -15,10 +16,12 @@ pub(crate) fn compared(
     other: Classes,
     ignored: bool,
     how: &str,
-) -> Result<Option<String>, String> {
+) -> Result<Option<Warning>, String> {
     match class_difference(one, other) {
         None => Ok(None),
-        Some(difference) if ignored && one.names.len() == other.names.len() => Ok(Some(difference)),
+        Some(difference) if ignored && one.names.len() == other.names.len() => {
+            Ok(Some(Warning::caution("other-class-names", difference)))
+        }
         Some(difference) if one.names.len() == other.names.len() => Err(format!("{difference}\n  {how}")),
         Some(difference) => Err(difference),
     }

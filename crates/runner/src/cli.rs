@@ -19,8 +19,8 @@ struct Cli {
 enum Command {
     /// Run a pipeline: train, evaluate, write the results
     #[command(
-        after_help = "Exit codes: 0 success, 1 failed run, 2 bad configuration or command; stopped by a signal: 129 SIGHUP, \
-                      130 Ctrl-C, 143 SIGTERM."
+        after_help = "Exit codes: 0 success, 1 failed run, or --strict and a severe warning, 2 bad configuration or command; \
+                      stopped by a signal: 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM."
     )]
     Run(run::Options),
     /// Check pipelines, tables of experiments and recipes without running them
@@ -66,8 +66,8 @@ Examples:
       --attack 'pgd = { steps = 100, restarts = 5 }' --attack deepfool --eps 8/255
 
 --save holds all images in memory, six to seven times over: 500 of 3 x 224 x 224
-pixels take about 2 GB. Exit codes: 0 success, 1 failed, 2 bad command, 130
-stopped by Ctrl-C.";
+pixels take about 2 GB. Exit codes: 0 success, 1 failed, or --strict and a severe
+warning, 2 bad command, 130 stopped by Ctrl-C.";
 
 const TRANSFER_HELP: &str = "\
 Example:
@@ -75,7 +75,8 @@ Example:
 
 On the diagonal images are crafted and judged by the same network, elsewhere they
 are those of the highest loss on the network that they are crafted on. Exit codes:
-0 success, 1 failed, 2 bad command, 130 stopped by Ctrl-C.";
+0 success, 1 failed, or --strict and a severe warning, 2 bad command, 130 stopped
+by Ctrl-C.";
 
 const REPRODUCE_HELP: &str = "\
 Example: temper reproduce table1 --scale cpu --only resnet18/iaat --seeds 2

@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{Device, Source};
 use temper_evaluate::{
-    BatchGlimpse, Cell, Entry, Setting, Surrogate, digest_of, estimate, evaluate, superseded,
+    BatchGlimpse, Cell, Compared, Entry, Setting, Surrogate, compare, digest_of, estimate, evaluate, superseded,
 };
 use temper_files::hex;
-use temper_results::{Best, Evaluation, Records};
+use temper_results::{Best, Evaluation, Records, Warning};
 use temper_train::{State, load_weights};
 
 use crate::config::{NumericsOption, Pipeline};
@@ -85,6 +85,8 @@ pub(crate) struct RunOutcome {
     pub(crate) unreadable: BTreeMap<u64, String>,
     /// The hash of all test images, if an evaluation used all of them.
     pub(crate) data: Option<String>,
+    /// Warnings about all numbers of a network.
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// Runs all evaluations of all weights. Each evaluated batch is recorded in the run's folder and not
@@ -117,7 +119,7 @@ pub(crate) fn judge(
             .find(|(weights, entry, ..)| weights.word == line.weights && entry.name == line.evaluation);
         now.is_none_or(|(_, _, needs, key)| !superseded(line, key, &needs.cells))
     })?;
-    let (mut evaluations, mut unreadable) = (vec![], BTreeMap::new());
+    let (mut outcomes, mut unreadable) = (vec![], BTreeMap::new());
     for (weights, entry, needs, key) in &work {
         let samples = needs.cells.iter().map(|cell| cell.source.len()).sum();
         let crafting = needs.surrogate.as_ref().map(|stored| stored.frozen(device)).transpose()?;
@@ -150,10 +152,11 @@ pub(crate) fn judge(
             let what = format!("in the evaluation `{}`; training and what is judged are kept", entry.name);
             return Err(interrupt.stopped(&what));
         };
-        unreadable.extend(outcome.unreadable);
-        evaluations.push(outcome.evaluation);
+        unreadable.extend(outcome.unreadable.clone());
+        outcomes.push(outcome);
     }
-    Ok(RunOutcome { evaluations, unreadable, data: hashes.whole() })
+    let Compared { evaluations, warnings } = compare(outcomes);
+    Ok(RunOutcome { evaluations, unreadable, data: hashes.whole(), warnings })
 }
 
 /// Hashes of the images of evaluations, cached by the selection of images.

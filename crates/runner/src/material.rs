@@ -9,6 +9,7 @@ use temper_core::nn::Network;
 use temper_core::{Chosen, DataError, Dataset, Device, Part, Rng, Source, Split, Subset, shape};
 use temper_data::{Classes, class_difference, shared_images};
 use temper_evaluate::{Cell, Entry};
+use temper_results::{Severity, Warning};
 use temper_train::{Trainer, load_weights};
 
 use crate::catalogue::wrap;
@@ -33,7 +34,7 @@ pub(crate) struct Material {
     /// Number of test images that are also training images.
     pub(crate) also_trained_on: usize,
     /// Warnings about the run's numbers that are known before training.
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// What an evaluation needs besides the evaluated network.
@@ -110,7 +111,8 @@ impl Material {
             let shared = shared_images(&*train, &**held_out);
             warnings.extend((shared > 0).then(|| {
                 let of = held_out.len();
-                format!("{shared} of the {of} images held out are trained on, too: the selection of the best weights judges those")
+                let text = format!("{shared} of the {of} images held out are trained on, too: the selection of the best weights judges those");
+                Warning::caution("held-out-images-in-training", text).with_figure(shared as f64 / of as f64)
             }));
         }
         Ok(Self { train, held_out, test, network, judged, also_trained_on, warnings })
@@ -118,7 +120,7 @@ impl Material {
 
     /// Warnings about the initial weights. An error if their classes are not those of the images and class
     /// names are not ignored.
-    pub(crate) fn initial_warnings(&self, pipeline: &Pipeline) -> anyhow::Result<Vec<String>> {
+    pub(crate) fn initial_warnings(&self, pipeline: &Pipeline) -> anyhow::Result<Vec<Warning>> {
         let Some(file) = &pipeline.train.init else { return Ok(vec![]) };
         let mut warnings = vec![];
         if let Some(about) = Stored::about(file)? {
@@ -128,17 +130,23 @@ impl Material {
             warnings.extend(compared.map_err(|message| pipeline.bad(&["train", "init"], &message))?);
         }
         warnings.extend(said_against(file, &load_weights(file)?, &sha256(file)?));
-        Ok(warnings.into_iter().map(|warning| format!("train.init: {warning}")).collect())
+        Ok(warnings.into_iter().map(|warning| warning.about("train.init")).collect())
     }
 }
 
+/// More than this share of test images that were trained on makes accuracies wrong, not only imprecise.
+const FEW: f64 = 0.01;
+
 /// The warning about test images that are also training images.
-pub(crate) fn leaks(shared: usize, of: usize) -> Option<String> {
+pub(crate) fn leaks(shared: usize, of: usize) -> Option<Warning> {
     (shared > 0).then(|| {
-        let share = shared as f64 * 100.0 / of.max(1) as f64;
-        format!(
-            "{shared} of the {of} test images ({share:.1} %) are training images, too: accuracies count them as if they had not been seen"
-        )
+        let share = shared as f64 / of.max(1) as f64;
+        let text = format!(
+            "{shared} of the {of} test images ({:.1} %) are training images, too: accuracies count them as if they had not been seen",
+            share * 100.0
+        );
+        let severity = Severity::severe_if(share > FEW);
+        Warning::caution("test-images-in-training", text).graded(severity).with_figure(share)
     })
 }
 
@@ -201,7 +209,7 @@ impl Needs {
         i: usize,
         test: &Arc<dyn Source>,
         input: [usize; 3],
-        warnings: &mut Vec<String>,
+        warnings: &mut Vec<Warning>,
     ) -> anyhow::Result<Self> {
         let entry = &pipeline.evaluate[i];
         let surrogate = entry.surrogate.as_ref().map(|path| {
@@ -214,8 +222,8 @@ impl Needs {
             let name = &entry.name;
             let compared = stored.classes_of(test.classes(), pipeline.ignore_class_names, IN_PIPELINE);
             let other = compared.map_err(|message| bad(&message))?;
-            warnings.extend(other.map(|other| format!("evaluation `{name}`: {other}")));
-            warnings.extend(stored.warnings.iter().map(|warning| format!("evaluation `{name}`: {warning}")));
+            let own = stored.warnings.iter().cloned().chain(other);
+            warnings.extend(own.map(|warning| warning.about(format!("evaluation `{name}`"))));
             anyhow::Ok(stored)
         });
         let source = chosen(entry, test.clone(), "test")
@@ -270,7 +278,8 @@ pub(crate) fn check(pipeline: &Pipeline) -> anyhow::Result<String> {
             );
             for warning in material.warnings.iter().chain(&initial) {
                 text += "\n";
-                wrap(&mut text, "  warning:", "   ", warning);
+                let heading = format!("  {}:", warning.heading());
+                wrap(&mut text, &heading, "   ", &warning.to_string());
                 text.truncate(text.trim_end().len());
             }
             Ok(text)

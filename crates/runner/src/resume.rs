@@ -3,7 +3,7 @@
 
 use anyhow::{Context, bail};
 use temper_data::Classes;
-use temper_results::Epoch;
+use temper_results::{Epoch, Warning};
 use temper_train::{Checkpoint, Progress, State, Trainer, put_aside};
 
 use crate::classes::{IN_PIPELINE, compared};
@@ -21,9 +21,9 @@ pub(crate) struct Beginning {
     /// The run's class names, which do not change when it is resumed.
     pub(crate) classes: Vec<String>,
     /// Warnings about its numbers.
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<Warning>,
     /// The warnings that its checkpoints store: those about its initial weights.
-    pub(crate) initial: Vec<String>,
+    pub(crate) initial: Vec<Warning>,
 }
 
 impl Beginning {
@@ -53,7 +53,7 @@ pub(crate) fn resumed(
         checkpoint.config.parse().with_context(|| format!("{}: damaged configuration", file.display()))?;
     let classes = own_classes(&mut theirs, dir)?.unwrap_or_else(|| material.train.classes().to_vec());
     // The warnings about the initial weights still hold.
-    let mut warnings: Vec<String> = match taken(&mut theirs, "warnings") {
+    let mut warnings: Vec<Warning> = match taken(&mut theirs, "warnings") {
         Some(warnings) => warnings.try_into().context("damaged warnings in the checkpoint")?,
         None => vec![],
     };
@@ -112,7 +112,7 @@ pub(crate) fn kept(
     pipeline: &Pipeline,
     material: &Material,
     classes: &[String],
-    initial: &[String],
+    initial: &[Warning],
 ) -> anyhow::Result<toml::Table> {
     let mut table = trained_by(pipeline, material)?;
     if let Some(data) = table.get_mut("data").and_then(toml::Value::as_table_mut) {

@@ -11,7 +11,7 @@ use temper_core::{Chosen, Device, Model};
 use temper_report::table_of;
 use temper_results::{
     CommandName, DatasetSummary, Epoch, EpochRadii, NetworkSummary, Percentiles, Results, SplitSummary,
-    Training,
+    Training, Warning,
 };
 use temper_train::{Checkpoint, State, Trainer, save_weights};
 
@@ -27,7 +27,7 @@ use crate::resume::{Beginning, kept, reached, resumed};
 use crate::run_dir::{Mode, RunDir};
 use crate::select::{best, unreadable};
 use crate::summary::{network_summary, split_summary};
-use crate::warnings::told;
+use crate::warnings::{strictly, told};
 
 /// Options of `temper run`.
 #[derive(Debug, Args)]
@@ -49,6 +49,9 @@ pub(crate) struct Options {
     /// Replace the run in that folder
     #[arg(long, conflicts_with = "resume")]
     force: bool,
+    /// End with exit code 1 if a warning is severe: if a number is probably wrong
+    #[arg(long)]
+    strict: bool,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -106,30 +109,33 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     warnings.extend(after_training(&pipeline, &state));
     warnings.extend(without_gradient(&metrics, material.train.len()));
     let judged = judged(&pipeline, &state, &dir, best(&metrics), &device)?;
-    let outcome = judge(&pipeline, &material, &judged, &dir, &device, &interrupt)?;
+    let mut outcome = judge(&pipeline, &material, &judged, &dir, &device, &interrupt)?;
+    warnings.append(&mut outcome.warnings);
     let left_out = left_out(&material, &state, &metrics, &outcome.unreadable);
     let results = results(&work, &state, &metrics, warnings, (&judged, outcome))?;
     results.write(&dir.results())?;
     say(&format!("\n{}\n{left_out}{}\n", table_of(&results), closing(&state, &dir)));
-    Ok(())
+    if options.strict { strictly(&results) } else { Ok(()) }
 }
 
 /// The warning about samples whose gradient vanished in the training attack or a probe, for the epoch with
 /// most of them.
-fn without_gradient(metrics: &[Epoch], samples: usize) -> Option<String> {
+fn without_gradient(metrics: &[Epoch], samples: usize) -> Option<Warning> {
     let (n, epoch) = metrics.iter().map(|epoch| (epoch.vanished, epoch.epoch)).max()?;
+    let share = n as f64 / samples.max(1) as f64;
     (n > 0).then(|| {
-        format!(
+        let text = format!(
             "in epoch {epoch} the training attack or a probe met a gradient of exactly 0 at {n} of {samples} samples ({:.1} %) that were \
              still classified correctly: it could not see where to go, and was too weak for them",
-            n as f64 * 100.0 / samples.max(1) as f64
-        )
+            share * 100.0
+        );
+        Warning::caution("vanished-gradients-in-training", text).with_figure(share)
     })
 }
 
 /// The warning about the training attack at the final radii, for which its steps may be too long or too
 /// short.
-fn after_training(pipeline: &Pipeline, state: &State) -> Vec<String> {
+fn after_training(pipeline: &Pipeline, state: &State) -> Vec<Warning> {
     let (Some(attack), Some(radii)) = (&pipeline.train.attack.0, Percentiles::of(&state.radii())) else {
         return vec![];
     };
@@ -142,7 +148,8 @@ fn after_training(pipeline: &Pipeline, state: &State) -> Vec<String> {
         let Some(warning) = attack.warning(radius).filter(|_| radius > 0.0 && !told) else {
             continue;
         };
-        warnings.push(format!("{which} {radius:.4}, for which the training attack is doubtful: {warning}"));
+        let about = format!("{which} {radius:.4}, for which the training attack is doubtful");
+        warnings.push(Warning::caution("training-attack", warning).about(about));
     }
     warnings
 }
@@ -155,7 +162,7 @@ struct Work<'a> {
     /// The class names of the run.
     classes: &'a [String],
     /// Warnings about the initial weights.
-    initial: &'a [String],
+    initial: &'a [Warning],
     dir: &'a RunDir,
     device: &'a Device,
 }
@@ -257,7 +264,7 @@ fn results(
     work: &Work,
     state: &State,
     metrics: &[Epoch],
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
     (judged, outcome): (&[JudgedWeights], RunOutcome),
 ) -> anyhow::Result<Results> {
     let Work { pipeline, material, classes, .. } = *work;

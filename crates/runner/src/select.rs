@@ -137,7 +137,7 @@ impl Select {
         let judged = evaluate(&setting, &self.entry, &cells, &mut Records::in_memory(), &mut watch);
         drop(shown);
         let judged = judged.context("the images held out")?.context("a judgement was broken off")?;
-        let Outcome { evaluation, unreadable } = judged;
+        let Outcome { evaluation, unreadable, .. } = judged;
         Ok(HeldOut {
             accuracy: evaluation.accuracy,
             n: evaluation.n,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use temper_data::escaped;
-use temper_results::{Evaluation, Line, Point, Record, Records, Results};
+use temper_results::{Evaluation, Line, Point, Record, Records, Results, Warning};
 
 use crate::catalogue::wrap;
 use crate::config::BadConfig;
@@ -73,7 +73,7 @@ struct RunFacts {
     classes: Vec<String>,
     evaluations: Vec<Evaluation>,
     /// Warnings about all numbers.
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
 }
 
 impl RunFacts {

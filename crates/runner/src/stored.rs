@@ -10,7 +10,7 @@ use temper_core::nn::{Classifier, Frozen, Layer, Numerics};
 use temper_core::{Chosen, DataError, Device, Model};
 use temper_data::Classes;
 use temper_files::hex;
-use temper_results::Results;
+use temper_results::{Results, Warning};
 use temper_train::{Weights, is_checkpoint, load_about, load_weights};
 
 use crate::classes::compared;
@@ -44,7 +44,7 @@ pub(crate) struct Stored {
     /// The network, with these weights.
     pub(crate) classifier: Classifier,
     /// Warnings about its numbers.
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 impl Stored {
@@ -142,7 +142,7 @@ impl Stored {
         images: &[String],
         ignored: bool,
         how: &str,
-    ) -> Result<Option<String>, String> {
+    ) -> Result<Option<Warning>, String> {
         let network = Classes { by: &self.file.display().to_string(), names: &self.classes };
         compared(network, Classes { by: "the images", names: images }, ignored, how)
     }
@@ -150,8 +150,9 @@ impl Stored {
 
 /// Warnings about weights: that values were rounded, or that they are not the weights of the results in the
 /// same folder.
-pub(crate) fn said_against(file: &Path, weights: &Weights, sha256: &str) -> Vec<String> {
-    let rounded = weights.rounded.as_ref().map(|how| format!("{}: {how}", file.display()));
+pub(crate) fn said_against(file: &Path, weights: &Weights, sha256: &str) -> Vec<Warning> {
+    let rounded = weights.rounded.as_ref();
+    let rounded = rounded.map(|how| Warning::caution("rounded-weights", how).about(file.display()));
     rounded.into_iter().chain(swapped(file, sha256)).collect()
 }
 
@@ -178,7 +179,7 @@ pub(crate) fn epoch_of(file: &Path) -> anyhow::Result<Option<usize>> {
 }
 
 /// A warning if a file of weights is in a run's folder but is not the one that the run's results belong to.
-fn swapped(file: &Path, sha256: &str) -> Option<String> {
+fn swapped(file: &Path, sha256: &str) -> Option<Warning> {
     let word = match file.file_name()?.to_str()? {
         "model.safetensors" => "last",
         "best.safetensors" => "best",
@@ -187,11 +188,12 @@ fn swapped(file: &Path, sha256: &str) -> Option<String> {
     let at = file.display();
     let results = match results_beside(file, &format!("whether {at} was replaced after the run")) {
         Ok(results) => results?,
-        Err(unknown) => return Some(unknown),
+        Err(unknown) => return Some(Warning::caution("unreadable-results", unknown)),
     };
     let kept = results.sha256(word)?;
     (kept != sha256).then(|| {
-        format!("{at} was replaced after the run: its hash is not that in results.json, whose numbers are of other weights")
+        let text = format!("{at} was replaced after the run: its hash is not that in results.json, whose numbers are of other weights");
+        Warning::caution("replaced-weights", text)
     })
 }
 

@@ -6,15 +6,15 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use temper_evaluate::Entry;
+use temper_evaluate::{Compared, Entry, Outcome, compare};
 use temper_report::{Table, percent};
-use temper_results::{CommandName, Evaluation, Records, Results};
+use temper_results::{CommandName, Evaluation, Records, Results, Warning};
 
 use crate::attacked::{self, Opened};
 use crate::config::BadConfig;
 use crate::interrupt::Interrupt;
 use crate::output::say;
-use crate::warnings::told;
+use crate::warnings::{strictly, told};
 
 /// Options of `temper transfer`.
 #[derive(Debug, Args)]
@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// Replace what `temper transfer` wrote into that file before
     #[arg(long, requires = "save")]
     force: bool,
+    /// End with exit code 1 if a warning is severe: if a number is probably wrong
+    #[arg(long)]
+    strict: bool,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -46,20 +49,23 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     say(&opened.heading(&entry));
     say(&told(&opened.warnings));
     let arguments = opened.words("transfer", &entry)?;
-    let Some(matrix) = Matrix::measure(&opened, entry, &interrupt)? else {
+    let Some(mut matrix) = Matrix::measure(&opened, entry, &interrupt)? else {
         return Err(interrupt.ended("between two cells of the matrix; nothing is kept that could be resumed"));
     };
     let known = opened.warnings.len();
     for (i, natural) in matrix.natural.iter().enumerate() {
         opened.warn_of_normalisation(i, natural.accuracy)?;
     }
+    opened.warnings.append(&mut matrix.warnings);
     say(&format!("\n{}{}", matrix.told(&names), matrix.warned(&names)));
     say(&told(&opened.warnings[known..]));
-    let Some(file) = &options.save else { return Ok(()) };
     let evaluations = matrix.natural.into_iter().chain(matrix.cells.into_iter().flatten()).collect();
-    opened.results(CommandName::Transfer, arguments, evaluations, &matrix.unreadable)?.write(file)?;
-    say(&format!("written to {}\n", file.display()));
-    Ok(())
+    let results = opened.results(CommandName::Transfer, arguments, evaluations, &matrix.unreadable)?;
+    if let Some(file) = &options.save {
+        results.write(file)?;
+        say(&format!("written to {}\n", file.display()));
+    }
+    if options.strict { strictly(&results) } else { Ok(()) }
 }
 
 /// Refuses to overwrite other files, and to overwrite a transfer matrix without `--force`.
@@ -86,6 +92,8 @@ struct Matrix {
     cells: Vec<Vec<Evaluation>>,
     /// Images that could not be decoded, by index in the whole data set, with the reason.
     unreadable: BTreeMap<u64, String>,
+    /// Warnings about all numbers of a network.
+    warnings: Vec<Warning>,
 }
 
 impl Matrix {
@@ -98,23 +106,25 @@ impl Matrix {
                 let judged = opened.judge(entry, (by, on), &mut records, interrupt, &mut |_| {})?;
                 anyhow::Ok(judged)
             };
-        let mut matrix = Self { natural: vec![], cells: vec![], unreadable: BTreeMap::new() };
+        let mut outcomes: Vec<Outcome> = vec![];
         for by in &opened.targets {
             let Some(outcome) = judge(&natural, by, None)? else { return Ok(None) };
-            matrix.natural.push(outcome.evaluation);
-            matrix.unreadable = outcome.unreadable;
+            outcomes.push(outcome);
         }
+        let unreadable = outcomes.last().map(|outcome| outcome.unreadable.clone()).unwrap_or_default();
         for (i, on) in opened.targets.iter().enumerate() {
-            let mut row = vec![];
             for (j, by) in opened.targets.iter().enumerate() {
                 let other = Some(on).filter(|_| i != j);
                 entry.surrogate = other.map(|other| other.path.clone());
                 let Some(outcome) = judge(&entry, by, other)? else { return Ok(None) };
-                row.push(outcome.evaluation);
+                outcomes.push(outcome);
             }
-            matrix.cells.push(row);
         }
-        Ok(Some(matrix))
+        let Compared { evaluations: mut natural, warnings } = compare(outcomes);
+        let n = opened.targets.len();
+        let cells = natural.split_off(n.min(natural.len()));
+        let cells = cells.chunks(n.max(1)).map(<[_]>::to_vec).collect();
+        Ok(Some(Self { natural, cells, unreadable, warnings }))
     }
 
     /// The tables for the terminal.
@@ -145,17 +155,20 @@ impl Matrix {
 
     /// The warnings of all cells; each sentence once, with its cells.
     fn warned(&self, names: &[String]) -> String {
-        let mut all: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let mut all: BTreeMap<String, (&Warning, Vec<String>)> = BTreeMap::new();
         for (on, row) in names.iter().zip(&self.cells) {
             for (by, evaluation) in names.iter().zip(row) {
                 for warning in &evaluation.warnings {
-                    all.entry(warning).or_default().push(format!("on {on}, judged by {by}"));
+                    let (_, cells) = all.entry(warning.to_string()).or_insert_with(|| (warning, vec![]));
+                    cells.push(format!("on {on}, judged by {by}"));
                 }
             }
         }
-        let lines: Vec<String> =
-            all.iter().map(|(warning, cells)| format!("{warning} ({})", cells.join("; "))).collect();
-        told(&lines)
+        let lines = all.iter().map(|(words, (warning, cells))| {
+            let text = format!("{words} ({})", cells.join("; "));
+            Warning { text, advice: None, ..(*warning).clone() }
+        });
+        told(&lines.collect::<Vec<_>>())
     }
 }
 

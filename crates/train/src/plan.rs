@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use temper_core::nn::{self, DeviceLocation};
 use temper_core::{Attack, Chosen, DType, Epsilon, Loss, Norm, nonzero};
-
 use temper_data::Augment;
+use temper_results::Warning;
 
 use crate::average::Ema;
 use crate::optimizer::Optimizer;
@@ -122,23 +122,28 @@ impl Plan {
         epsilon.lengths().into_iter().filter_map(refused).collect()
     }
 
-    /// Reasons not to believe its numbers that are known before anything is trained, in words.
-    pub fn warnings(&self) -> Vec<String> {
+    /// Reasons not to believe its numbers that are known before anything is trained.
+    pub fn warnings(&self) -> Vec<Warning> {
         let Some(epsilon) = self.epsilon.as_ref().filter(|_| self.attack.0.is_some()) else { return vec![] };
         let probe = epsilon.probe().and_then(|probe| {
             let warning = probe.warning(epsilon.largest())?;
-            Some(format!("the attack of the probes `{}`: {warning}", probe.name()))
+            let about = format!("the attack of the probes `{}`", probe.name());
+            Some(Warning::caution("training-attack", warning).about(about))
         });
         let policy = epsilon.warning(self.epochs.get());
-        let policy = policy.map(|warning| format!("epsilon policy `{}`: {warning}", epsilon.name()));
+        let policy = policy.map(|warning| {
+            let about = format!("epsilon policy `{}`", epsilon.name());
+            Warning::caution("epsilon-policy", warning).about(about)
+        });
         self.attack_warning().into_iter().chain(probe).chain(policy).collect()
     }
 
     /// What its attack says against the largest radius that it trains with from the beginning.
-    pub fn attack_warning(&self) -> Option<String> {
+    pub fn attack_warning(&self) -> Option<Warning> {
         let (attack, epsilon) = (self.attack.0.as_ref()?, self.epsilon.as_ref()?);
         let warning = attack.warning(epsilon.largest())?;
-        Some(format!("the training attack `{}`: {warning}", attack.name()))
+        let about = format!("the training attack `{}`", attack.name());
+        Some(Warning::caution("training-attack", warning).about(about))
     }
 
     /// The norm of its attack; `None` without one.

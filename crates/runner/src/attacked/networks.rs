@@ -7,7 +7,7 @@ use serde::Deserialize;
 use temper_core::nn::Frozen;
 use temper_core::{Chosen, Dataset, Device, Kind, Model, Norm, Source, Split};
 use temper_data::shared_images;
-use temper_results::NetworkSummary;
+use temper_results::{NetworkSummary, Warning};
 
 use crate::classes::IN_OPTIONS;
 use crate::config::{BadConfig, NumericsOption, first_line};
@@ -102,7 +102,11 @@ impl Ran {
     /// A warning if the network was trained on images of the data set's test split, or if that is not known. For
     /// the run's own data set this comes from the run's results; otherwise from a comparison with the run's
     /// training images, if they are available.
-    pub(super) fn trained_on_test(&self, dataset: &Chosen<dyn Dataset>, test: &dyn Source) -> Option<String> {
+    pub(super) fn trained_on_test(
+        &self,
+        dataset: &Chosen<dyn Dataset>,
+        test: &dyn Source,
+    ) -> Option<Warning> {
         if dataset.name() != self.dataset.name() || dataset.params() != self.dataset.params() {
             let train = self.dataset.open(Split::Train).ok()?;
             return leaks(shared_images(&*train, test), test.len());
@@ -110,7 +114,7 @@ impl Ran {
         let unknown = "whether test images are training images, too";
         match results_beside(&self.folder.join(CONFIG), unknown) {
             Ok(results) => results?.dataset.test.and_then(|test| leaks(test.also_trained_on, test.n)),
-            Err(unknown) => Some(unknown),
+            Err(unknown) => Some(Warning::caution("unreadable-results", unknown)),
         }
     }
 }

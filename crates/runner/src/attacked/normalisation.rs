@@ -9,6 +9,7 @@ use temper_core::{
 };
 use temper_data::Batches;
 use temper_evaluate::wilson;
+use temper_results::Warning;
 use toml::{Table, Value};
 
 use crate::attacked::Opened;
@@ -42,7 +43,7 @@ pub(super) fn warning(
     opened: &Opened,
     target: &AttackedNetwork,
     natural: f64,
-) -> anyhow::Result<Option<String>> {
+) -> anyhow::Result<Option<Warning>> {
     if !target.told || natural >= GOOD {
         return Ok(None);
     }
@@ -65,13 +66,13 @@ pub(super) fn warning(
     // The difference must exceed the confidence intervals.
     Ok((wilson(best, n)[0] > wilson(assumed, n)[1]).then(|| {
         let percent = |right: usize| right as f64 * 100.0 / n.max(1) as f64;
-        format!(
-            "{:.1} % of {n} images are right under the normalisation that was assumed, {:.1} % under another: if the weights were trained \
-             so, add it to --model ({})",
+        let text = format!(
+            "{:.1} % of {n} images are right under the normalisation that was assumed, {:.1} % under another",
             percent(assumed),
-            percent(best),
-            served.join("; ")
-        )
+            percent(best)
+        );
+        let advice = format!("if the weights were trained so, add it to --model ({})", served.join("; "));
+        Warning::severe("normalisation", text).with_figure(percent(best) / 100.0).advising(advice)
     }))
 }
 

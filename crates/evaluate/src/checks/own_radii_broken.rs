@@ -1,25 +1,32 @@
 //! Radii of adaptive training that do not hold: the attack that gave them was too weak for them.
 
-use temper_results::Cost;
+use temper_results::{Cost, Warning};
 
-use crate::checks::Evidence;
+use crate::checks::{Check, Evidence, Find, caution, share};
+
+pub(super) const CHECK: Check = Check {
+    id: "own-radii-broken",
+    reads: "images broken within the radii that training gave them",
+    find: Find::Evaluation(find),
+};
 
 /// More than one in so many images that do not survive the radius they were given speaks against that radius.
 const FEW: usize = 5;
 
-pub(super) fn check(evidence: &Evidence) -> Vec<String> {
+fn find(evidence: &Evidence) -> Vec<Warning> {
     let own = evidence.setting.radii.and_then(|_| broken_within(evidence.attacks));
     own.into_iter().collect()
 }
 
-fn broken_within(costs: &[Cost]) -> Option<String> {
+fn broken_within(costs: &[Cost]) -> Option<Warning> {
     let attacked = costs.first()?.attacked;
     let broken: usize = costs.iter().map(|cost| cost.broken).sum();
     (broken * FEW > attacked).then(|| {
-        format!(
+        let text = format!(
             "{broken} of {attacked} images that are right unperturbed do not survive their own radius: the attack that gave it was too \
              weak for it"
-        )
+        );
+        caution(text).with_figure(share(broken, attacked))
     })
 }
 
@@ -36,7 +43,7 @@ mod tests {
         assert_eq!(of(20), None);
         let warning = of(21).unwrap();
         assert!(
-            warning.starts_with("21 of 100 images that are right unperturbed do not survive"),
+            warning.text.starts_with("21 of 100 images that are right unperturbed do not survive"),
             "{warning}"
         );
     }

@@ -1,0 +1,60 @@
+//! Curves that are not at 0 within a radius that makes every image grey.
+
+use temper_core::Norm;
+use temper_results::{Over, Severity, Warning};
+
+use crate::checks::{Check, Evidence, Find, WRONG, caution, share};
+
+pub(super) const CHECK: Check = Check {
+    id: "curve-not-zero",
+    reads: "the last point of a curve over radii, or the accuracy at one radius",
+    find: Find::Evaluation(find),
+};
+
+/// A radius in l-inf within which every image can become plain grey: no classifier stands there.
+const NOTHING_STANDS: f64 = 0.5;
+
+fn find(evidence: &Evidence) -> Vec<Warning> {
+    let curve = evidence.curve.filter(|curve| curve.over == Over::Radius);
+    let swept = curve.and_then(|curve| curve.points.last()).map(|last| (last.at, last.accuracy));
+    let accuracy = share(evidence.standing, evidence.n);
+    let one = || evidence.entry.radii().last().map(|radius| (*radius, accuracy));
+    let own = evidence.setting.radii.is_some();
+    let Some((at, accuracy)) = swept.or_else(one).filter(|_| !own && !evidence.members.is_empty()) else {
+        return vec![];
+    };
+    let fails = evidence.entry.norm() == Norm::Linf && at >= NOTHING_STANDS && accuracy > 0.0;
+    let others = if swept.is_some() { "all other points are in doubt" } else { "its number is too high" };
+    let warning = fails.then(|| {
+        let text = format!(
+            "{:.1} % stand within {at}, where every image can become grey: the attack fails, and {others}",
+            accuracy * 100.0
+        );
+        caution(text).graded(Severity::severe_if(accuracy > WRONG)).with_figure(accuracy)
+    });
+    warning.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::tests_support::{Case, curve};
+
+    #[test]
+    fn what_stands_where_every_image_can_be_grey_speaks_against_the_attack() {
+        let swept = |at: f64, accuracy: f64| {
+            let curve = curve(Over::Radius, &[(0.1, 0.5), (at, accuracy)]);
+            Case { attacks: &["fgsm = {}"], curve: Some(curve), ..Case::default() }.with(find)
+        };
+        let told = swept(0.6, 0.25);
+        assert!(
+            told[0].is_severe() && told[0].text.starts_with("25.0 % stand within 0.6, where"),
+            "{told:?}"
+        );
+        assert_eq!((swept(0.6, 0.0), swept(0.49, 0.25)), (vec![], vec![]));
+        let at = |radius: f64, standing: usize| {
+            Case { attacks: &["fgsm = {}"], radius, standing, n: 10, ..Case::default() }.with(find)
+        };
+        assert_eq!((at(0.5, 3).len(), at(0.5, 0).len(), at(0.3, 3).len()), (1, 0, 0));
+    }
+}

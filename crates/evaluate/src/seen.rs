@@ -1,0 +1,221 @@
+//! What checks of several evaluations need of each: its attacks, and the radius at which each image is broken.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use temper_core::{Access, Member, Norm};
+use temper_results::Record;
+
+use crate::Setting;
+use crate::entry::Entry;
+
+/// An evaluation as checks see it beside others.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Seen {
+    /// The evaluation's name.
+    pub(crate) name: String,
+    pub(crate) network: NetworkName,
+    /// The norm of its radii.
+    pub(crate) norm: Option<Norm>,
+    /// Its radii, ascending; none if each image has its own.
+    pub(crate) radii: Vec<f64>,
+    pub(crate) attacks: Vec<AttackFacts>,
+    /// The name of the surrogate network on which images were crafted.
+    pub(crate) surrogate: Option<String>,
+    /// From which radius on each image is misclassified, by its index in the whole data set: negative infinity
+    /// if it is unperturbed, infinity if it stands within all radii. Empty for corrupted images.
+    pub(crate) broken_at: BTreeMap<u64, f64>,
+    pub(crate) clean: Clean,
+}
+
+/// Which network an evaluation judged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct NetworkName {
+    /// `last` or `best`.
+    pub(crate) weights: String,
+    /// Its name in a transfer matrix.
+    pub(crate) judged_by: Option<String>,
+}
+
+/// An attack as far as other attacks can be compared with it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AttackFacts {
+    pub(crate) label: String,
+    /// The plugin's name.
+    pub(crate) name: &'static str,
+    pub(crate) access: Access,
+    pub(crate) steps: Option<usize>,
+    /// Whether it takes one gradient step.
+    pub(crate) single: bool,
+    pub(crate) min_norm: Option<Norm>,
+}
+
+/// What a network says of unperturbed images.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Clean {
+    /// Classes of the network.
+    pub(crate) classes: usize,
+    /// Images of each class.
+    pub(crate) labels: BTreeMap<u32, usize>,
+    /// Images that the network takes for each class; `None` where logits are not numbers.
+    pub(crate) predictions: BTreeMap<Option<u32>, usize>,
+    /// Whether the logits of all images look like probabilities.
+    pub(crate) probabilities: bool,
+}
+
+impl Clean {
+    /// Images.
+    pub(crate) fn n(&self) -> usize {
+        self.labels.values().sum()
+    }
+
+    pub(crate) fn hear(&mut self, record: &Record) {
+        *self.labels.entry(record.label).or_default() += 1;
+        *self.predictions.entry(record.natural).or_default() += 1;
+    }
+}
+
+impl AttackFacts {
+    pub(crate) fn of(member: &Member, classes: usize) -> Self {
+        let attack = &member.attack;
+        let steps = attack.steps();
+        let backwards = attack.most_passes(classes).map(|[_, backwards]| backwards);
+        Self {
+            label: member.label.clone(),
+            name: attack.name(),
+            access: attack.needs(),
+            steps,
+            single: steps == Some(1) || backwards == Some(1),
+            min_norm: attack.min_norm(),
+        }
+    }
+
+    pub(crate) fn takes_gradients(&self) -> bool {
+        self.access == Access::Gradients
+    }
+}
+
+impl Seen {
+    /// Without what its records add.
+    pub(crate) fn new(setting: &Setting, entry: &Entry, members: &[Member]) -> Self {
+        let classes = setting.network.network().classes();
+        Self {
+            name: entry.name.clone(),
+            network: NetworkName {
+                weights: setting.weights.into(),
+                judged_by: setting.judged_by.map(Into::into),
+            },
+            norm: entry.attacked().then(|| entry.norm()),
+            radii: if setting.radii.is_some() { vec![] } else { entry.radii() },
+            attacks: members.iter().map(|member| AttackFacts::of(member, classes)).collect(),
+            surrogate: setting.surrogate.map(|surrogate| surrogate.name.into()),
+            broken_at: BTreeMap::new(),
+            clean: Clean { classes, ..Clean::default() },
+        }
+    }
+
+    /// Takes up a record of an image that is not corrupted.
+    pub(crate) fn hear(&mut self, record: &Record) {
+        self.clean.hear(record);
+        let at = match &record.broken_by {
+            _ if record.natural != Some(record.label) => f64::NEG_INFINITY,
+            _ if self.searches() => record.min_norm.unwrap_or(f64::INFINITY),
+            Some(_) => record.radius.or(self.radii.last().copied()).unwrap_or(f64::INFINITY),
+            None => f64::INFINITY,
+        };
+        self.broken_at.insert(record.sample, at);
+    }
+
+    /// Whether it is one minimum-norm attack on the judged network in the norm of the radius. Then it says for
+    /// every radius which images it breaks.
+    pub(crate) fn searches(&self) -> bool {
+        let own = |attack: &AttackFacts| attack.min_norm.is_some() && attack.min_norm == self.norm;
+        self.surrogate.is_none() && self.attacks.len() == 1 && self.attacks.iter().all(own)
+    }
+
+    /// Whether it says which images are broken within this radius.
+    pub(crate) fn knows(&self, radius: f64) -> bool {
+        self.searches() || self.radii.contains(&radius)
+    }
+
+    /// Whether all attacks do without gradients of the judged network.
+    pub(crate) fn is_black_box(&self) -> bool {
+        let hidden = self.surrogate.is_some() || !self.attacks.iter().any(AttackFacts::takes_gradients);
+        hidden && !self.attacks.is_empty()
+    }
+
+    /// Whether attacks take more than one step along gradients of the judged network.
+    pub(crate) fn is_white_box(&self) -> bool {
+        let iterates = |attack: &AttackFacts| attack.takes_gradients() && !attack.single;
+        self.surrogate.is_none() && self.attacks.iter().any(iterates)
+    }
+
+    /// Whether an image is misclassified within this radius; `None` if it was not judged.
+    pub(crate) fn breaks(&self, sample: u64, radius: f64) -> Option<bool> {
+        self.broken_at.get(&sample).map(|at| *at <= radius)
+    }
+
+    /// Images that are misclassified within this radius.
+    pub(crate) fn broken(&self, radius: f64) -> usize {
+        self.broken_at.values().filter(|at| **at <= radius).count()
+    }
+
+    /// Whether both judged the same network in the same norm.
+    pub(crate) fn compares_with(&self, other: &Self) -> bool {
+        self.network == other.network && self.norm == other.norm
+    }
+}
+
+/// All evaluations of a run or a command, in the order of its results.
+pub(crate) struct Together<'a> {
+    pub(crate) all: &'a [&'a Seen],
+}
+
+impl<'a> Together<'a> {
+    /// The evaluations that satisfy a condition, each with its place.
+    pub(crate) fn those(&self, condition: impl Fn(&Seen) -> bool) -> impl Iterator<Item = (usize, &'a Seen)> {
+        self.all.iter().copied().enumerate().filter(move |(_, seen)| condition(seen))
+    }
+
+    /// For each network the evaluation with most unperturbed images.
+    pub(crate) fn widest(&self) -> Vec<&'a Seen> {
+        let networks: BTreeSet<&NetworkName> = self.all.iter().map(|seen| &seen.network).collect();
+        let widest = networks.into_iter().filter_map(|network| {
+            let of_network = self.those(|seen| seen.network == *network && !seen.broken_at.is_empty());
+            of_network.map(|(_, seen)| seen).max_by_key(|seen| seen.clean.n())
+        });
+        widest.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_radius_at_which_an_image_is_broken_follows_from_its_record() {
+        let seen = |attack: &str, radii: &[f64]| {
+            let member = Member { label: "a".into(), ..Member::parse(attack).unwrap() };
+            Seen {
+                norm: Some(Norm::Linf),
+                radii: radii.to_vec(),
+                attacks: vec![AttackFacts::of(&member, 5)],
+                ..Seen::default()
+            }
+        };
+        let right = Record { sample: 1, label: 2, natural: Some(2), ..Record::default() };
+        let broken = Record { broken_by: Some("a".into()), ..right.clone() };
+        let at = |mut seen: Seen, record: &Record| {
+            seen.hear(record);
+            seen.broken_at[&1]
+        };
+        let bounded = || seen("pgd = {}", &[0.1]);
+        assert_eq!(at(bounded(), &right), f64::INFINITY);
+        assert_eq!(at(bounded(), &broken), 0.1);
+        assert_eq!(at(bounded(), &Record { natural: Some(0), ..right.clone() }), f64::NEG_INFINITY);
+        let swept = seen("pgd = {}", &[0.1, 0.2, 0.3]);
+        assert_eq!(at(swept, &Record { radius: Some(0.2), ..broken }), 0.2);
+        let search = seen("deepfool = {}", &[0.1]);
+        assert!(search.searches() && search.knows(0.7) && !bounded().knows(0.7));
+        assert_eq!(at(search, &Record { min_norm: Some(0.25), ..right }), 0.25);
+    }
+}
