@@ -1,5 +1,6 @@
 //! Evaluations: what results say of attacks, suites, sweeps, corruptions, surrogates.
 
+mod checks;
 mod results;
 mod runs;
 mod training_images;

@@ -7,7 +7,7 @@ use temper_core::{
     Attack, Ball, Goal, Kind, Norm, Passes, Rng, Split, Victim, VictimNetwork, cross_entropy, perturb,
 };
 use temper_evaluate::Entry;
-use temper_results::Evaluation;
+use temper_results::{Evaluation, Warning};
 use temper_runner::Pipeline;
 use temper_train::{Glimpse, Trainer, Watch};
 
@@ -89,7 +89,7 @@ fn images_without_a_gradient_are_counted_once_and_told() {
             "{right} of the {right} images that are right unperturbed (100.0 %) have a gradient of exactly 0"
         );
         assert!(
-            result.warnings.iter().any(|warning| warning.contains(&wanted)),
+            result.warnings.iter().any(|warning| warning.text.contains(&wanted)),
             "{text}: {:?}",
             result.warnings
         );
@@ -101,7 +101,7 @@ fn images_without_a_gradient_are_counted_once_and_told() {
     )
     .warnings;
     let wanted = format!("`cw-l2`: found nothing for {right} of {right} images (100.0 %)");
-    assert!(failed.iter().any(|warning| warning.starts_with(&wanted)), "{failed:?}");
+    assert!(failed.iter().any(|warning| warning.text.starts_with(&wanted)), "{failed:?}");
     // A network with gradients has no such warning, and its results no such number.
     let healthy =
         judge(&Frozen::new(&small_network(DType::F32)).unwrap(), 40, "radius = 0.1\nattack = \"pgd\"");
@@ -128,7 +128,9 @@ fn restarts_that_draw_nothing_run_once() {
             judge(&network, 30, &format!("radius = 0.01\nattack.{}", attack.replace(", restarts = 500", "")));
         assert_eq!((many.forwards, many.backwards), (one.forwards, one.backwards), "{attack}");
         assert_eq!(many.accuracy, one.accuracy, "{attack}");
-        let told = |warning: &String| warning.contains("restarts = 500") && warning.ends_with("it ran once");
+        let told = |warning: &Warning| {
+            warning.text.contains("restarts = 500") && warning.text.ends_with("it ran once")
+        };
         assert!(many.warnings.iter().any(told), "{attack}: {:?}", many.warnings);
         assert!(!one.warnings.iter().any(told), "{attack}: {:?}", one.warnings);
     }
@@ -177,7 +179,9 @@ fn attacks_draw_as_they_say() {
 #[test]
 fn distances_of_another_norm_and_steps_beyond_the_ball_are_warned_of() {
     let network = Frozen::new(&small_network(DType::F32)).unwrap();
-    let warnings = |text: &str| judge(&network, 20, text).warnings;
+    let warnings = |text: &str| -> Vec<String> {
+        judge(&network, 20, text).warnings.iter().map(ToString::to_string).collect()
+    };
     let few = "steps = 60, binary_search_steps = 4, initial_const = 0.1, learning_rate = 0.03";
     assert_eq!(
         warnings("radius = 0.05\nattack = \"deepfool\""),

@@ -96,6 +96,7 @@ fn corruptions_are_told_by_kind() {
             corruption: Some(format!("{kind} {severity}")),
             key: "k".into(),
             data: temper_results::DataDigest::default(),
+            probabilities: false,
             samples: Columns::of(vec![record]),
             unreadable: [].into(),
             costs: vec![],

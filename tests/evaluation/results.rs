@@ -111,7 +111,10 @@ fn two_attacks_of_one_name_are_told_apart() {
 #[test]
 fn what_speaks_against_a_number_is_said() {
     let stage = Stage::new(20);
-    let warnings = |text: &str| stage.judge(&format!("name = \"a\"\n{text}")).0.warnings;
+    let warnings = |text: &str| -> Vec<String> {
+        let (evaluation, _) = stage.judge(&format!("name = \"a\"\n{text}"));
+        evaluation.warnings.iter().map(ToString::to_string).collect()
+    };
     assert_eq!(
         warnings("radius = 0.05\nattack.pgd = { steps = 4, step = 0.01 }"),
         ["`pgd-4`: 4 steps of 0.0100 reach 0.0400, not the radius of 0.0500: take more or longer ones"]

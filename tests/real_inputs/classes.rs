@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use temper_results::Warning;
 use temper_train::load_about;
 
 use crate::data::photos::{PIPELINE, playground};
@@ -68,8 +69,8 @@ fn one_option_lets_them_pass_results_say_so_and_the_run_keeps_its_names() {
     let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(flat.matches("the images have other classes").count(), 4, "{said}");
     let warnings = json(&folder.join("runs/run/results.json"))["warnings"].clone();
-    let warnings: Vec<String> = serde_json::from_value(warnings).unwrap();
-    let about = |what: &str| warnings.iter().filter(|warning| warning.starts_with(what)).count();
+    let warnings: Vec<Warning> = serde_json::from_value(warnings).unwrap();
+    let about = |what: &str| warnings.iter().filter(|warning| warning.text.starts_with(what)).count();
     assert_eq!((about("evaluation `pgd`: "), about("runs/run and the images have other classes")), (1, 1));
     assert_eq!(classes(&model), own, "what the run wrote of its classes is its own");
     succeed(folder, &[&["run", "run.toml", "--resume"], &pass[..2]].concat());
@@ -79,18 +80,18 @@ fn one_option_lets_them_pass_results_say_so_and_the_run_keeps_its_names() {
     let said = succeed(folder, &[&attack[..], &["--save", "out"]].concat());
     assert!(said.contains("warning runs/run/model.safetensors and the images have "), "{said}");
     let results = json(&folder.join("out/results.json"));
-    assert!(results["warnings"][0].as_str().unwrap().contains("have other classes"));
+    assert!(results["warnings"][0]["text"].as_str().unwrap().contains("have other classes"));
     let fresh = ["run", "run.toml", "--out", "fresh", "--set", "train.init=runs/run/model.safetensors"];
     succeed(folder, &[&fresh[..], &pass[..2]].concat());
-    let initial = || -> Vec<String> {
+    let initial = || -> Vec<Warning> {
         let warnings = json(&folder.join("fresh/results.json"))["warnings"].clone();
         serde_json::from_value(warnings).unwrap()
     };
     let told = "train.init: runs/run/model.safetensors and the images";
-    assert!(initial().iter().any(|warning| warning.starts_with(told)), "{:?}", initial());
+    assert!(initial().iter().any(|warning| warning.text.starts_with(told)), "{:?}", initial());
     // What the run began with it began with, also where it is resumed without the option.
     succeed(folder, &[&fresh[..], &["--resume"]].concat());
-    assert!(initial().iter().any(|warning| warning.starts_with(told)), "{:?}", initial());
+    assert!(initial().iter().any(|warning| warning.text.starts_with(told)), "{:?}", initial());
     let shown = succeed(folder, &["show", "out", "--sample", "0"]);
     assert!(shown.starts_with("warning ") && !shown.contains("(blue)"), "{shown}");
     // A new run calls its classes what the images call them.

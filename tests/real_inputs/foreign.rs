@@ -139,7 +139,7 @@ fn a_checkpoint_is_no_network_and_swapped_weights_are_told() {
     let said = succeed(folder, &[&attack[..], &["--save", "out"]].concat());
     assert!(said.contains("warning runs/run/model.safetensors was replaced after the run"), "{said}");
     let warning = &json(&folder.join("out/results.json"))["warnings"][0];
-    assert!(warning.as_str().unwrap().contains("its hash is not that in results.json"), "{warning}");
+    assert!(warning["text"].as_str().unwrap().contains("its hash is not that in results.json"), "{warning}");
     // Results that cannot be read are no reason to warn less.
     let results = folder.join("runs/run/results.json");
     let whole = fs::read_to_string(&results).unwrap();
@@ -175,7 +175,7 @@ fn a_normalisation_that_was_assumed_wrongly_is_told_with_the_one_that_fits() {
     assert!(said.contains("assumed, for the file does not say:"), "{said}");
     assert!(said.contains("mean [-3.0], std [4.0]"), "{said}");
     let warnings = &json(&folder.join("out/results.json"))["warnings"];
-    let warning = warnings[0].as_str().unwrap();
+    let warning = warnings[0]["advice"].as_str().unwrap();
     assert!(warning.contains("Fashion-MNIST's: mean = [0.286], std = [0.353]"), "{warning}");
     let right = wrong.replace("mean = [-3.0], std = [4.0]", "mean = [0.286], std = [0.353]");
     let attack = [&ATTACK[..7], &[&right], &ATTACK[8..]].concat();

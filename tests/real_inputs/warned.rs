@@ -30,7 +30,9 @@ fn test_images_that_are_trained_on_are_counted() {
         let said = flat(&[&attack[..6], &["--data", data][..]].concat());
         assert!(said.contains(told), "{data}: {said}");
     }
-    assert!(json(&folder.join("out/results.json"))["warnings"][0].as_str().unwrap().starts_with(told));
+    assert!(
+        json(&folder.join("out/results.json"))["warnings"][0]["text"].as_str().unwrap().starts_with(told)
+    );
 
     // One copy, under another name and in another class.
     fs::write(folder.join("run.toml"), PIPELINE).unwrap();
@@ -105,5 +107,5 @@ fn steps_of_training_that_cannot_reach_its_radius_are_told_before_and_after() {
     assert!(flat(&succeed(folder.path(), &["check", "run.toml"])).contains(told));
     assert_eq!(flat(&succeed(folder.path(), &["run", "run.toml"])).matches(told).count(), 2);
     let results = json(&folder.path().join("runs/run/results.json"));
-    assert!(results["warnings"][0].as_str().unwrap().starts_with(told), "{results}");
+    assert!(results["warnings"][0]["text"].as_str().unwrap().starts_with(told), "{results}");
 }

@@ -40,8 +40,8 @@ fn within(evidence: &Evidence) -> Vec<Warning> {
 fn broke_more(Cost { attack, broken, .. }: &Cost, n: usize) -> Option<Warning> {
     exceeds(*broken, n, NOTABLE).then(|| {
         let text = format!(
-            "`{attack}`, which sees no gradients, broke {broken} of {n} images ({:.1} %) that the gradient attacks before it did not: \
-             gradients mislead them",
+            "`{attack}`, which sees no gradients, broke {broken} of {n} images ({:.1} %) that the gradient attacks before it did not, \
+             so gradients mislead them",
             percent(*broken, n)
         );
         severe(text).with_figure(share(*broken, n)).advising(ADVICE)
@@ -76,8 +76,8 @@ fn beaten(together: &Together, hidden: &Seen, radius: f64) -> Option<Found> {
             None => "without gradients".into(),
         };
         let text = format!(
-            "`{}`, {how}, broke {alone} of {n} images ({:.1} %) within {radius} that no attack with gradients of this network broke: \
-             gradients mislead them",
+            "`{}`, {how}, broke {alone} of {n} images ({:.1} %) within {radius} that no attack with gradients of this network broke, \
+             so gradients mislead them",
             hidden.name,
             percent(alone, n)
         );

@@ -21,7 +21,7 @@ fn find(seen: &Seen) -> Option<Warning> {
     let of_class = clean.labels.get(class).copied().unwrap_or(0);
     (n - of_class >= OTHERS).then(|| {
         let text = format!(
-            "the network takes all {n} unperturbed images for class {class}: its accuracy is the share of that class, {:.1} %",
+            "the network takes all {n} unperturbed images for class {class}, so that its accuracy is the share of that class, {:.1} %",
             percent(of_class, n)
         );
         severe(text).with_figure(share(of_class, n)).advising("it tells no classes apart, and cannot be judged")

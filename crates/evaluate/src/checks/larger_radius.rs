@@ -38,7 +38,7 @@ fn fails(small: &Seen, (at, large): (usize, &Seen)) -> Option<Found> {
         let pairs = Pairs::of((small, from), (large, to));
         let lead = pairs.lead(NOTABLE)?;
         let text = format!(
-            "{} of {} images stand within {to} that `{}` broke within {from}, and {} the other way round: the attack fails within the \
+            "{} of {} images stand within {to} that `{}` broke within {from}, and {} the other way round, so the attack fails within the \
              larger radius",
             pairs.first, pairs.n, small.name, pairs.second
         );

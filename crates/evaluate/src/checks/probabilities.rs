@@ -14,8 +14,8 @@ pub(super) const CHECK: Check = Check {
 fn find(seen: &Seen) -> Option<Warning> {
     seen.clean.probabilities.then(|| {
         let text = format!(
-            "the network's logits look like probabilities: they lie in [0, 1], with a sum of 1, for all {} images: losses take their \
-             softmax again, whose gradients are small and mislead attacks",
+            "the network's logits look like probabilities (in [0, 1], with a sum of 1, for all {} images), so that losses take a second \
+             softmax, whose small gradients mislead attacks",
             seen.clean.n()
         );
         severe(text).advising("remove the softmax at the end of the network")

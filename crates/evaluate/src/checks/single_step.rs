@@ -29,11 +29,10 @@ fn beaten(one: &Seen, (at, many): (usize, &Seen), radius: f64) -> Option<Found> 
     let pairs = Pairs::of((one, radius), (many, radius));
     let lead = pairs.lead(NOTABLE).filter(|_| many.knows(radius))?;
     let text = format!(
-        "the single step of `{}` broke {} of {} images within {radius} that many steps did not, and missed {} that they broke: \
-         gradients mislead the later steps",
+        "the single step of `{}` broke {} of {} images within {radius} that many steps did not, and missed {} that they broke",
         one.name, pairs.first, pairs.n, pairs.second
     );
-    let advice = "look at the length of the steps and at operations that hide gradients";
+    let advice = "the steps are too short, or gradients mislead the later ones";
     Some(Found { at, warning: severe(text).with_figure(lead).advising(advice) })
 }
 

@@ -22,7 +22,7 @@ fn find(together: &Together) -> Vec<Found> {
         let ([one, other], apart) = accuracies([surrogate, judged])?;
         (apart && (one - other).abs() > ALIKE).then(|| {
             let text = format!(
-                "the surrogate network is right for {:.1} % of the unperturbed images, the network that is judged for {:.1} %: images \
+                "the surrogate network is right for {:.1} % of the unperturbed images, the network that is judged for {:.1} %, and images \
                  transfer less between networks that differ so much",
                 one * 100.0,
                 other * 100.0
