@@ -92,7 +92,7 @@ fn the_suite_breaks_at_least_what_its_first_attack_breaks() {
     // Five classes.
     let labels: Vec<&str> = all.attacks.iter().map(|cost| cost.attack.as_str()).collect();
     assert_eq!(labels, ["apgd-ce", "apgd-t-top4", "fab-t-top4", "square"]);
-    assert!(!all.warnings.iter().any(|warning| warning.contains("dlr")), "{:?}", all.warnings);
+    assert!(!all.warnings.iter().any(|warning| warning.text.contains("dlr")), "{:?}", all.warnings);
 }
 
 #[test]
@@ -106,7 +106,11 @@ fn results_warn_that_dlr_became_the_margin() {
     let entry: Entry = toml::from_str("name = \"a\"\nradius = 0.02\nsuite = \"apgd-suite\"").unwrap();
     let evaluation = judged(&network, &TestImages::of(batch), &entry, 1);
     let warning = "`apgd-margin-t-top1`: the targeted loss `dlr` needs at least 4 classes, not 2";
-    assert!(evaluation.warnings.iter().any(|said| said.starts_with(warning)), "{:?}", evaluation.warnings);
+    assert!(
+        evaluation.warnings.iter().any(|said| said.text.starts_with(warning)),
+        "{:?}",
+        evaluation.warnings
+    );
 }
 
 /// A network without a gradient near its images, which only a search without gradients can leave: it sees class 0 until

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{Device, Source};
 use temper_evaluate::{
-    BatchGlimpse, Cell, Compared, Entry, Setting, Surrogate, compare, digest_of, estimate, evaluate, superseded,
+    BatchGlimpse, Cell, Compared, Entry, Setting, Surrogate, compare, digest_of, estimate, evaluate,
+    superseded,
 };
 use temper_files::hex;
 use temper_results::{Best, Evaluation, Records, Warning};
