@@ -14,4 +14,4 @@ mod peers_trained;
 mod pgd;
 mod raised;
 mod saturated;
-mod trained;
+pub(crate) mod trained;

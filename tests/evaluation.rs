@@ -3,5 +3,6 @@
 mod checks;
 mod results;
 mod runs;
+mod spoiled;
 mod training_images;
 mod transfer;

@@ -117,16 +117,17 @@ fn results_warn_that_dlr_became_the_margin() {
 /// a column of pixels is raised by more than half of the radius.
 #[test]
 fn square_breaks_what_gradients_do_not_see() {
-    let mut network = Network::new([1, 8, 8]);
+    let mut network = Network::new([2, 8, 8]);
     let x = network.linear(network.input(), "column", 1).unwrap();
     let x = network.relu(x);
     network.linear(x, "out", 4).unwrap();
-    let column: Vec<f32> = (0..64).map(|pixel| if pixel % 8 == 3 { 1.0 } else { 0.0 }).collect();
+    let column: Vec<f32> =
+        (0..128).map(|pixel| if pixel < 64 && pixel % 8 == 3 { 1.0 } else { 0.0 }).collect();
     let tensor =
         |values: Vec<f32>, shape: (usize, usize)| Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
     let bias = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
     let weights = BTreeMap::from([
-        ("column.weight".to_string(), tensor(column, (1, 64))),
+        ("column.weight".to_string(), tensor(column, (1, 128))),
         // Eight pixels of 0.5, and 0.05 more each.
         ("column.bias".to_string(), bias(&[-8.0 * 0.55])),
         ("out.weight".to_string(), tensor(vec![0.0, 9.0, 0.0, 0.0], (4, 1))),
@@ -134,7 +135,7 @@ fn square_breaks_what_gradients_do_not_see() {
     ]);
     let frozen = Frozen::new(&Classifier::new(network, &weights).unwrap()).unwrap();
     let n = 16;
-    let pixels = (Tensor::ones((n, 1, 8, 8), DType::F32, &Device::Cpu).unwrap() * 0.5).unwrap();
+    let pixels = (Tensor::ones((n, 2, 8, 8), DType::F32, &Device::Cpu).unwrap() * 0.5).unwrap();
     let labels = Tensor::zeros(n, DType::U32, &Device::Cpu).unwrap();
     let batch = Batch { pixels, labels, ids: (0..n as u64).collect() };
     let entry: Entry = toml::from_str("name = \"a\"\nradius = 0.1\nsuite = \"autoattack\"").unwrap();

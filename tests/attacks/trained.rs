@@ -6,21 +6,29 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use temper_core::nn::{Classifier, Frozen, Numerics};
 use temper_core::{
-    Attack, Ball, Batch, Chosen, Dataset, Goal, Model, Norm, Passes, Perturbed, Rng, Split, Subset, Victim,
-    VictimNetwork, perturb,
+    Attack, Ball, Batch, Chosen, Dataset, Goal, Model, Norm, Passes, Perturbed, Rng, Source, Split, Subset,
+    Victim, VictimNetwork, perturb,
 };
 use temper_data::Batches;
 
 use crate::support::root;
 
-/// The network, and its first `n` test images, spread evenly over all.
+fn pipeline() -> toml::Table {
+    let text = std::fs::read_to_string(root().join("tests/attacks/peers/peers.toml")).unwrap();
+    text.parse().unwrap()
+}
+
+/// `n` of the network's test images, spread evenly over all.
+pub(crate) fn images(n: usize) -> Arc<dyn Source> {
+    let dataset: Chosen<dyn Dataset> = pipeline()["dataset"].clone().try_into().unwrap();
+    Arc::new(Subset::new(dataset.open(Split::Test).unwrap(), n))
+}
+
+/// The network, and `n` of its test images.
 pub(crate) fn trained(n: usize) -> (Classifier, Batch) {
     let folder = root().join("tests/attacks/peers");
-    let text = std::fs::read_to_string(folder.join("peers.toml")).unwrap();
-    let pipeline: toml::Table = text.parse().unwrap();
-    let dataset: Chosen<dyn Dataset> = pipeline["dataset"].clone().try_into().unwrap();
-    let images = Arc::new(Subset::new(dataset.open(Split::Test).unwrap(), n));
-    let raw = Batches::new(images, (0..n).collect(), n, None).next().unwrap().unwrap();
+    let pipeline = pipeline();
+    let raw = Batches::new(images(n), (0..n).collect(), n, None).next().unwrap().unwrap();
     let model: Chosen<dyn Model> = pipeline["model"].clone().try_into().unwrap();
     let weights = candle_core::safetensors::load(folder.join("network.safetensors"), &Device::Cpu).unwrap();
     // Winograd's rounding parts what ties in max pooling, and with it a few images on the boundary.

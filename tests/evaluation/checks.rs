@@ -83,8 +83,8 @@ fn a_network_that_has_learned_nothing_is_told_once_for_all_numbers() {
     let run = [&run[..], &["--out", "dead"]].concat();
     let output = temper(folder, &[&run[..], &["--strict"]].concat());
     assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
-    let told = "error: --strict: 2 severe warnings, `constant-predictions`, `vanished-gradients`: the numbers are \
-                probably wrong";
+    let told = "error: --strict: 3 severe warnings, `constant-predictions`, `unbounded-attack-fails`, \
+                `vanished-gradients`: the numbers are probably wrong";
     assert_eq!(stderr(&output).lines().last().unwrap(), told);
     let results = || json(&folder.join("dead/results.json"));
     assert_eq!(ids(&results()).iter().filter(|id| **id == "constant-predictions").count(), 1);
@@ -164,7 +164,7 @@ fn natural(network: &Classifier, n: usize) -> Compared {
     let (cells, mut records) = ([Cell::clean(source)], Records::in_memory());
     let mut watch = |_: &temper_evaluate::BatchGlimpse| ControlFlow::Continue(());
     let outcome: Outcome = evaluate(&setting, &entry, &cells, &mut records, &mut watch).unwrap().unwrap();
-    compare(vec![outcome])
+    compare(vec![outcome], &[])
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn unknown_keys() {
         "recipe = ",
         "recpie = ",
         &expect![[r"
-            error: configs/tables/table7.toml:26:1: unknown field `recpie`; did you mean `recipe`? known: `name`, `network`, `recipe`, `set`, `scale`, `same_as`, `expected`
+            error: configs/tables/table7.toml:29:1: unknown field `recpie`; did you mean `recipe`? known: `name`, `network`, `recipe`, `set`, `scale`, `same_as`, `expected`
               at row[0].recpie
         "]],
     );
@@ -88,7 +88,7 @@ fn unknown_names() {
         "recipe = \"iaat\"",
         "recipe = \"iat\"",
         &expect![[r"
-            error: configs/tables/table7.toml:32:1: unknown recipe `iat`; did you mean `iaat`? known: `adversarial`, `clean`, `iaat`, `iaat-no-warmup`, `line-search`, `mixup`
+            error: configs/tables/table7.toml:35:1: unknown recipe `iat`; did you mean `iaat`? known: `adversarial`, `clean`, `iaat`, `iaat-no-warmup`, `line-search`, `mixup`
               at row[1].recipe
         "]],
     );
@@ -97,7 +97,7 @@ fn unknown_names() {
         "network = \"resnet18\"",
         "network = \"resnet-18\"",
         &expect![[r"
-            error: configs/tables/table7.toml:25:1: unknown network `resnet-18`; did you mean `resnet18`? known: `resnet101`, `resnet152`, `resnet18`, `resnet50`, `wrn-32-10`
+            error: configs/tables/table7.toml:28:1: unknown network `resnet-18`; did you mean `resnet18`? known: `resnet101`, `resnet152`, `resnet18`, `resnet50`, `wrn-32-10`
               at row[0].network
         "]],
     );
@@ -106,7 +106,7 @@ fn unknown_names() {
         "name = \"deepfool\"",
         "name = \"deepfol\"",
         &expect![[r"
-            error: configs/tables/table3.toml:22:1: unknown evaluation `deepfol`; did you mean `deepfool`? known: `corruption`, `cw40`, `deepfool`, `mifgsm`, `natural`, `pgd10`, `pgd100`, `pgd1000`, `transfer`
+            error: configs/tables/table3.toml:22:1: unknown evaluation `deepfol`; did you mean `deepfool`? known: `autoattack`, `corruption`, `cw40`, `deepfool`, `mifgsm`, `natural`, `pgd10`, `pgd100`, `pgd1000`, `transfer`
               at column[2].name
             error: configs/tables/table3.toml:35:48: unknown column `deepfool`; did you mean `deepfol`? known: `natural`, `pgd1000`, `deepfol`, `mifgsm`, `cw40`
               at row[0].expected.deepfool
@@ -139,7 +139,7 @@ fn unknown_names() {
         "[evaluate.pgd10]",
         "[evaluate.pdg10]",
         &expect![[r"
-            error: configs/recipes/scales/cpu.toml:35:11: unknown evaluation `pdg10`; did you mean `pgd10`? known: `corruption`, `cw40`, `deepfool`, `mifgsm`, `natural`, `pgd10`, `pgd100`, `pgd1000`, `transfer`
+            error: configs/recipes/scales/cpu.toml:35:11: unknown evaluation `pdg10`; did you mean `pgd10`? known: `autoattack`, `corruption`, `cw40`, `deepfool`, `mifgsm`, `natural`, `pgd10`, `pgd100`, `pgd1000`, `transfer`
               at evaluate.pdg10
         "]],
     );
@@ -152,7 +152,7 @@ fn claims_and_pictures_of_what_there_is_not() {
         "exceeds = \"resnet18/adversarial\"",
         "exceeds = \"resnet18/adverserial\"",
         &expect![[r"
-            error: configs/tables/table1.toml:84:1: unknown row `resnet18/adverserial`; did you mean `resnet18/adversarial`? known: `resnet18/clean`, `resnet18/adversarial`, `resnet18/iaat`, `wrn-32-10/clean`, `wrn-32-10/adversarial`, `wrn-32-10/iaat`
+            error: configs/tables/table1.toml:87:1: unknown row `resnet18/adverserial`; did you mean `resnet18/adversarial`? known: `resnet18/clean`, `resnet18/adversarial`, `resnet18/iaat`, `wrn-32-10/clean`, `wrn-32-10/adversarial`, `wrn-32-10/iaat`
               at claim[0].exceeds
         "]],
     );
@@ -161,7 +161,7 @@ fn claims_and_pictures_of_what_there_is_not() {
         "column = \"pgd1000\"",
         "column = \"pgd10000\"",
         &expect![[r"
-            error: configs/tables/table1.toml:89:1: unknown column `pgd10000`; did you mean `pgd1000`? known: `natural`, `pgd10`, `pgd100`, `pgd1000`, `transfer`, `corruption`
+            error: configs/tables/table1.toml:92:1: unknown column `pgd10000`; did you mean `pgd1000`? known: `natural`, `pgd10`, `pgd100`, `pgd1000`, `transfer`, `corruption`, `autoattack`
               at claim[1].column
         "]],
     );
@@ -170,7 +170,7 @@ fn claims_and_pictures_of_what_there_is_not() {
         "exceeds = \"resnet18/adversarial\"\n",
         "",
         &expect![[r"
-            error: configs/tables/table1.toml:80:1: expected one of `exceeds` (or `exceeds_column`), `exceeds_value`, `below_value` and `curve`
+            error: configs/tables/table1.toml:83:1: expected one of `exceeds` (or `exceeds_column`), `exceeds_value`, `below_value` and `curve`
               at claim[0]
         "]],
     );
@@ -266,7 +266,7 @@ fn composed_pipelines() {
         folder.path(),
         &["check", "configs/tables/table1.toml"],
         &expect![[r#"
-            error: configs/tables/table1.toml:50:1: row `resnet18/adversarial`, scale paper: its composed pipeline: attack `pgd` needs radii: add `epsilon.fixed = { radius = "8/255" }` or another policy, at train.attack
+            error: configs/tables/table1.toml:53:1: row `resnet18/adversarial`, scale paper: its composed pipeline: attack `pgd` needs radii: add `epsilon.fixed = { radius = "8/255" }` or another policy, at train.attack
               at row[1]
               and the same in other pipelines of this table: 23
         "#]],

@@ -54,9 +54,10 @@ fn claims_hold_of_the_papers_own_numbers() {
         for claim in &table.claim {
             match claim.judge(&paper).verdict {
                 Verdict::Holds => judged += 1,
-                // Figures print no numbers.
+                // Figures print no numbers, and AutoAttack came after the paper.
                 Verdict::NotJudged(_) => {
-                    assert!(table.name.starts_with("figure"), "{}: {}", table.name, claim.what);
+                    let printed = !claim.columns().any(|column| column == "autoattack");
+                    assert!(table.name.starts_with("figure") || !printed, "{}: {}", table.name, claim.what);
                 }
                 verdict => panic!("{}: {}: {verdict}", table.name, claim.what),
             }

@@ -87,6 +87,10 @@ impl<'a> Walk<'a> {
             return Ok(None);
         }
         let pass = self.victim.pass(&self.pixels)?;
+        if let Some(trace) = self.victim.trace() {
+            let positions = self.victim.positions().to_vec1()?;
+            trace.hear_scores(self.steps, &positions, &numbers(&pass.scores)?);
+        }
         let kept = self.let_go(&pass.logits)?;
         if self.is_over() {
             return Ok(None);
@@ -156,13 +160,16 @@ impl<'a> Walk<'a> {
     /// Removes the samples that stop at the current iterate with these logits. If any were removed: the
     /// indices of those that remain.
     fn let_go(&mut self, logits: &Tensor) -> Result<Option<Tensor>> {
-        let trace = self.victim.trace().filter(|trace| trace.wants(self.steps, self.for_good));
-        if trace.is_none() && self.patience.is_none() {
+        if self.victim.trace().is_none() && self.patience.is_none() {
             return Ok(None);
         }
         let broken = self.victim.broken_by(logits)?;
-        if let Some(trace) = trace {
-            trace.hear(self.steps, &self.victim.positions().to_vec1()?, &broken, self.for_good);
+        if let Some(trace) = self.victim.trace() {
+            let positions: Vec<u32> = self.victim.positions().to_vec1()?;
+            trace.hear_any(&positions, &broken);
+            if trace.wants(self.steps, self.for_good) {
+                trace.hear(self.steps, &positions, &broken, self.for_good);
+            }
         }
         let Some(patience) = &mut self.patience else { return Ok(None) };
         let stops: Vec<bool> = (broken.iter().zip(&mut *patience))

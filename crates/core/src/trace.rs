@@ -17,13 +17,37 @@ struct Notes {
     targets: Vec<Option<u32>>,
     /// Whether the sample was misclassified, by position in the batch, then by milestone.
     mistaken: Vec<Vec<bool>>,
+    /// The last run's way, by position in the batch.
+    ways: Vec<Way>,
 }
+
+/// What an attack's iterates did to one sample.
+#[derive(Debug, Clone, Default)]
+struct Way {
+    /// Whether any iterate of any run was misclassified.
+    mistaken: bool,
+    /// The lowest score of the last run.
+    lowest: f64,
+    /// The highest score of the last run up to each step.
+    highest: Vec<f64>,
+}
+
+/// A score still rises if its highest value rose by more than this share of its range in the last [`LATE`] steps
+/// (Pintor et al. 2022, indicator of an incomplete optimisation).
+const RISE: f64 = 0.05;
+
+/// Steps at the end of a run.
+const LATE: usize = 10;
 
 impl Trace {
     /// A trace for a batch of `n` samples. `milestones`, ascending, are the numbers of steps after which
     /// misclassifications are recorded.
     pub fn new(n: usize, milestones: &[usize]) -> Self {
-        let notes = Notes { targets: vec![None; n], mistaken: vec![vec![false; milestones.len()]; n] };
+        let notes = Notes {
+            targets: vec![None; n],
+            mistaken: vec![vec![false; milestones.len()]; n],
+            ways: vec![Way::default(); n],
+        };
         Self { milestones: milestones.to_vec(), notes: Mutex::new(notes) }
     }
 
@@ -37,6 +61,18 @@ impl Trace {
     /// of several runs breaks it.
     pub fn mistaken(&self) -> Vec<Vec<bool>> {
         self.notes().mistaken.clone()
+    }
+
+    /// Whether any iterate of each sample was misclassified, `[n]`. Only iterates that were classified count; the
+    /// image that the attack returns is not among them.
+    pub fn ever_mistaken(&self) -> Vec<bool> {
+        self.notes().ways.iter().map(|way| way.mistaken).collect()
+    }
+
+    /// Whether the score of each sample was still rising at the end of the last run, `[n]`; false for runs that are too
+    /// short to tell, and for attacks that record no scores.
+    pub fn still_rising(&self) -> Vec<bool> {
+        self.notes().ways.iter().map(Way::rises).collect()
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -70,6 +106,22 @@ impl Trace {
         }
     }
 
+    /// Records that some of these samples are misclassified at an iterate.
+    pub(crate) fn hear_any(&self, positions: &[u32], mistaken: &[bool]) {
+        let mut notes = self.notes();
+        for (position, mistaken) in positions.iter().zip(mistaken) {
+            notes.ways[*position as usize].mistaken |= *mistaken;
+        }
+    }
+
+    /// Records the scores of these samples after this many steps.
+    pub(crate) fn hear_scores(&self, step: usize, positions: &[u32], scores: &[f64]) {
+        let mut notes = self.notes();
+        for (position, score) in positions.iter().zip(scores) {
+            notes.ways[*position as usize].hear(step, *score);
+        }
+    }
+
     /// Whether there are any milestones.
     pub(crate) fn asks(&self) -> bool {
         !self.milestones.is_empty()
@@ -80,6 +132,27 @@ impl Trace {
     pub(crate) fn open(&self, positions: &[u32]) -> Vec<bool> {
         let notes = self.notes();
         positions.iter().map(|position| notes.mistaken[*position as usize].contains(&false)).collect()
+    }
+}
+
+impl Way {
+    fn hear(&mut self, step: usize, score: f64) {
+        if step == 0 {
+            (self.lowest, self.highest) = (f64::INFINITY, vec![]);
+        }
+        self.lowest = self.lowest.min(score);
+        let before = self.highest.last().copied().unwrap_or(f64::NEG_INFINITY);
+        self.highest.push(before.max(score));
+    }
+
+    fn rises(&self) -> bool {
+        let steps = self.highest.len().saturating_sub(1);
+        if steps < 2 * LATE {
+            return false;
+        }
+        let (before, last) = (self.highest[steps - LATE], self.highest[steps]);
+        let range = last - self.lowest;
+        range.is_finite() && last - before > RISE * range
     }
 }
 
@@ -105,5 +178,22 @@ mod tests {
         assert!(trace.asks() && !Trace::new(1, &[]).asks());
         trace.aims(&[2], &[7]);
         assert_eq!(trace.targets(), [None, None, Some(7)]);
+    }
+    #[test]
+    fn a_score_that_rises_to_the_end_is_told_from_one_that_has_levelled_off() {
+        let trace = Trace::new(3, &[]);
+        let ways: [fn(f64) -> f64; 3] =
+            [|step| step, |step| step.min(10.0), |step| 0.4 * step + (step % 2.0)];
+        for step in 0..=20 {
+            let scores: Vec<f64> = ways.iter().map(|way| way(step as f64)).collect();
+            trace.hear_scores(step, &[2, 1, 0], &scores);
+        }
+        assert_eq!(trace.still_rising(), [true, false, true]);
+        // A new run begins anew, and is too short to tell.
+        (0..20).for_each(|step| trace.hear_scores(step, &[0, 1, 2], &[step as f64; 3]));
+        assert_eq!(trace.still_rising(), [false; 3]);
+        trace.hear_any(&[1], &[true]);
+        trace.hear_any(&[2, 1], &[false, false]);
+        assert_eq!(trace.ever_mistaken(), [false, true, false]);
     }
 }

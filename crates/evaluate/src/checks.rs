@@ -1,14 +1,17 @@
 //! Checks that say when a number should not be believed, as far as evaluations themselves can tell.
 //!
 //! A check is a file of its own with a [`Check`], entered in [`CHECKS`]. It judges one evaluation by its
-//! [`Evidence`], the network by what it says of unperturbed images, or all evaluations of a run or a command
-//! [`Together`]. Data flows one way: records and costs, [`Evidence`] and [`Seen`], warnings.
+//! [`Evidence`], the network by what it says of unperturbed images or in an [`Inspection`], or all
+//! evaluations of a run or a command [`Together`]. Data flows one way: records and costs, [`Evidence`] and
+//! [`Seen`], warnings.
 
 mod attack_parameters;
 mod black_box;
 mod classes;
 mod constant_predictions;
 mod curve_not_zero;
+mod depends_on_batch;
+mod incomplete;
 mod larger_radius;
 mod minimum_norm_elsewhere;
 mod minimum_norm_wins;
@@ -18,20 +21,25 @@ mod other_norm;
 mod own_radii_broken;
 mod pairs;
 mod probabilities;
+mod random_output;
 mod restarts_without_draws;
+mod silent_success;
 mod single_step;
 mod still_breaking;
 mod surrogate_differs;
 #[cfg(test)]
 mod tests_support;
+mod unbounded;
 mod undefined_logits;
 mod vanished_gradients;
+mod wrong_gradients;
 
 use temper_core::Member;
 use temper_results::{Cost, Curve, Distances, Warning};
 
 use crate::Setting;
 use crate::entry::Entry;
+use crate::inspection::Inspection;
 use crate::seen::{Seen, Together};
 
 /// What an evaluation was asked for, and what its records add up to.
@@ -71,6 +79,8 @@ enum Find {
     Network(fn(&Seen) -> Option<Warning>),
     /// All evaluations of a run or a command.
     Together(fn(&Together) -> Vec<Found>),
+    /// A network, by passes over a few images that no evaluation makes.
+    Inspection(fn(&Inspection) -> Option<Warning>),
 }
 
 /// A warning about one of several evaluations.
@@ -81,7 +91,7 @@ pub(crate) struct Found {
 }
 
 /// All checks, in the order in which results list their warnings.
-const CHECKS: [&Check; 22] = [
+const CHECKS: [&Check; 28] = [
     &attack_parameters::CHECK,
     &minimum_norm_elsewhere::CHECK,
     &restarts_without_draws::CHECK,
@@ -90,6 +100,8 @@ const CHECKS: [&Check; 22] = [
     &curve_not_zero::CHECK,
     &still_breaking::STEPS,
     &still_breaking::RESTARTS,
+    &incomplete::CHECK,
+    &silent_success::CHECK,
     &black_box::WITHIN,
     &own_radii_broken::CHECK,
     &other_norm::CHECK,
@@ -104,6 +116,10 @@ const CHECKS: [&Check; 22] = [
     &more_steps::CHECK,
     &minimum_norm_wins::CHECK,
     &surrogate_differs::CHECK,
+    &random_output::CHECK,
+    &depends_on_batch::CHECK,
+    &wrong_gradients::CHECK,
+    &unbounded::CHECK,
 ];
 
 /// Each check: its `id`, and what it reads. A check of two kinds is listed twice.
@@ -124,6 +140,15 @@ pub(crate) fn of_evaluation(evidence: &Evidence) -> Vec<Warning> {
 pub(crate) fn of_network(seen: &Seen) -> Vec<Warning> {
     let found = CHECKS.iter().flat_map(|check| match check.find {
         Find::Network(find) => check.named(find(seen).into_iter().collect()),
+        _ => vec![],
+    });
+    found.collect()
+}
+
+/// The warnings that an inspection of a network gives.
+pub(crate) fn of_inspection(inspection: &Inspection) -> Vec<Warning> {
+    let found = CHECKS.iter().flat_map(|check| match check.find {
+        Find::Inspection(find) => check.named(find(inspection).into_iter().collect()),
         _ => vec![],
     });
     found.collect()

@@ -2,9 +2,10 @@
 
 use temper_results::{Evaluation, Warning};
 
-use crate::Outcome;
-use crate::checks::{of_network, together};
+use crate::checks::{of_inspection, of_network, together};
+use crate::optimality::optimality;
 use crate::seen::{NetworkName, Seen, Together};
+use crate::{Inspection, Outcome};
 
 /// The evaluations of a run or a command, with the warnings that only all of them give.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -15,12 +16,16 @@ pub struct Compared {
     pub warnings: Vec<Warning>,
 }
 
-/// Compares evaluations of the same images. Warnings about one of them are added to it.
-pub fn compare(outcomes: Vec<Outcome>) -> Compared {
+/// Compares evaluations of the same images. Warnings about one of them are added to it; those of `inspections`, one
+/// for each network, are about all numbers of that network.
+pub fn compare(outcomes: Vec<Outcome>, inspections: &[Inspection]) -> Compared {
     let (mut evaluations, seen): (Vec<Evaluation>, Vec<Seen>) =
         outcomes.into_iter().map(|outcome| (outcome.evaluation, outcome.seen)).unzip();
     let seen: Vec<&Seen> = seen.iter().collect();
     let all = Together { all: &seen };
+    for (evaluation, optimality) in evaluations.iter_mut().zip(optimality(&all)) {
+        evaluation.optimality = optimality;
+    }
     for found in together(&all) {
         if let Some(evaluation) = evaluations.get_mut(found.at) {
             evaluation.warnings.push(found.warning);
@@ -29,7 +34,11 @@ pub fn compare(outcomes: Vec<Outcome>) -> Compared {
     let networks = all.widest();
     let several = networks.len() > 1;
     let about = |seen: &Seen| -> Vec<Warning> {
-        let warnings = of_network(seen).into_iter();
+        let inspected = inspections
+            .iter()
+            .filter(|inspection| inspection.network == seen.network)
+            .flat_map(of_inspection);
+        let warnings = of_network(seen).into_iter().chain(inspected);
         warnings.map(|warning| if several { warning.about(name(&seen.network)) } else { warning }).collect()
     };
     Compared { evaluations, warnings: networks.into_iter().flat_map(about).collect() }

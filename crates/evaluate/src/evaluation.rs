@@ -146,6 +146,8 @@ impl Sum {
             attacks,
             distances,
             curve,
+            // Only all evaluations together know it.
+            optimality: None,
         }
     }
 

@@ -86,12 +86,22 @@ struct Run<'a> {
     rng: Rng,
 }
 
+/// What the iterates of one run say of the samples that it left standing.
+#[derive(Default)]
+struct Way {
+    /// Samples whose score was still rising at the end.
+    rising: usize,
+    /// Positions of samples with a misclassified iterate.
+    silent: Vec<usize>,
+}
+
 impl Judging<'_> {
     /// Evaluates a batch whose ids are indices in the whole data set.
     pub(crate) fn batch(&self, batch: &Batch) -> Result<JudgedBatch> {
         let mut judged = self.natural(batch)?;
         let mut found: Vec<Option<Found>> = self.members.iter().map(|_| None).collect();
         let mut vanished: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); self.members.len()];
+        let mut silent: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); self.members.len()];
         let mut queries: Vec<BTreeMap<u32, u64>> = vec![BTreeMap::new(); self.members.len()];
         for radius in self.entry.radii() {
             for (i, member) in self.members.iter().enumerate() {
@@ -99,7 +109,10 @@ impl Judging<'_> {
                     let run = Run { member, radius, rng: self.rng_of(i, restart) };
                     let passes = Passes::heard_by(self.pulse.clone());
                     let standing: Vec<bool> = judged.records.iter().map(Record::stands).collect();
-                    if let Some(mut cost) = self.attack(&run, batch, &mut found[i], (&passes, &mut judged))? {
+                    if let Some((mut cost, unused)) =
+                        self.attack(&run, batch, &mut found[i], (&passes, &mut judged))?
+                    {
+                        silent[i].extend(unused);
                         if restart > 0 && restart + 1 == member.runs() {
                             cost.broken_last = cost.broken;
                         }
@@ -121,20 +134,23 @@ impl Judging<'_> {
                 }
             }
         }
-        for (cost, vanished) in judged.costs[1..].iter_mut().zip(vanished) {
+        let stands = |position: &&usize| judged.records[**position].stands();
+        for (cost, (vanished, silent)) in judged.costs[1..].iter_mut().zip(vanished.iter().zip(&silent)) {
             cost.vanished = vanished.len();
+            cost.silent = silent.iter().filter(stands).count();
         }
         Ok(judged)
     }
 
-    /// Runs an attack on the samples that stand; `None` if there are none.
+    /// Runs an attack on the samples that stand; `None` if there are none. Also returns the positions of samples that
+    /// it left standing although one of its iterates was misclassified.
     fn attack(
         &self,
         run: &Run,
         batch: &Batch,
         found: &mut Option<Found>,
         (passes, judged): (&Passes, &mut JudgedBatch),
-    ) -> Result<Option<Cost>> {
+    ) -> Result<Option<(Cost, Vec<usize>)>> {
         let standing: Vec<bool> = judged.records.iter().map(Record::stands).collect();
         let count = |standing: &[bool]| standing.iter().filter(|stands| **stands).count();
         if count(&standing) == 0 {
@@ -142,8 +158,9 @@ impl Judging<'_> {
         }
         let started = Instant::now();
         let mut attacked = count(&standing);
+        let mut way = Way::default();
         if run.member.attack.min_norm().is_none() {
-            self.within(run, (batch, &standing), passes, judged)?;
+            way = self.within(run, (batch, &standing), passes, judged)?;
         } else {
             let known = match found {
                 Some(known) => {
@@ -155,15 +172,17 @@ impl Judging<'_> {
             self.fits(known, run, (batch, &standing), judged)?;
         }
         let after: Vec<bool> = judged.records.iter().map(Record::stands).collect();
-        Ok(Some(Cost {
+        let cost = Cost {
             attacked,
             broken: count(&standing) - count(&after),
             forwards: passes.forwards(),
             backwards: passes.backwards(),
             seconds: started.elapsed().as_secs_f64(),
+            rising: way.rising,
             // What all runs together say is set by the caller.
             ..Cost::default()
-        }))
+        };
+        Ok(Some((cost, way.silent)))
     }
 
     /// The random numbers of one run of an attack. Those of the first run of the first attack do not depend
@@ -231,7 +250,7 @@ impl Judging<'_> {
         (batch, standing): (&Batch, &[bool]),
         passes: &Passes,
         judged: &mut JudgedBatch,
-    ) -> Result<()> {
+    ) -> Result<Way> {
         let milestones = self.entry.milestones();
         let trace = Trace::new(batch.len(), &milestones);
         let (judge, crafted) = self.victims((batch, standing), passes)?;
@@ -261,7 +280,19 @@ impl Judging<'_> {
             }
         }
         judged.images = rows::replace(&judged.images, &perturbed.pixels, standing)?;
-        Ok(())
+        Ok(self.way(&trace, standing, &judged.records))
+    }
+
+    /// What the iterates say of the samples that an attack was run on and that stand. Iterates of a surrogate network
+    /// say nothing about the evaluated one.
+    fn way(&self, trace: &Trace, attacked: &[bool], records: &[Record]) -> Way {
+        if self.surrogate.is_some() {
+            return Way::default();
+        }
+        let left: Vec<usize> = positions(attacked).filter(|position| records[*position].stands()).collect();
+        let (rising, mistaken) = (trace.still_rising(), trace.ever_mistaken());
+        let silent = left.iter().copied().filter(|position| mistaken[*position]).collect();
+        Way { rising: left.iter().filter(|position| rising[**position]).count(), silent }
     }
 
     /// The radius of an image.

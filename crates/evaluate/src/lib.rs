@@ -15,7 +15,9 @@ mod digest;
 mod entry;
 mod estimate;
 mod evaluation;
+mod inspection;
 mod judge;
+mod optimality;
 mod seen;
 mod statistics;
 
@@ -33,6 +35,7 @@ pub use corruptions::{Corruptions, Origin};
 pub use digest::digest_of;
 pub use entry::{Entry, Sweep};
 pub use estimate::{Estimate, estimate};
+pub use inspection::{Inspection, inspect};
 pub use statistics::wilson;
 
 use cell::CellProgress;

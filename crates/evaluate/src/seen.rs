@@ -36,6 +36,12 @@ pub(crate) struct NetworkName {
     pub(crate) judged_by: Option<String>,
 }
 
+impl NetworkName {
+    pub(crate) fn of(setting: &Setting) -> Self {
+        Self { weights: setting.weights.into(), judged_by: setting.judged_by.map(Into::into) }
+    }
+}
+
 /// An attack as far as other attacks can be compared with it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AttackFacts {
@@ -100,10 +106,7 @@ impl Seen {
         let classes = setting.network.network().classes();
         Self {
             name: entry.name.clone(),
-            network: NetworkName {
-                weights: setting.weights.into(),
-                judged_by: setting.judged_by.map(Into::into),
-            },
+            network: NetworkName::of(setting),
             norm: entry.attacked().then(|| entry.norm()),
             radii: if setting.radii.is_some() { vec![] } else { entry.radii() },
             attacks: members.iter().map(|member| AttackFacts::of(member, classes)).collect(),

@@ -21,6 +21,9 @@ pub struct Claim {
     pub exceeds: Option<String>,
     /// The other column; left out, the same one.
     pub exceeds_column: Option<String>,
+    /// What is compared is not `column` but how far it lies from this column of the same row: the accuracy that
+    /// another attack costs. With `exceeds` alone.
+    pub from_column: Option<String>,
     /// A number instead of another row.
     pub exceeds_value: Option<f64>,
     /// A number that it is less than, instead.
@@ -86,7 +89,8 @@ impl Claim {
 
     /// Columns that it names.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.column).chain(&self.exceeds_column).chain(&self.along).map(String::as_str)
+        let others = self.exceeds_column.iter().chain(&self.from_column).chain(&self.along);
+        std::iter::once(&self.column).chain(others).map(String::as_str)
     }
 
     /// Refuses what compares with nothing, or with several things.
@@ -96,6 +100,10 @@ impl Claim {
         ensure!(
             sides.iter().filter(|side| **side).count() == 1,
             "expected one of `exceeds` (or `exceeds_column`), `exceeds_value`, `below_value` and `curve`"
+        );
+        ensure!(
+            self.from_column.is_none() || self.exceeds.is_some() && self.exceeds_column.is_none(),
+            "`from_column` compares two rows: it goes with `exceeds` and without `exceeds_column`"
         );
         ensure!(self.curve.is_empty() == self.along.is_none(), "`curve` and `along` go together");
         ensure!(self.curve.is_empty() || self.curve.len() > 1, "a curve has at least two rows");
@@ -124,6 +132,11 @@ impl Claim {
         }
         if let Some(value) = self.below_value {
             return Ok(self.told(&[(1.0, &Estimate::exact(value)), (-1.0, &left)], 0.0));
+        }
+        if let (Some(from), Some(other)) = (&self.from_column, &self.exceeds) {
+            let (start, right) = (find(&self.row, from)?, find(other, &self.column)?);
+            let right_start = find(other, from)?;
+            return Ok(self.told(&[(1.0, &left), (-1.0, &start), (-1.0, &right), (1.0, &right_start)], 0.0));
         }
         let right = match self.exceeds_value {
             Some(value) => Estimate::exact(value),
@@ -264,6 +277,33 @@ mod tests {
         assert_eq!(judged("", 34.0).verdict, Verdict::Fails);
         assert_eq!(judged("by = -2", 44.0).verdict, Verdict::Holds);
         assert_eq!(judged("by = 2", 46.0).verdict, Verdict::Unclear);
+    }
+
+    #[test]
+    fn the_losses_of_two_rows_are_compared_image_by_image() {
+        let images = |right: [f64; 4], n: u64| {
+            let images: std::collections::BTreeMap<u64, f64> =
+                (0..n).map(|i| (i, 100.0 * right[i as usize % 4])).collect();
+            let mean = images.values().sum::<f64>() / n as f64;
+            Estimate { n: Some(n as usize), images: Some(images), ..near(mean, 5.0) }
+        };
+        let judged = |n: u64| {
+            let cell = move |row: &str, column: &str| {
+                Some(match (row, column) {
+                    ("a", "pgd") => images([1.0, 1.0, 1.0, 0.0], n),
+                    ("a", _) | (_, "pgd") => images([1.0, 1.0, 0.0, 0.0], n),
+                    _ => images([1.0, 0.0, 0.0, 0.0], n),
+                })
+            };
+            claim("exceeds = \"b\"\nfrom_column = \"pgd\"\nby = -2.0").judge(&cell)
+        };
+        // Both lose a quarter of their images, but not the same ones.
+        assert_eq!(judged(40).difference, Some(0.0));
+        assert_eq!((judged(40).verdict, judged(40).apart), (Verdict::Unclear, false));
+        assert_eq!(judged(40_000).verdict, Verdict::Holds);
+        let wrong = claim("exceeds_value = 3.0\nfrom_column = \"pgd\"");
+        assert!(wrong.check().unwrap_err().to_string().contains("goes with `exceeds`"));
+        assert_eq!(wrong.columns().collect::<Vec<_>>(), ["y", "pgd"]);
     }
 
     #[test]

@@ -27,6 +27,14 @@ pub enum Error {
         /// Shape that was given.
         got: Vec<usize>,
     },
+    /// Logits of another shape than the network has.
+    #[error("the function around the network returned logits of shape {got:?}, not {expected:?}")]
+    Logits {
+        /// Samples, classes.
+        expected: [usize; 2],
+        /// Shape that was returned.
+        got: Vec<usize>,
+    },
     /// An error of candle.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

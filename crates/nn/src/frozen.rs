@@ -1,12 +1,13 @@
 //! The network that attacks call: evaluation mode, batch norm on its running statistics, weights packed once.
 
+use std::fmt;
 use std::sync::Arc;
 
 use candle_core::Tensor;
 
 use crate::backend::Snapshot;
 use crate::classifier::Classifier;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::Network;
 
 /// A snapshot of a classifier in evaluation mode, differentiable with respect to the pixels alone. Clones
@@ -24,6 +25,15 @@ impl Frozen {
         Ok(Self { network: classifier.network().clone(), snapshot })
     }
 
+    /// The same network inside a function: a defence that is not a layer, such as noise, rounding of pixels or a mean
+    /// of several passes. `defence` gets the network and pixels `[n, c, h, w]`, and returns logits `[n, classes]`. It
+    /// computes with candle's operations, along which gradients reach the pixels.
+    #[must_use]
+    pub fn inside(&self, defence: impl Fn(&Self, &Tensor) -> Result<Tensor> + Send + Sync + 'static) -> Self {
+        let snapshot = Arc::new(Defended { inner: self.clone(), defence });
+        Self { network: self.network.clone(), snapshot }
+    }
+
     /// The graph.
     pub fn network(&self) -> &Network {
         &self.network
@@ -34,5 +44,28 @@ impl Frozen {
     pub fn logits(&self, pixels: &Tensor) -> Result<Tensor> {
         Classifier::check(&self.network, pixels)?;
         self.snapshot.logits(&pixels.contiguous()?)
+    }
+}
+
+/// A network inside a function.
+struct Defended<F> {
+    inner: Frozen,
+    defence: F,
+}
+
+impl<F> fmt::Debug for Defended<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Defended").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<F: Fn(&Frozen, &Tensor) -> Result<Tensor> + Send + Sync> Snapshot for Defended<F> {
+    fn logits(&self, pixels: &Tensor) -> Result<Tensor> {
+        let logits = (self.defence)(&self.inner, pixels)?;
+        let expected = [pixels.dim(0)?, self.inner.network.classes()];
+        match logits.dims() == expected {
+            true => Ok(logits),
+            false => Err(Error::Logits { expected, got: logits.dims().to_vec() }),
+        }
     }
 }

@@ -6,12 +6,17 @@ use crate::details::{details, told};
 use crate::table::{Table, interval, percent};
 
 /// The evaluations as a table for the terminal. `fwd` and `bwd` are passes per sample, `distance` is a
-/// median. Details follow the table, then the warnings about all numbers.
+/// median, `optimal` the share of what all evaluations broke together. Details follow the table, then the
+/// warnings about all numbers.
 pub fn table_of(results: &Results) -> String {
     let distances = results.evaluations.iter().any(|e| e.median_distance.is_some());
     let mut header = vec!["evaluation", "accuracy", "95 % interval", "n", "fwd", "bwd", "seconds"];
     if distances {
         header.push("distance");
+    }
+    let compared = results.evaluations.iter().any(|e| e.optimality.is_some());
+    if compared {
+        header.push("optimal");
     }
     let selected = results.evaluations.iter().any(|e| e.weights.as_deref().is_some_and(|w| w != "last"));
     if selected {
@@ -31,6 +36,9 @@ pub fn table_of(results: &Results) -> String {
         ];
         if distances {
             row.push(e.median_distance.map_or_else(|| "-".into(), |d| format!("{d:.4}")));
+        }
+        if compared {
+            row.push(e.optimality.map_or_else(|| "-".into(), percent));
         }
         if selected {
             row.push(e.weights.clone().unwrap_or_default());

@@ -62,6 +62,10 @@ pub struct Evaluation {
     /// For minimum-norm attacks: that distribution, over the samples that these attacks were run on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distances: Option<Distances>,
+    /// What it broke, over what all evaluations of the same network, norm and images broke together, 0 to 1: the local
+    /// optimality of `AttackBench`. Absent if there is nothing to compare it with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optimality: Option<f64>,
     /// Of a sweep: its points.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub curve: Option<Curve>,
@@ -113,6 +117,13 @@ pub struct Cost {
     /// are none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub broken_last: usize,
+    /// Samples that it left standing while its loss was still rising by over 5 % of its range in the last 10 of at
+    /// least 20 steps, counted once for every radius and restart; absent if there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rising: usize,
+    /// Images that stand in the end although one of its iterates was misclassified; absent if there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub silent: usize,
     /// Of an attack that sees no gradients: its queries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queries: Option<Queries>,
@@ -143,6 +154,8 @@ impl Cost {
         self.seconds += other.seconds;
         self.vanished = self.vanished.saturating_add(other.vanished);
         self.broken_last = self.broken_last.saturating_add(other.broken_last);
+        self.rising = self.rising.saturating_add(other.rising);
+        self.silent = self.silent.saturating_add(other.silent);
     }
 }
 

@@ -68,7 +68,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     measured.judge(&opened, &entry, &interrupt, &mut hear)?;
     let arguments = opened.words("attack", &entry)?;
     let Measured { outcomes, records, unreadable } = measured;
-    let Compared { evaluations, warnings } = compare(outcomes);
+    let inspections = opened.inspect(&opened.targets[0])?;
+    let Compared { evaluations, warnings } = compare(outcomes, inspections.as_slice());
     opened.warnings.extend(warnings);
     let results = opened.results(CommandName::Attack, arguments, evaluations, &unreadable)?;
     let skipped =

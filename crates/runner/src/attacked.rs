@@ -11,7 +11,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde::Serialize;
 use temper_core::{Chosen, Dataset, Device, Distance, Kind, Norm, Source};
-use temper_evaluate::{BatchGlimpse, Cell, Entry, Outcome, Setting, Surrogate, estimate, evaluate};
+use temper_evaluate::{
+    BatchGlimpse, Cell, Entry, Inspection, Outcome, Setting, Surrogate, estimate, evaluate, inspect,
+};
 use temper_results::{
     CommandName, DatasetSummary, Evaluation, NetworkSummary, Records, Results, SplitSummary, Warning,
 };
@@ -188,6 +190,14 @@ impl Opened {
         let evaluation = evaluate(&setting, entry, &cells, records, &mut watch);
         drop(shown);
         evaluation.with_context(|| format!("`{}` on {}", entry.name, by.stored.file.display()))
+    }
+
+    /// An inspection of a network; `None` if no image can be decoded.
+    pub(crate) fn inspect(&self, by: &AttackedNetwork) -> anyhow::Result<Option<Inspection>> {
+        let setting = Setting::new(&by.frozen, self.batch, self.seed, &self.device);
+        let setting = Setting { weights: by.word(), judged_by: by.name.as_deref(), ..setting };
+        let inspected = inspect(&setting, &Cell::clean(self.source.clone()), true);
+        inspected.with_context(|| format!("an inspection of {}", by.stored.file.display()))
     }
 
     /// The images used; those in `unreadable` could not be decoded.

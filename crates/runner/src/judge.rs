@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{Device, Source};
 use temper_evaluate::{
-    BatchGlimpse, Cell, Compared, Entry, Setting, Surrogate, compare, digest_of, estimate, evaluate,
-    superseded,
+    BatchGlimpse, Cell, Compared, Entry, Inspection, Setting, Surrogate, compare, digest_of, estimate,
+    evaluate, inspect, superseded,
 };
 use temper_files::hex;
 use temper_results::{Best, Evaluation, Records, Warning};
@@ -156,8 +156,27 @@ pub(crate) fn judge(
         unreadable.extend(outcome.unreadable.clone());
         outcomes.push(outcome);
     }
-    let Compared { evaluations, warnings } = compare(outcomes);
+    let inspections = inspections(pipeline, material, judged, device)?;
+    let Compared { evaluations, warnings } = compare(outcomes, &inspections);
     Ok(RunOutcome { evaluations, unreadable, data: hashes.whole(), warnings })
+}
+
+/// An inspection of all judged weights, if anything is evaluated.
+fn inspections(
+    pipeline: &Pipeline,
+    material: &Material,
+    judged: &[JudgedWeights],
+    device: &Device,
+) -> anyhow::Result<Vec<Inspection>> {
+    let Some(cells) = material.judged.first().map(|needs| &needs.cells) else { return Ok(vec![]) };
+    let attacked = pipeline.evaluate.iter().any(Entry::attacked);
+    let mut inspections = vec![];
+    for weights in judged {
+        let setting = Setting::new(&weights.frozen, pipeline.train.batch.get(), pipeline.seed, device);
+        let setting = Setting { weights: weights.word, ..setting };
+        inspections.extend(inspect(&setting, &cells[0], attacked).context("an inspection of the network")?);
+    }
+    Ok(inspections)
 }
 
 /// Hashes of the images of evaluations, cached by the selection of images.

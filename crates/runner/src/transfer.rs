@@ -120,7 +120,11 @@ impl Matrix {
                 outcomes.push(outcome);
             }
         }
-        let Compared { evaluations: mut natural, warnings } = compare(outcomes);
+        let mut inspections = vec![];
+        for target in &opened.targets {
+            inspections.extend(opened.inspect(target)?);
+        }
+        let Compared { evaluations: mut natural, warnings } = compare(outcomes, &inspections);
         let n = opened.targets.len();
         let cells = natural.split_off(n.min(natural.len()));
         let cells = cells.chunks(n.max(1)).map(<[_]>::to_vec).collect();

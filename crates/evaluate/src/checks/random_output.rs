@@ -1,0 +1,42 @@
+//! A network that answers differently every time.
+
+use temper_results::Warning;
+
+use crate::checks::{Check, Find, severe};
+use crate::inspection::Inspection;
+
+pub(super) const CHECK: Check = Check {
+    id: "random-output",
+    reads: "logits of two passes over the same images",
+    find: Find::Inspection(find),
+};
+
+/// Scaled logits that differ by more are not rounding (Croce and Hein 2020, `checks.py`).
+pub(super) const ROUNDING: f64 = 1e-4;
+
+fn find(inspection: &Inspection) -> Option<Warning> {
+    let Inspection { between_passes, images, .. } = *inspection;
+    (between_passes > ROUNDING).then(|| {
+        let text = format!(
+            "two passes over the same {images} images gave other logits (scaled to length 1 they differ by up to {between_passes:.1e}): the \
+             network draws random numbers, and a single pass neither judges it nor leads an attack"
+        );
+        let advice = "attack the mean of many passes: `suite.autoattack = { version = \"rand\" }`";
+        severe(text).with_figure(between_passes).advising(advice)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logits_that_differ_between_passes_are_told_and_rounding_is_not() {
+        let of =
+            |between_passes: f64| find(&Inspection { between_passes, images: 16, ..Inspection::default() });
+        assert!(of(2e-4).unwrap().text.contains(
+            "the same 16 images gave other logits (scaled to length 1 they differ by up to 2.0e-4)"
+        ));
+        assert_eq!(of(9e-5), None);
+    }
+}
