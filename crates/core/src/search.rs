@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use temper_data::Rng;
 
 use crate::rows::{choose, index_of, kept, replace, select};
-use crate::{Ball, Forward, Goal, Pass, Result, Victim};
+use crate::{Ball, Forward, Goal, Pass, Result, TOLERANCE, Victim};
 
 crate::options! {
     /// When an attack counts a sample as broken.
@@ -166,7 +166,7 @@ impl<'a> Walk<'a> {
         let broken = self.victim.broken_by(logits)?;
         if let Some(trace) = self.victim.trace() {
             let positions: Vec<u32> = self.victim.positions().to_vec1()?;
-            trace.hear_any(&positions, &broken);
+            trace.hear_any(&positions, &self.images_among(&broken)?);
             if trace.wants(self.steps, self.for_good) {
                 trace.hear(self.steps, &positions, &broken, self.for_good);
             }
@@ -199,6 +199,15 @@ impl<'a> Walk<'a> {
             self.ball = self.ball.rows(&stays)?;
         }
         Ok(Some(index))
+    }
+
+    /// Which of the misclassified iterates are images of the ball: a start may lie outside [0, 1].
+    fn images_among(&self, broken: &[bool]) -> Result<Vec<bool>> {
+        if self.steps > 0 || !broken.contains(&true) {
+            return Ok(broken.to_vec());
+        }
+        let off = temper_nn::largest_differences(&self.pixels, &self.ball.project(&self.pixels)?)?;
+        Ok(broken.iter().zip(off).map(|(broken, off)| *broken && off <= TOLERANCE).collect())
     }
 
     /// Moves to the next iterate, `[remaining, c, h, w]`.

@@ -39,6 +39,9 @@ const RISE: f64 = 0.05;
 /// Steps at the end of a run.
 const LATE: usize = 10;
 
+/// With fewer steps the last ones are too large a part of the run to have levelled off.
+const ENOUGH: usize = 50;
+
 impl Trace {
     /// A trace for a batch of `n` samples. `milestones`, ascending, are the numbers of steps after which
     /// misclassifications are recorded.
@@ -146,11 +149,12 @@ impl Way {
     }
 
     fn rises(&self) -> bool {
-        let steps = self.highest.len().saturating_sub(1);
-        if steps < 2 * LATE {
+        // An attack records the iterates from which it steps, as many as its steps.
+        let iterates = self.highest.len();
+        if iterates < ENOUGH {
             return false;
         }
-        let (before, last) = (self.highest[steps - LATE], self.highest[steps]);
+        let (before, last) = (self.highest[iterates - 1 - LATE], self.highest[iterates - 1]);
         let range = last - self.lowest;
         range.is_finite() && last - before > RISE * range
     }
@@ -179,18 +183,19 @@ mod tests {
         trace.aims(&[2], &[7]);
         assert_eq!(trace.targets(), [None, None, Some(7)]);
     }
+
     #[test]
     fn a_score_that_rises_to_the_end_is_told_from_one_that_has_levelled_off() {
         let trace = Trace::new(3, &[]);
         let ways: [fn(f64) -> f64; 3] =
             [|step| step, |step| step.min(10.0), |step| 0.4 * step + (step % 2.0)];
-        for step in 0..=20 {
+        for step in 0..50 {
             let scores: Vec<f64> = ways.iter().map(|way| way(step as f64)).collect();
             trace.hear_scores(step, &[2, 1, 0], &scores);
         }
         assert_eq!(trace.still_rising(), [true, false, true]);
         // A new run begins anew, and is too short to tell.
-        (0..20).for_each(|step| trace.hear_scores(step, &[0, 1, 2], &[step as f64; 3]));
+        (0..49).for_each(|step| trace.hear_scores(step, &[0, 1, 2], &[step as f64; 3]));
         assert_eq!(trace.still_rising(), [false; 3]);
         trace.hear_any(&[1], &[true]);
         trace.hear_any(&[2, 1], &[false, false]);

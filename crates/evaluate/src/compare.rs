@@ -34,10 +34,10 @@ pub fn compare(outcomes: Vec<Outcome>, inspections: &[Inspection]) -> Compared {
     let networks = all.widest();
     let several = networks.len() > 1;
     let about = |seen: &Seen| -> Vec<Warning> {
-        let inspected = inspections
-            .iter()
-            .filter(|inspection| inspection.network == seen.network)
-            .flat_map(of_inspection);
+        let inspected = inspections.iter().filter(|inspection| inspection.network == seen.network);
+        let inspected = inspected.flat_map(|inspection| {
+            of_inspection(&Inspection { averaged: all.averages(&seen.network), ..inspection.clone() })
+        });
         let warnings = of_network(seen).into_iter().chain(inspected);
         warnings.map(|warning| if several { warning.about(name(&seen.network)) } else { warning }).collect()
     };

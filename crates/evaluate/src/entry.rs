@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use temper_core::{Attack, Chosen, Distance, Member, Norm, Suite, distinct};
+use temper_core::{Access, Attack, Chosen, Distance, Member, Norm, Suite, distinct};
 use temper_data::{is_odd, shown};
 
 use crate::corruptions::Corruptions;
@@ -79,6 +79,12 @@ impl Entry {
             None => member,
         });
         Ok(distinct(restarted.collect()))
+    }
+
+    /// Whether it attacks along gradients of the judged network, of so many classes.
+    pub fn follows_gradients(&self, classes: usize) -> bool {
+        let along = |member: &Member| member.attack.needs() == Access::Gradients;
+        self.surrogate.is_none() && self.members(classes).is_ok_and(|members| members.iter().any(along))
     }
 
     /// Whether there is any attack, named or of a suite.

@@ -3,17 +3,19 @@
 //! Evaluations take for granted that a network gives an image the same logits every time and in every batch, that its
 //! gradients are those of its loss, and that an attack without a bound breaks every image. An inspection looks.
 
+use std::collections::BTreeSet;
+
 use temper_core::{
-    Ball, Batch, DType, Distance, Goal, Norm, Passes, Result, Success, Tensor, Victim, VictimNetwork, Walk,
-    steepest,
+    Ball, Batch, DType, Distance, Error, Goal, Norm, Passes, Result, Success, Tensor, Victim, VictimNetwork,
+    Walk, slope, steepest,
 };
 use temper_data::Batches;
 
+use crate::Setting;
 use crate::cell::Cell;
 use crate::seen::NetworkName;
-use crate::{Error, Setting};
 
-/// Images of an inspection.
+/// The most images of an inspection.
 const IMAGES: usize = 16;
 /// Images that are also passed through the network one by one.
 const ALONE: usize = 4;
@@ -29,6 +31,8 @@ pub struct Inspection {
     pub(crate) network: NetworkName,
     /// Images.
     pub(crate) images: usize,
+    /// Classes that the network gives them.
+    pub(crate) classes: usize,
     /// The largest distance between two outputs for the same image: the Euclidean distance of logits scaled to
     /// length 1 (Croce and Hein 2020, `checks.py`).
     pub(crate) between_passes: f64,
@@ -38,14 +42,17 @@ pub struct Inspection {
     pub(crate) slopes: Vec<f64>,
     /// Images that stand, of those that the attack without a bound was run on.
     pub(crate) unbroken: Option<[usize; 2]>,
+    /// Whether all attacks that were evaluated follow means of several passes.
+    pub(crate) averaged: bool,
 }
 
-/// Passes some of a cell's images through the network: the same twice, some of them alone, and if `attacked` (if
-/// attacks are evaluated) two passes beside each image and an attack within all of [0, 1]. `None` if no image can be
-/// decoded.
-pub fn inspect(setting: &Setting, cell: &Cell, attacked: bool) -> Result<Option<Inspection>, Error> {
+/// Passes up to 16 of a cell's images through the network: the same twice, up to 4 of them alone, and if
+/// `gradients` (if attacks follow gradients of this network) two passes beside each image and an attack
+/// within all of [0, 1]. No batch is larger than that of the evaluations, if that is more than 1. `None` if no
+/// image can be decoded, and if the setting's pulse ended it.
+pub fn inspect(setting: &Setting, cell: &Cell, gradients: bool) -> Result<Option<Inspection>, crate::Error> {
     let all = cell.source.len();
-    let n = all.min(IMAGES);
+    let n = all.min(IMAGES).min(setting.batch.max(2));
     let order: Vec<usize> = (0..n).map(|i| i * all / n).collect();
     let Some(raw) = Batches::new(cell.source.clone(), order, n.max(1), None).next() else { return Ok(None) };
     let raw = raw?;
@@ -53,31 +60,35 @@ pub fn inspect(setting: &Setting, cell: &Cell, attacked: bool) -> Result<Option<
         return Ok(None);
     }
     let batch = Batch::new(raw, setting.device)?;
-    let passes = Passes::default();
-    let victim = Victim::new(VictimNetwork::Frozen(setting.network), &batch, Goal::Mistake, &passes)?;
+    match found(setting, &batch, gradients) {
+        Err(Error::Cancelled) => Ok(None),
+        found => Ok(Some(found?)),
+    }
+}
+
+fn found(setting: &Setting, batch: &Batch, gradients: bool) -> Result<Inspection> {
+    let passes = Passes::heard_by(setting.pulse.clone());
+    let victim = Victim::new(VictimNetwork::Frozen(setting.network), batch, Goal::Mistake, &passes)?;
+    let logits = victim.logits(victim.pixels())?;
+    let predictions: BTreeSet<Option<u32>> = victim.predictions(&logits)?.into_iter().collect();
     let mut found = Inspection {
         network: NetworkName::of(setting),
         images: batch.len(),
-        between_passes: between_passes(&victim)?,
-        between_batches: between_batches(&victim)?,
+        classes: predictions.len(),
+        between_passes: farthest(&logits, &victim.logits(victim.pixels())?)?,
+        between_batches: between_batches(&victim, &logits)?,
         ..Inspection::default()
     };
-    let right: Vec<bool> = victim.broken(victim.pixels())?.iter().map(|broken| !broken).collect();
-    if attacked && right.contains(&true) {
+    let right: Vec<bool> = victim.broken_by(&logits)?.iter().map(|broken| !broken).collect();
+    if gradients && right.contains(&true) {
         let victim = victim.rows(&right)?;
         found.slopes = slopes(&victim)?;
         found.unbroken = Some([unbroken(&victim)?, victim.len()]);
     }
-    Ok(Some(found))
+    Ok(found)
 }
 
-fn between_passes(victim: &Victim) -> Result<f64> {
-    let [once, again] = [victim.logits(victim.pixels())?, victim.logits(victim.pixels())?];
-    farthest(&once, &again)
-}
-
-fn between_batches(victim: &Victim) -> Result<f64> {
-    let together = victim.logits(victim.pixels())?;
+fn between_batches(victim: &Victim, together: &Tensor) -> Result<f64> {
     let mut most = 0.0f64;
     for row in 0..victim.len().min(ALONE) {
         let only: Vec<bool> = (0..victim.len()).map(|other| other == row).collect();
@@ -101,22 +112,21 @@ fn farthest(a: &Tensor, b: &Tensor) -> Result<f64> {
     Ok(a.iter().zip(&b).map(distance).filter(|distance| distance.is_finite()).fold(0.0, f64::max))
 }
 
-/// Central differences of the score along the signs of its gradient, over what the gradient says. Pixels at the ends
-/// of [0, 1] stay, and images without a gradient are left out: they are counted elsewhere.
+/// Central differences of the score along the signs of its gradient, over what the gradient says. Pixels at
+/// the ends of [0, 1] are drawn in by as much as they are moved. Images without a gradient are left out: they
+/// are counted elsewhere.
 fn slopes(victim: &Victim) -> Result<Vec<f64>> {
-    let (pixels, gradient) = (victim.pixels(), victim.gradient(victim.pixels())?);
-    let free = pixels.ge(NUDGE)?.mul(&pixels.le(1.0 - NUDGE)?)?.to_dtype(gradient.dtype())?;
-    let gradient = (gradient * free)?;
+    let pixels = victim.pixels().clamp(NUDGE, 1.0 - NUDGE)?;
+    let gradient = victim.gradient(&pixels)?;
     let nudge = (steepest(Norm::Linf, &gradient)? * NUDGE)?;
-    let numbers = |scores: &Tensor| scores.to_dtype(DType::F64)?.to_vec1::<f64>();
-    let [up, down] =
-        [numbers(&victim.scores(&(pixels + &nudge)?)?)?, numbers(&victim.scores(&(pixels - &nudge)?)?)?];
-    let said = numbers(&gradient.abs()?.flatten_from(1)?.sum(1)?)?;
-    let measured = up.iter().zip(&down).map(|(up, down)| (up - down) / (2.0 * NUDGE));
+    let scores =
+        |pixels: Tensor| -> Result<Vec<f64>> { Ok(victim.scores(&pixels)?.to_dtype(DType::F64)?.to_vec1()?) };
+    let (up, down) = (scores((&pixels + &nudge)?)?, scores((&pixels - &nudge)?)?);
+    let said = slope(Norm::Linf, &gradient)?;
     // Differences of large scores are rounded: a rise that rounding could hide says nothing.
-    let clear = |said: f64, score: f64| said * 2.0 * NUDGE > 1e-5 * score.abs().max(1.0);
-    let known = measured.zip(said.iter().zip(&up)).filter(|(_, (said, score))| clear(**said, **score));
-    Ok(known.map(|(measured, (said, _))| measured / said).filter(|slope| slope.is_finite()).collect())
+    let clear = |i: &usize| said[*i] * 2.0 * NUDGE > 1e-5 * up[*i].abs().max(1.0);
+    let slopes = (0..said.len()).filter(clear).map(|i| (up[i] - down[i]) / (2.0 * NUDGE) / said[i]);
+    Ok(slopes.filter(|slope| slope.is_finite()).collect())
 }
 
 /// How many samples stand after steps along the signs of the gradient to any image of [0, 1].

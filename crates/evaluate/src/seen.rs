@@ -53,7 +53,12 @@ pub(crate) struct AttackFacts {
     /// Whether it takes one gradient step.
     pub(crate) single: bool,
     pub(crate) min_norm: Option<Norm>,
+    /// Whether its gradients are means of several passes (`eot`).
+    pub(crate) averages: bool,
 }
+
+/// Fewer steps along gradients are expected to break less than other attacks do.
+pub(crate) const MANY_STEPS: usize = 10;
 
 /// What a network says of unperturbed images.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -92,6 +97,7 @@ impl AttackFacts {
             steps,
             single: steps == Some(1) || backwards == Some(1),
             min_norm: attack.min_norm(),
+            averages: attack.params().get("eot").is_some_and(|eot| eot.as_integer().is_some_and(|n| n > 1)),
         }
     }
 
@@ -146,9 +152,10 @@ impl Seen {
         hidden && !self.attacks.is_empty()
     }
 
-    /// Whether attacks take more than one step along gradients of the judged network.
+    /// Whether attacks take many steps along gradients of the judged network.
     pub(crate) fn is_white_box(&self) -> bool {
-        let iterates = |attack: &AttackFacts| attack.takes_gradients() && !attack.single;
+        let many = |attack: &AttackFacts| attack.steps.is_none_or(|steps| steps >= MANY_STEPS);
+        let iterates = |attack: &AttackFacts| attack.takes_gradients() && !attack.single && many(attack);
         self.surrogate.is_none() && self.attacks.iter().any(iterates)
     }
 
@@ -177,6 +184,14 @@ impl<'a> Together<'a> {
     /// The evaluations that satisfy a condition, each with its place.
     pub(crate) fn those(&self, condition: impl Fn(&Seen) -> bool) -> impl Iterator<Item = (usize, &'a Seen)> {
         self.all.iter().copied().enumerate().filter(move |(_, seen)| condition(seen))
+    }
+
+    /// Whether all attacks along gradients of this network follow means of several passes.
+    pub(crate) fn averages(&self, network: &NetworkName) -> bool {
+        let of_network = self.those(|seen| seen.network == *network && seen.surrogate.is_none());
+        let mut attacks =
+            of_network.flat_map(|(_, seen)| &seen.attacks).filter(|attack| attack.takes_gradients());
+        attacks.by_ref().next().is_some_and(|first| first.averages) && attacks.all(|attack| attack.averages)
     }
 
     /// For each network the evaluation with most unperturbed images.

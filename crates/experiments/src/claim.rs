@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::ensure;
 use serde::Deserialize;
 
-use crate::statistics::{Estimate, Sum, weighted};
+use crate::statistics::{Estimate, Sum, falls, weighted};
 
 /// A row's column is more than something else, by at least `by` in the column's unit.
 #[derive(Debug, Clone, Deserialize)]
@@ -136,7 +136,9 @@ impl Claim {
         if let (Some(from), Some(other)) = (&self.from_column, &self.exceeds) {
             let (start, right) = (find(&self.row, from)?, find(other, &self.column)?);
             let right_start = find(other, from)?;
-            return Ok(self.told(&[(1.0, &left), (-1.0, &start), (-1.0, &right), (1.0, &right_start)], 0.0));
+            let both = falls([(&left, &start), (&right, &right_start)]);
+            let [left, right] = both.ok_or("nothing is known of the spread: more seeds are needed")?;
+            return Ok(self.told(&[(1.0, &left), (-1.0, &right)], 0.0));
         }
         let right = match self.exceeds_value {
             Some(value) => Estimate::exact(value),
@@ -279,31 +281,51 @@ mod tests {
         assert_eq!(judged("by = 2", 46.0).verdict, Verdict::Unclear);
     }
 
+    /// Of every four images three are right under the first attack; the second breaks one more of the row that
+    /// loses.
     #[test]
     fn the_losses_of_two_rows_are_compared_image_by_image() {
-        let images = |right: [f64; 4], n: u64| {
+        let images = |right: [f64; 4]| {
             let images: std::collections::BTreeMap<u64, f64> =
-                (0..n).map(|i| (i, 100.0 * right[i as usize % 4])).collect();
-            let mean = images.values().sum::<f64>() / n as f64;
-            Estimate { n: Some(n as usize), images: Some(images), ..near(mean, 5.0) }
+                (0..4000).map(|i| (i, 100.0 * right[i as usize % 4])).collect();
+            let mean = images.values().sum::<f64>() / 4000.0;
+            Estimate { n: Some(4000), images: Some(images), seeds: vec![mean; 2], ..near(mean, 5.0) }
         };
-        let judged = |n: u64| {
+        let judged = |loser: &'static str, by: &str| {
             let cell = move |row: &str, column: &str| {
-                Some(match (row, column) {
-                    ("a", "pgd") => images([1.0, 1.0, 1.0, 0.0], n),
-                    ("a", _) | (_, "pgd") => images([1.0, 1.0, 0.0, 0.0], n),
-                    _ => images([1.0, 0.0, 0.0, 0.0], n),
+                Some(match column {
+                    "y" if row == loser => images([1.0, 1.0, 0.0, 0.0]),
+                    _ => images([1.0, 1.0, 1.0, 0.0]),
                 })
             };
-            claim("exceeds = \"b\"\nfrom_column = \"pgd\"\nby = -2.0").judge(&cell)
+            claim(&format!("exceeds = \"b\"\nfrom_column = \"pgd\"\n{by}")).judge(&cell)
         };
-        // Both lose a quarter of their images, but not the same ones.
-        assert_eq!(judged(40).difference, Some(0.0));
-        assert_eq!((judged(40).verdict, judged(40).apart), (Verdict::Unclear, false));
-        assert_eq!(judged(40_000).verdict, Verdict::Holds);
+        assert_eq!((judged("b", "").difference, judged("b", "").verdict), (Some(25.0), Verdict::Holds));
+        assert_eq!((judged("a", "").difference, judged("a", "").verdict), (Some(-25.0), Verdict::Fails));
+        assert_eq!(judged("neither", "").verdict, Verdict::Unclear);
+        assert_eq!((judged("neither", "by = -1.0").verdict, judged("a", "").apart), (Verdict::Holds, false));
         let wrong = claim("exceeds_value = 3.0\nfrom_column = \"pgd\"");
         assert!(wrong.check().unwrap_err().to_string().contains("goes with `exceeds`"));
         assert_eq!(wrong.columns().collect::<Vec<_>>(), ["y", "pgd"]);
+    }
+
+    /// Seeds differ by ten points in both columns alike: of that nothing is left in what a row loses.
+    #[test]
+    fn a_spread_between_seeds_that_both_columns_share_does_not_count() {
+        let of = |seeds: [f64; 2]| Estimate {
+            seeds: seeds.to_vec(),
+            spread: 40.0,
+            ..near(f64::midpoint(seeds[0], seeds[1]), 0.1)
+        };
+        let cell = |row: &str, column: &str| {
+            Some(match (row, column) {
+                ("a", "y") => of([39.0, 49.0]),
+                ("b", "y") => of([33.0, 43.0]),
+                _ => of([40.0, 50.0]),
+            })
+        };
+        let judged = claim("exceeds = \"b\"\nfrom_column = \"pgd\"").judge(&cell);
+        assert_eq!((judged.difference, judged.verdict), (Some(6.0), Verdict::Holds));
     }
 
     #[test]

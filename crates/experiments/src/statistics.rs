@@ -102,6 +102,40 @@ pub fn weighted(terms: &[(f64, &Estimate)]) -> Option<Sum> {
     Some(Sum { mean, widths, by_image: images.is_some() })
 }
 
+/// How far each of two rows lies from a second column: the first estimate of each pair less the second. Both columns
+/// judge the same networks, so that differences are taken seed by seed, and the spread between seeds is that of the
+/// differences, of both rows together.
+pub fn falls(rows: [(&Estimate, &Estimate); 2]) -> Option<[Estimate; 2]> {
+    let by_seed = rows.map(|(at, from)| -> Vec<f64> {
+        at.seeds.iter().zip(&from.seeds).map(|(at, from)| at - from).collect()
+    });
+    let squares = |seeds: &Vec<f64>| {
+        let mean = seeds.iter().sum::<f64>() / seeds.len().max(1) as f64;
+        seeds.iter().map(|value| (value - mean).powi(2)).sum::<f64>()
+    };
+    let freedom: usize = by_seed.iter().map(|seeds| seeds.len().saturating_sub(1)).sum();
+    let variance = by_seed.iter().map(squares).sum::<f64>() / freedom.max(1) as f64;
+    let fall = |(at, from): (&Estimate, &Estimate), seeds: Vec<f64>| {
+        let terms = [(1.0, at), (-1.0, from)];
+        let spread = match freedom {
+            0 => 0.0,
+            _ => student(freedom) * (variance / seeds.len().max(1) as f64).sqrt(),
+        };
+        let (mean, images) = (at.mean - from.mean, combined(&terms));
+        let [below, above] = match &images {
+            Some(images) => {
+                let [low, high] = paired(images);
+                [(mean - low).hypot(spread), (high - mean).hypot(spread)]
+            }
+            None => weighted(&terms)?.widths,
+        };
+        let interval = Some([mean - below, mean + above]);
+        Some(Estimate { mean, interval, n: at.n, seeds, images, spread })
+    };
+    let [one, other] = by_seed;
+    Some([fall(rows[0], one)?, fall(rows[1], other)?])
+}
+
 /// The weighted sum of what each image gave, where all terms have the same images.
 fn combined(terms: &[(f64, &Estimate)]) -> Option<Outcomes> {
     let mut sum = Outcomes::new();

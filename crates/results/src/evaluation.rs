@@ -118,7 +118,7 @@ pub struct Cost {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub broken_last: usize,
     /// Samples that it left standing while its loss was still rising by over 5 % of its range in the last 10 of at
-    /// least 20 steps, counted once for every radius and restart; absent if there are none.
+    /// least 50 steps, counted once for every radius and restart; absent if there are none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rising: usize,
     /// Images that stand in the end although one of its iterates was misclassified; absent if there are none.

@@ -21,7 +21,7 @@ use crate::output::say;
 use crate::warnings::{strictly, told};
 use bytes::ByteBall;
 use folder::Folder;
-use saved::{Gathered, Rereading, save, told_of};
+use saved::{Gathered, Rereading, only_as_floats, save, told_of};
 
 /// Options of `temper attack`.
 #[derive(Debug, Args)]
@@ -53,6 +53,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let folder = folder.map(Folder::take).transpose()?;
     say(&opened.heading(&entry));
     say(&told(&opened.warnings));
+    let inspection = opened.inspect(&opened.targets[0], &entry, &interrupt)?;
     let mut measured = Measured::default();
     let natural = Entry { name: "natural".into(), ..Entry::default() };
     let unperturbed = measured.judge(&opened, &natural, &interrupt, &mut |_| {})?;
@@ -68,8 +69,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     measured.judge(&opened, &entry, &interrupt, &mut hear)?;
     let arguments = opened.words("attack", &entry)?;
     let Measured { outcomes, records, unreadable } = measured;
-    let inspections = opened.inspect(&opened.targets[0])?;
-    let Compared { evaluations, warnings } = compare(outcomes, inspections.as_slice());
+    let Compared { evaluations, warnings } = compare(outcomes, inspection.as_slice());
     opened.warnings.extend(warnings);
     let results = opened.results(CommandName::Attack, arguments, evaluations, &unreadable)?;
     let skipped =
@@ -139,6 +139,9 @@ fn write(
     };
     let saved = save(&folder, gathered, &rereading)?;
     say(&told_of(&saved));
+    let warning = only_as_floats(&saved);
+    say(&told(warning.as_slice()));
+    results.warnings.extend(warning);
     results.saved = Some(saved);
     results.write(&folder.results())?;
     say(&format!("written to {}\n", folder.path().display()));

@@ -192,12 +192,31 @@ impl Opened {
         evaluation.with_context(|| format!("`{}` on {}", entry.name, by.stored.file.display()))
     }
 
-    /// An inspection of a network; `None` if no image can be decoded.
-    pub(crate) fn inspect(&self, by: &AttackedNetwork) -> anyhow::Result<Option<Inspection>> {
+    /// An inspection of a network that an entry judges; `None` if no image can be decoded.
+    pub(crate) fn inspect(
+        &self,
+        by: &AttackedNetwork,
+        entry: &Entry,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Option<Inspection>> {
         let setting = Setting::new(&by.frozen, self.batch, self.seed, &self.device);
-        let setting = Setting { weights: by.word(), judged_by: by.name.as_deref(), ..setting };
-        let inspected = inspect(&setting, &Cell::clean(self.source.clone()), true);
-        inspected.with_context(|| format!("an inspection of {}", by.stored.file.display()))
+        let setting = Setting {
+            weights: by.word(),
+            judged_by: by.name.as_deref(),
+            pulse: Some(interrupt.pulse()),
+            ..setting
+        };
+        let gradients = entry.follows_gradients(by.frozen.network().classes());
+        let inspected = inspect(&setting, &Cell::clean(self.source.clone()), gradients);
+        let inspected =
+            inspected.with_context(|| format!("the inspection of {}", by.stored.file.display()))?;
+        match interrupt.heard() {
+            true => {
+                Err(interrupt
+                    .ended("in the inspection of the network; nothing is kept that could be resumed"))
+            }
+            false => Ok(inspected),
+        }
     }
 
     /// The images used; those in `unreadable` could not be decoded.

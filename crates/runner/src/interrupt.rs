@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
+use temper_core::Pulse;
 
 use crate::output::remark;
 use crate::shell::command;
@@ -54,6 +56,12 @@ impl Interrupt {
     /// Whether the run was asked to stop.
     pub(crate) fn heard(&self) -> bool {
         self.0.load(Ordering::SeqCst) != 0
+    }
+
+    /// A pulse that ends passes once the run was asked to stop.
+    pub(crate) fn pulse(&self) -> Pulse {
+        let heard = self.clone();
+        Pulse::new(move |_| if heard.heard() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
     /// The signal that asked it to stop.

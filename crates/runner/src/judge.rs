@@ -120,6 +120,7 @@ pub(crate) fn judge(
             .find(|(weights, entry, ..)| weights.word == line.weights && entry.name == line.evaluation);
         now.is_none_or(|(_, _, needs, key)| !superseded(line, key, &needs.cells))
     })?;
+    let inspections = inspections(pipeline, material, judged, device, interrupt)?;
     let (mut outcomes, mut unreadable) = (vec![], BTreeMap::new());
     for (weights, entry, needs, key) in &work {
         let samples = needs.cells.iter().map(|cell| cell.source.len()).sum();
@@ -156,7 +157,6 @@ pub(crate) fn judge(
         unreadable.extend(outcome.unreadable.clone());
         outcomes.push(outcome);
     }
-    let inspections = inspections(pipeline, material, judged, device)?;
     let Compared { evaluations, warnings } = compare(outcomes, &inspections);
     Ok(RunOutcome { evaluations, unreadable, data: hashes.whole(), warnings })
 }
@@ -167,14 +167,21 @@ fn inspections(
     material: &Material,
     judged: &[JudgedWeights],
     device: &Device,
+    interrupt: &Interrupt,
 ) -> anyhow::Result<Vec<Inspection>> {
     let Some(cells) = material.judged.first().map(|needs| &needs.cells) else { return Ok(vec![]) };
-    let attacked = pipeline.evaluate.iter().any(Entry::attacked);
     let mut inspections = vec![];
     for weights in judged {
+        let classes = weights.frozen.network().classes();
+        let gradients = pipeline.evaluate.iter().any(|entry| entry.follows_gradients(classes));
         let setting = Setting::new(&weights.frozen, pipeline.train.batch.get(), pipeline.seed, device);
-        let setting = Setting { weights: weights.word, ..setting };
-        inspections.extend(inspect(&setting, &cells[0], attacked).context("an inspection of the network")?);
+        let setting = Setting { weights: weights.word, pulse: Some(interrupt.pulse()), ..setting };
+        let found = inspect(&setting, &cells[0], gradients).context("the inspection of the network")?;
+        if interrupt.heard() {
+            let what = "in the inspection of the network; training and what is judged are kept";
+            return Err(interrupt.stopped(what));
+        }
+        inspections.extend(found);
     }
     Ok(inspections)
 }

@@ -106,6 +106,10 @@ impl Matrix {
                 let judged = opened.judge(entry, (by, on), &mut records, interrupt, &mut |_| {})?;
                 anyhow::Ok(judged)
             };
+        let mut inspections = vec![];
+        for target in &opened.targets {
+            inspections.extend(opened.inspect(target, &entry, interrupt)?);
+        }
         let mut outcomes: Vec<Outcome> = vec![];
         for by in &opened.targets {
             let Some(outcome) = judge(&natural, by, None)? else { return Ok(None) };
@@ -119,10 +123,6 @@ impl Matrix {
                 let Some(outcome) = judge(&entry, by, other)? else { return Ok(None) };
                 outcomes.push(outcome);
             }
-        }
-        let mut inspections = vec![];
-        for target in &opened.targets {
-            inspections.extend(opened.inspect(target)?);
         }
         let Compared { evaluations: mut natural, warnings } = compare(outcomes, &inspections);
         let n = opened.targets.len();

@@ -29,7 +29,7 @@ fn incomplete(cost: &Cost) -> Option<Warning> {
              the last 10 steps",
             percent(*rising, left)
         );
-        caution(text).with_figure(share(*rising, left)).advising("take more steps")
+        caution(text).with_figure(share(*rising, left)).advising("take more steps, or longer ones")
     })
 }
 

@@ -1,8 +1,8 @@
 //! A network that answers differently every time.
 
-use temper_results::Warning;
+use temper_results::{Severity, Warning};
 
-use crate::checks::{Check, Find, severe};
+use crate::checks::{Check, Find, caution};
 use crate::inspection::Inspection;
 
 pub(super) const CHECK: Check = Check {
@@ -15,14 +15,16 @@ pub(super) const CHECK: Check = Check {
 pub(super) const ROUNDING: f64 = 1e-4;
 
 fn find(inspection: &Inspection) -> Option<Warning> {
-    let Inspection { between_passes, images, .. } = *inspection;
+    let Inspection { between_passes, images, averaged, .. } = *inspection;
     (between_passes > ROUNDING).then(|| {
         let text = format!(
             "two passes over the same {images} images gave other logits (scaled to length 1 they differ by up to {between_passes:.1e}): the \
              network draws random numbers, and a single pass neither judges it nor leads an attack"
         );
         let advice = "attack the mean of many passes: `suite.autoattack = { version = \"rand\" }`";
-        severe(text).with_figure(between_passes).advising(advice)
+        // Attacks that average do what they can; a single pass still judges what they return.
+        let severity = Severity::severe_if(!averaged);
+        caution(text).graded(severity).with_figure(between_passes).advising(advice)
     })
 }
 
@@ -37,6 +39,9 @@ mod tests {
         assert!(of(2e-4).unwrap().text.contains(
             "the same 16 images gave other logits (scaled to length 1 they differ by up to 2.0e-4)"
         ));
+        assert!(of(2e-4).unwrap().is_severe());
+        let averaged = Inspection { between_passes: 1.0, averaged: true, ..Inspection::default() };
+        assert!(!find(&averaged).unwrap().is_severe());
         assert_eq!(of(9e-5), None);
     }
 }

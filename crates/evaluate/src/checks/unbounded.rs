@@ -11,9 +11,16 @@ pub(super) const CHECK: Check = Check {
     find: Find::Inspection(find),
 };
 
+/// A share that a single start and steps of one length may leave.
+const FEW: f64 = 0.1;
+/// So few images say nothing of a network.
+const ENOUGH: usize = 4;
+
 fn find(inspection: &Inspection) -> Option<Warning> {
     let [standing, attacked] = inspection.unbroken?;
-    (standing > 0).then(|| {
+    // A network with one class for all images has no adversarial ones; another check tells of it.
+    let tells_apart = inspection.classes > 1;
+    (tells_apart && attacked >= ENOUGH && share(standing, attacked) > FEW).then(|| {
         let text = format!(
             "40 gradient steps through all of [0, 1] left {standing} of {attacked} images ({:.1} %) classified correctly, although every image can \
              be turned into any other: gradients do not lead to adversarial images",
@@ -30,9 +37,15 @@ mod tests {
 
     #[test]
     fn images_that_stand_without_a_bound_are_told() {
-        let of = |unbroken: Option<[usize; 2]>| find(&Inspection { unbroken, ..Inspection::default() });
-        let told = of(Some([4, 16])).unwrap();
+        let of = |classes: usize, unbroken: Option<[usize; 2]>| {
+            find(&Inspection { classes, unbroken, ..Inspection::default() })
+        };
+        let told = of(3, Some([4, 16])).unwrap();
         assert!(told.text.contains("left 4 of 16 images (25.0 %) classified correctly"), "{told}");
-        assert_eq!((told.figure, of(Some([0, 16])), of(None)), (Some(0.25), None, None));
+        assert_eq!(told.figure, Some(0.25));
+        for quiet in [Some([1, 16]), Some([3, 3]), Some([0, 16]), None] {
+            assert_eq!(of(3, quiet), None);
+        }
+        assert_eq!(of(1, Some([16, 16])), None);
     }
 }

@@ -2,6 +2,7 @@
 
 use temper_results::Warning;
 
+use crate::checks::random_output::ROUNDING;
 use crate::checks::{Check, Find, severe};
 use crate::inspection::Inspection;
 
@@ -22,7 +23,9 @@ fn find(inspection: &Inspection) -> Option<Warning> {
     slopes.sort_by(f64::total_cmp);
     let median = *slopes.get(slopes.len() / 2)?;
     let right = (1.0 / FACTOR..=FACTOR).contains(&median);
-    (!right && slopes.len() >= ENOUGH).then(|| {
+    // Differences of random scores say nothing of gradients.
+    let random = inspection.between_passes > ROUNDING;
+    (!right && !random && slopes.len() >= ENOUGH).then(|| {
         let text = format!(
             "a small step along the gradient's signs changes the loss by {median:.2} times what the gradient says (median of {} images): gradients \
              are not those of the loss, and attacks that follow them are too weak",
@@ -43,6 +46,8 @@ mod tests {
         let told = of(&[0.0, 0.1, 0.3, 5.0]).unwrap();
         assert!(told.text.contains("by 0.30 times what the gradient says (median of 4 images)"), "{told}");
         assert!(of(&[3.0; 4]).is_some() && of(&[-1.0; 4]).is_some());
+        let random = Inspection { slopes: vec![3.0; 4], between_passes: 0.1, ..Inspection::default() };
+        assert_eq!(find(&random), None);
         assert_eq!((of(&[]), of(&[0.0; 3]), of(&[0.0, 0.9, 1.1, 4.0])), (None, None, None));
     }
 }

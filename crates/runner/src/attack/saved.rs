@@ -9,7 +9,7 @@ use temper_core::{Batch, Device, Goal, Image, Norm, Passes, Tensor, Victim, Vict
 use temper_data::{decode, encode};
 use temper_evaluate::{BatchGlimpse, wilson};
 use temper_report::percent;
-use temper_results::{PngAccuracy, Record, SavedImages, SavedSummary};
+use temper_results::{PngAccuracy, Record, SavedImages, SavedSummary, Warning};
 
 use crate::attack::bytes::{ByteBall, bytes, leaves};
 use crate::attack::folder::{Folder, Shows};
@@ -72,6 +72,23 @@ pub(super) fn told_of(saved: &SavedSummary) -> String {
         png.still_broken,
         percent(png.accuracy),
     )
+}
+
+/// A share of the images above which it matters that they break as floats only.
+const FEW: f64 = 0.01;
+
+/// A warning if many of the images break the network as floats, but not as files of 8-bit pixels.
+pub(super) fn only_as_floats(saved: &SavedSummary) -> Option<Warning> {
+    let SavedSummary { n, broken, png, .. } = saved;
+    let lost = broken.saturating_sub(png.still_broken);
+    let share = lost as f64 / (*n).max(1) as f64;
+    (share > FEW).then(|| {
+        let text = format!(
+            "{lost} of the {broken} images that are broken do not break as 8-bit PNG files: they lie off the levels that files of pixels have"
+        );
+        let advice = "against an attacker who hands over files, quote the accuracy of the PNG files";
+        Warning::caution("broken-only-as-floats", text).with_figure(share).advising(advice)
+    })
 }
 
 /// Writes all images, reads them back, checks that they are unchanged and inside their balls, and evaluates
@@ -321,5 +338,20 @@ mod tests {
         paint(Shows::Clean, 50);
         let fault = read().unwrap_err();
         assert!(fault.contains("png/00008-clean.png: sample 8: at l-inf distance 0.0039"), "{fault}");
+    }
+
+    #[test]
+    fn images_that_break_as_floats_only_are_told() {
+        let of = |still_broken: usize| {
+            let png = PngAccuracy { broken: still_broken, still_broken, accuracy: 0.0, interval: [0.0; 2] };
+            only_as_floats(&SavedSummary { n: 200, broken: 120, floats_broken: 120, png })
+        };
+        let told = of(117).unwrap();
+        assert!(
+            told.text.starts_with("3 of the 120 images that are broken do not break as 8-bit PNG"),
+            "{told}"
+        );
+        assert_eq!((told.figure, told.is_severe()), (Some(0.015), false));
+        assert_eq!((of(118), of(120)), (None, None));
     }
 }
