@@ -10,6 +10,7 @@ mod defaults;
 mod giving_up;
 mod momentum;
 mod peers;
+mod peers_autoattack;
 mod peers_trained;
 mod pgd;
 mod raised;

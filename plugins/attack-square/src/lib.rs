@@ -5,7 +5,8 @@
 //! the true class minus the largest other one. Squares become smaller on a fixed schedule ([`schedule`]).
 //!
 //! Every image that the network is shown counts as a query, the start too: `queries = 5000` is one start and 4999
-//! proposals, as in `AutoAttack` and in the authors' l-inf code. The clean image is not among them.
+//! proposals, as in the authors' l-inf code; `AutoAttack` makes 5000 proposals after the start. The clean image is not
+//! among them.
 //!
 //! Deviations from the authors' code and from `AutoAttack`'s:
 //!
