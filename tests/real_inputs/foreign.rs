@@ -91,17 +91,16 @@ fn torch_file(weights: &HashMap<String, Tensor>) -> Vec<u8> {
     for (key, (name, tensor)) in weights.iter().enumerate() {
         let class = [&text("storage")[..], b"ctorch\nFloatStorage\n"].concat();
         let storage =
-            [&b"("[..], &class, &text(&key.to_string()), &text("cpu"), &number(tensor.elem_count()), b"tQ"];
-        pickle.extend(
-            [&text(name)[..], b"ctorch._utils\n_rebuild_tensor_v2\n(", &storage.concat(), b"K\0"].concat(),
-        );
+            [&b"("[..], &class, &text(&key.to_string()), &text("cpu"), &number(tensor.elem_count()), b"tQ"]
+                .concat();
+        pickle.extend([&text(name)[..], b"ctorch._utils\n_rebuild_tensor_v2\n(", &storage, b"K\0"].concat());
         pickle.extend([numbers(tensor.dims()), numbers(tensor.stride()), b"\x89NtR".to_vec()].concat());
         let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         entries.push((format!("net/data/{key}"), bytes));
     }
     pickle.extend(b"uu.");
-    entries.push(("net/data.pkl".into(), pickle));
+    entries.extend([("net/data.pkl".into(), pickle), ("net/version".into(), b"3\n".to_vec())]);
     archive(&entries)
 }
 

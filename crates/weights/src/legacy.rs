@@ -44,15 +44,16 @@ pub(crate) fn read(source: &Source) -> Result<State> {
     let places = places(source, &object, &keys)?;
     State::of(&object, source, None, |storage| {
         let key = object.text(storage.key);
-        let place = places.get(key).copied();
+        // The same storage may be spoken of with another size, which was not compared with the file.
+        let place = places.get(key).filter(|(_, bytes)| *bytes == storage.bytes).map(|(at, _)| *at);
         place.ok_or_else(|| {
             source.malformed(Fault::new(format!("its storage `{key}` is missing")).advising(AGAIN))
         })
     })
 }
 
-/// Where each storage lies: before its numbers stands how many they are.
-fn places<'b>(source: &Source, object: &Pickle<'b>, keys: &Pickle) -> Result<HashMap<&'b str, u64>> {
+/// Where each storage lies, and its bytes: before its numbers stands how many they are.
+fn places<'b>(source: &Source, object: &Pickle<'b>, keys: &Pickle) -> Result<HashMap<&'b str, (u64, u64)>> {
     let known: HashMap<&str, &Storage> =
         object.storages().iter().map(|storage| (object.text(storage.key), storage)).collect();
     let (mut places, mut at) = (HashMap::new(), keys.end as u64);
@@ -72,7 +73,11 @@ fn places<'b>(source: &Source, object: &Pickle<'b>, keys: &Pickle) -> Result<Has
                 format!("its storage `{key}` has {elements} elements, {} bytes were expected", storage.bytes);
             return Err(source.malformed(Fault::new(what).at(at).advising(AGAIN)));
         }
-        places.insert(*key, at + LENGTH);
+        // Each once: a list may repeat a name as often as it has steps, and each costs a read.
+        if places.insert(*key, (at + LENGTH, storage.bytes)).is_some() {
+            let what = format!("its storage `{key}` is listed twice");
+            return Err(source.malformed(Fault::new(what).at(object.end as u64)));
+        }
         at = (at + LENGTH).checked_add(storage.bytes).filter(|end| *end <= source.length).ok_or_else(
             || {
                 let what = format!(

@@ -181,6 +181,22 @@ fn old_streams_that_lie() {
 }
 
 #[test]
+fn old_streams_list_each_storage_once() {
+    let object = pickle(2, b"K\x02\x85", b"K\x01\x85");
+    let stream = |keys: &[u8], numbers: &[u8]| {
+        let start = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+        [&start[..], &object, b"\x80\x02](", keys, b"e.", numbers].concat()
+    };
+    let numbers = [2, 0, 0, 0, 0, 0, 0, 0].repeat(4);
+    assert_eq!(opened(&stream(b"\x8c\x010", &numbers)).unwrap().tensors["w"].shape, [2]);
+    let said = |keys: &[u8]| said(&stream(keys, &numbers));
+    assert!(said(b"\x8c\x010\x8c\x010").starts_with("its storage `0` is listed twice (at byte "));
+    assert!(said(b"\x8c\x011").starts_with("a storage `1` of which the object does not speak (at byte "));
+    assert!(said(b"N").starts_with("a storage without a name (at byte "));
+    assert!(said(b"").starts_with("its storage `0` is missing\n"));
+}
+
+#[test]
 fn other_files_are_named() {
     for (bytes, told) in [
         (&b""[..], "it is empty, expected a file of weights\n"),
