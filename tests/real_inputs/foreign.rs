@@ -82,7 +82,7 @@ fn ordinary_state_dictionaries_are_read_and_others_are_told_apart() {
 
 /// A file as `torch.save` writes it: `{"epoch": 3, "state_dict": {NAME: TENSOR}}`.
 fn torch_file(weights: &HashMap<String, Tensor>) -> Vec<u8> {
-    let text = |text: &str| [&[0x8c, text.len() as u8], text.as_bytes()].concat();
+    let text = |text: &str| [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
     let number = |n: usize| [b"J", &(n as i32).to_le_bytes()[..]].concat();
     let numbers =
         |all: &[usize]| [b"(", &all.iter().flat_map(|n| number(*n)).collect::<Vec<u8>>()[..], b"t"].concat();
