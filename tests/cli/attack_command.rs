@@ -357,7 +357,7 @@ fn bad_commands_are_refused_before_any_work() {
             error: no trained network found
               looked in: empty/best.safetensors
                          empty/model.safetensors
-              expected a run that has ended, or a file of weights (.safetensors)
+              expected a run that has ended, or a file of weights (.safetensors, .pth, .pt)
         "]],
     );
     fs::remove_file(folder.path().join("runs/run/model.safetensors")).unwrap();
@@ -368,7 +368,7 @@ fn bad_commands_are_refused_before_any_work() {
             error: no trained network found
               looked in: runs/run/best.safetensors
                          runs/run/model.safetensors
-              expected a run that has ended, or a file of weights (.safetensors)
+              expected a run that has ended, or a file of weights (.safetensors, .pth, .pt)
         "]],
     );
     fs::write(folder.path().join("net.safetensors"), "not a network").unwrap();
@@ -376,7 +376,7 @@ fn bad_commands_are_refused_before_any_work() {
         folder.path(),
         &["attack", "net.safetensors", "--attack", "fgsm", "--eps", "0.1"],
         &expect![[r"
-            error: net.safetensors: not safetensors: its first bytes promise a header of 7308814846797311854 bytes, the file has 13 in all
+            error: net.safetensors: neither safetensors nor a file of torch.save: its first bytes promise a header of 7308814846797311854 bytes, the file has 13 in all
         "]],
     );
 }

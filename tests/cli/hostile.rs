@@ -74,7 +74,7 @@ fn what_a_run_did_not_leave() {
         hole(&run.join("model.safetensors"), start);
         let attack = told(&["attack", "runs/run", "--attack", "fgsm", "--eps", "0.1"]);
         let what = attack.strip_prefix("error: runs/run/model.safetensors: ").unwrap_or_default();
-        let named = ["not safetensors: its ", "damaged safetensors: its "];
+        let named = ["neither safetensors nor a file of torch.save: its ", "damaged safetensors: its "];
         assert!(named.iter().any(|named| what.starts_with(named)), "{attack}");
         hole(&run.join("checkpoint.safetensors"), start);
         let resume = told(&["run", "run.toml", "--resume"]);

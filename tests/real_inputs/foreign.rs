@@ -54,38 +54,98 @@ fn ordinary_state_dictionaries_are_read_and_others_are_told_apart() {
     }
     let wrapped = weights(folder).into_iter().map(|(name, tensor)| (format!("module.{name}"), tensor));
     save(folder, &wrapped.collect());
+    let said = succeed(folder, &ATTACK);
+    assert_eq!(row(&said), row(&own));
+    let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("foreign.safetensors: names are read without `module.` before them"), "{said}");
+    let mut misfit = weights(folder);
+    let bias = misfit.remove("fc2.bias").unwrap();
+    misfit.insert("fc3.bias".into(), bias);
+    save(folder, &misfit);
     fails(
         folder,
         &ATTACK,
         &expect![[r"
             error: foreign.safetensors: weights do not belong to this network:
-              missing (14):
-                `conv1.weight` [4, 1, 3, 3]
-                `bn1.weight` [4]
-                `bn1.bias` [4]
-                `bn1.running_mean` [4]
-                `bn1.running_var` [4]
-                `conv2.weight` [8, 4, 3, 3]
-                and 8 more
-              in the file, but not in the network (14):
-                `module.bn1.bias` [4]
-                `module.bn1.running_mean` [4]
-                `module.bn1.running_var` [4]
-                `module.bn1.weight` [4]
-                `module.bn2.bias` [8]
-                `module.bn2.running_mean` [8]
-                and 8 more
-              without `module.` before each name they would be known: rename them
+              missing (1):
+                `fc2.bias` [10]
+              in the file, but not in the network (1):
+                `fc3.bias` [10]
         "]],
     );
     fs::write(folder.join("foreign.safetensors"), b"PK\x03\x04 and so on").unwrap();
     let output = temper(folder, &ATTACK);
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        stderr(&output).contains("a ZIP archive, as torch.save writes (.pt, .pth)"),
-        "{}",
-        stderr(&output)
-    );
+    let told = "error: foreign.safetensors: a ZIP archive without its end, cut off after 14 bytes\n";
+    assert!(stderr(&output).starts_with(told), "{}", stderr(&output));
+}
+
+/// A file as `torch.save` writes it: `{"epoch": 3, "state_dict": {NAME: TENSOR}}`.
+fn torch_file(weights: &HashMap<String, Tensor>) -> Vec<u8> {
+    let text = |text: &str| [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+    let number = |n: usize| [b"J", &(n as i32).to_le_bytes()[..]].concat();
+    let numbers =
+        |all: &[usize]| [b"(", &all.iter().flat_map(|n| number(*n)).collect::<Vec<u8>>()[..], b"t"].concat();
+    let mut entries = vec![];
+    let mut pickle = [&b"\x80\x02}("[..], &text("epoch"), b"K\x03", &text("state_dict"), b"}("].concat();
+    for (key, (name, tensor)) in weights.iter().enumerate() {
+        let class = [&text("storage")[..], b"ctorch\nFloatStorage\n"].concat();
+        let storage =
+            [&b"("[..], &class, &text(&key.to_string()), &text("cpu"), &number(tensor.elem_count()), b"tQ"]
+                .concat();
+        pickle.extend([&text(name)[..], b"ctorch._utils\n_rebuild_tensor_v2\n(", &storage, b"K\0"].concat());
+        pickle.extend([numbers(tensor.dims()), numbers(tensor.stride()), b"\x89NtR".to_vec()].concat());
+        let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        entries.push((format!("net/data/{key}"), bytes));
+    }
+    pickle.extend(b"uu.");
+    entries.extend([("net/data.pkl".into(), pickle), ("net/version".into(), b"3\n".to_vec())]);
+    archive(&entries)
+}
+
+/// A ZIP archive of entries that are stored as they are.
+fn archive(entries: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let (mut all, mut list) = (vec![], vec![]);
+    for (name, content) in entries {
+        let (at, size, length) = (all.len() as u32, content.len() as u32, name.len() as u16);
+        let sizes = [size.to_le_bytes(), size.to_le_bytes()].concat();
+        let lengths = [length.to_le_bytes(), [0; 2]].concat();
+        all.extend([&b"PK\x03\x04"[..], &[0; 14], &sizes, &lengths, name.as_bytes(), content].concat());
+        list.extend([&b"PK\x01\x02"[..], &[0; 16], &sizes, &lengths, &[0; 10], &at.to_le_bytes()].concat());
+        list.extend(name.as_bytes());
+    }
+    let (at, size, count) = (all.len() as u32, list.len() as u32, (entries.len() as u16).to_le_bytes());
+    let places = [size.to_le_bytes(), at.to_le_bytes()].concat();
+    let end = [&b"PK\x05\x06"[..], &[0; 4], &count, &count, &places, &[0; 2]].concat();
+    [all, list, end].concat()
+}
+
+#[test]
+fn files_of_pytorch_are_read_wherever_weights_are() {
+    let folder = trained();
+    let folder = folder.path();
+    let row = |said: &str| said.lines().find(|line| line.starts_with("fgsm ")).unwrap()[..40].to_string();
+    let own = succeed(folder, &["attack", "runs/run", "--attack", "fgsm", "--eps", "0.1"]);
+    fs::write(folder.join("foreign.pth"), torch_file(&weights(folder))).unwrap();
+    let attack = [&["attack", "foreign.pth"], &ATTACK[2..]].concat();
+    let said = succeed(folder, &attack);
+    assert_eq!(row(&said), row(&own));
+    let told = "foreign.pth: its weights are those of the entry `state_dict`; the entry `epoch` is not read";
+    let flat = |said: String| said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat(said).contains(told));
+    let transfer = [&["transfer", "runs/run", "foreign.pth"], &ATTACK[2..]].concat();
+    assert!(flat(succeed(folder, &transfer)).contains(told));
+    let init = ["check", "run.toml", "--set", "train.init=foreign.pth"];
+    assert!(flat(succeed(folder, &init)).contains(&format!("train.init: {told}")));
+    let mut shell = torch_file(&weights(folder));
+    let class = shell.windows(18).position(|part| part == b"torch\nFloatStorage").unwrap();
+    shell[class..class + 18].copy_from_slice(b"posix\nfork________");
+    fs::write(folder.join("foreign.pth"), shell).unwrap();
+    let output = temper(folder, &attack);
+    assert_eq!(output.status.code(), Some(1));
+    let told = "error: foreign.pth: it asks Python to call `posix.fork________` (at byte ";
+    assert!(stderr(&output).starts_with(told), "{}", stderr(&output));
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn weights_that_do_not_fit_are_refused() {
         folder.path(),
         &["run", "run.toml"],
         &expect![[r"
-            error: weights.safetensors: not safetensors: 2 bytes in all
+            error: weights.safetensors: neither safetensors nor a file of torch.save: 2 bytes in all
         "]],
     );
     assert!(!folder.path().join("runs").exists(), "it was found before the folder was taken");

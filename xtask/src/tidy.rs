@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 /// Which crates of the workspace each crate may name. Plugins: only core.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("temper-nn", &[]),
     ("temper-files", &[]),
     ("temper-results", &["temper-files"]),
+    ("temper-weights", &["temper-files"]),
     ("temper-data", &["temper-files"]),
     ("temper-report", &["temper-files", "temper-results"]),
     ("temper-core", &["temper-data", "temper-files", "temper-nn", "temper-results"]),
     ("temper-corruptions", &["temper-data", "temper-files"]),
     ("temper-fetch", &["temper-data", "temper-files"]),
     ("temper-experiments", &["temper-files", "temper-report", "temper-results"]),
-    ("temper-train", &["temper-core", "temper-data", "temper-files", "temper-results"]),
+    ("temper-train", &["temper-core", "temper-data", "temper-files", "temper-results", "temper-weights"]),
     (
         "temper-evaluate",
         &["temper-core", "temper-corruptions", "temper-data", "temper-files", "temper-results"],

@@ -26,7 +26,7 @@ use saved::{Gathered, Rereading, only_as_floats, save, told_of};
 /// Options of `temper attack`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// A run's folder, or a file of weights (.safetensors)
+    /// A run's folder, or a file of weights (.safetensors, .pth, .pt)
     #[arg(value_name = "RUN_OR_MODEL")]
     network: PathBuf,
     #[command(flatten)]

@@ -10,7 +10,7 @@ use temper_core::{Chosen, DataError, Dataset, Device, Part, Rng, Source, Split, 
 use temper_data::{Classes, class_difference, shared_images};
 use temper_evaluate::{Cell, Entry};
 use temper_results::{Severity, Warning};
-use temper_train::{Trainer, load_weights};
+use temper_train::{Trainer, load_weights_for};
 
 use crate::catalogue::wrap;
 use crate::cells::{self, CellImages};
@@ -129,7 +129,7 @@ impl Material {
             let compared = compared(named, images, pipeline.ignore_class_names, IN_PIPELINE);
             warnings.extend(compared.map_err(|message| pipeline.bad(&["train", "init"], &message))?);
         }
-        warnings.extend(said_against(file, &load_weights(file)?, &sha256(file)?));
+        warnings.extend(said_against(file, &load_weights_for(file, &self.network)?, &sha256(file)?));
         Ok(warnings.into_iter().map(|warning| warning.about("train.init")).collect())
     }
 }

@@ -11,7 +11,7 @@ use temper_core::{Chosen, DataError, Device, Model};
 use temper_data::Classes;
 use temper_files::hex;
 use temper_results::{Results, Warning};
-use temper_train::{Weights, is_checkpoint, load_about, load_weights};
+use temper_train::{Weights, is_checkpoint, load_about, load_weights_for};
 
 use crate::classes::compared;
 use crate::config::BadConfig;
@@ -59,7 +59,7 @@ impl Stored {
             return Ok(file.clone());
         }
         let looked = candidates.iter().map(|file| file.display().to_string()).collect();
-        let how = "expected a run that has ended, or a file of weights (.safetensors)".into();
+        let how = "expected a run that has ended, or a file of weights (.safetensors, .pth, .pt)".into();
         Err(temper_core::Error::from(DataError::Missing { what: "trained network".into(), looked, how })
             .into())
     }
@@ -83,10 +83,10 @@ impl Stored {
     /// The network and the metadata of a file.
     pub(crate) fn open(file: PathBuf, about: &About, numerics: Numerics) -> anyhow::Result<Self> {
         let at = || file.display().to_string();
-        let sha256 = sha256(&file)?;
         let classes = about.classes.clone();
         let network = about.model.build(about.input, classes.len()).with_context(at)?;
-        let weights = load_weights(&file)?;
+        let weights = load_weights_for(&file, &network)?;
+        let sha256 = sha256_of(&weights.files)?;
         let classifier =
             Classifier::new(network.with_numerics(numerics), &weights.tensors).with_context(at)?;
         let (model, parameters) = (about.model.name(), about.model.params().clone());
@@ -148,12 +148,13 @@ impl Stored {
     }
 }
 
-/// Warnings about weights: that values were rounded, or that they are not the weights of the results in the
-/// same folder.
+/// Warnings about weights: what was seen through or left out in a file of another program, that values were
+/// rounded, or that they are not the weights of the results in the same folder.
 pub(crate) fn said_against(file: &Path, weights: &Weights, sha256: &str) -> Vec<Warning> {
-    let rounded = weights.rounded.as_ref();
-    let rounded = rounded.map(|how| Warning::caution("rounded-weights", how).about(file.display()));
-    rounded.into_iter().chain(swapped(file, sha256)).collect()
+    let said = |id: &str, how: &String| Warning::caution(id, how).about(file.display());
+    let foreign = weights.told.iter().map(|how| said("foreign-weights", how));
+    let rounded = weights.rounded.iter().map(|how| said("rounded-weights", how));
+    foreign.chain(rounded).chain(swapped(file, sha256)).collect()
 }
 
 /// The results of the run whose folder contains a file, if there are any. The error says that they cannot be
@@ -199,13 +200,21 @@ fn swapped(file: &Path, sha256: &str) -> Option<Warning> {
 
 /// SHA-256 of a file.
 pub(crate) fn sha256(file: &Path) -> anyhow::Result<String> {
-    let at = || file.display().to_string();
-    let (mut hash, mut input) = (Sha256::new(), std::fs::File::open(file).with_context(at)?);
-    let mut part = vec![0; 1 << 20];
-    loop {
-        match input.read(&mut part).with_context(at)? {
-            0 => return Ok(hex(&hash.finalize())),
-            n => hash.update(&part[..n]),
+    sha256_of(&[file.to_path_buf()])
+}
+
+/// SHA-256 of files, one after the other: weights may be divided between several.
+fn sha256_of(files: &[PathBuf]) -> anyhow::Result<String> {
+    let (mut hash, mut part) = (Sha256::new(), vec![0; 1 << 20]);
+    for file in files {
+        let at = || file.display().to_string();
+        let mut input = std::fs::File::open(file).with_context(at)?;
+        loop {
+            match input.read(&mut part).with_context(at)? {
+                0 => break,
+                n => hash.update(&part[..n]),
+            }
         }
     }
+    Ok(hex(&hash.finalize()))
 }

@@ -19,7 +19,7 @@ use crate::warnings::{strictly, told};
 /// Options of `temper transfer`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Runs' folders, or files of weights (.safetensors): two or more
+    /// Runs' folders, or files of weights (.safetensors, .pth, .pt): two or more
     #[arg(value_name = "RUN_OR_MODEL", num_args = 2.., required = true)]
     networks: Vec<PathBuf>,
     #[command(flatten)]

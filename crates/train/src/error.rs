@@ -114,6 +114,16 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
 }
 
+impl From<temper_weights::Error> for Error {
+    fn from(error: temper_weights::Error) -> Self {
+        use temper_weights::Error as Of;
+        match error {
+            Of::Io { file, source } => Self::Read { file, source },
+            Of::Malformed { file, fault } => Self::File { file, what: fault.to_string() },
+        }
+    }
+}
+
 impl From<temper_files::Error> for Error {
     fn from(error: temper_files::Error) -> Self {
         use temper_files::Error as Of;

@@ -25,4 +25,4 @@ pub use plan::{BatchNormMode, MaybeAttack, Plan, Precision, StepBatchNorm};
 pub use progress::{Glimpse, Progress, Watch};
 pub use schedule::{Anneal, Cosine, Falls, OneCycle, RateCurve, Schedule, Warmup};
 pub use trainer::{State, Trainer};
-pub use weights::{Weights, load_about, load_weights};
+pub use weights::{Weights, load_about, load_weights, load_weights_for};

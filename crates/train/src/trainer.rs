@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::optimizer::SgdState;
 use crate::plan::{BatchNormMode, Plan, StepBatchNorm};
 use crate::progress::{Glimpse, Progress, Watch, summary};
-use crate::weights::{is_finite, load_weights};
+use crate::weights::{is_finite, load_weights_for};
 
 /// Time between two looks at the radii while an epoch runs.
 const GLIMPSES: Duration = Duration::from_millis(200);
@@ -352,7 +352,8 @@ impl<'a> Trainer<'a> {
 /// A network with the weights of a file.
 fn initial(network: temper_core::nn::Network, file: &Path) -> Result<Classifier> {
     let fault = |error: temper_core::nn::Error| Error::File { file: file.into(), what: error.to_string() };
-    Classifier::new(network, &load_weights(file)?.tensors).map_err(fault)
+    let weights = load_weights_for(file, &network)?;
+    Classifier::new(network, &weights.tensors).map_err(fault)
 }
 
 /// Refuses weights that are not finite.

@@ -1,22 +1,19 @@
 //! Weights from files: those that runs wrote, and those of other programs.
 //!
-//! A format is a [`Reader`]. To add one, write `weights/NAME.rs` and enter it in [`READERS`].
+//! `temper_weights` knows the formats. Here its tensors become those that networks take: f32, finite, by torch's names.
 
-mod safetensors;
-mod strangers;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Read;
-use std::path::Path;
+use candle_core::{DType, Device, Tensor};
+use temper_core::nn::Network;
+use temper_weights::{Dtype, File, metadata, read};
 
-use candle_core::{DType, Tensor};
+use crate::error::{Error, Result};
+use crate::files::ABOUT;
 
-use crate::error::Result;
-use crate::weights::safetensors::Safetensors;
-
-/// Bytes at a file's start that say which format it has.
-const START: u64 = 64;
+/// Names of tensors that an error lists at most.
+const SHOWN: usize = 5;
 
 /// Weights of a file.
 #[derive(Debug)]
@@ -25,49 +22,86 @@ pub struct Weights {
     pub tensors: BTreeMap<String, Tensor>,
     /// How many of them were rounded to f32, as a sentence; 16-bit values become f32 as they are.
     pub rounded: Option<String>,
+    /// What was seen through or left out on the way to them, as sentences; nothing in files of runs.
+    pub told: Vec<String>,
+    /// All files that hold them: the one that was named, and those that it names.
+    pub files: Vec<PathBuf>,
 }
 
-/// Reads one format of weights.
-trait Reader: Sync {
-    /// Whether a file that begins with these bytes is of this format.
-    fn reads(&self, start: &[u8]) -> bool;
-
-    /// The weights of a file by torch's names, as f32. Counters named `num_batches_tracked` are left out. A
-    /// value that is not finite as f32 is an error.
-    fn weights(&self, file: &Path) -> Result<Weights>;
-
-    /// What runs write beside their weights; `None` if there is nothing. Reads no weights.
-    fn about(&self, file: &Path) -> Result<Option<String>>;
-}
-
-/// All formats. A file of none of them is told by the first, which names what the file looks like.
-const READERS: [&dyn Reader; 1] = [&Safetensors];
-
-fn reader(file: &Path) -> &'static dyn Reader {
-    let start = start(file);
-    *READERS.iter().find(|reader| reader.reads(&start)).unwrap_or(&READERS[0])
-}
-
-/// The first bytes of a regular file; none of anything else, of which the reader tells what is wrong.
-fn start(file: &Path) -> Vec<u8> {
-    let mut bytes = vec![];
-    let regular = fs::metadata(file).is_ok_and(|about| about.is_file());
-    if let Some(input) = regular.then(|| File::open(file).ok()).flatten() {
-        let _ = input.take(START).read_to_end(&mut bytes);
-    }
-    bytes
-}
-
-/// Reads a file of weights by torch's names, in any format that has a reader: f32, or f16, bf16 and f64,
-/// which become f32. Counters named `num_batches_tracked` are left out. A value that is not finite as f32 is
-/// an error, and so is a file of another format.
+/// Reads a file of weights by torch's names, in any format that `temper_weights` reads: f32, or f16, bf16 and f64,
+/// which become f32. Counters named `num_batches_tracked` are left out, and so is what wrappers put before all names.
+/// A value that is not finite as f32 is an error, and so is a file of another format.
 pub fn load_weights(file: &Path) -> Result<Weights> {
-    reader(file).weights(file)
+    let mut read = read(file)?;
+    if !of_run(&read) {
+        read.unwrap_names();
+    }
+    converted(file, &read)
+}
+
+/// Like [`load_weights`], for a network: its names say what wrappers put before theirs, and which tensors are not its
+/// own.
+pub fn load_weights_for(file: &Path, network: &Network) -> Result<Weights> {
+    let mut read = read(file)?;
+    if !of_run(&read) {
+        let parameters = network.parameters();
+        let wanted: BTreeSet<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+        read.fit_names(&wanted);
+    }
+    converted(file, &read)
 }
 
 /// What runs write beside their weights; `None` if there is nothing. Reads no weights.
 pub fn load_about(file: &Path) -> Result<Option<String>> {
-    reader(file).about(file)
+    Ok(metadata(file)?.remove(ABOUT))
+}
+
+/// Whether a run wrote the file. It holds the names of its network as they are.
+fn of_run(file: &File) -> bool {
+    file.metadata.contains_key(ABOUT)
+}
+
+/// The tensors as networks take them.
+fn converted(file: &Path, read: &File) -> Result<Weights> {
+    let fault = |what: String| Error::File { file: file.into(), what };
+    let (mut tensors, mut rounded, mut strange) = (BTreeMap::new(), 0, vec![]);
+    for (name, tensor) in &read.tensors {
+        let dtype = match tensor.dtype {
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            Dtype::F64 => DType::F64,
+            other => {
+                strange.push(format!("`{name}` of {other}"));
+                continue;
+            }
+        };
+        rounded += usize::from(dtype == DType::F64);
+        let values = Tensor::from_raw_buffer(&read.bytes(tensor)?, dtype, &tensor.shape, &Device::Cpu)?;
+        let values = values.to_dtype(DType::F32)?;
+        if !is_finite(&values)? {
+            let within = if dtype == DType::F64 { ", or beyond what f32 holds" } else { "" };
+            return Err(fault(format!("its values of `{name}` are not all finite{within}")));
+        }
+        tensors.insert(name.clone(), values);
+    }
+    if !strange.is_empty() {
+        let expected = "weights are f32, f16, bf16 or f64";
+        return Err(fault(format!("tensors that are no weights: {}; {expected}", listed(&strange))));
+    }
+    let rounded = (rounded > 0)
+        .then(|| format!("{rounded} of {} tensors are f64, and were rounded to f32", tensors.len()));
+    let files = read.files().into_iter().map(Path::to_path_buf).collect();
+    Ok(Weights { tensors, rounded, told: read.told.clone(), files })
+}
+
+/// The first of these, and how many more there are.
+fn listed(all: &[String]) -> String {
+    let shown = all.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// Whether every element is finite: one sum holds every NaN and every infinity.
@@ -77,7 +111,7 @@ pub(crate) fn is_finite(tensor: &Tensor) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use ::safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+    use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 
     use super::*;
 
@@ -143,21 +177,68 @@ mod tests {
         }
     }
 
+    /// Networks of temper have names such as `fc.weight`.
+    fn network() -> Network {
+        let mut network = Network::new([1, 1, 2]);
+        network.linear(network.input(), "fc", 3).unwrap();
+        network
+    }
+
     #[test]
-    fn files_that_are_not_safetensors_are_named_for_what_they_are() {
+    fn wrappers_are_seen_through_but_in_files_of_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("net.safetensors");
+        let (weight, bias) = (1.5f32.to_le_bytes().repeat(6), 0.5f32.to_le_bytes().repeat(3));
+        let wrapped = [
+            ("0.mean", Dtype::F32, &bias[..]),
+            ("1.module.fc.weight", Dtype::F32, &weight),
+            ("1.module.fc.bias", Dtype::F32, &bias),
+        ];
+        write(&file, &wrapped);
+        let weights = load_weights_for(&file, &network()).unwrap();
+        assert_eq!(weights.tensors.keys().collect::<Vec<_>>(), ["fc.bias", "fc.weight"]);
+        let told = "1 tensor is not read, without `1.module.` before their names: `0.mean`";
+        assert_eq!(weights.told, ["names are read without `1.module.` before them", told]);
+        assert_eq!(weights.files, [file.clone()]);
+        let plain = load_weights(&file).unwrap();
+        assert_eq!((plain.tensors.len(), plain.told.len()), (3, 0), "not all names are wrapped alike");
+        write(&file, &wrapped[1..].iter().map(|(name, d, b)| (&name[2..], *d, *b)).collect::<Vec<_>>());
+        assert!(load_weights(&file).unwrap().tensors.contains_key("fc.bias"));
+        // As a run writes it: these are the names of its network.
+        let own = BTreeMap::from([("module.fc.bias".to_string(), weights.tensors["fc.bias"].clone())]);
+        crate::save_weights(&file, &own, "{}".into()).unwrap();
+        for weights in [load_weights(&file), load_weights_for(&file, &network())].map(Result::unwrap) {
+            assert_eq!(weights.tensors.keys().collect::<Vec<_>>(), ["module.fc.bias"]);
+            assert!(weights.told.is_empty());
+        }
+    }
+
+    #[test]
+    fn files_of_pytorch_are_read() {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../weights/tests/golden");
+        let weights = load_weights(&golden.join("wrapped.pth")).unwrap();
+        assert_eq!(weights.tensors["fc.weight"].to_vec2::<f32>().unwrap(), [[0.0, 0.25], [0.5, 0.75]]);
+        assert_eq!(weights.told.len(), 3);
+        assert_eq!(load_about(&golden.join("wrapped.pth")).unwrap(), None);
+        let error = load_weights(&golden.join("shell.pth")).unwrap_err().to_string();
+        assert!(error.contains("shell.pth: it asks Python to call `posix.system` (at byte "), "{error}");
+        assert_eq!(load_weights(&golden.join("model.safetensors.index.json")).unwrap().files.len(), 3);
+    }
+
+    #[test]
+    fn files_of_no_weights_are_named_for_what_they_are() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("net.pth");
         for (bytes, said) in [
-            (&b""[..], "not safetensors: it is empty"),
-            (b"PK\x03\x04....", "a ZIP archive, as torch.save writes"),
-            (b"\x80\x02\x8a\x0al\xfc", "a pickle, as old versions of torch.save write"),
+            (&b""[..], "it is empty"),
+            (b"\x80\x02\x8a\x0al\xfc", "a pickle of Python"),
             (b"\x89HDF\r\n", "an HDF5 file"),
             (b"<!DOCTYPE html>", "a page of HTML"),
             (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
             (b"\x05\0\0\0\0\0\0\0{}...", "damaged safetensors: "),
-            (b"what is this?", "not safetensors: "),
+            (b"what is this?", "neither safetensors nor a file of torch.save: "),
         ] {
-            fs::write(&file, bytes).unwrap();
+            std::fs::write(&file, bytes).unwrap();
             for error in [load_weights(&file).unwrap_err(), load_about(&file).unwrap_err()] {
                 let error = error.to_string();
                 assert!(error.contains(said) && error.contains("net.pth"), "{error}");

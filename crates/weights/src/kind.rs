@@ -1,0 +1,105 @@
+//! Which format a file has, by its content, and what files of other formats are.
+
+use temper_files::Head;
+
+use crate::error::{Fault, Result};
+use crate::legacy;
+use crate::source::Source;
+
+/// A format that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Safetensors,
+    /// A list of files of safetensors between which tensors are divided.
+    Shards,
+    /// A ZIP archive of `torch.save`.
+    Torch,
+    /// A stream of `torch.save` before version 1.6.
+    Legacy,
+}
+
+/// Bytes at a file's start that say what it is: the mark of a tar archive stands far in.
+const START: u64 = 512;
+/// Where that mark stands.
+const TAR: usize = 257;
+/// The last bytes of the index of a checkpoint of TensorFlow.
+const TENSORFLOW: u64 = 0xdb47_7524_8b80_fb57;
+
+const CONVERT: &str = "its weights must be brought to PyTorch's names and shapes, in Python, and saved as \
+    safetensors";
+const ONNX: &str = "a graph is not read: save the weights of the model that it was exported from, as safetensors or \
+    with torch.save";
+const UNPACK: &str = "unpack it first";
+const PICKLE: &str = "save it with torch.save, in Python, if you trust its origin: loading a pickle runs what it names\n    \
+    import pickle, torch\n    state = pickle.load(open(FILE, \"rb\"))\n    \
+    torch.save({name: torch.as_tensor(value) for name, value in state.items()}, \"weights.pth\")";
+const ARRAY: &str =
+    "save all arrays as safetensors, in Python: safetensors.numpy.save_file({name: array}, FILE)";
+const PAGE: &str = "perhaps a download that failed: download the file itself again";
+const POINTER: &str = "fetch the file itself with `git lfs pull`";
+const OTHER: &str =
+    "name the file of weights that was meant: safetensors, or what torch.save writes (.pth, .pt)";
+
+/// What other files begin with, what they are, and what to do.
+const STRANGERS: [(&[u8], &str, &str); 22] = [
+    (b"\x80\x02", "a pickle of Python that torch.save did not write", PICKLE),
+    (b"\x80\x03", "a pickle of Python that torch.save did not write", PICKLE),
+    (b"\x80\x04", "a pickle of Python that torch.save did not write", PICKLE),
+    (b"\x80\x05", "a pickle of Python that torch.save did not write", PICKLE),
+    (b"\x89HDF", "an HDF5 file, as Keras writes (.h5)", CONVERT),
+    // A graph of ONNX begins with its version, which is 3 or more; TensorFlow's schema has version 1.
+    (b"\x08\x01\x12", "a saved model of TensorFlow (.pb)", CONVERT),
+    (b"\x08", "an ONNX graph, by its first byte", ONNX),
+    (b"\x93NUMPY", "a NumPy array (.npy)", ARRAY),
+    (b"GGUF", "a GGUF file", CONVERT),
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself", POINTER),
+    (b"<", "a page of HTML or XML", PAGE),
+    (b"\x1f\x8b", "a gzip file", UNPACK),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file", UNPACK),
+    (b"\xfd7zXZ", "an xz file", UNPACK),
+    (b"BZh", "a bzip2 file", UNPACK),
+    (b"7z\xbc\xaf", "a 7-Zip archive", UNPACK),
+    (b"Rar!", "a RAR archive", UNPACK),
+    (b"\x89PNG", "a PNG image", OTHER),
+    (b"\xff\xd8\xff", "a JPEG image", OTHER),
+    (b"%PDF", "a PDF document", OTHER),
+    (b"\x7fELF", "a program", OTHER),
+    (b"#!", "a script", OTHER),
+];
+
+/// The format of a file; an error that names what it is if it is none that is read.
+pub(crate) fn kind(source: &Source) -> Result<Kind> {
+    let start = source.start(START)?;
+    let fault = |what: String, help| Err(source.malformed(Fault::new(what).advising(help)));
+    let letters = start.trim_ascii_start();
+    if start.is_empty() {
+        return fault("it is empty, expected a file of weights".into(), PAGE);
+    }
+    // The first eight bytes are the header's length, far below 2^32, and then comes the header in braces.
+    if start.get(4..9) == Some(b"\0\0\0\0{") {
+        return Ok(Kind::Safetensors);
+    }
+    if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
+        return Ok(Kind::Torch);
+    }
+    if legacy::begins(&start) {
+        return Ok(Kind::Legacy);
+    }
+    if letters.starts_with(b"{") {
+        return Ok(Kind::Shards);
+    }
+    if start.get(TAR..TAR + 5) == Some(b"ustar") {
+        return fault("no file of weights, it is a tar archive".into(), UNPACK);
+    }
+    let known = STRANGERS.iter().find(|(known, ..)| start.starts_with(known) || letters.starts_with(known));
+    if let Some((_, is, help)) = known {
+        return fault(format!("no file of weights, it is {is}"), help);
+    }
+    let end = source.read(source.length.saturating_sub(8), source.length.min(8))?;
+    if end.first_chunk().is_some_and(|end| u64::from_le_bytes(*end) == TENSORFLOW) {
+        return fault("no file of weights, it is the index of a checkpoint of TensorFlow".into(), CONVERT);
+    }
+    // The likeliest of what cannot be told is damaged safetensors.
+    let Err(why) = Head::read(&source.path)? else { return Ok(Kind::Safetensors) };
+    Err(source.malformed(Fault::new(format!("neither safetensors nor a file of torch.save: {why}"))))
+}
