@@ -1,5 +1,5 @@
-//! AutoAttack and its attacks, each alone, beside the authors' code, as docs/peers.md tells. `peers/autoattack/` has
-//! the results of both sides on 500 images; a part of temper's are made again here.
+//! `AutoAttack` and its attacks, each alone, beside the authors' code, as docs/peers.md tells. `peers/autoattack/`
+//! has the results of both sides on 500 images; a part of temper's are made again here.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(weights.tensors.keys().collect::<Vec<_>>(), ["fc.bias", "fc.weight"]);
         let told = "1 tensor is not read, without `1.module.` before their names: `0.mean`";
         assert_eq!(weights.told, ["names are read without `1.module.` before them", told]);
-        assert_eq!(weights.files, [file.clone()]);
+        assert_eq!(weights.files, std::slice::from_ref(&file));
         let plain = load_weights(&file).unwrap();
         assert_eq!((plain.tensors.len(), plain.told.len()), (3, 0), "not all names are wrapped alike");
         write(&file, &wrapped[1..].iter().map(|(name, d, b)| (&name[2..], *d, *b)).collect::<Vec<_>>());
