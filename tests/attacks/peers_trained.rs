@@ -160,7 +160,7 @@ fn deepfool_goes_as_far_on_a_trained_network_as_in_other_libraries() {
 #[test]
 fn carlini_and_wagner_come_as_near_on_a_trained_network_as_other_libraries() {
     let trained = Trained::load();
-    let few: Vec<bool> = (0..N).map(|i| i % 50 == 0).collect();
+    let few: Vec<bool> = (0..N).map(|i| i % 25 == 0).collect();
     for name in ["foolbox-cw-l2", "torchattacks-cw-l2", "advlib-cw-linf"] {
         let (ours, theirs) = (trained.run(name, &few), trained.peer(name));
         let (our, their) = medians(&trained, &ours, &theirs, &few);
