@@ -3,7 +3,7 @@
 
 use candle_core::DType;
 use temper_core::nn::{Classifier, Frozen};
-use temper_core::{Access, Attack, Batch, Chosen, Kind, Norm, Rng};
+use temper_core::{Attack, Batch, Chosen, Kind, Norm, Rng};
 
 use crate::attacks::trained::{as_seen, count, scaled, trained, under};
 use crate::support::{affordable, attack, small_network};
@@ -127,10 +127,6 @@ fn no_attack_gives_up_for_the_size_of_the_logits() {
         let batch = as_seen(&plain, kinds(shape));
         for plugin in <dyn Attack>::plugins() {
             let attack = affordable(plugin.name);
-            // The class is the same whatever the size of the logits.
-            if attack.needs() == Access::Labels {
-                continue;
-            }
             let radius = if attack.min_norm().is_some() { 1.0 } else { 0.08 };
             let run = |scale: f64| {
                 let frozen = Frozen::new(&scaled(&classifier, scale)).unwrap();

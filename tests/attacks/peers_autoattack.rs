@@ -18,7 +18,7 @@ use crate::support::root;
 /// Images of the stored results.
 const N: usize = 500;
 /// Images that are attacked again: the first ones.
-const AGAIN: usize = 20;
+const AGAIN: usize = 30;
 
 fn stored(name: &str) -> Value {
     let file = root().join("tests/attacks/peers/autoattack").join(name);

@@ -29,7 +29,7 @@ fn trained(model: &str, images: usize) -> (Pipeline, Network, BTreeMap<String, T
     let pipeline = Pipeline::load(&file, &[]).unwrap();
     let part =
         |split, n| -> Arc<dyn Source> { Arc::new(Subset::new(pipeline.dataset.open(split).unwrap(), n)) };
-    let (train, test) = (part(Split::Train, images), part(Split::Test, 200));
+    let (train, test) = (part(Split::Train, images), part(Split::Test, 500));
     let network = pipeline.model.build([1, 28, 28], 10).unwrap();
     let trainer = Trainer::new(&pipeline.train, pipeline.seed, &Device::Cpu);
     let mut state = trainer.start(network.clone(), train.len()).unwrap();
@@ -65,7 +65,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[test]
 fn sums_stay_within_their_bounds_on_trained_networks() {
     for (model, images) in [
-        ("model.resnet = { width = 16 }", 1200),
+        ("model.resnet = { width = 16 }", 1500),
         ("model.convnet = { channels = [32, 64], hidden = 128 }", 3000),
         ("model.convnet = { channels = [24, 40], batch_norm = true, kernel = 5, pool = 3 }", 2000),
     ] {
@@ -99,7 +99,7 @@ fn sums_stay_within_their_bounds_on_trained_networks() {
             assert!(agree * 1000 >= all * 999, "{model}, {numerics:?}: {agree} signs of {all} agree");
             accuracies.push(judged(&frozen, &test, &pipeline.evaluate[0], 1).accuracy);
         }
-        let samples = (accuracies[0] - accuracies[1]).abs() * 200.0;
+        let samples = (accuracies[0] - accuracies[1]).abs() * 500.0;
         assert!(samples < 1.5, "{model}: robust accuracies {accuracies:?}");
         assert!(accuracies[0] > 0.2, "{model}: nothing was learnt, {accuracies:?}");
     }
