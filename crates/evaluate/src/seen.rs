@@ -57,9 +57,6 @@ pub(crate) struct AttackFacts {
     pub(crate) averages: bool,
 }
 
-/// Fewer steps along gradients are expected to break less than other attacks do.
-pub(crate) const MANY_STEPS: usize = 10;
-
 /// What a network says of unperturbed images.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Clean {
@@ -152,10 +149,9 @@ impl Seen {
         hidden && !self.attacks.is_empty()
     }
 
-    /// Whether attacks take many steps along gradients of the judged network.
+    /// Whether attacks take more than one step along gradients of the judged network.
     pub(crate) fn is_white_box(&self) -> bool {
-        let many = |attack: &AttackFacts| attack.steps.is_none_or(|steps| steps >= MANY_STEPS);
-        let iterates = |attack: &AttackFacts| attack.takes_gradients() && !attack.single && many(attack);
+        let iterates = |attack: &AttackFacts| attack.takes_gradients() && !attack.single;
         self.surrogate.is_none() && self.attacks.iter().any(iterates)
     }
 

@@ -2,13 +2,16 @@
 
 use crate::checks::pairs::Pairs;
 use crate::checks::{Check, Find, Found, WRONG, caution};
-use crate::seen::{AttackFacts, MANY_STEPS, Seen, Together};
+use crate::seen::{AttackFacts, Seen, Together};
 
 pub(super) const CHECK: Check = Check {
     id: "more-steps-still-help",
     reads: "images broken by two numbers of steps of the same attack",
     find: Find::Together(find),
 };
+
+/// Fewer steps than these are expected to break less.
+const MANY: usize = 10;
 
 fn find(together: &Together) -> Vec<Found> {
     let mut all = vec![];
@@ -24,7 +27,7 @@ fn find(together: &Together) -> Vec<Found> {
         if others.iter().any(|(n, _)| *n > steps) {
             continue;
         }
-        let before = others.into_iter().filter(|(n, _)| *n >= MANY_STEPS).max_by_key(|(n, _)| *n);
+        let before = others.into_iter().filter(|(n, _)| *n >= MANY).max_by_key(|(n, _)| *n);
         all.extend(before.and_then(|before| helps(before, (at, steps, most))));
     }
     all
