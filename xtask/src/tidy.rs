@@ -81,6 +81,7 @@ pub fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut faults = vec![];
     arrows(root, &mut faults)?;
     forgotten(root, &mut faults)?;
+    unrun(root, &mut faults)?;
     let mut sources = vec![];
     for folder in ["crates", "plugins", "tests", "xtask"] {
         rust_files(&root.join(folder), &mut sources)?;
@@ -193,6 +194,44 @@ fn forgotten(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Tests that never run: those of a crate whose manifest says that it has none, which saves building them.
+fn unrun(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
+    let mut all = folders(&root.join("crates"))?;
+    all.extend(folders(&root.join("plugins"))?);
+    for folder in all {
+        let manifest = manifest(&folder)?;
+        let (mut files, mut text) = (vec![], String::new());
+        rust_files(&folder.join("src"), &mut files)?;
+        for file in files {
+            text += &fs::read_to_string(file)?;
+        }
+        let off = |key: &str| manifest.get("lib").and_then(|lib| lib.get(key)?.as_bool()) == Some(false);
+        faults.extend(never_run(name(&manifest), [off("test"), off("doctest")], &text));
+    }
+    Ok(())
+}
+
+/// Which tests of a crate's sources do not run, given whether its tests and its documentation's are off.
+fn never_run(name: &str, [tests, examples]: [bool; 2], text: &str) -> Vec<String> {
+    let marked = text.lines().any(|line| line.trim_start().starts_with("#[test]"));
+    // A fence opens an example if it names no other language; the next one closes it.
+    let (mut open, mut fenced) = (false, false);
+    for line in text.lines().map(str::trim_start) {
+        let comment = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+        if let Some(language) = comment.and_then(|comment| comment.trim().strip_prefix("```")) {
+            open = !open;
+            let rust = ["", "rust", "no_run", "should_panic", "compile_fail"].contains(&language);
+            fenced |= open && rust;
+        }
+    }
+    let fault = |key: &str, what: &str| {
+        format!("`{name}` has {what}, but `{key} = false` in its Cargo.toml: remove it")
+    };
+    let unit = (tests && marked).then(|| fault("test", "tests"));
+    let examples = (examples && fenced).then(|| fault("doctest", "examples in its documentation"));
+    unit.into_iter().chain(examples).collect()
+}
+
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
@@ -244,6 +283,21 @@ mod tests {
         assert_eq!(faults_in(&format!("\n    /// {}", "x".repeat(113))), told);
         // A literal is not broken for its width.
         assert_eq!(faults_in(&format!("const TEXT: &str = \"{fits}\";")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn tests_that_never_run_are_found() {
+        let text = "/// An example:\n/// ```\n/// let x = 1;\n/// ```\nfn f() {}\n#[cfg(test)]\nmod tests {\n    #[test]\n}";
+        assert_eq!(never_run("a", [false, false], text), Vec::<String>::new());
+        assert_eq!(
+            never_run("a", [true, true], text),
+            [
+                "`a` has tests, but `test = false` in its Cargo.toml: remove it",
+                "`a` has examples in its documentation, but `doctest = false` in its Cargo.toml: remove it"
+            ]
+        );
+        let other = "/// No example:\n/// ```text\n/// x\n/// ```\nfn f() {}";
+        assert_eq!(never_run("a", [true, true], other), Vec::<String>::new());
     }
 
     #[test]

@@ -8,13 +8,13 @@ use std::arch::x86_64::{
     _mm_movemask_epi8, _mm_packus_epi16, _mm_packus_epi32, _mm_prefetch, _mm_set1_epi8, _mm_sfence,
     _mm_storel_epi64, _mm_storeu_si128, _mm256_add_ps, _mm256_and_ps, _mm256_and_si256, _mm256_blendv_ps,
     _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_cvtps_epi32,
-    _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_movemask_ps,
-    _mm256_mul_ps, _mm256_or_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_ps,
-    _mm256_storeu_ps, _mm256_stream_ps, _mm256_sub_ps, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd,
-    _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8, _mm512_cvtps_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_mask_blend_ps, _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_set1_ps,
-    _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_storeu_ps, _mm512_stream_ps, _mm512_sub_ps,
-    _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_max_ps, _mm256_movemask_ps, _mm256_mul_ps,
+    _mm256_or_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_ps, _mm256_stream_ps,
+    _mm256_sub_ps, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd, _mm512_cmp_ps_mask,
+    _mm512_cvtepi32_epi8, _mm512_cvtps_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_blend_ps,
+    _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_shuffle_f32x4, _mm512_storeu_ps, _mm512_stream_ps, _mm512_sub_ps, _mm512_unpackhi_pd,
+    _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 
 use super::{Kernel, Vector};
@@ -35,6 +35,31 @@ pub(super) fn avx2<K: Kernel<f32>>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
 pub(super) fn avx512<K: Kernel<f32>>(kernel: K) -> K::Output {
     kernel.run::<Avx512>()
+}
+
+/// A register's numbers at any address. The processor's own loads check their addresses in builds with debug
+/// assertions, at several times their cost.
+#[repr(C, packed)]
+struct Anywhere<R>(R);
+
+/// Reads a register.
+///
+/// # Safety
+/// Its numbers must be there.
+#[inline(always)]
+unsafe fn anywhere<R: Copy>(from: *const f32) -> R {
+    // SAFETY: the caller's promise; a packed struct needs no alignment.
+    unsafe { (*from.cast::<Anywhere<R>>()).0 }
+}
+
+/// Writes a register.
+///
+/// # Safety
+/// There must be room for its numbers.
+#[inline(always)]
+unsafe fn put_anywhere<R>(to: *mut f32, numbers: R) {
+    // SAFETY: as in `anywhere`.
+    unsafe { (*to.cast::<Anywhere<R>>()).0 = numbers }
 }
 
 /// Eight lanes.
@@ -59,11 +84,11 @@ impl Vector for Avx2 {
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        Self(unsafe { _mm256_loadu_ps(from) })
+        Self(unsafe { anywhere(from) })
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        unsafe { _mm256_storeu_ps(to, self.0) }
+        unsafe { put_anywhere(to, self.0) }
     }
     #[inline(always)]
     unsafe fn stream(self, to: *mut f32) {
@@ -148,11 +173,11 @@ impl Vector for Avx512 {
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        Self(unsafe { _mm512_loadu_ps(from) })
+        Self(unsafe { anywhere(from) })
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        unsafe { _mm512_storeu_ps(to, self.0) }
+        unsafe { put_anywhere(to, self.0) }
     }
     #[inline(always)]
     unsafe fn stream(self, to: *mut f32) {
