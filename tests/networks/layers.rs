@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
 use rand::SeedableRng as _;
-use temper_nn::{BatchNorm, Classifier, Conv2d, Frozen, Network, NodeId, Pool2d};
+use temper_nn::{
+    Axis, BatchNorm, Classifier, Conv2d, Frozen, Function, Gather, Network, NodeId, Pool, Pool2d,
+};
 
 use crate::support::{difference, numbers, root};
 
@@ -176,19 +178,73 @@ fn odd_network() -> Network {
     net
 }
 
+/// Functions, products, constants, weighted sums, slopes that are trained, and windows that differ by axis.
+fn bent_network() -> Network {
+    let mut net = Network::new([2, 7, 6]);
+    let x = net.input();
+    let x = conv(&mut net, x, 1, (18, 3, 1, 1));
+    let x = net.prelu(x, "act1", false);
+    let options = Conv2d { channels: 18, kernel: 3, stride: 1, padding: 1, bias: true };
+    let x = net.grouped_conv(x, "conv2", options, 18).unwrap();
+    let gate = net.function(x, Function::Sigmoid).unwrap();
+    let x = net.multiply(x, gate).unwrap();
+    // A squeeze and excitation: one factor for all positions of a channel.
+    let mean = net.global_average_pool(x);
+    let mean = conv(&mut net, mean, 3, (18, 1, 1, 0));
+    let mean = net.function(mean, Function::HardSigmoid { slope: 1.0 / 6.0, offset: 0.5 }).unwrap();
+    let x = net.multiply(x, mean).unwrap();
+    // The second factor gets a gradient from two sides, and a value is multiplied with itself.
+    let square = net.multiply(x, x).unwrap();
+    let x = net.add(square, x).unwrap();
+    let axis = |kernel, stride, before, after, dilation| Axis { kernel, stride, before, after, dilation };
+    let windows = Pool { axes: [axis(2, 1, 0, 1, 1), axis(2, 2, 1, 1, 2)] };
+    let a = net.max_pool(x, windows).unwrap();
+    let b = net.average_pool(x, windows).unwrap();
+    let [c, h, w] = net.shape(a);
+    let numbers = |first: f64, n: usize| (0..n).map(|i| first + (i % 7) as f64 * 0.1).collect::<Vec<_>>();
+    let a = net.affine(a, &numbers(0.5, c), &numbers(-0.2, c)).unwrap();
+    let b = net.affine(b, &numbers(0.4, c * h * w), &numbers(-0.3, c * h * w)).unwrap();
+    let b = net.relu(b);
+    let x = net.concat(&[a, b]).unwrap();
+    let x = net.function(x, Function::Silu).unwrap();
+    let x = net.prelu(x, "act2", true);
+    // Columns before rows, one number left out and one used twice; then sums with weights, some of nothing.
+    let all = 2 * c * h * w;
+    let place = |i: usize| i / (h * w) * (h * w) + i % h * w + i % (h * w) / h;
+    let index: Vec<Option<usize>> =
+        (0..all).map(|i| (i != 5).then(|| place(if i == 7 { 8 } else { i }))).collect();
+    let x = net.gather(x, Gather::of([2 * c, w, h], &index)).unwrap();
+    let sums: Vec<Vec<(usize, f64)>> = (0..40)
+        .map(|o| (0..o % 4).map(|i| ((o * 13 + i * 29) % all, 0.5 - i as f64 * 0.4)).collect())
+        .collect();
+    let x = net.gather(x, Gather::sums([20, 2, 1], &sums)).unwrap();
+    let x = net.function(x, Function::Tanh).unwrap();
+    net.linear_without_bias(x, "fc", 3).unwrap();
+    net
+}
+
 /// Every parameter that training or attacks differentiate, against central differences.
 #[test]
 fn gradients_agree_with_finite_differences() {
+    differences(odd_network);
+}
+
+#[test]
+fn gradients_of_functions_products_and_sums_agree_with_finite_differences() {
+    differences(bent_network);
+}
+
+fn differences(network: fn() -> Network) {
     let mut rng = <rand_chacha::ChaCha8Rng as rand::SeedableRng>::seed_from_u64(1);
     let random = |shape: &[usize], seed: u64| {
         let n: usize = shape.iter().product();
         let values = temper_core::Rng::new(seed, "x").uniform(&[0], n);
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap()
     };
-    let start = Classifier::random(odd_network(), DType::F64, &mut rng).unwrap();
+    let start = Classifier::random(network(), DType::F64, &mut rng).unwrap();
     let mut weights = start.weights();
     for (i, (name, weight)) in weights.iter_mut().enumerate() {
-        if name.starts_with("bn") {
+        if name.starts_with("bn") || name.starts_with("act") {
             // Away from the identity; variances stay above 0.
             *weight = ((random(weight.dims(), i as u64) * 0.3).unwrap() + 1.0).unwrap();
         }
@@ -199,7 +255,7 @@ fn gradients_agree_with_finite_differences() {
     let modes = [Some(BatchNorm::Keep), Some(BatchNorm::Frozen), None];
     for (mode, portable) in modes.into_iter().flat_map(|mode| [(mode, false), (mode, true)]) {
         let value = |weights: &BTreeMap<String, Tensor>, pixels: &Tensor| {
-            let classifier = Classifier::new(odd_network(), weights).unwrap();
+            let classifier = Classifier::new(network(), weights).unwrap();
             let classifier = if portable { classifier.portable() } else { classifier };
             let logits = match mode {
                 None => Frozen::new(&classifier).unwrap().logits(pixels).unwrap(),

@@ -201,7 +201,8 @@ fn unrun(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
     for folder in all {
         let manifest = manifest(&folder)?;
         let (mut files, mut text) = (vec![], String::new());
-        rust_files(&folder.join("src"), &mut files)?;
+        rust_files(&folder, &mut files)?;
+        files.retain(|file| file.starts_with(folder.join("src")));
         for file in files {
             text += &fs::read_to_string(file)?;
         }

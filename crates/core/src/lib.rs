@@ -56,8 +56,8 @@ pub use temper_files::Bounded;
 pub mod nn {
     pub use temper_nn::{
         Axis, BatchNorm, Classifier, Conv2d, ConvAxes, ConvShape, DeviceLocation, Error, Frozen, Gradient,
-        Gradients, Init, Layer, Network, Node, NodeId, Numerics, Parameter, Pool2d, Result, Role, Sgd, cuda,
-        let_candle_rest, refused,
+        Gradients, Init, Layer, Network, Node, NodeId, Numerics, Parameter, Pool, Pool2d, Result, Role, Sgd,
+        cuda, let_candle_rest, refused,
     };
 }
 pub use temper_results::Norm;
@@ -71,7 +71,7 @@ pub mod __private {
 /// Everything that a plugin crate needs.
 pub mod prelude {
     pub use std::num::NonZeroUsize;
-    pub use std::path::PathBuf;
+    pub use std::path::{Path, PathBuf};
 
     pub use crate::nn::{Conv2d, Pool2d};
     pub use crate::{

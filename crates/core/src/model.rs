@@ -1,6 +1,7 @@
 //! Models.
 
 use std::fmt::Debug;
+use std::path::Path;
 
 use temper_nn::Network;
 
@@ -11,4 +12,9 @@ pub trait Model: Debug + Send + Sync {
     /// The layer graph for images of shape `input` (channels, height, width) and `classes` classes. The error
     /// names the layer that does not fit the images.
     fn build(&self, input: [usize; 3], classes: usize) -> Result<Network>;
+
+    /// The file of weights with which the network starts, where the model names one; `None` if they start at random.
+    fn weights(&self) -> Option<&Path> {
+        None
+    }
 }

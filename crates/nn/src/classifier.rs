@@ -7,7 +7,7 @@ use rand::Rng;
 
 use crate::backend::{self, Backend};
 use crate::candle::Candle;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, dims};
 use crate::gradients::{Collector, Gradients};
 use crate::graph::{Network, Role, misfit};
 
@@ -58,6 +58,11 @@ impl Classifier {
     /// A network with given weights: every parameter by its torch name, in its torch shape, and nothing else.
     /// The error lists what is missing, what is not known and what has another shape.
     pub fn new(network: Network, weights: &BTreeMap<String, Tensor>) -> Result<Self> {
+        let output = network.nodes().last().map_or(network.input_shape(), |node| node.shape);
+        if output[1..] != [1, 1] {
+            let why = format!("the last layer gives {}, expected one number for each class", dims(output));
+            return Err(Error::Fit { layer: "output".into(), input: dims(network.input_shape()), why });
+        }
         let parameters = network.parameters();
         if let Some(misfit) = misfit(&parameters, weights) {
             return Err(Error::Weights(misfit));

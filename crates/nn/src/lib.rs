@@ -32,8 +32,8 @@ pub use error::{Error, Result};
 pub use frozen::Frozen;
 pub use gradients::{Gradient, Gradients};
 pub use graph::{
-    Axis, Conv2d, ConvAxes, ConvShape, EPSILON, Init, Layer, Network, Node, NodeId, Numerics, Parameter,
-    Pool2d, Role,
+    Axis, Conv2d, ConvAxes, ConvShape, EPSILON, Function, Gather, Init, Layer, Network, Node, NodeId,
+    Numerics, Parameter, Pool, Pool2d, Role,
 };
 pub use ops::{
     Stray, cross_entropy, distances, largest_differences, log_odds, predictions, refused, step_within, stray,

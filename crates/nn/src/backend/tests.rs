@@ -143,6 +143,20 @@ fn convolutions_of_every_shape_are_what_their_definition_says() {
     check([4, 9, 14], [axis(3, 2, [3, 1], 3), axis(2, 3, [0, 4], 5)], 6, 2, false);
     check([4, 9, 10], [axis(3, 1, [2, 2], 2), axis(3, 1, [2, 2], 2)], 6, 2, false);
     check([4, 6, 9], [axis(2, 2, [0, 1], 1), axis(3, 2, [0, 1], 1)], 4, 4, true);
+    // Depth-wise, of more than one panel: every stride, padding and dilation, and wide enough for whole blocks.
+    for (axes, first) in [
+        ([plain, plain], false),
+        ([plain, plain], true),
+        ([axis(3, 2, [1, 1], 1), axis(3, 2, [1, 1], 1)], false),
+        ([axis(3, 2, [0, 1], 1), axis(5, 1, [2, 2], 1)], false),
+        ([axis(3, 1, [2, 2], 2), axis(2, 1, [0, 1], 3)], false),
+        ([axis(2, 1, [3, 0], 1), axis(3, 1, [0, 4], 1)], false),
+        ([axis(1, 1, [0, 0], 1), axis(1, 3, [0, 0], 1)], false),
+    ] {
+        check([18, 7, 12], axes, 18, 18, first);
+    }
+    // Two output channels for each input channel.
+    check([3, 6, 7], [plain, plain], 6, 3, false);
     // Groups with a kernel that covers its input.
     check([4, 5, 5], [axis(5, 1, [0, 0], 1), axis(5, 1, [0, 0], 1)], 6, 2, false);
     check([4, 5, 5], [axis(5, 1, [0, 0], 1), axis(5, 1, [0, 0], 1)], 6, 2, true);

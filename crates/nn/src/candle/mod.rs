@@ -3,6 +3,7 @@
 //! It is what runs on devices without kernels of ours, and the reference that our kernels are compared with.
 
 pub(crate) mod conv;
+mod function;
 pub(crate) mod loss;
 mod network;
 pub(crate) mod ops;

@@ -4,8 +4,9 @@
 use candle_core::{D, Result, Tensor};
 
 use super::conv::conv;
+use super::function::function;
 use super::windows::windows;
-use crate::graph::{Layer, Network, Pool2d};
+use crate::graph::{Gather, Layer, Network, Pool};
 
 /// Taps of a pooling window that fall beside the image read this: below every activation, and finite, so that
 /// a gradient of 0 times it stays 0.
@@ -58,7 +59,7 @@ pub(crate) fn logits(network: &Network, weights: &dyn WeightSource, pixels: &Ten
             Layer::MaxPool(pool) => max_pool(value(0), pool)?,
             Layer::AveragePool(pool) => {
                 // Zeros beside the image count.
-                windows(value(0), [pool.axis(); 2], 0.0)?.mean(3)?.reshape((
+                windows(value(0), pool.axes, 0.0)?.mean(3)?.reshape((
                     pixels.dim(0)?,
                     node.shape[0],
                     node.shape[1],
@@ -71,6 +72,24 @@ pub(crate) fn logits(network: &Network, weights: &dyn WeightSource, pixels: &Ten
             Layer::PadChannels { before, after } => value(0).pad_with_zeros(1, *before, *after)?,
             Layer::GlobalAveragePool => value(0).mean_keepdim(D::Minus1)?.mean_keepdim(D::Minus2)?,
             Layer::Add => (value(0) + value(1))?,
+            Layer::Function(kind) => function(*kind, value(0))?,
+            Layer::PRelu { name, .. } => {
+                let x = value(0);
+                let below = x.broadcast_mul(&channels(&weights.weight(name, "weight"))?)?;
+                x.gt(0.0)?.where_cond(x, &below)?
+            }
+            Layer::Affine { scale, shift } => {
+                let row = |numbers: &[f64]| {
+                    let shape = match numbers.len() == node.shape[0] {
+                        true => [1, node.shape[0], 1, 1],
+                        false => [1, node.shape[0], node.shape[1], node.shape[2]],
+                    };
+                    Tensor::new(numbers, pixels.device())?.to_dtype(pixels.dtype())?.reshape(&shape)
+                };
+                value(0).broadcast_mul(&row(scale)?)?.broadcast_add(&row(shift)?)?
+            }
+            Layer::Multiply => value(0).broadcast_mul(value(1))?,
+            Layer::Gather(gather) => gathered(value(0), gather)?,
         };
         values.push(y);
     }
@@ -94,10 +113,27 @@ pub(crate) fn moments(x: &Tensor) -> Result<(Tensor, Tensor)> {
 }
 
 /// Max pooling whose gradient goes to the first winner of each window alone.
-fn max_pool(x: &Tensor, pool: &Pool2d) -> Result<Tensor> {
+fn max_pool(x: &Tensor, pool: &Pool) -> Result<Tensor> {
     let (n, c, h, w) = x.dims4()?;
-    let windows = windows(x, [pool.axis(); 2], NEVER)?;
+    let windows = windows(x, pool.axes, NEVER)?;
     let winner = windows.detach().argmax_keepdim(3)?;
-    let (rows, columns) = (pool.output(h).unwrap_or(0), pool.output(w).unwrap_or(0));
+    let [rows, columns] = pool.output([h, w]).unwrap_or([0, 0]);
     windows.contiguous()?.gather(&winner.contiguous()?, 3)?.reshape((n, c, rows, columns))
+}
+
+/// The sums of a [`Gather`]. Those with fewer summands than others get some of weight 0.
+fn gathered(x: &Tensor, gather: &Gather) -> Result<Tensor> {
+    let ([c, h, w], n) = (gather.shape(), x.dim(0)?);
+    let outputs = c * h * w;
+    let most = (0..outputs).map(|i| gather.summands(i).count()).max().unwrap_or(0).max(1);
+    let (mut index, mut factors) = (vec![0; outputs * most], vec![0.0; outputs * most]);
+    for output in 0..outputs {
+        for (i, (input, weight)) in gather.summands(output).enumerate() {
+            (index[output * most + i], factors[output * most + i]) = (input as u32, weight);
+        }
+    }
+    let index = Tensor::from_vec(index, outputs * most, x.device())?;
+    let factors = Tensor::from_vec(factors, (1, outputs, most), x.device())?.to_dtype(x.dtype())?;
+    let read = x.flatten_from(1)?.contiguous()?.index_select(&index, 1)?.reshape((n, outputs, most))?;
+    read.broadcast_mul(&factors)?.sum(2)?.reshape((n, c, h, w))
 }

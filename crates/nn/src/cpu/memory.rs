@@ -24,7 +24,7 @@ impl Layout {
     pub(crate) fn of(code: &[Access], sizes: &[usize], keep: impl IntoIterator<Item = usize>) -> Self {
         let mut last = vec![0; sizes.len()];
         for (i, access) in code.iter().enumerate() {
-            for value in [access.src, access.add].into_iter().flatten() {
+            for value in access.read() {
                 last[value] = i;
             }
         }
@@ -35,16 +35,18 @@ impl Layout {
         let mut live: Vec<usize> = vec![];
         for (i, access) in code.iter().enumerate() {
             // What nothing wrote before is given from outside.
-            for value in [access.src, access.add].into_iter().flatten() {
+            for value in access.read() {
                 if layout.places[value].1 == 0 {
                     layout.place(&mut live, value, sizes[value]);
                 }
             }
             if let Some(dst) = access.dst {
-                match access
-                    .add
-                    .filter(|add| last[*add] == i && Some(*add) != access.src && sizes[*add] == sizes[dst])
-                {
+                let free = |add: &usize| {
+                    last[*add] == i
+                        && ![access.src, access.factor].contains(&Some(*add))
+                        && sizes[*add] == sizes[dst]
+                };
+                match access.add.filter(free) {
                     Some(add) => {
                         layout.places[dst] = layout.places[add];
                         live.retain(|value| *value != add);
@@ -85,32 +87,39 @@ impl Layout {
         at * n..(at + size) * n
     }
 
-    /// What an instruction reads, adds and writes.
+    /// What an instruction reads (its source and its factor), adds and writes.
     pub(crate) fn slices<'m, T: Real>(
         &self,
         memory: &'m mut [T],
         access: Access,
         n: usize,
-    ) -> Result<(&'m [T], Addend<'m, T>, &'m mut [T])> {
-        let src = access.src.map_or(0..0, |src| self.range(src, n));
-        let dst = access.dst.map_or(0..0, |dst| self.range(dst, n));
-        let add = access.add.map(|add| self.range(add, n)).filter(|add| *add != dst);
+    ) -> Result<Slices<'m, T>> {
+        let range = |value: Option<usize>| value.map_or(0..0, |value| self.range(value, n));
+        let dst = range(access.dst);
+        let (before, rest) = memory.split_at_mut(dst.start);
+        let (out, after) = rest.split_at_mut(dst.len());
+        let (before, after): (&'m [T], &'m [T]) = (before, after);
         // A layout keeps what an instruction reads and writes apart.
-        let apart = |_| Error::Msg("a layout that lets an instruction write what it reads".into());
-        Ok(match add {
-            None => {
-                let [src, dst] = memory.get_disjoint_mut([src, dst]).map_err(apart)?;
-                (src, if access.add.is_some() { Addend::Output } else { Addend::None }, dst)
-            }
-            Some(add) if add == src => {
-                let [src, dst] = memory.get_disjoint_mut([src, dst]).map_err(apart)?;
-                let src = &*src;
-                (src, Addend::Value(src), dst)
-            }
-            Some(add) => {
-                let [src, add, dst] = memory.get_disjoint_mut([src, add, dst]).map_err(apart)?;
-                (src, Addend::Value(add), dst)
-            }
-        })
+        let read = |range: Range<usize>| {
+            let apart = match range.start >= dst.end {
+                true => after.get(range.start - dst.end..range.end - dst.end),
+                false => before.get(range),
+            };
+            apart.ok_or_else(|| Error::Msg("a layout that lets an instruction write what it reads".into()))
+        };
+        let addend = match access.add.map(|add| self.range(add, n)) {
+            None => Addend::None,
+            Some(add) if add == dst => Addend::Output,
+            Some(add) => Addend::Value(read(add)?),
+        };
+        Ok(Slices { src: read(range(access.src))?, factor: read(range(access.factor))?, addend, out })
     }
+}
+
+/// The memory of one instruction.
+pub(crate) struct Slices<'m, T> {
+    pub(crate) src: &'m [T],
+    pub(crate) factor: &'m [T],
+    pub(crate) addend: Addend<'m, T>,
+    pub(crate) out: &'m mut [T],
 }

@@ -5,6 +5,7 @@
 //! kernel does not know, tensors of 16 bits and gradients that candle's operations left, goes to the candle
 //! backend.
 
+mod arrangement;
 pub mod kernel;
 mod loss;
 mod memory;

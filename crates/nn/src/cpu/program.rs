@@ -11,24 +11,27 @@ use rayon::prelude::*;
 use super::kernel::{self, Buffer, Conv, ConvBackward, ConvForward, Finish, Real};
 use super::schedule::{Instructions, Wants};
 use super::storage::{narrow, slice, with};
+use super::training::slopes;
 use crate::backend::Snapshot;
 use crate::classifier::Classifier;
 use crate::error::Result;
 use crate::graph::plan::{BatchNormStep, Operation, PlanStep};
-use crate::graph::{Numerics, Pool2d};
+use crate::graph::{Numerics, Pool};
 
 /// What one step computes, with its weights packed.
 #[derive(Debug)]
 enum Unit<T: Real> {
     Conv {
         passes: Box<ProgramPasses<T>>,
-        pool: Option<Pool2d>,
+        pool: Option<Pool>,
     },
     /// Scale and shift of each channel: a batch norm that no convolution precedes.
     Affine {
         scale: Vec<T>,
         shift: Vec<T>,
     },
+    /// Slopes below 0, one a stored channel.
+    Slopes(Vec<T>),
     Weightless,
 }
 
@@ -73,7 +76,8 @@ impl<T: Real> ProgramPasses<T> {
     }
 }
 
-/// A frozen network, compiled. Its backward pass needs the tape, and nothing else of the forward pass.
+/// A frozen network, compiled. Its backward pass needs the tape of the forward pass, and its values only where the
+/// schedule keeps some.
 #[derive(Debug)]
 struct Program<T: Real> {
     schedule: Instructions,
@@ -89,19 +93,15 @@ impl<T: Real> Program<T> {
         Ok(Self { units: units.collect::<Result<_>>()?, schedule })
     }
 
-    /// Bytes of the tape of `n` samples.
-    fn tape_len(&self, n: usize) -> usize {
-        self.schedule.tape_len(n)
-    }
-
     fn classes(&self) -> usize {
         self.schedule.classes()
     }
 
-    /// Logits `[n, classes]` of pixels `[n, c, h, w]`.
-    fn forward(&self, x: &[T], n: usize, tape: &mut [u8]) -> candle_core::Result<Vec<T>> {
+    /// Logits `[n, classes]` of pixels `[n, c, h, w]`, and what the backward pass needs.
+    fn forward(&self, x: &[T], n: usize) -> candle_core::Result<(Vec<T>, Left<T>)> {
         let mut values = Buffer::take(self.schedule.values_len(n));
-        self.schedule.forward((x, n), &mut values, tape, |i, part| {
+        let mut tape = Buffer::take(self.schedule.tape_len(n));
+        let logits = self.schedule.forward((x, n), &mut values, &mut tape, |i, part| {
             match &self.units[i] {
                 Unit::Conv { passes, pool: Some(pool) } => {
                     passes.forward.run_pooled(
@@ -116,27 +116,38 @@ impl<T: Real> Program<T> {
                 Unit::Affine { scale, shift } => {
                     kernel::affine(scale, part.src, Finish { bias: Some(shift), ..part.finish });
                 }
+                Unit::Slopes(slopes) => kernel::prelu(slopes, part.src, part.src, part.finish),
                 Unit::Weightless => self.schedule.weightless(i, part),
             }
             Ok(())
-        })
+        })?;
+        let values = if self.schedule.keeps_values() { values } else { Buffer::take(0) };
+        Ok((logits, Left { tape, values }))
     }
 
-    /// Gradient of the pixels from that of the logits, `[n, classes]`, and the tape of the forward pass.
-    fn backward(&self, gradient: &[T], n: usize, tape: &[u8]) -> candle_core::Result<Vec<T>> {
+    /// Gradient of the pixels from that of the logits, `[n, classes]`, and what the forward pass left.
+    fn backward(&self, gradient: &[T], n: usize, left: &Left<T>) -> candle_core::Result<Vec<T>> {
         let mut memory = Buffer::take(self.schedule.gradients_len(n));
-        self.schedule.backward((gradient, n), &mut memory, tape, |i, part| {
+        self.schedule.backward((gradient, n), &mut memory, (&left.tape, &left.values), |i, part| {
             match &self.units[i] {
                 Unit::Conv { passes, pool: Some(pool) } => {
                     passes.backward()?.run_pooled(pool, part.winners, part.src, part.finish);
                 }
                 Unit::Conv { passes, pool: None } => passes.backward()?.run(part.src, part.finish),
                 Unit::Affine { scale, .. } => kernel::affine(scale, part.src, part.finish),
+                Unit::Slopes(slopes) => kernel::prelu(slopes, part.operands[0], part.src, part.finish),
                 Unit::Weightless => self.schedule.weightless_gradient(i, part),
             }
             Ok(())
         })
     }
+}
+
+/// What a forward pass leaves for the backward pass.
+struct Left<T: Real> {
+    tape: Buffer<u8>,
+    /// Empty if the backward pass reads none of them.
+    values: Buffer<T>,
 }
 
 /// A program that any number of passes share.
@@ -152,14 +163,14 @@ impl<T: Real> Compiled<T> {
 
 impl<T: Real> Snapshot for Compiled<T> {
     fn logits(&self, pixels: &Tensor) -> Result<Tensor> {
-        Ok(pixels.apply_op1(Pass { program: self.0.clone(), tape: OnceLock::new() })?)
+        Ok(pixels.apply_op1(Pass { program: self.0.clone(), left: OnceLock::new() })?)
     }
 }
 
-/// One forward pass with its own tape, so that any number may be alive at once.
+/// One forward pass with what it leaves, so that any number may be alive at once.
 struct Pass<T: Real> {
     program: Arc<Program<T>>,
-    tape: OnceLock<Buffer<u8>>,
+    left: OnceLock<Left<T>>,
 }
 
 impl<T: Real> CustomOp1 for Pass<T> {
@@ -170,18 +181,17 @@ impl<T: Real> CustomOp1 for Pass<T> {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let x = slice::<T>(x, layout)?;
         let n = layout.dims()[0];
-        let mut tape = Buffer::take(self.program.tape_len(n));
-        let logits = self.program.forward(x, n, &mut tape)?;
-        if self.tape.set(tape).is_err() {
-            candle_core::bail!("a frozen network's tape serves one forward pass");
+        let (logits, left) = self.program.forward(x, n)?;
+        if self.left.set(left).is_err() {
+            candle_core::bail!("what a pass leaves serves one pass");
         }
         Ok((T::to_cpu_storage_owned(logits), (n, self.program.classes()).into()))
     }
 
     fn bwd(&self, x: &Tensor, _logits: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let Some(tape) = self.tape.get() else { candle_core::bail!("backward of a network that never ran") };
+        let Some(left) = self.left.get() else { candle_core::bail!("backward of a network that never ran") };
         let n = x.dim(0)?;
-        let dx = with::<T, _>(gradient, |gradient| self.program.backward(gradient, n, tape))?;
+        let dx = with::<T, _>(gradient, |gradient| self.program.backward(gradient, n, left))?;
         Ok(Some(Tensor::from_vec(dx, x.shape(), &Device::Cpu)?))
     }
 }
@@ -221,6 +231,11 @@ fn unit<T: Real>(classifier: &Classifier, schedule: &Instructions, step: &PlanSt
                 values.resize(kernel::stored(values.len()), 0.0);
             }
             Unit::Affine { scale: narrow(&scale), shift: narrow(&shift) }
+        }
+        Operation::PRelu { name, .. } => {
+            let channels = schedule.channels(step);
+            let read = |weight: &[T]| Ok(slopes(weight, channels));
+            Unit::Slopes(with::<T, _>(classifier.weight(name, "weight"), read)?)
         }
         _ => Unit::Weightless,
     })

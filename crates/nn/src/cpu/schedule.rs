@@ -4,8 +4,9 @@
 //! Every instruction of the backward program writes a gradient that is already zero where the `ReLU` below is
 //! shut.
 
+use super::arrangement::{Arrangement, spread};
 use super::kernel::{self, Conv, Finish, Real, stored};
-use super::memory::Layout;
+use super::memory::{Layout, Slices};
 use super::storage::narrow;
 use crate::graph::plan::{Fusion, GraphPlan, Operation, PlanStep, plan};
 use crate::graph::{ConvShape, Network};
@@ -15,6 +16,8 @@ use crate::graph::{ConvShape, Network};
 pub(crate) struct Access {
     /// `None`: the pixels.
     pub(crate) src: Option<usize>,
+    /// The second factor of a product.
+    pub(crate) factor: Option<usize>,
     pub(crate) add: Option<usize>,
     /// `None`: the gradient of the pixels, or of weights alone.
     pub(crate) dst: Option<usize>,
@@ -23,7 +26,12 @@ pub(crate) struct Access {
 impl Access {
     fn of(step: &PlanStep) -> Self {
         let src = (!matches!(step.kind, Operation::Normalize { .. })).then_some(step.input);
-        Self { src, add: step.addend, dst: Some(step.output) }
+        Self { src, factor: step.factor, add: step.addend, dst: Some(step.output) }
+    }
+
+    /// The values that it reads.
+    pub(crate) fn read(&self) -> impl Iterator<Item = usize> {
+        [self.src, self.factor, self.add].into_iter().flatten()
     }
 }
 
@@ -32,6 +40,8 @@ impl Access {
 struct Back {
     /// Whose gradient this is; `None`: the gradient goes on as it is.
     step: Option<usize>,
+    /// Whether it is the gradient of the step's factor, not of its input.
+    of_factor: bool,
     access: Access,
     /// Value whose `ReLU` shuts the result.
     open: Option<usize>,
@@ -48,6 +58,8 @@ pub(crate) struct Wants {
 #[derive(Debug)]
 pub(crate) struct Instructions {
     plan: GraphPlan,
+    /// Constants of steps that have some.
+    constants: Vec<Constants>,
     /// Stored channels, height and width of each value.
     shapes: Vec<[usize; 3]>,
     forward: Layout,
@@ -62,9 +74,20 @@ pub(crate) struct Instructions {
     classes: usize,
 }
 
+/// A step's constants, as the kernels read them.
+#[derive(Debug)]
+enum Constants {
+    None,
+    /// Factors and summands of the numbers of a position, or of a sample.
+    Affine([Vec<f64>; 2]),
+    Gather(Arrangement),
+}
+
 /// One step's part of a forward pass: what it reads, and where its result goes.
 pub(crate) struct Forward<'m, T> {
     pub(crate) src: &'m [T],
+    /// The second factor of a product.
+    pub(crate) factor: &'m [T],
     pub(crate) finish: Finish<'m, T>,
     /// Receives the winning taps of a pooling.
     pub(crate) winners: &'m mut [u8],
@@ -79,6 +102,10 @@ pub(crate) struct Backward<'m, T> {
     pub(crate) winners: &'m [u8],
     /// Whether the gradient of the input is asked for.
     pub(crate) wanted: bool,
+    /// What the step read, its input and its factor, where the schedule keeps them.
+    pub(crate) operands: [&'m [T]; 2],
+    /// Whether the gradient of the factor is asked for, not that of the input.
+    of_factor: bool,
     shapes: [[usize; 3]; 2],
 }
 
@@ -96,7 +123,7 @@ impl Instructions {
         keeps: impl Fn(&PlanStep) -> bool,
     ) -> Self {
         // Bits are not given for a part of a panel, where a group may end.
-        let finishes = |shape: &ConvShape| shape.groups == 1;
+        let finishes = |shape: &ConvShape| shape.groups == 1 || shape.is_depthwise();
         let plan = plan(network, Fusion { fold, finishes, pools: kernel::pools_at_once });
         let all = plan.shapes.iter().zip(&plan.pixels);
         let shapes: Vec<[usize; 3]> =
@@ -115,14 +142,26 @@ impl Instructions {
         }
         let accesses: Vec<Access> = plan.steps.iter().map(Access::of).collect();
         let sizes: Vec<usize> = shapes.iter().map(|shape| len(*shape)).collect();
-        let kept = plan.steps.iter().filter(|step| keeps(step)).map(|step| step.input);
+        let kept = plan.steps.iter().filter(|step| step.kind.is_curved() || keeps(step));
+        let kept = kept.flat_map(|step| [Some(step.input), step.factor]).flatten();
         let last = plan.steps.last().map(|step| step.output);
         let forward = Layout::of(&accesses, &sizes, kept.chain(last));
         let (back, gradients) = backward(&plan, &sizes, &signs, &winners, wants);
         let accesses: Vec<Access> = back.iter().map(|back| back.access).collect();
         let backward = Layout::of(&accesses, &gradients, None);
         let (pixels, classes) = (network.input_shape(), network.classes());
-        Self { plan, shapes, forward, back, backward, signs, winners, tape, pixels, classes }
+        let constants = plan.steps.iter().map(|step| constants(&plan, &shapes, step)).collect();
+        Self { plan, constants, shapes, forward, back, backward, signs, winners, tape, pixels, classes }
+    }
+
+    /// Whether the backward pass reads values of the forward pass, besides the tape.
+    pub(crate) fn keeps_values(&self) -> bool {
+        self.plan.steps.iter().any(|step| step.kind.is_curved())
+    }
+
+    /// True channels of the value that a step gives.
+    pub(crate) fn channels(&self, step: &PlanStep) -> usize {
+        self.plan.shapes[step.output][0]
     }
 
     /// Bytes of the tape of `n` samples.
@@ -159,9 +198,11 @@ impl Instructions {
         Conv { shape: *shape, pixels: self.plan.pixels[step.input] }
     }
 
-    /// The value of a batch that step `i` read, of those that the schedule keeps.
-    pub(crate) fn kept<'m, T>(&self, i: usize, n: usize, values: &'m [T]) -> &'m [T] {
-        &values[self.forward.range(self.plan.steps[i].input, n)]
+    /// The values of a batch that step `i` read. They are what the step read if the schedule keeps them.
+    fn operands<'m, T>(&self, i: usize, n: usize, values: &'m [T]) -> [&'m [T]; 2] {
+        let step = &self.plan.steps[i];
+        let read = |value: Option<usize>| value.and_then(|value| values.get(self.forward.range(value, n)));
+        [Some(step.input), step.factor].map(|value| read(value).unwrap_or_default())
     }
 
     /// Logits `[n, classes]` of pixels `[n, c, h, w]`; `run` computes a step, given by its number, or
@@ -175,7 +216,7 @@ impl Instructions {
     ) -> candle_core::Result<Vec<T>> {
         for (i, step) in self.plan.steps.iter().enumerate() {
             let access = Access::of(step);
-            let (src, addend, out) = self.forward.slices(values, access, n)?;
+            let Slices { src, factor, addend, out } = self.forward.slices(values, access, n)?;
             let size = out.len();
             let bits = self.signs[step.output].map(|at| at * n..at * n + size / 8);
             let bytes = self.winners[i].map(|at| at * n..at * n + size);
@@ -187,7 +228,7 @@ impl Instructions {
             let finish = Finish { addend, relu: step.relu, signs, ..Finish::plain(out) };
             let shapes = [self.shapes[step.input], self.shapes[step.output]];
             let src = if access.src.is_some() { src } else { x };
-            run(i, Forward { src, finish, winners, shapes })?;
+            run(i, Forward { src, factor, finish, winners, shapes })?;
         }
         let Some(last) = self.plan.steps.last() else { return Ok(vec![]) };
         let logits = &values[self.forward.range(last.output, n)];
@@ -195,13 +236,13 @@ impl Instructions {
         Ok(logits.chunks_exact(stored.max(1)).flat_map(|row| row[..self.classes].iter().copied()).collect())
     }
 
-    /// Gradient of the pixels (zeros if it is not wanted) from that of the logits, `[n, classes]`, and the
-    /// tape of the forward pass; `run` computes a step's gradients.
+    /// Gradient of the pixels (zeros if it is not wanted) from that of the logits, `[n, classes]`, and the tape and the
+    /// values of the forward pass; `run` computes a step's gradients. Values may be left out if none are kept.
     pub(crate) fn backward<T: Real>(
         &self,
         (gradient, n): (&[T], usize),
         memory: &mut [T],
-        tape: &[u8],
+        (tape, values): (&[u8], &[T]),
         mut run: impl FnMut(usize, Backward<'_, T>) -> candle_core::Result<()>,
     ) -> candle_core::Result<Vec<T>> {
         let mut pixels = vec![T::ZERO; len(self.pixels) * n];
@@ -214,7 +255,7 @@ impl Instructions {
         }
         let mut reached = false;
         for back in &self.back {
-            let (src, addend, out) = self.backward.slices(memory, back.access, n)?;
+            let Slices { src, addend, out, .. } = self.backward.slices(memory, back.access, n)?;
             let open = back.open.and_then(|value| {
                 let at = self.signs[value]?;
                 Some(&tape[at * n..at * n + len(self.shapes[value]) * n / 8])
@@ -233,14 +274,16 @@ impl Instructions {
             }
             let winners = self.winners[i].map(|at| &tape[at * n..at * n + len(output) * n]);
             let (winners, wanted) = (winners.unwrap_or_default(), back.access.dst.is_some());
-            run(i, Backward { src, finish, winners, wanted, shapes })?;
+            let (operands, of_factor) = (self.operands(i, n, values), back.of_factor);
+            run(i, Backward { src, finish, winners, wanted, operands, of_factor, shapes })?;
         }
         Ok(pixels)
     }
 
     /// Computes a step without weights.
     pub(crate) fn weightless<T: Real>(&self, i: usize, part: Forward<'_, T>) {
-        let Forward { src, finish, winners, shapes: [input, output] } = part;
+        let Forward { src, factor, finish, winners, shapes: [input, output] } = part;
+        let channels = self.channels(&self.plan.steps[i]);
         match &self.plan.steps[i].kind {
             Operation::Normalize { mean, std } => {
                 kernel::normalize(self.pixels, output[0], &narrow(mean), &narrow(std), src, finish.out);
@@ -252,13 +295,28 @@ impl Instructions {
                 kernel::place(src, (input[0], 0), *channels, (output[0], *first), finish);
             }
             Operation::Add => kernel::pass(src, finish),
-            Operation::Conv { .. } | Operation::BatchNorm(_) => unreachable!("it has weights"),
+            Operation::Function(function) => {
+                kernel::function(*function, (channels, output[0]), src, finish);
+            }
+            Operation::Multiply => kernel::multiply((len(output), output[0]), src, factor, finish),
+            Operation::Affine { .. } | Operation::Gather(_) => match &self.constants[i] {
+                Constants::Affine([scale, shift]) => {
+                    let (scale, shift) = (narrow(scale), narrow(shift));
+                    kernel::affine(&scale, src, Finish { bias: Some(&shift), ..finish });
+                }
+                Constants::Gather(arrangement) => arrangement.run(src, finish),
+                Constants::None => unreachable!("it has constants"),
+            },
+            Operation::Conv { .. } | Operation::BatchNorm(_) | Operation::PRelu { .. } => {
+                unreachable!("it has weights")
+            }
         }
     }
 
     /// Gradient of the input of a step without weights.
     pub(crate) fn weightless_gradient<T: Real>(&self, i: usize, part: Backward<'_, T>) {
-        let Backward { src, finish, winners, shapes: [input, output], .. } = part;
+        let Backward { src, finish, winners, operands, of_factor, shapes: [input, output], .. } = part;
+        let channels = self.channels(&self.plan.steps[i]);
         match &self.plan.steps[i].kind {
             Operation::MaxPool(pool) => kernel::max_pool_gradient(pool, input, winners, src, finish),
             Operation::AveragePool(pool) => kernel::average_pool_gradient(pool, input, src, finish),
@@ -267,15 +325,42 @@ impl Instructions {
                 kernel::place(src, (output[0], *first), *channels, (input[0], 0), finish);
             }
             Operation::Add => kernel::pass(src, finish),
-            Operation::Normalize { .. } | Operation::Conv { .. } | Operation::BatchNorm(_) => {
+            Operation::Function(function) => {
+                kernel::function_gradient(*function, (channels, output[0]), operands[0], src, finish);
+            }
+            Operation::Multiply if of_factor => {
+                kernel::factor_gradient((len(output), output[0]), operands[0], src, finish);
+            }
+            Operation::Multiply => kernel::multiply((len(output), output[0]), src, operands[1], finish),
+            Operation::Affine { .. } | Operation::Gather(_) => match &self.constants[i] {
+                Constants::Affine([scale, _]) => kernel::affine(&narrow(scale), src, finish),
+                Constants::Gather(arrangement) => arrangement.gradient(src, finish),
+                Constants::None => unreachable!("it has constants"),
+            },
+            Operation::Normalize { .. }
+            | Operation::Conv { .. }
+            | Operation::BatchNorm(_)
+            | Operation::PRelu { .. } => {
                 unreachable!("it has weights, or stands at the pixels")
             }
         }
     }
 }
 
+/// The constants of a step, in the order in which values are stored.
+fn constants(plan: &GraphPlan, shapes: &[[usize; 3]], step: &PlanStep) -> Constants {
+    let [input, output] = [step.input, step.output].map(|value| (plan.shapes[value], shapes[value][0]));
+    match &step.kind {
+        Operation::Affine { scale, shift } => {
+            Constants::Affine([scale, shift].map(|numbers| spread(numbers, output)))
+        }
+        Operation::Gather(gather) => Constants::Gather(Arrangement::new(gather, input, output.1)),
+        _ => Constants::None,
+    }
+}
+
 fn has_weights(step: &PlanStep) -> bool {
-    matches!(step.kind, Operation::Conv { .. } | Operation::BatchNorm(_))
+    matches!(step.kind, Operation::Conv { .. } | Operation::BatchNorm(_) | Operation::PRelu { .. })
 }
 
 /// Which values' gradients are needed on the way to those that are wanted.
@@ -286,6 +371,7 @@ fn needed(plan: &GraphPlan, wants: Wants) -> Vec<bool> {
             Operation::Normalize { .. } => wants.pixels,
             _ => {
                 needed[step.input]
+                    || step.factor.is_some_and(|factor| needed[factor])
                     || step.addend.is_some_and(|addend| needed[addend])
                     || wants.weights && has_weights(step)
             }
@@ -318,21 +404,21 @@ fn backward(
         let Some((mut g, shut)) = gradients[step.output].take() else { continue };
         if !shut && signs[step.output].is_some() {
             let dst = fresh(step.output);
-            let access = Access { src: Some(g), add: None, dst: Some(dst) };
-            code.push(Back { step: None, access, open: Some(step.output) });
+            let access = Access { src: Some(g), factor: None, add: None, dst: Some(dst) };
+            code.push(Back { step: None, of_factor: false, access, open: Some(step.output) });
             g = dst;
         }
-        let ends = Access { src: Some(g), add: None, dst: None };
+        let ends = Access { src: Some(g), factor: None, add: None, dst: None };
         if let Operation::Normalize { .. } = step.kind {
-            code.push(Back { step: Some(i), access: ends, open: None });
+            code.push(Back { step: Some(i), of_factor: false, access: ends, open: None });
             continue;
         }
         // A step without work of its own hands its gradient on.
         let passes = matches!(step.kind, Operation::Add) && winners[i].is_none();
-        let mut give = |value: usize, work: Option<usize>| {
+        let mut give = |value: usize, work: Option<usize>, of_factor: bool| {
             if !needed[value] {
                 if wants.weights && work.is_some() && has_weights(step) {
-                    code.push(Back { step: work, access: ends, open: None });
+                    code.push(Back { step: work, of_factor, access: ends, open: None });
                 }
                 return;
             }
@@ -341,15 +427,19 @@ fn backward(
                 (None, None) => (g, open.is_none()),
                 (old, work) => {
                     let dst = fresh(value);
-                    let access = Access { src: Some(g), add: old.map(|(old, _)| old), dst: Some(dst) };
-                    code.push(Back { step: work, access, open });
+                    let add = old.map(|(old, _)| old);
+                    let access = Access { src: Some(g), factor: None, add, dst: Some(dst) };
+                    code.push(Back { step: work, of_factor, access, open });
                     (dst, true)
                 }
             });
         };
-        give(step.input, if passes { None } else { Some(i) });
+        give(step.input, if passes { None } else { Some(i) }, false);
+        if let Some(factor) = step.factor {
+            give(factor, Some(i), true);
+        }
         if let Some(addend) = step.addend {
-            give(addend, None);
+            give(addend, None, false);
         }
     }
     (code, sizes)

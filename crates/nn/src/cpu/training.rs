@@ -15,7 +15,7 @@ use crate::classifier::{BatchNorm, Classifier, MOMENTUM, unbiased};
 use crate::error::Result;
 use crate::gradients::Collector;
 use crate::graph::plan::{BatchNormStep, Operation};
-use crate::graph::{ConvShape, Numerics, Pool2d};
+use crate::graph::{ConvShape, Numerics, Pool};
 
 /// Logits `[n, classes]` of contiguous pixels, tracked back to pixels that are variables, and to the weights
 /// if it `trains`.
@@ -93,10 +93,11 @@ impl TrainingWeights {
         let (layer, bias) = match kind {
             Operation::Conv { name, bias, .. } => (name, *bias),
             Operation::BatchNorm(BatchNormStep { name, .. }) => (name, true),
+            Operation::PRelu { name, .. } => (name, false),
             _ => return Ok(None),
         };
         let read = |part| classifier.weight(layer, part).as_detached_tensor();
-        let own = matches!(kind, Operation::Conv { .. }) || classifier.affine(layer).is_some();
+        let own = !matches!(kind, Operation::BatchNorm(_)) || classifier.affine(layer).is_some();
         let (weight, bias) = match own {
             true => (read("weight"), bias.then(|| read("bias"))),
             false => (read("running_mean").ones_like()?, Some(read("running_mean").zeros_like()?)),
@@ -133,6 +134,13 @@ fn running<T: Real>(classifier: &Classifier, kind: &Operation) -> candle_core::R
 fn filled<T: Real>(values: &[T]) -> Vec<T> {
     let mut all = values.to_vec();
     all.resize(stored(values.len()), T::ZERO);
+    all
+}
+
+/// One slope a stored channel, of slopes of which there are as many as channels, or one.
+pub(super) fn slopes<T: Real>(slopes: &[T], channels: usize) -> Vec<T> {
+    let mut all: Vec<T> = slopes.iter().copied().cycle().take(channels).collect();
+    all.resize(stored(channels), T::ZERO);
     all
 }
 
@@ -200,6 +208,9 @@ impl<T: Real> Pass<T> {
                 let moments = moments.get_or_insert_with(|| kernel::moments(src, weight.len()));
                 kernel::batch_norm(src, (moments, norm.epsilon), &weight, &bias, finish);
             }
+            Operation::PRelu { .. } => {
+                kernel::prelu(&slopes(weight, self.schedule.channels(step)), src, src, finish);
+            }
             _ => unreachable!("it has no weights"),
         }
     }
@@ -208,12 +219,12 @@ impl<T: Real> Pass<T> {
     fn backward(&self, gradient: &[T], n: usize) -> candle_core::Result<Vec<T>> {
         let Some(left) = self.left.get() else { bail!("backward of a pass that never ran") };
         let mut memory = Buffer::take(self.schedule.gradients_len(n));
-        self.schedule.backward((gradient, n), &mut memory, &left.tape, |i, part| {
+        self.schedule.backward((gradient, n), &mut memory, (&left.tape, &left.values), |i, part| {
             let Some(weights) = &self.weights[i] else {
                 self.schedule.weightless_gradient(i, part);
                 return Ok(());
             };
-            let gradients = weights.with(|w, _| Ok(self.step_gradients(i, part, w, (left, n))))?;
+            let gradients = weights.with(|w, _| Ok(self.step_gradients(i, part, w, &left.moments[i], n)))?;
             let (Some(collector), Some([of_weight, of_bias])) = (&self.collector, gradients) else {
                 return Ok(());
             };
@@ -242,17 +253,28 @@ impl<T: Real> Pass<T> {
         i: usize,
         part: Backward<'_, T>,
         weight: &[T],
-        (left, n): (&Left<T>, usize),
+        moments: &Option<Moments>,
+        n: usize,
     ) -> Option<[Buffer<T>; 2]> {
-        let Backward { src, finish, winners, wanted, .. } = part;
+        let Backward { src, finish, winners, wanted, operands: [x, _], .. } = part;
         let step = &self.schedule.steps()[i];
         let (shape, pool, bias) = match &step.kind {
             Operation::Conv { shape, pool, bias, .. } => (self.schedule.conv(step, shape), pool, *bias),
             Operation::BatchNorm(norm) => {
-                let (x, moments) = (self.schedule.kept(i, n, &left.values), left.moments[i].as_ref()?);
-                let moments = (moments, norm.epsilon, self.given[i].is_none());
+                let moments = (moments.as_ref()?, norm.epsilon, self.given[i].is_none());
                 let finish = wanted.then_some(finish);
                 return Some(kernel::batch_norm_gradients(x, moments, &filled(weight), src, finish));
+            }
+            Operation::PRelu { shared, .. } => {
+                let channels = self.schedule.channels(step);
+                if wanted {
+                    kernel::prelu(&slopes(weight, channels), x, src, finish);
+                }
+                let mut gradients = kernel::slope_gradients(stored(channels), x, src);
+                if *shared {
+                    gradients[0] = gradients.iter().copied().sum();
+                }
+                return Some([gradients, Buffer::take(0)]);
             }
             _ => unreachable!("it has no weights"),
         };
@@ -264,7 +286,6 @@ impl<T: Real> Pass<T> {
             }
         }
         self.collector.as_ref()?;
-        let x = self.schedule.kept(i, n, &left.values);
         Some(match pool {
             Some(pool) => {
                 let unpooled = unpooled(&shape, pool, winners, src, n);
@@ -282,13 +303,7 @@ impl<T: Real> Pass<T> {
 }
 
 /// The gradient of a convolution's output from that of the pooling after it.
-fn unpooled<T: Real>(
-    shape: &ConvShape,
-    pool: &Pool2d,
-    winners: &[u8],
-    gradient: &[T],
-    n: usize,
-) -> Buffer<T> {
+fn unpooled<T: Real>(shape: &ConvShape, pool: &Pool, winners: &[u8], gradient: &[T], n: usize) -> Buffer<T> {
     let [c, h, w] = shape.output();
     let mut unpooled = Buffer::take(n * stored(c) * h * w);
     let finish = Finish::plain(&mut unpooled);

@@ -1,7 +1,11 @@
 //! The layers of a network.
 
+use std::sync::Arc;
+
+use super::function::Function;
+use super::gather::Gather;
 use super::parameter::Init;
-use super::shape::{ConvShape, Pool2d};
+use super::shape::{ConvShape, Pool};
 
 /// A value in the network: the output of one layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +47,26 @@ pub enum Layer {
     },
     /// `max(x, 0)`.
     Relu,
+    /// Another function of each number alone.
+    Function(Function),
+    /// `x` where it is above 0, and a trained slope times `x` elsewhere (He, Zhang, Ren & Sun, ICCV 2015, equation 1).
+    PRelu {
+        /// Name of its parameter.
+        name: String,
+        /// Whether all channels have one slope. Otherwise each has its own.
+        shared: bool,
+    },
+    /// `scale * x + shift` with constants: one for each channel, or one for each number `[c, h, w]`.
+    Affine {
+        /// Factors.
+        scale: Arc<[f64]>,
+        /// Summands.
+        shift: Arc<[f64]>,
+    },
     /// Max pooling.
-    MaxPool(Pool2d),
+    MaxPool(Pool),
     /// Mean over windows. What padding adds counts as zeros.
-    AveragePool(Pool2d),
+    AveragePool(Pool),
     /// Mean over height and width.
     GlobalAveragePool,
     /// The channels of all inputs, one after the other.
@@ -60,6 +80,11 @@ pub enum Layer {
     },
     /// Sum of two values of one shape.
     Add,
+    /// Product of two values of one shape. The second may have one position: it then multiplies all of them.
+    Multiply,
+    /// Weighted sums of the input's numbers, with constant weights: a rearrangement, a slice, padding, a mean over
+    /// some axes, an interpolation.
+    Gather(Arc<Gather>),
 }
 
 /// A layer, what it reads, and the shape of what it gives.

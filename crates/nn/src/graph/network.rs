@@ -1,14 +1,20 @@
 //! The graph of layers that a model plugin builds once.
 
+use std::sync::Arc;
+
+use super::function::Function;
+use super::gather::Gather;
 use super::layer::{Layer, Node, NodeId};
 use super::parameter::Init;
-use super::shape::{Axis, ConvAxes, ConvShape, EPSILON, Numerics, Pool2d};
+use super::shape::{Axis, ConvAxes, ConvShape, EPSILON, Numerics, Pool};
 use crate::error::{Error, Result, dims};
 
 /// Weights or outputs (of one sample) that a layer may have.
 const LARGEST: usize = 1 << 31;
 /// Largest kernel, padding, stride and dilation.
 const LONGEST: usize = 1 << 12;
+/// Positions that the window of a max pooling may have: a backend keeps the winner's number in a byte.
+const TAPS: usize = 225;
 /// Backends may store channels in multiples of this; sizes are counted so.
 pub(crate) const FILLING: usize = 16;
 
@@ -177,6 +183,15 @@ impl Network {
 
     /// Linear layer over all of `x`, flattened as (channel, row, column), with a bias.
     pub fn linear(&mut self, x: NodeId, name: &str, features: usize) -> Result<NodeId> {
+        self.push_linear(x, name, features, true)
+    }
+
+    /// As [`Self::linear`], without a bias.
+    pub fn linear_without_bias(&mut self, x: NodeId, name: &str, features: usize) -> Result<NodeId> {
+        self.push_linear(x, name, features, false)
+    }
+
+    fn push_linear(&mut self, x: NodeId, name: &str, features: usize, bias: bool) -> Result<NodeId> {
         let input = self.shape(x);
         if features == 0 || input.contains(&0) {
             return Err(self.misfit(name, x, "a linear layer needs inputs and outputs".into()));
@@ -185,7 +200,7 @@ impl Network {
         let shape = ConvShape { input, channels: features, axes, groups: 1 };
         self.affordable(name, x, &shape)?;
         let (name, init) = (name.into(), [Init::Uniform; 2]);
-        Ok(self.push(Layer::Conv { name, shape, bias: true, linear: true, init }, &[x], shape.output()))
+        Ok(self.push(Layer::Conv { name, shape, bias, linear: true, init }, &[x], shape.output()))
     }
 
     /// Lets the weight and the bias of a convolution or a linear layer, given by its output, start otherwise
@@ -226,27 +241,68 @@ impl Network {
         self.push(Layer::Relu, &[x], self.shape(x))
     }
 
-    /// Max pooling.
-    pub fn max_pool(&mut self, x: NodeId, pool: Pool2d) -> Result<NodeId> {
-        let shape = self.pooled("max_pool", x, pool)?;
+    /// Another function of each number alone. Parameters that are not finite are an error.
+    pub fn function(&mut self, x: NodeId, function: Function) -> Result<NodeId> {
+        if let Some(why) = function.problem() {
+            return Err(self.misfit(function.name(), x, why));
+        }
+        Ok(self.push(Layer::Function(function), &[x], self.shape(x)))
+    }
+
+    /// `x` where it is above 0, and a trained slope times `x` elsewhere: one slope if `shared`, or else one for each
+    /// channel.
+    pub fn prelu(&mut self, x: NodeId, name: &str, shared: bool) -> NodeId {
+        self.push(Layer::PRelu { name: name.into(), shared }, &[x], self.shape(x))
+    }
+
+    /// `scale * x + shift` with constants: one for each channel, or one for each number `[c, h, w]`.
+    pub fn affine(&mut self, x: NodeId, scale: &[f64], shift: &[f64]) -> Result<NodeId> {
+        let [c, h, w] = self.shape(x);
+        if scale.len() != shift.len() || ![c, c * h * w].contains(&scale.len()) {
+            let why = format!("{} factors and {} summands", scale.len(), shift.len());
+            return Err(self.misfit("affine", x, why));
+        }
+        if !scale.iter().chain(shift).all(|number| number.is_finite()) {
+            return Err(self.misfit("affine", x, "factors and summands must be finite".into()));
+        }
+        let (scale, shift) = (scale.into(), shift.into());
+        Ok(self.push(Layer::Affine { scale, shift }, &[x], self.shape(x)))
+    }
+
+    /// Max pooling: a [`Pool2d`](crate::Pool2d), or [`Pool`] where the axes differ.
+    pub fn max_pool(&mut self, x: NodeId, pool: impl Into<Pool>) -> Result<NodeId> {
+        let pool = pool.into();
+        let shape = self.pooled("max_pool", x, &pool)?;
         Ok(self.push(Layer::MaxPool(pool), &[x], shape))
     }
 
     /// Mean over windows; what padding adds counts as zeros, as torch does. A window of size 1 takes every
     /// `stride`-th row and column.
-    pub fn average_pool(&mut self, x: NodeId, pool: Pool2d) -> Result<NodeId> {
-        let shape = self.pooled("average_pool", x, pool)?;
+    pub fn average_pool(&mut self, x: NodeId, pool: impl Into<Pool>) -> Result<NodeId> {
+        let pool = pool.into();
+        let shape = self.pooled("average_pool", x, &pool)?;
         Ok(self.push(Layer::AveragePool(pool), &[x], shape))
     }
 
-    fn pooled(&self, name: &str, x: NodeId, pool: Pool2d) -> Result<[usize; 3]> {
+    fn pooled(&self, name: &str, x: NodeId, pool: &Pool) -> Result<[usize; 3]> {
         let [c, h, w] = self.shape(x);
-        if pool.size == 0 || pool.size > 15 || pool.stride == 0 || pool.padding * 2 > pool.size {
-            let why = format!("{pool:?}: size is 1 to 15, stride at least 1, padding at most half the size");
+        let bad = |axis: &Axis| {
+            let Axis { kernel, stride, before, after, dilation } = *axis;
+            let positive = kernel > 0 && stride > 0 && dilation > 0;
+            let small = kernel <= TAPS && stride <= LONGEST && dilation <= LONGEST;
+            // Every window then has a position of the input.
+            !positive || !small || before >= axis.extent() || after >= axis.extent()
+        };
+        if pool.axes.iter().any(bad) || pool.taps() > TAPS {
+            let why = format!(
+                "{}: a window has 1 to {TAPS} positions, stride and dilation are at least 1, and padding is smaller \
+                 than the window",
+                said(pool.axes)
+            );
             return Err(self.misfit(name, x, why));
         }
-        let (Some(rows), Some(columns)) = (pool.output(h), pool.output(w)) else {
-            return Err(self.misfit(name, x, format!("a {0} x {0} window is larger than that", pool.size)));
+        let Some([rows, columns]) = pool.output([h, w]) else {
+            return Err(self.misfit(name, x, format!("{} is larger than that", said(pool.axes))));
         };
         Ok([c, rows, columns])
     }
@@ -286,5 +342,24 @@ impl Network {
             return Err(self.misfit("add", a, format!("the other operand is {}", dims(self.shape(b)))));
         }
         Ok(self.push(Layer::Add, &[a, b], self.shape(a)))
+    }
+
+    /// Product of two values of one shape. `b` may have one position, `[c, 1, 1]`: it then multiplies all of them.
+    pub fn multiply(&mut self, a: NodeId, b: NodeId) -> Result<NodeId> {
+        let ([c, h, w], other) = (self.shape(a), self.shape(b));
+        if other != [c, h, w] && other != [c, 1, 1] {
+            return Err(self.misfit("multiply", a, format!("the other factor is {}", dims(other))));
+        }
+        Ok(self.push(Layer::Multiply, &[a, b], [c, h, w]))
+    }
+
+    /// Weighted sums of the numbers of `x`, with constant weights.
+    pub fn gather(&mut self, x: NodeId, gather: Gather) -> Result<NodeId> {
+        if let Some(why) = gather.problem(self.shape(x)) {
+            return Err(self.misfit("gather", x, why));
+        }
+        let shape = gather.shape();
+        self.holds("gather", x, shape)?;
+        Ok(self.push(Layer::Gather(Arc::new(gather)), &[x], shape))
     }
 }

@@ -13,6 +13,8 @@ pub enum Role {
     Weight,
     /// A bias beside such a weight.
     Bias,
+    /// Slopes below 0.
+    Slope,
     /// Batch norm's weight.
     Scale,
     /// Batch norm's bias.
@@ -37,6 +39,8 @@ pub enum Init {
     Zeros,
     /// All 1.
     Ones,
+    /// All 0.25: torch's slopes of `PReLU`.
+    Quarter,
     /// Uniform within `1 / sqrt(fan in)`: torch's default for weights and biases.
     Uniform,
     /// Normal of variance `2 / fan in` (He, Zhang, Ren & Sun, ICCV 2015, equation 10): torch's
@@ -75,6 +79,7 @@ impl Parameter {
         match self.init {
             Init::Zeros => vec![0.0; n],
             Init::Ones => vec![1.0; n],
+            Init::Quarter => vec![0.25; n],
             Init::NormalFanIn => normal(self.fan_in),
             Init::NormalFanOut => normal(self.fan_out),
             Init::Uniform => {
@@ -118,6 +123,11 @@ impl Network {
                         let (name, shape) = (format!("{name}.{part}"), vec![node.shape[0]]);
                         all.push(Parameter { name, shape, role, init, fan_in: 1, fan_out: 1 });
                     }
+                }
+                Layer::PRelu { name, shared } => {
+                    let shape = vec![if *shared { 1 } else { node.shape[0] }];
+                    let (name, role, init) = (format!("{name}.weight"), Role::Slope, Init::Quarter);
+                    all.push(Parameter { name, shape, role, init, fan_in: 1, fan_out: 1 });
                 }
                 _ => {}
             }

@@ -1,9 +1,13 @@
 //! From a graph of layers to the steps that run it. A step includes the layers after it that one pass can do
 //! as well.
 
+use std::sync::Arc;
+
+use super::function::Function;
+use super::gather::Gather;
 use super::layer::{Layer, Node, NodeId};
 use super::network::Network;
-use super::shape::{ConvShape, Pool2d};
+use super::shape::{ConvShape, Pool};
 
 /// Which layers a backend does in one pass with a convolution.
 #[derive(Clone, Copy)]
@@ -29,11 +33,19 @@ pub(crate) struct PlanStep {
     pub(crate) kind: Operation,
     /// What the step works on.
     pub(crate) input: usize,
+    /// The second factor of a product.
+    pub(crate) factor: Option<usize>,
     /// Another value that is added to the result.
     pub(crate) addend: Option<usize>,
     /// Whether the result, the addend included, is cut at 0.
     pub(crate) relu: bool,
     pub(crate) output: usize,
+}
+
+impl PlanStep {
+    fn new(kind: Operation, input: usize, output: usize) -> Self {
+        Self { kind, input, factor: None, addend: None, relu: false, output }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -48,11 +60,11 @@ pub(crate) enum Operation {
         shape: ConvShape,
         bias: bool,
         norm: Option<BatchNormStep>,
-        pool: Option<Pool2d>,
+        pool: Option<Pool>,
     },
     BatchNorm(BatchNormStep),
-    MaxPool(Pool2d),
-    AveragePool(Pool2d),
+    MaxPool(Pool),
+    AveragePool(Pool),
     GlobalAveragePool,
     /// The true channels of the input, `channels` of them, from channel `first` of the result on; zero
     /// elsewhere.
@@ -62,6 +74,25 @@ pub(crate) enum Operation {
     },
     /// The sum, or what there is, as it is.
     Add,
+    Function(Function),
+    PRelu {
+        name: String,
+        shared: bool,
+    },
+    Affine {
+        scale: Arc<[f64]>,
+        shift: Arc<[f64]>,
+    },
+    /// The product with the step's factor.
+    Multiply,
+    Gather(Arc<Gather>),
+}
+
+impl Operation {
+    /// Whether its gradient with respect to its input depends on what it read.
+    pub(crate) fn is_curved(&self) -> bool {
+        matches!(self, Self::Function(_) | Self::PRelu { .. } | Self::Multiply)
+    }
 }
 
 /// Steps of a network, and its values: one a node, and those between two steps of one node.
@@ -112,12 +143,14 @@ fn place(nodes: &[Node], input: NodeId, first: usize) -> Operation {
     Operation::Place { channels: nodes[input.0].shape[0], first }
 }
 
-/// Whether a value is pixels, as they are or normalised, that convolutions alone read.
+/// Whether a value is pixels, as they are or normalised, that convolutions alone read: not depth-wise ones, which work
+/// on whole panels.
 fn is_pixels(nodes: &[Node], id: usize) -> bool {
     let normal = id == 0 || matches!(nodes[id].layer, Layer::Normalize { .. });
     let convs = |node: &Node| {
         let reads = node.inputs.contains(&NodeId(id));
-        !reads || matches!(node.layer, Layer::Conv { .. } | Layer::Normalize { .. })
+        let gathers = matches!(&node.layer, Layer::Conv { shape, .. } if !shape.is_depthwise());
+        !reads || gathers || matches!(node.layer, Layer::Normalize { .. })
     };
     normal && nodes.iter().all(convs)
 }
@@ -167,7 +200,7 @@ impl<'a> Planner<'a> {
         if nodes.iter().any(raw) {
             let channels = nodes[0].shape[0];
             let kind = Operation::Normalize { mean: vec![0.0; channels], std: vec![1.0; channels] };
-            self.plan.steps.push(PlanStep { kind, input: 0, addend: None, relu: false, output: 0 });
+            self.plan.steps.push(PlanStep::new(kind, 0, 0));
             self.done[0] = true;
         }
     }
@@ -183,7 +216,7 @@ impl<'a> Planner<'a> {
                 self.plan.pixels.push(false);
             }
             let kind = place(nodes, *input, first);
-            self.plan.steps.push(PlanStep { kind, input: input.0, addend, relu: false, output });
+            self.plan.steps.push(PlanStep { addend, ..PlanStep::new(kind, input.0, output) });
             addend = Some(output);
             first += nodes[input.0].shape[0];
         }
@@ -192,8 +225,9 @@ impl<'a> Planner<'a> {
 
     /// Adds the step of a layer, with those after it that it absorbs.
     fn step(&mut self, id: usize, node: &'a Node) {
-        let mut step =
-            PlanStep { kind: Operation::Add, input: node.inputs[0].0, addend: None, relu: false, output: id };
+        // The pixels alone read nothing, and have no step.
+        let Some(input) = node.inputs.first() else { return };
+        let mut step = PlanStep::new(Operation::Add, input.0, id);
         let mut last = id;
         let is_relu = |layer: &Layer| *layer == Layer::Relu;
         step.kind = match &node.layer {
@@ -227,6 +261,17 @@ impl<'a> Planner<'a> {
                 step.relu = self.graph.follow(&mut last, is_relu).is_some();
                 Operation::Add
             }
+            Layer::Function(function) => Operation::Function(*function),
+            Layer::PRelu { name, shared } => Operation::PRelu { name: name.clone(), shared: *shared },
+            Layer::Affine { scale, shift } => {
+                step.relu = self.graph.follow(&mut last, is_relu).is_some();
+                Operation::Affine { scale: scale.clone(), shift: shift.clone() }
+            }
+            Layer::Multiply => {
+                step.factor = Some(node.inputs[1].0);
+                Operation::Multiply
+            }
+            Layer::Gather(gather) => Operation::Gather(gather.clone()),
         };
         self.done[last] = true;
         self.plan.steps.push(PlanStep { output: last, ..step });
@@ -246,7 +291,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Absorbs a max pooling.
-    fn pool_after(&mut self, last: &mut usize) -> Option<Pool2d> {
+    fn pool_after(&mut self, last: &mut usize) -> Option<Pool> {
         match self.graph.follow(last, |layer| matches!(layer, Layer::MaxPool(_))) {
             Some(Layer::MaxPool(pool)) => Some(*pool),
             _ => None,

@@ -85,6 +85,11 @@ impl ConvShape {
         self.axes[0].kernel * self.axes[1].kernel * self.input[0] / self.groups
     }
 
+    /// Whether each output channel reads the input channel of its number alone.
+    pub fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.input[0] && self.groups == self.channels
+    }
+
     /// Whether there is padding on any side.
     pub fn pads(&self) -> bool {
         self.axes.iter().any(Axis::pads)
@@ -124,7 +129,7 @@ impl From<Conv2d> for ConvAxes {
     }
 }
 
-/// A square pooling window.
+/// Options of a pooling with a square window, for [`Network::max_pool`](crate::Network::max_pool).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pool2d {
     /// Side of the window, at most 15.
@@ -135,14 +140,27 @@ pub struct Pool2d {
     pub padding: usize,
 }
 
-impl Pool2d {
-    /// The window along either axis.
-    pub fn axis(&self) -> Axis {
-        Axis::even(self.size, self.stride, self.padding)
+/// A pooling window. Positions that padding adds never win a maximum, and count as zeros in a mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    /// Along rows (top to bottom) and along columns (left to right).
+    pub axes: [Axis; 2],
+}
+
+impl From<Pool2d> for Pool {
+    fn from(Pool2d { size, stride, padding }: Pool2d) -> Self {
+        Self { axes: [Axis::even(size, stride, padding); 2] }
+    }
+}
+
+impl Pool {
+    /// Positions of a window.
+    pub fn taps(&self) -> usize {
+        self.axes[0].kernel * self.axes[1].kernel
     }
 
-    /// Output length along an axis of length `input`; `None` if the window does not fit.
-    pub fn output(&self, input: usize) -> Option<usize> {
-        self.axis().output(input)
+    /// Output height and width for an input of this height and width; `None` if the window does not fit.
+    pub fn output(&self, [h, w]: [usize; 2]) -> Option<[usize; 2]> {
+        Some([self.axes[0].output(h)?, self.axes[1].output(w)?])
     }
 }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::vector::{Kernel, PANEL, Vector, dispatch};
 use super::{Finish, Real};
-use crate::graph::Pool2d as Pool;
+use crate::graph::Pool;
 
 /// Mean over the windows of NHWC samples of stored shape `input`; what padding adds counts as zeros, as torch
 /// does.
@@ -31,9 +31,9 @@ impl<T: Real> Kernel<T> for Average<'_, T> {
         let Self { pool, input, x, out } = self;
         let c = input[0];
         assert!(c.is_multiple_of(PANEL) && x.len() == input.iter().product::<usize>());
-        let by = V::splat(T::from_f64(1.0 / (pool.size * pool.size) as f64));
+        let by = V::splat(T::from_f64(1.0 / pool.taps() as f64));
         for (o, out) in out.chunks_exact_mut(c).enumerate() {
-            let taps = pool.taps(input, o);
+            let taps = pool.walk(input, o);
             for channel in (0..c).step_by(V::LANES) {
                 let mut sum = V::splat(T::ZERO);
                 for (_, position) in taps.clone() {
@@ -74,9 +74,9 @@ impl<T: Real> Kernel<T> for AverageGradient<'_, T> {
         let Self { pool, input, gradient, dx } = self;
         let c = input[0];
         assert!(c.is_multiple_of(PANEL) && dx.len() == input.iter().product::<usize>());
-        let by = V::splat(T::from_f64(1.0 / (pool.size * pool.size) as f64));
+        let by = V::splat(T::from_f64(1.0 / pool.taps() as f64));
         for (o, gradient) in gradient.chunks_exact(c).enumerate() {
-            let taps = pool.taps(input, o);
+            let taps = pool.walk(input, o);
             for channel in (0..c).step_by(V::LANES) {
                 // SAFETY: the row has the lanes from `channel` on, and every position of `dx` too.
                 unsafe {

@@ -6,7 +6,7 @@ use super::buffer::across;
 use super::gemm::{PatchRows, outer};
 use super::vector::{Kernel, PANEL, Row, Vector, dispatch};
 use super::winograd::{self, Shapes};
-use super::{Buffer, Conv, Real};
+use super::{Buffer, Conv, Real, depthwise};
 use crate::graph::Numerics;
 
 /// Bytes of gradients that all tasks go through together: part of the result's definition, like every order
@@ -20,6 +20,9 @@ const CHUNK: usize = 512;
 pub fn conv_weight_gradient<T: Real>(shape: &Conv, numerics: Numerics, x: &[T], dy: &[T]) -> Buffer<T> {
     if let Some([kind, _]) = shape.winograd(numerics) {
         return winograd::weight_gradient(kind, [shape.channels, shape.input[0]], shape.shapes(), x, dy);
+    }
+    if shape.is_depthwise() {
+        return depthwise::weight_gradient(shape, x, dy);
     }
     let outputs = shape.channels / shape.groups;
     let mut weight = Buffer::take(shape.channels * shape.fan_in());

@@ -7,8 +7,8 @@ use super::gemm::{Panels, PatchRows, multiply};
 use super::pointwise::finish_all;
 use super::pool::{pool_sample, pool_sample_gradient};
 use super::winograd::{self, Filters, Shapes, Weight};
-use super::{Addend, Buffer, Conv, Finish, Real, pixels, stored};
-use crate::graph::{Numerics, Pool2d as Pool};
+use super::{Addend, Buffer, Conv, Finish, Real, depthwise, pixels, stored};
+use crate::graph::{Numerics, Pool};
 
 /// Tasks of a product that could be one, so that threads share it.
 const TASKS: usize = 8;
@@ -21,6 +21,8 @@ enum Packed<T: Real> {
     Winograd(Filters<T>),
     /// For the gradient of pixels: `[kernel row, kernel column, channel][n]`.
     Taps(Vec<T>),
+    /// `[kernel row, kernel column][n]`.
+    Depthwise(Vec<T>),
 }
 
 /// A weight packed for the forward pass.
@@ -45,6 +47,7 @@ impl<T: Real> ConvForward<T> {
                 let weight = Weight { values: weight, channels: [shape.channels, shape.input[0]], scale };
                 Packed::Winograd(Filters::pack(kind, weight, false))
             }
+            None if shape.is_depthwise() => Packed::Depthwise(depthwise::taps(shape, weight, scale)),
             None => Packed::Patches(pack_groups(shape, weight, scale, false)),
         };
         let bias = bias.map(|bias| {
@@ -67,14 +70,32 @@ impl<T: Real> ConvForward<T> {
         match &self.packed {
             Packed::Winograd(filters) => winograd::conv(filters, self.shape.shapes(), x, finish),
             Packed::Taps(_) => unreachable!("for gradients alone"),
+            Packed::Depthwise(taps) => {
+                let block = (PATCHES / (columns * n * size_of::<T>())).max(1);
+                self.blocks(block, samples, finish, |row, finish| {
+                    depthwise::rows(&self.shape, taps, x, row, finish);
+                });
+            }
             Packed::Patches(panels) => {
                 let block = self.shape.block_rows(size_of::<T>());
-                let starts: Vec<usize> = (0..samples * rows).step_by(block).collect();
-                let lengths = starts.iter().map(|s| (samples * rows).min(s + block) - s);
-                let parts = finish.parts(lengths.map(|rows| rows * columns * n));
-                starts.into_par_iter().zip(parts).for_each(|(row, finish)| self.rows(panels, x, row, finish));
+                self.blocks(block, samples, finish, |row, finish| self.rows(panels, x, row, finish));
             }
         }
+    }
+
+    /// Calls `f` with the first of every `block` output rows, counted through the batch, and what they finish.
+    fn blocks(
+        &self,
+        block: usize,
+        samples: usize,
+        finish: Finish<'_, T>,
+        f: impl Fn(usize, Finish<'_, T>) + Sync,
+    ) {
+        let [n, rows, columns] = self.shape.shapes().output;
+        let starts: Vec<usize> = (0..samples * rows).step_by(block).collect();
+        let lengths = starts.iter().map(|s| (samples * rows).min(s + block) - s);
+        let parts = finish.parts(lengths.map(|rows| rows * columns * n));
+        starts.into_par_iter().zip(parts).for_each(|(row, finish)| f(row, finish));
     }
 
     /// Output rows from `row` on, counted through the batch.
@@ -157,7 +178,7 @@ impl<T: Real> ConvForward<T> {
             let finish = Finish { relu, bias: self.bias.as_deref(), ..Finish::plain(sums) };
             match &self.packed {
                 Packed::Winograd(filters) => winograd::conv_here(filters, shapes, x, finish),
-                Packed::Taps(_) => unreachable!("for gradients alone"),
+                Packed::Taps(_) | Packed::Depthwise(_) => unreachable!("no pooling follows at once"),
                 Packed::Patches(panels) => {
                     let block = self.shape.block_rows(size_of::<T>());
                     let line = shapes.output[0] * shapes.output[2];
@@ -209,6 +230,15 @@ impl<T: Real> ConvBackward<T> {
                 Packed::Winograd(Filters::pack(kind, weight, true))
             }
             None if shape.pixels && shape.groups == 1 => Packed::Taps(pixels::taps(shape, weight, scale)),
+            None if shape.is_depthwise() => {
+                let taps = depthwise::taps(shape, weight, scale);
+                let flipped = depthwise::transposed(shape).is_some();
+                Packed::Depthwise(if flipped {
+                    depthwise::opposite(&taps, stored(shape.channels))
+                } else {
+                    taps
+                })
+            }
             None => Packed::Patches(pack_groups(shape, weight, scale, true)),
         };
         Self { shape: *shape, packed }
@@ -235,6 +265,15 @@ impl<T: Real> ConvBackward<T> {
                 let parts = finish.parts((0..samples).map(|_| size));
                 let dys = dy.par_chunks(input.iter().product());
                 dys.zip(parts).for_each(|(dy, finish)| pixels::gradient(&self.shape, taps, dy, finish));
+            }
+            Packed::Depthwise(taps) => {
+                let dys = dy.par_chunks(input.iter().product());
+                let parts = finish.parts((0..samples).map(|_| size));
+                let transposed = depthwise::transposed(&self.shape);
+                dys.zip(parts).for_each(|(dy, finish)| match &transposed {
+                    Some(shape) => depthwise::rows(shape, taps, dy, 0, finish),
+                    None => depthwise::spread(&self.shape, taps, dy, finish),
+                });
             }
             Packed::Patches(panels) if self.shape.is_its_own_patches() => {
                 // Rows of the patch matrix, some at a time.
@@ -290,6 +329,7 @@ impl<T: Real> ConvBackward<T> {
                 match &self.packed {
                     Packed::Winograd(filters) => winograd::conv_here(filters, shapes, sums, finish),
                     Packed::Taps(taps) => pixels::gradient(&self.shape, taps, sums, finish),
+                    Packed::Depthwise(_) => unreachable!("no pooling follows at once"),
                     Packed::Patches(panels) if self.shape.is_its_own_patches() => {
                         let (patch, n) = (self.shape.patch(), shapes.input[0]);
                         let sums = PatchRows::whole(sums, n);

@@ -46,7 +46,7 @@ impl<'a, T: Real> Finish<'a, T> {
     }
 
     /// Cuts it into parts of these lengths, which must be multiples of 16 if there are bits.
-    pub(super) fn parts(self, lengths: impl Iterator<Item = usize>) -> Vec<Self> {
+    pub(crate) fn parts(self, lengths: impl Iterator<Item = usize>) -> Vec<Self> {
         let Self { mut out, bias, addend, relu, mut signs, open } = self;
         if let Addend::Value(value) = addend {
             assert_eq!(value.len(), out.len());

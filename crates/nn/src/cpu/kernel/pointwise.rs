@@ -50,7 +50,7 @@ pub fn normalize_gradient<T: Real>(
 }
 
 /// `finish(x)`, on this thread.
-pub(super) fn finish_all<T: Real>(x: &[T], finish: Finish<'_, T>) {
+pub(crate) fn finish_all<T: Real>(x: &[T], finish: Finish<'_, T>) {
     dispatch(Scaled { x, scale: None, finish });
 }
 

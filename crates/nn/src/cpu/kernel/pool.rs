@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::pointwise::finish_all;
 use super::vector::{Kernel, PANEL, Vector, dispatch};
 use super::{Buffer, Finish, Real};
-use crate::graph::Pool2d as Pool;
+use crate::graph::{Axis, Pool};
 
 /// On the tape: this output passes no gradient on (a `ReLU` before the pooling had shut every input).
 pub const NO_GRADIENT: u8 = u8::MAX;
@@ -16,18 +16,26 @@ pub const NO_GRADIENT: u8 = u8::MAX;
 impl Pool {
     /// Whether every input position belongs to exactly one window.
     fn tiles(&self, [_, h, w]: [usize; 3]) -> bool {
-        self.padding == 0
-            && self.stride == self.size
-            && h.is_multiple_of(self.size)
-            && w.is_multiple_of(self.size)
+        let tiles = |axis: &Axis, length: usize| {
+            let alone = axis.dilation == 1 || axis.kernel == 1;
+            !axis.pads() && alone && axis.stride == axis.kernel && length.is_multiple_of(axis.kernel)
+        };
+        tiles(&self.axes[0], h) && tiles(&self.axes[1], w)
+    }
+
+    /// Output positions of an input of this shape.
+    #[inline(always)]
+    pub(super) fn positions(&self, [_, h, w]: [usize; 3]) -> usize {
+        self.output([h, w]).map_or(0, |[rows, columns]| rows * columns)
     }
 
     /// The taps of output number `o` in a sample of this shape.
     #[inline(always)]
-    pub(super) fn taps(&self, [_, h, w]: [usize; 3], o: usize) -> Taps {
-        let columns = self.output(w).unwrap_or(1);
-        let (y, x) = (o / columns * self.stride, o % columns * self.stride);
-        Taps { size: self.size, padding: self.padding, h, w, y, x, tap: 0 }
+    pub(super) fn walk(&self, [_, h, w]: [usize; 3], o: usize) -> Taps {
+        let [rows, columns] = self.axes;
+        let width = columns.output(w).unwrap_or(1);
+        let (y, x) = (o / width * rows.stride, o % width * columns.stride);
+        Taps { rows, columns, h, w, y, x, tap: 0 }
     }
 }
 
@@ -35,8 +43,8 @@ impl Pool {
 /// compile for the features of the function around them, which closures did not.
 #[derive(Clone)]
 pub(super) struct Taps {
-    size: usize,
-    padding: usize,
+    rows: Axis,
+    columns: Axis,
     h: usize,
     w: usize,
     y: usize,
@@ -49,12 +57,13 @@ impl Iterator for Taps {
 
     #[inline(always)]
     fn next(&mut self) -> Option<(u32, usize)> {
-        while self.tap < self.size * self.size {
+        let Self { rows, columns, .. } = *self;
+        while self.tap < rows.kernel * columns.kernel {
             let tap = self.tap;
             self.tap += 1;
             // Above or left of the image the difference wraps, and is too large as well.
-            let y = (self.y + tap / self.size).wrapping_sub(self.padding);
-            let x = (self.x + tap % self.size).wrapping_sub(self.padding);
+            let y = (self.y + tap / columns.kernel * rows.dilation).wrapping_sub(rows.before);
+            let x = (self.x + tap % columns.kernel * columns.dilation).wrapping_sub(columns.before);
             if y < self.h && x < self.w {
                 return Some((tap as u32, y * self.w + x));
             }
@@ -91,11 +100,11 @@ impl<T: Real> Kernel<T> for PoolSample<'_, T> {
     #[inline(always)]
     fn run<V: Vector<Lane = T>>(self) {
         let Self { pool, input: [c, h, w], shut, x, out, tape } = self;
-        let rows = pool.output(h).unwrap_or(0) * pool.output(w).unwrap_or(0);
+        let rows = pool.positions([c, h, w]);
         assert!(c.is_multiple_of(PANEL) && x.len() == c * h * w);
         assert!(out.len() == rows * c && tape.len() == out.len());
         for o in 0..rows {
-            let taps = pool.taps([c, h, w], o);
+            let taps = pool.walk([c, h, w], o);
             for channel in (0..c).step_by(V::LANES) {
                 let mut best = (V::splat(T::LOWEST), V::splat(T::ZERO));
                 for (tap, position) in taps.clone() {
@@ -142,7 +151,7 @@ impl<T: Real> Kernel<T> for Spread<'_, T> {
     #[inline(always)]
     fn run<V: Vector<Lane = T>>(self) {
         let Self { pool, input: [c, h, w], tape, gradient, dx } = self;
-        let rows = pool.output(h).unwrap_or(0) * pool.output(w).unwrap_or(0);
+        let rows = pool.positions([c, h, w]);
         assert!(c.is_multiple_of(PANEL) && dx.len() == c * h * w);
         assert!(gradient.len() == rows * c && tape.len() == gradient.len());
         let once = pool.tiles([c, h, w]);
@@ -150,7 +159,7 @@ impl<T: Real> Kernel<T> for Spread<'_, T> {
             dx.fill(T::ZERO);
         }
         for o in 0..rows {
-            let taps = pool.taps([c, h, w], o);
+            let taps = pool.walk([c, h, w], o);
             for channel in (0..c).step_by(V::LANES) {
                 // SAFETY: gradient and tape have so many lanes for each output, and `dx` for each position.
                 unsafe {
@@ -202,6 +211,10 @@ mod tests {
     use super::super::vector::each;
     use super::*;
 
+    fn square(size: usize, stride: usize, padding: usize) -> Pool {
+        crate::graph::Pool2d { size, stride, padding }.into()
+    }
+
     /// One channel as a panel of equal ones.
     fn panel<T: Real>(values: &[T]) -> Vec<T> {
         values.iter().flat_map(|v| [*v; PANEL]).collect()
@@ -209,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_first_maximum_takes_the_gradient() {
-        let pool = Pool { size: 2, stride: 2, padding: 0 };
+        let pool = square(2, 2, 0);
         let (mut out, mut tape, mut dx) = ([0.0; PANEL], [0; PANEL], [9.0; 4 * PANEL]);
         max_pool(&pool, [PANEL, 2, 2], &panel(&[1.0, 3.0, 3.0, 2.0]), &mut out, &mut tape);
         max_pool_gradient(&pool, [PANEL, 2, 2], &tape, &[5.0; PANEL], Finish::plain(&mut dx));
@@ -219,7 +232,7 @@ mod tests {
 
     #[test]
     fn nan_survives_and_padding_never_wins() {
-        let pool = Pool { size: 3, stride: 2, padding: 1 };
+        let pool = square(3, 2, 1);
         let (mut out, mut tape) = ([0.0; 4 * PANEL], [0; 4 * PANEL]);
         let x = [-1.0, -2.0, -3.0, -4.0, f32::NAN, -6.0, -7.0, -8.0, -9.0];
         max_pool(&pool, [PANEL, 3, 3], &panel(&x), &mut out, &mut tape);
@@ -235,7 +248,7 @@ mod tests {
         #[inline(always)]
         fn run<V: Vector<Lane = f32>>(self) -> Self::Output {
             let Self(pool, input, x) = self;
-            let n = input[0] * pool.output(input[1]).unwrap() * pool.output(input[2]).unwrap();
+            let n = input[0] * pool.positions(input);
             let (mut out, mut tape, mut dx) = (vec![0.0; n], vec![0; n], vec![7.0; x.len()]);
             let sample = PoolSample { pool, input, shut: true, x, out: &mut out, tape: &mut tape };
             sample.run::<V>();
@@ -247,17 +260,27 @@ mod tests {
     #[test]
     fn all_registers_agree_with_the_definition() {
         for (pool, [h, w]) in [
-            (Pool { size: 2, stride: 2, padding: 0 }, [6, 8]),
-            (Pool { size: 3, stride: 2, padding: 1 }, [7, 5]),
-            (Pool { size: 3, stride: 1, padding: 0 }, [6, 6]),
+            (square(2, 2, 0), [6, 8]),
+            (square(3, 2, 1), [7, 5]),
+            (square(3, 1, 0), [6, 6]),
+            // Two columns apart, three rows at once, and more padding below than above.
+            (
+                Pool {
+                    axes: [
+                        Axis { kernel: 3, stride: 2, before: 0, after: 2, dilation: 1 },
+                        Axis { kernel: 2, stride: 1, before: 1, after: 0, dilation: 2 },
+                    ],
+                },
+                [7, 6],
+            ),
         ] {
             let input = [2 * PANEL, h, w];
-            let [c, rows] = [input[0], pool.output(h).unwrap() * pool.output(w).unwrap()];
+            let [c, rows] = [input[0], pool.positions(input)];
             let x: Vec<f32> = (0..c * h * w).map(|i| ((i * 7919) % 23) as f32 - 18.0).collect();
             let (mut want, mut winners, mut dxs) = (vec![], vec![], vec![0.0; x.len()]);
             for (o, channel) in (0..rows).flat_map(|o| (0..c).map(move |channel| (o, channel))) {
                 let mut best = (f32::NEG_INFINITY, NO_GRADIENT, 0);
-                for (tap, position) in pool.taps(input, o) {
+                for (tap, position) in pool.walk(input, o) {
                     let at = position * c + channel;
                     if x[at] > best.0 {
                         best = (x[at], tap as u8, at);

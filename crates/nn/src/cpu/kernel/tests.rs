@@ -296,7 +296,7 @@ fn a_sample_has_the_same_bits_in_any_batch() {
 #[test]
 #[cfg(not(miri))]
 fn pooling_at_once_is_pooling_afterwards() {
-    let pool = Pool2d { size: 3, stride: 2, padding: 1 };
+    let pool = Pool2d { size: 3, stride: 2, padding: 1 }.into();
     for (numerics, kernel) in [(Numerics::Fast, 3), (Numerics::Exact, 3), (Numerics::Fast, 5)] {
         let shape = conv([20, 9, 8], 24, [kernel; 2], 1, kernel / 2);
         let samples = 3;
