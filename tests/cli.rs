@@ -3,6 +3,7 @@
 pub(crate) mod attack_command;
 pub(crate) mod bad_input;
 mod catalogue;
+mod export;
 mod fetch;
 mod hostile;
 mod new_plugin;

@@ -323,12 +323,7 @@ fn bad_commands_are_refused_before_any_work() {
     attack(
         &["--attack", "pgd"],
         &expect![[r"
-            error: the following required arguments were not provided:
-              --eps <LENGTH>
-
-            Usage: temper-under-test attack --eps <LENGTH> --save <DIR> --attack <NAME> <RUN_OR_MODEL>
-
-            For more information, try '--help'.
+            error: --eps is missing: the radius within which images are attacked, for example --eps 8/255
         "]],
     );
     attack(

@@ -401,7 +401,7 @@ fn a_network_that_does_not_fit_the_images() {
         "channels = [4, 8]",
         "channels = [4, 4, 4, 4]",
         &expect![[r"
-            error: run.toml:3:7: model `convnet`: layer `max_pool` does not fit its input of 4 x 1 x 1 (channels x height x width): a 2 x 2 window is larger than that
+            error: run.toml:3:7: model `convnet`: layer `max_pool` does not fit its input of 4 x 1 x 1 (channels x height x width): a 2 x 2 window with padding 0 is larger than that
               images are 1 x 12 x 12, with 10 classes
               at model.convnet
         "]],

@@ -95,7 +95,7 @@ fn networks_that_do_not_belong_together_are_refused() {
         &expect![[r"
             error: 2 values required by '<RUN_OR_MODEL> <RUN_OR_MODEL>...'; only 1 was provided
 
-            Usage: temper-under-test transfer [OPTIONS] --eps <LENGTH> <RUN_OR_MODEL> <RUN_OR_MODEL>...
+            Usage: temper-under-test transfer [OPTIONS] <RUN_OR_MODEL> <RUN_OR_MODEL>...
 
             For more information, try '--help'.
         "]],

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// Which crates of the workspace each crate may name. Plugins: only core.
-const ARROWS: [(&str, &[&str]); 16] = [
+/// Which crates of the workspace each crate may name. Plugins: only core, unless they are named here.
+const ARROWS: [(&str, &[&str]); 18] = [
     ("temper-nn", &[]),
+    ("temper-onnx", &["temper-files", "temper-nn"]),
+    ("temper-model-onnx", &["temper-core", "temper-onnx"]),
     ("temper-files", &[]),
     ("temper-results", &["temper-files"]),
     ("temper-weights", &["temper-files"]),
@@ -19,7 +21,10 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("temper-corruptions", &["temper-data", "temper-files"]),
     ("temper-fetch", &["temper-data", "temper-files"]),
     ("temper-experiments", &["temper-files", "temper-report", "temper-results"]),
-    ("temper-train", &["temper-core", "temper-data", "temper-files", "temper-results", "temper-weights"]),
+    (
+        "temper-train",
+        &["temper-core", "temper-data", "temper-files", "temper-onnx", "temper-results", "temper-weights"],
+    ),
     (
         "temper-evaluate",
         &["temper-core", "temper-corruptions", "temper-data", "temper-files", "temper-results"],
@@ -34,9 +39,11 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "temper-experiments",
             "temper-fetch",
             "temper-files",
+            "temper-onnx",
             "temper-report",
             "temper-results",
             "temper-train",
+            "temper-weights",
             "plugins",
         ],
     ),
@@ -63,6 +70,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "temper-experiments",
             "temper-files",
             "temper-nn",
+            "temper-onnx",
             "temper-report",
             "temper-results",
             "temper-runner",

@@ -15,6 +15,7 @@ use temper_report::table_of;
 use temper_results::{CommandName, Records, Results};
 
 use crate::attacked::{self, Opened};
+use crate::config::BadConfig;
 use crate::interrupt::Interrupt;
 use crate::material::skipped;
 use crate::output::say;
@@ -26,7 +27,7 @@ use saved::{Gathered, Rereading, only_as_floats, save, told_of};
 /// Options of `temper attack`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// A run's folder, or a file of weights (.safetensors, .pth, .pt)
+    /// A run's folder, or a network's file (.onnx, .safetensors, .pth, .pt)
     #[arg(value_name = "RUN_OR_MODEL")]
     network: PathBuf,
     #[command(flatten)]
@@ -45,6 +46,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let plan = options.attacked.plan()?;
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
+    if !plan.entry.attacked() && options.save.is_some() {
+        return Err(BadConfig("--save: `--attack none` makes no images that could be saved".into()).into());
+    }
     let folder = options.save.clone().map(|path| Folder::choose(path, options.force)).transpose()?;
     let (mut opened, entry) = Opened::open(std::slice::from_ref(&options.network), plan, &interrupt)?;
     if folder.is_some() {
@@ -66,7 +70,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             gathered.hear(glimpse);
         }
     };
-    measured.judge(&opened, &entry, &interrupt, &mut hear)?;
+    if entry.attacked() {
+        measured.judge(&opened, &entry, &interrupt, &mut hear)?;
+    }
     let arguments = opened.words("attack", &entry)?;
     let Measured { outcomes, records, unreadable } = measured;
     let Compared { evaluations, warnings } = compare(outcomes, inspection.as_slice());

@@ -309,13 +309,17 @@ impl Opened {
         for attack in entry.attacks() {
             option("attack", plugin(attack));
         }
-        option("norm", toml::Value::try_from(entry.norm())?.as_str().unwrap_or_default().into());
-        let radius = match toml::Value::try_from(entry.radius.unwrap_or(Distance::ZERO))? {
-            _ if self.own.is_some() => "own".into(),
-            toml::Value::String(quotient) => quotient,
-            number => number.to_string(),
-        };
-        option("eps", radius);
+        if entry.attacked() {
+            option("norm", toml::Value::try_from(entry.norm())?.as_str().unwrap_or_default().into());
+            let radius = match toml::Value::try_from(entry.radius.unwrap_or(Distance::ZERO))? {
+                _ if self.own.is_some() => "own".into(),
+                toml::Value::String(quotient) => quotient,
+                number => number.to_string(),
+            };
+            option("eps", radius);
+        } else {
+            option("attack", "none".into());
+        }
         if let Some(samples) = entry.samples {
             option("samples", samples.to_string());
         }
@@ -372,6 +376,10 @@ impl Opened {
             wrap(&mut text, first, INDENT, &format!("{name} = {parameters}"));
             first = INDENT;
         }
+        if !entry.attacked() {
+            wrap(&mut text, first, INDENT, "none: images are judged as they are");
+            return text;
+        }
         let radius = entry.radius.map_or(0.0, Distance::get);
         let within = match &self.own {
             None => format!("within an {} radius of {radius:.5}", entry.norm()),
@@ -389,6 +397,7 @@ impl Opened {
 /// measured in this norm, or if the entry is invalid.
 fn settle_norm(entry: &mut Entry, own_radii: bool, files: &[Named]) -> Result<(), BadConfig> {
     match entry.norm {
+        None if !entry.attacked() => {}
         None => entry.norm = Some(own_norm(files)?.unwrap_or(Norm::Linf)),
         Some(norm) => {
             let trained = files.iter().find_map(|named| named.ran.as_ref()?.trained_in());

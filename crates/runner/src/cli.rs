@@ -5,7 +5,7 @@ use temper_core::KINDS;
 
 use crate::config::BadConfig;
 use crate::output::answer;
-use crate::{attack, catalogue, check, fetch, reproduce, run, show, transfer};
+use crate::{attack, catalogue, check, export, fetch, reproduce, run, show, transfer};
 
 /// Adversarial training and robustness evaluation of image classifiers.
 #[derive(Debug, Parser)]
@@ -31,6 +31,9 @@ enum Command {
     /// Craft images on each of several networks and judge them by all of them
     #[command(after_help = TRANSFER_HELP)]
     Transfer(Box<transfer::Options>),
+    /// Write a trained network as a file of other programs: ONNX, safetensors, PyTorch
+    #[command(after_help = "Example: temper export runs/quickstart --format onnx --out net.onnx")]
+    Export(export::Options),
     /// Show all that a run's evaluations saw of one test image
     #[command(after_help = "Example: temper show runs/quickstart --sample 17")]
     Show(show::Options),
@@ -96,6 +99,7 @@ pub(crate) fn run() -> anyhow::Result<bool> {
         Command::Run(options) => run::run(&options),
         Command::Attack(options) => attack::run(&options),
         Command::Transfer(options) => transfer::run(&options),
+        Command::Export(options) => export::run(&options),
         Command::Show(options) => show::run(&options),
         Command::Check(options) => check::run(&options),
         Command::List { kind } => answer(&catalogue::list(kind.as_deref()).map_err(BadConfig)?),

@@ -289,7 +289,9 @@ impl Pipeline {
                 reading.add(&["evaluate", &index, "name"], message);
             }
         }
-        let (dataset, model, train) = (dataset?, model?, train?);
+        let (dataset, model, mut train) = (dataset?, model?, train?);
+        // A model that comes with weights starts with them, unless other ones are named.
+        train.init = train.init.or_else(|| model.weights().map(Into::into));
         Some(Self {
             seed,
             device,

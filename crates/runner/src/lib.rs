@@ -11,6 +11,7 @@ mod classes;
 mod cli;
 mod config;
 mod device;
+mod export;
 mod fetch;
 mod footprint;
 mod images;

@@ -23,6 +23,7 @@ use temper_loss_mart as _;
 use temper_loss_mixup as _;
 use temper_loss_trades as _;
 use temper_model_convnet as _;
+use temper_model_onnx as _;
 use temper_model_resnet as _;
 use temper_model_wide_resnet as _;
 use temper_suite_autoattack as _;

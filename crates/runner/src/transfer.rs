@@ -37,6 +37,11 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let plan = options.attacked.plan()?;
+    if !plan.entry.attacked() {
+        return Err(
+            BadConfig("--attack: `none` makes no images that another network could judge".into()).into()
+        );
+    }
     let names = names(&options.networks)?;
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
     if let Some(file) = &options.save {

@@ -24,5 +24,6 @@ pub use optimizer::{Optimizer, SgdState};
 pub use plan::{BatchNormMode, MaybeAttack, Plan, Precision, StepBatchNorm};
 pub use progress::{Glimpse, Progress, Watch};
 pub use schedule::{Anneal, Cosine, Falls, OneCycle, RateCurve, Schedule, Warmup};
+pub use temper_onnx::is_onnx;
 pub use trainer::{State, Trainer};
 pub use weights::{Weights, load_about, load_weights, load_weights_for};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use temper_core::nn::Network;
+use temper_onnx::is_onnx;
 use temper_weights::{Dtype, File, metadata, read};
 
 use crate::error::{Error, Result};
@@ -32,6 +33,9 @@ pub struct Weights {
 /// which become f32. Counters named `num_batches_tracked` are left out, and so is what wrappers put before all names.
 /// A value that is not finite as f32 is an error, and so is a file of another format.
 pub fn load_weights(file: &Path) -> Result<Weights> {
+    if is_onnx(file) {
+        return of_graph(file);
+    }
     let mut read = read(file)?;
     if !of_run(&read) {
         read.unwrap_names();
@@ -42,6 +46,9 @@ pub fn load_weights(file: &Path) -> Result<Weights> {
 /// Like [`load_weights`], for a network: its names say what wrappers put before theirs, and which tensors are not its
 /// own.
 pub fn load_weights_for(file: &Path, network: &Network) -> Result<Weights> {
+    if is_onnx(file) {
+        return of_graph(file);
+    }
     let mut read = read(file)?;
     if !of_run(&read) {
         let parameters = network.parameters();
@@ -51,8 +58,23 @@ pub fn load_weights_for(file: &Path, network: &Network) -> Result<Weights> {
     converted(file, &read)
 }
 
+/// The weights of an ONNX graph, by the names of the network that `temper_onnx` makes of it.
+fn of_graph(file: &Path) -> Result<Weights> {
+    let fault = |what: String| Error::File { file: file.into(), what };
+    let read = temper_onnx::read(file).map_err(|error| fault(error.to_string()))?;
+    for (name, values) in &read.weights {
+        if !is_finite(values)? {
+            return Err(fault(format!("its values of `{name}` are not all finite")));
+        }
+    }
+    Ok(Weights { tensors: read.weights, rounded: None, told: read.told, files: vec![file.into()] })
+}
+
 /// What runs write beside their weights; `None` if there is nothing. Reads no weights.
 pub fn load_about(file: &Path) -> Result<Option<String>> {
+    if is_onnx(file) {
+        return Ok(None);
+    }
     Ok(metadata(file)?.remove(ABOUT))
 }
 

@@ -17,9 +17,11 @@ mod source;
 mod state;
 mod tensor;
 mod torch;
+mod write;
 mod zip;
 
 pub use dtype::Dtype;
 pub use error::{Error, Fault, Result};
 pub use file::{File, metadata, read};
 pub use tensor::Tensor;
+pub use write::torch_file;

@@ -11,6 +11,13 @@ use super::shape::{ConvShape, Pool};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeId(pub(crate) usize);
 
+impl NodeId {
+    /// Its place among the network's nodes.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// One layer. Names are those of torch's state dictionaries: `conv1` has `conv1.weight` and `conv1.bias`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Layer {

@@ -23,8 +23,8 @@ fn product(sizes: &[usize]) -> Option<usize> {
     sizes.iter().try_fold(1usize, |product, size| product.checked_mul(*size))
 }
 
-/// A kernel with its padding, and its dilation if it has any, for messages.
-fn said([rows, columns]: [Axis; 2]) -> String {
+/// A kernel or a window with its padding, and its dilation if it has any, for messages.
+fn said(what: &str, [rows, columns]: [Axis; 2]) -> String {
     let padding = match [rows.before, rows.after, columns.before, columns.after] {
         [one, b, c, d] if [b, c, d] == [one; 3] => format!("padding {one}"),
         sides => format!("padding {sides:?} (top, bottom, left, right)"),
@@ -33,7 +33,7 @@ fn said([rows, columns]: [Axis; 2]) -> String {
         [1, 1] => String::new(),
         [rows, columns] => format!("dilation {rows} x {columns} and "),
     };
-    format!("a {} x {} kernel with {dilation}{padding}", rows.kernel, columns.kernel)
+    format!("a {} x {} {what} with {dilation}{padding}", rows.kernel, columns.kernel)
 }
 
 /// A graph of layers. The last node gives the logits, `[n, classes, 1, 1]`.
@@ -171,7 +171,7 @@ impl Network {
             return Err(self.misfit(name, x, format!("dilation must be at most {LONGEST}")));
         }
         if axes.iter().zip(&input[1..]).any(|(axis, length)| axis.output(*length).is_none()) {
-            return Err(self.misfit(name, x, format!("{} is larger than that", said(axes))));
+            return Err(self.misfit(name, x, format!("{} is larger than that", said("kernel", axes))));
         }
         // A single tap has no neighbour to be apart from.
         let axes = axes.map(|axis| if axis.kernel == 1 { Axis { dilation: 1, ..axis } } else { axis });
@@ -297,12 +297,12 @@ impl Network {
             let why = format!(
                 "{}: a window has 1 to {TAPS} positions, stride and dilation are at least 1, and padding is smaller \
                  than the window",
-                said(pool.axes)
+                said("window", pool.axes)
             );
             return Err(self.misfit(name, x, why));
         }
         let Some([rows, columns]) = pool.output([h, w]) else {
-            return Err(self.misfit(name, x, format!("{} is larger than that", said(pool.axes))));
+            return Err(self.misfit(name, x, format!("{} is larger than that", said("window", pool.axes))));
         };
         Ok([c, rows, columns])
     }

@@ -8,6 +8,8 @@ use temper_core::nn::Frozen;
 use temper_core::{Chosen, Dataset, Device, Kind, Model, Norm, Source, Split};
 use temper_data::shared_images;
 use temper_results::{NetworkSummary, Warning};
+use temper_train::is_onnx;
+use toml::Table;
 
 use crate::classes::IN_OPTIONS;
 use crate::config::{BadConfig, NumericsOption, first_line};
@@ -127,6 +129,8 @@ pub(super) struct Named<'p> {
     pub(super) about: Option<About>,
     /// The configuration of its run, if it comes from one.
     pub(super) ran: Option<Ran>,
+    /// Whether it is an ONNX graph, which says itself what network it is of.
+    graph: bool,
 }
 
 impl<'p> Named<'p> {
@@ -134,7 +138,8 @@ impl<'p> Named<'p> {
     pub(super) fn look(path: &'p Path) -> anyhow::Result<Self> {
         let file = Stored::file(path)?;
         let about = Stored::about(&file)?;
-        Ok(Self { path, file, about, ran: Ran::of(path)? })
+        let graph = is_onnx(&file);
+        Ok(Self { path, file, about, ran: Ran::of(path)?, graph })
     }
 
     /// Opens the network. `told` describes files without metadata. An error if it does not fit the images and
@@ -146,10 +151,12 @@ impl<'p> Named<'p> {
         ignore_class_names: bool,
         device: &Device,
     ) -> anyhow::Result<AttackedNetwork> {
-        let Self { path, file, about, ran } = self;
+        let Self { path, file, about, ran, graph } = self;
         let numerics = ran.as_ref().map(|ran| ran.numerics).unwrap_or_default();
         let is_told = about.is_none();
-        let about = about.as_ref().or(told).with_context(|| file.display().to_string())?;
+        let of_graph = (graph && told.is_none()).then(|| graph_of(&file, input, classes)).transpose()?;
+        let about =
+            about.as_ref().or(told).or(of_graph.as_ref()).with_context(|| file.display().to_string())?;
         let mut stored = Stored::open(file, about, numerics.into())?;
         if let Some(misfit) = stored.misfit(input, classes.len()) {
             return Err(BadConfig(misfit).into());
@@ -187,9 +194,16 @@ pub(super) fn told(
     Ok(About { model, input, classes: classes.to_vec() })
 }
 
+/// The description of an ONNX file, as the model `onnx`, for images of this shape and these classes.
+fn graph_of(file: &Path, input: [usize; 3], classes: &[String]) -> anyhow::Result<About> {
+    let path = Table::from_iter([("path".to_string(), file.display().to_string().into())]);
+    let model = Table::from_iter([("onnx".to_string(), path.into())]).try_into()?;
+    Ok(About { model, input, classes: classes.to_vec() })
+}
+
 /// An error for files whose architecture is unknown, or given twice.
 pub(super) fn check_model(files: &[Named], model: Option<&Chosen<dyn Model>>) -> Result<(), BadConfig> {
-    let silent = files.iter().find(|named| named.about.is_none());
+    let silent = files.iter().find(|named| named.about.is_none() && !named.graph);
     match (silent, model, files.first()) {
         (Some(Named { file, .. }), None, _) => Err(BadConfig(format!(
             "{} does not say what network it is of\n  say it, for example with --model 'resnet = {{ depth = 18 }}'",

@@ -18,7 +18,7 @@ pub(crate) struct Shared {
     #[arg(long, value_name = "NAME")]
     data: Option<String>,
     /// Attack or suite, by name or with parameters as in a pipeline. Attacks may be repeated: the result is the
-    /// worst case over all of them
+    /// worst case over all of them. `none` judges the images as they are
     #[arg(long = "attack", value_name = "NAME", required_unless_present = "suite")]
     attacks: Vec<String>,
     /// Suite of attacks, by name or with parameters as in a pipeline, instead of attacks
@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     /// train also `own`: the radius that training gave to each image, at the epoch of these weights. Images
     /// of radius 0 are left out
     #[arg(long, value_name = "LENGTH", allow_negative_numbers = true)]
-    eps: String,
+    eps: Option<String>,
     /// Norm of the radius: linf or l2 [default: that of the run's training, else linf]
     #[arg(long, value_name = "NORM")]
     norm: Option<String>,
@@ -87,7 +87,14 @@ impl Shared {
     /// Parses the options. All errors are reported together.
     pub(crate) fn plan(&self) -> Result<AttackPlan, BadConfig> {
         let mut faults = vec![];
-        let own = self.eps.trim() == "own";
+        let unattacked = matches!(&self.attacks[..], [only] if only.trim() == "none");
+        let own = self.eps.as_ref().is_some_and(|eps| eps.trim() == "own");
+        if self.eps.is_none() && !unattacked {
+            faults.push(
+                "--eps is missing: the radius within which images are attacked, for example --eps 8/255"
+                    .into(),
+            );
+        }
         if own && self.split != SplitOption::Train {
             faults.push(
                 "--eps own: images that were trained on have radii of their own: add --split train".into(),
@@ -100,16 +107,15 @@ impl Shared {
             [only] if names_suite(only) => Some(only),
             _ => self.suite.as_ref(),
         };
-        let attacks = self.attacks.iter().filter(|text| suite != Some(text));
+        let attacks = self.attacks.iter().filter(|text| suite != Some(text) && !unattacked);
         let mut attacks: Vec<_> =
             attacks.filter_map(|text| inline::read("attack", text, &mut faults)).collect();
         let mut entry = Entry {
             norm: self.norm.as_ref().and_then(|text| inline::read::<Norm>("norm", text, &mut faults)),
             // Replaced by the largest individual radius once the run is open.
-            radius: if own {
-                Some(Distance::of_255(0.0))
-            } else {
-                inline::read("eps", &self.eps, &mut faults)
+            radius: match &self.eps {
+                _ if own => Some(Distance::of_255(0.0)),
+                eps => eps.as_ref().and_then(|eps| inline::read("eps", eps, &mut faults)),
             },
             suite: suite.and_then(|text| inline::read("suite", text, &mut faults)),
             restarts: self.restarts,
@@ -122,9 +128,9 @@ impl Shared {
             1 => entry.attack = attacks.pop(),
             _ => entry.attacks = Some(attacks),
         }
-        entry.name = entry.title();
+        entry.name = if unattacked { "natural".into() } else { entry.title() };
         // Without a norm the run's is used, and the entry is checked once that is known.
-        if faults.is_empty() && self.norm.is_some() {
+        if faults.is_empty() && (unattacked || self.norm.is_some()) {
             faults.extend(problem(&entry));
         }
         if !faults.is_empty() {

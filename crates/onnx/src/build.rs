@@ -1,0 +1,221 @@
+//! Layers over values: what puts their numbers in order, and functions and arithmetic that leave them where they are.
+
+use temper_nn::{Function, Gather, Network, NodeId};
+
+use crate::error::{Found, Problem};
+use crate::importer::Importer;
+use crate::moves::HOLE;
+use crate::value::Value;
+
+/// Channels, rows and columns for a value of any rank.
+pub(crate) fn shape(dims: &[usize]) -> [usize; 3] {
+    match *dims {
+        [] => [1, 1, 1],
+        [c] => [c, 1, 1],
+        [c, h] => [c, h, 1],
+        [c, h, ref rest @ ..] => [c, h, rest.iter().product()],
+    }
+}
+
+/// `factor * x + summand`: one of each, or one for each number of a value.
+#[derive(Debug, Clone)]
+pub(crate) struct Linear {
+    pub(crate) scale: Vec<f64>,
+    pub(crate) shift: Vec<f64>,
+}
+
+/// The number of a list of one or of all.
+fn at(list: &[f64], place: usize) -> f64 {
+    if list.len() == 1 { list[0] } else { list[place] }
+}
+
+impl Linear {
+    pub(crate) fn new(scale: f64, shift: f64) -> Self {
+        Self { scale: vec![scale], shift: vec![shift] }
+    }
+
+    /// This one, and then `next`.
+    pub(crate) fn then(&self, next: &Self) -> Self {
+        let join =
+            |a: &[f64], b: &[f64], f: &dyn Fn(usize) -> f64| (0..a.len().max(b.len())).map(f).collect();
+        let scale = join(&self.scale, &next.scale, &|i| at(&self.scale, i) * at(&next.scale, i));
+        let longer = if self.shift.len() > next.scale.len() { &self.shift } else { &next.scale };
+        let shift =
+            join(longer, &next.shift, &|i| at(&next.scale, i) * at(&self.shift, i) + at(&next.shift, i));
+        Self { scale, shift }
+    }
+}
+
+impl Importer<'_> {
+    pub(crate) fn numbers(&self, node: NodeId) -> usize {
+        self.network.shape(node).iter().product()
+    }
+
+    /// A node with the value's numbers in order, in this shape.
+    pub(crate) fn laid(&mut self, value: &Value, shape: [usize; 3]) -> Found<NodeId> {
+        let own = self.network.shape(value.node);
+        let index: Vec<Option<usize>> = match &value.map {
+            None if own == shape => return Ok(value.node),
+            None => (0..value.len()).map(Some).collect(),
+            Some(map) => map.iter().map(|place| (*place != HOLE).then_some(*place as usize)).collect(),
+        };
+        if index.len() != shape.iter().product::<usize>() {
+            return Err(Problem::of(format!("{:?} cannot become {shape:?}", value.dims)));
+        }
+        if let Some((before, after)) = added(own, shape, &index) {
+            let made = self.network.pad_channels(value.node, before, after);
+            return self.put(made);
+        }
+        self.keep(index.len().saturating_mul(2))?;
+        let made = self.network.gather(value.node, Gather::of(shape, &index));
+        self.put(made)
+    }
+
+    /// The same value with its numbers in order, in the usual shape of its rank.
+    pub(crate) fn ordered(&mut self, value: &Value) -> Found<Value> {
+        if value.map.is_none() {
+            return Ok(value.clone());
+        }
+        let node = self.laid(value, shape(&value.dims))?;
+        Ok(Value { node, map: None, ..value.clone() })
+    }
+
+    /// A node `[c, h, w]` of a value `[n, c, h, w]`.
+    pub(crate) fn planes(&mut self, value: &Value) -> Found<NodeId> {
+        if value.batch != 0 {
+            return Err(Problem::Batch(format!(
+                "its input has the batch at axis {}, expected axis 0",
+                value.batch
+            )));
+        }
+        match *value.dims {
+            [c, h, w] => self.laid(value, [c, h, w]),
+            _ => Err(Problem::of(format!("its input is {:?}; expected [n, c, h, w]", value.whole()))),
+        }
+    }
+
+    /// A layer that works on each number alone. It is put before the value's rearrangement, unless that leaves numbers
+    /// out, or adds zeros that the layer would change.
+    pub(crate) fn each(
+        &mut self,
+        value: &Value,
+        keeps_zero: bool,
+        layer: impl FnOnce(&mut Network, NodeId) -> temper_nn::Result<NodeId>,
+    ) -> Found<Value> {
+        let leaves_out = value.len() < self.numbers(value.node);
+        let value = match leaves_out || (!keeps_zero && value.has_holes()) {
+            true => self.ordered(value)?,
+            false => value.clone(),
+        };
+        let made = layer(&mut self.network, value.node);
+        Ok(Value { node: self.put(made)?, ..value })
+    }
+
+    pub(crate) fn function(&mut self, value: &Value, function: Function) -> Found<Value> {
+        if function == (Function::Clip { low: 0.0, high: f64::INFINITY }) {
+            return self.each(value, true, |network, x| Ok(network.relu(x)));
+        }
+        self.each(value, function.value(0.0) == 0.0, |network, x| network.function(x, function))
+    }
+
+    /// `scale * x + shift` with constants.
+    pub(crate) fn linear_map(&mut self, value: &Value, linear: &Linear) -> Found<Value> {
+        self.work(self.numbers(value.node).saturating_add(value.len()))?;
+        let Some((scale, shift, value)) = self.before(value, linear)? else {
+            let value = self.ordered(value)?;
+            // In order, each number has its own factor and summand.
+            let numbers = value.len();
+            let all = |list: &[f64]| if list.len() == 1 { vec![list[0]; numbers] } else { list.to_vec() };
+            return self.affine(&value, &all(&linear.scale), &all(&linear.shift));
+        };
+        self.affine(&value, &scale, &shift)
+    }
+
+    /// Factors and summands in the order of the node's numbers, if there the value's rearrangement can follow.
+    #[allow(clippy::type_complexity)]
+    fn before(&self, value: &Value, linear: &Linear) -> Found<Option<(Vec<f64>, Vec<f64>, Value)>> {
+        let numbers = self.numbers(value.node);
+        if numbers > 1 << 25 {
+            return Err(Problem::of(format!("constants for {numbers} numbers")));
+        }
+        let Some(map) = &value.map else {
+            let all = |list: &[f64]| if list.len() == 1 { vec![list[0]; numbers] } else { list.to_vec() };
+            return Ok(Some((all(&linear.scale), all(&linear.shift), value.clone())));
+        };
+        let (mut scale, mut shift) = (vec![f64::NAN; numbers], vec![f64::NAN; numbers]);
+        for (i, place) in map.iter().enumerate() {
+            let (a, b) = (at(&linear.scale, i), at(&linear.shift, i));
+            if *place == HOLE {
+                if b != 0.0 {
+                    return Ok(None);
+                }
+                continue;
+            }
+            let place = *place as usize;
+            if !scale[place].is_nan() && (scale[place], shift[place]) != (a, b) {
+                return Ok(None);
+            }
+            (scale[place], shift[place]) = (a, b);
+        }
+        match scale.iter().any(|factor| factor.is_nan()) {
+            true => Ok(None),
+            false => Ok(Some((scale, shift, value.clone()))),
+        }
+    }
+
+    /// A layer of factors and summands, one of each for each number of the value's node.
+    fn affine(&mut self, value: &Value, scale: &[f64], shift: &[f64]) -> Found<Value> {
+        let [c, h, w] = self.network.shape(value.node);
+        let plane = h * w;
+        let even =
+            |list: &[f64]| list.chunks(plane).all(|plane| plane.iter().all(|number| *number == plane[0]));
+        let first = |list: &[f64]| list.iter().step_by(plane).copied().collect::<Vec<_>>();
+        let per_channel = scale.len() == c * plane && even(scale) && even(shift);
+        let (scale, shift) =
+            if per_channel { (first(scale), first(shift)) } else { (scale.to_vec(), shift.to_vec()) };
+        if scale.iter().all(|factor| *factor == 1.0) && shift.iter().all(|summand| *summand == 0.0) {
+            return Ok(value.clone());
+        }
+        if per_channel && value.node == self.network.input() && scale.iter().all(|factor| *factor > 0.0) {
+            let std: Vec<f64> = scale.iter().map(|factor| 1.0 / factor).collect();
+            let mean: Vec<f64> =
+                scale.iter().zip(&shift).map(|(factor, summand)| -summand / factor).collect();
+            let made = self.network.normalize(value.node, &mean, &std);
+            return Ok(Value { node: self.put(made)?, ..value.clone() });
+        }
+        self.keep(scale.len().saturating_mul(4))?;
+        self.constants += 1;
+        let made = self.network.affine(value.node, &scale, &shift);
+        Ok(Value { node: self.put(made)?, ..value.clone() })
+    }
+
+    /// Weighted sums of a value's numbers: for each number of the result, places of the value and weights.
+    pub(crate) fn sums(&mut self, value: &Value, dims: &[usize], sums: &[Vec<(usize, f64)>]) -> Found<Value> {
+        self.keep(sums.iter().map(|sum| sum.len() + 1).sum::<usize>().saturating_mul(2))?;
+        let placed = |(place, weight): &(usize, f64)| match &value.map {
+            None => Some((*place, *weight)),
+            Some(map) => (map[*place] != HOLE).then(|| (map[*place] as usize, *weight)),
+        };
+        let sums: Vec<Vec<(usize, f64)>> =
+            sums.iter().map(|sum| sum.iter().filter_map(placed).collect()).collect();
+        let made = self.network.gather(value.node, Gather::sums(shape(dims), &sums));
+        let node = self.put(made)?;
+        Ok(Value { batch: value.batch.min(dims.len()), ..Value::of(node, dims, value) })
+    }
+}
+
+/// Channels of zeros before and after those of a node, if that is all that a rearrangement is.
+fn added(own: [usize; 3], shape: [usize; 3], index: &[Option<usize>]) -> Option<(usize, usize)> {
+    let numbers: usize = own.iter().product();
+    if own[1..] != shape[1..] || shape[0] <= own[0] {
+        return None;
+    }
+    let plane = own[1] * own[2];
+    let first = index.iter().position(Option::is_some)?;
+    let inside = index.get(first..first + numbers)?;
+    let outside = index[..first].iter().chain(&index[first + numbers..]);
+    let fits = first.is_multiple_of(plane)
+        && inside.iter().enumerate().all(|(i, place)| *place == Some(i))
+        && outside.copied().all(|place| place.is_none());
+    fits.then(|| (first / plane, shape[0] - own[0] - first / plane))
+}

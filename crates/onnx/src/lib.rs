@@ -1,0 +1,120 @@
+//! Networks from ONNX files: the graph becomes a [`Network`] of the engine's own layers, which can be attacked and
+//! trained like any other.
+//!
+//! A file is data: nothing in it is run, and whatever it says of itself is compared with its length before memory is
+//! taken. Operators are those of opset 7 and later that classifiers of images are made of; a graph with any other, with
+//! attention, branches, loops or integers is an error that names the node.
+
+mod build;
+mod call;
+mod constant;
+mod decode;
+mod error;
+mod export;
+mod external;
+mod fold;
+mod images;
+mod importer;
+mod kind;
+mod moves;
+mod ops;
+mod order;
+mod proto;
+mod table;
+mod value;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use candle_core::Tensor;
+use temper_files::Bounded;
+use temper_nn::Network;
+
+pub use error::{Error, Result};
+pub use export::export;
+
+use external::Beside;
+use importer::{Importer, Normalisation};
+use proto::Model;
+
+/// Bytes that a file may have: what a message of this format can.
+const MOST: u64 = 1 << 31;
+/// The oldest opset whose operators are read.
+const OLDEST: i64 = 7;
+/// The newest opset whose operators were compared with their definitions.
+const NEWEST: i64 = 21;
+
+/// A network of an ONNX file.
+#[derive(Debug)]
+pub struct Imported {
+    /// The graph from pixels `[n, c, h, w]` to logits.
+    pub network: Network,
+    /// Its weights, of f32, by the names of its parameters: `{layer}.weight` and so on.
+    pub weights: BTreeMap<String, Tensor>,
+    /// Version of the file's operators.
+    pub opset: i64,
+    /// The program that wrote the file.
+    pub producer: String,
+    /// What was changed or left out: sentences for the user.
+    pub told: Vec<String>,
+}
+
+/// Reads a network from an ONNX file. Numbers that lie in files beside it are read too. A file of another format, a
+/// damaged one, and a graph that is no classifier of the engine's layers are errors that say what was found where.
+pub fn read(path: &Path) -> Result<Imported> {
+    read_normalised(path, &[0.0], &[1.0])
+}
+
+/// As [`read`], for a graph that takes normalised pixels: the network begins with `(pixels - mean) / std`. One number
+/// serves all channels. The means 0 and deviations 1 add nothing.
+pub fn read_normalised(path: &Path, mean: &[f64], std: &[f64]) -> Result<Imported> {
+    let bytes = Bounded { file: path, most: MOST, what: "an ONNX file" }.bytes()?;
+    let folder =
+        path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let none = mean.iter().all(|mean| *mean == 0.0) && std.iter().all(|std| *std == 1.0);
+    let before = (!none).then_some(Normalisation { mean, std });
+    imported(&bytes, Beside(folder), before).map_err(|source| match source {
+        read @ Error::Read(_) => read,
+        source => Error::File { file: path.into(), source: Box::new(source) },
+    })
+}
+
+/// Reads a network from the bytes of an ONNX file. Numbers in other files are an error.
+pub fn parse(bytes: &[u8]) -> Result<Imported> {
+    imported(bytes, Beside(None), None)
+}
+
+/// Whether a file is an ONNX graph, by its first bytes: the version of the format, which is 3 or more. Saved models of
+/// TensorFlow begin with the version 1. A file that cannot be read is none.
+pub fn is_onnx(path: &Path) -> bool {
+    let mut start = [0; 2];
+    // A pipe would wait for its writer, and what was read would be lost to others.
+    let read = path.is_file() && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok();
+    read && start[0] == 0x08 && (3..0x80).contains(&start[1])
+}
+
+fn imported(bytes: &[u8], beside: Beside<'_>, before: Option<Normalisation<'_>>) -> Result<Imported> {
+    if let Some(other) = kind::other(bytes) {
+        return Err(Error::NotOnnx(other));
+    }
+    let model = Model::read(bytes).map_err(error::Problem::whole)?;
+    let Some(graph) = &model.graph else { return Err(Error::NotOnnx("it has no graph".into())) };
+    let opset = model.opsets.iter().find(|(domain, _)| matches!(*domain, "" | "ai.onnx"));
+    let opset = opset.map_or(1, |(_, version)| *version);
+    if opset < OLDEST {
+        return Err(Error::Opset(opset));
+    }
+    let mut importer = Importer::new(graph, opset, (beside, before), bytes.len())?;
+    if opset > NEWEST {
+        let told =
+            format!("opset {opset} is newer than {NEWEST}, the last that was compared with its definition");
+        importer.told.push(told);
+    }
+    importer.run()?;
+    importer.logits()?;
+    let Importer { network, weights, told, .. } = importer;
+    Ok(Imported { network, weights, opset, producer: model.producer.clone(), told })
+}

@@ -1,0 +1,14 @@
+//! The operators: each file makes layers of some of them.
+
+pub(crate) mod activation;
+pub(crate) mod arithmetic;
+pub(crate) mod conv;
+pub(crate) mod join;
+pub(crate) mod linear;
+pub(crate) mod norm;
+pub(crate) mod pool;
+pub(crate) mod reduce;
+pub(crate) mod resize;
+pub(crate) mod shape;
+pub(crate) mod softmax;
+pub(crate) mod window;

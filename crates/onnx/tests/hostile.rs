@@ -1,0 +1,242 @@
+//! Files that are damaged, lie, or are of other formats: an error that says so, or a network, and never a panic.
+
+use std::panic::catch_unwind;
+
+use safetensors::SafeTensors;
+use temper_onnx::{Error, parse, read};
+
+const GOLDEN: &[u8] = include_bytes!("golden/graphs.safetensors");
+
+fn golden(name: &str) -> Vec<u8> {
+    let golden = SafeTensors::deserialize(GOLDEN).unwrap();
+    golden.tensor(&format!("{name}.onnx")).unwrap().data().to_vec()
+}
+
+fn varint(mut number: u64) -> Vec<u8> {
+    let mut bytes = vec![];
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
+
+/// A field that holds a text or a message.
+fn bytes(number: u64, content: &[u8]) -> Vec<u8> {
+    [varint(number << 3 | 2), varint(content.len() as u64), content.to_vec()].concat()
+}
+
+/// A field that holds a whole number.
+fn int(number: u64, value: i64) -> Vec<u8> {
+    [varint(number << 3), varint(value as u64)].concat()
+}
+
+fn node(operator: &str, inputs: &[&str], outputs: &[&str], attributes: &[Vec<u8>]) -> Vec<u8> {
+    let inputs = inputs.iter().map(|name| bytes(1, name.as_bytes()));
+    let outputs = outputs.iter().map(|name| bytes(2, name.as_bytes()));
+    let rest = [bytes(3, format!("the {operator}").as_bytes()), bytes(4, operator.as_bytes())];
+    let attributes = attributes.iter().map(|attribute| bytes(5, attribute));
+    bytes(1, &inputs.chain(outputs).chain(rest).chain(attributes).collect::<Vec<_>>().concat())
+}
+
+fn ints(name: &str, numbers: &[i64]) -> Vec<u8> {
+    let numbers: Vec<Vec<u8>> = numbers.iter().map(|number| int(8, *number)).collect();
+    [bytes(1, name.as_bytes()), numbers.concat()].concat()
+}
+
+/// An initializer: its type and numbers as they lie in memory.
+fn tensor(name: &str, kind: i64, dims: &[i64], raw: &[u8]) -> Vec<u8> {
+    let dims: Vec<Vec<u8>> = dims.iter().map(|dim| int(1, *dim)).collect();
+    bytes(5, &[dims.concat(), int(2, kind), bytes(8, name.as_bytes()), bytes(9, raw)].concat())
+}
+
+/// A graph with the input `x` of these lengths (0: any) and the output `y`.
+fn model(opset: i64, dims: &[i64], parts: &[Vec<u8>]) -> Vec<u8> {
+    let dims: Vec<Vec<u8>> = dims.iter().map(|dim| bytes(1, &int(1, *dim))).collect();
+    let kind = bytes(1, &[int(1, 1), bytes(2, &dims.concat())].concat());
+    let input = bytes(11, &[bytes(1, b"x"), bytes(2, &kind)].concat());
+    let graph = [parts.concat(), input, bytes(12, &bytes(1, b"y"))].concat();
+    [int(1, 8), bytes(7, &graph), bytes(8, &int(2, opset))].concat()
+}
+
+fn said(bytes: &[u8]) -> String {
+    parse(bytes).unwrap_err().to_string()
+}
+
+#[test]
+fn every_end_before_the_end_is_an_error_or_a_network() {
+    let whole = golden("shuffle");
+    for length in 0..whole.len() {
+        let cut = whole[..length].to_vec();
+        let parsed = catch_unwind(move || parse(&cut).is_ok());
+        assert!(parsed.is_ok(), "{length} bytes");
+    }
+}
+
+#[test]
+fn changed_bytes_are_an_error_or_a_network() {
+    let mut state = 7u64;
+    let mut random = || {
+        // A linear congruential generator of Knuth's.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize
+    };
+    for name in
+        ["shuffle", "keras", "mobile", "shapes-moves", "shapes-arithmetic", "norm-lrn-instance", "arithmetic"]
+    {
+        let whole = golden(name);
+        for round in 0..600 {
+            let mut changed = whole.clone();
+            for _ in 0..=round % 3 {
+                let at = random() % changed.len();
+                changed[at] ^= 1 << (random() % 8);
+            }
+            let parsed = catch_unwind(move || parse(&changed).is_ok());
+            assert!(parsed.is_ok(), "{name}, round {round}");
+        }
+    }
+}
+
+#[test]
+fn sizes_that_no_memory_holds_are_refused_at_once() {
+    let flat = node("Flatten", &["x"], &["f"], &[]);
+    for dims in [[1 << 31, 1 << 31], [i64::MAX, 2], [-1, 4], [1 << 20, 1 << 12], [1 << 16, 1 << 14]] {
+        let gemm = node("Gemm", &["f", "w"], &["y"], &[]);
+        let error = said(&model(13, &[0, 1, 2, 2], &[flat.clone(), gemm, tensor("w", 1, &dims, &[0; 16])]));
+        assert!(error.contains("numbers") || error.contains("length"), "{error}");
+    }
+    let relu = node("Relu", &["x"], &["y"], &[]);
+    for dims in
+        [&[0, 1 << 20, 1 << 20, 1 << 20][..], &[0, 3, i64::MAX, 2], &[1, 1 << 13, 1 << 13, 1], &[0], &[]]
+    {
+        assert!(
+            matches!(parse(&model(13, dims, std::slice::from_ref(&relu))), Err(Error::Inputs(_))),
+            "{dims:?}"
+        );
+    }
+    // Repetitions of repetitions.
+    let repeats = tensor("r", 7, &[4], &[1i64, 1, 1 << 10, 1 << 10].map(i64::to_le_bytes).concat());
+    let tiles = [node("Tile", &["x", "r"], &["a"], &[]), node("Tile", &["a", "r"], &["y"], &[]), repeats];
+    assert!(said(&model(13, &[0, 1, 8, 8], &tiles)).contains("at most"));
+    let huge = tensor("s", 7, &[2], &[1i64 << 20, 1 << 20].map(i64::to_le_bytes).concat());
+    let fill = [node("ConstantOfShape", &["s"], &["c"], &[]), node("Add", &["x", "c"], &["y"], &[]), huge];
+    assert!(said(&model(13, &[0, 1, 2, 2], &fill)).contains("2^31 numbers"));
+}
+
+#[test]
+fn graphs_that_contradict_themselves_are_refused() {
+    let circle = [node("Add", &["x", "b"], &["a"], &[]), node("Relu", &["a"], &["b"], &[])];
+    let end = node("Relu", &["b"], &["y"], &[]);
+    let error = said(&model(13, &[0, 1, 2, 2], &[circle.concat(), end]));
+    assert_eq!(error, "the ONNX file is damaged: its nodes go in a circle through `b`");
+    let error = said(&model(13, &[0, 1, 2, 2], &[node("Relu", &["z"], &["y"], &[])]));
+    assert_eq!(error, "the ONNX file is damaged: node `the Relu` reads `z`, which nothing gives");
+    let twice = [node("Relu", &["x"], &["y"], &[]), node("Abs", &["x"], &["y"], &[])];
+    assert!(said(&model(13, &[0, 1, 2, 2], &twice)).contains("two nodes compute `y`"));
+    let error = said(&model(13, &[0, 1, 2, 2], &[node("Add", &["x"], &["y"], &[])]));
+    assert_eq!(error, "the ONNX file is damaged: node `the Add` (Add): its input 1 is missing");
+    let short = [node("Gemm", &["x", "w"], &["y"], &[]), tensor("w", 1, &[4, 2], &[0; 28])];
+    assert!(
+        said(&model(13, &[0, 4], &short)).ends_with("tensor `w` of shape [4, 2] has 7 numbers, expected 8")
+    );
+    // Much work for a short file ends early.
+    let big = tensor("b", 1, &[1 << 20], &vec![0; 4 << 20]);
+    let start = node("Flatten", &["x"], &["v0"], &[]);
+    let link = |i: usize| node("Mul", &[&format!("v{i}"), "b"], &[&format!("v{}", i + 1)], &[]);
+    let links: Vec<Vec<u8>> = (0..4_000).map(link).collect();
+    let chain = [start, links.concat(), node("Relu", &["v4000"], &["y"], &[]), big];
+    assert!(said(&model(13, &[0, 1, 1 << 10, 1 << 10], &chain)).contains("more than"));
+    // A long chain is read without recursion.
+    let link = |i: usize| node("Relu", &[&format!("v{i}")], &[&format!("v{}", i + 1)], &[]);
+    let links: Vec<Vec<u8>> = (0..40_000).map(link).collect();
+    let chain =
+        [node("Flatten", &["x"], &["v0"], &[]), links.concat(), node("Relu", &["v40000"], &["y"], &[])];
+    assert!(parse(&model(13, &[0, 1, 2, 2], &chain)).is_ok());
+}
+
+#[test]
+fn uses_that_are_not_supported_say_what_is() {
+    let four = |parts: &[Vec<u8>]| said(&model(13, &[0, 4], parts));
+    let error = four(&[node("Mystery", &["x"], &["a"], &[]), node("Mystery", &["a"], &["y"], &[])]);
+    assert_eq!(error, "node `the Mystery`: unknown operator `Mystery` (opset 13; 2 such nodes in the graph)");
+    let error = four(&[node("If", &["x"], &["y"], &[])]);
+    assert!(error.starts_with("node `the If` (If): branches and loops are not supported"), "{error}");
+    let error = four(&[node("QuantizeLinear", &["x"], &["y"], &[])]);
+    assert!(error.contains("quantised networks have no useful gradients"), "{error}");
+    let error = four(&[node("MatMul", &["x", "x"], &["y"], &[])]);
+    assert!(error.contains("as in attention, is not supported; expected a constant matrix"), "{error}");
+    let error = four(&[node("Softmax", &["x"], &["a"], &[]), node("Relu", &["a"], &["y"], &[])]);
+    assert!(error.contains("it reads the Softmax `the Softmax`; softmax is supported at the end"), "{error}");
+    let shape = tensor("s", 7, &[1], &(-1i64).to_le_bytes());
+    let error =
+        four(&[node("Reshape", &["x", "s"], &["a"], &[]), node("Add", &["a", "a"], &["y"], &[]), shape]);
+    assert!(error.contains("[1, 4]") || error.contains("batch"), "{error}");
+    let error = four(&[node("ReduceMean", &["x"], &["y"], &[ints("axes", &[0])])]);
+    assert!(
+        error.ends_with("which is the batch; each sample of a batch must be computed on its own"),
+        "{error}"
+    );
+    let weights = tensor("w", 1, &[2, 1, 3], &[0; 24]);
+    let error = said(&model(13, &[0, 1, 5], &[node("Conv", &["x", "w"], &["y"], &[]), weights]));
+    assert!(error.contains("a convolution over 1 axes is not supported; expected 2"), "{error}");
+    let int8 = [node("Gemm", &["x", "w"], &["y"], &[]), tensor("w", 3, &[4, 2], &[0; 8])];
+    assert!(four(&int8).contains("its weight `w` has integers, expected floats"));
+    let relu = [node("Relu", &["x"], &["y"], &[])];
+    assert!(said(&model(6, &[0, 4], &relu)).starts_with("the graph uses opset 6, expected 7 or later"));
+    assert!(parse(&model(22, &[0, 4], &relu)).unwrap().told[1].starts_with("opset 22 is newer than 21"));
+    assert!(said(&model(13, &[0, 2, 2, 2], &relu)).contains("expected [n, classes]"));
+    // What the output does not need is not looked at.
+    let dead = node("Mystery", &["x"], &["other"], &[]);
+    assert!(parse(&model(13, &[0, 4], &[dead, relu.concat()])).is_ok());
+}
+
+#[test]
+fn other_files_are_named() {
+    for (start, name) in [
+        (&b"PK\x03\x04.........."[..], "a ZIP archive, as PyTorch's files are"),
+        (b"\x80\x02}q\0", "a pickle"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+        (b"\x08\0\0\0\0\0\0\0{}", "a safetensors file"),
+        (b"", "it is empty"),
+        (b"{}", "a text"),
+    ] {
+        let error = said(start);
+        assert!(error.starts_with("not an ONNX file: ") && error.contains(name), "{error}");
+    }
+}
+
+#[test]
+fn numbers_beside_the_file_are_read_and_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let numbers: Vec<u8> = [0f32, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0].map(f32::to_le_bytes).concat();
+    std::fs::write(folder.path().join("net.data"), &numbers).unwrap();
+    let file = folder.path().join("net.onnx");
+    let written = |location: &str, offset: &str| {
+        let entry = |key: &str, value: &str| {
+            bytes(13, &[bytes(1, key.as_bytes()), bytes(2, value.as_bytes())].concat())
+        };
+        let weight = [
+            int(1, 4),
+            int(1, 2),
+            int(2, 1),
+            bytes(8, b"w"),
+            entry("location", location),
+            entry("offset", offset),
+        ];
+        let weight = bytes(5, &[weight.concat(), int(14, 1)].concat());
+        let whole = model(13, &[0, 4], &[node("Gemm", &["x", "w"], &["y"], &[]), weight]);
+        std::fs::write(&file, &whole).unwrap();
+        (read(&file), whole)
+    };
+    let (imported, whole) = written("net.data", "4");
+    let weight = &imported.unwrap().weights["w.weight"];
+    assert_eq!(weight.to_vec2::<f32>().unwrap(), [[1.0, 3.0, 5.0, 7.0], [2.0, 4.0, 6.0, 8.0]]);
+    assert!(said(&whole).contains("it is not known where this one lies"));
+    for (location, offset) in
+        [("../net.data", "0"), ("/net.data", "0"), ("other", "0"), ("net.data", "8"), ("", "0")]
+    {
+        let error = written(location, offset).0.unwrap_err().to_string();
+        assert!(error.contains("save_as_external_data=False"), "{error}");
+    }
+}

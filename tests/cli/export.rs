@@ -1,0 +1,111 @@
+//! Networks that leave as files of other programs, and come in as ONNX: judged, attacked and trained further.
+
+use std::fs;
+
+use expect_test::expect;
+
+use crate::cli::attack_command::{PGD, trained};
+use crate::support::{json, refuses, succeed};
+
+const DATA: &str = "fashion-mnist = { root = \"data\" }";
+const MODEL: &str = "convnet = { channels = [4, 8], hidden = 16, batch_norm = true }";
+
+#[test]
+fn what_is_exported_is_judged_as_the_run_was() {
+    let folder = trained();
+    let at = folder.path();
+    for (format, ending) in [("onnx", "onnx"), ("pth", "pth"), ("safetensors", "safetensors")] {
+        let said = succeed(at, &["export", "runs/run", "--format", format]);
+        assert!(said.starts_with(&format!("written to model.{ending}, ")), "{said}");
+        assert!(said.contains("classes: T-shirt/top, Trouser, "), "{said}");
+    }
+    let measured = |network: &str, more: &[&str]| {
+        let out = format!("out-{network}").replace('/', "-");
+        let args = ["attack", network, "--attack", PGD, "--eps", "0.1", "--seed", "1", "--save", &out];
+        succeed(at, &[&args[..], more].concat());
+        let results = json(&at.join(&out).join("results.json"));
+        [0, 1].map(|i| results["evaluations"][i]["accuracy"].clone())
+    };
+    let of_run = measured("runs/run", &[]);
+    assert_eq!(measured("model.onnx", &["--data", DATA]), of_run);
+    for weights in ["model.pth", "model.safetensors"] {
+        assert_eq!(measured(weights, &["--data", DATA, "--model", MODEL]), of_run, "{weights}");
+    }
+    // The natural accuracy alone, without a radius.
+    let said = succeed(at, &["attack", "model.onnx", "--data", DATA, "--attack", "none"]);
+    assert!(said.contains("attack  none: images are judged as they are"), "{said}");
+    assert!(said.contains("\nnatural ") && !said.contains("radius"), "{said}");
+}
+
+#[test]
+fn a_network_from_onnx_is_trained_further() {
+    let folder = trained();
+    let at = folder.path();
+    succeed(at, &["export", "runs/run", "--format", "onnx", "--out", "net.onnx"]);
+    let pipeline = fs::read_to_string(at.join("run.toml")).unwrap();
+    let own = "model.convnet = { channels = [4, 8], hidden = 16, batch_norm = true }";
+    assert!(pipeline.contains(own));
+    let further =
+        pipeline.replace(own, "model.onnx = { path = \"net.onnx\" }").replace("lr = 0.05", "lr = 1e-9");
+    fs::write(at.join("further.toml"), further).unwrap();
+    succeed(at, &["run", "further.toml", "--out", "runs/further"]);
+    // Steps of almost nothing leave the weights where the file has them.
+    let accuracy =
+        |run: &str| json(&at.join(run).join("results.json"))["evaluations"][0]["accuracy"].as_f64();
+    let (own, further) = (accuracy("runs/run").unwrap(), accuracy("runs/further").unwrap());
+    assert!((own - further).abs() < 0.08, "{own} and {further}");
+    // What it leaves is a run like any other.
+    let said = succeed(at, &["attack", "runs/further", "--attack", "fgsm", "--eps", "0.1"]);
+    assert!(said.contains("onnx, "), "{said}");
+}
+
+#[test]
+fn bad_exports_are_refused_in_words() {
+    let folder = trained();
+    let at = folder.path();
+    fs::write(at.join("model.onnx"), "mine").unwrap();
+    refuses(
+        at,
+        &["export", "runs/run", "--format", "onnx"],
+        &expect![[r"
+        error: model.onnx is there already: choose another file with --out, or replace it with --force
+    "]],
+    );
+    assert_eq!(fs::read_to_string(at.join("model.onnx")).unwrap(), "mine");
+    succeed(at, &["export", "runs/run", "--format", "onnx", "--force"]);
+    refuses(
+        at,
+        &["export", "model.onnx", "--format", "pth"],
+        &expect![[r"
+        error: model.onnx is an ONNX file already
+    "]],
+    );
+    refuses(
+        at,
+        &["attack", "model.onnx", "--data", DATA, "--attack", "none", "--eps", "0.1"],
+        &expect![[r#"
+            error: --eps: a radius without an attack: add one, for example `attack = "pgd"`
+        "#]],
+    );
+    refuses(
+        at,
+        &["attack", "model.onnx", "--data", DATA, "--attack", "none", "--save", "out"],
+        &expect![[r"
+            error: --save: `--attack none` makes no images that could be saved
+        "]],
+    );
+    refuses(
+        at,
+        &["attack", "model.onnx", "--data", DATA, "--attack", "fgsm"],
+        &expect![[r"
+        error: --eps is missing: the radius within which images are attacked, for example --eps 8/255
+    "]],
+    );
+    refuses(
+        at,
+        &["transfer", "runs/run", "model.onnx", "--data", DATA, "--attack", "none"],
+        &expect![[r"
+        error: --attack: `none` makes no images that another network could judge
+    "]],
+    );
+}
