@@ -68,7 +68,7 @@ fn ordinary_state_dictionaries_are_read_and_others_are_told_apart() {
         &expect![[r"
             error: foreign.safetensors: weights do not belong to this network:
               missing (1):
-                `fc2.bias` [10]
+                `fc2.bias` [10], in the file perhaps `fc3.bias`
               in the file, but not in the network (1):
                 `fc3.bias` [10]
         "]],

@@ -51,13 +51,13 @@ pub use temper_data::{
     Digest, Error as DataError, Fit, Image, Listing, Part, Photo, Photos, Publication, Remote, Rng, Source,
     Split, Subset, class_names, class_photos, folders, home, list, shape,
 };
-pub use temper_files::Bounded;
+pub use temper_files::{Bounded, npy};
 /// What this crate hands on of `temper-nn`: networks, their weights, and their passes.
 pub mod nn {
     pub use temper_nn::{
-        Axis, BatchNorm, Classifier, Conv2d, ConvAxes, ConvShape, DeviceLocation, Error, Frozen, Gradient,
-        Gradients, Init, Layer, Network, Node, NodeId, Numerics, Parameter, Pool, Pool2d, Result, Role, Sgd,
-        cuda, let_candle_rest, refused,
+        Axis, BatchNorm, Classifier, Conv2d, ConvAxes, ConvShape, DeviceLocation, Error, Frozen, Function,
+        Gather, Gradient, Gradients, Init, Layer, Network, Node, NodeId, Numerics, Parameter, Pool, Pool2d,
+        Result, Role, Sgd, cuda, let_candle_rest, refused,
     };
 }
 pub use temper_results::Norm;

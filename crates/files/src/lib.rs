@@ -9,6 +9,7 @@ mod bounded;
 mod error;
 mod head;
 mod hex;
+pub mod npy;
 
 pub use atomic::{rename_synced, save_atomically, save_beside};
 pub use bounded::{Bounded, Lines};

@@ -1,5 +1,5 @@
-//! ONNX files of networks: opset 17, f32, any batch size. Names of weights stay as they are, so that PyTorch's names
-//! are found again.
+//! ONNX files of networks: opset 17, f32, any batch size. Names of weights stay as they are, so that names of
+//! state dictionaries are found again.
 
 mod function;
 mod message;
@@ -166,12 +166,11 @@ impl Writer<'_> {
         node: &Node,
     ) -> candle_core::Result<String> {
         let channels = node.shape[0];
-        let (scale, shift) = match affine {
-            true => (self.kept(name, "weight")?, self.kept(name, "bias")?),
-            false => {
-                let ones = self.graph.numbers(&vec![1.0; channels], &[channels]);
-                (ones, self.graph.numbers(&vec![0.0; channels], &[channels]))
-            }
+        let (scale, shift) = if affine {
+            (self.kept(name, "weight")?, self.kept(name, "bias")?)
+        } else {
+            let ones = self.graph.numbers(&vec![1.0; channels], &[channels]);
+            (ones, self.graph.numbers(&vec![0.0; channels], &[channels]))
         };
         let (mean, variance) = (self.kept(name, "running_mean")?, self.kept(name, "running_var")?);
         let inputs = [x, &scale, &shift, &mean, &variance];

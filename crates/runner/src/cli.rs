@@ -31,7 +31,7 @@ enum Command {
     /// Craft images on each of several networks and judge them by all of them
     #[command(after_help = TRANSFER_HELP)]
     Transfer(Box<transfer::Options>),
-    /// Write a trained network as a file of other programs: ONNX, safetensors, PyTorch
+    /// Write a trained network as a file of other programs: ONNX, safetensors or a state dictionary
     #[command(after_help = "Example: temper export runs/quickstart --format onnx --out net.onnx")]
     Export(export::Options),
     /// Show all that a run's evaluations saw of one test image

@@ -11,6 +11,7 @@ use temper_core::{Device, Rng, Tensor};
 use temper_data::escaped;
 use temper_files::save_atomically;
 use temper_train::is_onnx;
+use temper_weights::Row;
 
 use crate::config::BadConfig;
 use crate::output::say;
@@ -38,7 +39,7 @@ pub(crate) struct Options {
 enum Format {
     /// A graph with its weights, for ONNX Runtime and others
     Onnx,
-    /// Weights by PyTorch's names
+    /// Weights by the names of state dictionaries
     Safetensors,
     /// A state dictionary that `torch.load` reads
     Pth,
@@ -99,7 +100,7 @@ fn plain(weights: &BTreeMap<String, Tensor>) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Name, shape and little-endian numbers of each weight.
-fn rows(weights: &BTreeMap<String, Tensor>) -> anyhow::Result<Vec<(String, Vec<usize>, Vec<u8>)>> {
+fn rows(weights: &BTreeMap<String, Tensor>) -> anyhow::Result<Vec<Row>> {
     let row = |(name, weight): (&String, &Tensor)| {
         let numbers: Vec<f32> = weight.flatten_all()?.to_vec1()?;
         let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
@@ -123,8 +124,7 @@ fn compare(stored: &Stored, bytes: &[u8]) -> anyhow::Result<()> {
     let size = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
     let apart = size(&mut got.iter().zip(&want).map(|(a, b)| f64::from(a - b)));
     let whole = size(&mut want.iter().map(|x| f64::from(*x)));
-    // A NaN is not below.
-    if !(apart <= ROUNDING * whole) {
+    if apart.is_nan() || apart > ROUNDING * whole {
         bail!("the graph gives other logits than the network: they are {apart:e} apart, of {whole:e}");
     }
     Ok(())

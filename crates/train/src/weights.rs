@@ -43,8 +43,8 @@ pub fn load_weights(file: &Path) -> Result<Weights> {
     converted(file, &read)
 }
 
-/// Like [`load_weights`], for a network: its names say what wrappers put before theirs, and which tensors are not its
-/// own.
+/// Like [`load_weights`], for a network: its names say what wrappers put before theirs, which tensors are not its own,
+/// and whether the file has another repository's names for its layers.
 pub fn load_weights_for(file: &Path, network: &Network) -> Result<Weights> {
     if is_onnx(file) {
         return of_graph(file);
@@ -52,7 +52,10 @@ pub fn load_weights_for(file: &Path, network: &Network) -> Result<Weights> {
     let mut read = read(file)?;
     if !of_run(&read) {
         let parameters = network.parameters();
-        let wanted: BTreeSet<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+        let shapes: BTreeMap<&str, &[usize]> =
+            parameters.iter().map(|parameter| (parameter.name.as_str(), &parameter.shape[..])).collect();
+        read.rename(&shapes);
+        let wanted: BTreeSet<&str> = shapes.into_keys().collect();
         read.fit_names(&wanted);
     }
     converted(file, &read)

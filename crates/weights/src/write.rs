@@ -9,9 +9,11 @@ use ::zip::{CompressionMethod, ZipWriter};
 /// The folder within the archive.
 const FOLDER: &str = "weights";
 
-/// A file that `torch.load` reads, with `weights_only` too, of f32 tensors: name, shape and little-endian numbers of
-/// each.
-pub fn torch_file(tensors: &[(String, Vec<usize>, Vec<u8>)]) -> io::Result<Vec<u8>> {
+/// A tensor of f32: name, shape and little-endian numbers.
+pub type Row = (String, Vec<usize>, Vec<u8>);
+
+/// A file of these tensors that `torch.load` reads, with `weights_only` too.
+pub fn torch_file(tensors: &[Row]) -> io::Result<Vec<u8>> {
     let mut archive = ZipWriter::new(Cursor::new(vec![]));
     // Torch maps tensors from where they lie, which compression would prevent.
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(true);
@@ -29,7 +31,7 @@ pub fn torch_file(tensors: &[(String, Vec<usize>, Vec<u8>)]) -> io::Result<Vec<u
 }
 
 /// The dictionary as a pickle of protocol 2. Numbers of tensors are named by persistent identifiers.
-fn pickle(tensors: &[(String, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
+fn pickle(tensors: &[Row]) -> Vec<u8> {
     let mut to = b"\x80\x02}(".to_vec();
     for (i, (name, shape, numbers)) in tensors.iter().enumerate() {
         text(name, &mut to);
@@ -64,15 +66,12 @@ fn text(text: &str, to: &mut Vec<u8>) {
 
 /// In 32 bits where they suffice, else as a long of nine bytes, whose last one keeps it above 0.
 fn integer(number: usize, to: &mut Vec<u8>) {
-    match i32::try_from(number) {
-        Ok(number) => {
-            to.push(b'J');
-            to.extend(number.to_le_bytes());
-        }
-        Err(_) => {
-            to.extend(b"\x8a\x09");
-            to.extend((number as u64).to_le_bytes());
-            to.push(0);
-        }
+    if let Ok(number) = i32::try_from(number) {
+        to.push(b'J');
+        to.extend(number.to_le_bytes());
+    } else {
+        to.extend(b"\x8a\x09");
+        to.extend((number as u64).to_le_bytes());
+        to.push(0);
     }
 }

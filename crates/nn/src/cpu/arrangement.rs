@@ -64,7 +64,7 @@ impl Arrangement {
 
     /// `finish` of the sums.
     pub(super) fn run<T: Real>(&self, x: &[T], finish: Finish<'_, T>) {
-        self.samples(self.sizes, x, finish, |x, out| {
+        samples(self.sizes, x, finish, |x, out| {
             self.each(|output, summands| {
                 out[output] = summands.iter().map(|(i, weight)| x[*i as usize] * T::from_f64(*weight)).sum();
             });
@@ -74,7 +74,7 @@ impl Arrangement {
     /// `finish` of the input's gradient.
     pub(super) fn gradient<T: Real>(&self, dy: &[T], finish: Finish<'_, T>) {
         let [input, output] = self.sizes;
-        self.samples([output, input], dy, finish, |dy, out| {
+        samples([output, input], dy, finish, |dy, out| {
             self.each(|output, summands| {
                 for (i, weight) in summands {
                     out[*i as usize] += dy[output] * T::from_f64(*weight);
@@ -82,20 +82,19 @@ impl Arrangement {
             });
         });
     }
+}
 
-    /// `finish` of what `f` adds to zeros, sample by sample.
-    fn samples<T: Real>(
-        &self,
-        [from, to]: [usize; 2],
-        x: &[T],
-        finish: Finish<'_, T>,
-        f: impl Fn(&[T], &mut [T]) + Sync,
-    ) {
-        let parts = finish.parts((0..x.len() / from).map(|_| to));
-        x.par_chunks(from).zip(parts).for_each(|(x, finish)| {
-            let mut sums = Buffer::zeros(to);
-            f(x, &mut sums);
-            finish_all(&sums, finish);
-        });
-    }
+/// `finish` of what `f` adds to zeros, sample by sample.
+fn samples<T: Real>(
+    [from, to]: [usize; 2],
+    x: &[T],
+    finish: Finish<'_, T>,
+    f: impl Fn(&[T], &mut [T]) + Sync,
+) {
+    let parts = finish.parts((0..x.len() / from).map(|_| to));
+    x.par_chunks(from).zip(parts).for_each(|(x, finish)| {
+        let mut sums = Buffer::zeros(to);
+        f(x, &mut sums);
+        finish_all(&sums, finish);
+    });
 }

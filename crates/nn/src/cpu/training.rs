@@ -224,7 +224,8 @@ impl<T: Real> Pass<T> {
                 self.schedule.weightless_gradient(i, part);
                 return Ok(());
             };
-            let gradients = weights.with(|w, _| Ok(self.step_gradients(i, part, w, &left.moments[i], n)))?;
+            let gradients =
+                weights.with(|w, _| Ok(self.step_gradients(i, part, w, (left.moments[i].as_ref(), n))))?;
             let (Some(collector), Some([of_weight, of_bias])) = (&self.collector, gradients) else {
                 return Ok(());
             };
@@ -253,15 +254,14 @@ impl<T: Real> Pass<T> {
         i: usize,
         part: Backward<'_, T>,
         weight: &[T],
-        moments: &Option<Moments>,
-        n: usize,
+        (moments, n): (Option<&Moments>, usize),
     ) -> Option<[Buffer<T>; 2]> {
         let Backward { src, finish, winners, wanted, operands: [x, _], .. } = part;
         let step = &self.schedule.steps()[i];
         let (shape, pool, bias) = match &step.kind {
             Operation::Conv { shape, pool, bias, .. } => (self.schedule.conv(step, shape), pool, *bias),
             Operation::BatchNorm(norm) => {
-                let moments = (moments.as_ref()?, norm.epsilon, self.given[i].is_none());
+                let moments = (moments?, norm.epsilon, self.given[i].is_none());
                 let finish = wanted.then_some(finish);
                 return Some(kernel::batch_norm_gradients(x, moments, &filled(weight), src, finish));
             }

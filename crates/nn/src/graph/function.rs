@@ -144,7 +144,7 @@ impl Function {
             Self::HardSigmoid { slope, offset } => finite(&[slope, offset]),
             Self::Power { exponent } => finite(&[exponent]),
             // An end may be infinite: there is none.
-            Self::Clip { low, high } if !(low <= high) => {
+            Self::Clip { low, high } if low.is_nan() || high.is_nan() || low > high => {
                 Some(format!("its lower end {low} must be at most its upper end {high}"))
             }
             _ => None,

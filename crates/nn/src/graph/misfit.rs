@@ -8,14 +8,23 @@ use super::parameter::Parameter;
 
 /// Names that each list has at most.
 const SHOWN: usize = 6;
+/// Letters of a name beyond which it is compared with no other.
+const LONGEST: usize = 200;
 
 /// Why `weights` are not those that `parameters` ask for; `None` if they are.
 pub(crate) fn misfit(parameters: &[Parameter], weights: &BTreeMap<String, Tensor>) -> Option<String> {
     let wanted: BTreeSet<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-    let missing = parameters.iter().filter(|parameter| !weights.contains_key(&parameter.name));
-    let missing: Vec<String> = missing.map(|p| format!("`{}` {:?}", p.name, p.shape)).collect();
     let unknown: Vec<&str> =
         weights.keys().map(String::as_str).filter(|name| !wanted.contains(name)).collect();
+    let missing: Vec<&Parameter> =
+        parameters.iter().filter(|parameter| !weights.contains_key(&parameter.name)).collect();
+    let near = |(i, parameter): (usize, &&Parameter)| {
+        // Those that no list shows need none.
+        let near = (i < SHOWN).then(|| nearest(parameter, &unknown, weights)).flatten();
+        let near = near.map_or_else(String::new, |name| format!(", in the file perhaps `{name}`"));
+        format!("`{}` {:?}{near}", parameter.name, parameter.shape)
+    };
+    let missing: Vec<String> = missing.iter().enumerate().map(near).collect();
     let told: Vec<String> =
         unknown.iter().map(|name| format!("`{name}` {:?}", weights[*name].dims())).collect();
     let other = parameters.iter().filter_map(|parameter| {
@@ -41,6 +50,26 @@ fn list(what: &str, names: &[String]) -> String {
     format!("\n  {what} ({}):\n    {}", names.len(), lines.join("\n    "))
 }
 
+/// The unknown tensor that a missing one may be: of its shape, and of the nearest name, if that is near at all.
+fn nearest<'n>(
+    parameter: &Parameter,
+    unknown: &[&'n str],
+    weights: &BTreeMap<String, Tensor>,
+) -> Option<&'n str> {
+    let last = |name: &str| name.rsplit('.').next().map(String::from);
+    // Changed letters beyond which names have nothing in common: `fc.bias` and `linear.bias` have 6 of 11.
+    let far = |longer: usize| longer * 2 / 3;
+    let own = &parameter.name;
+    let alike = unknown.iter().filter(|name| {
+        // A bias is no weight, and names of such lengths are at least so far apart.
+        let longer = name.len().max(own.len());
+        longer <= LONGEST && last(name) == last(own) && name.len().abs_diff(own.len()) <= far(longer)
+    });
+    let alike = alike.filter(|name| weights[**name].dims() == parameter.shape);
+    let (distance, name) = alike.map(|name| (strsim::damerau_levenshtein(name, own), *name)).min()?;
+    (distance <= far(name.len().max(own.len()))).then_some(name)
+}
+
 /// Says so if all names would be known without what they begin with.
 fn prefix(wanted: &BTreeSet<&str>, unknown: &[&str]) -> String {
     let Some(first) = unknown.first() else { return String::new() };
@@ -51,5 +80,56 @@ fn prefix(wanted: &BTreeSet<&str>, unknown: &[&str]) -> String {
     match stems.into_iter().find(fits) {
         Some(stem) => format!("\n  without `{stem}` before each name they would be known: rename them"),
         None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+    use crate::graph::{Conv2d, Network};
+
+    /// What is said of these names and shapes for a network of a convolution, a batch norm and a linear layer.
+    fn said(file: &[(&str, &[usize])]) -> Option<String> {
+        let mut net = Network::new([1, 3, 3]);
+        let options = Conv2d { channels: 2, kernel: 3, stride: 1, padding: 1, bias: false };
+        let x = net.conv(net.input(), "layer1.0.conv1", options).unwrap();
+        let x = net.batch_norm(x, "layer1.0.bn1");
+        net.linear(x, "linear", 5).unwrap();
+        let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+        let file = file.iter().map(|(name, shape)| (name.to_string(), zeros(shape))).collect();
+        misfit(&net.parameters(), &file)
+    }
+
+    #[test]
+    fn a_missing_name_stands_beside_the_nearest_one_of_its_shape_and_kind() {
+        let conv: (&str, &[usize]) = ("layer1.0.conv1.weight", &[2, 1, 3, 3]);
+        let norm = ["weight", "bias", "running_mean", "running_var"];
+        let names = norm.map(|part| format!("layer1.0.norm1.{part}"));
+        let mut file: Vec<(&str, &[usize])> = names.iter().map(|name| (name.as_str(), &[2][..])).collect();
+        file.extend([conv, ("fc.weight", &[5, 18]), ("fc.bias", &[5]), ("other.weight", &[2])]);
+        let want = "\n  missing (6):\
+            \n    `layer1.0.bn1.weight` [2], in the file perhaps `layer1.0.norm1.weight`\
+            \n    `layer1.0.bn1.bias` [2], in the file perhaps `layer1.0.norm1.bias`\
+            \n    `layer1.0.bn1.running_mean` [2], in the file perhaps `layer1.0.norm1.running_mean`\
+            \n    `layer1.0.bn1.running_var` [2], in the file perhaps `layer1.0.norm1.running_var`\
+            \n    `linear.weight` [5, 18], in the file perhaps `fc.weight`\
+            \n    `linear.bias` [5], in the file perhaps `fc.bias`\
+            \n  in the file, but not in the network (7):";
+        let told = said(&file).unwrap();
+        assert!(told.starts_with(want), "{told}");
+        // Another shape, another kind, or a name that has nothing in common.
+        for (name, shape) in [
+            ("fc.weight", &[5, 17][..]),
+            ("linear.gain", &[5, 18]),
+            ("a.name.that.is.far.from.everything.in.it.weight", &[5, 18]),
+        ] {
+            let told = said(&[conv, (name, shape)]).unwrap();
+            assert!(!told.contains("perhaps"), "{told}");
+        }
+        // A name of any length takes no time.
+        let long = format!("{}.weight", "linear".repeat(1 << 16));
+        assert!(!said(&[conv, (&long, &[5, 18])]).unwrap().contains("perhaps"));
     }
 }

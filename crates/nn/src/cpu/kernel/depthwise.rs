@@ -1,5 +1,5 @@
 //! Depth-wise convolutions: each output channel reads the input channel of its number alone, so that a register holds
-//! neighbouring channels and there is nothing to gather (Howard et al., "MobileNets", 2017).
+//! neighbouring channels and there is nothing to gather (Howard et al., "`MobileNets`", 2017).
 
 use rayon::prelude::*;
 

@@ -24,6 +24,9 @@ fn by_rows<T: Real>(row: usize, finish: Finish<'_, T>, f: impl Fn(usize, &mut [T
 }
 
 /// `finish` of a function of the `channels` true numbers of each `stored` ones. What fills up a panel stays 0.
+///
+/// # Panics
+/// If lengths differ.
 pub fn function<T: Real>(
     function: Function,
     (channels, stored): (usize, usize),
@@ -42,6 +45,9 @@ pub fn function<T: Real>(
 }
 
 /// `finish` of the gradient of [`function()`], given what it read.
+///
+/// # Panics
+/// If lengths differ.
 pub fn function_gradient<T: Real>(
     function: Function,
     (channels, stored): (usize, usize),
@@ -63,6 +69,9 @@ pub fn function_gradient<T: Real>(
 
 /// `finish` of `x` where it is above 0, and of `slopes * x` elsewhere, one slope a stored channel. `dy` in place of
 /// `x` gives the gradient.
+///
+/// # Panics
+/// If lengths differ.
 pub fn prelu<T: Real>(slopes: &[T], x: &[T], times: &[T], finish: Finish<'_, T>) {
     let stored = slopes.len();
     assert!(x.len() == finish.out.len() && times.len() == x.len());
@@ -81,9 +90,8 @@ pub fn slope_gradients<T: Real>(stored: usize, x: &[T], dy: &[T]) -> Buffer<T> {
     let mut sums = vec![0.0; stored];
     for (x, dy) in x.chunks_exact(stored).zip(dy.chunks_exact(stored)) {
         for (sum, (x, dy)) in sums.iter_mut().zip(x.iter().zip(dy)) {
-            if !(*x > T::ZERO) {
-                *sum += x.to_f64() * dy.to_f64();
-            }
+            // A NaN is not above 0, and stays.
+            *sum += if *x > T::ZERO { 0.0 } else { x.to_f64() * dy.to_f64() };
         }
     }
     let mut gradients = Buffer::take(stored);
@@ -95,6 +103,9 @@ pub fn slope_gradients<T: Real>(stored: usize, x: &[T], dy: &[T]) -> Buffer<T> {
 
 /// `finish` of the product of `x`, samples of `size` numbers, with `factor`: of as many numbers, or of `stored` ones,
 /// which multiply every position.
+///
+/// # Panics
+/// If lengths differ.
 pub fn multiply<T: Real>((size, stored): (usize, usize), x: &[T], factor: &[T], finish: Finish<'_, T>) {
     assert_eq!(x.len(), finish.out.len());
     // One position's factors multiply the whole sample.

@@ -1,11 +1,13 @@
 //! The header of a `.npy` file: a magic number, a version, a length, and a dictionary in Python's notation.
+//!
+//! The format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
 /// The magic number of the format.
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// Maximum length of the dictionary; for longer ones numpy asks whether the file is trusted.
 const LONGEST: usize = 10_000;
 /// Every supported header ends within this number of bytes.
-pub(super) const START: u64 = LONGEST as u64 + 12;
+pub const START: u64 = LONGEST as u64 + 12;
 
 /// Magic numbers of other formats.
 const STRANGERS: [(&[u8], &str); 4] = [
@@ -16,23 +18,24 @@ const STRANGERS: [(&[u8], &str); 4] = [
 ];
 
 /// The offset of an error and its message.
-pub(super) type Fault = (u64, String);
+pub type Fault = (u64, String);
 
 /// The contents of a header, each with its offset.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub struct Header {
     /// The type of the values, for example `|u1`.
-    pub(super) descr: (u64, String),
+    pub descr: (u64, String),
     /// Whether the array is in column-major order.
-    pub(super) fortran: (u64, bool),
+    pub fortran: (u64, bool),
     /// The sizes.
-    pub(super) shape: (u64, Vec<u64>),
+    pub shape: (u64, Vec<u64>),
     /// Offset of the values.
-    pub(super) data: u64,
+    pub data: u64,
 }
 
-/// Parses the header from the first [`START`] bytes of a file, or all of them.
-pub(super) fn parse(start: &[u8]) -> Result<Header, Fault> {
+/// Parses the header from the first [`START`] bytes of a file, or all of them. Takes no memory for what the header
+/// claims. Any other text than numpy's is an error that names its byte.
+pub fn parse(start: &[u8]) -> Result<Header, Fault> {
     let (begin, end) = extent(start)?;
     let mut words = Words { bytes: &start[..end], at: begin };
     let (mut descr, mut fortran, mut shape) = (None, None, None);

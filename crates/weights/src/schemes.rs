@@ -1,0 +1,67 @@
+//! Names that repositories of residual networks give to the same layers: what one calls `downsample`, another calls
+//! `shortcut`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::file::File;
+use crate::names::fitting;
+use crate::tensor::Tensor;
+
+/// Parts of names, and what they are called instead.
+type Renamed = &'static [(&'static str, &'static str)];
+
+/// The schemes in the order in which they are tried, each with the repositories whose names it reads.
+///
+/// - torchvision (`torchvision/models/resnet.py`) and timm (`timm/models/resnet.py`): `layer2.0.downsample.0`, `fc`.
+/// - Kuang Liu's pytorch-cifar (`models/resnet.py`): `layer2.0.shortcut.0`, `linear`.
+/// - Yerlan Idelbayev's (Akamaster's) networks for CIFAR (`resnet.py`): `linear`, and shortcuts without weights.
+///
+/// Many other repositories have the blocks of one and the last layer of another: then one part is called otherwise.
+const SCHEMES: [(Renamed, &str); 2] = [
+    (&[("downsample", "shortcut"), ("fc", "linear")], "torchvision and timm"),
+    (&[("shortcut", "downsample"), ("linear", "fc")], "Kuang Liu's pytorch-cifar"),
+];
+
+/// A name of which these parts between dots are called otherwise.
+fn renamed(name: &str, scheme: Renamed) -> String {
+    let part = |part: &str| {
+        scheme.iter().find(|(from, _)| *from == part).map_or(part.to_string(), |(_, to)| (*to).into())
+    };
+    name.split('.').map(part).collect::<Vec<_>>().join(".")
+}
+
+/// Whether tensors of these names are those that are wanted and no others, behind what wrappers put before all of them.
+fn fit(tensors: &BTreeMap<String, &Tensor>, wanted: &BTreeMap<&str, &[usize]>) -> bool {
+    let names: BTreeSet<&str> = tensors.keys().map(String::as_str).collect();
+    let Some(prefix) = fitting(&names, &wanted.keys().copied().collect()) else { return false };
+    let mut behind = tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(&prefix)?, *tensor)));
+    behind.all(|(name, tensor)| wanted.get(name).is_some_and(|shape| **shape == tensor.shape[..]))
+}
+
+impl File {
+    /// Calls tensors as a network does that wants these names and shapes, where the file has the names of another
+    /// repository for the same layers. A scheme of names is only taken if all names and all shapes fit afterwards, but
+    /// for what wrappers put before names ([`File::fit_names`] takes it off). Names that fit as they are stay.
+    pub fn rename(&mut self, wanted: &BTreeMap<&str, &[usize]>) {
+        let names: BTreeSet<&str> = self.tensors.keys().map(String::as_str).collect();
+        if fitting(&names, &wanted.keys().copied().collect()).is_some() {
+            return;
+        }
+        let scheme = SCHEMES.iter().find(|(scheme, _)| {
+            let tensors: BTreeMap<String, &Tensor> =
+                self.tensors.iter().map(|(name, tensor)| (renamed(name, scheme), tensor)).collect();
+            tensors.len() == self.tensors.len() && fit(&tensors, wanted)
+        });
+        let Some((scheme, whose)) = scheme else { return };
+        let there = |part: &str| self.tensors.keys().any(|name| name.split('.').any(|other| other == part));
+        let parts: Vec<String> = scheme
+            .iter()
+            .filter(|(from, _)| there(from))
+            .map(|(from, to)| format!("`{to}` for `{from}`"))
+            .collect();
+        let whose = if parts.len() == scheme.len() { format!(" (those of {whose})") } else { String::new() };
+        self.told.push(format!("names are read with {}{whose}", parts.join(" and ")));
+        let tensors = std::mem::take(&mut self.tensors).into_iter();
+        self.tensors = tensors.map(|(name, tensor)| (renamed(&name, scheme), tensor)).collect();
+    }
+}

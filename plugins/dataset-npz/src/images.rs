@@ -1,0 +1,209 @@
+//! Images: an array of bytes, or of floating point that stands for bytes.
+
+use temper_core::prelude::*;
+
+use crate::array::{Array, Numbers};
+
+options! {
+    /// In which order the axes of images stand.
+    pub enum Layout {
+        /// Image, row, column, channel: `TensorFlow`'s.
+        Nhwc = "nhwc",
+        /// Image, channel, row, column: `PyTorch`'s.
+        Nchw = "nchw",
+    }
+}
+
+/// How far a number may be from a multiple of 1/255: rounding in single precision, and in a mean that was taken off and
+/// added again.
+const TOLERANCE: f64 = 1e-6;
+
+/// Images as bytes `[n, c, h, w]`.
+#[derive(Debug)]
+pub(crate) struct Images {
+    pub(crate) n: usize,
+    /// Channels, height, width.
+    pub(crate) shape: [usize; 3],
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Sizes of the axes n, c, h, w.
+pub(crate) fn axes(array: &Array, layout: Option<Layout>) -> Result<[usize; 4], DataError> {
+    Ok(arrangement(array, layout)?.map(|(size, _)| size))
+}
+
+/// Reads the images of an array.
+pub(crate) fn read(mut array: Array, layout: Option<Layout>) -> Result<(Images, String), DataError> {
+    let arrangement = arrangement(&array, layout)?;
+    let mut values = Values::of(&array)?;
+    array.read(|array, first, bytes| values.add(array, first, bytes))?;
+    let place = array.place();
+    let bytes = arranged(values.finish(&array)?, arrangement);
+    let [n, c, h, w] = arrangement.map(|(size, _)| size);
+    Ok((Images { n, shape: [c, h, w], bytes }, place))
+}
+
+/// Size and distance in the file of the axes n, c, h, w.
+fn arrangement(array: &Array, layout: Option<Layout>) -> Result<[(usize, usize); 4], DataError> {
+    let shape = &array.shape;
+    // Sizes beside a 0 may be of any length.
+    if shape.contains(&0) {
+        return Err(array.bad_shape(&format!("an array of shape {shape:?}, without any image")));
+    }
+    let mut strides = vec![1; shape.len()];
+    for axis in 1..shape.len() {
+        let (axis, inner) = match array.fortran {
+            true => (axis, axis - 1),
+            false => (shape.len() - 1 - axis, shape.len() - axis),
+        };
+        strides[axis] = strides[inner] * shape[inner];
+    }
+    let axis = |i: usize| (shape[i], strides[i]);
+    let order = match shape[..] {
+        [_, side] => {
+            let what = format!(
+                "images of {side} numbers each: give them their shape, as with images.reshape(-1, 28, 28)"
+            );
+            return Err(array.bad_shape(&what));
+        }
+        [_, _, _] => [axis(0), (1, 0), axis(1), axis(2)],
+        [_, second, _, last] => match told(second, last, layout).map_err(|what| array.bad_shape(&what))? {
+            Layout::Nhwc => [axis(0), axis(3), axis(1), axis(2)],
+            Layout::Nchw => [axis(0), axis(1), axis(2), axis(3)],
+        },
+        _ => {
+            let what =
+                format!("an array of shape {shape:?}, expected [n, h, w], [n, h, w, c] or [n, c, h, w]");
+            return Err(array.bad_shape(&what));
+        }
+    };
+    Ok(order)
+}
+
+/// The layout that the sizes of the second and the last axis tell, unless it is given.
+fn told(second: usize, last: usize, given: Option<Layout>) -> Result<Layout, String> {
+    let channels = |size: usize| matches!(size, 1 | 3);
+    let layout = match (given, channels(second), channels(last)) {
+        (Some(layout), ..) => layout,
+        (None, true, false) => Layout::Nchw,
+        (None, false, true) => Layout::Nhwc,
+        (None, true, true) => {
+            return Err(format!(
+                "channels may be the second axis (of {second}) or the last one (of {last}): say `layout = \"nchw\"` or \
+                 `layout = \"nhwc\"`"
+            ));
+        }
+        (None, false, false) if second == 4 || last == 4 => {
+            return Err("four channels, expected 1 or 3: leave the fourth one (transparency) out".into());
+        }
+        (None, false, false) => {
+            return Err(format!(
+                "no axis of 1 or 3 channels: the second axis has {second}, the last one {last}"
+            ));
+        }
+    };
+    let (axis, c) = if layout == Layout::Nhwc { ("last", last) } else { ("second", second) };
+    match channels(c) {
+        true => Ok(layout),
+        false => Err(format!("{c} channels on the {axis} axis, which `layout` names; expected 1 or 3")),
+    }
+}
+
+/// Bytes in the order n, c, h, w.
+fn arranged(bytes: Vec<u8>, axes: [(usize, usize); 4]) -> Vec<u8> {
+    let [n, c, h, w] = axes;
+    let plain = [c.0 * h.0 * w.0, h.0 * w.0, w.0, 1];
+    if axes.iter().zip(plain).all(|((size, stride), plain)| *size == 1 || *stride == plain) {
+        return bytes;
+    }
+    let mut arranged = Vec::with_capacity(bytes.len());
+    for image in 0..n.0 {
+        for channel in 0..c.0 {
+            for row in 0..h.0 {
+                let first = image * n.1 + channel * c.1 + row * h.1;
+                arranged.extend((0..w.0).map(|column| bytes[first + column * w.1]));
+            }
+        }
+    }
+    arranged
+}
+
+/// Values on their way to bytes, in the order of the file.
+struct Values {
+    bytes: Vec<u8>,
+    /// Number, and number in the file and value of the first, of values between two bytes.
+    between: Option<(usize, usize, f64)>,
+}
+
+impl Values {
+    /// None yet; an error if the type is not read.
+    fn of(array: &Array) -> Result<Self, DataError> {
+        match (array.numbers, array.size) {
+            (Numbers::Unsigned, 1) | (Numbers::Float, 4 | 8) => Ok(Self { bytes: vec![], between: None }),
+            _ => {
+                let what = format!(
+                    "images of type `{}`, expected bytes (|u1) or floating point from 0 to 1 (<f4, <f8): \
+                     images.astype(numpy.uint8) makes bytes of whole numbers from 0 to 255",
+                    array.descr
+                );
+                Err(array.bad_type(&what))
+            }
+        }
+    }
+
+    /// Adds values, of which the first has this number in the file.
+    fn add(&mut self, array: &Array, first: usize, values: &[u8]) -> Result<(), DataError> {
+        let n = values.len() / array.size;
+        let room = self.bytes.try_reserve(n);
+        room.map_err(|_| DataError::Io {
+            file: array.file.clone(),
+            source: std::io::ErrorKind::OutOfMemory.into(),
+        })?;
+        match array.size {
+            1 => self.bytes.extend(values),
+            4 => {
+                for (i, value) in values.as_chunks().0.iter().enumerate() {
+                    self.push(array, first + i, f32::from_le_bytes(*value).into())?;
+                }
+            }
+            _ => {
+                for (i, value) in values.as_chunks().0.iter().enumerate() {
+                    self.push(array, first + i, f64::from_le_bytes(*value))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a number that should be in [0, 1].
+    fn push(&mut self, array: &Array, index: usize, value: f64) -> Result<(), DataError> {
+        if value.is_nan() {
+            return Err(array.bad_value(index, "stands NaN, expected a number from 0 to 1"));
+        }
+        if !(-TOLERANCE..=1.0 + TOLERANCE).contains(&value) {
+            let what = format!(
+                "stands {value}, expected 0 to 1: divide by 255 if the images go from 0 to 255, or undo their \
+                 normalisation (images * std + mean)"
+            );
+            return Err(array.bad_value(index, &what));
+        }
+        let byte = (value * 255.0).round().clamp(0.0, 255.0);
+        if (value - byte / 255.0).abs() > TOLERANCE {
+            let (n, first, of) = self.between.unwrap_or((0, index, value));
+            self.between = Some((n + 1, first, of));
+        }
+        self.bytes.push(byte as u8);
+        Ok(())
+    }
+
+    /// The bytes; an error if some values were between two of them.
+    fn finish(self, array: &Array) -> Result<Vec<u8>, DataError> {
+        let Some((n, first, value)) = self.between else { return Ok(self.bytes) };
+        let (all, are) = (self.bytes.len(), if n == 1 { "is no multiple" } else { "are no multiples" });
+        let what = format!(
+            "stands {value}: {n} of {all} values {are} of 1/255 (to {TOLERANCE}), and images are kept in 8 bits, so they \
+             would be changed; if rounding is meant, save numpy.rint(images * 255).astype(numpy.uint8)"
+        );
+        Err(array.bad_value(first, &what))
+    }
+}

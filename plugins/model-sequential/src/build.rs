@@ -1,0 +1,198 @@
+//! The graph of a list of layers.
+
+use std::collections::BTreeMap;
+
+use temper_core::nn::{Axis, ConvAxes, Gather, NodeId, Pool};
+use temper_core::prelude::*;
+
+use crate::layer::{Layer, Window};
+use crate::sizes::Padding;
+
+/// A network under construction.
+pub(crate) struct Builder<'n> {
+    network: &'n mut Network,
+    classes: usize,
+    /// Linear layers that have not come yet.
+    linears: usize,
+    /// Names of parameters, and where each was given.
+    names: BTreeMap<String, String>,
+    /// Whether the value is flattened, which most layers that follow do not need to be told.
+    flat: bool,
+}
+
+/// Linear layers in a list, and in all lists within it.
+fn linears(layers: &[Layer]) -> usize {
+    let of = |layer: &Layer| match layer {
+        Layer::Linear { .. } => 1,
+        Layer::Residual { layers, shortcut, .. } => linears(layers) + linears(shortcut),
+        _ => 0,
+    };
+    layers.iter().map(of).sum()
+}
+
+/// The error of an entry.
+fn refused(place: &str, what: impl std::fmt::Display) -> Error {
+    Error::refused(format!("{place}: {what}"))
+}
+
+/// Adds layers to a network whose last value is `x`. An error if they do not end in one number a class.
+pub(crate) fn build(network: &mut Network, x: NodeId, layers: &[Layer], classes: usize) -> Result<()> {
+    let linears = linears(layers);
+    let mut builder = Builder { network, classes, linears, names: BTreeMap::new(), flat: false };
+    let x = builder.list(x, layers, "layers")?;
+    let [c, h, w] = builder.network.shape(x);
+    match layers.len() {
+        0 => Err(Error::refused("`layers` of sequential is empty, expected at least one layer")),
+        n if [c, h, w] != [classes, 1, 1] => {
+            let what = format!("the network ends with {c} x {h} x {w} (channels x height x width)");
+            let hint = "end with a linear layer, whose `features` may be left out";
+            Err(refused(
+                &format!("layers[{}]", n - 1),
+                format!("{what}, expected {classes} x 1 x 1: one number a class; {hint}"),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Builder<'_> {
+    fn list(&mut self, mut x: NodeId, layers: &[Layer], list: &str) -> Result<NodeId> {
+        for (i, layer) in layers.iter().enumerate() {
+            x = self.layer(x, layer, &format!("{list}[{i}]"))?;
+        }
+        Ok(x)
+    }
+
+    fn layer(&mut self, x: NodeId, layer: &Layer, place: &str) -> Result<NodeId> {
+        // A linear layer flattens what it reads, and functions of single numbers do not care.
+        let x = match layer {
+            Layer::Linear { .. } | Layer::Activation(_) | Layer::Flatten => x,
+            _ => self.flattened(x, place)?,
+        };
+        let at = |error: temper_core::nn::Error| refused(place, error);
+        match layer {
+            Layer::Conv { .. } => self.conv(x, layer, place),
+            Layer::BatchNorm { name, epsilon } => {
+                self.named(name, place)?;
+                self.network.batch_norm_with(x, name, true, *epsilon).map_err(at)
+            }
+            Layer::Linear { name, features, bias } => self.linear(x, name, *features, *bias, place),
+            Layer::MaxPool(window) => self.network.max_pool(x, pool(window)).map_err(at),
+            Layer::AveragePool(window) => self.network.average_pool(x, pool(window)).map_err(at),
+            Layer::GlobalAveragePool => Ok(self.network.global_average_pool(x)),
+            Layer::Flatten => {
+                self.flat = true;
+                Ok(x)
+            }
+            Layer::Activation(activation) => activation.build(self.network, x).map_err(at),
+            Layer::PRelu { name, shared } => {
+                self.named(name, place)?;
+                Ok(self.network.prelu(x, name, *shared))
+            }
+            Layer::Residual { layers, shortcut, after } => {
+                let y = self.branch(x, layers, &format!("{place}.residual"))?;
+                let shortcut = self.branch(x, shortcut, &format!("{place}.shortcut"))?;
+                let sum = self.network.add(y, shortcut).map_err(|_| {
+                    let [y, shortcut] =
+                        [y, shortcut].map(|x| self.network.shape(x).map(|size| size.to_string()).join(" x "));
+                    refused(
+                        place,
+                        format!("its layers give {y} (channels x height x width), its shortcut {shortcut}"),
+                    )
+                })?;
+                match after {
+                    Some(after) => after
+                        .build(self.network, sum)
+                        .map_err(|error| refused(&format!("{place}.after"), error)),
+                    None => Ok(sum),
+                }
+            }
+        }
+    }
+
+    /// One side of a residual block.
+    fn branch(&mut self, x: NodeId, layers: &[Layer], list: &str) -> Result<NodeId> {
+        let x = self.list(x, layers, list)?;
+        self.flattened(x, list)
+    }
+
+    fn conv(&mut self, x: NodeId, layer: &Layer, place: &str) -> Result<NodeId> {
+        let Layer::Conv { name, channels, kernel, stride, padding, groups, dilation, bias } = layer else {
+            return Ok(x);
+        };
+        self.named(name, place)?;
+        let axis = |i: usize| {
+            let (kernel, stride, dilation) = (kernel.0[i], stride.0[i], dilation.0[i]);
+            let [before, after] = match padding {
+                Padding::Even(padding) => [padding.0[i]; 2],
+                Padding::Same => {
+                    let all = dilation.saturating_mul(kernel.saturating_sub(1));
+                    [all / 2, all - all / 2]
+                }
+            };
+            Axis { kernel, stride, before, after, dilation }
+        };
+        let axes = [axis(0), axis(1)];
+        if *padding == Padding::Same && axes.iter().any(|axis| axis.stride != 1) {
+            return Err(refused(
+                place,
+                "`padding = \"same\"` needs a stride of 1, as in torch; give numbers",
+            ));
+        }
+        let options = ConvAxes { channels: *channels, axes, bias: *bias };
+        self.network.grouped_conv(x, name, options, *groups).map_err(|error| refused(place, error))
+    }
+
+    fn linear(
+        &mut self,
+        x: NodeId,
+        name: &str,
+        features: Option<usize>,
+        bias: bool,
+        place: &str,
+    ) -> Result<NodeId> {
+        self.named(name, place)?;
+        self.linears -= 1;
+        let features = match features {
+            Some(features) => features,
+            None if self.linears == 0 => self.classes,
+            None => {
+                let what = "`features` is left out, which only the last linear layer may; its number is that of classes";
+                return Err(refused(place, what));
+            }
+        };
+        self.flat = false;
+        let linear = match bias {
+            true => self.network.linear(x, name, features),
+            false => self.network.linear_without_bias(x, name, features),
+        };
+        linear.map_err(|error| refused(place, error))
+    }
+
+    /// The value as channels, if it is to be flattened.
+    fn flattened(&mut self, x: NodeId, place: &str) -> Result<NodeId> {
+        let [c, h, w] = self.network.shape(x);
+        if !std::mem::take(&mut self.flat) || h * w == 1 {
+            return Ok(x);
+        }
+        let order: Vec<Option<usize>> = (0..c * h * w).map(Some).collect();
+        let gather = Gather::of([c * h * w, 1, 1], &order);
+        self.network.gather(x, gather).map_err(|error| refused(place, error))
+    }
+
+    /// Takes a name for parameters.
+    fn named(&mut self, name: &str, place: &str) -> Result<()> {
+        if name.is_empty() {
+            return Err(refused(place, "an empty name, expected that of the layer in the file of weights"));
+        }
+        match self.names.insert(name.into(), place.into()) {
+            None => Ok(()),
+            Some(other) => Err(refused(place, format!("the name `{name}` is that of {other} already"))),
+        }
+    }
+}
+
+fn pool(window: &Window) -> Pool {
+    let axis = |i: usize| Axis::even(window.size.0[i], window.stride.0[i], window.padding.0[i]);
+    Pool { axes: [axis(0), axis(1)] }
+}

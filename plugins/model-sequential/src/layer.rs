@@ -1,0 +1,331 @@
+//! A layer as TOML writes it: a word, or a table whose first key says what it is.
+
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, MapAccess};
+use serde::ser::{Serialize, Serializer};
+
+use crate::activation::{Activation, WORDS};
+use crate::sizes::{Padding, Pair};
+
+/// A layer, with torch's defaults.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Layer {
+    /// A convolution.
+    Conv {
+        /// Name of its parameters.
+        name: String,
+        /// Output channels.
+        channels: usize,
+        /// Kernel.
+        kernel: Pair,
+        /// Distance of kernel positions.
+        stride: Pair,
+        /// Zeros around its input.
+        padding: Padding,
+        /// Parts into which channels are cut.
+        groups: usize,
+        /// Distance of the kernel's taps.
+        dilation: Pair,
+        /// Whether it has a bias.
+        bias: bool,
+    },
+    /// Batch norm with weight and bias.
+    BatchNorm {
+        /// Name of its parameters.
+        name: String,
+        /// Added to the variance.
+        epsilon: f64,
+    },
+    /// A linear layer.
+    Linear {
+        /// Name of its parameters.
+        name: String,
+        /// Outputs; left out, the number of classes.
+        features: Option<usize>,
+        /// Whether it has a bias.
+        bias: bool,
+    },
+    /// Maximum over windows.
+    MaxPool(Window),
+    /// Mean over windows; zeros of the padding count.
+    AveragePool(Window),
+    /// Mean over height and width.
+    GlobalAveragePool,
+    /// All numbers as channels, in the order (channel, row, column).
+    Flatten,
+    /// A function without trained numbers.
+    Activation(Activation),
+    /// `x` above 0, a trained slope times `x` elsewhere.
+    PRelu {
+        /// Name of its parameter.
+        name: String,
+        /// Whether all channels have one slope.
+        shared: bool,
+    },
+    /// The sum of some layers and of a shortcut beside them.
+    Residual {
+        /// The layers.
+        layers: Vec<Layer>,
+        /// Layers of the shortcut; none is the input itself.
+        shortcut: Vec<Layer>,
+        /// What is done with the sum.
+        after: Option<Activation>,
+    },
+}
+
+/// A pooling window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Height and width.
+    pub size: Pair,
+    /// Distance of windows.
+    pub stride: Pair,
+    /// Positions added on each side.
+    pub padding: Pair,
+}
+
+/// A layer's table as it is written.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Table {
+    conv: Option<String>,
+    batch_norm: Option<String>,
+    linear: Option<String>,
+    prelu: Option<String>,
+    max_pool: Option<Pair>,
+    average_pool: Option<Pair>,
+    leaky_relu: Option<f64>,
+    elu: Option<f64>,
+    residual: Option<Vec<Layer>>,
+    channels: Option<usize>,
+    kernel: Option<Pair>,
+    stride: Option<Pair>,
+    padding: Option<Padding>,
+    groups: Option<usize>,
+    dilation: Option<Pair>,
+    bias: Option<bool>,
+    epsilon: Option<f64>,
+    features: Option<usize>,
+    shared: Option<bool>,
+    shortcut: Option<Vec<Layer>>,
+    after: Option<Box<Layer>>,
+}
+
+/// What a table can be, and the options that belong to it.
+const KINDS: [(&str, &[&str]); 9] = [
+    ("conv", &["channels", "kernel", "stride", "padding", "groups", "dilation", "bias"]),
+    ("batch_norm", &["epsilon"]),
+    ("linear", &["features", "bias"]),
+    ("prelu", &["shared"]),
+    ("max_pool", &["stride", "padding"]),
+    ("average_pool", &["stride", "padding"]),
+    ("leaky_relu", &[]),
+    ("elu", &[]),
+    ("residual", &["shortcut", "after"]),
+];
+
+/// Batch norm's epsilon in torch.
+const EPSILON: f64 = 1e-5;
+
+fn names<'a>(all: impl IntoIterator<Item = &'a str>) -> String {
+    all.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+impl Table {
+    /// Whether each kind is given.
+    fn kinds(&self) -> [bool; KINDS.len()] {
+        [
+            self.conv.is_some(),
+            self.batch_norm.is_some(),
+            self.linear.is_some(),
+            self.prelu.is_some(),
+            self.max_pool.is_some(),
+            self.average_pool.is_some(),
+            self.leaky_relu.is_some(),
+            self.elu.is_some(),
+            self.residual.is_some(),
+        ]
+    }
+
+    /// The options that are given.
+    fn options(&self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            ("channels", self.channels.is_some()),
+            ("kernel", self.kernel.is_some()),
+            ("stride", self.stride.is_some()),
+            ("padding", self.padding.is_some()),
+            ("groups", self.groups.is_some()),
+            ("dilation", self.dilation.is_some()),
+            ("bias", self.bias.is_some()),
+            ("epsilon", self.epsilon.is_some()),
+            ("features", self.features.is_some()),
+            ("shared", self.shared.is_some()),
+            ("shortcut", self.shortcut.is_some()),
+            ("after", self.after.is_some()),
+        ];
+        all.into_iter().filter(|(_, given)| *given).map(|(name, _)| name)
+    }
+
+    /// The layer. An error if its kind is not told, or an option does not belong to it.
+    fn layer(self) -> Result<Layer, String> {
+        let given: Vec<_> =
+            KINDS.iter().zip(self.kinds()).filter(|(_, given)| *given).map(|(kind, _)| kind).collect();
+        let [(kind, known)] = given[..] else {
+            let said = match given.len() {
+                0 => "a layer that does not say what it is".into(),
+                _ => format!("one layer that is several ({})", names(given.iter().map(|(kind, _)| *kind))),
+            };
+            return Err(format!("{said}; expected exactly one of {}", names(KINDS.map(|(kind, _)| kind))));
+        };
+        if let Some(other) = self.options().find(|option| !known.contains(option)) {
+            let has = if known.is_empty() { "no options".into() } else { names(known.iter().copied()) };
+            return Err(format!("`{other}` does not belong to `{kind}`, which has {has}"));
+        }
+        self.of_kind()
+    }
+
+    fn of_kind(self) -> Result<Layer, String> {
+        let window = |size: Pair| {
+            let padding = match self.padding.unwrap_or(Padding::Even(Pair::of(0))) {
+                Padding::Even(padding) => padding,
+                Padding::Same => {
+                    return Err("`padding = \"same\"` is for convolutions; give a number".to_string());
+                }
+            };
+            Ok(Window { size, stride: self.stride.unwrap_or(size), padding })
+        };
+        Ok(match self {
+            Self { conv: Some(name), .. } => Layer::Conv {
+                channels: self.channels.ok_or_else(|| format!("`conv` `{name}` needs `channels`"))?,
+                kernel: self.kernel.ok_or_else(|| format!("`conv` `{name}` needs `kernel`"))?,
+                name,
+                stride: self.stride.unwrap_or(Pair::of(1)),
+                padding: self.padding.unwrap_or(Padding::Even(Pair::of(0))),
+                groups: self.groups.unwrap_or(1),
+                dilation: self.dilation.unwrap_or(Pair::of(1)),
+                bias: self.bias.unwrap_or(true),
+            },
+            Self { batch_norm: Some(name), .. } => {
+                Layer::BatchNorm { name, epsilon: self.epsilon.unwrap_or(EPSILON) }
+            }
+            Self { linear: Some(name), .. } => {
+                Layer::Linear { name, features: self.features, bias: self.bias.unwrap_or(true) }
+            }
+            Self { prelu: Some(name), .. } => Layer::PRelu { name, shared: self.shared.unwrap_or(false) },
+            Self { max_pool: Some(size), .. } => Layer::MaxPool(window(size)?),
+            Self { average_pool: Some(size), .. } => Layer::AveragePool(window(size)?),
+            Self { leaky_relu: Some(slope), .. } => Layer::Activation(Activation::LeakyRelu(slope)),
+            Self { elu: Some(alpha), .. } => Layer::Activation(Activation::Elu(alpha)),
+            Self { residual, shortcut, after, .. } => Layer::Residual {
+                layers: residual.unwrap_or_default(),
+                shortcut: shortcut.unwrap_or_default(),
+                after: match after.map(|after| *after) {
+                    None => None,
+                    Some(Layer::Activation(activation)) => Some(activation),
+                    Some(_) => return Err(format!("`after` must be one of {}", activations())),
+                },
+            },
+        })
+    }
+
+    fn of(layer: &Layer) -> Self {
+        let layer = layer.clone();
+        let none = Self::default();
+        match layer {
+            Layer::Conv { name, channels, kernel, stride, padding, groups, dilation, bias } => Self {
+                conv: Some(name),
+                channels: Some(channels),
+                kernel: Some(kernel),
+                stride: Some(stride),
+                padding: Some(padding),
+                groups: Some(groups),
+                dilation: Some(dilation),
+                bias: Some(bias),
+                ..none
+            },
+            Layer::BatchNorm { name, epsilon } => {
+                Self { batch_norm: Some(name), epsilon: Some(epsilon), ..none }
+            }
+            Layer::Linear { name, features, bias } => {
+                Self { linear: Some(name), features, bias: Some(bias), ..none }
+            }
+            Layer::MaxPool(Window { size, stride, padding }) => {
+                let (stride, padding) = (Some(stride), Some(Padding::Even(padding)));
+                Self { max_pool: Some(size), stride, padding, ..none }
+            }
+            Layer::AveragePool(Window { size, stride, padding }) => {
+                let (stride, padding) = (Some(stride), Some(Padding::Even(padding)));
+                Self { average_pool: Some(size), stride, padding, ..none }
+            }
+            Layer::Activation(Activation::LeakyRelu(slope)) => Self { leaky_relu: Some(slope), ..none },
+            Layer::Activation(Activation::Elu(alpha)) => Self { elu: Some(alpha), ..none },
+            Layer::PRelu { name, shared } => Self { prelu: Some(name), shared: Some(shared), ..none },
+            Layer::Residual { layers, shortcut, after } => Self {
+                residual: Some(layers),
+                shortcut: (!shortcut.is_empty()).then_some(shortcut),
+                after: after.map(|after| Box::new(Layer::Activation(after))),
+                ..none
+            },
+            // Words, which have no table.
+            Layer::GlobalAveragePool | Layer::Flatten | Layer::Activation(_) => none,
+        }
+    }
+}
+
+/// The words and tables of functions.
+fn activations() -> String {
+    let words = ["relu"].into_iter().chain(WORDS.map(|(word, _)| word)).map(|word| format!("\"{word}\""));
+    let words: Vec<String> = words.collect();
+    format!("{}, {{ leaky_relu = 0.01 }}, {{ elu = 1.0 }}", words.join(", "))
+}
+
+struct Entry;
+
+impl<'de> de::Visitor<'de> for Entry {
+    type Value = Layer;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a layer: a word such as \"relu\", or a table such as { linear = \"fc\", features = 10 }")
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<Layer, E> {
+        match word {
+            "global_average_pool" => Ok(Layer::GlobalAveragePool),
+            "flatten" => Ok(Layer::Flatten),
+            word => Activation::of(word).map(Layer::Activation).ok_or_else(|| {
+                let known = activations();
+                let known = format!("\"flatten\", \"global_average_pool\", {known}");
+                match KINDS.iter().any(|(kind, _)| *kind == word) {
+                    true => E::custom(format_args!("`{word}` needs a table, as in {{ {word} = .. }}")),
+                    false => {
+                        E::custom(format_args!("no layer is called `{word}`; expected {known}, or a table"))
+                    }
+                }
+            }),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Layer, A::Error> {
+        Table::deserialize(MapAccessDeserializer::new(map))?.layer().map_err(de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Layer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Entry)
+    }
+}
+
+impl Serialize for Layer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::GlobalAveragePool => serializer.serialize_str("global_average_pool"),
+            Self::Flatten => serializer.serialize_str("flatten"),
+            Self::Activation(Activation::Relu) => serializer.serialize_str("relu"),
+            Self::Activation(Activation::Word(word, _)) => serializer.serialize_str(word),
+            layer => Table::of(layer).serialize(serializer),
+        }
+    }
+}
