@@ -307,7 +307,7 @@ fn bad_commands_are_refused_before_any_work() {
     attack(
         &["--attack", "pgd = { stpe = 1 }", "--eps", "x", "--norm", "l1", "--data", "cifar"],
         &expect![[r#"
-            error: --data cifar: unknown dataset `cifar`; did you mean `cifar10`? known: `cifar10`, `cifar100`, `fashion-mnist`, `image-folder`, `imagenet`, `mnist`
+            error: --data cifar: unknown dataset `cifar`; did you mean `cifar10`? known: `cifar10`, `cifar100`, `fashion-mnist`, `image-folder`, `imagenet`, `mnist`, `npz`
             error: --attack pgd = { stpe = 1 }: unknown field `stpe`; did you mean `step`? known: `steps`, `step`, `relative_step`, `start`, `noise`, `restarts`, `success`, `target`, `loss`, `stop_after`
               at attack.pgd.stpe
             error: --norm l1: unknown variant `l1`, expected `linf` or `l2`
@@ -352,7 +352,7 @@ fn bad_commands_are_refused_before_any_work() {
             error: no trained network found
               looked in: empty/best.safetensors
                          empty/model.safetensors
-              expected a run that has ended, or a file of weights (.safetensors, .pth, .pt)
+              expected a run that has ended, or a file of a network (.onnx, .safetensors, .pth, .pt)
         "]],
     );
     fs::remove_file(folder.path().join("runs/run/model.safetensors")).unwrap();
@@ -363,7 +363,7 @@ fn bad_commands_are_refused_before_any_work() {
             error: no trained network found
               looked in: runs/run/best.safetensors
                          runs/run/model.safetensors
-              expected a run that has ended, or a file of weights (.safetensors, .pth, .pt)
+              expected a run that has ended, or a file of a network (.onnx, .safetensors, .pth, .pt)
         "]],
     );
     fs::write(folder.path().join("net.safetensors"), "not a network").unwrap();

@@ -229,7 +229,7 @@ name = "pgd"
           at sede
         error: run.toml:2:1: unknown device `gpu`; known: `cpu`, `cuda:0`, `cuda:1`, ...
           at device
-        error: run.toml:3:9: unknown dataset `fashion-mist`; did you mean `fashion-mnist`? known: `cifar10`, `cifar100`, `fashion-mnist`, `image-folder`, `imagenet`, `mnist`
+        error: run.toml:3:9: unknown dataset `fashion-mist`; did you mean `fashion-mnist`? known: `cifar10`, `cifar100`, `fashion-mnist`, `image-folder`, `imagenet`, `mnist`, `npz`
           at dataset.fashion-mist
         error: run.toml:4:8: invalid value: integer `0`, expected a nonzero usize
           at subset.train

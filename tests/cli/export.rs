@@ -5,7 +5,7 @@ use std::fs;
 use expect_test::expect;
 
 use crate::cli::attack_command::{PGD, trained};
-use crate::support::{json, refuses, succeed};
+use crate::support::{fails, json, refuses, succeed};
 
 const DATA: &str = "fashion-mnist = { root = \"data\" }";
 const MODEL: &str = "convnet = { channels = [4, 8], hidden = 16, batch_norm = true }";
@@ -60,6 +60,95 @@ fn a_network_from_onnx_is_trained_further() {
 }
 
 #[test]
+fn files_say_what_they_hold() {
+    let folder = trained();
+    let at = folder.path();
+    succeed(at, &["export", "runs/run", "--format", "onnx"]);
+    succeed(at, &["export", "runs/run", "--format", "pth"]);
+    expect![[r#"
+        runs/run/model.safetensors: weights of a run of temper
+          model    convnet = { batch_norm = true, channels = [4, 8], hidden = 16, kernel = 3, mean = [0.5], pool = 2, std = [0.5] }
+          classes  T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot
+          input    1 x 12 x 12, pixels in [0, 1]
+          output   10 classes
+          weights  1686 trained parameters
+          layers, with channels x height x width of what they give:
+            normalisation by mean [0.5], std [0.5]  1 x 12 x 12
+            3 x 3 convolution conv1                 4 x 12 x 12
+            batch norm bn1                          4 x 12 x 12
+            relu                                    4 x 12 x 12
+            max pooling of 2 x 2                    4 x 6 x 6
+            3 x 3 convolution conv2                 8 x 6 x 6
+            batch norm bn2                          8 x 6 x 6
+            relu                                    8 x 6 x 6
+            max pooling of 2 x 2                    8 x 3 x 3
+            linear fc1                              16 x 1 x 1
+            relu                                    16 x 1 x 1
+            linear fc2                              10 x 1 x 1
+
+        to attack it:
+          temper attack runs/run/model.safetensors --attack pgd --eps 8/255
+        to train it further, in a pipeline:
+          model.convnet = { batch_norm = true, channels = [4, 8], hidden = 16, kernel = 3, mean = [0.5], pool = 2, std = [0.5] }
+          train.init = "runs/run/model.safetensors"
+    "#]].assert_eq(&succeed(at, &["inspect", "runs/run"]));
+    expect![[r#"
+        model.onnx: an ONNX graph of temper 0.1.0, opset 17
+          input    1 x 12 x 12, pixels in [0, 1]
+          output   10 classes
+          weights  1686 trained parameters
+          layers, with channels x height x width of what they give:
+            normalisation by mean [0.5], std [0.5]  1 x 12 x 12
+            3 x 3 convolution conv1                 4 x 12 x 12
+            batch norm bn1                          4 x 12 x 12
+            relu                                    4 x 12 x 12
+            max pooling of 2 x 2                    4 x 6 x 6
+            3 x 3 convolution conv2                 8 x 6 x 6
+            batch norm bn2                          8 x 6 x 6
+            relu                                    8 x 6 x 6
+            max pooling of 2 x 2                    8 x 3 x 3
+            linear fc1                              16 x 1 x 1
+            relu                                    16 x 1 x 1
+            linear fc2                              10 x 1 x 1
+
+        to judge it:
+          temper attack model.onnx --data DATA --attack none
+        to train it further, in a pipeline:
+          model.onnx = { path = "model.onnx" }
+    "#]]
+    .assert_eq(&succeed(at, &["inspect", "model.onnx"]));
+    expect![[r"
+        model.pth: weights alone, 14 tensors of 1710 numbers
+          bn1.bias          [4] F32
+          bn1.running_mean  [4] F32
+          bn1.running_var   [4] F32
+          bn1.weight        [4] F32
+          bn2.bias          [8] F32
+          bn2.running_mean  [8] F32
+          bn2.running_var   [8] F32
+          bn2.weight        [8] F32
+          conv1.weight      [4, 1, 3, 3] F32
+          conv2.weight      [8, 4, 3, 3] F32
+          fc1.bias          [16] F32
+          fc1.weight        [16, 72] F32
+          fc2.bias          [10] F32
+          fc2.weight        [10, 16] F32
+
+        to judge them, say what network they are of:
+          temper attack model.pth --model 'resnet = { depth = 18 }' --data DATA --attack none
+        or describe its layers by these names: temper describe model sequential
+    "]]
+    .assert_eq(&succeed(at, &["inspect", "model.pth"]));
+    fails(
+        at,
+        &["inspect", "run.toml"],
+        &expect![[r"
+        error: run.toml: neither safetensors nor a file of torch.save: its first bytes promise a header of 3539896516445824371 bytes, the file has 425 in all
+    "]],
+    );
+}
+
+#[test]
 fn bad_exports_are_refused_in_words() {
     let folder = trained();
     let at = folder.path();
@@ -83,9 +172,9 @@ fn bad_exports_are_refused_in_words() {
     refuses(
         at,
         &["attack", "model.onnx", "--data", DATA, "--attack", "none", "--eps", "0.1"],
-        &expect![[r#"
-            error: --eps: a radius without an attack: add one, for example `attack = "pgd"`
-        "#]],
+        &expect![[r"
+            error: --eps: `--attack none` has no radius: leave --eps out
+        "]],
     );
     refuses(
         at,

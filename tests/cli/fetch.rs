@@ -38,7 +38,7 @@ fn an_unknown_data_set_is_refused_with_those_known() {
     let output = temper(folder.path(), &["data", "fetch", "cifar-10"]);
     assert_eq!(output.status.code(), Some(2));
     expect![[r"
-        error: unknown dataset `cifar-10`; did you mean `cifar10`? known: `cifar10`, `cifar100`, `fashion-mnist`, `image-folder`, `imagenet`, `mnist`
+        error: unknown dataset `cifar-10`; did you mean `cifar10`? known: `cifar10`, `cifar100`, `fashion-mnist`, `image-folder`, `imagenet`, `mnist`, `npz`
     "]].assert_eq(&stderr(&output));
 }
 

@@ -208,7 +208,7 @@ fn images_are_crafted_on_another_run() {
         &expect![[r"
             error: evaluation `transfer`: no trained network found
               looked in: runs/none
-              expected a run that has ended, or a file of weights (.safetensors, .pth, .pt)
+              expected a run that has ended, or a file of a network (.onnx, .safetensors, .pth, .pt)
         "]],
     );
     assert!(!folder.path().join("runs/new").exists());

@@ -27,6 +27,15 @@ impl Item<'_> {
     /// Along an axis, these places or holes.
     pub(crate) fn along(&self, axis: usize, places: &[u32]) -> Found<Self> {
         Ok(match self {
+            // All numbers are one: only the shape changes.
+            Self::Constant(constant)
+                if constant.is_uniform() && places.iter().all(|p| (*p as usize) < constant.dims[axis]) =>
+            {
+                let mut dims = constant.dims.clone();
+                dims[axis] = places.len();
+                crate::constant::count(&dims)?;
+                Self::Constant(Constant { dims, ..constant.clone() })
+            }
             Self::Constant(constant) => {
                 let moved = moves::along(&constant.dims, axis, places)?;
                 Self::Constant(constant.pick(moved.dims, &moved.index)?)

@@ -113,6 +113,11 @@ impl Writer<'_> {
                 let scaled = self.graph.node("Mul", &[x, &scale], vec![]);
                 self.graph.node("Add", &[&scaled, &shift], vec![])
             }
+            Layer::MaxPool(pool)
+                if pool.axes.iter().any(|axis| axis.before.max(axis.after) >= axis.kernel) =>
+            {
+                candle_core::bail!("ONNX's max pooling takes padding below the window's size only")
+            }
             Layer::MaxPool(pool) => {
                 let attributes = [window(pool.axes), vec![dilations(pool.axes)]].concat();
                 self.graph.node("MaxPool", &[x], attributes)

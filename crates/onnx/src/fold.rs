@@ -61,7 +61,10 @@ fn of_ints(operator: &str, a: i64, b: i64) -> Option<i64> {
         "Sub" => a.checked_sub(b),
         "Mul" => a.checked_mul(b),
         "Div" => a.checked_div(b),
-        "Mod" => a.checked_rem_euclid(b),
+        // The sign is the divisor's.
+        "Mod" => {
+            a.checked_rem(b).map(|rest| if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest })
+        }
         "Pow" => a.checked_pow(u32::try_from(b).ok()?),
         "Min" => Some(a.min(b)),
         "Max" => Some(a.max(b)),
@@ -103,9 +106,11 @@ pub(crate) fn binary<'a>(
     let compares = matches!(operator, "Equal" | "Less" | "Greater");
     let data = if numbers == 1 && a.is_uniform() && b.is_uniform() {
         let (x, y) = (a.scalar()?.unwrap_or(0.0), b.scalar()?.unwrap_or(0.0));
-        match (a.is_int() && b.is_int()) || compares {
-            true => Data::AllInts(of_ints(operator, x as i64, y as i64).ok_or_else(none)?),
-            false => Data::AllFloats(of_floats(operator, x, y).ok_or_else(none)?),
+        if a.is_int() && b.is_int() {
+            Data::AllInts(of_ints(operator, x as i64, y as i64).ok_or_else(none)?)
+        } else {
+            let number = of_floats(operator, x, y).ok_or_else(none)?;
+            if compares { Data::AllInts(number as i64) } else { Data::AllFloats(number) }
         }
     } else if a.is_int() && b.is_int() {
         let (a, b) = (a.broadcast(&dims)?.as_ints()?, b.broadcast(&dims)?.as_ints()?);
@@ -145,4 +150,16 @@ pub(crate) fn choose<'a>(
         )
     };
     Ok(Constant { dims, data, origin: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remainder_has_the_sign_of_its_divisor() {
+        let rest = |a, b| of_ints("Mod", a, b);
+        assert_eq!([rest(5, 3), rest(-5, 3), rest(5, -3), rest(-5, -3)], [2, 1, -1, -2].map(Some));
+        assert_eq!([rest(6, -3), rest(5, 0)], [Some(0), None]);
+    }
 }

@@ -87,13 +87,24 @@ pub fn parse(bytes: &[u8]) -> Result<Imported> {
     imported(bytes, Beside(None), None)
 }
 
-/// Whether a file is an ONNX graph, by its first bytes: the version of the format, which is 3 or more. Saved models of
-/// TensorFlow begin with the version 1. A file that cannot be read is none.
+/// Tags of the fields that may follow the version of the format at a file's start: producer and its version, domain,
+/// model version, documentation, graph, opsets, properties.
+const TAGS: [u8; 8] = [0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72];
+
+/// Whether a file is an ONNX graph, by its first bytes: the version of the format, which is 3 or more, and another
+/// field. Saved models of TensorFlow begin with the version 1. A file that cannot be read is none.
 pub fn is_onnx(path: &Path) -> bool {
-    let mut start = [0; 2];
+    let mut start = [0; 9];
     // A pipe would wait for its writer, and what was read would be lost to others.
     let read = path.is_file() && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok();
-    read && start[0] == 0x08 && (3..0x80).contains(&start[1])
+    read && begins(start)
+}
+
+/// Whether these are the first bytes of an ONNX graph. Safetensors begin with the length of their header, which may
+/// look alike.
+fn begins(start: [u8; 9]) -> bool {
+    let safetensors = start[4..] == *b"\0\0\0\0{";
+    !safetensors && start[0] == 0x08 && (3..0x80).contains(&start[1]) && TAGS.contains(&start[2])
 }
 
 fn imported(bytes: &[u8], beside: Beside<'_>, before: Option<Normalisation<'_>>) -> Result<Imported> {
@@ -117,4 +128,20 @@ fn imported(bytes: &[u8], beside: Beside<'_>, before: Option<Normalisation<'_>>)
     importer.logits()?;
     let Importer { network, weights, told, .. } = importer;
     Ok(Imported { network, weights, opset, producer: model.producer.clone(), told })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn graphs_are_told_from_safetensors_whose_header_has_an_unlucky_length() {
+        assert!(begins(*b"\x08\x08\x12\x07pytor"));
+        assert!(begins(*b"\x08\x08\x3a\xc0\x9a\x0c\x0a\x16\x0a"));
+        // A header of 0x120408 bytes; a saved model of TensorFlow; a text.
+        assert!(!begins(*b"\x08\x04\x12\0\0\0\0\0{"));
+        assert!(!begins(*b"\x08\x04\0\0\0\0\0\0{"));
+        assert!(!begins(*b"\x08\x01\x12\x07pytor"));
+        assert!(!begins(*b"not a net"));
+    }
 }

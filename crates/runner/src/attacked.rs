@@ -17,6 +17,7 @@ use temper_evaluate::{
 use temper_results::{
     CommandName, DatasetSummary, Evaluation, NetworkSummary, Records, Results, SplitSummary, Warning,
 };
+use temper_train::is_onnx;
 
 use crate::catalogue::wrap;
 use crate::config::BadConfig;
@@ -360,8 +361,12 @@ impl Opened {
             wrap(&mut text, INDENT, INDENT, &about);
             if *told {
                 let options = toml::Value::Table(stored.parameters.clone());
-                let assumed =
-                    format!("assumed, for the file does not say: {options}, {}", stored.normalisation());
+                let normalised = stored.normalisation();
+                let assumed = if is_onnx(&stored.file) {
+                    format!("the graph takes pixels in [0, 1]: {normalised}")
+                } else {
+                    format!("assumed, for the file does not say: {options}, {normalised}")
+                };
                 wrap(&mut text, INDENT, INDENT, &assumed);
             }
         }

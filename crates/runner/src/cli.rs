@@ -5,7 +5,7 @@ use temper_core::KINDS;
 
 use crate::config::BadConfig;
 use crate::output::answer;
-use crate::{attack, catalogue, check, export, fetch, reproduce, run, show, transfer};
+use crate::{attack, catalogue, check, export, fetch, inspect, reproduce, run, show, transfer};
 
 /// Adversarial training and robustness evaluation of image classifiers.
 #[derive(Debug, Parser)]
@@ -31,6 +31,9 @@ enum Command {
     /// Craft images on each of several networks and judge them by all of them
     #[command(after_help = TRANSFER_HELP)]
     Transfer(Box<transfer::Options>),
+    /// Show what a network's file holds: its layers or tensors, and how to begin with it
+    #[command(after_help = "Example: temper inspect net.onnx")]
+    Inspect(inspect::Options),
     /// Write a trained network as a file of other programs: ONNX, safetensors or a state dictionary
     #[command(after_help = "Example: temper export runs/quickstart --format onnx --out net.onnx")]
     Export(export::Options),
@@ -99,6 +102,7 @@ pub(crate) fn run() -> anyhow::Result<bool> {
         Command::Run(options) => run::run(&options),
         Command::Attack(options) => attack::run(&options),
         Command::Transfer(options) => transfer::run(&options),
+        Command::Inspect(options) => inspect::run(&options),
         Command::Export(options) => export::run(&options),
         Command::Show(options) => show::run(&options),
         Command::Check(options) => check::run(&options),

@@ -74,6 +74,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         return Err(BadConfig(format!("{} is an ONNX file already", network.display())).into());
     }
     let stored = Stored::known(network, Numerics::Fast)?;
+    let graph = stored.parameters.get("path").and_then(toml::Value::as_str).map(Path::new);
+    if graph.is_some_and(|graph| same(graph, &file)) {
+        return Err(BadConfig(format!(
+            "{} is the graph that this run was trained from, and is read again with it: choose another file with --out",
+            file.display()
+        ))
+        .into());
+    }
     let (graph, weights) = (stored.classifier.network(), stored.classifier.weights());
     let bytes = match format {
         Format::Onnx => {
@@ -87,6 +95,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     save_atomically(&file, &bytes)?;
     say(&told(&stored, &file, bytes.len(), *format));
     Ok(())
+}
+
+/// Whether two paths are one file.
+fn same(a: &Path, b: &Path) -> bool {
+    a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
 }
 
 /// A file of safetensors without the metadata of runs.
@@ -136,9 +149,10 @@ fn told(stored: &Stored, file: &Path, bytes: usize, format: Format) -> String {
     let at = file.display();
     let how = match format {
         Format::Onnx => format!(
-            "pixels [n, {c}, {h}, {w}] in [0, 1] to logits [n, {}]; pixels are normalised inside\n\
+            "pixels [n, {c}, {h}, {w}] in [0, 1] to logits [n, {}]; inside: {}\n\
              in Python: onnxruntime.InferenceSession(\"{at}\").run(None, {{\"pixels\": pixels}})",
-            stored.classes.len()
+            stored.classes.len(),
+            stored.normalisation()
         ),
         Format::Safetensors => format!(
             "weights by PyTorch's names; the network normalises its pixels: {}\n\

@@ -16,6 +16,7 @@ mod fetch;
 mod footprint;
 mod images;
 mod inline;
+mod inspect;
 mod interrupt;
 mod judge;
 mod machine;

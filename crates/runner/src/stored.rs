@@ -59,7 +59,8 @@ impl Stored {
             return Ok(file.clone());
         }
         let looked = candidates.iter().map(|file| file.display().to_string()).collect();
-        let how = "expected a run that has ended, or a file of weights (.safetensors, .pth, .pt)".into();
+        let how =
+            "expected a run that has ended, or a file of a network (.onnx, .safetensors, .pth, .pt)".into();
         Err(temper_core::Error::from(DataError::Missing { what: "trained network".into(), looked, how })
             .into())
     }
@@ -84,7 +85,12 @@ impl Stored {
     pub(crate) fn open(file: PathBuf, about: &About, numerics: Numerics) -> anyhow::Result<Self> {
         let at = || file.display().to_string();
         let classes = about.classes.clone();
-        let network = about.model.build(about.input, classes.len()).with_context(at)?;
+        let network = about.model.build(about.input, classes.len()).map_err(|error| {
+            // A model that is a file names it itself.
+            let named = error.to_string().starts_with(&at());
+            let error = anyhow::Error::from(error);
+            if named { error } else { error.context(at()) }
+        })?;
         let weights = load_weights_for(&file, &network)?;
         let sha256 = sha256_of(&weights.files)?;
         let classifier =

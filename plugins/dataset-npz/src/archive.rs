@@ -83,7 +83,9 @@ impl Archive {
             return Err(archive.fault(at, "the end of a ZIP archive that is cut off: copy the file again"));
         };
         if list_at == ELSEWHERE || size == ELSEWHERE {
-            return Err(archive.fault(at, "a ZIP archive of more than 4 GiB (ZIP64): save fewer images"));
+            return Err(
+                archive.fault(at, "a ZIP64 archive, which numpy writes from 2 GiB on: save fewer images")
+            );
         }
         if size > LONGEST || list_at.checked_add(size).is_none_or(|list_end| list_end > at) {
             let what = format!(
@@ -104,7 +106,9 @@ impl Archive {
             let (name, member, length) = member(rest)
                 .ok_or_else(|| self.fault(at, "no entry of a ZIP archive's list: the file is damaged"))?;
             if [member.packed, member.size, member.header].contains(&ELSEWHERE) {
-                let what = format!("a member `{name}` of more than 4 GiB (ZIP64): save fewer images");
+                let what = format!(
+                    "a member `{name}` in the format ZIP64, which numpy writes from 2 GiB on: save fewer images"
+                );
                 return Err(self.fault(at, what));
             }
             if members.contains_key(&name) {

@@ -8,7 +8,8 @@ plugin! { Model "onnx";
     pub struct Onnx {
         /// The file.
         pub path: Option<PathBuf> = None,
-        /// Subtracted from the pixels before the graph: one value, or one a channel. Left out if the graph normalises.
+        /// Subtracted from the pixels before the graph: one value, or one a channel. Leave it out if the graph itself
+        /// normalises.
         pub mean: Vec<f64> = vec![0.0],
         /// What the pixels are then divided by: one value, or one a channel.
         pub std: Vec<f64> = vec![1.0],
@@ -20,15 +21,16 @@ impl Model for Onnx {
         let Some(path) = &self.path else {
             return Err(Error::refused("`path` of onnx is missing: name the ONNX file"));
         };
-        let said = |why: String| Error::refused(format!("{}: {why}", path.display()));
-        let imported =
-            temper_onnx::read_normalised(path, &self.mean, &self.std).map_err(|e| said(e.to_string()))?;
+        // Its errors name the file.
+        let imported = temper_onnx::read_normalised(path, &self.mean, &self.std);
+        let imported = imported.map_err(|error| Error::refused(error.to_string()))?;
         let network = imported.network;
         let [c, h, w] = network.input_shape();
         if network.input_shape() != input || network.classes() != classes {
-            return Err(said(format!(
-                "a network for images of {c} x {h} x {w} and {} classes, the images are of {} x {} x {}, with {classes} \
-                 classes",
+            return Err(Error::refused(format!(
+                "{} is a network for images of {c} x {h} x {w} and {} classes, the images are of {} x {} x {}, with \
+                 {classes} classes",
+                path.display(),
                 network.classes(),
                 input[0],
                 input[1],

@@ -77,8 +77,8 @@ impl Builder<'_> {
                 self.network.batch_norm_with(x, name, true, *epsilon).map_err(at)
             }
             Layer::Linear { name, features, bias } => self.linear(x, name, *features, *bias, place),
-            Layer::MaxPool(window) => self.network.max_pool(x, pool(window)).map_err(at),
-            Layer::AveragePool(window) => self.network.average_pool(x, pool(window)).map_err(at),
+            Layer::MaxPool(window) => self.network.max_pool(x, pool(window, place)?).map_err(at),
+            Layer::AveragePool(window) => self.network.average_pool(x, pool(window, place)?).map_err(at),
             Layer::GlobalAveragePool => Ok(self.network.global_average_pool(x)),
             Layer::Flatten => {
                 self.flat = true;
@@ -192,7 +192,11 @@ impl Builder<'_> {
     }
 }
 
-fn pool(window: &Window) -> Pool {
+/// A window. Padding of more than half of it is an error, as in torch.
+fn pool(window: &Window, place: &str) -> Result<Pool> {
+    if (0..2).any(|i| window.padding.0[i] > window.size.0[i] / 2) {
+        return Err(refused(place, "padding is at most half the window's size"));
+    }
     let axis = |i: usize| Axis::even(window.size.0[i], window.stride.0[i], window.padding.0[i]);
-    Pool { axes: [axis(0), axis(1)] }
+    Ok(Pool { axes: [axis(0), axis(1)] })
 }

@@ -290,7 +290,6 @@ impl Network {
             let Axis { kernel, stride, before, after, dilation } = *axis;
             let positive = kernel > 0 && stride > 0 && dilation > 0;
             let small = kernel <= TAPS && stride <= LONGEST && dilation <= LONGEST;
-            // Every window then has a position of the input.
             !positive || !small || before >= axis.extent() || after >= axis.extent()
         };
         if pool.axes.iter().any(bad) || pool.taps() > TAPS {
@@ -304,6 +303,10 @@ impl Network {
         let Some([rows, columns]) = pool.output([h, w]) else {
             return Err(self.misfit(name, x, format!("{} is larger than that", said("window", pool.axes))));
         };
+        if pool.axes.iter().zip([h, w]).any(|(axis, length)| axis.misses(length)) {
+            let why = format!("{} has positions of padding alone", said("window", pool.axes));
+            return Err(self.misfit(name, x, why));
+        }
         Ok([c, rows, columns])
     }
 

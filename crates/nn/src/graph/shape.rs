@@ -49,6 +49,16 @@ impl Axis {
         self.padded(input).checked_sub(self.extent()).map(|free| free / self.stride + 1)
     }
 
+    /// Whether some window over an input of this length has no tap on it.
+    pub fn misses(&self, input: usize) -> bool {
+        let on = |at: usize| at >= self.before && at < self.before + input;
+        let windows = 0..self.output(input).unwrap_or(0);
+        // Without dilation only the first and the last can; they are cheap to ask all the same.
+        windows
+            .map(|window| window * self.stride)
+            .any(|start| !(0..self.kernel).any(|tap| on(start + tap * self.dilation)))
+    }
+
     /// Whether padding is added on either side.
     pub fn pads(&self) -> bool {
         self.before > 0 || self.after > 0

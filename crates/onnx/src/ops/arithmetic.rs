@@ -304,6 +304,9 @@ pub(crate) fn constants_only<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -
     let Some(inputs) = call.constants() else {
         return Err(Problem::of("it is supported among constants only, and its input depends on the pixels"));
     };
+    if operator == "Mod" && call.flag("fmod")? {
+        return Err(Problem::of("`fmod` is not supported"));
+    }
     let result = match *inputs {
         [a] => fold::map(importer, a, |x| f64::from(u8::from(x == 0.0)))?,
         [a, b] => fold::binary(importer, operator, a, b)?,

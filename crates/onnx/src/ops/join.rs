@@ -7,6 +7,7 @@ use crate::constant::Constant;
 use crate::error::{Found, Problem};
 use crate::importer::Importer;
 use crate::moves::HOLE;
+use crate::ops::shape::MOST_PLACES;
 use crate::value::Value;
 
 pub(crate) fn concat<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item<'a>>> {
@@ -129,11 +130,17 @@ fn side_by_side(importer: &mut Importer<'_>, values: &[Value]) -> Found<(Vec<Nod
     Ok((nodes, values))
 }
 
-pub(crate) fn split<'a>(_: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item<'a>>> {
+pub(crate) fn split<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item<'a>>> {
     let item = call.item(0)?;
     let whole = item.whole();
     let axis = call::axis(call.int("axis", 0)?, whole.len())?;
     let outputs = call.node.outputs.len().max(1);
+    if whole[axis] > MOST_PLACES {
+        return Err(Problem::of(format!(
+            "it splits {} places; at most {MOST_PLACES} are supported",
+            whole[axis]
+        )));
+    }
     let lengths = if let Some(lengths) = call.ints_of("split", 1)? {
         lengths
     } else {
@@ -154,6 +161,7 @@ pub(crate) fn split<'a>(_: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item
         let length =
             length.ok_or_else(|| Problem::of(format!("its parts do not divide {} places", whole[axis])))?;
         let places: Vec<u32> = (start..start + length).map(|place| place as u32).collect();
+        importer.fold(places.len())?;
         parts.push(item.along(axis, &places)?);
         start += length;
     }

@@ -126,6 +126,10 @@ fn right<'a>(
     weight: &Constant<'a>,
 ) -> Found<Vec<Item<'a>>> {
     let [fan, out] = sides(weight)?;
+    if weight.dims.len() > value.whole().len().max(2) {
+        let why = format!("its constant {:?} has more axes than its input {:?}", weight.dims, value.whole());
+        return Err(Problem::of(why));
+    }
     if value.batch == value.dims.len() {
         return Err(Problem::Batch("it sums over the batch".into()));
     }

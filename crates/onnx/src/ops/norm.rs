@@ -140,8 +140,8 @@ pub(crate) fn local_response<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -
     let [c, h, w] = importer.network.shape(x);
     let (before, after) = ((size - 1) / 2, size / 2);
     let summands = c.saturating_mul(h * w).saturating_mul(size.min(c));
-    if summands > 1 << 24 {
-        return Err(Problem::of(format!("it sums {summands} numbers; at most 2^24 are supported")));
+    if summands > 1 << 23 {
+        return Err(Problem::of(format!("it sums {summands} numbers; at most 2^23 are supported")));
     }
     let neighbours = |channel: usize| channel.saturating_sub(before)..(channel + after + 1).min(c);
     let sum = |i: usize| {

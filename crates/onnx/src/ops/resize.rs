@@ -42,6 +42,9 @@ impl Scaling<'_> {
     }
 }
 
+/// Numbers that linear interpolation may give: each is a sum of its own.
+const MOST_INTERPOLATED: usize = 1 << 21;
+
 /// How each axis of the whole is resized.
 fn scalings<'a>(call: &Call<'a>, whole: &[usize]) -> Found<Vec<Scaling<'a>>> {
     let old = call.node.operator == "Upsample" || call.opset < 11;
@@ -151,6 +154,11 @@ fn linear(importer: &mut Importer<'_>, value: &Value, scalings: &[Scaling<'_>]) 
         dims[own] = scaling.output;
         let (outer, inner) = (count(&dims[..own])?, count(&dims[own + 1..])?);
         let numbers = count(&dims)?;
+        if numbers > MOST_INTERPOLATED {
+            return Err(Problem::of(format!(
+                "{numbers} numbers; at most {MOST_INTERPOLATED} are interpolated"
+            )));
+        }
         importer.keep(numbers)?;
         let mut sums = Vec::with_capacity(numbers.min(1 << 20));
         for block in 0..outer {

@@ -11,6 +11,11 @@ use crate::importer::Importer;
 use crate::moves::{self, HOLE};
 use crate::value::Value;
 
+/// Axes that a value may have.
+const MOST_AXES: usize = 16;
+/// Places of an axis that may be listed.
+pub(crate) const MOST_PLACES: usize = 1 << 25;
+
 pub(crate) fn constant<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item<'a>>> {
     if let Some(tensor) = call.tensor("value") {
         let name = call.node.outputs.first().copied().filter(|name| !name.is_empty());
@@ -138,9 +143,12 @@ pub(crate) fn reshape<'a>(_: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<It
     let item = call.item(0)?;
     let whole = item.whole();
     let wanted = call.constant(1)?.as_ints()?;
+    if wanted.len() > MOST_AXES {
+        return Err(Problem::of(format!("{} axes; at most {MOST_AXES} are supported", wanted.len())));
+    }
     let copies = !call.flag("allowzero")?;
     let mut dims = vec![];
-    for (axis, length) in wanted.iter().enumerate().take(17) {
+    for (axis, length) in wanted.iter().enumerate() {
         dims.push(match *length {
             0 if copies => {
                 *whole.get(axis).ok_or_else(|| Problem::of(format!("{wanted:?} copies a missing axis")))?
@@ -201,9 +209,15 @@ pub(crate) fn unsqueeze<'a>(_: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<
     let item = call.item(0)?;
     let mut whole = item.whole();
     let axes = call.ints_of("axes", 1)?.ok_or_else(|| Problem::Damaged("it has no axes".into()))?;
-    let rank = whole.len() + axes.len().min(16);
+    if axes.len() > MOST_AXES {
+        return Err(Problem::of(format!("{} new axes; at most {MOST_AXES} are supported", axes.len())));
+    }
+    let rank = whole.len() + axes.len();
     let mut axes: Vec<usize> = axes.iter().map(|axis| call::axis(*axis, rank)).collect::<Found<_>>()?;
     axes.sort_unstable();
+    if axes.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(Problem::Damaged(format!("its axes {axes:?} name one twice")));
+    }
     let mut batch = if let Item::Value(value) = item { value.batch } else { 0 };
     for axis in axes {
         if axis > whole.len() {
@@ -261,8 +275,11 @@ pub(crate) fn slice<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<V
         let step = steps[i];
         let (first, end) = match step > 0 {
             true => (place(starts[i]).clamp(0, length), place(ends[i]).clamp(0, length)),
-            false => (place(starts[i]).clamp(-1, length - 1), place(ends[i]).clamp(-1, length - 1)),
+            false => (place(starts[i]).min(length - 1).max(0), place(ends[i]).min(length - 1).max(-1)),
         };
+        if whole[axis] > MOST_PLACES {
+            return Err(Problem::of(format!("it cuts {length} places; at most {MOST_PLACES} are supported")));
+        }
         if step == 0 {
             return Err(Problem::Damaged("a step of 0".into()));
         }
@@ -272,6 +289,7 @@ pub(crate) fn slice<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<V
             places.push(at as u32);
             at = at.saturating_add(step);
         }
+        importer.fold(places.len())?;
         item = item.along(axis, &places)?;
     }
     Ok(vec![item])
@@ -331,6 +349,9 @@ fn padded(length: usize, [before, after]: [i64; 2], mode: &str) -> Found<Vec<u32
     let most = 1 << 22;
     if !(-most..=most).contains(&before) || !(-most..=most).contains(&after) {
         return Err(Problem::of(format!("padding of {before} and {after}")));
+    }
+    if length > MOST_PLACES {
+        return Err(Problem::of(format!("it pads {length} places; at most {MOST_PLACES} are supported")));
     }
     let length = length as i64;
     let place = |at: i64| match mode {

@@ -154,6 +154,14 @@ impl<'p> Named<'p> {
         let Self { path, file, about, ran, graph } = self;
         let numerics = ran.as_ref().map(|ran| ran.numerics).unwrap_or_default();
         let is_told = about.is_none();
+        if graph && told.is_some_and(|told| !names(told, &file)) {
+            return Err(BadConfig(format!(
+                "--model: {0} is a graph itself: say --model 'onnx = {{ path = \"{0}\", mean = .., std = .. }}', or leave \
+                 the option out",
+                file.display()
+            ))
+            .into());
+        }
         let of_graph = (graph && told.is_none()).then(|| graph_of(&file, input, classes)).transpose()?;
         let about =
             about.as_ref().or(told).or(of_graph.as_ref()).with_context(|| file.display().to_string())?;
@@ -192,6 +200,11 @@ pub(super) fn told(
         ))
     })?;
     Ok(About { model, input, classes: classes.to_vec() })
+}
+
+/// Whether a description is that of a graph in this file.
+fn names(told: &About, file: &Path) -> bool {
+    told.model.weights().is_some_and(|path| path == file)
 }
 
 /// The description of an ONNX file, as the model `onnx`, for images of this shape and these classes.

@@ -53,7 +53,8 @@ pub(crate) struct Shared {
     /// Device to run on: cpu, cuda:0, ...
     #[arg(long, default_value_t)]
     device: DeviceName,
-    /// Architecture of a file of weights that does not record it, as in a pipeline
+    /// Architecture of a file of weights that does not record it, as in a pipeline; for an ONNX file, how pixels
+    /// are normalised before the graph
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Accept a network whose classes have other names or another order than those of the images; only labels
@@ -89,6 +90,9 @@ impl Shared {
         let mut faults = vec![];
         let unattacked = matches!(&self.attacks[..], [only] if only.trim() == "none");
         let own = self.eps.as_ref().is_some_and(|eps| eps.trim() == "own");
+        if self.eps.is_some() && unattacked {
+            faults.push("--eps: `--attack none` has no radius: leave --eps out".into());
+        }
         if self.eps.is_none() && !unattacked {
             faults.push(
                 "--eps is missing: the radius within which images are attacked, for example --eps 8/255"
