@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
 
-use crate::{Axis, BatchNorm, Classifier, Conv2d, ConvAxes, ConvShape, Frozen, Layer, Network};
+use crate::{Axis, BatchNorm, Classifier, Conv2d, ConvAxes, ConvShape, Frozen, Layer, Network, Pool};
 
 fn numbers(n: usize, seed: u64) -> Vec<f64> {
     (0..n as u64)
@@ -237,6 +237,21 @@ fn layers_that_cannot_be_are_refused_in_words() {
     assert!(
         refused([axis(1, 0, [0, 0], 1), good]).ends_with("channels, kernel and stride must be at least 1")
     );
+    // A window whose taps all fall beside the input, between its two paddings.
+    let pooled = |axis: Axis| {
+        let mut net = Network::new([1, 1, 1]);
+        net.max_pool(net.input(), Pool { axes: [axis, good] }).map_err(|error| error.to_string())
+    };
+    let why = pooled(axis(2, 1, [3, 3], 4)).unwrap_err();
+    assert!(why.ends_with("has positions of padding alone"), "{why}");
+    assert!(pooled(axis(3, 1, [2, 2], 2)).is_ok());
+    let why = pooled(axis(2, 1, [2, 0], 1)).unwrap_err();
+    assert!(why.ends_with("padding is smaller than the window"), "{why}");
+    // A network gives one number for each class, not an image.
+    let mut image = Network::new([2, 3, 3]);
+    image.relu(image.input());
+    let why = Classifier::new(image, &BTreeMap::new()).unwrap_err().to_string();
+    assert!(why.ends_with("the last layer gives 2 x 3 x 3, expected one number for each class"), "{why}");
     for epsilon in [0.0, -1e-5, f64::NAN, f64::INFINITY] {
         let why = net.batch_norm_with(net.input(), "bn", true, epsilon).unwrap_err().to_string();
         assert!(why.contains("layer `bn`") && why.contains("epsilon must be finite and above 0"), "{why}");

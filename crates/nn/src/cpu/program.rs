@@ -15,7 +15,7 @@ use super::training::slopes;
 use crate::backend::Snapshot;
 use crate::classifier::Classifier;
 use crate::error::Result;
-use crate::graph::plan::{BatchNormStep, Operation, PlanStep};
+use crate::graph::plan::{BatchNormStep, Operation};
 use crate::graph::{Numerics, Pool};
 
 /// What one step computes, with its weights packed.
@@ -25,7 +25,8 @@ enum Unit<T: Real> {
         passes: Box<ProgramPasses<T>>,
         pool: Option<Pool>,
     },
-    /// Scale and shift of each channel: a batch norm that no convolution precedes.
+    /// Scale and shift of each channel, or of each number of a sample: constants, or a batch norm that no convolution
+    /// precedes.
     Affine {
         scale: Vec<T>,
         shift: Vec<T>,
@@ -89,7 +90,7 @@ impl<T: Real> Program<T> {
         let network = classifier.network();
         let wants = Wants { weights: false, pixels: true };
         let schedule = Instructions::new(network, true, wants, |_| false);
-        let units = schedule.steps().par_iter().map(|step| unit(classifier, &schedule, step));
+        let units = (0..schedule.steps().len()).into_par_iter().map(|i| unit(classifier, &schedule, i));
         Ok(Self { units: units.collect::<Result<_>>()?, schedule })
     }
 
@@ -218,7 +219,11 @@ fn affine<T: Real>(
     Ok((scale, shift))
 }
 
-fn unit<T: Real>(classifier: &Classifier, schedule: &Instructions, step: &PlanStep) -> Result<Unit<T>> {
+fn unit<T: Real>(classifier: &Classifier, schedule: &Instructions, i: usize) -> Result<Unit<T>> {
+    if let Some([scale, shift]) = schedule.affine(i) {
+        return Ok(Unit::Affine { scale: narrow(scale), shift: narrow(shift) });
+    }
+    let step = &schedule.steps()[i];
     Ok(match &step.kind {
         Operation::Conv { name, shape, bias, norm, pool } => {
             let shape = schedule.conv(step, shape);

@@ -159,6 +159,14 @@ impl Instructions {
         self.plan.steps.iter().any(|step| step.kind.is_curved())
     }
 
+    /// Factors and summands of a step that has them as constants, as values are stored.
+    pub(crate) fn affine(&self, i: usize) -> Option<&[Vec<f64>; 2]> {
+        match &self.constants[i] {
+            Constants::Affine(constants) => Some(constants),
+            Constants::None | Constants::Gather(_) => None,
+        }
+    }
+
     /// True channels of the value that a step gives.
     pub(crate) fn channels(&self, step: &PlanStep) -> usize {
         self.plan.shapes[step.output][0]
