@@ -24,10 +24,10 @@ mod table;
 mod value;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use temper_files::Bounded;
@@ -60,6 +60,8 @@ pub struct Imported {
     pub producer: String,
     /// What was changed or left out: sentences for the user.
     pub told: Vec<String>,
+    /// All files that hold it: the one that was named, and those beside it with its numbers, by their names.
+    pub files: Vec<PathBuf>,
 }
 
 /// Reads a network from an ONNX file. Numbers that lie in files beside it are read too. A file of another format, a
@@ -76,10 +78,12 @@ pub fn read_normalised(path: &Path, mean: &[f64], std: &[f64]) -> Result<Importe
         path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     let none = mean.iter().all(|mean| *mean == 0.0) && std.iter().all(|std| *std == 1.0);
     let before = (!none).then_some(Normalisation { mean, std });
-    imported(&bytes, Beside(folder), before).map_err(|source| match source {
+    let mut imported = imported(&bytes, Beside(folder), before).map_err(|source| match source {
         read @ Error::Read(_) => read,
         source => Error::File { file: path.into(), source: Box::new(source) },
-    })
+    })?;
+    imported.files.insert(0, path.into());
+    Ok(imported)
 }
 
 /// Reads a network from the bytes of an ONNX file. Numbers in other files are an error.
@@ -127,7 +131,9 @@ fn imported(bytes: &[u8], beside: Beside<'_>, before: Option<Normalisation<'_>>)
     importer.run()?;
     importer.logits()?;
     let Importer { network, weights, told, .. } = importer;
-    Ok(Imported { network, weights, opset, producer: model.producer.clone(), told })
+    let locations: BTreeSet<&str> = graph.initializers.iter().filter_map(proto::Tensor::location).collect();
+    let files = beside.0.map_or(vec![], |folder| locations.iter().map(|name| folder.join(name)).collect());
+    Ok(Imported { network, weights, opset, producer: model.producer.clone(), told, files })
 }
 
 #[cfg(test)]

@@ -73,6 +73,14 @@ pub(crate) struct Tensor<'a> {
     pub(crate) external: Option<Vec<(&'a str, &'a str)>>,
 }
 
+impl<'a> Tensor<'a> {
+    /// The file with its numbers, if they are not here.
+    pub(crate) fn location(&self) -> Option<&'a str> {
+        let places = self.external.as_ref()?;
+        places.iter().find(|(key, _)| *key == "location").map(|(_, name)| *name)
+    }
+}
+
 /// `ValueInfoProto` of a tensor: no number stands for an axis of any length.
 #[derive(Debug, Default)]
 pub(crate) struct Info<'a> {

@@ -70,7 +70,7 @@ fn of_graph(file: &Path) -> Result<Weights> {
             return Err(fault(format!("its values of `{name}` are not all finite")));
         }
     }
-    Ok(Weights { tensors: read.weights, rounded: None, told: read.told, files: vec![file.into()] })
+    Ok(Weights { tensors: read.weights, rounded: None, told: read.told, files: read.files })
 }
 
 /// What runs write beside their weights; `None` if there is nothing. Reads no weights.
