@@ -5,7 +5,7 @@ use std::fs;
 use expect_test::expect;
 
 use crate::cli::attack_command::{PGD, trained};
-use crate::support::{fails, json, refuses, succeed};
+use crate::support::{fails, json, refuses, stderr, succeed, temper};
 
 const DATA: &str = "fashion-mnist = { root = \"data\" }";
 const MODEL: &str = "convnet = { channels = [4, 8], hidden = 16, batch_norm = true }";
@@ -55,9 +55,72 @@ fn a_network_from_onnx_is_trained_further() {
     let (own, further) = (accuracy("runs/run").unwrap(), accuracy("runs/further").unwrap());
     assert!((own - further).abs() < 0.08, "{own} and {further}");
     // What it leaves is a run like any other.
-    let said = succeed(at, &["attack", "runs/further", "--attack", "fgsm", "--eps", "0.1"]);
+    let attack = ["attack", "runs/further", "--attack", "fgsm", "--eps", "0.1"];
+    let said = succeed(at, &attack);
     assert!(said.contains("onnx, "), "{said}");
+    // Its graph may not be replaced, neither by itself nor by another one.
+    let export = ["export", "runs/further", "--format", "onnx", "--out", "net.onnx", "--force"];
+    refuses(
+        at,
+        &export,
+        &expect![[r"
+        error: net.onnx is a file of the run itself: choose another one with --out
+    "]],
+    );
+    let mut other = fs::read(at.join("net.onnx")).unwrap();
+    let name = other.windows(6).position(|bytes| bytes == b"temper").unwrap();
+    other[name] = b'T';
+    fs::write(at.join("net.onnx"), other).unwrap();
+    fails(
+        at,
+        &attack,
+        &expect![[r"
+        error: net.onnx is not the graph that runs/further/model.safetensors was trained with: its hash differs
+          put back the file that was there
+    "]],
+    );
+    let resumed = temper(at, &["run", "further.toml", "--out", "runs/further", "--resume"]);
+    let said = stderr(&resumed);
+    assert_eq!(resumed.status.code(), Some(1), "{said}");
+    // The hash is of weights, whose last bits depend on the processor.
+    assert!(said.contains("belongs to another configuration\n  data.graph: was \""), "{said}");
 }
+
+/// What is kept of an attack is a command that does it again.
+#[test]
+fn an_attack_on_a_graph_is_done_again_by_its_own_command() {
+    let folder = trained();
+    let at = folder.path();
+    succeed(at, &["export", "runs/run", "--format", "onnx"]);
+    succeed(
+        at,
+        &["attack", "model.onnx", "--data", DATA, "--attack", "fgsm", "--eps", "0.1", "--save", "out"],
+    );
+    let images = || fs::read(at.join("out/images.safetensors")).unwrap();
+    let before = images();
+    let results = json(&at.join("out/results.json"));
+    let words: Vec<&str> =
+        results["arguments"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    fs::remove_file(at.join("out/images.safetensors")).unwrap();
+    succeed(at, &[&words[..], &["--save", "out", "--force"]].concat());
+    assert_eq!(images(), before);
+}
+
+/// The layers of the network that [`trained`] leaves.
+const LAYERS: &str = "  layers, with channels x height x width of what they give:
+    normalisation by mean [0.5], std [0.5]  1 x 12 x 12
+    3 x 3 convolution conv1                 4 x 12 x 12
+    batch norm bn1                          4 x 12 x 12
+    relu                                    4 x 12 x 12
+    max pooling of 2 x 2                    4 x 6 x 6
+    3 x 3 convolution conv2                 8 x 6 x 6
+    batch norm bn2                          8 x 6 x 6
+    relu                                    8 x 6 x 6
+    max pooling of 2 x 2                    8 x 3 x 3
+    linear fc1                              16 x 1 x 1
+    relu                                    16 x 1 x 1
+    linear fc2                              10 x 1 x 1
+";
 
 #[test]
 fn files_say_what_they_hold() {
@@ -65,6 +128,13 @@ fn files_say_what_they_hold() {
     let at = folder.path();
     succeed(at, &["export", "runs/run", "--format", "onnx"]);
     succeed(at, &["export", "runs/run", "--format", "pth"]);
+    let said = |network: &str| succeed(at, &["inspect", network]);
+    // A run and its graph are one network.
+    let without_layers = |network: &str| {
+        let said = said(network);
+        assert!(said.contains(LAYERS), "{said}");
+        said.replace(LAYERS, "")
+    };
     expect![[r#"
         runs/run/model.safetensors: weights of a run of temper
           model    convnet = { batch_norm = true, channels = [4, 8], hidden = 16, kernel = 3, mean = [0.5], pool = 2, std = [0.5] }
@@ -72,51 +142,25 @@ fn files_say_what_they_hold() {
           input    1 x 12 x 12, pixels in [0, 1]
           output   10 classes
           weights  1686 trained parameters
-          layers, with channels x height x width of what they give:
-            normalisation by mean [0.5], std [0.5]  1 x 12 x 12
-            3 x 3 convolution conv1                 4 x 12 x 12
-            batch norm bn1                          4 x 12 x 12
-            relu                                    4 x 12 x 12
-            max pooling of 2 x 2                    4 x 6 x 6
-            3 x 3 convolution conv2                 8 x 6 x 6
-            batch norm bn2                          8 x 6 x 6
-            relu                                    8 x 6 x 6
-            max pooling of 2 x 2                    8 x 3 x 3
-            linear fc1                              16 x 1 x 1
-            relu                                    16 x 1 x 1
-            linear fc2                              10 x 1 x 1
 
         to attack it:
           temper attack runs/run/model.safetensors --attack pgd --eps 8/255
         to train it further, in a pipeline:
           model.convnet = { batch_norm = true, channels = [4, 8], hidden = 16, kernel = 3, mean = [0.5], pool = 2, std = [0.5] }
           train.init = "runs/run/model.safetensors"
-    "#]].assert_eq(&succeed(at, &["inspect", "runs/run"]));
+    "#]].assert_eq(&without_layers("runs/run"));
     expect![[r#"
         model.onnx: an ONNX graph of temper 0.1.0, opset 17
           input    1 x 12 x 12, pixels in [0, 1]
           output   10 classes
           weights  1686 trained parameters
-          layers, with channels x height x width of what they give:
-            normalisation by mean [0.5], std [0.5]  1 x 12 x 12
-            3 x 3 convolution conv1                 4 x 12 x 12
-            batch norm bn1                          4 x 12 x 12
-            relu                                    4 x 12 x 12
-            max pooling of 2 x 2                    4 x 6 x 6
-            3 x 3 convolution conv2                 8 x 6 x 6
-            batch norm bn2                          8 x 6 x 6
-            relu                                    8 x 6 x 6
-            max pooling of 2 x 2                    8 x 3 x 3
-            linear fc1                              16 x 1 x 1
-            relu                                    16 x 1 x 1
-            linear fc2                              10 x 1 x 1
 
         to judge it:
           temper attack model.onnx --data DATA --attack none
         to train it further, in a pipeline:
           model.onnx = { path = "model.onnx" }
     "#]]
-    .assert_eq(&succeed(at, &["inspect", "model.onnx"]));
+    .assert_eq(&without_layers("model.onnx"));
     expect![[r"
         model.pth: weights alone, 14 tensors of 1710 numbers
           bn1.bias          [4] F32
@@ -134,11 +178,11 @@ fn files_say_what_they_hold() {
           fc2.bias          [10] F32
           fc2.weight        [10, 16] F32
 
-        to judge them, say what network they are of:
+        to judge them, name their architecture:
           temper attack model.pth --model 'resnet = { depth = 18 }' --data DATA --attack none
         or describe its layers by these names: temper describe model sequential
     "]]
-    .assert_eq(&succeed(at, &["inspect", "model.pth"]));
+    .assert_eq(&said("model.pth"));
     fails(
         at,
         &["inspect", "run.toml"],
@@ -162,6 +206,24 @@ fn bad_exports_are_refused_in_words() {
     );
     assert_eq!(fs::read_to_string(at.join("model.onnx")).unwrap(), "mine");
     succeed(at, &["export", "runs/run", "--format", "onnx", "--force"]);
+    let own =
+        ["export", "runs/run", "--format", "safetensors", "--out", "runs/run/model.safetensors", "--force"];
+    refuses(
+        at,
+        &own,
+        &expect![[r"
+        error: runs/run/model.safetensors is a file of the run itself: choose another one with --out
+    "]],
+    );
+    fs::copy(at.join("model.onnx"), at.join("other.onnx")).unwrap();
+    let other = "onnx = { path = \"other.onnx\" }";
+    refuses(
+        at,
+        &["attack", "model.onnx", "--model", other, "--data", DATA, "--attack", "none"],
+        &expect![[r#"
+            error: --model: model.onnx is a graph itself: say --model 'onnx = { path = "model.onnx", mean = .., std = .. }', or leave the option out
+        "#]],
+    );
     refuses(
         at,
         &["export", "model.onnx", "--format", "pth"],

@@ -122,6 +122,11 @@ fn dilated_means_and_missing_weights_are_refused() {
             .unwrap();
     let error = temper_onnx::export(&net, &classifier.weights()).unwrap_err().to_string();
     assert!(error.contains("no average pooling with dilation"), "{error}");
+    let mut net = Network::new([1, 5, 5]);
+    let x = net.max_pool(net.input(), Pool { axes: [axis(2, 1, [2, 2], 2); 2] }).unwrap();
+    net.linear(x, "fc", 2).unwrap();
+    let error = temper_onnx::export(&net, &BTreeMap::new()).unwrap_err().to_string();
+    assert!(error.contains("padding below the window's size only"), "{error}");
     let mut net = Network::new([1, 4, 4]);
     let x = net.max_pool(net.input(), Pool2d { size: 2, stride: 2, padding: 0 }).unwrap();
     net.linear(x, "fc", 2).unwrap();

@@ -74,11 +74,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         return Err(BadConfig(format!("{} is an ONNX file already", network.display())).into());
     }
     let stored = Stored::known(network, Numerics::Fast)?;
-    let graph = stored.parameters.get("path").and_then(toml::Value::as_str).map(Path::new);
-    if graph.is_some_and(|graph| same(graph, &file)) {
+    if let Some(own) =
+        [Some(&stored.file), stored.graph.as_ref()].into_iter().flatten().find(|own| same(own, &file))
+    {
         return Err(BadConfig(format!(
-            "{} is the graph that this run was trained from, and is read again with it: choose another file with --out",
-            file.display()
+            "{} is a file of the run itself: choose another one with --out",
+            own.display()
         ))
         .into());
     }
@@ -145,25 +146,20 @@ fn compare(stored: &Stored, bytes: &[u8]) -> anyhow::Result<()> {
 
 /// What was written, and how it is read.
 fn told(stored: &Stored, file: &Path, bytes: usize, format: Format) -> String {
-    let [c, h, w] = stored.input;
-    let at = file.display();
+    let ([c, h, w], n) = (stored.input, stored.classes.len());
+    let (at, normalisation) = (file.display(), stored.normalisation());
+    let alone = "weights by PyTorch's names; pixels are normalised by the network, not by the weights";
     let how = match format {
         Format::Onnx => format!(
-            "pixels [n, {c}, {h}, {w}] in [0, 1] to logits [n, {}]; inside: {}\n\
-             in Python: onnxruntime.InferenceSession(\"{at}\").run(None, {{\"pixels\": pixels}})",
-            stored.classes.len(),
-            stored.normalisation()
+            "pixels [n, {c}, {h}, {w}] in [0, 1] to logits [n, {n}]; the graph has {normalisation}\n\
+             in Python: onnxruntime.InferenceSession(\"{at}\").run(None, {{\"pixels\": pixels}})"
         ),
-        Format::Safetensors => format!(
-            "weights by PyTorch's names; the network normalises its pixels: {}\n\
-             in Python: safetensors.torch.load_file(\"{at}\")",
-            stored.normalisation()
-        ),
-        Format::Pth => format!(
-            "weights by PyTorch's names; the network normalises its pixels: {}\n\
-             in Python: torch.load(\"{at}\", weights_only=True)",
-            stored.normalisation()
-        ),
+        Format::Safetensors => {
+            format!("{alone}: {normalisation}\nin Python: safetensors.torch.load_file(\"{at}\")")
+        }
+        Format::Pth => {
+            format!("{alone}: {normalisation}\nin Python: torch.load(\"{at}\", weights_only=True)")
+        }
     };
     let classes: Vec<String> = stored.classes.iter().map(|class| escaped(class)).collect();
     format!("written to {at}, {bytes} bytes\n{how}\nclasses: {}\n", classes.join(", "))

@@ -54,7 +54,7 @@ fn graph(file: &Path) -> anyhow::Result<String> {
 
 /// The text about the weights of a run.
 fn of_run(file: &Path, about: &About) -> anyhow::Result<String> {
-    let network = about.model.build(about.input, about.classes.len())?;
+    let network = about.network(file)?;
     let options = toml::Value::Table(about.model.params().clone());
     let classes: Vec<String> = about.classes.iter().map(|class| escaped(class)).collect();
     let mut text = format!("{}: weights of a run of temper\n", file.display());
@@ -88,7 +88,7 @@ fn weights(file: &Path) -> anyhow::Result<String> {
     }
     let _ = write!(
         text,
-        "\nto judge them, say what network they are of:\n  temper attack {} --model 'resnet = {{ depth = 18 }}' --data DATA \
+        "\nto judge them, name their architecture:\n  temper attack {} --model 'resnet = {{ depth = 18 }}' --data DATA \
          --attack none\nor describe its layers by these names: temper describe model sequential\n",
         file.display()
     );

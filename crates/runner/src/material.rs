@@ -29,6 +29,8 @@ pub(crate) struct Material {
     pub(crate) held_out: Option<Arc<dyn Source>>,
     pub(crate) test: Arc<dyn Source>,
     pub(crate) network: Network,
+    /// SHA-256 of the file that the model reads its graph from, if it reads one.
+    pub(crate) graph: Option<String>,
     /// The images and the surrogate network of each evaluation.
     pub(crate) judged: Vec<Needs>,
     /// Number of test images that are also training images.
@@ -93,6 +95,7 @@ impl Material {
                 format!("model `{name}`: {error}\n  images are {c} x {h} x {w}, with {classes} classes");
             pipeline.bad(&["model", name], &message)
         })?;
+        let graph = pipeline.model.weights().map(sha256).transpose()?;
         let network = network.with_numerics(pipeline.numerics.into());
         let name = pipeline.model.name();
         match footprint::refused(&network, pipeline.train.batch.get().min(train.len())) {
@@ -115,7 +118,7 @@ impl Material {
                 Warning::caution("held-out-images-in-training", text).with_figure(shared as f64 / of as f64)
             }));
         }
-        Ok(Self { train, held_out, test, network, judged, also_trained_on, warnings })
+        Ok(Self { train, held_out, test, network, graph, judged, also_trained_on, warnings })
     }
 
     /// Warnings about the initial weights. An error if their classes are not those of the images and class

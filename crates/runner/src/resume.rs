@@ -142,7 +142,12 @@ pub(crate) fn reached(pipeline: &Pipeline, material: &Material, epoch: usize, pr
 fn trained_by(pipeline: &Pipeline, material: &Material) -> anyhow::Result<toml::Table> {
     let mut table = pipeline.trained_by()?;
     let samples = toml::Value::Integer(i64::try_from(material.train.len())?);
-    table.insert("data".into(), toml::Table::from_iter([("samples".to_string(), samples)]).into());
+    let mut data = toml::Table::from_iter([("samples".to_string(), samples)]);
+    // A graph that a file describes is not in the configuration.
+    if let Some(graph) = &material.graph {
+        data.insert("graph".into(), graph.clone().into());
+    }
+    table.insert("data".into(), data.into());
     Ok(table)
 }
 

@@ -177,9 +177,12 @@ impl Work<'_> {
             classes: &'a [String],
             #[serde(skip_serializing_if = "Option::is_none")]
             epoch: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            graph: Option<&'a str>,
         }
         let (model, input) = (&self.pipeline.model, self.material.network.input_shape());
-        Ok(serde_json::to_string(&About { model, input, classes: self.classes, epoch })?)
+        let graph = self.material.graph.as_deref();
+        Ok(serde_json::to_string(&About { model, input, classes: self.classes, epoch, graph })?)
     }
 
     /// Stores the files of an epoch, evaluates its weights on the held-out images if that is due, and adds

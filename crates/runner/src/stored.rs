@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use temper_core::nn::{Classifier, Frozen, Layer, Numerics};
+use temper_core::nn::{Classifier, Frozen, Layer, Network, Numerics};
 use temper_core::{Chosen, DataError, Device, Model};
 use temper_data::Classes;
 use temper_files::hex;
@@ -25,6 +25,30 @@ pub(crate) struct About {
     pub(crate) input: [usize; 3],
     /// Names of the classes.
     pub(crate) classes: Vec<String>,
+    /// SHA-256 of the file that the model reads its graph from, if it reads one.
+    pub(crate) graph: Option<String>,
+}
+
+impl About {
+    /// The network of a file with this metadata. An error if the model cannot be built, or if it reads another graph
+    /// than the run did.
+    pub(crate) fn network(&self, file: &Path) -> anyhow::Result<Network> {
+        let at = file.display().to_string();
+        if let (Some(kept), Some(graph)) = (&self.graph, self.model.weights())
+            && sha256(graph)? != *kept
+        {
+            bail!(
+                "{} is not the graph that {at} was trained with: its hash differs\n  put back the file that was there",
+                graph.display()
+            );
+        }
+        self.model.build(self.input, self.classes.len()).map_err(|error| {
+            // A model that is a file names it itself.
+            let named = error.to_string().starts_with(&at);
+            let error = anyhow::Error::from(error);
+            if named { error } else { error.context(at) }
+        })
+    }
 }
 
 /// A network on disk.
@@ -41,6 +65,8 @@ pub(crate) struct Stored {
     pub(crate) model: &'static str,
     /// All parameters of the model.
     pub(crate) parameters: toml::Table,
+    /// The file that the model reads its graph from, if it reads one.
+    pub(crate) graph: Option<PathBuf>,
     /// The network, with these weights.
     pub(crate) classifier: Classifier,
     /// Warnings about its numbers.
@@ -85,19 +111,15 @@ impl Stored {
     pub(crate) fn open(file: PathBuf, about: &About, numerics: Numerics) -> anyhow::Result<Self> {
         let at = || file.display().to_string();
         let classes = about.classes.clone();
-        let network = about.model.build(about.input, classes.len()).map_err(|error| {
-            // A model that is a file names it itself.
-            let named = error.to_string().starts_with(&at());
-            let error = anyhow::Error::from(error);
-            if named { error } else { error.context(at()) }
-        })?;
+        let network = about.network(&file)?;
         let weights = load_weights_for(&file, &network)?;
         let sha256 = sha256_of(&weights.files)?;
         let classifier =
             Classifier::new(network.with_numerics(numerics), &weights.tensors).with_context(at)?;
         let (model, parameters) = (about.model.name(), about.model.params().clone());
         let warnings = said_against(&file, &weights, &sha256);
-        Ok(Self { sha256, input: about.input, classes, model, parameters, classifier, warnings, file })
+        let graph = about.model.weights().map(Path::to_path_buf);
+        Ok(Self { sha256, graph, input: about.input, classes, model, parameters, classifier, warnings, file })
     }
 
     /// The network at a path with metadata.

@@ -95,7 +95,7 @@ fn with(
     options.insert("std".into(), values(std));
     let table = Table::from_iter([((*model).to_string(), Value::Table(options))]);
     let model: Chosen<dyn Model> = table.try_into()?;
-    let about = About { model, input: opened.input, classes: target.stored.classes.clone() };
+    let about = About { model, input: opened.input, classes: target.stored.classes.clone(), graph: None };
     let stored = Stored::open(file.clone(), &about, target.numerics.into())?;
     Ok(Some(stored.frozen(opened.device())?))
 }
