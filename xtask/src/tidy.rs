@@ -209,8 +209,10 @@ fn unrun(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
     for folder in all {
         let manifest = manifest(&folder)?;
         let (mut files, mut text) = (vec![], String::new());
-        rust_files(&folder, &mut files)?;
-        files.retain(|file| file.starts_with(folder.join("src")));
+        let sources = folder.join("src");
+        if sources.is_dir() {
+            rust_files(&sources, &mut files)?;
+        }
         for file in files {
             text += &fs::read_to_string(file)?;
         }
