@@ -1,5 +1,5 @@
-//! Networks of which only a file of weights is there: their layers are written in the pipeline, with the names that
-//! they have in the file.
+//! Networks whose weights come without an architecture: the pipeline lists their layers, with the names that the file
+//! of weights uses.
 
 mod activation;
 mod build;
@@ -16,7 +16,7 @@ pub use layer::{Layer, Window};
 pub use sizes::{Padding, Pair};
 
 plugin! { Model "sequential";
-    /// Layers written in the pipeline: a network of which only weights are there.
+    /// Layers listed in the pipeline: for weights that come without an architecture.
     /// Layers have the names that they have in the file of weights, and torch's
     /// defaults. `kernel`, `stride`, `padding` and `dilation` are a number, or
     /// [rows, columns]; `padding` of a convolution may be "same". The last linear

@@ -206,7 +206,8 @@ impl Instructions {
         Conv { shape: *shape, pixels: self.plan.pixels[step.input] }
     }
 
-    /// The values of a batch that step `i` read. They are what the step read if the schedule keeps them.
+    /// The memory of the values that step `i` read. Other values may have taken it since, unless the schedule keeps
+    /// them.
     fn operands<'m, T>(&self, i: usize, n: usize, values: &'m [T]) -> [&'m [T]; 2] {
         let step = &self.plan.steps[i];
         let read = |value: Option<usize>| value.and_then(|value| values.get(self.forward.range(value, n)));

@@ -143,8 +143,8 @@ fn place(nodes: &[Node], input: NodeId, first: usize) -> Operation {
     Operation::Place { channels: nodes[input.0].shape[0], first }
 }
 
-/// Whether a value is pixels, as they are or normalised, that convolutions alone read: not depth-wise ones, which work
-/// on whole panels.
+/// Whether a value is pixels, as they are or normalised, and only convolutions that are not depth-wise read it. Those
+/// take pixels without filling; depth-wise ones work on whole panels.
 fn is_pixels(nodes: &[Node], id: usize) -> bool {
     let normal = id == 0 || matches!(nodes[id].layer, Layer::Normalize { .. });
     let convs = |node: &Node| {

@@ -95,7 +95,7 @@ impl ConvShape {
         self.axes[0].kernel * self.axes[1].kernel * self.input[0] / self.groups
     }
 
-    /// Whether each output channel reads the input channel of its number alone.
+    /// Whether output channel `i` reads input channel `i` alone.
     pub fn is_depthwise(&self) -> bool {
         self.groups > 1 && self.groups == self.input[0] && self.groups == self.channels
     }

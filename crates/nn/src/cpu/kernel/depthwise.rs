@@ -1,5 +1,5 @@
-//! Depth-wise convolutions: each output channel reads the input channel of its number alone, so that a register holds
-//! neighbouring channels and there is nothing to gather (Howard et al., "`MobileNets`", 2017).
+//! Depth-wise convolutions (Howard et al., "`MobileNets`", 2017): output channel `i` reads input channel `i` alone.
+//! Channels are neighbours in memory, so a register holds several of them, and no patches are gathered.
 
 use rayon::prelude::*;
 
@@ -25,8 +25,8 @@ pub(super) fn taps<T: Real>(shape: &ConvShape, weight: &[T], scale: Option<&[T]>
     all
 }
 
-/// The convolution whose output is the gradient of the input of this one, with the taps in the opposite order; `None`
-/// if there is none: with strides, a gradient reaches only some positions from each tap.
+/// The depth-wise convolution that makes the input gradient of the output's gradient, with the taps in the
+/// [`opposite`] order. `None` with strides, and with padding beyond the kernel: [`spread`] then gives the gradient.
 pub(super) fn transposed(shape: &Conv) -> Option<Conv> {
     let [_, rows, columns] = shape.output();
     let flip = |axis: &Axis| {

@@ -9,8 +9,8 @@ use crate::graph::Function;
 /// Numbers that one task handles.
 const CHUNK: usize = 1 << 13;
 
-/// `finish` of what `f` writes, in rows of `row` numbers, some of them at a time: the first row's number, and the
-/// rows.
+/// `finish` of what `f` writes. Values are cut into tasks of whole rows of `row` numbers; `f` gets the number of a
+/// task's first row, and memory for its rows.
 fn by_rows<T: Real>(row: usize, finish: Finish<'_, T>, f: impl Fn(usize, &mut [T]) + Sync) {
     let chunk = (CHUNK / row).max(1) * row;
     let all = finish.out.len();
@@ -67,8 +67,8 @@ pub fn function_gradient<T: Real>(
     });
 }
 
-/// `finish` of `x` where it is above 0, and of `slopes * x` elsewhere, one slope a stored channel. `dy` in place of
-/// `x` gives the gradient.
+/// `finish` of `times` where `x` is above 0, and of `slopes * times` elsewhere, with one slope for each stored channel.
+/// With `x` for `times` it is the function; with the gradient of its output for `times`, the gradient of its input.
 ///
 /// # Panics
 /// If lengths differ.
@@ -85,7 +85,7 @@ pub fn prelu<T: Real>(slopes: &[T], x: &[T], times: &[T], finish: Finish<'_, T>)
     });
 }
 
-/// The gradient of the slopes of [`prelu`], one a stored channel, from what it read and the gradient of its output.
+/// The gradient of the slopes of [`prelu`], one for each stored channel, from its input and the gradient of its output.
 pub fn slope_gradients<T: Real>(stored: usize, x: &[T], dy: &[T]) -> Buffer<T> {
     let mut sums = vec![0.0; stored];
     for (x, dy) in x.chunks_exact(stored).zip(dy.chunks_exact(stored)) {
@@ -101,8 +101,8 @@ pub fn slope_gradients<T: Real>(stored: usize, x: &[T], dy: &[T]) -> Buffer<T> {
     gradients
 }
 
-/// `finish` of the product of `x`, samples of `size` numbers, with `factor`: of as many numbers, or of `stored` ones,
-/// which multiply every position.
+/// `finish` of `x * factor`. A sample of `x` has `size` numbers in rows of `stored` ones, a row for each position. A
+/// sample of `factor` has as many, or one row, which multiplies every position.
 ///
 /// # Panics
 /// If lengths differ.
