@@ -1,9 +1,7 @@
 //! Constants of layers, brought from the graph's order (channel, row, column) into that of stored values: NHWC, with
 //! channels in whole panels.
 
-use rayon::prelude::*;
-
-use super::kernel::{Buffer, Finish, Real, finish_all};
+use super::kernel::{Buffer, Finish, Real, finish_all, tasks};
 use crate::graph::Gather;
 
 /// Where a number of a sample is stored.
@@ -92,7 +90,7 @@ fn samples<T: Real>(
     f: impl Fn(&[T], &mut [T]) + Sync,
 ) {
     let parts = finish.parts((0..x.len() / from).map(|_| to));
-    x.par_chunks(from).zip(parts).for_each(|(x, finish)| {
+    tasks::each(x.len(), x.chunks(from).zip(parts), |_, (x, finish)| {
         let mut sums = Buffer::zeros(to);
         f(x, &mut sums);
         finish_all(&sums, finish);

@@ -3,10 +3,9 @@
 use std::marker::PhantomData;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor};
-use rayon::prelude::*;
 
-use super::kernel::Real;
-use super::ops::CHUNK;
+use super::kernel::{Real, tasks};
+use super::ops::chunk;
 use super::storage::{slice, with};
 
 /// As [`crate::cross_entropy`].
@@ -51,8 +50,13 @@ impl<T: Real, L: RowLoss> CustomOp1 for ByRows<T, L> {
 
     fn cpu_fwd(&self, logits: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (logits, classes) = (slice::<T>(logits, layout)?, layout.dims()[1]);
-        let rows = logits.par_chunks_exact(classes).zip(&self.labels).with_min_len(CHUNK / classes + 1);
-        let losses: Vec<T> = rows.map(|(row, label)| T::from_f64(L::value(row, *label as usize))).collect();
+        let size = chunk(classes);
+        let parts = logits.chunks(size).zip(self.labels.chunks(size / classes));
+        let losses = tasks::map(logits.len(), parts, |(rows, labels)| -> Vec<T> {
+            let rows = rows.chunks_exact(classes).zip(labels);
+            rows.map(|(row, label)| T::from_f64(L::value(row, *label as usize))).collect()
+        });
+        let losses = losses.concat();
         let n = losses.len();
         Ok((T::to_cpu_storage_owned(losses), n.into()))
     }
@@ -62,12 +66,17 @@ impl<T: Real, L: RowLoss> CustomOp1 for ByRows<T, L> {
         let of_logits = with::<T, _>(logits, |logits| {
             with::<T, _>(gradient, |gradient| {
                 let mut out = vec![T::ZERO; logits.len()];
-                let rows = out.par_chunks_exact_mut(classes).zip(logits.par_chunks_exact(classes));
-                rows.zip(gradient).zip(&self.labels).with_min_len(CHUNK / classes + 1).for_each(
-                    |(((out, row), gradient), label)| {
+                let size = chunk(classes);
+                let parts = out.chunks_mut(size).zip(logits.chunks(size));
+                tasks::each(logits.len(), parts, |part, (out, logits)| {
+                    let first = part * size / classes;
+                    let rows = out.chunks_exact_mut(classes).zip(logits.chunks_exact(classes));
+                    for ((out, row), (gradient, label)) in
+                        rows.zip(gradient[first..].iter().zip(&self.labels[first..]))
+                    {
                         L::derivative(row, *label as usize, gradient.to_f64(), out);
-                    },
-                );
+                    }
+                });
                 Ok(out)
             })
         })?;

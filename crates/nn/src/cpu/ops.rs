@@ -1,19 +1,23 @@
 //! What attacks and checks do to whole tensors, in one pass over each where it lies, on all threads.
 
-use candle_core::{Device, Result, Tensor, bail};
-use rayon::prelude::*;
-
-use super::kernel::Real;
+use super::kernel::{Real, tasks};
 use super::storage::with;
 use crate::ops::{Bounds, Stray};
+use candle_core::{Device, Result, Tensor, bail};
 
 /// Numbers that one task handles at least.
 pub(super) const CHUNK: usize = 1 << 12;
 
+/// Numbers that one task handles, of rows of `size`.
+pub(super) fn chunk(size: usize) -> usize {
+    (CHUNK / size + 1) * size
+}
+
 /// Which rows of `size` numbers are 0 everywhere.
 pub(super) fn zero_rows<T: Real>(rows: &[T], size: usize) -> Vec<bool> {
     let zero = |row: &[T]| row.iter().all(|x| *x == T::ZERO);
-    rows.par_chunks_exact(size).with_min_len(CHUNK / size + 1).map(zero).collect()
+    let parts = rows.chunks(chunk(size));
+    tasks::map(rows.len(), parts, |rows| rows.chunks_exact(size).map(zero).collect::<Vec<_>>()).concat()
 }
 
 /// As [`crate::step_within`], of tensors of one shape and type.
@@ -37,7 +41,13 @@ pub(super) fn step_within<T: Real>(
                         let x = if x < low[i] { low[i] } else { x };
                         if x > high[i] { high[i] } else { x }
                     };
-                    Ok((0..p.len()).into_par_iter().with_min_len(CHUNK).map(one).collect::<Vec<T>>())
+                    let mut moved = vec![T::ZERO; p.len()];
+                    tasks::each(p.len(), moved.chunks_mut(CHUNK), |part, moved| {
+                        for (j, moved) in moved.iter_mut().enumerate() {
+                            *moved = one(part * CHUNK + j);
+                        }
+                    });
+                    Ok(moved)
                 })
             })
         })
@@ -52,7 +62,7 @@ pub(crate) fn stray<T: Real>(values: &[T], low: f64, high: f64) -> Option<Stray>
     let fits = |x: f64| bounds.contains(&x);
     // Without an early end, so that the loop runs in registers: nearly always all fit.
     let all = |chunk: &[T]| chunk.iter().fold(true, |all, x| all & fits(x.to_f64()));
-    if values.par_chunks(CHUNK).all(all) {
+    if tasks::map(values.len(), values.chunks(CHUNK), all).into_iter().all(|all| all) {
         return None;
     }
     let at = |position: usize| Stray { position, value: values[position].to_f64() };
@@ -66,7 +76,7 @@ pub(super) fn largest_differences<T: Real>(a: &[T], b: &[T], size: usize) -> Vec
         let differences = a.iter().zip(b).map(|(a, b)| (*a - *b).to_f64().abs());
         differences.fold(0.0, f64::max)
     };
-    pairs(a, b, size).map(largest).collect()
+    pairs(a, b, size, largest)
 }
 
 /// As [`crate::distances`], of rows of `size` numbers.
@@ -76,16 +86,16 @@ pub(super) fn distances<T: Real>(a: &[T], b: &[T], size: usize) -> Vec<f64> {
         let squares = differences.fold(0.0, |sum, difference| sum + difference * difference);
         T::from_f64(squares.sqrt()).to_f64()
     };
-    pairs(a, b, size).map(length).collect()
+    pairs(a, b, size, length)
 }
 
-/// Rows of two tensors side by side.
-fn pairs<'a, T: Real>(
-    a: &'a [T],
-    b: &'a [T],
-    size: usize,
-) -> impl IndexedParallelIterator<Item = (&'a [T], &'a [T])> {
-    a.par_chunks_exact(size).zip(b.par_chunks_exact(size)).with_min_len(CHUNK / size + 1)
+/// What `f` gives for the rows of two tensors side by side.
+fn pairs<T: Real>(a: &[T], b: &[T], size: usize, f: impl Fn((&[T], &[T])) -> f64 + Sync) -> Vec<f64> {
+    let parts = a.chunks(chunk(size)).zip(b.chunks(chunk(size)));
+    let rows = |(a, b): (&[T], &[T])| -> Vec<f64> {
+        a.chunks_exact(size).zip(b.chunks_exact(size)).map(&f).collect()
+    };
+    tasks::map(a.len(), parts, rows).concat()
 }
 
 /// As [`crate::predictions`], of rows of `classes` logits.

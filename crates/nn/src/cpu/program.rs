@@ -6,9 +6,8 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor, Var};
-use rayon::prelude::*;
 
-use super::kernel::{self, Buffer, Conv, ConvBackward, ConvForward, Finish, Real};
+use super::kernel::{self, Buffer, Conv, ConvBackward, ConvForward, Finish, Real, tasks};
 use super::schedule::{Instructions, Wants};
 use super::storage::{narrow, slice, with};
 use super::training::slopes;
@@ -90,8 +89,10 @@ impl<T: Real> Program<T> {
         let network = classifier.network();
         let wants = Wants { weights: false, pixels: true };
         let schedule = Instructions::new(network, true, wants, |_| false);
-        let units = (0..schedule.steps().len()).into_par_iter().map(|i| unit(classifier, &schedule, i));
-        Ok(Self { units: units.collect::<Result<_>>()?, schedule })
+        let weights =
+            network.parameters().iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum();
+        let units = tasks::map(weights, 0..schedule.steps().len(), |i| unit(classifier, &schedule, i));
+        Ok(Self { units: units.into_iter().collect::<Result<_>>()?, schedule })
     }
 
     fn classes(&self) -> usize {
@@ -182,7 +183,8 @@ impl<T: Real> CustomOp1 for Pass<T> {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let x = slice::<T>(x, layout)?;
         let n = layout.dims()[0];
-        let (logits, left) = self.program.forward(x, n)?;
+        let cost = self.program.schedule.values_len(n);
+        let (logits, left) = tasks::within(cost, || self.program.forward(x, n))?;
         if self.left.set(left).is_err() {
             candle_core::bail!("what a pass leaves serves one pass");
         }
@@ -192,7 +194,10 @@ impl<T: Real> CustomOp1 for Pass<T> {
     fn bwd(&self, x: &Tensor, _logits: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let Some(left) = self.left.get() else { candle_core::bail!("backward of a network that never ran") };
         let n = x.dim(0)?;
-        let dx = with::<T, _>(gradient, |gradient| self.program.backward(gradient, n, left))?;
+        let cost = self.program.schedule.gradients_len(n);
+        let dx = with::<T, _>(gradient, |gradient| {
+            tasks::within(cost, || self.program.backward(gradient, n, left))
+        })?;
         Ok(Some(Tensor::from_vec(dx, x.shape(), &Device::Cpu)?))
     }
 }

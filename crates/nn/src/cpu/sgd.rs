@@ -1,9 +1,8 @@
 //! The update of stochastic gradient descent, in one pass over each weight.
 
 use candle_core::{Result, Tensor, Var};
-use rayon::prelude::*;
 
-use super::kernel::Real;
+use super::kernel::{Real, tasks};
 use super::storage::with_mut;
 use crate::sgd::Sgd;
 
@@ -25,8 +24,8 @@ pub(super) fn descend<T: Real>(
     };
     with_mut::<T>(&weight, |w| {
         with_mut::<T>(&moved, |v| {
-            let parts = (w.par_chunks_mut(CHUNK), v.par_chunks_mut(CHUNK), gradient.par_chunks(CHUNK));
-            parts.into_par_iter().for_each(|(w, v, g)| chunk(sgd, w, v, g));
+            let parts = w.chunks_mut(CHUNK).zip(v.chunks_mut(CHUNK)).zip(gradient.chunks(CHUNK));
+            tasks::each(gradient.len(), parts, |_, ((w, v), g)| chunk(sgd, w, v, g));
             Ok(())
         })
     })?;

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Shape, Tensor, bail};
 
-use super::kernel::{self, Buffer, Conv, ConvBackward, ConvForward, Finish, Moments, Real, stored};
+use super::kernel::{self, Buffer, Conv, ConvBackward, ConvForward, Finish, Moments, Real, stored, tasks};
 use super::schedule::{Backward, Forward, Instructions, Wants};
 use super::storage::{slice, with, with_mut};
 use crate::classifier::{BatchNorm, Classifier, MOMENTUM, unbiased};
@@ -327,7 +327,7 @@ impl<T: Real> CustomOp2 for Op<T> {
         _: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (x, n) = (slice::<T>(x, layout)?, layout.dims()[0]);
-        let logits = self.0.forward(x, n)?;
+        let logits = tasks::within(self.0.schedule.values_len(n), || self.0.forward(x, n))?;
         Ok((T::to_cpu_storage_owned(logits), (n, self.0.schedule.classes()).into()))
     }
 
@@ -338,7 +338,10 @@ impl<T: Real> CustomOp2 for Op<T> {
         _logits: &Tensor,
         gradient: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let dx = with::<T, _>(gradient, |gradient| self.0.backward(gradient, x.dim(0)?))?;
+        let n = x.dim(0)?;
+        let dx = with::<T, _>(gradient, |gradient| {
+            tasks::within(self.0.schedule.gradients_len(n), || self.0.backward(gradient, n))
+        })?;
         let dx = x.track_op().then(|| Tensor::from_vec(dx, x.shape(), &Device::Cpu)).transpose()?;
         Ok((dx, None))
     }

@@ -1,9 +1,7 @@
 //! Average pooling, over windows and over all positions, and channels put elsewhere.
 
-use rayon::prelude::*;
-
 use super::vector::{Kernel, PANEL, Vector, dispatch};
-use super::{Finish, Real};
+use super::{Finish, Real, tasks};
 use crate::graph::Pool;
 
 /// Mean over the windows of NHWC samples of stored shape `input`; what padding adds counts as zeros, as torch
@@ -12,7 +10,7 @@ pub fn average_pool<T: Real>(pool: &Pool, input: [usize; 3], x: &[T], out: &mut 
     let size = input.iter().product::<usize>();
     let samples = x.len() / size;
     let pooled = out.len() / samples;
-    x.par_chunks(size).zip(out.par_chunks_mut(pooled)).for_each(|(x, out)| {
+    tasks::each(x.len(), x.chunks(size).zip(out.chunks_mut(pooled)), |_, (x, out)| {
         dispatch(Average { pool: *pool, input, x, out });
     });
 }
@@ -53,7 +51,7 @@ pub fn average_pool_gradient<T: Real>(pool: &Pool, input: [usize; 3], gradient: 
     let samples = finish.out.len() / size;
     let pooled = gradient.len() / samples;
     let parts = finish.parts((0..samples).map(|_| size));
-    gradient.par_chunks(pooled).zip(parts).for_each(|(gradient, finish)| {
+    tasks::each(samples * size, gradient.chunks(pooled).zip(parts), |_, (gradient, finish)| {
         let mut dx = super::Buffer::zeros(size);
         dispatch(AverageGradient { pool: *pool, input, gradient, dx: &mut dx });
         super::pointwise::finish_all(&dx, finish);
@@ -94,7 +92,7 @@ impl<T: Real> Kernel<T> for AverageGradient<'_, T> {
 /// Mean over the positions of each NHWC sample of stored shape `[c, h, w]`.
 pub fn global_average<T: Real>([c, h, w]: [usize; 3], x: &[T], out: &mut [T]) {
     let by = T::from_f64(1.0 / (h * w) as f64);
-    out.par_chunks_mut(c).zip(x.par_chunks(c * h * w)).for_each(|(out, x)| {
+    tasks::each(x.len(), out.chunks_mut(c).zip(x.chunks(c * h * w)), |_, (out, x)| {
         out.fill(T::ZERO);
         for x in x.chunks(c) {
             for (out, x) in out.iter_mut().zip(x) {
@@ -111,7 +109,7 @@ pub fn global_average<T: Real>([c, h, w]: [usize; 3], x: &[T], out: &mut [T]) {
 pub fn global_average_gradient<T: Real>([c, h, w]: [usize; 3], gradient: &[T], finish: Finish<'_, T>) {
     let by = T::from_f64(1.0 / (h * w) as f64);
     let parts = finish.parts((0..gradient.len() / c).map(|_| c * h * w));
-    gradient.par_chunks(c).zip(parts).for_each(|(gradient, finish)| {
+    tasks::each(gradient.len() * h * w, gradient.chunks(c).zip(parts), |_, (gradient, finish)| {
         dispatch(Spread { gradient, by, finish });
     });
 }
@@ -155,7 +153,7 @@ pub fn place<T: Real>(
     let rows = 256;
     let parts =
         finish.parts((0..x.len() / from).step_by(rows).map(|row| rows.min(x.len() / from - row) * to));
-    x.par_chunks(rows * from).zip(parts).for_each(|(x, finish)| {
+    tasks::each(x.len(), x.chunks(rows * from).zip(parts), |_, (x, finish)| {
         let mut placed = super::Buffer::zeros(finish.out.len());
         for (to, x) in placed.chunks_exact_mut(to).zip(x.chunks_exact(from)) {
             to[first..first + channels].copy_from_slice(&x[take..take + channels]);

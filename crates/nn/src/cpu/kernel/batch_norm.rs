@@ -1,9 +1,7 @@
 //! Batch norm on batch statistics (Ioffe & Szegedy 2015), over rows of stored channels, and its gradients.
 
-use rayon::prelude::*;
-
 use super::vector::{Kernel, PANEL, Vector, dispatch};
-use super::{Buffer, Finish, Real, affine};
+use super::{Buffer, Finish, Real, affine, tasks};
 
 /// Rows summed together: part of the result's definition, so that it does not depend on the threads.
 const CHUNK: usize = 256;
@@ -22,14 +20,11 @@ pub struct Moments {
 /// Each chunk's mean is taken first and its squares around that; the chunks then join in double precision
 /// (Chan, Golub & `LeVeque` 1983). The difference of two large sums would lose what a small variance needs.
 pub fn moments<T: Real>(x: &[T], channels: usize) -> Moments {
-    let chunks: Vec<(usize, Vec<T>)> = x
-        .par_chunks(CHUNK * channels)
-        .map(|rows| {
-            let mut sums = vec![T::ZERO; 2 * channels];
-            dispatch(ChunkMoments { rows, sums: &mut sums });
-            (rows.len() / channels, sums)
-        })
-        .collect();
+    let chunks = tasks::map(x.len(), x.chunks(CHUNK * channels), |rows| {
+        let mut sums = vec![T::ZERO; 2 * channels];
+        dispatch(ChunkMoments { rows, sums: &mut sums });
+        (rows.len() / channels, sums)
+    });
     let mut joint = Moments { mean: vec![0.0; channels], variance: vec![0.0; channels] };
     let mut before = 0.0;
     for (rows, sums) in chunks {
@@ -135,11 +130,10 @@ pub fn batch_norm_gradients<T: Real>(
         let factors: [Vec<T>; 3] = [a, b, c].map(|values| values.into_iter().map(T::from_f64).collect());
         let lengths = (0..x.len()).step_by(size).map(|start| size.min(x.len() - start));
         let parts = finish.parts(lengths);
-        (x.par_chunks(size), gradient.par_chunks(size), parts).into_par_iter().for_each(
-            |(x, gradient, finish)| {
-                dispatch(InputGradient { x, gradient, mean: &mean, factors: &factors, finish });
-            },
-        );
+        let parts = x.chunks(size).zip(gradient.chunks(size)).zip(parts);
+        tasks::each(x.len(), parts, |_, ((x, gradient), finish)| {
+            dispatch(InputGradient { x, gradient, mean: &mean, factors: &factors, finish });
+        });
     }
     [&of_weight[..], of_bias].map(|values| {
         let mut buffer = Buffer::take(channels);
@@ -153,15 +147,11 @@ pub fn batch_norm_gradients<T: Real>(
 /// Sums over all rows of g, and of g (x - mean): `[2][channels]`.
 fn gradient_sums<T: Real>(x: &[T], gradient: &[T], mean: &[T]) -> Vec<f64> {
     let size = CHUNK * mean.len();
-    let parts: Vec<Vec<T>> = x
-        .par_chunks(size)
-        .zip(gradient.par_chunks(size))
-        .map(|(x, gradient)| {
-            let mut sums = vec![T::ZERO; 2 * mean.len()];
-            dispatch(GradientSums { x, gradient, mean, sums: &mut sums });
-            sums
-        })
-        .collect();
+    let parts = tasks::map(x.len(), x.chunks(size).zip(gradient.chunks(size)), |(x, gradient)| {
+        let mut sums = vec![T::ZERO; 2 * mean.len()];
+        dispatch(GradientSums { x, gradient, mean, sums: &mut sums });
+        sums
+    });
     let mut sums = vec![0.0; 2 * mean.len()];
     for part in parts {
         for (sum, part) in sums.iter_mut().zip(part) {

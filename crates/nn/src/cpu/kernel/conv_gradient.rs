@@ -1,12 +1,10 @@
 //! The gradients of a convolution's weight and bias.
 
-use rayon::prelude::*;
-
 use super::buffer::across;
 use super::gemm::{PatchRows, outer};
 use super::vector::{Kernel, PANEL, Row, Vector, dispatch};
 use super::winograd::{self, Shapes};
-use super::{Buffer, Conv, Real, depthwise};
+use super::{Buffer, Conv, Real, depthwise, tasks};
 use crate::graph::Numerics;
 
 /// Bytes of gradients that all tasks go through together: part of the result's definition, like every order
@@ -30,7 +28,7 @@ pub fn conv_weight_gradient<T: Real>(shape: &Conv, numerics: Numerics, x: &[T], 
         let sums = group_gradient(shape, group, x, dy);
         let (width, fan_in) = (outputs.next_multiple_of(PANEL), shape.fan_in());
         let weight = &mut weight[group * outputs * fan_in..][..outputs * fan_in];
-        weight.par_chunks_exact_mut(fan_in).enumerate().for_each(|(o, weight)| {
+        tasks::each(weight.len(), weight.chunks_exact_mut(fan_in), |o, weight| {
             for p in 0..shape.patch() {
                 if let Some(i) = shape.weight_index(0, 0, p) {
                     weight[i] = sums[p * width + o];
@@ -60,8 +58,8 @@ fn group_gradient<T: Real>(shape: &Conv, group: usize, x: &[T], dy: &[T]) -> Buf
         let mut gradients = across(rights, plane, strip);
         lines.truncate(count);
         gradients.truncate(count);
-        let rows_of = lines.par_iter_mut().zip(&mut gradients).enumerate();
-        rows_of.for_each(|(i, (left, right))| {
+        let cost = count * columns * (panels + panels_n) * PANEL;
+        tasks::each(cost, lines.iter_mut().zip(&mut gradients), |i, (left, right)| {
             let row = start + i;
             let sample = &x[row / rows * size..][..size];
             into_panels(shape, group, sample, row % rows, left);
@@ -78,7 +76,8 @@ fn group_gradient<T: Real>(shape: &Conv, group: usize, x: &[T], dy: &[T]) -> Buf
         drop((lines, gradients));
         let m = count * columns;
         let (lefts, rights) = (&*lefts, &*rights);
-        sums.par_chunks_exact_mut(PANEL * panels_n * PANEL).enumerate().for_each(|(panel, sums)| {
+        let parts = sums.chunks_exact_mut(PANEL * panels_n * PANEL);
+        tasks::each(m * panels * panels_n * PANEL * PANEL, parts, |panel, sums| {
             let left = &lefts[panel * plane..][..m * PANEL];
             dispatch(PanelRows { left, rights, plane, m, sums });
         });
@@ -142,18 +141,15 @@ impl<T: Real> PanelRows<'_, T> {
 
 /// Sums over all rows of `[rows, channels]`: the gradient of a bias.
 pub fn column_sums<T: Real>(values: &[T], channels: usize) -> Buffer<T> {
-    let parts: Vec<Vec<T>> = values
-        .par_chunks(CHUNK * channels)
-        .map(|rows| {
-            let mut sums = vec![T::ZERO; channels];
-            for row in rows.chunks_exact(channels) {
-                for (sum, value) in sums.iter_mut().zip(row) {
-                    *sum += *value;
-                }
+    let parts = tasks::map(values.len(), values.chunks(CHUNK * channels), |rows| {
+        let mut sums = vec![T::ZERO; channels];
+        for row in rows.chunks_exact(channels) {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += *value;
             }
-            sums
-        })
-        .collect();
+        }
+        sums
+    });
     let mut total = Buffer::zeros(channels);
     for part in parts {
         for (total, part) in total.iter_mut().zip(part) {

@@ -1,13 +1,11 @@
 //! The passes of a convolution with weights packed for them: forward, and back to the input.
 
-use rayon::prelude::*;
-
 use super::conv::PATCHES;
 use super::gemm::{Panels, PatchRows, multiply};
 use super::pointwise::finish_all;
 use super::pool::{pool_sample, pool_sample_gradient};
 use super::winograd::{self, Filters, Shapes, Weight};
-use super::{Addend, Buffer, Conv, Finish, Real, depthwise, pixels, stored};
+use super::{Addend, Buffer, Conv, Finish, Real, depthwise, pixels, stored, tasks};
 use crate::graph::{Numerics, Pool};
 
 /// Tasks of a product that could be one, so that threads share it.
@@ -94,8 +92,9 @@ impl<T: Real> ConvForward<T> {
         let [n, rows, columns] = self.shape.shapes().output;
         let starts: Vec<usize> = (0..samples * rows).step_by(block).collect();
         let lengths = starts.iter().map(|s| (samples * rows).min(s + block) - s);
+        let cost = finish.out.len() * self.shape.fan_in();
         let parts = finish.parts(lengths.map(|rows| rows * columns * n));
-        starts.into_par_iter().zip(parts).for_each(|(row, finish)| f(row, finish));
+        tasks::each(cost, starts.into_iter().zip(parts), |_, (row, finish)| f(row, finish));
     }
 
     /// Output rows from `row` on, counted through the batch.
@@ -172,8 +171,9 @@ impl<T: Real> ConvForward<T> {
         let size = shapes.input.iter().product::<usize>();
         let unpooled = shapes.output.iter().product::<usize>();
         let pooled = out.len() / (x.len() / size);
-        let parts = (x.par_chunks(size), out.par_chunks_mut(pooled), tape.par_chunks_mut(pooled));
-        parts.into_par_iter().for_each(|(x, out, tape)| {
+        let cost = x.len() / size * unpooled * self.shape.fan_in();
+        let parts = x.chunks(size).zip(out.chunks_mut(pooled).zip(tape.chunks_mut(pooled)));
+        tasks::each(cost, parts, |_, (x, (out, tape))| {
             let sums = &mut Buffer::take(unpooled)[..];
             let finish = Finish { relu, bias: self.bias.as_deref(), ..Finish::plain(sums) };
             match &self.packed {
@@ -259,18 +259,20 @@ impl<T: Real> ConvBackward<T> {
         let samples = dy.len() / input.iter().product::<usize>();
         let size = output.iter().product::<usize>();
         assert_eq!(finish.out.len(), samples * size);
+        let cost = dy.len() * self.shape.fan_in();
+        let dys = dy.chunks(input.iter().product());
         match &self.packed {
             Packed::Winograd(filters) => winograd::conv(filters, self.shapes(), dy, finish),
             Packed::Taps(taps) => {
                 let parts = finish.parts((0..samples).map(|_| size));
-                let dys = dy.par_chunks(input.iter().product());
-                dys.zip(parts).for_each(|(dy, finish)| pixels::gradient(&self.shape, taps, dy, finish));
+                tasks::each(cost, dys.zip(parts), |_, (dy, finish)| {
+                    pixels::gradient(&self.shape, taps, dy, finish);
+                });
             }
             Packed::Depthwise(taps) => {
-                let dys = dy.par_chunks(input.iter().product());
                 let parts = finish.parts((0..samples).map(|_| size));
                 let transposed = depthwise::transposed(&self.shape);
-                dys.zip(parts).for_each(|(dy, finish)| match &transposed {
+                tasks::each(cost, dys.zip(parts), |_, (dy, finish)| match &transposed {
                     Some(shape) => depthwise::rows(shape, taps, dy, 0, finish),
                     None => depthwise::spread(&self.shape, taps, dy, finish),
                 });
@@ -281,14 +283,13 @@ impl<T: Real> ConvBackward<T> {
                 let most = (PATCHES / (n * size_of::<T>())).max(1);
                 let block = most.min((dy.len() / n).div_ceil(TASKS)).max(1);
                 let parts = finish.parts(sums_of(dy.len() / n, block).map(|rows| rows * patch));
-                dy.par_chunks(block * n).zip(parts).for_each(|(dy, finish)| {
+                tasks::each(cost, dy.chunks(block * n).zip(parts), |_, (dy, finish)| {
                     multiply(PatchRows::whole(dy, n), dy.len() / n, &panels[0], finish, (patch, 0));
                 });
             }
             Packed::Patches(panels) => {
                 let parts = finish.parts((0..samples).map(|_| size));
-                let dys = dy.par_chunks(input.iter().product());
-                dys.zip(parts).for_each(|(dy, finish)| self.sample(panels, dy, finish));
+                tasks::each(cost, dys.zip(parts), |_, (dy, finish)| self.sample(panels, dy, finish));
             }
         }
     }
@@ -322,22 +323,22 @@ impl<T: Real> ConvBackward<T> {
         let samples = finish.out.len() / size;
         let pooled = dy.len() / samples;
         let parts = finish.parts((0..samples).map(|_| size));
-        (dy.par_chunks(pooled), tape.par_chunks(pooled), parts).into_par_iter().for_each(
-            |(dy, tape, finish)| {
-                let sums = &mut Buffer::take(unpooled)[..];
-                pool_sample_gradient(pool, shapes.input, tape, dy, sums);
-                match &self.packed {
-                    Packed::Winograd(filters) => winograd::conv_here(filters, shapes, sums, finish),
-                    Packed::Taps(taps) => pixels::gradient(&self.shape, taps, sums, finish),
-                    Packed::Depthwise(_) => unreachable!("no pooling follows at once"),
-                    Packed::Patches(panels) if self.shape.is_its_own_patches() => {
-                        let (patch, n) = (self.shape.patch(), shapes.input[0]);
-                        let sums = PatchRows::whole(sums, n);
-                        multiply(sums, unpooled / n, &panels[0], finish, (patch, 0));
-                    }
-                    Packed::Patches(panels) => self.sample(panels, sums, finish),
+        let cost = samples * unpooled * self.shape.fan_in();
+        let parts = dy.chunks(pooled).zip(tape.chunks(pooled)).zip(parts);
+        tasks::each(cost, parts, |_, ((dy, tape), finish)| {
+            let sums = &mut Buffer::take(unpooled)[..];
+            pool_sample_gradient(pool, shapes.input, tape, dy, sums);
+            match &self.packed {
+                Packed::Winograd(filters) => winograd::conv_here(filters, shapes, sums, finish),
+                Packed::Taps(taps) => pixels::gradient(&self.shape, taps, sums, finish),
+                Packed::Depthwise(_) => unreachable!("no pooling follows at once"),
+                Packed::Patches(panels) if self.shape.is_its_own_patches() => {
+                    let (patch, n) = (self.shape.patch(), shapes.input[0]);
+                    let sums = PatchRows::whole(sums, n);
+                    multiply(sums, unpooled / n, &panels[0], finish, (patch, 0));
                 }
-            },
-        );
+                Packed::Patches(panels) => self.sample(panels, sums, finish),
+            }
+        });
     }
 }

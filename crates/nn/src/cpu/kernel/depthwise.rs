@@ -1,12 +1,10 @@
 //! Depth-wise convolutions (Howard et al., "`MobileNets`", 2017): output channel `i` reads input channel `i` alone.
 //! Channels are neighbours in memory, so a register holds several of them, and no patches are gathered.
 
-use rayon::prelude::*;
-
 use super::pointwise::finish_all;
 use super::vector::{Kernel, Vector, dispatch};
 use super::winograd::Shapes;
-use super::{Buffer, Conv, Finish, Real, stored};
+use super::{Buffer, Conv, Finish, Real, stored, tasks};
 use crate::graph::{Axis, ConvShape};
 
 /// Output columns that are summed at once, so that a weight is read once for all of them.
@@ -162,8 +160,8 @@ pub(super) fn weight_gradient<T: Real>(shape: &Conv, x: &[T], dy: &[T]) -> Buffe
         });
         sums
     };
-    let parts: Vec<Vec<T>> =
-        x.par_chunks(c * h * w).zip(dy.par_chunks(c * rows * columns)).map(sample).collect();
+    let parts = x.chunks(c * h * w).zip(dy.chunks(c * rows * columns));
+    let parts = tasks::map(dy.len() * taps, parts, sample);
     let mut weight = Buffer::zeros(shape.channels * taps);
     for part in parts {
         for (channel, weight) in weight.chunks_exact_mut(taps).enumerate() {

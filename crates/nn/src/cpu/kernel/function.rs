@@ -1,9 +1,7 @@
 //! Functions of each number alone, and products of two values.
 
-use rayon::prelude::*;
-
 use super::pointwise::finish_all;
-use super::{Buffer, Finish, Real};
+use super::{Buffer, Finish, Real, tasks};
 use crate::graph::Function;
 
 /// Numbers that one task handles.
@@ -16,7 +14,7 @@ fn by_rows<T: Real>(row: usize, finish: Finish<'_, T>, f: impl Fn(usize, &mut [T
     let all = finish.out.len();
     let starts: Vec<usize> = (0..all).step_by(chunk).collect();
     let parts = finish.parts(starts.iter().map(|start| chunk.min(all - start)));
-    starts.into_par_iter().zip(parts).for_each(|(start, finish)| {
+    tasks::each(all, starts.into_iter().zip(parts), |_, (start, finish)| {
         let mut numbers = Buffer::take(finish.out.len());
         f(start / row, &mut numbers);
         finish_all(&numbers, finish);

@@ -3,12 +3,10 @@
 //! Every sum is one chain of multiply-adds in the order of the inner dimension, whatever the tile: a row has
 //! the same bits wherever it stands, and in registers of any length.
 
-use rayon::prelude::*;
-
 use super::vector::{Kernel, PANEL, Row, Vector, dispatch};
-use super::{Buffer, Finish, Real};
+use super::{Buffer, Finish, Real, tasks};
 
-/// Lines that one task packs at least.
+/// Lines that one task packs.
 const LINES: usize = 256;
 
 /// A matrix `[k, n]` packed for the right-hand side of [`multiply`]: panels of 16 columns, each `[k][16]`.
@@ -23,10 +21,12 @@ impl<T: Real> Panels<T> {
     /// Packs the matrix whose element in row `k`, column `n` is `at(k, n)`.
     pub(super) fn pack(k: usize, n: usize, at: impl Fn(usize, usize) -> T + Sync) -> Self {
         let mut data = Buffer::take(n.div_ceil(PANEL) * k * PANEL);
-        data.par_chunks_exact_mut(PANEL).enumerate().with_min_len(LINES).for_each(|(i, line)| {
-            let (first, row) = (i / k * PANEL, i % k);
-            for (j, value) in line.iter_mut().enumerate() {
-                *value = if first + j < n { at(row, first + j) } else { T::ZERO };
+        tasks::each(data.len(), data.chunks_mut(LINES * PANEL), |part, lines| {
+            for (i, line) in lines.chunks_exact_mut(PANEL).enumerate() {
+                let (first, row) = ((part * LINES + i) / k * PANEL, (part * LINES + i) % k);
+                for (j, value) in line.iter_mut().enumerate() {
+                    *value = if first + j < n { at(row, first + j) } else { T::ZERO };
+                }
             }
         });
         Self { data, k, n }

@@ -25,6 +25,7 @@ mod pixels;
 mod pointwise;
 mod pool;
 mod real;
+pub(crate) mod tasks;
 #[cfg(test)]
 mod tests;
 pub mod vector;

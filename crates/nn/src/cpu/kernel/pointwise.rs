@@ -1,9 +1,7 @@
 //! Layers without weights that work on one value at a time, and the change of layout at the pixels.
 
-use rayon::prelude::*;
-
 use super::vector::{Kernel, PANEL, Vector, dispatch};
-use super::{Finish, Real};
+use super::{Finish, Real, tasks};
 
 /// Values that one task handles.
 const CHUNK: usize = 1 << 14;
@@ -18,7 +16,8 @@ pub fn normalize<T: Real>(
     x: &[T],
     out: &mut [T],
 ) {
-    out.par_chunks_mut(stored * h * w).zip(x.par_chunks(c * h * w)).for_each(|(out, x)| {
+    let parts = out.chunks_mut(stored * h * w).zip(x.chunks(c * h * w));
+    tasks::each(x.len(), parts, |_, (out, x)| {
         if stored > c {
             out.fill(T::ZERO);
         }
@@ -39,7 +38,8 @@ pub fn normalize_gradient<T: Real>(
     add: bool,
     dx: &mut [T],
 ) {
-    dx.par_chunks_mut(c * h * w).zip(gradient.par_chunks(stored * h * w)).for_each(|(dx, gradient)| {
+    let parts = dx.chunks_mut(c * h * w).zip(gradient.chunks(stored * h * w));
+    tasks::each(gradient.len(), parts, |_, (dx, gradient)| {
         for (channel, dx) in dx.chunks_mut(h * w).enumerate() {
             for (i, dx) in dx.iter_mut().enumerate() {
                 let old = if add { *dx } else { T::ZERO };
@@ -72,7 +72,8 @@ fn scaled<T: Real>(x: &[T], scale: Option<&[T]>, finish: Finish<'_, T>) {
     let chunk = (CHUNK / channels).max(1) * channels;
     let lengths = (0..x.len()).step_by(chunk).map(|start| chunk.min(x.len() - start));
     let parts = finish.parts(lengths);
-    x.par_chunks(chunk).zip(parts).for_each(|(x, finish)| dispatch(Scaled { x, scale, finish }));
+    let parts = x.chunks(chunk).zip(parts);
+    tasks::each(x.len(), parts, |_, (x, finish)| dispatch(Scaled { x, scale, finish }));
 }
 
 struct Scaled<'a, 'f, T> {

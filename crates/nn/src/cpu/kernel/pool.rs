@@ -3,11 +3,9 @@
 //! candle 0.11.1's own gradient of max pooling is wrong (a unique maximum of a 2 x 2 window gets 0.25), hence
 //! ours.
 
-use rayon::prelude::*;
-
 use super::pointwise::finish_all;
 use super::vector::{Kernel, PANEL, Vector, dispatch};
-use super::{Buffer, Finish, Real};
+use super::{Buffer, Finish, Real, tasks};
 use crate::graph::{Axis, Pool};
 
 /// On the tape: this output passes no gradient on (a `ReLU` before the pooling had shut every input).
@@ -180,9 +178,8 @@ impl<T: Real> Kernel<T> for Spread<'_, T> {
 pub fn max_pool<T: Real>(pool: &Pool, input: [usize; 3], x: &[T], out: &mut [T], tape: &mut [u8]) {
     let samples = x.len() / input.iter().product::<usize>();
     let (size, pooled) = (x.len() / samples, out.len() / samples);
-    (x.par_chunks(size), out.par_chunks_mut(pooled), tape.par_chunks_mut(pooled))
-        .into_par_iter()
-        .for_each(|(x, out, tape)| pool_sample(pool, input, false, x, out, tape));
+    let parts = x.chunks(size).zip(out.chunks_mut(pooled).zip(tape.chunks_mut(pooled)));
+    tasks::each(x.len(), parts, |_, (x, (out, tape))| pool_sample(pool, input, false, x, out, tape));
 }
 
 /// `finish` of the gradient of [`max_pool`] with respect to its input.
@@ -197,13 +194,12 @@ pub fn max_pool_gradient<T: Real>(
     let samples = finish.out.len() / size;
     let pooled = gradient.len() / samples;
     let parts = finish.parts((0..samples).map(|_| size));
-    (gradient.par_chunks(pooled), tape.par_chunks(pooled), parts).into_par_iter().for_each(
-        |(gradient, tape, finish)| {
-            let mut dx = Buffer::take(size);
-            pool_sample_gradient(pool, input, tape, gradient, &mut dx);
-            finish_all(&dx, finish);
-        },
-    );
+    let parts = gradient.chunks(pooled).zip(tape.chunks(pooled)).zip(parts);
+    tasks::each(samples * size, parts, |_, ((gradient, tape), finish)| {
+        let mut dx = Buffer::take(size);
+        pool_sample_gradient(pool, input, tape, gradient, &mut dx);
+        finish_all(&dx, finish);
+    });
 }
 
 #[cfg(test)]

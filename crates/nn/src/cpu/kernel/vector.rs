@@ -199,26 +199,48 @@ impl<T: Real, const FMA: bool> Vector for Plain<T, FMA> {
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
+        let mut out = self.0;
+        for i in 0..8 {
+            out[i] += other.0[i];
+        }
+        Self(out)
     }
     #[inline(always)]
     fn sub(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] - other.0[i]))
+        let mut out = self.0;
+        for i in 0..8 {
+            out[i] -= other.0[i];
+        }
+        Self(out)
     }
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] * other.0[i]))
+        let mut out = self.0;
+        for i in 0..8 {
+            out[i] *= other.0[i];
+        }
+        Self(out)
     }
     #[inline(always)]
     fn fma(self, a: Self, b: Self) -> Self {
-        Self(std::array::from_fn(|i| match FMA {
-            true => self.0[i].fused(a.0[i], b.0[i]),
-            false => self.0[i] * a.0[i] + b.0[i],
-        }))
+        // A loop, not a closure: what is not inlined into the function that has the processor's features calls a
+        // function of the C library for each number.
+        let mut out = self.0;
+        for i in 0..8 {
+            out[i] = match FMA {
+                true => out[i].fused(a.0[i], b.0[i]),
+                false => out[i] * a.0[i] + b.0[i],
+            };
+        }
+        Self(out)
     }
     #[inline(always)]
     fn relu(self) -> Self {
-        Self(self.0.map(|x| if x < T::ZERO { T::ZERO } else { x }))
+        let mut out = self.0;
+        for x in &mut out {
+            *x = if *x < T::ZERO { T::ZERO } else { *x };
+        }
+        Self(out)
     }
     #[inline(always)]
     fn signs(self) -> u16 {
@@ -226,7 +248,11 @@ impl<T: Real, const FMA: bool> Vector for Plain<T, FMA> {
     }
     #[inline(always)]
     fn keep(self, bits: u16) -> Self {
-        Self(std::array::from_fn(|i| if bits >> i & 1 == 1 { self.0[i] } else { T::ZERO }))
+        let mut out = self.0;
+        for (i, x) in out.iter_mut().enumerate() {
+            *x = if bits >> i & 1 == 1 { *x } else { T::ZERO };
+        }
+        Self(out)
     }
     #[inline(always)]
     fn larger(self, mark: Self, mut best: (Self, Self)) -> (Self, Self) {

@@ -1,10 +1,8 @@
 //! Filters, transformed and packed.
 
-use rayon::prelude::*;
-
 use super::super::buffer::{LINE, across};
 use super::super::vector::{Kernel, PANEL, Row, Vector, dispatch};
-use super::super::{Buffer, Real};
+use super::super::{Buffer, Real, tasks};
 use super::Kind;
 use super::tiling::{Down, FILTERS, Same, Tiling, Up};
 
@@ -38,7 +36,7 @@ impl<T: Real> Filters<T> {
         let aligned = data.as_ptr().addr().is_multiple_of(LINE);
         let streams = aligned && data.len() * size_of::<T>() > STREAMED;
         let panels = across(&mut data, c * n, c * PANEL);
-        panels.into_par_iter().enumerate().for_each(|(panel, planes)| {
+        tasks::each(FILTERS * FILTERS * c * n, panels, |panel, planes| {
             dispatch(Pack { kind, weight, gradient, panel, planes, streams });
         });
         Self { data, kind, c, n }

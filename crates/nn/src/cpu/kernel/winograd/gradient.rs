@@ -1,11 +1,9 @@
 //! The gradient of a 3 x 3 filter at stride 1 or 2: `G^T [sum over tiles of (B^T x B) * (A y A^T)] G`.
 
-use rayon::prelude::*;
-
 use super::super::buffer::across;
 use super::super::gemm::{PatchRows, outer};
 use super::super::vector::{Kernel, PANEL, Row, Vector, dispatch};
-use super::super::{Buffer, Real};
+use super::super::{Buffer, Real, tasks};
 use super::rows::{Layout, input_row};
 use super::tiling::{Down, FILTERS, Same, Tiling, taps};
 use super::{Kind, Shapes, zero_row};
@@ -51,13 +49,15 @@ pub(in super::super) fn weight_gradient<T: Real>(
         let (xs, rest) = scratch.split_at_mut(points * panels[0] * plane(tiles));
         let ys = &mut rest[..points * panels[1] * plane(tiles)];
         let (mut x_rows, mut y_rows) = (strips(xs, tiles, columns, count), strips(ys, tiles, columns, count));
-        x_rows.par_iter_mut().zip(&mut y_rows).enumerate().for_each(|(i, (x_planes, y_planes))| {
+        let cost = points * tiles * (panels[0] + panels[1]) * PANEL;
+        tasks::each(cost, x_rows.iter_mut().zip(&mut y_rows), |i, (x_planes, y_planes)| {
             let row = start + i;
             dispatch(Transform { kind, shapes, tile_rows, x, dy, row, zeros, x_planes, y_planes });
         });
         drop((x_rows, y_rows));
         let (xs, ys) = (&*xs, &*ys);
-        sums.par_chunks_exact_mut(rows * 9 * PANEL).enumerate().for_each(|(i, sums)| {
+        let cost = points * tiles * panels[0] * panels[1] * PANEL * PANEL;
+        tasks::each(cost, sums.chunks_exact_mut(rows * 9 * PANEL), |i, sums| {
             let (pair, first) = (i * rows / PANEL, i * rows % PANEL);
             dispatch(Pair { kind, xs, ys, tiles, panels, which: pair, first, sums });
         });
@@ -257,7 +257,7 @@ fn lanes<V: Vector>(row: &V::Row, lane: usize) -> V {
 /// From `[in panels][out panels][in 16][9][out 16]` to `[out, in, 9]`.
 fn in_torch_order<T: Real>([out, into]: [usize; 2], panels_n: usize, sums: &[T]) -> Buffer<T> {
     let mut weight = Buffer::take(out * into * 9);
-    weight.par_chunks_mut(PANEL * into * 9).enumerate().for_each(|(panel, weight)| {
+    tasks::each(sums.len(), weight.chunks_mut(PANEL * into * 9), |panel, weight| {
         for i in 0..into {
             let pair = i / PANEL * panels_n + panel;
             let block = &sums[(pair * PANEL + i % PANEL) * 9 * PANEL..][..9 * PANEL];

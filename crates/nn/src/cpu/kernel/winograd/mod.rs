@@ -10,15 +10,13 @@ mod gradient;
 mod rows;
 mod tiling;
 
-use rayon::prelude::*;
-
 use self::filters::filter_of;
 use self::rows::{Layout, input_row, output_row};
 use self::tiling::{Down, Same, Tiling, Up};
 use super::buffer::across;
 use super::gemm::{PatchRows, Product};
 use super::vector::{Kernel, PANEL, Vector, dispatch};
-use super::{Buffer, Finish, Real};
+use super::{Buffer, Finish, Real, tasks};
 
 #[cfg(test)]
 pub(super) use filters::STREAMED;
@@ -118,6 +116,8 @@ pub(super) fn conv<T: Real>(filters: &Filters<T>, shapes: Shapes, x: &[T], finis
     // Blocks of equal size, so that no task is left alone at the end.
     let block = all.div_ceil(all.div_ceil(most).max(1)).max(1);
     let starts: Vec<usize> = (0..all).step_by(block).collect();
+    // Winograd's method takes less than a third of the nine products for each pair of channels.
+    let cost = finish.out.len() * filters.c * 2;
     let covered =
         |start: &usize| (*start..all.min(start + block)).map(|row| shapes.covers(filters.kind, row)).sum();
     let parts = finish.parts(starts.iter().map(covered));
@@ -134,7 +134,7 @@ pub(super) fn conv<T: Real>(filters: &Filters<T>, shapes: Shapes, x: &[T], finis
     if large {
         starts.into_iter().zip(parts).for_each(work);
     } else {
-        starts.into_par_iter().zip(parts).for_each(work);
+        tasks::each(cost, starts.into_iter().zip(parts), |_, part| work(part));
     }
 }
 
@@ -241,12 +241,13 @@ fn shared_block<T: Real>(
     let (inputs, sums) = scratch.split_at_mut(kind.points() * input_plane);
     let mut of_rows = across(inputs, input_plane, columns * c);
     of_rows.truncate(rows.1 - rows.0);
-    of_rows.into_par_iter().enumerate().for_each(|(i, mut planes)| {
+    tasks::each(kind.points() * tiles * c, of_rows, |i, mut planes| {
         let planes = &mut planes[..];
         dispatch(Input { kind, shapes, tile_rows, x, row: rows.0 + i, zeros, planes });
     });
     let inputs = &*inputs;
-    sums.par_chunks_exact_mut(sum_plane).enumerate().for_each(|(which, sums)| {
+    let parts = sums.chunks_exact_mut(sum_plane);
+    tasks::each(kind.points() * tiles * c * n, parts, |which, sums| {
         let inputs = &inputs[which * input_plane..][..tiles * c];
         let filter = match kind {
             Kind::Same => filter_of::<T, 6>(filters, which),
@@ -256,7 +257,7 @@ fn shared_block<T: Real>(
     });
     let sums = &*sums;
     let parts = finish.parts((rows.0..rows.1).map(|row| shapes.covers(kind, row)));
-    parts.into_par_iter().enumerate().for_each(|(i, finish)| {
+    tasks::each(kind.points() * tiles * n, parts, |i, finish| {
         let place = (sum_plane, i * columns * n);
         dispatch(Output { kind, shapes, tile_rows, sums, place, row: rows.0 + i, finish });
     });
