@@ -6,3 +6,4 @@ mod runs;
 mod spoiled;
 mod training_images;
 mod transfer;
+mod untrained;

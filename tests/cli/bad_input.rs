@@ -107,7 +107,7 @@ fn out_of_range_or_mistyped_value() {
         "epochs = 3",
         "epochs = \"three\"",
         &expect![[r#"
-            error: run.toml:6:1: invalid type: string "three", expected a nonzero usize
+            error: run.toml:6:1: invalid type: string "three", expected usize
               at train.epochs
         "#]],
     );
@@ -241,7 +241,7 @@ name = "pgd"
           at model.convnet.hiden
         error: run.toml:6:1: unknown field `colour`; known: `seed`, `device`, `numerics`, `checkpoint_minutes`, `ignore_class_names`, `dataset`, `subset`, `model`, `train`, `select`, `evaluate`
           at colour
-        error: run.toml:9:1: invalid type: string "three", expected a nonzero usize
+        error: run.toml:9:1: invalid type: string "three", expected usize
           at train.epochs
         error: run.toml:11:1: unknown attack `pdg`; did you mean `pgd`? known: `apgd`, `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fab`, `fgsm`, `hop-skip-jump`, `mi-fgsm`, `pgd`, `ray-s`, `square`
           at train.attack
@@ -309,7 +309,7 @@ fn changes_from_the_command_line() {
     for (wrong, message) in [
         (
             "train.epochs=three",
-            "error: --set train.epochs=three: invalid type: string \"three\", expected a nonzero usize\n  at train.epochs\n",
+            "error: --set train.epochs=three: invalid type: string \"three\", expected usize\n  at train.epochs\n",
         ),
         (
             "train.epcohs=3",

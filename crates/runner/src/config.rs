@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use temper_core::{Chosen, Dataset, Model, Norm, Positive, nn};
@@ -14,6 +14,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::device::DeviceName;
+use crate::model_weights::{self, ModelWeights};
 use crate::place::set;
 use crate::reading::{Fault, Reading};
 use crate::select::Select;
@@ -39,7 +40,7 @@ pub struct Pipeline {
     pub subset: Parts,
     /// Network architecture.
     pub model: Chosen<dyn Model>,
-    /// How it is trained.
+    /// How it is trained; `epochs` is 0 where it is only judged.
     pub train: Plan,
     /// How its best weights are found; left out, there are only the last.
     pub select: Option<Select>,
@@ -208,8 +209,9 @@ impl Pipeline {
 
     /// Reads a document.
     fn of<'d>(document: &'d Spanned<DeTable<'d>>) -> Result<Self, Vec<Fault>> {
-        let (draft, mut reading) = Reading::of::<Draft>(document);
-        let pipeline = draft.and_then(|draft| Self::complete(draft, &mut reading));
+        let (document, weights) = model_weights::lifted(document);
+        let (draft, mut reading) = Reading::of::<Draft>(&document);
+        let pipeline = draft.and_then(|draft| Self::complete(draft, weights, &mut reading));
         let faults = reading.into_faults();
         pipeline.filter(|_| faults.is_empty()).ok_or(faults)
     }
@@ -225,13 +227,14 @@ impl Pipeline {
 
     /// What is wrong with a part of a pipeline: whatever may be missing from it, since other parts hold the rest.
     pub(crate) fn faults_of_part<'d>(document: &'d Spanned<DeTable<'d>>) -> Vec<Fault> {
-        let (_, reading) = Reading::of::<Draft>(document);
+        let (document, _) = model_weights::lifted(document);
+        let (_, reading) = Reading::of::<Draft>(&document);
         let faults = reading.into_faults().into_iter();
         faults.filter(|fault| !fault.message.starts_with("missing field")).collect()
     }
 
     /// Adds what no single field shows to the faults; `None` if a part is missing.
-    fn complete(draft: Draft, reading: &mut Reading) -> Option<Self> {
+    fn complete(draft: Draft, weights: Option<ModelWeights>, reading: &mut Reading) -> Option<Self> {
         let Draft {
             seed,
             device,
@@ -245,11 +248,29 @@ impl Pipeline {
             mut select,
             mut evaluate,
         } = draft;
+        let written = weights.is_some();
+        let weights = weights.and_then(|weights| weights.checked(train.as_ref(), reading));
+        // A model that comes with weights starts with them, unless other ones are named.
+        let weights = weights.or_else(|| model.as_ref().and_then(|model| model.weights().map(Into::into)));
+        let judges_only = train.is_none() && !reading.spoilt(&["train"]);
+        let train = match (train, &weights) {
+            (None, Some(weights)) if judges_only => Some(Plan::untrained(weights.clone())),
+            // What is wrong with these weights was said.
+            (None, None) if judges_only && written => Some(Plan::untrained(PathBuf::new())),
+            (train, _) => train,
+        };
         for (part, missing) in
             [("dataset", dataset.is_none()), ("model", model.is_none()), ("train", train.is_none())]
         {
             if missing && !reading.spoilt(&[part]) {
-                reading.add(&[], format!("missing field `{part}`"));
+                let hint = match part {
+                    "train" => {
+                        "; a pipeline without it needs a model with weights, as in \
+                         `model.resnet = { weights = \"w.pth\" }`"
+                    }
+                    _ => "",
+                };
+                reading.add(&[], format!("missing field `{part}`{hint}"));
             }
         }
         if !reading.spoilt_within(&["train"]) {
@@ -290,8 +311,11 @@ impl Pipeline {
             }
         }
         let (dataset, model, mut train) = (dataset?, model?, train?);
-        // A model that comes with weights starts with them, unless other ones are named.
-        train.init = train.init.or_else(|| model.weights().map(Into::into));
+        train.init = train.init.or(weights);
+        for (keys, message) in model_weights::nothing_to_train(&train, select.is_some(), evaluate.is_empty())
+        {
+            reading.add(keys, message.into());
+        }
         Some(Self {
             seed,
             device,

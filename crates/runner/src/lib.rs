@@ -21,6 +21,7 @@ mod interrupt;
 mod judge;
 mod machine;
 mod material;
+mod model_weights;
 mod output;
 mod own_radii;
 mod place;

@@ -24,6 +24,7 @@ const SHOWN: usize = 5;
 
 /// The images of a pipeline, and the network that fits them.
 pub(crate) struct Material {
+    /// Training images; those of the test where nothing is trained.
     pub(crate) train: Arc<dyn Source>,
     /// Training images held out for the selection of weights.
     pub(crate) held_out: Option<Arc<dyn Source>>,
@@ -49,16 +50,19 @@ impl Material {
     pub(crate) fn open(pipeline: &Pipeline) -> anyhow::Result<Self> {
         let name = pipeline.dataset.name();
         let open = |split| open(&pipeline.dataset, split, |message| pipeline.bad_dataset(message));
-        let (train, test) = (open(Split::Train)?, open(Split::Test)?);
         let part = |source: Arc<dyn Source>, n: Option<NonZeroUsize>| match n {
             Some(n) => Arc::new(Subset::new(source, n.get())),
             None => source,
         };
-        let (train, test) = (part(train, pipeline.subset.train), part(test, pipeline.subset.test));
+        let trains = pipeline.train.trains();
+        let train = trains.then(|| open(Split::Train)).transpose()?;
+        let test = part(open(Split::Test)?, pipeline.subset.test);
+        // Without training the test images alone say what the network must fit.
+        let train = train.map_or_else(|| test.clone(), |train| part(train, pipeline.subset.train));
         if train.is_empty() || test.is_empty() {
             bail!("dataset `{name}` has {} training and {} test images", train.len(), test.len());
         }
-        let also_trained_on = shared_images(&*train, &*test);
+        let also_trained_on = if trains { shared_images(&*train, &*test) } else { 0 };
         let (train, held_out) = match &pipeline.select {
             Some(select) if select.samples.get() >= train.len() => {
                 let message = format!(
@@ -119,6 +123,17 @@ impl Material {
             }));
         }
         Ok(Self { train, held_out, test, network, graph, judged, also_trained_on, warnings })
+    }
+
+    /// How many images there are of each split.
+    pub(crate) fn counts(&self, pipeline: &Pipeline) -> String {
+        let test = format!("{} test images", self.test.len());
+        if !pipeline.train.trains() {
+            return test;
+        }
+        let held_out =
+            self.held_out.as_ref().map_or_else(String::new, |of| format!("{} held out, ", of.len()));
+        format!("{} training, {held_out}{test}", self.train.len())
     }
 
     /// Warnings about the initial weights. An error if their classes are not those of the images and class
@@ -274,9 +289,8 @@ pub(crate) fn check(pipeline: &Pipeline) -> anyhow::Result<String> {
             let norm =
                 pipeline.train.attacked_in().map_or(String::new(), |norm| format!(", attacked in {norm}"));
             let mut text = format!(
-                "\n  {} training and {} test images ({})\n  {parameters} trained parameters{norm}",
-                material.train.len(),
-                material.test.len(),
+                "\n  {} ({})\n  {parameters} trained parameters{norm}",
+                material.counts(pipeline),
                 material.train.origin()
             );
             for warning in material.warnings.iter().chain(&initial) {

@@ -128,6 +128,7 @@ pub(crate) fn kept(
 pub(crate) fn reached(pipeline: &Pipeline, material: &Material, epoch: usize, progress: Progress) -> String {
     let (epochs, batch) = (pipeline.train.epochs, pipeline.train.batch.get());
     match progress.batches {
+        _ if epochs == 0 => "with nothing to train".into(),
         0 if epoch == 0 => "before the first batch".into(),
         0 => format!("after epoch {epoch} of {epochs}"),
         n => {

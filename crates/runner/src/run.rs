@@ -82,13 +82,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut warnings = [&*material.warnings, &warnings].concat();
     dir.prepare(&pipeline.resolved()?)?;
     say(&format!(
-        "data    {} training, {}{} test images\n        {}\nmodel   {}, {} trained parameters\nrun     {}\n",
-        material.train.len(),
-        material
-            .held_out
-            .as_ref()
-            .map_or_else(String::new, |held_out| format!("{} held out, ", held_out.len())),
-        material.test.len(),
+        "data    {}\n        {}\nmodel   {}, {} trained parameters\nrun     {}\n",
+        material.counts(&pipeline),
         material.train.origin(),
         pipeline.model.name(),
         parameters(&material.network),
@@ -193,7 +188,7 @@ impl Work<'_> {
             let radii = EpochRadii { epoch: state.epoch, radii: state.memory.clone(), index };
             radii.write(&self.dir.radii(state.epoch))?;
         }
-        let (select, epochs) = (&self.pipeline.select, self.pipeline.train.epochs.get());
+        let (select, epochs) = (&self.pipeline.select, self.pipeline.train.epochs);
         report.held_out = match (select, &self.material.held_out) {
             (Some(select), Some(held_out)) if select.due(state.epoch, epochs) => {
                 Some(select.judge(self.pipeline, held_out, state, self.device)?)
@@ -217,7 +212,7 @@ fn train(
     interrupt: &Interrupt,
 ) -> anyhow::Result<Vec<Epoch>> {
     let Work { pipeline, trainer, material, dir, .. } = *work;
-    let epochs = pipeline.train.epochs.get();
+    let epochs = pipeline.train.epochs;
     let config = toml::to_string(&kept(pipeline, material, work.classes, work.initial)?)?;
     let save = |state: &State, metrics: &[Epoch]| {
         let checkpoint = Checkpoint {
@@ -284,6 +279,7 @@ fn results(
         })
     };
     let held_out = |source| split_summary(source, &unreadable(metrics));
+    let trains = pipeline.train.trains();
     Ok(Results {
         command: CommandName::Run,
         arguments: vec![],
@@ -294,7 +290,7 @@ fn results(
         machine: machine(),
         dataset: DatasetSummary {
             name: pipeline.dataset.name().into(),
-            train: Some(split_summary(&material.train, &state.skipped)),
+            train: trains.then(|| split_summary(&material.train, &state.skipped)),
             held_out: material.held_out.as_ref().map(held_out),
             test: Some(SplitSummary {
                 hash: outcome.data,
@@ -304,7 +300,7 @@ fn results(
             other_classes: classes != material.train.classes(),
         },
         networks: judged.iter().map(network).collect::<anyhow::Result<_>>()?,
-        training: Some(Training {
+        training: trains.then(|| Training {
             epochs: state.epoch,
             seconds: sum(|epoch| epoch.seconds),
             forwards_per_sample: sum(|epoch| epoch.forwards),

@@ -18,9 +18,9 @@ use crate::schedule::Schedule;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// Passes over the training images.
-    pub epochs: NonZeroUsize,
-    /// Weights to start from: the `model.safetensors` of a run. Left out, they are random.
+    /// Passes over the training images. 0 leaves the weights of `init` as they are.
+    pub epochs: usize,
+    /// File of weights to start from, such as the `model.safetensors` of a run. Left out, they are random.
     pub init: Option<PathBuf>,
     /// Images of a batch: those that are attacked together and pass through the network together.
     #[serde(default = "batch")]
@@ -61,6 +61,32 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// No training: the weights of a file are judged as they are.
+    pub fn untrained(weights: PathBuf) -> Self {
+        Self {
+            epochs: 0,
+            init: Some(weights),
+            batch: batch(),
+            accumulate: one(),
+            augment: None,
+            loss: cross_entropy(),
+            attack: MaybeAttack::default(),
+            norm: linf(),
+            epsilon: None,
+            batch_norm: StepBatchNorm::default(),
+            attack_batch_norm: BatchNormMode::default(),
+            attack_precision: Precision::default(),
+            optimizer: Optimizer::default(),
+            schedule: Schedule::default(),
+            ema: None,
+        }
+    }
+
+    /// Whether it changes the weights that it starts from.
+    pub fn trains(&self) -> bool {
+        self.epochs > 0
+    }
+
     /// What no single field shows: the keys to each field at fault, with a message.
     pub fn problems(&self) -> Vec<(Vec<&'static str>, String)> {
         let mut problems = vec![];
@@ -94,7 +120,8 @@ impl Plan {
                 "the attack would move the statistics that `batch_norm = \"frozen\"` keeps: use \"eval\"";
             problems.push((vec!["attack_batch_norm"], why.into()));
         }
-        problems.extend(self.schedule.problem(self.epochs.get()).map(|problem| (vec!["schedule"], problem)));
+        let schedule = self.trains().then(|| self.schedule.problem(self.epochs)).flatten();
+        problems.extend(schedule.map(|problem| (vec!["schedule"], problem)));
         problems
     }
 
@@ -124,13 +151,14 @@ impl Plan {
 
     /// Reasons not to believe its numbers that are known before anything is trained.
     pub fn warnings(&self) -> Vec<Warning> {
-        let Some(epsilon) = self.epsilon.as_ref().filter(|_| self.attack.0.is_some()) else { return vec![] };
+        let attacked = self.trains() && self.attack.0.is_some();
+        let Some(epsilon) = self.epsilon.as_ref().filter(|_| attacked) else { return vec![] };
         let probe = epsilon.probe().and_then(|probe| {
             let warning = probe.warning(epsilon.largest())?;
             let about = format!("the attack of the probes `{}`", probe.name());
             Some(Warning::caution("training-attack", warning).about(about))
         });
-        let policy = epsilon.warning(self.epochs.get());
+        let policy = epsilon.warning(self.epochs);
         let policy = policy.map(|warning| {
             let about = format!("epsilon policy `{}`", epsilon.name());
             Warning::caution("epsilon-policy", warning).about(about)
@@ -146,9 +174,9 @@ impl Plan {
         Some(Warning::caution("training-attack", warning).about(about))
     }
 
-    /// The norm of its attack; `None` without one.
+    /// The norm of its attack; `None` without one, and without training.
     pub fn attacked_in(&self) -> Option<Norm> {
-        self.attack.0.as_ref().map(|_| self.norm)
+        self.attack.0.as_ref().filter(|_| self.trains()).map(|_| self.norm)
     }
 
     /// Steps of the optimiser in an epoch of so many samples.

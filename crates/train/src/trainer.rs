@@ -79,13 +79,18 @@ impl<'a> Trainer<'a> {
             Classifier::random(network, DType::F32, &mut Rng::new(self.seed, "weights").sample(0))?
         };
         let classifier = classifier.to_device(&self.device)?;
-        let memory = match &self.plan.epsilon {
+        let memory = match self.remembered() {
             Some(epsilon) => vec![epsilon.start(); samples],
             None => vec![],
         };
         let (progress, sgd) = (Progress::default(), SgdState::new(self.plan.optimizer.clone()));
         let (average, skipped) = (BTreeMap::new(), BTreeMap::new());
         Ok(State { epoch: 0, progress, classifier, sgd, average, memory, skipped })
+    }
+
+    /// The policy whose radii are kept from epoch to epoch; `None` where nothing is trained.
+    fn remembered(&self) -> Option<&Chosen<dyn Epsilon>> {
+        self.plan.epsilon.as_ref().filter(|_| self.plan.trains())
     }
 
     /// Refuses numbers that attacks do not compute with.
@@ -103,7 +108,7 @@ impl<'a> Trainer<'a> {
         samples: usize,
         checkpoint: Checkpoint,
     ) -> Result<State, String> {
-        let remembered = if self.plan.epsilon.is_some() { samples } else { 0 };
+        let remembered = if self.remembered().is_some() { samples } else { 0 };
         if checkpoint.memory.len() != remembered {
             let got = checkpoint.memory.len();
             return Err(format!("it remembers the radii of {got} samples, the data set has {samples}"));
@@ -111,7 +116,7 @@ impl<'a> Trainer<'a> {
         if let Some(odd) = checkpoint.memory.iter().find(|m| !m.is_finite() || **m < 0.0) {
             return Err(format!("it remembers a radius of {odd}"));
         }
-        if checkpoint.epoch > self.plan.epochs.get() {
+        if checkpoint.epoch > self.plan.epochs {
             return Err(format!("it is of epoch {}, beyond the last one", checkpoint.epoch));
         }
         let classifier = Classifier::new(network, &checkpoint.weights).map_err(|e| e.to_string())?;
@@ -207,7 +212,7 @@ impl<'a> Trainer<'a> {
     fn rate(&self, state: &State, samples: usize) -> f64 {
         let (each, done) = (self.plan.steps_an_epoch(samples), state.progress.batches);
         let step = state.epoch * each + done / self.plan.accumulate.get();
-        self.plan.optimizer.lr.get() * self.plan.schedule.factor(step, each, self.plan.epochs.get())
+        self.plan.optimizer.lr.get() * self.plan.schedule.factor(step, each, self.plan.epochs)
     }
 
     /// One step of the optimiser, over as many batches as the plan gathers for it; the epoch's progress counts them.

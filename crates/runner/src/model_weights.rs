@@ -1,0 +1,90 @@
+//! Files of weights that a pipeline names beside its model, and pipelines that train nothing.
+
+use std::path::PathBuf;
+
+use temper_core::{Kind, Model};
+use temper_train::Plan;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::reading::Reading;
+
+/// The key of a file of weights in the table of any model.
+const KEY: &str = "weights";
+
+/// `weights` of a model's table: `model.resnet = { weights = "w.pth" }`.
+pub(crate) struct ModelWeights {
+    /// Name of the model.
+    model: String,
+    /// The file; `None` if what is written is no text.
+    file: Option<PathBuf>,
+}
+
+/// Takes the weights out of the model's table, whose other parameters are the plugin's own.
+pub(crate) fn lifted<'d>(document: &Spanned<DeTable<'d>>) -> (Spanned<DeTable<'d>>, Option<ModelWeights>) {
+    let mut document = document.clone();
+    let weights = take(document.get_mut());
+    (document, weights)
+}
+
+fn take(document: &mut DeTable<'_>) -> Option<ModelWeights> {
+    let DeValue::Table(models) = document.get_mut("model")?.get_mut() else { return None };
+    let (name, model) = models.iter_mut().next()?;
+    let model_name = name.get_ref().to_string();
+    let own = <dyn Model>::find(&model_name)
+        .is_some_and(|plugin| plugin.params.iter().any(|param| param.name == KEY));
+    let DeValue::Table(parameters) = model.get_mut() else { return None };
+    if own {
+        return None;
+    }
+    let (_, value) = parameters.remove_entry(KEY)?;
+    let file = match value.get_ref() {
+        DeValue::String(path) if !path.is_empty() => Some(PathBuf::from(path.to_string())),
+        _ => None,
+    };
+    Some(ModelWeights { model: model_name, file })
+}
+
+impl ModelWeights {
+    /// The file, unless something is wrong with it beside the rest of the pipeline.
+    pub(crate) fn checked(self, train: Option<&Plan>, reading: &mut Reading) -> Option<PathBuf> {
+        let Self { model, file } = self;
+        let mut wrong = |message: &str| reading.add(&["model", &model, KEY], message.into());
+        if file.is_none() {
+            wrong("expected the path of a file of weights, as text");
+        }
+        if train.is_some_and(|train| train.init.is_some()) {
+            wrong("`train.init` names weights, too: leave one of them out");
+        }
+        file
+    }
+}
+
+/// What is wrong with a pipeline that trains nothing: the keys at fault, and messages.
+pub(crate) fn nothing_to_train(
+    train: &Plan,
+    selects: bool,
+    judges_nothing: bool,
+) -> Vec<(&'static [&'static str], &'static str)> {
+    let mut faults: Vec<(&[_], _)> = vec![];
+    if train.trains() {
+        return faults;
+    }
+    if train.init.is_none() {
+        faults.push((
+            &["train", "epochs"],
+            "0 epochs train nothing, and there are no weights: name a file of them, as in \
+             `model.resnet = { weights = \"w.pth\" }`, or train for 1 epoch or more",
+        ));
+    }
+    if selects {
+        faults.push((
+            &["select"],
+            "weights are selected while a network is trained, and nothing is trained here",
+        ));
+    }
+    if judges_nothing {
+        faults.push((&[], "nothing to do: no training and no `[[evaluate]]`"));
+    }
+    faults
+}
