@@ -157,7 +157,7 @@ fn files_say_what_they_hold() {
 
         to judge it:
           temper attack model.onnx --data DATA --attack none
-        to train it further, in a pipeline:
+        in a pipeline, which needs no [train] to judge it:
           model.onnx = { path = "model.onnx" }
     "#]]
     .assert_eq(&without_layers("model.onnx"));
@@ -258,5 +258,36 @@ fn bad_exports_are_refused_in_words() {
         &expect![[r"
         error: --attack: `none` makes no images that another network could judge
     "]],
+    );
+}
+
+/// The network of [`trained`] normalises by 0.5 and 0.5.
+#[test]
+fn usual_normalisations_are_tried_on_images() {
+    let folder = trained();
+    let at = folder.path();
+    succeed(at, &["export", "runs/run", "--format", "pth"]);
+    let said = succeed(at, &["inspect", "model.pth", "--data", DATA, "--model", MODEL]);
+    let (_, tried) = said.split_once("\nright of 80 test images").unwrap();
+    let rows: Vec<&str> = tried.lines().skip(1).collect();
+    let right = |name: &str| {
+        let row = rows.iter().find(|row| row.trim_start().starts_with(name)).unwrap();
+        let row = row.trim_start().strip_prefix(name).unwrap().trim_start();
+        row.split_once(" %").unwrap().0.parse::<f64>().unwrap()
+    };
+    let natural = json(&at.join("runs/run/results.json"))["evaluations"][0]["accuracy"].as_f64().unwrap();
+    assert!((right("as it is") - natural * 100.0).abs() < 0.06, "{said}");
+    assert_eq!(right("as it is"), right("from -1 to 1"), "{said}");
+    assert!(right("none") < right("from -1 to 1") && rows.len() > 4, "{said}");
+    // A run's file says how its pixels are normalised.
+    let said = succeed(at, &["inspect", "runs/run", "--data", DATA]);
+    assert!(said.ends_with("results.json has its natural accuracy\n"), "{said}");
+    refuses(
+        at,
+        &["inspect", "model.pth", "--data", DATA],
+        &expect![[r"
+            error: model.pth does not say what network it is of
+              say it, for example with --model 'resnet = { depth = 18 }'
+        "]],
     );
 }

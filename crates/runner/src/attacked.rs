@@ -34,6 +34,7 @@ use crate::summary::split_summary;
 
 pub(crate) use networks::AttackedNetwork;
 use networks::{Named, check_model, own_data, own_norm, told};
+pub(crate) use normalisation::Tried;
 pub(crate) use options::{AttackPlan, Shared};
 use options::{in_options, problem};
 
@@ -141,6 +142,13 @@ impl Opened {
         let warning = normalisation::warning(self, &self.targets[target], natural)?;
         self.warnings.extend(warning);
         Ok(())
+    }
+
+    /// How many images the first network classifies correctly under each usual normalisation; `None` where the file
+    /// says itself how it was trained.
+    pub(crate) fn normalisations(&self) -> anyhow::Result<Option<Tried>> {
+        let told = self.targets.first().filter(|target| target.told);
+        told.map(|target| normalisation::tried(self, target)).transpose()
     }
 
     /// All images of the split, regardless of `--samples` and `--indices`.

@@ -3,12 +3,18 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
+use temper_core::Normalisation;
 use temper_core::nn::{Layer, Network, Node};
 use temper_data::escaped;
+use temper_evaluate::wilson;
+use temper_report::percent;
 use temper_train::is_onnx;
 use temper_weights::read;
 
+use crate::attacked::{AttackPlan, Opened, Tried};
+use crate::interrupt::Interrupt;
 use crate::material::parameters;
 use crate::output::answer;
 use crate::stored::{About, Stored};
@@ -19,17 +25,50 @@ pub(crate) struct Options {
     /// A run's folder, or a network's file (.onnx, .safetensors, .pth, .pt)
     #[arg(value_name = "RUN_OR_MODEL")]
     network: PathBuf,
+    /// Also classify test images of this data set, by name or with parameters as in a pipeline: with the usual
+    /// normalisations of pixels, where the file does not say its own
+    #[arg(long, value_name = "NAME")]
+    data: Option<String>,
+    /// Architecture of a file of weights that does not record it, as in a pipeline
+    #[arg(long, value_name = "NAME", requires = "data")]
+    model: Option<String>,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let file = Stored::file(&options.network)?;
-    if is_onnx(&file) {
-        return answer(&graph(&file)?);
+    let mut text = if is_onnx(&file) {
+        graph(&file)?
+    } else {
+        match Stored::about(&file)? {
+            Some(about) => of_run(&file, &about)?,
+            None => weights(&file)?,
+        }
+    };
+    if let Some(data) = &options.data {
+        let plan = AttackPlan::natural(data, options.model.as_deref())?;
+        text += &classified(&options.network, plan)?;
     }
-    answer(&match Stored::about(&file)? {
-        Some(about) => of_run(&file, &about)?,
-        None => weights(&file)?,
-    })
+    answer(&text)
+}
+
+/// The text about the network's natural accuracy, by normalisation where the file does not say its own.
+fn classified(network: &Path, plan: AttackPlan) -> anyhow::Result<String> {
+    let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
+    let (opened, _) = Opened::open(&[network.to_path_buf()], plan, &interrupt)?;
+    let Some(Tried { n, assumed, usual }) = opened.normalisations()? else {
+        return Ok("\nthe run's results.json has its natural accuracy\n".into());
+    };
+    let row = |name: &str, right: usize, how: &str| {
+        let [low, high] = wilson(right, n).map(percent);
+        format!("  {name:<16}{:>7}  ({low} to {high})  {how}\n", percent(right as f64 / n.max(1) as f64))
+    };
+    let mut text =
+        format!("\nright of {n} test images, with the 95 % interval, by normalisation of the pixels:\n");
+    text += &row("as it is", assumed, "");
+    for (Normalisation { name, mean, std }, right) in usual {
+        text += &row(name, right, &format!("mean = {mean:?}, std = {std:?}"));
+    }
+    Ok(text)
 }
 
 /// The text about an ONNX graph.
@@ -46,7 +85,7 @@ fn graph(file: &Path) -> anyhow::Result<String> {
     let toml = format!("{{ path = {} }}", toml::Value::from(at.to_string()));
     let _ = write!(
         text,
-        "\nto judge it:\n  temper attack {at} --data DATA --attack none\nto train it further, in a pipeline:\n  \
+        "\nto judge it:\n  temper attack {at} --data DATA --attack none\nin a pipeline, which needs no [train] to judge it:\n  \
          model.onnx = {toml}\n"
     );
     Ok(text)

@@ -47,22 +47,13 @@ pub(super) fn warning(
     if !target.told || natural >= GOOD {
         return Ok(None);
     }
-    // All images of the split are used, because the chosen ones may be too few.
-    let whole = opened.whole_split()?;
-    let images: Arc<dyn Source> = Arc::new(Subset::new(whole, TRIED));
-    let n = images.len();
-    let assumed = right(opened, &images, &target.frozen)?;
-    let (mut best, mut served) = (0, vec![]);
-    for Normalisation { name, mean, std } in usual() {
-        let Some(frozen) = with(opened, target, mean, std)? else { continue };
-        let right = right(opened, &images, &frozen)?;
-        if right > best {
-            (best, served) = (right, vec![]);
-        }
-        if right == best {
-            served.push(format!("{name}: mean = {mean:?}, std = {std:?}"));
-        }
-    }
+    let Tried { n, assumed, usual } = tried(opened, target)?;
+    let best = usual.iter().map(|(_, right)| *right).max().unwrap_or(0);
+    let served: Vec<String> = usual
+        .iter()
+        .filter(|(_, right)| *right == best)
+        .map(|(Normalisation { name, mean, std }, _)| format!("{name}: mean = {mean:?}, std = {std:?}"))
+        .collect();
     // The difference must exceed the confidence intervals.
     Ok((wilson(best, n)[0] > wilson(assumed, n)[1]).then(|| {
         let percent = |right: usize| right as f64 * 100.0 / n.max(1) as f64;
@@ -74,6 +65,27 @@ pub(super) fn warning(
         let advice = format!("if the weights were trained so, add it to --model ({})", served.join("; "));
         Warning::severe("normalisation", text).with_figure(percent(best) / 100.0).advising(advice)
     }))
+}
+
+/// How many images a network classifies correctly under each usual normalisation.
+pub(crate) struct Tried {
+    /// Images that were tried.
+    pub(crate) n: usize,
+    /// Right ones under the normalisation that its model has.
+    pub(crate) assumed: usize,
+    /// Right ones under each that its model can have.
+    pub(crate) usual: Vec<(Normalisation, usize)>,
+}
+
+/// Tries the usual normalisations on images spread evenly over the whole split: the chosen ones may be too few.
+pub(super) fn tried(opened: &Opened, target: &AttackedNetwork) -> anyhow::Result<Tried> {
+    let images: Arc<dyn Source> = Arc::new(Subset::new(opened.whole_split()?, TRIED));
+    let mut all = vec![];
+    for normalisation in usual() {
+        let Some(frozen) = with(opened, target, normalisation.mean, normalisation.std)? else { continue };
+        all.push((normalisation, right(opened, &images, &frozen)?));
+    }
+    Ok(Tried { n: images.len(), assumed: right(opened, &images, &target.frozen)?, usual: all })
 }
 
 /// The network with another normalisation; `None` if its model has no such options, or they do not fit.

@@ -84,6 +84,25 @@ pub(crate) struct AttackPlan {
     pub(crate) device: DeviceName,
 }
 
+impl AttackPlan {
+    /// No attack: the images of the test split as they are.
+    pub(crate) fn natural(data: &str, model: Option<&str>) -> Result<Self, BadConfig> {
+        let mut faults = vec![];
+        let plan = Self {
+            data: inline::read("data", data, &mut faults),
+            images: SplitOption::Test,
+            model: model.and_then(|text| inline::read("model", text, &mut faults)),
+            entry: Entry { name: "natural".into(), ..Entry::default() },
+            own: false,
+            ignore_class_names: true,
+            seed: 0,
+            batch: 128,
+            device: DeviceName::default(),
+        };
+        if faults.is_empty() { Ok(plan) } else { Err(BadConfig::of(faults)) }
+    }
+}
+
 impl Shared {
     /// Parses the options. All errors are reported together.
     pub(crate) fn plan(&self) -> Result<AttackPlan, BadConfig> {
