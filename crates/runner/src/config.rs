@@ -342,6 +342,12 @@ impl Pipeline {
         self.bad(&["evaluate", &evaluation.to_string(), field], message)
     }
 
+    /// The keys that name the weights to start from.
+    pub(crate) fn weights_keys(&self) -> Vec<&str> {
+        let of_model = vec!["model", self.model.name(), "weights"];
+        if self.written.has(&of_model) { of_model } else { vec!["train", "init"] }
+    }
+
     /// What is wrong with the choice of data set, as only opening it shows.
     pub(crate) fn bad_dataset(&self, message: &str) -> BadConfig {
         let name = self.dataset.name();

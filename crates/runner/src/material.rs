@@ -140,15 +140,15 @@ impl Material {
     /// names are not ignored.
     pub(crate) fn initial_warnings(&self, pipeline: &Pipeline) -> anyhow::Result<Vec<Warning>> {
         let Some(file) = &pipeline.train.init else { return Ok(vec![]) };
-        let mut warnings = vec![];
+        let (mut warnings, keys) = (vec![], pipeline.weights_keys());
         if let Some(about) = Stored::about(file)? {
             let named = Classes { by: &file.display().to_string(), names: &about.classes };
             let images = Classes { by: "the images", names: self.train.classes() };
             let compared = compared(named, images, pipeline.ignore_class_names, IN_PIPELINE);
-            warnings.extend(compared.map_err(|message| pipeline.bad(&["train", "init"], &message))?);
+            warnings.extend(compared.map_err(|message| pipeline.bad(&keys, &message))?);
         }
         warnings.extend(said_against(file, &load_weights_for(file, &self.network)?, &sha256(file)?));
-        Ok(warnings.into_iter().map(|warning| warning.about("train.init")).collect())
+        Ok(warnings.into_iter().map(|warning| warning.about(keys.join("."))).collect())
     }
 }
 

@@ -59,6 +59,12 @@ impl WrittenKeys {
         }
     }
 
+    /// Whether a part is written at these keys.
+    pub(crate) fn has(&self, keys: &[&str]) -> bool {
+        let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        self.places.contains_key(&keys)
+    }
+
     /// A message about an offset, and its path of keys, which is empty at the top level.
     pub(crate) fn told(&self, offset: usize, path: &str, message: &str) -> String {
         let mut sets = self.sets.iter();
