@@ -4,4 +4,5 @@ mod export;
 mod layers;
 mod models;
 mod numerics;
+mod parity;
 mod resnet;

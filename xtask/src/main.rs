@@ -41,6 +41,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Compare networks, gradients and attacks with `PyTorch`; `cargo xtask parity --help` says how
+    #[command(disable_help_flag = true)]
+    Parity {
+        /// Python with `PyTorch`, and options
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Kill a run at random instants, continue it, and compare the end with that of an uninterrupted run
     Torture {
         /// How often to kill
@@ -86,6 +93,7 @@ fn run() -> anyhow::Result<u8> {
             return released(cargo(root, "temper-runner").current_dir(root).args(arguments));
         }
         Command::Bench { arguments } => return released(cargo(root, "temper-bench").args(arguments)),
+        Command::Parity { arguments } => return released(cargo(root, "temper-parity").args(arguments)),
         Command::Torture { kills, seed } => xtask::torture::run(root, kills, seed)?,
     };
     Ok(u8::from(!ok))

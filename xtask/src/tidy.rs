@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 /// Which crates of the workspace each crate may name. Plugins: only core, unless they are named here.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("temper-nn", &[]),
     ("temper-onnx", &["temper-files", "temper-nn"]),
     ("temper-model-onnx", &["temper-core", "temper-onnx"]),
@@ -59,6 +59,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "temper-train",
         ],
     ),
+    ("temper-parity", &["temper-core", "temper-data", "temper-runner", "temper-train"]),
     ("xtask", &[]),
     (
         "temper-tests",
@@ -71,6 +72,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "temper-files",
             "temper-nn",
             "temper-onnx",
+            "temper-parity",
             "temper-report",
             "temper-results",
             "temper-runner",

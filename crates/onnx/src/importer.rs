@@ -10,6 +10,7 @@ use crate::constant::{Constant, Data};
 use crate::decode;
 use crate::error::{Error, Found, Problem, Result};
 use crate::external::Beside;
+use crate::ops::choice;
 use crate::order::Order;
 use crate::proto::{Graph, Node};
 use crate::table;
@@ -49,6 +50,8 @@ pub(crate) struct Importer<'a> {
     pub(crate) items: HashMap<&'a str, Item<'a>>,
     /// The last layer.
     pub(crate) last: NodeId,
+    /// Choices that are softplus.
+    pub(crate) softplus: HashSet<usize>,
     /// Factors and summands that are constants.
     pub(crate) constants: usize,
     /// Layers, by the name of their weight in the file.
@@ -86,6 +89,7 @@ impl<'a> Importer<'a> {
             order: Order::of(graph)?,
             items: HashMap::new(),
             last,
+            softplus: HashSet::new(),
             constants: 0,
             named: HashMap::new(),
             layers: HashMap::new(),
@@ -165,7 +169,13 @@ impl<'a> Importer<'a> {
                 false => others.push(index),
             }
         }
-        for index in constants.into_iter().chain(others) {
+        self.all(constants)?;
+        self.softplus = choice::softplus(self).map_err(Problem::whole)?;
+        self.all(others)
+    }
+
+    fn all(&mut self, nodes: Vec<usize>) -> Result<()> {
+        for index in nodes {
             let node = &self.graph.nodes[index];
             if !self.done[index] {
                 self.node(index, node).map_err(|problem| problem.at(node.label(), node.operator))?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod arithmetic;
+pub(crate) mod choice;
 pub(crate) mod conv;
 pub(crate) mod join;
 pub(crate) mod linear;

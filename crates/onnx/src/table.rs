@@ -3,7 +3,9 @@
 use crate::call::{Call, Item};
 use crate::error::Found;
 use crate::importer::Importer;
-use crate::ops::{activation, arithmetic, conv, join, linear, norm, pool, reduce, resize, shape, softmax};
+use crate::ops::{
+    activation, arithmetic, choice, conv, join, linear, norm, pool, reduce, resize, shape, softmax,
+};
 use crate::proto::Node;
 
 /// Makes layers of a node, and gives its outputs.
@@ -38,7 +40,9 @@ pub(crate) fn handler(node: &Node<'_>) -> Option<Handler> {
         "Sum" => arithmetic::sum,
         "Pow" => arithmetic::power,
         "Min" | "Max" => arithmetic::extreme,
-        "Equal" | "Less" | "Greater" | "And" | "Or" | "Not" | "Mod" | "Where" => arithmetic::constants_only,
+        "Equal" | "Less" | "And" | "Or" | "Not" | "Mod" => arithmetic::constants_only,
+        "Greater" => choice::greater,
+        "Where" => choice::choose,
         "Concat" => join::concat,
         "Split" => join::split,
         "Constant" => shape::constant,

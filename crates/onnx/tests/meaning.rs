@@ -69,6 +69,30 @@ fn uniform_floats_are_compared_as_floats() {
     }
 }
 
+/// `PyTorch` writes softplus as a choice, which is softplus only where both numbers of the choice agree.
+#[test]
+fn choices_are_softplus_only_if_their_threshold_is_far() {
+    let chosen = |threshold: f32, compared: &str, other: &str| {
+        let parts = [
+            node("Softplus", &["x"], &["s"], &[]),
+            node("Greater", &[compared, "threshold"], &["c"], &[]),
+            node("Where", &["c", other, "s"], &["w"], &[]),
+            node("Flatten", &["w"], &["y"], &[]),
+            floats("threshold", &[], &[threshold]),
+        ];
+        model(13, &[0, 1, 1, 2], &parts)
+    };
+    let softplus = |x: f32| x.exp().ln_1p();
+    let got = logits(&chosen(20.0, "x", "x"), [1, 1, 2], &[0.25, 0.75]);
+    for (got, x) in got.iter().zip([0.25, 0.75]) {
+        assert!((got - softplus(x)).abs() < 1e-6, "{got} for {x}");
+    }
+    for model in [chosen(0.5, "x", "x"), chosen(20.0, "s", "x"), chosen(20.0, "x", "s")] {
+        let error = parse(&model).unwrap_err().to_string();
+        assert!(error.contains("supported among constants only"), "{error}");
+    }
+}
+
 #[test]
 fn shapes_that_would_lose_axes_are_refused() {
     let said = |parts: &[Vec<u8>]| parse(&model(13, &[0, 1, 2, 2], parts)).unwrap_err().to_string();

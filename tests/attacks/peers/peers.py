@@ -23,38 +23,28 @@ pass of its own. All images are one batch. An entry has
     parameters   what was not left at the library's default
 """
 
-import gzip
 import json
 import math
 import statistics
 import sys
 import time
-import types
 from collections import OrderedDict
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy
 import torch
+from common import MendedCW, embedded, of_adv_lib, of_foolbox, of_torchattacks, spread
 from safetensors.torch import load_file
 from torch import nn
-
-try:
-    import visdom  # noqa: F401
-except ImportError:
-    sys.modules["visdom"] = types.ModuleType("visdom")
-    sys.modules["visdom"].Visdom = object
 
 import foolbox.attacks as fa
 import torchattacks
 from adv_lib.attacks import pgd_linf
 from adv_lib.attacks.carlini_wagner import carlini_wagner_l2, carlini_wagner_linf
 from adv_lib.attacks.deepfool import df
-from foolbox import PyTorchModel
-from foolbox.criteria import Misclassification
 
 HERE = Path(__file__).resolve().parent
-EMBEDDED = HERE.parents[2] / "plugins/dataset-idx/embedded"
 N, SEEDS = 500, 5
 # Half as far again as the network was trained for, so that attacks leave about half of what is classified correctly.
 LINF, L2 = 0.15, 2.0
@@ -65,10 +55,9 @@ torch.set_num_threads(2)
 
 def images():
     """Pixels [500, 1, 28, 28] and labels, spread evenly over the embedded test images."""
-    pixels = numpy.frombuffer(gzip.open(EMBEDDED / "test-images.gz").read(), numpy.uint8, offset=16)
-    labels = numpy.frombuffer(gzip.open(EMBEDDED / "test-labels.gz").read(), numpy.uint8, offset=8)
-    pixels = pixels.reshape(len(labels), 1, 28, 28).astype(numpy.float32) / numpy.float32(255)
-    chosen = [i * len(labels) // N for i in range(N)]
+    pixels, labels = embedded("test")
+    pixels = pixels[:, None].astype(numpy.float32) / numpy.float32(255)
+    chosen = spread(N, len(labels))
     return torch.from_numpy(pixels[chosen]), torch.from_numpy(labels[chosen].astype(numpy.int64))
 
 
@@ -86,32 +75,6 @@ def network():
     ))
     net.load_state_dict(load_file(HERE / "network.safetensors"))
     return net.eval().requires_grad_(False)
-
-
-class MendedCW(torchattacks.CW):
-    """torchattacks' CW without two faults: to see what they cost."""
-
-    def inverse_tanh_space(self, x):
-        # At 0 and 1 the variable was infinite, and its gradient 0.
-        return torch.atanh((x * 2 - 1) * 0.999999)
-
-    def f(self, outputs, labels):
-        # A mask of zeros made 0 the largest of negative logits, and `real` 0 where it was negative.
-        own = nn.functional.one_hot(labels, outputs.shape[1]).bool()
-        real, other = outputs[own], outputs.masked_fill(own, -inf).max(1)[0]
-        return torch.clamp(real - other, min=-self.kappa)
-
-
-def of_foolbox(attack, **epsilon):
-    return lambda net, x, y: attack.run(PyTorchModel(net, bounds=(0, 1), device="cpu"), x, Misclassification(y), **epsilon)
-
-
-def of_torchattacks(attack, **parameters):
-    return lambda net, x, y: attack(net, **parameters)(x, y)
-
-
-def of_adv_lib(attack, **parameters):
-    return lambda net, x, y: attack(net, x, y, **parameters)
 
 
 def attacks():

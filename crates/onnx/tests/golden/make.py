@@ -145,6 +145,19 @@ def activations():
         g("Mul", x)
         g.head(18)
         g.save("gated-" + name)
+    for name, beta in {"softplus": None, "softplus-scaled": 2.5}.items():
+        # As PyTorch's newer exporter writes it; some values are above the threshold.
+        g = Graph((2, 3, 3), opset=18)
+        x = g("Mul", g.number(60.0))
+        y = x if beta is None else g("Mul", g.number(beta))
+        softplus = g("Softplus")
+        if beta is not None:
+            softplus = g("Div", g.number(beta))
+        above = g("Greater", y, g.number(20.0), x=False)
+        g("Where", above, x, softplus, x=False)
+        g("Mul", g.number(0.05))
+        g.head(18)
+        g.save("chosen-" + name)
     g = Graph((2, 3, 3))
     x = g("Sub", g.number(0.5))
     g("Div", g.number(2**0.5))

@@ -1,0 +1,18 @@
+//! Temper beside `PyTorch`, ONNX Runtime, torchattacks, foolbox and adv-lib, for `cargo xtask parity`.
+//!
+//! `python/make.py` trains small networks, writes them in every format that temper reads, and stores what the others
+//! make of them in float64: logits, input gradients, and what attacks do. Here temper reads the files and does the
+//! same.
+//! `cargo test` does it with a smaller set of files, in tests/networks/golden/parity.
+
+mod compare;
+mod manifest;
+mod network;
+mod table;
+
+pub use compare::{
+    AttackReport, Both, FAST_LOGITS, FileReport, GRADIENTS, LOGITS, MEDIAN, NetworkReport, ONE_IN, Outcome,
+    compare,
+};
+pub use manifest::{Entry, Images, Manifest, NetworkFile, Peer, PeerAttack};
+pub use table::{heading, section};
