@@ -8,6 +8,8 @@
 mod binary;
 mod folder;
 mod images;
+#[cfg(test)]
+mod kept;
 mod pickle;
 mod python;
 

@@ -7,6 +7,8 @@
 
 mod embedded;
 mod idx;
+#[cfg(test)]
+mod kept;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -14,6 +14,8 @@
 mod archive;
 mod array;
 mod images;
+#[cfg(test)]
+mod kept;
 mod keys;
 mod labels;
 
