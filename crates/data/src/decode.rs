@@ -19,8 +19,8 @@ use crate::source::Image;
 
 /// Images with more pixels are refused; the limit is that of Pillow.
 const MOST: usize = 178_956_970;
-/// Images with more pixels must have a byte for each [`SPARSE`] of them: a photo has more by far, and a file that unpacks
-/// to any size has fewer.
+/// Images with more pixels must have a byte for each [`SPARSE`] of them: a photo has more by far, and a file that
+/// unpacks to any size has fewer.
 const LARGE: usize = 1 << 24;
 /// Pixels for each byte of a large image at most.
 const SPARSE: usize = 64;

@@ -160,15 +160,13 @@ impl Importer<'_> {
             return self.per_channel(value, &vec![*scale; channels], &vec![*shift; channels]);
         }
         self.listed(self.numbers(value.node).max(value.len()))?;
-        match self.before(value, &linear) {
-            Some((scale, shift)) => self.affine(value, scale, shift),
-            None => {
-                let value = self.ordered(value)?;
-                // In order, each number has its own factor and summand.
-                let [scale, shift] = [linear.scale, linear.shift].map(|list| all(list, value.len()));
-                self.affine(&value, scale, shift)
-            }
+        if let Some((scale, shift)) = self.before(value, &linear) {
+            return self.affine(value, &scale, &shift);
         }
+        let value = self.ordered(value)?;
+        // In order, each number has its own factor and summand.
+        let [scale, shift] = [linear.scale, linear.shift].map(|list| all(list, value.len()));
+        self.affine(&value, &scale, &shift)
     }
 
     /// Factors and summands in the order of the node's numbers, if there the value's rearrangement can follow.
@@ -196,16 +194,16 @@ impl Importer<'_> {
     }
 
     /// A layer of factors and summands, one of each for each number of the value's node.
-    fn affine(&mut self, value: &Value, scale: Vec<f64>, shift: Vec<f64>) -> Found<Value> {
+    fn affine(&mut self, value: &Value, scale: &[f64], shift: &[f64]) -> Found<Value> {
         let [c, h, w] = self.network.shape(value.node);
         let plane = h * w;
         let even =
             |list: &[f64]| list.chunks(plane).all(|plane| plane.iter().all(|number| *number == plane[0]));
-        if scale.len() == c * plane && even(&scale) && even(&shift) {
+        if scale.len() == c * plane && even(scale) && even(shift) {
             let first = |list: &[f64]| list.iter().step_by(plane).copied().collect::<Vec<_>>();
-            return self.per_channel(value, &first(&scale), &first(&shift));
+            return self.per_channel(value, &first(scale), &first(shift));
         }
-        self.put_affine(value, &scale, &shift)
+        self.put_affine(value, scale, shift)
     }
 
     /// A layer of factors and summands, one of each for each channel of the value's node.
@@ -253,7 +251,9 @@ impl Importer<'_> {
         if let Some(map) = &value.map {
             for sum in &mut sums {
                 sum.retain(|(place, _)| map[*place] != HOLE);
-                sum.iter_mut().for_each(|(place, _)| *place = map[*place] as usize);
+                for (place, _) in sum.iter_mut() {
+                    *place = map[*place] as usize;
+                }
             }
         }
         let made = self.network.gather(value.node, Gather::sums(shape(dims), &sums));

@@ -7,9 +7,9 @@
 
 mod binary;
 mod folder;
-mod images;
 #[cfg(test)]
-mod kept;
+mod fuzzed;
+mod images;
 mod pickle;
 mod python;
 

@@ -6,9 +6,9 @@
 //! (`embedded/draw.py`; licence in `embedded/NOTICE.md`).
 
 mod embedded;
-mod idx;
 #[cfg(test)]
-mod kept;
+mod fuzzed;
+mod idx;
 
 use std::path::Path;
 use std::sync::Arc;

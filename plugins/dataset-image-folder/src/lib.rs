@@ -8,7 +8,7 @@
 
 mod csv;
 #[cfg(test)]
-mod kept;
+mod fuzzed;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -8,7 +8,7 @@
 //! can be used.
 
 #[cfg(test)]
-mod kept;
+mod fuzzed;
 mod labels;
 
 use std::path::Path;

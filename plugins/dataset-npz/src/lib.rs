@@ -13,9 +13,9 @@
 
 mod archive;
 mod array;
-mod images;
 #[cfg(test)]
-mod kept;
+mod fuzzed;
+mod images;
 mod keys;
 mod labels;
 

@@ -28,8 +28,8 @@ use upsample::{Plane, Spread};
 
 use crate::source::Image;
 
-/// How often all blocks of an image may be walked over by its scans, each of which costs a walk however few bytes it has.
-/// Progressive files of the usual encoders take seven.
+/// How often all blocks of an image may be walked over by its scans, each of which costs a walk however few bytes it
+/// has. Progressive files of the usual encoders take seven.
 const MOST_WALKS: usize = 16;
 /// Blocks that may be walked over beyond that, for small images of many scans.
 const MORE_BLOCKS: usize = 1 << 22;
