@@ -9,6 +9,12 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../fuzz/src/kept.rs"]
+mod kept;
+
+use temper_runner::Pipeline;
+
 use crate::support::{STRIPES, playground, stderr, stdout, temper};
 
 /// What a command says that must fail with this code, before it could have read a huge file.
@@ -81,4 +87,17 @@ fn what_a_run_did_not_leave() {
         let damaged = "error: runs/run/checkpoint.safetensors: damaged checkpoint: its ";
         assert!(resume.starts_with(damaged), "{resume}");
     }
+}
+
+/// Each takes another way through the reader. `fuzz/README.md` says where they come from.
+#[test]
+fn pipelines_that_fuzzing_kept_are_an_error_or_are_read_again_as_they_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.toml");
+    kept::each(concat!(env!("CARGO_MANIFEST_DIR"), "/kept/toml"), |input| {
+        fs::write(&file, input).unwrap();
+        let Ok(pipeline) = Pipeline::load(&file, &[]) else { return };
+        fs::write(&file, toml::to_string(&pipeline).unwrap()).unwrap();
+        Pipeline::load(&file, &[]).unwrap();
+    });
 }

@@ -19,6 +19,11 @@ use crate::source::Image;
 
 /// Images with more pixels are refused; the limit is that of Pillow.
 const MOST: usize = 178_956_970;
+/// Images with more pixels must have a byte for each [`SPARSE`] of them: a photo has more by far, and a file that
+/// unpacks to any size has fewer.
+const LARGE: usize = 1 << 24;
+/// Pixels for each byte of a large image at most.
+const SPARSE: usize = 64;
 /// Images with more pixels are decoded one at a time.
 const GIANT: usize = 1 << 25;
 /// Images with a longer side are refused.
@@ -52,19 +57,28 @@ pub fn decode(bytes: &[u8]) -> Result<Image, String> {
     decoded.unwrap_or_else(|_| Err("the decoder failed on it".into()))
 }
 
-/// Refuses images that are too large for memory.
-fn sound(width: usize, height: usize) -> Result<(), String> {
+/// Refuses images that are too large for memory, and large ones of files that are too short to hold a photo.
+fn sound(width: usize, height: usize, length: usize) -> Result<(), String> {
     let fits = (1..=LONGEST).contains(&width) && (1..=LONGEST).contains(&height) && width * height <= MOST;
-    fits.then_some(()).ok_or_else(|| {
-        format!("{width} x {height} pixels, expected at least one and at most {MOST}, {LONGEST} a side")
-    })
+    if !fits {
+        return Err(format!(
+            "{width} x {height} pixels, expected at least one and at most {MOST}, {LONGEST} a side"
+        ));
+    }
+    let most = LARGE.max(SPARSE.saturating_mul(length));
+    if width * height > most {
+        return Err(format!(
+            "{width} x {height} pixels in {length} bytes, expected at most {most} of so few"
+        ));
+    }
+    Ok(())
 }
 
 fn jpeg(bytes: &[u8]) -> Result<Image, String> {
     let said = |fault: Fault| fault.to_string();
     let jpeg = Jpeg::new(bytes).map_err(said)?;
     let (width, height) = jpeg.size();
-    sound(width, height)?;
+    sound(width, height, bytes.len())?;
     if !ends(bytes) {
         return Err("truncated JPEG: it has no end".into());
     }
@@ -107,7 +121,7 @@ fn png(bytes: &[u8]) -> Result<Image, String> {
     decoder.set_ignore_iccp_chunk(true);
     let (width, height) = decoder.read_header_info().map_err(fault)?.size();
     let (width, height) = (width as usize, height as usize);
-    sound(width, height)?;
+    sound(width, height, bytes.len())?;
     let _alone = alone(width, height);
     let mut reader = decoder.read_info().map_err(fault)?;
     let mut pixels = vec![0; reader.output_buffer_size().unwrap_or(0)];
@@ -136,6 +150,12 @@ fn planes(pixels: &[u8], width: usize, height: usize, channels: usize) -> Result
     Ok(Image { shape: [3, height, width], bytes })
 }
 
+/// How inputs of fuzzing are kept.
+#[cfg(test)]
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../fuzz/src/kept.rs"]
+mod kept;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,11 +171,55 @@ mod tests {
         assert!(said(b"\x89PNG\r\n\x1a\n").starts_with("damaged PNG: "));
     }
 
+    /// A grey progressive JPEG file of 4096 x 4096 pixels in which each block costs a bit in the first scan, and 16,384
+    /// of them cost 15 bits in each later one.
+    fn scans(count: usize) -> Vec<u8> {
+        let part =
+            |marker: u8, content: &[u8]| [&[0xff, marker, 0, content.len() as u8 + 2][..], content].concat();
+        let table = |kind: u8, symbol: u8| [&[kind, 1][..], &[0; 15], &[symbol]].concat();
+        let mut file = vec![0xff, 0xd8];
+        file.extend(part(0xdb, &[&[0][..], &[1; 64]].concat()));
+        file.extend(part(0xc2, &[8, 16, 0, 16, 0, 1, 1, 0x11, 0]));
+        file.extend([part(0xc4, &table(0, 0)), part(0xc4, &table(0x10, 0xe0))].concat());
+        file.extend([part(0xda, &[1, 1, 0, 0, 0, 0]), vec![0; 32_768]].concat());
+        for _ in 0..count {
+            file.extend([part(0xda, &[1, 1, 0, 1, 63, 0]), vec![0; 30]].concat());
+        }
+        file.extend([0xff, 0xd9]);
+        file
+    }
+
+    #[test]
+    fn scans_that_cost_nothing_do_not_take_forever() {
+        assert_eq!(decode(&scans(20)).unwrap().shape, [3, 4096, 4096]);
+        let told = "damaged JPEG: far more scans of its 262144 blocks than any encoder writes";
+        assert_eq!(decode(&scans(40)).unwrap_err(), told);
+    }
+
     #[test]
     fn sizes_that_no_photo_has_are_refused() {
-        assert_eq!(sound(65536, 1), Ok(()));
+        assert_eq!(sound(65536, 1, 0), Ok(()));
+        // A photo of 100 million pixels, and a few bytes that claim to be one.
+        assert_eq!(sound(10_000, 10_000, 2_000_000), Ok(()));
+        let told = "10000 x 10000 pixels in 99 bytes, expected at most 16777216 of so few";
+        assert_eq!(sound(10_000, 10_000, 99).unwrap_err(), told);
         for (width, height) in [(0, 5), (65537, 1), (60000, 60000)] {
-            assert!(sound(width, height).unwrap_err().starts_with(&format!("{width} x {height} pixels")));
+            assert!(
+                sound(width, height, 1 << 30).unwrap_err().starts_with(&format!("{width} x {height} pixels"))
+            );
+        }
+    }
+
+    /// Each takes another way through the decoder. `fuzz/README.md` says where they come from.
+    #[test]
+    fn inputs_that_fuzzing_kept_are_an_error_or_an_image() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kept");
+        for target in ["jpeg", "png"] {
+            kept::each(&format!("{folder}/{target}"), |input| match decode(input) {
+                Ok(image) => assert_eq!(image.shape.iter().product::<usize>(), image.bytes.len()),
+                // What a panic becomes.
+                Err(error) => assert_ne!(error, "the decoder failed on it"),
+            });
         }
     }
 }

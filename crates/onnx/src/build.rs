@@ -2,8 +2,9 @@
 
 use temper_nn::{Function, Gather, Network, NodeId};
 
+use crate::constant::Constant;
 use crate::error::{Found, Problem};
-use crate::importer::Importer;
+use crate::importer::{COST, Importer};
 use crate::moves::HOLE;
 use crate::value::Value;
 
@@ -17,6 +18,12 @@ pub(crate) fn shape(dims: &[usize]) -> [usize; 3] {
     }
 }
 
+/// Numbers for each of which a constant may be listed, and summands. VGG's largest value, 64 x 224 x 224, has 3.2
+/// million.
+const MOST: usize = 1 << 22;
+/// Weighted sums that may be listed: each takes memory of its own.
+const MOST_SUMS: usize = 1 << 20;
+
 /// `factor * x + summand`: one of each, or one for each number of a value.
 #[derive(Debug, Clone)]
 pub(crate) struct Linear {
@@ -27,6 +34,16 @@ pub(crate) struct Linear {
 /// The number of a list of one or of all.
 fn at(list: &[f64], place: usize) -> f64 {
     if list.len() == 1 { list[0] } else { list[place] }
+}
+
+/// A list of one number as one of so many.
+fn all(list: Vec<f64>, numbers: usize) -> Vec<f64> {
+    if list.len() == 1 { vec![list[0]; numbers] } else { list }
+}
+
+/// Whether factors and summands change nothing.
+fn idle(scale: &[f64], shift: &[f64]) -> bool {
+    scale.iter().all(|factor| *factor == 1.0) && shift.iter().all(|summand| *summand == 0.0)
 }
 
 impl Linear {
@@ -118,49 +135,62 @@ impl Importer<'_> {
         self.each(value, function.value(0.0) == 0.0, |network, x| network.function(x, function))
     }
 
+    /// A constant's numbers for each number of a value, or the one that all are.
+    pub(crate) fn spread(&mut self, constant: &Constant<'_>, value: &Value) -> Found<Vec<f64>> {
+        if constant.len()? > 1 && !constant.is_uniform() {
+            self.listed(value.len())?;
+        }
+        constant.broadcast_over(value)
+    }
+
+    /// Counts constants that are listed for so many numbers.
+    fn listed(&mut self, numbers: usize) -> Found<()> {
+        if numbers > MOST {
+            return Err(Problem::of(format!(
+                "constants for {numbers} numbers; at most {MOST} are supported"
+            )));
+        }
+        self.work(numbers.saturating_mul(COST))
+    }
+
     /// `scale * x + shift` with constants.
-    pub(crate) fn linear_map(&mut self, value: &Value, linear: &Linear) -> Found<Value> {
-        self.work(self.numbers(value.node).saturating_add(value.len()))?;
-        let Some((scale, shift, value)) = self.before(value, linear)? else {
-            let value = self.ordered(value)?;
-            // In order, each number has its own factor and summand.
-            let numbers = value.len();
-            let all = |list: &[f64]| if list.len() == 1 { vec![list[0]; numbers] } else { list.to_vec() };
-            return self.affine(&value, &all(&linear.scale), &all(&linear.shift));
-        };
+    pub(crate) fn linear_map(&mut self, value: &Value, linear: Linear) -> Found<Value> {
+        if let ([scale], [shift], None) = (&*linear.scale, &*linear.shift, &value.map) {
+            let channels = self.network.shape(value.node)[0];
+            return self.per_channel(value, &vec![*scale; channels], &vec![*shift; channels]);
+        }
+        self.listed(self.numbers(value.node).max(value.len()))?;
+        if let Some((scale, shift)) = self.before(value, &linear) {
+            return self.affine(value, &scale, &shift);
+        }
+        let value = self.ordered(value)?;
+        // In order, each number has its own factor and summand.
+        let [scale, shift] = [linear.scale, linear.shift].map(|list| all(list, value.len()));
         self.affine(&value, &scale, &shift)
     }
 
     /// Factors and summands in the order of the node's numbers, if there the value's rearrangement can follow.
-    #[allow(clippy::type_complexity)]
-    fn before(&self, value: &Value, linear: &Linear) -> Found<Option<(Vec<f64>, Vec<f64>, Value)>> {
+    fn before(&self, value: &Value, linear: &Linear) -> Option<(Vec<f64>, Vec<f64>)> {
         let numbers = self.numbers(value.node);
-        if numbers > 1 << 25 {
-            return Err(Problem::of(format!("constants for {numbers} numbers")));
-        }
         let Some(map) = &value.map else {
-            let all = |list: &[f64]| if list.len() == 1 { vec![list[0]; numbers] } else { list.to_vec() };
-            return Ok(Some((all(&linear.scale), all(&linear.shift), value.clone())));
+            return Some((all(linear.scale.clone(), numbers), all(linear.shift.clone(), numbers)));
         };
         let (mut scale, mut shift) = (vec![f64::NAN; numbers], vec![f64::NAN; numbers]);
         for (i, place) in map.iter().enumerate() {
             let (a, b) = (at(&linear.scale, i), at(&linear.shift, i));
             if *place == HOLE {
                 if b != 0.0 {
-                    return Ok(None);
+                    return None;
                 }
                 continue;
             }
             let place = *place as usize;
             if !scale[place].is_nan() && (scale[place], shift[place]) != (a, b) {
-                return Ok(None);
+                return None;
             }
             (scale[place], shift[place]) = (a, b);
         }
-        match scale.iter().any(|factor| factor.is_nan()) {
-            true => Ok(None),
-            false => Ok(Some((scale, shift, value.clone()))),
-        }
+        (!scale.iter().any(|factor| factor.is_nan())).then_some((scale, shift))
     }
 
     /// A layer of factors and summands, one of each for each number of the value's node.
@@ -169,35 +199,63 @@ impl Importer<'_> {
         let plane = h * w;
         let even =
             |list: &[f64]| list.chunks(plane).all(|plane| plane.iter().all(|number| *number == plane[0]));
-        let first = |list: &[f64]| list.iter().step_by(plane).copied().collect::<Vec<_>>();
-        let per_channel = scale.len() == c * plane && even(scale) && even(shift);
-        let (scale, shift) =
-            if per_channel { (first(scale), first(shift)) } else { (scale.to_vec(), shift.to_vec()) };
-        if scale.iter().all(|factor| *factor == 1.0) && shift.iter().all(|summand| *summand == 0.0) {
-            return Ok(value.clone());
+        if scale.len() == c * plane && even(scale) && even(shift) {
+            let first = |list: &[f64]| list.iter().step_by(plane).copied().collect::<Vec<_>>();
+            return self.per_channel(value, &first(scale), &first(shift));
         }
-        if per_channel && value.node == self.network.input() && scale.iter().all(|factor| *factor > 0.0) {
+        self.put_affine(value, scale, shift)
+    }
+
+    /// A layer of factors and summands, one of each for each channel of the value's node.
+    fn per_channel(&mut self, value: &Value, scale: &[f64], shift: &[f64]) -> Found<Value> {
+        if value.node == self.network.input()
+            && scale.iter().all(|factor| *factor > 0.0)
+            && !idle(scale, shift)
+        {
             let std: Vec<f64> = scale.iter().map(|factor| 1.0 / factor).collect();
-            let mean: Vec<f64> =
-                scale.iter().zip(&shift).map(|(factor, summand)| -summand / factor).collect();
+            let mean: Vec<f64> = scale.iter().zip(shift).map(|(factor, summand)| -summand / factor).collect();
             let made = self.network.normalize(value.node, &mean, &std);
             return Ok(Value { node: self.put(made)?, ..value.clone() });
         }
+        self.put_affine(value, scale, shift)
+    }
+
+    fn put_affine(&mut self, value: &Value, scale: &[f64], shift: &[f64]) -> Found<Value> {
+        if idle(scale, shift) {
+            return Ok(value.clone());
+        }
         self.keep(scale.len().saturating_mul(4))?;
         self.constants += 1;
-        let made = self.network.affine(value.node, &scale, &shift);
+        let made = self.network.affine(value.node, scale, shift);
         Ok(Value { node: self.put(made)?, ..value.clone() })
     }
 
+    /// Counts weighted sums, before any are listed.
+    pub(crate) fn summed(&mut self, outputs: usize, summands: usize) -> Found<()> {
+        if outputs > MOST_SUMS || summands > MOST {
+            return Err(Problem::of(format!(
+                "{outputs} sums of {summands} numbers in all; at most {MOST_SUMS} of {MOST} are supported"
+            )));
+        }
+        self.work(summands.saturating_mul(COST))?;
+        self.keep(outputs.saturating_add(summands.saturating_mul(3)))
+    }
+
     /// Weighted sums of a value's numbers: for each number of the result, places of the value and weights.
-    pub(crate) fn sums(&mut self, value: &Value, dims: &[usize], sums: &[Vec<(usize, f64)>]) -> Found<Value> {
-        self.keep(sums.iter().map(|sum| sum.len() + 1).sum::<usize>().saturating_mul(2))?;
-        let placed = |(place, weight): &(usize, f64)| match &value.map {
-            None => Some((*place, *weight)),
-            Some(map) => (map[*place] != HOLE).then(|| (map[*place] as usize, *weight)),
-        };
-        let sums: Vec<Vec<(usize, f64)>> =
-            sums.iter().map(|sum| sum.iter().filter_map(placed).collect()).collect();
+    pub(crate) fn sums(
+        &mut self,
+        value: &Value,
+        dims: &[usize],
+        mut sums: Vec<Vec<(usize, f64)>>,
+    ) -> Found<Value> {
+        if let Some(map) = &value.map {
+            for sum in &mut sums {
+                sum.retain(|(place, _)| map[*place] != HOLE);
+                for (place, _) in sum.iter_mut() {
+                    *place = map[*place] as usize;
+                }
+            }
+        }
         let made = self.network.gather(value.node, Gather::sums(shape(dims), &sums));
         let node = self.put(made)?;
         Ok(Value { batch: value.batch.min(dims.len()), ..Value::of(node, dims, value) })

@@ -66,8 +66,9 @@ impl<'a> Importer<'a> {
                 said(dims)
             )));
         };
-        if count(&fixed).is_ok_and(|numbers| numbers > 1 << 25) {
-            return Err(Error::Inputs(format!("`{name}` is {}, more than 2^25 numbers", said(dims))));
+        if count(&fixed).is_ok_and(|numbers| numbers > moves::MOST) {
+            let most = moves::MOST;
+            return Err(Error::Inputs(format!("`{name}` is {}, more than {most} numbers", said(dims))));
         }
         let value = self.begin(name, &fixed, samples.unwrap_or(1)).map_err(Problem::whole)?;
         if samples.is_some_and(|samples| samples > 1) {

@@ -16,13 +16,17 @@ use crate::proto::{Graph, Node};
 use crate::table;
 
 /// Numbers that maps of values in use may have at once.
-const MOST_MAPPED: usize = 1 << 25;
+const MOST_MAPPED: usize = 1 << 24;
 /// Numbers that rearrangements and constants of the network may have.
-const MOST_KEPT: usize = 1 << 25;
-/// Numbers that are looked at while the network is made.
-const MOST_WORK: usize = 1 << 28;
+const MOST_KEPT: usize = 1 << 24;
+/// Numbers of weights that are one number everywhere.
+const MOST_UNIFORM: usize = 1 << 24;
+/// Numbers that are looked at while the network is made, beyond [`COST`] for each byte of the file.
+const MOST_WORK: usize = 1 << 26;
+/// Numbers that can be looked at in the time in which one is rearranged, or a constant listed for it.
+pub(crate) const COST: usize = 8;
 /// Numbers that folded constants may have beyond the bytes of the file.
-const MOST_FOLDED: usize = 1 << 24;
+const MOST_FOLDED: usize = 1 << 22;
 
 /// Numbers of an item's map.
 fn mapped(item: &Item<'_>) -> usize {
@@ -69,6 +73,7 @@ pub(crate) struct Importer<'a> {
     folded: usize,
     kept: usize,
     work: usize,
+    uniform: usize,
 }
 
 impl<'a> Importer<'a> {
@@ -100,7 +105,8 @@ impl<'a> Importer<'a> {
             before,
             folded: bytes.saturating_add(MOST_FOLDED),
             kept: MOST_KEPT,
-            work: bytes.saturating_add(MOST_WORK),
+            work: bytes.saturating_mul(COST).saturating_add(MOST_WORK),
+            uniform: MOST_UNIFORM,
         };
         importer.known()?;
         importer.initializers();
@@ -233,7 +239,7 @@ impl<'a> Importer<'a> {
             }
             constant @ Item::Constant(_) => constant,
         };
-        self.work(mapped(&item))?;
+        self.work(mapped(&item).saturating_mul(COST))?;
         self.mapped = self.mapped.saturating_add(mapped(&item));
         self.items.insert(name, item);
         match self.mapped <= MOST_MAPPED {
@@ -348,7 +354,15 @@ impl<'a> Importer<'a> {
     }
 
     /// Sets a tensor of a layer.
-    pub(crate) fn weight(&mut self, layer: &str, part: &str, tensor: Tensor) {
+    pub(crate) fn weight(&mut self, layer: &str, part: &str, tensor: Tensor) -> Found<()> {
+        // One number everywhere takes no memory here, but it will in the network.
+        if !tensor.is_contiguous() {
+            let left = self.uniform.checked_sub(tensor.elem_count());
+            self.uniform = left.ok_or_else(|| {
+                Problem::of(format!("weights of more than {MOST_UNIFORM} equal numbers, which no file holds"))
+            })?;
+        }
         self.weights.insert(format!("{layer}.{part}"), tensor);
+        Ok(())
     }
 }

@@ -1,6 +1,9 @@
 //! Files that are damaged, lie, or are of other formats: an error that says so, or a network, and never a panic.
 
 mod graph;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../fuzz/src/kept.rs"]
+mod kept;
 
 use std::panic::catch_unwind;
 
@@ -54,6 +57,12 @@ fn changed_bytes_are_an_error_or_a_network() {
     }
 }
 
+/// Each takes another way through the reader. `fuzz/README.md` says where they come from.
+#[test]
+fn inputs_that_fuzzing_kept_are_an_error_or_a_network() {
+    kept::each(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kept/onnx"), |input| drop(parse(input)));
+}
+
 #[test]
 fn sizes_that_no_memory_holds_are_refused_at_once() {
     let flat = node("Flatten", &["x"], &["f"], &[]);
@@ -78,6 +87,52 @@ fn sizes_that_no_memory_holds_are_refused_at_once() {
     let huge = tensor("s", 7, &[2], &[1i64 << 20, 1 << 20].map(i64::to_le_bytes).concat());
     let fill = [node("ConstantOfShape", &["s"], &["c"], &[]), node("Add", &["x", "c"], &["y"], &[]), huge];
     assert!(said(&model(13, &[0, 1, 2, 2], &fill)).contains("2^31 numbers"));
+}
+
+#[test]
+fn short_files_that_ask_for_much_work_or_memory_are_refused() {
+    let image = [0, 1, 2048, 2048];
+    let end = [node("GlobalAveragePool", &["t"], &["p"], &[]), node("Flatten", &["p"], &["y"], &[])].concat();
+    // A thousand rearrangements of 4 million numbers.
+    let turn = |from: &str, to: &str| node("Transpose", &[from], &[to], &[ints("perm", &[0, 1, 3, 2])]);
+    let turns: Vec<Vec<u8>> = (0..1000).map(|i| turn(&format!("v{i}"), &format!("v{}", i + 1))).collect();
+    let parts = [node("Identity", &["x"], &["v0"], &[]), turns.concat(), turn("v1000", "t"), end.clone()];
+    assert!(said(&model(13, &image, &parts)).contains("more than"));
+    // Constants that are repeated for each of 4 million numbers, again and again.
+    let row =
+        tensor("c", 1, &[2048], &(0..2048u16).flat_map(|i| f32::from(i).to_le_bytes()).collect::<Vec<_>>());
+    let add = |i: usize| node("Add", &[&format!("v{i}"), "c"], &[&format!("v{}", i + 1)], &[]);
+    let adds: Vec<Vec<u8>> = (0..60).map(add).collect();
+    let parts = [
+        node("Identity", &["x"], &["v0"], &[]),
+        adds.concat(),
+        node("Identity", &["v60"], &["t"], &[]),
+        end.clone(),
+        row,
+    ];
+    assert!(said(&model(13, &image, &parts)).contains("more than"));
+    // Four million sums of one number each.
+    let axis = tensor("a", 7, &[1], &1i64.to_le_bytes());
+    let sum = node("ReduceSum", &["x", "a"], &["t"], &[]);
+    let parts = [sum, axis, end.clone()];
+    assert!(said(&model(13, &[0, 2, 2048, 1024], &parts)).contains("2097152 sums of 4194304 numbers in all"));
+    // A weight of two billion zeros.
+    let lengths = tensor("s", 7, &[4], &[8192i64, 64, 64, 64].map(i64::to_le_bytes).concat());
+    let weight = node("ConstantOfShape", &["s"], &["w"], &[]);
+    let parts = [weight, node("Conv", &["x", "w"], &["t"], &[]), lengths, end];
+    assert!(said(&model(13, &[0, 64, 64, 64], &parts)).contains("equal numbers, which no file holds"));
+}
+
+#[test]
+fn padding_of_no_places_repeats_nothing() {
+    for mode in ["edge", "wrap", "reflect"] {
+        let none = tensor("c", 1, &[0], &[]);
+        let pads = tensor("p", 7, &[2], &[1i64, 0].map(i64::to_le_bytes).concat());
+        let attribute = [bytes(1, b"mode"), bytes(4, mode.as_bytes()), int(20, 3)].concat();
+        let pad = node("Pad", &["c", "p"], &["d"], &[attribute]);
+        let error = said(&model(13, &[0, 4], &[pad, node("Add", &["x", "d"], &["y"], &[]), none, pads]));
+        assert!(error.ends_with(&format!("it pads an axis of no places by mode `{mode}`")), "{error}");
+    }
 }
 
 #[test]

@@ -143,6 +143,12 @@ fn text(line: &Line) -> Vec<u8> {
     text
 }
 
+/// How inputs of fuzzing are kept.
+#[cfg(test)]
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../fuzz/src/kept.rs"]
+mod kept;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,5 +239,19 @@ mod tests {
             let told = Records::read(Path::new("/dev/zero")).unwrap_err().to_string();
             assert_eq!(told, "cannot read /dev/zero: a pipe or a device, expected a file of records");
         }
+    }
+
+    /// Each takes another way through the reader. `fuzz/README.md` says where they come from.
+    #[test]
+    fn inputs_that_fuzzing_kept_are_an_error_or_lines_that_are_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("records.jsonl");
+        kept::each(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kept/records"), |input| {
+            fs::write(&file, input).unwrap();
+            for line in Records::read(&file).unwrap_or_default() {
+                fs::write(&file, text(&line)).unwrap();
+                assert_eq!(Records::read(&file).unwrap().len(), 1);
+            }
+        });
     }
 }

@@ -1,5 +1,9 @@
 //! Files that are damaged, lie, or are of other formats: an error that says so, within little time and memory.
 
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../fuzz/src/kept.rs"]
+mod kept;
+
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -318,4 +322,25 @@ fn no_damage_panics() {
             survives(&changed, &format!("{name}, damaged at byte {at}"));
         }
     }
+}
+
+/// Each takes another way through the reader. `fuzz/README.md` says where they come from.
+#[test]
+fn inputs_that_fuzzing_kept_are_an_error_or_weights() {
+    kept::each(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kept/pth"), |input| drop(opened(input)));
+    kept::each(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kept/safetensors"), |input| {
+        let Some([index, first, second]) = kept::files(input) else { return };
+        if index.is_empty() {
+            return drop(opened(second));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors.index.json");
+        fs::write(&path, index).unwrap();
+        fs::write(folder.path().join("model-00001-of-00002.safetensors"), first).unwrap();
+        fs::write(folder.path().join("model-00002-of-00002.safetensors"), second).unwrap();
+        let Ok(file) = read(&path) else { return };
+        for tensor in file.tensors.values() {
+            file.bytes(tensor).unwrap();
+        }
+    });
 }

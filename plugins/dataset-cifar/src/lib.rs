@@ -7,6 +7,8 @@
 
 mod binary;
 mod folder;
+#[cfg(test)]
+mod fuzzed;
 mod images;
 mod pickle;
 mod python;

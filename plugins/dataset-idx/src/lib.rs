@@ -6,6 +6,8 @@
 //! (`embedded/draw.py`; licence in `embedded/NOTICE.md`).
 
 mod embedded;
+#[cfg(test)]
+mod fuzzed;
 mod idx;
 
 use std::path::Path;

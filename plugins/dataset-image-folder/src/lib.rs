@@ -7,6 +7,8 @@
 //! than JPEG and PNG are an error.
 
 mod csv;
+#[cfg(test)]
+mod fuzzed;
 
 use std::path::Path;
 use std::sync::Arc;

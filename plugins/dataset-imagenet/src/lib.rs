@@ -7,6 +7,8 @@
 //! `train.augment` crops differently. Any number of synset folders is accepted, so that a subset of ImageNet
 //! can be used.
 
+#[cfg(test)]
+mod fuzzed;
 mod labels;
 
 use std::path::Path;

@@ -13,6 +13,8 @@
 
 mod archive;
 mod array;
+#[cfg(test)]
+mod fuzzed;
 mod images;
 mod keys;
 mod labels;

@@ -40,6 +40,11 @@ impl Frame {
         [self.width.div_ceil(8 * self.most[0]), self.height.div_ceil(8 * self.most[1])]
     }
 
+    /// Number of blocks of a component that have samples inside the image.
+    pub(super) fn blocks(&self, component: &Component) -> usize {
+        self.samples(component).map(|samples| samples.div_ceil(8)).iter().product()
+    }
+
     /// Number of samples of a component inside the image, horizontally and vertically.
     pub(super) fn samples(&self, component: &Component) -> [usize; 2] {
         let [h, v] = component.blocks;

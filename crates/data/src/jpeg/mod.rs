@@ -28,6 +28,12 @@ use upsample::{Plane, Spread};
 
 use crate::source::Image;
 
+/// How often all blocks of an image may be walked over by its scans, each of which costs a walk however few bytes it
+/// has. Progressive files of the usual encoders take seven.
+const MOST_WALKS: usize = 16;
+/// Blocks that may be walked over beyond that, for small images of many scans.
+const MORE_BLOCKS: usize = 1 << 22;
+
 /// Why a file cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
@@ -73,7 +79,13 @@ impl<'a> Jpeg<'a> {
         let Self { mut header, frame, colour, scan } = self;
         let mut scans = Scans::new(&frame);
         let mut scan = Some(scan);
+        let all: usize = frame.components.iter().map(|component| frame.blocks(component)).sum();
+        let mut left = all * MOST_WALKS + MORE_BLOCKS;
         while let Some(now) = scan {
+            let blocks = now.shares.iter().map(|(at, _)| frame.blocks(&frame.components[*at])).sum();
+            left = left.checked_sub(blocks).ok_or_else(|| {
+                damaged(format!("far more scans of its {all} blocks than any encoder writes"))
+            })?;
             let stray = scans.read(&mut header, &frame, &now)?;
             // Anything after a complete image is ignored.
             if !frame.progressive && scans.complete() {

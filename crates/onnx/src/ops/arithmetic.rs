@@ -7,7 +7,7 @@ use crate::call::{Call, Item};
 use crate::constant::Constant;
 use crate::error::{Found, Problem};
 use crate::fold;
-use crate::importer::Importer;
+use crate::importer::{COST, Importer};
 use crate::moves::{self, HOLE};
 use crate::value::Value;
 
@@ -74,10 +74,9 @@ pub(crate) fn chain(
         if moves::together(&whole, &constant.dims)? != whole {
             break;
         }
-        let Some(then) = linear(node.operator, constant.broadcast_over(value)?, constant_first) else {
+        let Some(then) = linear(node.operator, importer.spread(&constant, value)?, constant_first) else {
             break;
         };
-        importer.work(value.len())?;
         *linear_map = linear_map.then(&then);
         joined.push(next);
         index = next;
@@ -93,17 +92,20 @@ fn with_constant<'a>(
     constant_first: bool,
 ) -> Found<Vec<Item<'a>>> {
     let value = widened(value, constant)?;
-    let numbers = constant.broadcast_over(&value)?;
-    let operator = call.node.operator;
-    let (value, mut map) = if let Some(map) = linear(operator, numbers.clone(), constant_first) {
-        (value, map)
-    } else {
+    let numbers = importer.spread(constant, &value)?;
+    let (value, mut map) = match (call.node.operator, constant_first) {
         // A constant divided by the value.
-        let below = importer.function(&value, Function::Reciprocal)?;
-        (below, Linear { scale: numbers, shift: vec![0.0] })
+        ("Div", true) => {
+            let below = importer.function(&value, Function::Reciprocal)?;
+            (below, Linear { scale: numbers, shift: vec![0.0] })
+        }
+        (operator, _) => match linear(operator, numbers, constant_first) {
+            Some(map) => (value, map),
+            None => return Err(Problem::of("arithmetic that is not supported")),
+        },
     };
     let joined = chain(importer, call.index, &value, &mut map)?;
-    let result = Item::Value(importer.linear_map(&value, &map)?);
+    let result = Item::Value(importer.linear_map(&value, map)?);
     for index in joined {
         importer.absorb(index, result.clone())?;
     }
@@ -127,7 +129,7 @@ pub(crate) fn binary<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<
             let result = match operator {
                 "Add" => add(importer, &a, &b)?,
                 "Sub" => {
-                    let b = importer.linear_map(&b, &Linear::new(-1.0, 0.0))?;
+                    let b = importer.linear_map(&b, Linear::new(-1.0, 0.0))?;
                     add(importer, &a, &b)?
                 }
                 "Mul" => multiply(importer, &a, &b)?,
@@ -151,8 +153,8 @@ pub(crate) fn sum<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec
             (Item::Value(value), Item::Constant(constant))
             | (Item::Constant(constant), Item::Value(value)) => {
                 let value = widened(value, constant)?;
-                let shift = constant.broadcast_over(&value)?;
-                Item::Value(importer.linear_map(&value, &Linear { scale: vec![1.0], shift })?)
+                let shift = importer.spread(constant, &value)?;
+                Item::Value(importer.linear_map(&value, Linear { scale: vec![1.0], shift })?)
             }
         };
     }
@@ -185,6 +187,7 @@ fn over(importer: &mut Importer<'_>, a: &Value, b: &Value) -> Found<Option<NodeI
     if a.len() != numbers {
         return Ok(None);
     }
+    importer.work(numbers.saturating_mul(COST))?;
     let mut index = vec![None; numbers];
     let mut seen = vec![false; numbers];
     for i in 0..numbers {
@@ -291,7 +294,7 @@ pub(crate) fn extreme<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found
 
 /// `max(a, b) = b + max(a - b, 0)`, and the same for the minimum.
 fn between(importer: &mut Importer<'_>, operator: &str, a: &Value, b: &Value) -> Found<Value> {
-    let minus = importer.linear_map(b, &Linear::new(-1.0, 0.0))?;
+    let minus = importer.linear_map(b, Linear::new(-1.0, 0.0))?;
     let difference = add(importer, a, &minus)?;
     let (low, high) = if operator == "Max" { (0.0, f64::INFINITY) } else { (f64::NEG_INFINITY, 0.0) };
     let cut = importer.function(&difference, Function::Clip { low, high })?;

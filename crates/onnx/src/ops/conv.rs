@@ -97,9 +97,9 @@ pub(crate) fn conv<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Ve
     let options = ConvAxes { channels: out, axes, bias: bias.is_some() };
     let made = importer.network.grouped_conv(x, &name, options, groups);
     let node = importer.put(made)?;
-    importer.weight(&name, "weight", weight.tensor(&weight.dims, 1.0)?);
+    importer.weight(&name, "weight", weight.tensor(&weight.dims, 1.0)?)?;
     if let Some(bias) = bias {
-        importer.weight(&name, "bias", bias.tensor(&[out], 1.0)?);
+        importer.weight(&name, "bias", bias.tensor(&[out], 1.0)?)?;
     }
     let result = Item::Value(Value::of(node, &importer.network.shape(node), value));
     if let Some((index, _)) = follower {

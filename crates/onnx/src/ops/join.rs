@@ -6,7 +6,7 @@ use crate::call::{self, Call, Item};
 use crate::constant::Constant;
 use crate::error::{Found, Problem};
 use crate::importer::Importer;
-use crate::moves::HOLE;
+use crate::moves::{HOLE, MOST};
 use crate::ops::shape::MOST_PLACES;
 use crate::value::Value;
 
@@ -90,8 +90,8 @@ fn joined(importer: &mut Importer<'_>, values: &[Value], axis: usize) -> Found<V
         dims[along] = dims[along].saturating_add(value.dims[along]);
     }
     let numbers = crate::constant::count(&dims)?;
-    if numbers > 1 << 25 {
-        return Err(Problem::of(format!("it has {numbers} numbers; at most 2^25 are supported")));
+    if numbers > MOST {
+        return Err(Problem::of(format!("it has {numbers} numbers; at most {MOST} are supported")));
     }
     let (nodes, values) = side_by_side(importer, values)?;
     let made = importer.network.concat(&nodes);

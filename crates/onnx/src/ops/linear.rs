@@ -85,9 +85,9 @@ fn dense<'a>(
         false => importer.network.linear_without_bias(x, &name, out),
     };
     let node = importer.put(made)?;
-    importer.weight(&name, "weight", tensor);
+    importer.weight(&name, "weight", tensor)?;
     if let Some(bias) = bias {
-        importer.weight(&name, "bias", bias);
+        importer.weight(&name, "bias", bias)?;
     }
     let result = Item::Value(Value::of(node, &[out], value));
     if let Some((index, _)) = follower {
@@ -147,9 +147,9 @@ fn right<'a>(
     let follower = added_bias(importer, call, out, value.dims.len() + 1, true);
     let name = importer.layer(weight, call.node);
     let result = positions(importer, value, &name, out, follower.is_some())?;
-    importer.weight(&name, "weight", tensor.reshape((out, fan, 1, 1))?);
+    importer.weight(&name, "weight", tensor.unsqueeze(2)?.unsqueeze(3)?)?;
     if let Some((index, constant)) = follower {
-        importer.weight(&name, "bias", bias(&constant, out, 1.0)?);
+        importer.weight(&name, "bias", bias(&constant, out, 1.0)?)?;
         importer.absorb(index, Item::Value(result.clone()))?;
     }
     Ok(vec![Item::Value(result)])
@@ -199,6 +199,6 @@ fn left<'a>(
     let tensor = matrix(weight, [out, fan], false, 1.0)?;
     let name = importer.layer(weight, call.node);
     let result = positions(importer, &turned, &name, out, false)?;
-    importer.weight(&name, "weight", tensor.reshape((out, fan, 1, 1))?);
+    importer.weight(&name, "weight", tensor.unsqueeze(2)?.unsqueeze(3)?)?;
     Ok(vec![Item::Value(result.transposed(&order)?)])
 }

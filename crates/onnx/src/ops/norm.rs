@@ -58,14 +58,14 @@ pub(crate) fn batch_norm<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Fo
             bias = Ok(new(&|c| summands[c] * scale[c] + shift[c]));
         }
         _ if joined.is_empty() => {}
-        _ => value = importer.linear_map(&value, &map)?,
+        _ => value = importer.linear_map(&value, map)?,
     }
     for index in joined {
         importer.absorb(index, Item::Value(value.clone()))?;
     }
     let parts = [weight, bias, call.constant(3).cloned(), call.constant(4).cloned()];
     for (part, constant) in ["weight", "bias", "running_mean", "running_var"].iter().zip(parts) {
-        importer.weight(&name, part, constant?.tensor(&[channels], 1.0)?);
+        importer.weight(&name, part, constant?.tensor(&[channels], 1.0)?)?;
     }
     Ok(vec![Item::Value(value)])
 }
@@ -84,11 +84,11 @@ fn per_channel(list: &[f64], channels: usize) -> Option<Vec<f64>> {
 fn standardised(importer: &mut Importer<'_>, value: &Value, axes: &[usize], epsilon: f64) -> Found<Value> {
     let value = importer.ordered(value)?;
     let centre = mean(importer, &value, axes)?;
-    let minus = importer.linear_map(&centre, &Linear::new(-1.0, 0.0))?;
+    let minus = importer.linear_map(&centre, Linear::new(-1.0, 0.0))?;
     let centred = add(importer, &value, &minus)?;
     let square = multiply(importer, &centred, &centred)?;
     let variance = mean(importer, &square, axes)?;
-    let variance = importer.linear_map(&variance, &Linear::new(1.0, epsilon))?;
+    let variance = importer.linear_map(&variance, Linear::new(1.0, epsilon))?;
     let factor = importer.function(&variance, Function::Power { exponent: -0.5 })?;
     multiply(importer, &centred, &factor)
 }
@@ -99,9 +99,9 @@ fn scaled(
     scale: &Constant<'_>,
     shift: Option<&Constant<'_>>,
 ) -> Found<Value> {
-    let scale = scale.broadcast_over(value)?;
-    let shift = shift.map_or(Ok(vec![0.0]), |shift| shift.broadcast_over(value))?;
-    importer.linear_map(value, &Linear { scale, shift })
+    let scale = importer.spread(scale, value)?;
+    let shift = shift.map_or(Ok(vec![0.0]), |shift| importer.spread(shift, value))?;
+    importer.linear_map(value, Linear { scale, shift })
 }
 
 pub(crate) fn instance_norm<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item<'a>>> {
@@ -140,17 +140,15 @@ pub(crate) fn local_response<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -
     let [c, h, w] = importer.network.shape(x);
     let (before, after) = ((size - 1) / 2, size / 2);
     let summands = c.saturating_mul(h * w).saturating_mul(size.min(c));
-    if summands > 1 << 23 {
-        return Err(Problem::of(format!("it sums {summands} numbers; at most 2^23 are supported")));
-    }
+    importer.summed(c * h * w, summands)?;
     let neighbours = |channel: usize| channel.saturating_sub(before)..(channel + after + 1).min(c);
     let sum = |i: usize| {
         let (channel, place) = (i / (h * w), i % (h * w));
         neighbours(channel).map(|other| (other * h * w + place, alpha / size as f64)).collect()
     };
     let sums: Vec<Vec<(usize, f64)>> = (0..c * h * w).map(sum).collect();
-    let sums = importer.sums(&square, &value.dims, &sums)?;
-    let below = importer.linear_map(&sums, &Linear::new(1.0, call.float("bias", 1.0)?))?;
+    let sums = importer.sums(&square, &value.dims, sums)?;
+    let below = importer.linear_map(&sums, Linear::new(1.0, call.float("bias", 1.0)?))?;
     let factor = importer.function(&below, Function::Power { exponent: -beta })?;
     Ok(vec![Item::Value(multiply(importer, &value, &factor)?)])
 }

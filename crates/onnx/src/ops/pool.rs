@@ -73,8 +73,13 @@ fn counted(axis: &Axis, size: usize, padding: Option<[usize; 2]>) -> Vec<usize> 
         Some([before, after]) => (axis.before - before, axis.before + size + after),
         None => (axis.before, axis.before + size),
     };
-    let taps = |output: usize| (0..axis.kernel).map(move |tap| output * axis.stride + tap * axis.dilation);
-    (0..outputs).map(|output| taps(output).filter(|at| (first..end).contains(at)).count()).collect()
+    // The first position at or after a place, by its number in the window.
+    let from =
+        |start: usize, place: usize| place.saturating_sub(start).div_ceil(axis.dilation).min(axis.kernel);
+    (0..outputs)
+        .map(|output| output * axis.stride)
+        .map(|start| from(start, end) - from(start, first))
+        .collect()
 }
 
 pub(crate) fn average<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item<'a>>> {
@@ -108,7 +113,7 @@ pub(crate) fn average<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found
         .flat_map(|rows| columns.iter().map(move |columns| taps / (rows * columns).max(1) as f64));
     let plane: Vec<f64> = plane.collect();
     let scale = (0..channels).flat_map(|_| plane.iter().copied()).collect();
-    let value = importer.linear_map(&value, &Linear { scale, shift: vec![0.0] })?;
+    let value = importer.linear_map(&value, Linear { scale, shift: vec![0.0] })?;
     Ok(vec![Item::Value(value)])
 }
 

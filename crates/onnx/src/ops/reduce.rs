@@ -7,7 +7,7 @@ use super::pool::largest;
 use crate::build::Linear;
 use crate::call::{self, Call, Item};
 use crate::error::{Found, Problem};
-use crate::importer::Importer;
+use crate::importer::{COST, Importer};
 use crate::moves::{self, HOLE};
 use crate::value::Value;
 
@@ -31,9 +31,9 @@ pub(crate) fn reduce<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<
         "ReduceSum" => sum(importer, &value, &axes)?,
         "ReduceMax" => maximum(importer, &value, &axes)?,
         "ReduceMin" => {
-            let minus = importer.linear_map(&value, &Linear::new(-1.0, 0.0))?;
+            let minus = importer.linear_map(&value, Linear::new(-1.0, 0.0))?;
             let result = maximum(importer, &minus, &axes)?;
-            importer.linear_map(&result, &Linear::new(-1.0, 0.0))?
+            importer.linear_map(&result, Linear::new(-1.0, 0.0))?
         }
         _ => {
             let square = multiply(importer, &value, &value)?;
@@ -111,11 +111,13 @@ fn weighted(
     if dims == value.dims {
         return Ok(value.clone());
     }
-    let mut sums = vec![vec![]; dims.iter().product()];
+    let outputs = dims.iter().product();
+    importer.summed(outputs, owners.len())?;
+    let mut sums = vec![vec![]; outputs];
     for (i, owner) in owners.iter().enumerate() {
         sums[*owner as usize].push((i, weight));
     }
-    importer.sums(value, dims, &sums)
+    importer.sums(value, dims, sums)
 }
 
 fn maximum(importer: &mut Importer<'_>, value: &Value, axes: &[usize]) -> Found<Value> {
@@ -126,6 +128,8 @@ fn maximum(importer: &mut Importer<'_>, value: &Value, axes: &[usize]) -> Found<
         return Ok(Value { node, ..value.placed(dims, of) }.simplified(outputs));
     }
     let each = value.len() / outputs;
+    // They are sorted.
+    importer.work(value.len().saturating_mul(4 * COST))?;
     let rows = (1..=each.min(LONGEST)).rev().find(|rows| each.is_multiple_of(*rows)).unwrap_or(1);
     if each / rows > LONGEST {
         return Err(Problem::of(format!("a maximum of {each} numbers is not supported here")));

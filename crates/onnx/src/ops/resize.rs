@@ -42,9 +42,6 @@ impl Scaling<'_> {
     }
 }
 
-/// Numbers that linear interpolation may give: each is a sum of its own.
-const MOST_INTERPOLATED: usize = 1 << 21;
-
 /// How each axis of the whole is resized.
 fn scalings<'a>(call: &Call<'a>, whole: &[usize]) -> Found<Vec<Scaling<'a>>> {
     let old = call.node.operator == "Upsample" || call.opset < 11;
@@ -154,13 +151,8 @@ fn linear(importer: &mut Importer<'_>, value: &Value, scalings: &[Scaling<'_>]) 
         dims[own] = scaling.output;
         let (outer, inner) = (count(&dims[..own])?, count(&dims[own + 1..])?);
         let numbers = count(&dims)?;
-        if numbers > MOST_INTERPOLATED {
-            return Err(Problem::of(format!(
-                "{numbers} numbers; at most {MOST_INTERPOLATED} are interpolated"
-            )));
-        }
-        importer.keep(numbers)?;
-        let mut sums = Vec::with_capacity(numbers.min(1 << 20));
+        importer.summed(numbers, numbers.saturating_mul(2))?;
+        let mut sums = Vec::with_capacity(numbers);
         for block in 0..outer {
             for sum in &neighbours {
                 for i in 0..inner {
@@ -170,7 +162,7 @@ fn linear(importer: &mut Importer<'_>, value: &Value, scalings: &[Scaling<'_>]) 
             }
         }
         let batch = value.batch;
-        value = Value { batch, ..importer.sums(&value, &dims, &sums)? };
+        value = Value { batch, ..importer.sums(&value, &dims, sums)? };
     }
     Ok(value)
 }

@@ -14,7 +14,7 @@ use crate::value::Value;
 /// Axes that a value may have.
 const MOST_AXES: usize = 16;
 /// Places of an axis that may be listed.
-pub(crate) const MOST_PLACES: usize = 1 << 25;
+pub(crate) const MOST_PLACES: usize = moves::MOST;
 
 pub(crate) fn constant<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item<'a>>> {
     if let Some(tensor) = call.tensor("value") {
@@ -353,6 +353,9 @@ fn padded(length: usize, [before, after]: [i64; 2], mode: &str) -> Found<Vec<u32
     if length > MOST_PLACES {
         return Err(Problem::of(format!("it pads {length} places; at most {MOST_PLACES} are supported")));
     }
+    if length == 0 && mode != "constant" {
+        return Err(Problem::of(format!("it pads an axis of no places by mode `{mode}`")));
+    }
     let length = length as i64;
     let place = |at: i64| match mode {
         _ if (0..length).contains(&at) => Ok(at as u32),
@@ -403,7 +406,7 @@ pub(crate) fn pad<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec
     match (fills, &value.map) {
         (true, Some(map)) if map.contains(&HOLE) => {
             let shift = map.iter().map(|place| if *place == HOLE { number } else { 0.0 }).collect();
-            let value = importer.linear_map(value, &Linear { scale: vec![1.0], shift })?;
+            let value = importer.linear_map(value, Linear { scale: vec![1.0], shift })?;
             Ok(vec![Item::Value(value)])
         }
         _ => Ok(vec![item]),

@@ -1,0 +1,17 @@
+//! JPEG files.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use temper_fuzz::{bounded, counted};
+
+counted!();
+
+fuzz_target!(|data: &[u8]| {
+    if !data.starts_with(b"\xff\xd8") {
+        return;
+    }
+    if let Ok(image) = bounded(|| temper_data::decode(data)) {
+        assert_eq!(image.shape.iter().product::<usize>(), image.bytes.len());
+    }
+});

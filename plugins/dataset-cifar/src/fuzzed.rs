@@ -1,0 +1,50 @@
+//! Inputs that fuzzing kept, each of which takes another way through the reader: an error or images, and never a panic.
+//! `fuzz/README.md` says where they come from.
+
+use std::fs;
+use temper_core::prelude::*;
+
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../fuzz/src/kept.rs"]
+mod kept;
+
+use crate::{Cifar10, Cifar100};
+
+/// Names of the files of each version: of classes, of test images, of training images.
+const NAMES: [[&str; 3]; 4] = [
+    ["batches.meta.txt", "test_batch.bin", "data_batch_N.bin"],
+    ["batches.meta", "test_batch", "data_batch_N"],
+    ["fine_label_names.txt", "test.bin", "train.bin"],
+    ["meta", "test", "train"],
+];
+
+#[test]
+fn files() {
+    kept::each(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kept/cifar"), |input| {
+        let Some((version, rest)) = input.split_first() else { return };
+        let names = NAMES.get(usize::from(*version));
+        let (Some([meta, test, train]), Some([names, images])) = (names, kept::files(rest)) else { return };
+        let folder = tempfile::tempdir().unwrap();
+        for number in 1..=5 {
+            let train = train.replace('N', &number.to_string());
+            fs::write(folder.path().join(train), "").unwrap();
+        }
+        fs::write(folder.path().join(meta), names).unwrap();
+        fs::write(folder.path().join(test), images).unwrap();
+        let root = Some(folder.path().into());
+        match version {
+            0 | 1 => read(&Cifar10 { root }),
+            _ => read(&Cifar100 { root }),
+        }
+    });
+}
+
+/// Opens the test images and reads those whose bytes it has.
+fn read(dataset: &dyn Dataset) {
+    let Ok(source) = dataset.open(Split::Test) else { return };
+    for index in 0..source.len().min(4) {
+        let (image, label) = source.read(index).unwrap();
+        assert_eq!(image.shape.iter().product::<usize>(), image.bytes.len());
+        assert!((label as usize) < source.classes().len());
+    }
+}
