@@ -128,11 +128,15 @@ fn weights_of_other_classes_are_refused_where_they_are_named() {
     let other = untrained(&WEIGHTS.replace("net.pth", "runs/run/model.safetensors"));
     let other = other.replace("dataset.fashion-mnist", "dataset.mnist");
     fs::write(at.join("other.toml"), other).unwrap();
-    refuses(at, &["check", "other.toml"], &expect![[r#"
+    refuses(
+        at,
+        &["check", "other.toml"],
+        &expect![[r#"
         error: other.toml:3:70: runs/run/model.safetensors and the images have other classes: label 0 is `T-shirt/top` and `0`
           runs/run/model.safetensors: `T-shirt/top`, `Trouser`, `Pullover`, `Dress`, `Coat`, `Sandal`, `Shirt`, `Sneaker`, `Bag`, `Ankle boot`
           the images: `0`, `1`, `2`, `3`, `4`, `5`, `6`, `7`, `8`, `9`
           if each label means the same in both, say `ignore_class_names = true` at the top of the pipeline
           at model.convnet.weights
-    "#]]);
+    "#]],
+    );
 }
