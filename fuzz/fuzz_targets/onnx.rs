@@ -13,6 +13,11 @@ counted!();
 /// Multiplications beyond which a network is not run.
 const WORK: usize = 1 << 18;
 
+/// Whether an error is that a graph is too large.
+fn is_of_bounds(error: &str) -> bool {
+    ["at most", "more than", "more work than"].iter().any(|words| error.contains(words))
+}
+
 /// Multiplications of a pass, or more.
 fn work(imported: &Imported) -> usize {
     let nodes = imported.network.nodes().iter();
@@ -40,6 +45,9 @@ fuzz_target!(|data: &[u8]| {
     let pixels = Tensor::zeros((2, c, h, w), DType::F32, &Device::Cpu).expect("pixels");
     let logits = frozen.logits(&pixels).expect("it gives logits");
     assert_eq!(logits.dims(), [2, classes]);
-    let again = parse(&written).expect("what was written is read");
-    assert_eq!(again.network.classes(), classes);
+    // Constants that were folded are written number by number, which may be beyond what a file of its length may ask.
+    match parse(&written) {
+        Ok(again) => assert_eq!(again.network.classes(), classes),
+        Err(error) => assert!(is_of_bounds(&error.to_string()), "what was written is read: {error}"),
+    }
 });

@@ -167,7 +167,7 @@ fn an_image_that_cannot_be_decoded_stops_the_run_or_is_left_out_counted_and_list
     fs::write(folder.join("set/test/red/empty.png"), "").unwrap();
     // Only the first image of each split is looked at before its turn.
     let said = succeed(folder, &["check", "run.toml"]);
-    assert!(said.contains("61 training and 19 test images (set/train)"), "{said}");
+    assert!(said.contains("61 training, 19 test images (set/train)"), "{said}");
     let output = temper(folder, &["run", "run.toml"]);
     assert_eq!(output.status.code(), Some(1));
     let how = "\n  replace or remove the file, or set the data set's `skip_unreadable = true`, which leaves such images \

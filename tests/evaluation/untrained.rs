@@ -6,7 +6,7 @@ use std::path::Path;
 use expect_test::expect;
 use serde_json::Value;
 
-use crate::support::{STRIPES, fails, json, playground, refuses, succeed};
+use crate::support::{STRIPES, fails, json, playground, refuses, stderr, succeed, temper};
 
 const TRAINED: &str = "model.convnet = { channels = [4, 8], hidden = 16, batch_norm = true }";
 const WEIGHTS: &str =
@@ -131,12 +131,33 @@ fn weights_of_other_classes_are_refused_where_they_are_named() {
     refuses(
         at,
         &["check", "other.toml"],
-        &expect![[r#"
+        &expect![[r"
         error: other.toml:3:70: runs/run/model.safetensors and the images have other classes: label 0 is `T-shirt/top` and `0`
           runs/run/model.safetensors: `T-shirt/top`, `Trouser`, `Pullover`, `Dress`, `Coat`, `Sandal`, `Shirt`, `Sneaker`, `Bag`, `Ankle boot`
           the images: `0`, `1`, `2`, `3`, `4`, `5`, `6`, `7`, `8`, `9`
           if each label means the same in both, say `ignore_class_names = true` at the top of the pipeline
           at model.convnet.weights
-    "#]],
+    "]],
     );
+}
+
+#[test]
+fn other_weights_in_the_file_are_refused_and_other_test_images_are_not() {
+    let folder = playground(STRIPES);
+    let at = folder.path();
+    succeed(at, &["run", "run.toml"]);
+    succeed(at, &["run", "run.toml", "--out", "runs/other", "--set", "seed=2", "--set", "train.epochs=1"]);
+    let weights = at.join("weights.safetensors");
+    fs::copy(at.join("runs/run/model.safetensors"), &weights).unwrap();
+    fs::write(at.join("judge.toml"), untrained(&WEIGHTS.replace("net.pth", "weights.safetensors"))).unwrap();
+    succeed(at, &["run", "judge.toml"]);
+    succeed(at, &["run", "judge.toml", "--resume", "--set", "subset.test=40"]);
+    let evaluation = &json(&at.join("runs/judge/results.json"))["evaluations"][0];
+    assert_eq!(evaluation["n"], 40);
+    fs::copy(at.join("runs/other/model.safetensors"), &weights).unwrap();
+    let refused = temper(at, &["run", "judge.toml", "--resume"]);
+    let said = stderr(&refused);
+    // The hashes are of weights, whose last bits depend on the processor.
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("belongs to another configuration\n  data.weights: was \""), "{said}");
 }

@@ -41,11 +41,11 @@ fn networks_of_pytorch_give_its_logits_gradients_and_broken_images() {
 
 /// What is compared breaks its bound when it is changed, and no other.
 #[test]
-fn a_changed_logit_changed_gradients_and_changed_flags_break_bounds() {
+fn changed_logits_gradients_distances_and_flags_break_bounds() {
     let golden = root().join("tests/networks/golden/parity");
     let mut manifest = Manifest::read(&golden).unwrap();
     manifest.networks.retain(|entry| entry.name == "lenet");
-    manifest.networks[0].attacks.retain(|attack| attack.name == "pgd");
+    manifest.networks[0].attacks.retain(|attack| attack.name != "fgsm");
     let faults =
         |manifest: &Manifest, folder: &std::path::Path| compare(folder, manifest, |_, _| {}).unwrap();
     let copy = tempfile::tempdir().unwrap();
@@ -73,6 +73,18 @@ fn a_changed_logit_changed_gradients_and_changed_flags_break_bounds() {
     let found = faults(&manifest, copy.path());
     assert!(found.len() == 1 && found[0].contains("median gradient with exact sums"), "{found:?}");
     std::fs::write(&reference, &bytes).unwrap();
+
+    // Distances of another length, on either side.
+    for (factor, words) in [(0.9, "median distance over theirs"), (1.2, "their median distance over it")] {
+        let mut other = Manifest::read(&golden).unwrap();
+        other.networks.retain(|entry| entry.name == "lenet");
+        other.networks[0].attacks.retain(|attack| attack.name == "deepfool");
+        for distance in other.networks[0].attacks[0].peers[0].distances.iter_mut().flatten().flatten() {
+            *distance *= factor;
+        }
+        let found = faults(&other, &golden);
+        assert!(found.len() == 1 && found[0].contains(words), "{found:?}");
+    }
 
     // Two flags of the judge: one more than a hundred images may differ by.
     let broken = manifest.networks[0].attacks[0].peers[0].broken.as_mut().unwrap();

@@ -251,7 +251,7 @@ fn duration(seconds: f64) -> String {
 fn seconds(results: &Path) -> Option<f64> {
     let results = Results::read(results).ok()?;
     let judging: f64 = results.evaluations.iter().map(|evaluation| evaluation.seconds).sum();
-    Some(results.training?.seconds + judging)
+    Some(results.training.map_or(0.0, |of| of.seconds) + judging)
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ use crate::value::Value;
 const CHANNELS: [usize; 3] = [1, 3, 4];
 /// Classes that a classifier may have.
 const MOST_CLASSES: usize = 1 << 20;
+/// Numbers of an image: 3 x 2048 x 2048 are 12.6 million.
+const MOST: usize = 1 << 24;
 
 /// How a row of numbers becomes an image: grey or in colour, if it is one of a square.
 fn square(numbers: usize) -> [usize; 3] {
@@ -66,9 +68,8 @@ impl<'a> Importer<'a> {
                 said(dims)
             )));
         };
-        if count(&fixed).is_ok_and(|numbers| numbers > moves::MOST) {
-            let most = moves::MOST;
-            return Err(Error::Inputs(format!("`{name}` is {}, more than {most} numbers", said(dims))));
+        if count(&fixed).is_ok_and(|numbers| numbers > MOST) {
+            return Err(Error::Inputs(format!("`{name}` is {}, more than {MOST} numbers", said(dims))));
         }
         let value = self.begin(name, &fixed, samples.unwrap_or(1)).map_err(Problem::whole)?;
         if samples.is_some_and(|samples| samples > 1) {

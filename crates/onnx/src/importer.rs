@@ -305,7 +305,9 @@ impl<'a> Importer<'a> {
     pub(crate) fn work(&mut self, numbers: usize) -> Found<()> {
         let left = self.work.checked_sub(numbers);
         self.work = left.ok_or_else(|| {
-            Problem::of(format!("rearrangements that look at more than {MOST_WORK} numbers"))
+            Problem::of(
+                "rearrangements and constants that take more work than a file of this length may ask for",
+            )
         })?;
         Ok(())
     }

@@ -18,6 +18,8 @@ pub const GRADIENTS: [f64; 2] = [1e-4, 1e-2];
 pub const ONE_IN: usize = 500;
 /// Factor between median distances.
 pub const MEDIAN: f64 = 1.02;
+/// Factor by which temper's median distance may be shorter: a better search finds a little, a wrong distance far more.
+const SHORTER: f64 = 1.1;
 
 /// A network, beside what other programs make of it.
 #[derive(Debug)]
@@ -283,6 +285,8 @@ impl NetworkReport {
             if let Outcome::Distance { theirs, ours, .. } = attack.outcome {
                 let what = format!("{} beside {}, median distance over theirs", attack.name, attack.peer);
                 demand(what, ours / theirs, MEDIAN);
+                let what = format!("{} beside {}, their median distance over it", attack.name, attack.peer);
+                demand(what, theirs / ours, SHORTER);
             }
         }
         faults

@@ -144,11 +144,10 @@ impl Opened {
         Ok(())
     }
 
-    /// How many images the first network classifies correctly under each usual normalisation; `None` where the file
-    /// says itself how it was trained.
-    pub(crate) fn normalisations(&self) -> anyhow::Result<Option<Tried>> {
-        let told = self.targets.first().filter(|target| target.told);
-        told.map(|target| normalisation::tried(self, target)).transpose()
+    /// How many images a network classifies correctly as it is, and under each usual normalisation if its file does not
+    /// say its own.
+    pub(crate) fn normalisations(&self, target: usize) -> anyhow::Result<Tried> {
+        normalisation::tried(self, &self.targets[target])
     }
 
     /// All images of the split, regardless of `--samples` and `--indices`.

@@ -312,7 +312,8 @@ impl Pipeline {
         }
         let (dataset, model, mut train) = (dataset?, model?, train?);
         train.init = train.init.or(weights);
-        for (keys, message) in model_weights::nothing_to_train(&train, select.is_some(), evaluate.is_empty())
+        for (keys, message) in
+            model_weights::nothing_to_train(&train, written, select.is_some(), evaluate.is_empty())
         {
             reading.add(keys, message.into());
         }
@@ -345,7 +346,12 @@ impl Pipeline {
     /// The keys that name the weights to start from.
     pub(crate) fn weights_keys(&self) -> Vec<&str> {
         let of_model = vec!["model", self.model.name(), "weights"];
-        if self.written.has(&of_model) { of_model } else { vec!["train", "init"] }
+        match self.written.has(&["train", "init"]) {
+            true => vec!["train", "init"],
+            false if self.written.has(&of_model) => of_model,
+            // A model that is a file itself.
+            false => vec!["model", self.model.name()],
+        }
     }
 
     /// What is wrong with the choice of data set, as only opening it shows.

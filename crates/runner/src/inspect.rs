@@ -18,6 +18,7 @@ use crate::interrupt::Interrupt;
 use crate::material::parameters;
 use crate::output::answer;
 use crate::stored::{About, Stored};
+use crate::warnings::told;
 
 /// Options of `temper inspect`.
 #[derive(Debug, Args)]
@@ -55,9 +56,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 fn classified(network: &Path, plan: AttackPlan) -> anyhow::Result<String> {
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
     let (opened, _) = Opened::open(&[network.to_path_buf()], plan, &interrupt)?;
-    let Some(Tried { n, assumed, usual }) = opened.normalisations()? else {
-        return Ok("\nthe run's results.json has its natural accuracy\n".into());
-    };
+    let Tried { n, assumed, usual } = opened.normalisations(0)?;
     let row = |name: &str, right: usize, how: &str| {
         let [low, high] = wilson(right, n).map(percent);
         format!("  {name:<16}{:>7}  ({low} to {high})  {how}\n", percent(right as f64 / n.max(1) as f64))
@@ -68,6 +67,7 @@ fn classified(network: &Path, plan: AttackPlan) -> anyhow::Result<String> {
     for (Normalisation { name, mean, std }, right) in usual {
         text += &row(name, right, &format!("mean = {mean:?}, std = {std:?}"));
     }
+    text += &told(&opened.warnings);
     Ok(text)
 }
 
@@ -85,8 +85,8 @@ fn graph(file: &Path) -> anyhow::Result<String> {
     let toml = format!("{{ path = {} }}", toml::Value::from(at.to_string()));
     let _ = write!(
         text,
-        "\nto judge it:\n  temper attack {at} --data DATA --attack none\nin a pipeline, which needs no [train] to judge it:\n  \
-         model.onnx = {toml}\n"
+        "\nto judge it:\n  temper attack {at} --data DATA --attack none\nin a pipeline, which needs no \
+         [train] to judge it:\n  model.onnx = {toml}\n"
     );
     Ok(text)
 }

@@ -102,7 +102,9 @@ impl Material {
         let graph = pipeline.model.weights().map(sha256).transpose()?;
         let network = network.with_numerics(pipeline.numerics.into());
         let name = pipeline.model.name();
-        match footprint::refused(&network, pipeline.train.batch.get().min(train.len())) {
+        // Passes without training need far less memory than the estimate, which is of a training step.
+        let batch = if trains { pipeline.train.batch.get().min(train.len()) } else { 1 };
+        match footprint::refused(&network, batch) {
             Some((MemoryPart::Network, size)) => {
                 return Err(pipeline.bad(&["model", name], &format!("model `{name}`: {size}")).into());
             }

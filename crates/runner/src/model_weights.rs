@@ -60,9 +60,11 @@ impl ModelWeights {
     }
 }
 
-/// What is wrong with a pipeline that trains nothing: the keys at fault, and messages.
+/// What is wrong with a pipeline that trains nothing: the keys at fault, and messages. `named`: its model's table names
+/// weights, rightly or not.
 pub(crate) fn nothing_to_train(
     train: &Plan,
+    named: bool,
     selects: bool,
     judges_nothing: bool,
 ) -> Vec<(&'static [&'static str], &'static str)> {
@@ -70,7 +72,7 @@ pub(crate) fn nothing_to_train(
     if train.trains() {
         return faults;
     }
-    if train.init.is_none() {
+    if train.init.is_none() && !named {
         faults.push((
             &["train", "epochs"],
             "0 epochs train nothing, and there are no weights: name a file of them, as in \

@@ -11,7 +11,7 @@ use crate::config::{BadConfig, Pipeline};
 use crate::material::Material;
 use crate::output::say;
 use crate::run_dir::RunDir;
-use crate::stored::Stored;
+use crate::stored::{Stored, sha256};
 
 /// The starting point of a run.
 pub(crate) struct Beginning {
@@ -142,8 +142,13 @@ pub(crate) fn reached(pipeline: &Pipeline, material: &Material, epoch: usize, pr
 /// images.
 fn trained_by(pipeline: &Pipeline, material: &Material) -> anyhow::Result<toml::Table> {
     let mut table = pipeline.trained_by()?;
-    let samples = toml::Value::Integer(i64::try_from(material.train.len())?);
-    let mut data = toml::Table::from_iter([("samples".to_string(), samples)]);
+    let mut data = toml::Table::new();
+    if pipeline.train.trains() {
+        data.insert("samples".into(), toml::Value::Integer(i64::try_from(material.train.len())?));
+    } else if let Some(file) = &pipeline.train.init {
+        // The configuration has only its path.
+        data.insert("weights".into(), sha256(file)?.into());
+    }
     // A graph that a file describes is not in the configuration.
     if let Some(graph) = &material.graph {
         data.insert("graph".into(), graph.clone().into());

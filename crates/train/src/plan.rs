@@ -174,9 +174,9 @@ impl Plan {
         Some(Warning::caution("training-attack", warning).about(about))
     }
 
-    /// The norm of its attack; `None` without one, and without training.
+    /// The norm of its attack; `None` without one.
     pub fn attacked_in(&self) -> Option<Norm> {
-        self.attack.0.as_ref().filter(|_| self.trains()).map(|_| self.norm)
+        self.attack.0.as_ref().map(|_| self.norm)
     }
 
     /// Steps of the optimiser in an epoch of so many samples.

@@ -74,6 +74,7 @@ pub(super) struct Ran {
 /// The part that concerns training.
 #[derive(Deserialize)]
 struct Trained {
+    epochs: usize,
     #[serde(default)]
     norm: Option<Norm>,
     attack: Option<toml::Value>,
@@ -109,6 +110,9 @@ impl Ran {
         dataset: &Chosen<dyn Dataset>,
         test: &dyn Source,
     ) -> Option<Warning> {
+        if self.train.epochs == 0 {
+            return None;
+        }
         if dataset.name() != self.dataset.name() || dataset.params() != self.dataset.params() {
             let train = self.dataset.open(Split::Train).ok()?;
             return leaks(shared_images(&*train, test), test.len());

@@ -77,11 +77,12 @@ pub(crate) struct Tried {
     pub(crate) usual: Vec<(Normalisation, usize)>,
 }
 
-/// Tries the usual normalisations on images spread evenly over the whole split: the chosen ones may be too few.
+/// Tries the usual normalisations, unless the file says its own, on images spread evenly over the whole split: the
+/// chosen ones may be too few.
 pub(super) fn tried(opened: &Opened, target: &AttackedNetwork) -> anyhow::Result<Tried> {
     let images: Arc<dyn Source> = Arc::new(Subset::new(opened.whole_split()?, TRIED));
     let mut all = vec![];
-    for normalisation in usual() {
+    for normalisation in usual().into_iter().filter(|_| target.told) {
         let Some(frozen) = with(opened, target, normalisation.mean, normalisation.std)? else { continue };
         all.push((normalisation, right(opened, &images, &frozen)?));
     }

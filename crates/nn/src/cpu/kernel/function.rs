@@ -4,6 +4,8 @@ use super::pointwise::finish_all;
 use super::{Buffer, Finish, Real, tasks};
 use crate::graph::Function;
 
+/// Multiply-adds that take as long as a function of one number.
+const COST: usize = 8;
 /// Numbers that one task handles.
 const CHUNK: usize = 1 << 13;
 
@@ -14,7 +16,7 @@ fn by_rows<T: Real>(row: usize, finish: Finish<'_, T>, f: impl Fn(usize, &mut [T
     let all = finish.out.len();
     let starts: Vec<usize> = (0..all).step_by(chunk).collect();
     let parts = finish.parts(starts.iter().map(|start| chunk.min(all - start)));
-    tasks::each(all, starts.into_iter().zip(parts), |_, (start, finish)| {
+    tasks::each(all * COST, starts.into_iter().zip(parts), |_, (start, finish)| {
         let mut numbers = Buffer::take(finish.out.len());
         f(start / row, &mut numbers);
         finish_all(&numbers, finish);
