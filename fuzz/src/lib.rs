@@ -101,7 +101,11 @@ pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let shared = Path::new("/dev/shm");
-        let parent = if std::env::var_os("TMPDIR").is_none() && shared.is_dir() { shared.into() } else { std::env::temp_dir() };
+        let parent = if std::env::var_os("TMPDIR").is_none() && shared.is_dir() {
+            shared.into()
+        } else {
+            std::env::temp_dir()
+        };
         let folder = parent.join(format!("temper-fuzz-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         folder
