@@ -2,11 +2,12 @@
 //! `fuzz/README.md` says where they come from.
 
 use std::fs;
-use temper_core::prelude::*;
 
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../../fuzz/src/kept.rs"]
 mod kept;
+#[path = "../../../fuzz/src/samples.rs"]
+mod samples;
 
 use crate::Mnist;
 
@@ -19,16 +20,6 @@ fn files() {
             fs::write(folder.path().join(format!("{part}-images-idx3-ubyte")), images).unwrap();
             fs::write(folder.path().join(format!("{part}-labels-idx1-ubyte")), labels).unwrap();
         }
-        read(&Mnist { root: Some(folder.path().into()) });
+        samples::read(&Mnist { root: Some(folder.path().into()) });
     });
-}
-
-/// Opens the test images and reads those whose bytes it has.
-fn read(dataset: &dyn Dataset) {
-    let Ok(source) = dataset.open(Split::Test) else { return };
-    for index in 0..source.len().min(4) {
-        let (image, label) = source.read(index).unwrap();
-        assert_eq!(image.shape.iter().product::<usize>(), image.bytes.len());
-        assert!((label as usize) < source.classes().len());
-    }
 }
