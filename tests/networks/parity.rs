@@ -75,7 +75,9 @@ fn changed_logits_gradients_distances_and_flags_break_bounds() {
     std::fs::write(&reference, &bytes).unwrap();
 
     // Distances of another length, on either side.
-    for (factor, words) in [(0.9, "median distance over theirs"), (1.2, "their median distance over it")] {
+    for (factor, words) in
+        [(0.9, "temper's median distance over theirs"), (1.2, "their median distance over temper's")]
+    {
         let mut other = Manifest::read(&golden).unwrap();
         other.networks.retain(|entry| entry.name == "lenet");
         other.networks[0].attacks.retain(|attack| attack.name == "deepfool");

@@ -16,9 +16,10 @@ pub const FAST_LOGITS: f64 = 1e-2;
 pub const GRADIENTS: [f64; 2] = [1e-4, 1e-2];
 /// In so many images one may be broken on one side only.
 pub const ONE_IN: usize = 500;
-/// Factor between median distances.
+/// Largest factor of temper's median distance over a library's.
 pub const MEDIAN: f64 = 1.02;
-/// Factor by which temper's median distance may be shorter: a better search finds a little, a wrong distance far more.
+/// Largest factor of a library's median distance over temper's. A better search finds slightly shorter distances; much
+/// shorter ones are a fault.
 const SHORTER: f64 = 1.1;
 
 /// A network, beside what other programs make of it.
@@ -283,9 +284,11 @@ impl NetworkReport {
         }
         for attack in self.attacks.iter().filter(|attack| attack.bound) {
             if let Outcome::Distance { theirs, ours, .. } = attack.outcome {
-                let what = format!("{} beside {}, median distance over theirs", attack.name, attack.peer);
+                let what =
+                    format!("{} beside {}, temper's median distance over theirs", attack.name, attack.peer);
                 demand(what, ours / theirs, MEDIAN);
-                let what = format!("{} beside {}, their median distance over it", attack.name, attack.peer);
+                let what =
+                    format!("{} beside {}, their median distance over temper's", attack.name, attack.peer);
                 demand(what, theirs / ours, SHORTER);
             }
         }
