@@ -139,7 +139,7 @@ impl Source for TestImages {
     fn read(&self, index: usize) -> Result<(Image, u32), temper_core::DataError> {
         let pixels = numbers(&self.batch.pixels.get(index).unwrap());
         let bytes = pixels.into_iter().map(|v| (v * 255.0).round() as u8).collect();
-        Ok((Image { shape: [2, 8, 8], bytes }, self.batch.labels.to_vec1().unwrap()[index]))
+        Ok((Image::of_bytes([2, 8, 8], bytes), self.batch.labels.to_vec1().unwrap()[index]))
     }
     fn origin(&self) -> String {
         "a test".into()

@@ -12,6 +12,6 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
     if let Ok(image) = bounded(|| temper_data::decode(data)) {
-        assert_eq!(image.shape.iter().product::<usize>(), image.bytes.len());
+        assert_eq!(image.shape.iter().product::<usize>(), image.len());
     }
 });

@@ -16,7 +16,7 @@ pub fn opened(dataset: &dyn Dataset) {
             Err(DataError::Io { .. } | DataError::Unreadable { .. }) => continue,
             Err(error) => panic!("image {index} of {}: {error}", source.len()),
         };
-        assert_eq!(image.shape.iter().product::<usize>(), image.bytes.len());
+        assert_eq!(image.shape.iter().product::<usize>(), image.len());
         assert!((label as usize) < source.classes().len(), "label {label}");
     }
     assert!(source.read(source.len()).is_err(), "an image after the last");

@@ -8,7 +8,7 @@ pub(crate) fn read(dataset: &dyn Dataset) {
     let Ok(source) = dataset.open(Split::Test) else { return };
     for index in 0..source.len().min(4) {
         let (image, label) = source.read(index).unwrap();
-        assert_eq!(image.shape.iter().product::<usize>(), image.bytes.len());
+        assert_eq!(image.shape.iter().product::<usize>(), image.len());
         assert!((label as usize) < source.classes().len());
     }
 }

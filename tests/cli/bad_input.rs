@@ -237,7 +237,7 @@ name = "pgd"
           at model.convnet.hidden
         error: run.toml:5:34: invalid type: string "x", expected a nonzero usize
           at model.convnet.channels[1]
-        error: run.toml:5:40: unknown field `hiden`; did you mean `hidden`? known: `channels`, `kernel`, `pool`, `batch_norm`, `hidden`, `mean`, `std`
+        error: run.toml:5:40: unknown field `hiden`; did you mean `hidden`? known: `channels`, `kernel`, `pool`, `batch_norm`, `hidden`, `mean`, `std`, `weights`
           at model.convnet.hiden
         error: run.toml:6:1: unknown field `colour`; known: `seed`, `device`, `numerics`, `checkpoint_minutes`, `ignore_class_names`, `dataset`, `subset`, `model`, `train`, `select`, `evaluate`
           at colour

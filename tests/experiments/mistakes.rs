@@ -201,7 +201,7 @@ fn parts_of_pipelines() {
         "depth = 18",
         "detph = 18",
         &expect![[r"
-            error: configs/recipes/networks/resnet18.toml:5:1: unknown field `detph`; did you mean `depth`? known: `depth`, `stem`, `width`, `mean`, `std`
+            error: configs/recipes/networks/resnet18.toml:5:1: unknown field `detph`; did you mean `depth`? known: `depth`, `stem`, `width`, `mean`, `std`, `weights`
               at pipeline.model.resnet.detph
         "]],
     );

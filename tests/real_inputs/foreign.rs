@@ -243,6 +243,20 @@ fn a_normalisation_that_was_assumed_wrongly_is_told_with_the_one_that_fits() {
     // Few images tell nothing of it, and are not what is tried.
     let few = [&attack[..], &["--samples", "7"]].concat();
     assert!(!succeed(folder, &few).contains("under another"));
+    // A pipeline that judges the weights as they are says the same, before its numbers.
+    let sets = ["train.epochs=0", "model.convnet.weights=\"foreign.safetensors\"", "model.convnet.std=[4.0]"];
+    let judge = |mean: &str| {
+        let mut words = vec!["run", "clean.toml", "--out", "judged", "--force", "--strict", "--set", mean];
+        words.extend(sets.iter().flat_map(|set| ["--set", set]));
+        temper(folder, &words)
+    };
+    let judged = judge("model.convnet.mean=[-3.0]");
+    assert_eq!(judged.status.code(), Some(1), "{}", stderr(&judged));
+    assert!(stderr(&judged).contains("--strict: a severe warning, `normalisation`"), "{}", stderr(&judged));
+    let warnings = &json(&folder.join("judged/results.json"))["warnings"];
+    let advice = warnings[0]["advice"].as_str().unwrap();
+    assert!(advice.contains("add it to model.convnet (none: mean = [0.0], std = [1.0];"), "{warnings}");
+    assert!(advice.contains("Fashion-MNIST's: mean = [0.286], std = [0.353]"), "{warnings}");
 }
 
 /// `attack.toml` and `results.json` hold the command that makes the same images.

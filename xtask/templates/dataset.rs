@@ -40,7 +40,7 @@ impl Source for Grey {
         // From -1 to 1, by index.
         let brightness = self.rng.uniform(&[index as u64], 1)[0];
         let byte = (127.5 * (brightness + 1.0)) as u8;
-        Ok((Image { shape: [1, 8, 8], bytes: vec![byte; 64] }, u32::from(brightness > 0.0)))
+        Ok((Image::of_bytes([1, 8, 8], vec![byte; 64]), u32::from(brightness > 0.0)))
     }
 
     fn origin(&self) -> String {

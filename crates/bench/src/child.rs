@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use crate::modes::{Mode, Simd};
 use crate::table::Measured;
 use crate::works::Work;
 
@@ -30,11 +31,19 @@ pub(crate) struct Child {
 
 impl Child {
     /// Ourselves. It leaves weights and batch in `folder`.
-    pub(crate) fn temper(work: Work, threads: usize, exact: bool, folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn temper(
+        work: Work,
+        threads: usize,
+        (exact, simd): (bool, Option<Simd>),
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(work.part.name()).args(["--batch", &work.batch.to_string()]).arg("--serve").arg(folder);
         if exact {
             command.arg("--exact");
+        }
+        if let Some(simd) = simd {
+            command.args(["--simd", simd.name()]);
         }
         Self::start("temper", command.env("RAYON_NUM_THREADS", threads.to_string()))
     }
@@ -44,14 +53,16 @@ impl Child {
         python: &Path,
         work: Work,
         threads: usize,
-        layout: &str,
+        Mode { engine, bf16, layout }: Mode,
         folder: &Path,
     ) -> anyhow::Result<Self> {
         let script = folder.join("torch_peer.py");
         std::fs::write(&script, TORCH)?;
         let mut command = Command::new(python);
-        command.arg(script).args([work.part.name(), layout, &threads.to_string()]).arg(folder);
-        Self::start(&format!("torch {layout}"), &mut command)
+        let bf16 = if bf16 { "-bf16" } else { "" };
+        let mode = format!("{engine}{bf16}");
+        command.arg(script).args([work.part.name(), &mode, layout, &threads.to_string()]).arg(folder);
+        Self::start(&format!("torch {mode} {layout}"), &mut command)
     }
 
     fn start(name: &str, command: &mut Command) -> anyhow::Result<Self> {
@@ -107,10 +118,13 @@ impl Child {
 /// Does rounds of a work as the parent tells.
 pub(crate) fn serve(work: Work, exact: bool, folder: &Path) -> anyhow::Result<()> {
     let mut task = work.prepare(exact, folder)?;
-    println!("ready");
+    let say = |line: String| writeln!(std::io::stdout(), "{line}");
+    say("ready".into())?;
     let mut result = String::new();
     for line in std::io::stdin().lines() {
         if line?.trim() == "end" {
+            say(format!("peak {}", peak()?))?;
+            say(format!("result {result}"))?;
             break;
         }
         let started = Instant::now();
@@ -125,10 +139,8 @@ pub(crate) fn serve(work: Work, exact: bool, folder: &Path) -> anyhow::Result<()
             }
             ms = started.elapsed().as_secs_f64() * 1e3 / repeats;
         }
-        println!("ms {ms}");
+        say(format!("ms {ms}"))?;
     }
-    println!("peak {}", peak()?);
-    println!("result {result}");
     Ok(())
 }
 

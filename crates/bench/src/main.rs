@@ -4,6 +4,7 @@
 //! told to. Rounds alternate, so that a noisy machine is noisy for all.
 
 mod child;
+mod modes;
 mod networks;
 mod table;
 mod works;
@@ -15,6 +16,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use crate::child::{Child, serve};
+use crate::modes::{Mode, Simd, has_bf16};
 use crate::table::{Measured, Row};
 use crate::works::{Part, Work};
 
@@ -31,13 +33,17 @@ struct Cli {
     /// Threads of each contender
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Measure `PyTorch` too, by this Python (which needs torch, torchattacks for the restarts,
-    /// and pyautoattack for `AutoAttack`)
+    /// Measure `PyTorch` too, by this Python (which needs torch and a C++ compiler, torchattacks for the
+    /// restarts, and pyautoattack for `AutoAttack`): eager and compiled, in both memory layouts, steps in
+    /// mixed precision (bf16) too if the processor has instructions for it
     #[arg(long, value_name = "PYTHON")]
     against_torch: Option<PathBuf>,
     /// Take convolutions' sums by the definition
     #[arg(long)]
     exact: bool,
+    /// Registers of our kernels [default: the widest that the processor has]
+    #[arg(long, value_enum)]
+    simd: Option<Simd>,
     /// Write the measurements as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -62,13 +68,15 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
     anyhow::ensure!(cli.rounds != Some(0) && cli.threads > 0, "rounds and threads must be at least 1");
+    cli.simd.map_or(Ok(()), Simd::force)?;
     if let (Some(folder), [part]) = (&cli.serve, &cli.works[..]) {
         return serve(Work { part: *part, batch: cli.batch }, cli.exact, folder);
     }
+    let bf16 = cli.against_torch.is_some() && has_bf16();
     println!("{}", table::heading(cli.threads));
     let mut rows = vec![];
     for work in Work::all().into_iter().filter(|w| cli.works.is_empty() || cli.works.contains(&w.part)) {
-        match measure(cli, work) {
+        match measure(cli, work, bf16) {
             Ok(row) => {
                 println!("{row}");
                 rows.push(row);
@@ -84,17 +92,16 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Measures one work in alternating rounds.
-fn measure(cli: &Cli, work: Work) -> anyhow::Result<Row> {
+/// Measures one work in alternating rounds. `bf16`: against mixed precision, too.
+fn measure(cli: &Cli, work: Work, bf16: bool) -> anyhow::Result<Row> {
     let folder = tempfile::tempdir()?;
-    let mut ours = Child::temper(work, cli.threads, cli.exact, folder.path())?;
-    let mut peers = match &cli.against_torch {
-        Some(python) => vec![
-            Child::torch(python, work, cli.threads, "contiguous", folder.path())?,
-            Child::torch(python, work, cli.threads, "channels_last", folder.path())?,
-        ],
-        None => vec![],
-    };
+    let mut ours = Child::temper(work, cli.threads, (cli.exact, cli.simd), folder.path())?;
+    let mut peers = vec![];
+    if let Some(python) = &cli.against_torch {
+        for mode in Mode::all(work, bf16) {
+            peers.push(Child::torch(python, work, cli.threads, mode, folder.path())?);
+        }
+    }
     let warming = usize::from(work.warms_up());
     for round in 0..warming + cli.rounds.unwrap_or_else(|| work.usual_rounds()) {
         for child in std::iter::once(&mut ours).chain(&mut peers) {

@@ -47,7 +47,12 @@ fn ratios(ours: &Measured, peer: &Measured) -> (f64, [f64; 2]) {
 }
 
 impl Row {
-    /// `{work, ours_ms, peer, peer_ms, ratio, spread}` for each peer; without one, the peer's fields are null.
+    /// The peer with the least median.
+    fn best(&self) -> Option<&Measured> {
+        self.peers.iter().min_by(|a, b| a.median().total_cmp(&b.median()))
+    }
+
+    /// `{work, ours_ms, peer, peer_ms, ratio, spread, best}` for each peer; without one, the peer's fields are null.
     pub(crate) fn json(&self) -> Vec<Value> {
         let ours = |peer: Option<&Measured>| {
             let (ratio, spread) = peer.map(|peer| ratios(&self.ours, peer)).unzip();
@@ -64,6 +69,7 @@ impl Row {
                 "peer_result": peer.map(|peer| &peer.result),
                 "ratio": ratio,
                 "spread": spread,
+                "best": peer.map(|peer| self.best().is_some_and(|best| best.name == peer.name)),
             })
         };
         match &self.peers[..] {
@@ -116,7 +122,14 @@ impl fmt::Display for Row {
             let with = format!("  {ratio:.2}x ({least:.2} to {most:.2}){}", found(peer));
             line(&format!("\n  {}", peer.name), peer, with)?;
         }
-        Ok(())
+        match self.best() {
+            Some(best) if self.peers.len() > 1 => {
+                let (ratio, [least, most]) = ratios(&self.ours, best);
+                let name = best.name.trim_start_matches("torch ");
+                write!(f, "\n  the best of PyTorch, {name}: {ratio:.2}x ({least:.2} to {most:.2})")
+            }
+            _ => Ok(()),
+        }
     }
 }
 

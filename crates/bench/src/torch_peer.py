@@ -1,4 +1,6 @@
-"""The PyTorch side of `cargo xtask bench`: torch_peer.py WORK LAYOUT THREADS FOLDER
+"""The PyTorch side of `cargo xtask bench`: torch_peer.py WORK MODE LAYOUT THREADS FOLDER
+
+MODE is eager or compile (torch.compile in its default mode), followed by -bf16 for automatic mixed precision.
 
 Reads weights and data that temper left in FOLDER, checks that both compute the same function, and then does one round for every
 line "go" on standard input. Parameters are frozen while an attack runs, the fair baseline.
@@ -13,7 +15,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-work, layout, threads, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+work, mode, layout, threads, folder = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5]
+COMPILED, BF16 = mode.startswith("compile"), mode.endswith("-bf16")
 torch.set_num_threads(threads)
 torch.manual_seed(0)
 FORMAT = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[layout]
@@ -107,6 +110,19 @@ class SmallCnn(nn.Module):
         return self.fc2(F.relu(self.fc1(x)))
 
 
+class Contender(nn.Module):
+    """A network in the mode that is measured; its logits are in single precision."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.run = torch.compile(network) if COMPILED else network
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16, enabled=BF16):
+            return self.run(x).float()
+
+
 def exchange():
     with open(f"{folder}/exchange", "rb") as file:
         index = json.loads(file.readline())
@@ -145,19 +161,20 @@ def pgd(model, pixels, labels, radii, step, steps):
 data = exchange()
 kinds = {"resnet18": lambda: ResNet18(64), "wrn": Wrn, "small-cnn": SmallCnn}
 kinds |= {"iaat-epoch": lambda: ResNet18(16), "restarts": SmallCnn, "autoattack": lambda: ResNet18(16)}
-model = next(kind for name, kind in kinds.items() if work.endswith(name))()
+network = next(kind for name, kind in kinds.items() if work.endswith(name))()
 weights = {name.removeprefix("weights/"): value.clone() for name, value in data.items() if name.startswith("weights/")}
-missing = model.load_state_dict(weights, strict=False)
+missing = network.load_state_dict(weights, strict=False)
 assert not missing.unexpected_keys, missing
 assert all(name.endswith("num_batches_tracked") for name in missing.missing_keys), missing
-model = model.to(memory_format=FORMAT)
+network = network.to(memory_format=FORMAT)
+model = Contender(network)
 pixels, labels = data["pixels"].to(memory_format=FORMAT), data["labels"].long()
-start = {name: value.clone() for name, value in model.state_dict().items()}
+start = {name: value.clone() for name, value in network.state_dict().items()}
 if "logits" in data:
     model.eval()
     with torch.no_grad():
         off = (model(pixels) - data["logits"]).abs().max() / data["logits"].abs().max()
-    assert off < 1e-3, f"temper and PyTorch disagree: logits are off by {off}"
+    assert off < (5e-2 if BF16 else 1e-3), f"temper and PyTorch disagree: logits are off by {off}"
 
 
 def pgd_step():
@@ -172,7 +189,7 @@ def train_step():
 
 def iaat_epoch():
     """The authors' code: three full attacks a batch."""
-    model.load_state_dict(start)
+    network.load_state_dict(start)
     optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9, weight_decay=5e-4)
     memory = torch.full((len(pixels),), 8 / 255)
     gamma, beta, step, total = 1.9 / 255, 0.1, 2 / 255, 0.0
@@ -221,14 +238,21 @@ def autoattack():
     """The authors' code, with the budgets of its standard version said."""
     from pyautoattack import AutoAttack
 
-    suite = AutoAttack(model, norm="Linf", eps=8 / 255, seed=0, version="custom", attacks=[], device="cpu")
+    # It takes images and gradients to be contiguous, whatever the layout of the network is.
+    class Rows(nn.Module):
+        def forward(self, x):
+            if x.requires_grad:
+                x.register_hook(torch.Tensor.contiguous)
+            return model(x.contiguous(memory_format=FORMAT))
+
+    suite = AutoAttack(Rows().eval(), norm="Linf", eps=8 / 255, seed=0, version="custom", attacks=[], device="cpu")
     for apgd in [suite.apgd, suite.apgd_targeted]:
         apgd.n_restarts, apgd.n_iter, apgd.eot_iter = 1, 100, 1
     suite.apgd_targeted.n_target_classes = suite.fab.n_target_classes = 9
     suite.fab.n_restarts, suite.fab.n_iter = 1, 100
     suite.square.n_queries, suite.square.n_restarts, suite.square.rescale_schedule = 5000, 1, False
     suite.attacks_to_run = ["apgd-ce", "apgd-t", "fab-t", "square"]
-    attacked = suite.run_standard_evaluation(pixels, labels, batch_size=100)[0]
+    attacked = suite.run_standard_evaluation(pixels.contiguous(), labels, batch_size=100)[0]
     with torch.no_grad():
         return f"accuracy {100 * (model(attacked).argmax(1) == labels).float().mean():.1f} %"
 
@@ -253,5 +277,7 @@ for line in sys.stdin:
             repeats += 1
         ms = (time.perf_counter() - begun) * 1e3 / repeats
     print("ms", ms, flush=True)
+else:
+    sys.exit()  # the bench has ended without a word
 print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 print("result", result, flush=True)

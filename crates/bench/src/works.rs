@@ -126,10 +126,14 @@ impl Work {
         self.part != Part::Autoattack
     }
 
+    /// Whether it is one step on one batch.
+    pub(crate) fn is_step(self) -> bool {
+        !matches!(self.part, Part::IaatEpoch | Part::Restarts | Part::Autoattack)
+    }
+
     /// Forward and backward passes of a round, counted a sample.
     pub(crate) fn passes(self) -> Option<f64> {
-        (!matches!(self.part, Part::IaatEpoch | Part::Restarts | Part::Autoattack))
-            .then_some(2.0 * self.batch as f64)
+        self.is_step().then_some(2.0 * self.batch as f64)
     }
 
     /// Arithmetic of a round as the definition of its convolutions counts it, in 1e9 operations.

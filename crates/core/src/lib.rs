@@ -48,8 +48,8 @@ pub use victim::{
 
 pub use candle_core::{DType, Device, Tensor, Var};
 pub use temper_data::{
-    Digest, Error as DataError, Fit, Image, Listing, Part, Photo, Photos, Publication, Remote, Rng, Source,
-    Split, Subset, class_names, class_photos, folders, home, list, shape,
+    Digest, Error as DataError, Fit, Image, Listing, Part, Photo, Photos, Pixels, Publication, Remote, Rng,
+    Source, Split, Subset, class_names, class_photos, folders, home, list, shape,
 };
 pub use temper_files::{Bounded, npy};
 /// What this crate hands on of `temper-nn`: networks, their weights, and their passes.
@@ -77,10 +77,10 @@ pub mod prelude {
     pub use crate::{
         Access, Attack, Ball, Batch, Bounded, Chosen, DataError, Dataset, Decay, Digest, Distance, Epsilon,
         Error, Facts, Fit, Fraction, Goal, Growth, Image, Labels, Loss, Member, Model, NonNegative, Norm,
-        Normalisation, Photo, Photos, Positive, Publication, Raised, Remote, Result, Rng, Rows, Share, Size,
-        Source, Split, Step, Success, Suite, Target, Targets, Tensor, Victim, Visit, Walk, cross_entropy,
-        folders, joined, log_odds, log_softmax, never_adapts, nonzero, options, plugin, restarts,
-        restarts_warning, rows, scaled, slope, steepest, step_warning, variant, wrong_classes,
+        Normalisation, Photo, Photos, Pixels, Positive, Publication, Raised, Remote, Result, Rng, Rows,
+        Share, Size, Source, Split, Step, Success, Suite, Target, Targets, Tensor, Victim, Visit, Walk,
+        cross_entropy, folders, joined, log_odds, log_softmax, never_adapts, nonzero, options, plugin,
+        restarts, restarts_warning, rows, scaled, slope, steepest, step_warning, variant, wrong_classes,
     };
     /// The layer graph that a model builds.
     pub use temper_nn::Network;

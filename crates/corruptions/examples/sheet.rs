@@ -74,7 +74,7 @@ fn read(picture: &str) -> Result<Image, String> {
             let batch = bytes(&file)?;
             let record =
                 batch.chunks_exact(RECORD).nth(n).ok_or_else(|| format!("{file} has no image {n}"))?;
-            Ok(Image { shape: [3, 32, 32], bytes: record[1..].to_vec() })
+            Ok(Image::of_bytes([3, 32, 32], record[1..].to_vec()))
         }
         None => temper_data::decode(&bytes(picture)?).map_err(|fault| format!("{picture}: {fault}")),
     }
@@ -88,7 +88,8 @@ fn write(out: &str, rows: &[Vec<Image>], scale: usize) -> Result<(), Box<dyn std
     let (height, width) = (tall * rows.len(), wide * rows.iter().map(Vec::len).max().unwrap_or(0));
     let mut pixels = vec![255; 3 * height * width];
     for (top, row) in rows.iter().enumerate() {
-        for (left, Image { bytes, .. }) in row.iter().enumerate() {
+        for (left, image) in row.iter().enumerate() {
+            let bytes = image.bytes();
             for at in 0..h * w * scale * scale {
                 let (y, x) = (at / (w * scale), at % (w * scale));
                 let to = 3 * ((top * tall + y) * width + left * wide + x);

@@ -78,7 +78,7 @@ impl Frost {
                 Ok(image) => image,
                 Err(what) => return Err(temper_data::Error::Malformed { file, at: None, what }.into()),
             };
-            left = left.checked_sub(image.bytes.len()).ok_or_else(|| Refusal::ManyTextures {
+            left = left.checked_sub(image.len()).ok_or_else(|| Refusal::ManyTextures {
                 folder: folder.to_path_buf(),
                 read: textures.len(),
                 largest,
@@ -105,7 +105,7 @@ impl Frost {
                 hash.update((side as u64).to_le_bytes());
             }
             hash.update([u8::from(*endless)]);
-            hash.update(&image.bytes);
+            hash.update(image.bytes());
         }
         temper_files::hex(&hash.finalize())
     }
@@ -180,7 +180,7 @@ impl Texture {
         let begin = |at: usize| if self.endless { at } else { at * stride };
         let place = |begin: usize, at: usize, side: usize| (begin + at * stride + stride / 2) % side;
         let mut part = Vec::with_capacity(3 * h * w);
-        for plane in self.image.bytes.chunks_exact(tall * wide) {
+        for plane in self.image.bytes().chunks_exact(tall * wide) {
             for y in 0..h {
                 let row = &plane[place(begin(top), y, tall) * wide..][..wide];
                 part.extend((0..w).map(|x| f32::from(row[place(begin(left), x, wide)]) / 255.0));
@@ -219,7 +219,7 @@ fn draw(n: u64) -> Image {
             (ground + (white - ground) * ice).clamp(0.0, 255.0) as u8
         }));
     }
-    Image { shape: [3, SIDE, SIDE], bytes }
+    Image::of_bytes([3, SIDE, SIDE], bytes)
 }
 
 /// A needle of ice; lengths in pixels.
@@ -305,7 +305,7 @@ mod tests {
             for id in 0..50 {
                 let mut planes = Planes { channels: 3, size: [9, 10], values: vec![0.5; 270] };
                 frost.lay(&mut planes, [0.0, 1.0], parameters, &mut Rng::new(0, "frost").sample(id));
-                let bytes = planes.image().bytes;
+                let bytes = planes.image().bytes().into_owned();
                 let (left, top) = (usize::from(bytes[0]), usize::from(bytes[90]));
                 assert!(left % stride == shift && top % stride == shift && left + 9 * stride < 60);
                 assert!((0..90).all(|at| usize::from(bytes[at]) == left + at % 10 * stride));
@@ -333,7 +333,7 @@ mod tests {
         picture(&folder.path().join("frost2.png"), 159, 300);
         let generator =
             |parameters| crate::Generator::new(parameters, 0, Frost::from_folder(folder.path()).unwrap());
-        let image = Image { shape: [3, 32, 32], bytes: vec![0; 3072] };
+        let image = Image::of_bytes([3, 32, 32], vec![0; 3072]);
         let corrupt =
             |parameters| generator(parameters).corrupt(&image, CorruptionKind::Frost, Severity::ALL[0], 0);
         assert_eq!(
@@ -377,8 +377,8 @@ mod tests {
         let frost = Frost::drawn();
         for (n, texture) in frost.textures.iter().enumerate() {
             let share = |range: std::ops::Range<u8>| {
-                let within = texture.image.bytes.iter().filter(|byte| range.contains(byte)).count();
-                within as f64 / texture.image.bytes.len() as f64
+                let within = texture.image.bytes().iter().filter(|byte| range.contains(byte)).count();
+                within as f64 / texture.image.len() as f64
             };
             assert!(
                 share(0..100) > 0.1 && share(180..255) > 0.02,
@@ -392,7 +392,7 @@ mod tests {
 
     /// A picture of one level.
     fn flat(file: &Path, level: u8) {
-        let image = Image { shape: [3, 40, 50], bytes: vec![level; 6000] };
+        let image = Image::of_bytes([3, 40, 50], vec![level; 6000]);
         fs::write(file, temper_data::encode(&image).unwrap()).unwrap();
     }
 
@@ -402,7 +402,7 @@ mod tests {
         for id in 0..1000 {
             let mut planes = Planes { channels: 3, size: [8, 8], values: vec![0.5; 192] };
             frost.lay(&mut planes, [0.0, 1.0], Parameters::Cifar, &mut Rng::new(0, "choice").sample(id));
-            *counts.entry(planes.image().bytes[0]).or_default() += 1;
+            *counts.entry(planes.image().bytes()[0]).or_default() += 1;
         }
         counts
     }

@@ -64,8 +64,8 @@ impl Generator {
         id: u64,
     ) -> Result<Image, Refusal> {
         self.check(kind, image.shape)?;
-        if image.bytes.len() != image.shape.iter().product::<usize>() {
-            return Err(Refusal::Bytes { shape: image.shape, bytes: image.bytes.len() });
+        if image.len() != image.shape.iter().product::<usize>() {
+            return Err(Refusal::Bytes { shape: image.shape, bytes: image.len() });
         }
         let rng = Rng::new(self.seed, "corruption").named(kind.name()).numbered(u64::from(severity.get()));
         let mut planes = Planes::new(image);

@@ -15,7 +15,7 @@ const GOLDEN: &[u8] = include_bytes!("../golden/golden.safetensors");
 pub(crate) fn image(name: &str) -> Image {
     let tensors = SafeTensors::deserialize(GOLDEN).unwrap();
     let tensor = tensors.tensor(name).unwrap();
-    Image { shape: tensor.shape().try_into().unwrap(), bytes: tensor.data().to_vec() }
+    Image::of_bytes(tensor.shape().try_into().unwrap(), tensor.data().to_vec())
 }
 
 /// All stored images of corruptions whose names have this prefix: the stored image, and ours with the same
@@ -39,9 +39,10 @@ fn pairs(kind: &str, strength: impl Fn(&[f32]) -> Strength) -> Vec<(String, Imag
 /// The largest difference in levels, and the share of values that differ.
 fn difference(a: &Image, b: &Image) -> (u8, f64) {
     assert_eq!(a.shape, b.shape);
-    let differences = || a.bytes.iter().zip(&b.bytes).map(|(a, b)| a.abs_diff(*b));
+    let (a, b) = (a.bytes(), b.bytes());
+    let differences = || a.iter().zip(&*b).map(|(a, b)| a.abs_diff(*b));
     let odd = differences().filter(|difference| *difference > 0).count();
-    (differences().max().unwrap(), odd as f64 / a.bytes.len() as f64)
+    (differences().max().unwrap(), odd as f64 / a.len() as f64)
 }
 
 /// A few values between two levels may be rounded differently in single precision.

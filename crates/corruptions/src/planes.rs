@@ -25,8 +25,7 @@ pub(crate) struct Planes {
 impl Planes {
     pub(crate) fn new(image: &Image) -> Self {
         let [channels, h, w] = image.shape;
-        let values = image.bytes.iter().map(|byte| f32::from(*byte) / 255.0).collect();
-        Self { channels, size: [h, w], values }
+        Self { channels, size: [h, w], values: image.floats().into_owned() }
     }
 
     /// The image as bytes: clamped, and rounded down between two levels, as in the published files. Values
@@ -34,7 +33,7 @@ impl Planes {
     pub(crate) fn image(&self) -> Image {
         let bytes =
             self.values.iter().map(|value| (value * 255.0 + ROUNDING).clamp(0.0, 255.0) as u8).collect();
-        Image { shape: [self.channels, self.size[0], self.size[1]], bytes }
+        Image::of_bytes([self.channels, self.size[0], self.size[1]], bytes)
     }
 
     /// Number of pixels of a plane.

@@ -203,7 +203,7 @@ mod tests {
             &self.0
         }
         fn read(&self, _: usize) -> Result<(temper_data::Image, u32)> {
-            Ok((temper_data::Image { shape: [3, 32, 32], bytes: vec![0; 3072] }, 0))
+            Ok((temper_data::Image::of_bytes([3, 32, 32], vec![0; 3072]), 0))
         }
         fn origin(&self) -> String {
             "images".into()

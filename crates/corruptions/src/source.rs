@@ -108,7 +108,7 @@ mod tests {
         }
         fn read(&self, index: usize) -> Result<(Image, u32)> {
             let shape = [self.channels, 8 + 2 * index, 12];
-            Ok((Image { shape, bytes: (0..shape.iter().product()).map(|at: usize| at as u8).collect() }, 5))
+            Ok((Image::of_bytes(shape, (0..shape.iter().product()).map(|at: usize| at as u8).collect()), 5))
         }
         fn index(&self, index: usize) -> usize {
             100 + index

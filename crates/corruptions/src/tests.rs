@@ -48,17 +48,18 @@ fn scene(side: usize, n: u64) -> Image {
             bytes.push((value * 235.0) as u8);
         }
     }
-    Image { shape: [3, side, side], bytes }
+    Image::of_bytes([3, side, side], bytes)
 }
 
 fn grey(image: &Image) -> Image {
     let [_, h, w] = image.shape;
-    Image { shape: [1, h, w], bytes: image.bytes[..h * w].to_vec() }
+    Image::of_bytes([1, h, w], image.bytes()[..h * w].to_vec())
 }
 
 fn square_error(a: &Image, b: &Image) -> f64 {
-    let squares = a.bytes.iter().zip(&b.bytes).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2));
-    squares.sum::<f64>() / a.bytes.len() as f64
+    let (a, b) = (a.bytes(), b.bytes());
+    let squares = a.iter().zip(&*b).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2));
+    squares.sum::<f64>() / a.len() as f64
 }
 
 /// Mean and standard deviation.
@@ -167,7 +168,7 @@ fn no_strength_is_the_image_itself() {
         Strength::Saturate { times: 1.0, plus: 0.0 },
     ];
     // Every level.
-    let levels = Image { shape: [3, 16, 16], bytes: (0..768).map(|at| (at * 7 % 256) as u8).collect() };
+    let levels = Image::of_bytes([3, 16, 16], (0..768).map(|at| (at * 7 % 256) as u8).collect());
     let generator = generator(Parameters::ImageNet);
     for image in [levels, golden::image("wide"), grey(&golden::image("wide"))] {
         for strength in nothing {
@@ -284,16 +285,16 @@ fn images_of_any_size_grey_or_in_colour_are_corrupted_and_others_refused() {
         [[3, 1, 1], [1, 1, 1], [3, 2, 3], [1, 3, 2], [3, 1, 40], [1, 28, 28], [3, 33, 9], [3, 600, 2]]
     {
         let bytes = (0..shape.iter().product()).map(|at: usize| (at * 37 % 256) as u8).collect();
-        let image = Image { shape, bytes };
+        let image = Image::of_bytes(shape, bytes);
         for (generator, kind, severity) in generators.iter().flat_map(|g| {
             CorruptionKind::ALL.into_iter().flat_map(move |k| Severity::ALL.map(move |s| (g, k, s)))
         }) {
             let corrupted = generator.corrupt(&image, kind, severity, 3).unwrap();
-            assert_eq!((corrupted.shape, corrupted.bytes.len()), (shape, image.bytes.len()), "{kind:?}");
+            assert_eq!((corrupted.shape, corrupted.len()), (shape, image.len()), "{kind:?}");
         }
     }
     let refused = |shape: [usize; 3], bytes| {
-        let image = Image { shape, bytes: vec![0; bytes] };
+        let image = Image::of_bytes(shape, vec![0; bytes]);
         generators[0].corrupt(&image, CorruptionKind::Contrast, Severity::ALL[0], 0).unwrap_err()
     };
     assert!(matches!(refused([2, 4, 4], 32), Refusal::Channels { channels: 2 }));
@@ -304,7 +305,7 @@ fn images_of_any_size_grey_or_in_colour_are_corrupted_and_others_refused() {
 #[test]
 fn black_and_white_images_stay_images() {
     for level in [0, 255] {
-        let image = Image { shape: [3, 32, 32], bytes: vec![level; 3072] };
+        let image = Image::of_bytes([3, 32, 32], vec![level; 3072]);
         let generator = generator(Parameters::ImageNet);
         let corrupt = |kind| generator.corrupt(&image, kind, Severity::ALL[4], 0).unwrap();
         for kind in [
@@ -314,7 +315,7 @@ fn black_and_white_images_stay_images() {
             CorruptionKind::ZoomBlur,
             CorruptionKind::GaussianBlur,
         ] {
-            let most = corrupt(kind).bytes.iter().map(|byte| byte.abs_diff(level)).max();
+            let most = corrupt(kind).bytes().iter().map(|byte| byte.abs_diff(level)).max();
             assert!(most <= Some(1), "{kind:?} of {level}: {most:?}");
         }
         let unchanged = [
@@ -326,7 +327,7 @@ fn black_and_white_images_stay_images() {
         assert!(unchanged.into_iter().all(|kind| corrupt(kind) == image), "{level}");
     }
     // Fog does not brighten black: the largest value stays the same.
-    let black = Image { shape: [3, 32, 32], bytes: vec![0; 3072] };
+    let black = Image::of_bytes([3, 32, 32], vec![0; 3072]);
     assert!(
         generator(Parameters::Cifar).corrupt(&black, CorruptionKind::Fog, Severity::ALL[4], 0).unwrap()
             == black

@@ -7,8 +7,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::fit::Fit;
+use crate::image::Image;
 use crate::resize::{Window, resize};
-use crate::source::Image;
 
 /// A random crop, then a horizontal flip with probability 1/2.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -154,12 +154,12 @@ impl Augment {
                 let mirrored = rng.random::<bool>() && self.flip;
                 let from = rectangle([h, w], scale, ratio, rng);
                 let [height, width] = fit.map_or([h, w], |fit| [fit.size(), fit.size()]);
-                let mut image =
-                    resize(&image, from, [height, width], Window { top: 0, left: 0, height, width });
-                if mirrored {
-                    image.bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+                let image = resize(&image, from, [height, width], Window { top: 0, left: 0, height, width });
+                if !mirrored {
+                    return image;
                 }
-                image
+                let mirror = |at: usize| Some(at / width * width + width - 1 - at % width);
+                image.moved(image.shape, (0..image.len()).map(mirror))
             }
         }
     }
@@ -172,17 +172,12 @@ impl Augment {
         let [c, h, w] = image.shape;
         let columns: Vec<Option<usize>> =
             (0..w).map(|x| fill.origin(if mirrored { w - 1 - x } else { x } + right, pad, w)).collect();
-        let mut bytes = Vec::with_capacity(image.bytes.len());
-        for channel in 0..c {
-            for y in 0..h {
-                let row = fill.origin(y + down, pad, h).map(|y| &image.bytes[(channel * h + y) * w..][..w]);
-                bytes.extend(columns.iter().map(|x| match (row, x) {
-                    (Some(row), Some(x)) => row[*x],
-                    _ => 0,
-                }));
-            }
-        }
-        Image { shape: image.shape, bytes }
+        let rows = (0..c).flat_map(|channel| (0..h).map(move |y| (channel, y)));
+        let places = rows.flat_map(|(channel, y)| {
+            let row = fill.origin(y + down, pad, h).map(|y| (channel * h + y) * w);
+            columns.iter().map(move |x| row.zip(*x).map(|(row, x)| row + x))
+        });
+        image.moved(image.shape, places)
     }
 }
 
@@ -234,7 +229,7 @@ mod tests {
     use crate::Rng;
 
     fn image() -> Image {
-        Image { shape: [2, 3, 3], bytes: (1..=18).collect() }
+        Image::of_bytes([2, 3, 3], (1..=18).collect())
     }
 
     fn padded(pad: usize, fill: Fill, flip: bool) -> Augment {
@@ -244,14 +239,17 @@ mod tests {
     /// All different versions in 2,000 draws.
     fn versions(augment: Augment) -> BTreeSet<Vec<u8>> {
         let rng = Rng::new(3, "augment");
-        (0..2000).map(|id| augment.apply(image(), None, &mut rng.sample(id)).bytes).collect()
+        (0..2000).map(|id| augment.apply(image(), None, &mut rng.sample(id)).bytes().into_owned()).collect()
     }
 
     #[test]
     fn every_shift_and_side_comes_up_and_nothing_else() {
-        assert_eq!(versions(padded(0, Fill::Reflect, false)), BTreeSet::from([image().bytes]));
+        assert_eq!(versions(padded(0, Fill::Reflect, false)), BTreeSet::from([image().bytes().into_owned()]));
         let mirrored = vec![3, 2, 1, 6, 5, 4, 9, 8, 7, 12, 11, 10, 15, 14, 13, 18, 17, 16];
-        assert_eq!(versions(padded(0, Fill::Reflect, true)), BTreeSet::from([image().bytes, mirrored]));
+        assert_eq!(
+            versions(padded(0, Fill::Reflect, true)),
+            BTreeSet::from([image().bytes().into_owned(), mirrored])
+        );
         assert_eq!(versions(padded(1, Fill::Reflect, false)).len(), 9);
         assert_eq!(versions(padded(2, Fill::Zero, true)).len(), 50);
     }
@@ -311,9 +309,9 @@ mod tests {
     #[test]
     fn a_resized_crop_has_the_size_that_is_asked_for_and_two_sides() {
         let resized = |flip| Augment { crop: Crop::Resized { scale: [1.0, 1.0], ratio: [1.0, 1.0] }, flip };
-        assert_eq!(versions(resized(false)), BTreeSet::from([image().bytes]));
+        assert_eq!(versions(resized(false)), BTreeSet::from([image().bytes().into_owned()]));
         let mirrored = vec![3, 2, 1, 6, 5, 4, 9, 8, 7, 12, 11, 10, 15, 14, 13, 18, 17, 16];
-        assert_eq!(versions(resized(true)), BTreeSet::from([image().bytes, mirrored]));
+        assert_eq!(versions(resized(true)), BTreeSet::from([image().bytes().into_owned(), mirrored]));
         let fit = Some(Fit::new(8, 5).unwrap());
         for augment in [resized(true), padded(2, Fill::Zero, true)] {
             assert_eq!(augment.apply(image(), fit, &mut Rng::new(0, "").sample(1)).shape, [2, 5, 5]);

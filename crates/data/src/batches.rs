@@ -125,9 +125,7 @@ fn read(source: &dyn Source, indices: &[usize], augment: Option<(Augment, Rng)>)
     let len: usize = shape.iter().product();
     let mut pixels = vec![0.0; images.len() * len];
     pixels.par_chunks_mut(len.max(1)).zip(&images).for_each(|(row, (image, _))| {
-        for (value, byte) in row.iter_mut().zip(&image.bytes) {
-            *value = f32::from(*byte) / 255.0;
-        }
+        image.write(row);
     });
     let labels = images.iter().map(|(_, label)| *label).collect();
     Ok(RawBatch { pixels, shape, labels, ids, skipped })
@@ -137,7 +135,7 @@ fn read(source: &dyn Source, indices: &[usize], augment: Option<(Augment, Rng)>)
 mod tests {
     use super::*;
     use crate::augment::{Crop, Fill};
-    use crate::source::Image;
+    use crate::image::Image;
 
     struct Numbers(usize, Vec<String>);
     impl Source for Numbers {
@@ -152,7 +150,7 @@ mod tests {
                 return Err(Error::Skipped { file: format!("{index}.png").into(), what: "torn".into() });
             }
             let side = if index == 90 { 2 } else { 1 };
-            let image = Image { shape: [1, side, 1], bytes: vec![index as u8; side] };
+            let image = Image::of_bytes([1, side, 1], vec![index as u8; side]);
             Ok((image, index as u32 % 10))
         }
         fn origin(&self) -> String {
@@ -200,7 +198,7 @@ mod tests {
             const { &[String::new()] }
         }
         fn read(&self, index: usize) -> Result<(Image, u32)> {
-            Ok((Image { shape: [1, 4, 4], bytes: (0..16).map(|v| v + 16 * index as u8).collect() }, 0))
+            Ok((Image::of_bytes([1, 4, 4], (0..16).map(|v| v + 16 * index as u8).collect()), 0))
         }
         fn origin(&self) -> String {
             "wide".into()

@@ -14,8 +14,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use png::{ColorType, Transformations};
 
+use crate::image::Image;
 use crate::jpeg::{Fault, Jpeg};
-use crate::source::Image;
 
 /// Images with more pixels are refused; the limit is that of Pillow.
 const MOST: usize = 178_956_970;
@@ -147,7 +147,7 @@ fn planes(pixels: &[u8], width: usize, height: usize, channels: usize) -> Result
         let channel = if channels < 3 { 0 } else { channel };
         bytes.extend(pixels.chunks_exact(channels).map(|pixel| pixel[channel]));
     }
-    Ok(Image { shape: [3, height, width], bytes })
+    Ok(Image::of_bytes([3, height, width], bytes))
 }
 
 /// How inputs of fuzzing are kept.
@@ -216,7 +216,7 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kept");
         for target in ["jpeg", "png"] {
             kept::each(&format!("{folder}/{target}"), |input| match decode(input) {
-                Ok(image) => assert_eq!(image.shape.iter().product::<usize>(), image.bytes.len()),
+                Ok(image) => assert_eq!(image.shape.iter().product::<usize>(), image.len()),
                 // What a panic becomes.
                 Err(error) => assert_ne!(error, "the decoder failed on it"),
             });

@@ -1,9 +1,9 @@
 //! Writes images as PNG files.
 
-use crate::source::Image;
+use crate::image::Image;
 
-/// An image as the bytes of a PNG file with 8 bits per value. One channel is grey, three are RGB. An error
-/// for images that PNG cannot represent.
+/// An image as the bytes of a PNG file with 8 bits per value, to which other values are rounded. One channel is
+/// grey, three are RGB. An error for images that PNG cannot represent.
 pub fn encode(image: &Image) -> Result<Vec<u8>, String> {
     let [channels, height, width] = image.shape;
     let color = match channels {
@@ -16,7 +16,8 @@ pub fn encode(image: &Image) -> Result<Vec<u8>, String> {
     };
     let plane = height * width;
     let pixel = |at: usize| (0..channels).map(move |channel| channel * plane + at);
-    let interleaved: Vec<u8> = (0..plane).flat_map(pixel).map(|at| image.bytes[at]).collect();
+    let values = image.bytes();
+    let interleaved: Vec<u8> = (0..plane).flat_map(pixel).map(|at| values[at]).collect();
     let mut bytes = vec![];
     let mut encoder = png::Encoder::new(&mut bytes, size(width)?, size(height)?);
     encoder.set_color(color);
@@ -37,17 +38,17 @@ mod tests {
     #[test]
     fn images_come_back_as_they_were() {
         let bytes: Vec<u8> = (0..36).map(|i| i * 7).collect();
-        let colour = Image { shape: [3, 4, 3], bytes: bytes.clone() };
+        let colour = Image::of_bytes([3, 4, 3], bytes.clone());
         assert_eq!(decode(&encode(&colour).unwrap()).unwrap(), colour);
-        let grey = Image { shape: [1, 4, 3], bytes: bytes[..12].to_vec() };
+        let grey = Image::of_bytes([1, 4, 3], bytes[..12].to_vec());
         // Decoding gives colour images: grey, repeated three times.
         let back = decode(&encode(&grey).unwrap()).unwrap();
-        assert_eq!((back.shape, back.bytes), ([3, 4, 3], grey.bytes.repeat(3)));
+        assert_eq!(back, Image::of_bytes([3, 4, 3], grey.bytes().repeat(3)));
     }
 
     #[test]
     fn what_png_does_not_hold_is_refused() {
-        let two = Image { shape: [2, 1, 1], bytes: vec![0; 2] };
+        let two = Image::of_bytes([2, 1, 1], vec![0; 2]);
         assert_eq!(encode(&two).unwrap_err(), "images of 2 channels: PNG files have 1 or 3");
     }
 }

@@ -1,7 +1,7 @@
 //! Brings images of different sizes to one size.
 
+use crate::image::Image;
 use crate::resize::{Window, resize};
-use crate::source::Image;
 
 /// Resizes the shorter side and crops a square from the centre: torchvision's `Resize(resize)` and
 /// `CenterCrop(size)`, bit for bit as on Pillow's images.
@@ -54,15 +54,15 @@ mod tests {
     fn any_shape_becomes_the_square() {
         let fit = Fit::new(8, 6).unwrap();
         for shape in [[3, 8, 8], [3, 5, 9], [3, 100, 3], [1, 1, 1], [3, 1, 4000]] {
-            let image = Image { shape, bytes: vec![77; shape.iter().product()] };
-            assert_eq!(fit.apply(&image), Image { shape: [shape[0], 6, 6], bytes: vec![77; shape[0] * 36] });
+            let image = Image::of_bytes(shape, vec![77; shape.iter().product()]);
+            assert_eq!(fit.apply(&image), Image::of_bytes([shape[0], 6, 6], vec![77; shape[0] * 36]));
         }
         // 9 x 8: half a pixel above, which is rounded to 0; two columns less, one on each side.
-        let image = Image { shape: [1, 9, 8], bytes: (0..72).collect() };
+        let image = Image::of_bytes([1, 9, 8], (0..72).collect());
         let cut = Fit::new(8, 8).unwrap().apply(&image);
-        assert_eq!((cut.shape, cut.bytes[0], cut.bytes[63]), ([1, 8, 8], 0, 63));
-        let cut = Fit::new(8, 6).unwrap().apply(&Image { shape: [1, 8, 8], bytes: (0..64).collect() });
-        assert_eq!((cut.bytes[0], cut.bytes[35]), (9, 54));
+        assert_eq!((cut.shape, cut.bytes()[0], cut.bytes()[63]), ([1, 8, 8], 0, 63));
+        let cut = Fit::new(8, 6).unwrap().apply(&Image::of_bytes([1, 8, 8], (0..64).collect()));
+        assert_eq!((cut.bytes()[0], cut.bytes()[35]), (9, 54));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::decode::decode;
 use crate::fit::Fit;
+use crate::image::Image;
 use crate::resize::{Window, resize};
-use crate::source::Image;
 
 fn bytes(name: &str) -> Vec<u8> {
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)).unwrap()
@@ -42,9 +42,9 @@ fn jpeg_files_of_all_samplings_and_sizes_give_the_bits_of_pillow() {
         let got = decode(take(len)).unwrap_or_else(|what| panic!("{name}, {width} x {height}: {what}"));
         let pixels = take(3 * width * height);
         let wanted = (0..3).flat_map(|channel| pixels.iter().skip(channel).step_by(3)).copied().collect();
-        let wanted = Image { shape: [3, height, width], bytes: wanted };
+        let wanted = Image::of_bytes([3, height, width], wanted);
         assert_eq!(got.shape, wanted.shape, "{name}");
-        let most = got.bytes.iter().zip(&wanted.bytes).map(|(a, b)| a.abs_diff(*b)).max();
+        let most = got.bytes().iter().zip(&*wanted.bytes()).map(|(a, b)| a.abs_diff(*b)).max();
         assert_eq!(most, Some(0), "{name}, {width} x {height}");
         files += 1;
     }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::decode::decode;
 use crate::error::{Error, Result};
 use crate::fit::Fit;
-use crate::source::{Image, Source};
+use crate::image::Image;
+use crate::source::Source;
 use temper_files::Bounded;
 
 /// Bytes from the middle of a file by which copies are recognised.
@@ -173,7 +174,7 @@ mod tests {
         fs::write(&file, "version https://git-lfs.github.com/spec/v1").unwrap();
         assert_eq!(said(), "neither JPEG nor PNG: it looks like a pointer of Git LFS");
 
-        let png = crate::encode(&Image { shape: [3, 9, 11], bytes: vec![7; 297] }).unwrap();
+        let png = crate::encode(&Image::of_bytes([3, 9, 11], vec![7; 297])).unwrap();
         assert!(png.len() > START as usize);
         fs::write(&file, &png).unwrap();
         assert_eq!(decode_within(&file, png.len() as u64).unwrap().unwrap().shape, [3, 9, 11]);

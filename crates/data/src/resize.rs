@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::source::Image;
+use crate::image::{Image, Pixels};
 
 /// Fractional bits of the weights.
 const BITS: u32 = 22;
@@ -24,39 +24,85 @@ pub(crate) struct Window {
 type Taps = (usize, Vec<i32>);
 
 /// The part `from` of an image, resized to `[height, width]`. Only the part `cut` of the result is computed.
-pub(crate) fn resize(image: &Image, from: Window, [height, width]: [usize; 2], cut: Window) -> Image {
+/// Floats are resized with the same weights, without rounding in between.
+pub(crate) fn resize(image: &Image, from: Window, to: [usize; 2], cut: Window) -> Image {
+    let shape = [image.shape[0], cut.height, cut.width];
+    let pixels = match &image.pixels {
+        Pixels::Bytes(bytes) => Pixels::Bytes(resized(bytes, image.shape, from, to, cut)),
+        Pixels::Floats(floats) => Pixels::Floats(resized(floats, image.shape, from, to, cut)),
+    };
+    Image { shape, pixels }
+}
+
+fn resized<T: Value>(
+    values: &[T],
+    [c, h, w]: [usize; 3],
+    from: Window,
+    [height, width]: [usize; 2],
+    cut: Window,
+) -> Vec<T> {
     let rows = axis(from.height, height, cut.top..cut.top + cut.height);
     let columns = axis(from.width, width, cut.left..cut.left + cut.width);
     let first = rows.first().map_or(0, |(first, _)| *first);
     let last = rows.iter().map(|(first, weights)| first + weights.len()).max().unwrap_or(first);
-    let [c, h, w] = image.shape;
-    let mut bytes = Vec::with_capacity(c * cut.height * cut.width);
-    let (mut narrow, mut sums) = (vec![], vec![0; cut.width]);
-    for plane in image.bytes.chunks_exact(h * w) {
+    let mut result = Vec::with_capacity(c * cut.height * cut.width);
+    let (mut narrow, mut sums) = (vec![], vec![T::START; cut.width]);
+    for plane in values.chunks_exact(h * w) {
         narrow.clear();
         for y in first..last {
             let row = &plane[(from.top + y) * w + from.left..][..from.width];
             narrow.extend(columns.iter().map(|(first, weights)| {
                 let pixels = row[*first..].iter().zip(weights);
-                byte(pixels.fold(1 << (BITS - 1), |sum, (pixel, weight)| sum + i32::from(*pixel) * weight))
+                T::of(pixels.fold(T::START, |sum, (pixel, weight)| pixel.added(*weight, sum)))
             }));
         }
         for (top, weights) in &rows {
-            sums.fill(1 << (BITS - 1));
+            sums.fill(T::START);
             for (y, weight) in weights.iter().enumerate() {
                 let row = &narrow[(top + y - first) * cut.width..][..cut.width];
                 for (sum, pixel) in sums.iter_mut().zip(row) {
-                    *sum += i32::from(*pixel) * weight;
+                    *sum = pixel.added(*weight, *sum);
                 }
             }
-            bytes.extend(sums.iter().map(|sum| byte(*sum)));
+            result.extend(sums.iter().map(|sum| T::of(*sum)));
         }
     }
-    Image { shape: [c, cut.height, cut.width], bytes }
+    result
 }
 
-fn byte(sum: i32) -> u8 {
-    (sum >> BITS).clamp(0, 255) as u8
+/// A pixel value, and sums of such values times weights.
+trait Value: Copy {
+    type Sum: Copy;
+    /// The sum of nothing.
+    const START: Self::Sum;
+    /// `sum` and this value times a weight.
+    fn added(self, weight: i32, sum: Self::Sum) -> Self::Sum;
+    /// The value that a sum is, of weights that are [`BITS`] bits too large.
+    fn of(sum: Self::Sum) -> Self;
+}
+
+impl Value for u8 {
+    type Sum = i32;
+    /// One half, for rounding.
+    const START: i32 = 1 << (BITS - 1);
+    fn added(self, weight: i32, sum: i32) -> i32 {
+        sum + i32::from(self) * weight
+    }
+    fn of(sum: i32) -> Self {
+        (sum >> BITS).clamp(0, 255) as u8
+    }
+}
+
+impl Value for f32 {
+    type Sum = f64;
+    const START: f64 = 0.0;
+    fn added(self, weight: i32, sum: f64) -> f64 {
+        sum + f64::from(self) * f64::from(weight)
+    }
+    /// Weights are rounded, so that their sum may be larger than one.
+    fn of(sum: f64) -> Self {
+        (sum / f64::from(1 << BITS)).clamp(0.0, 1.0) as f32
+    }
 }
 
 /// The weights of the output pixels `cut`, along an axis of `len` pixels resized to `out`: a triangle filter,
@@ -105,14 +151,20 @@ mod tests {
 
     #[test]
     fn the_same_size_is_the_same_image_and_a_cut_is_a_part() {
-        let image = Image { shape: [2, 5, 7], bytes: (0..70).map(|v| v * 3).collect() };
+        let image = Image::of_bytes([2, 5, 7], (0..70).map(|v| v * 3).collect());
         let all = Window { top: 0, left: 0, height: 5, width: 7 };
         assert_eq!(resize(&image, all, [5, 7], all), image);
         let whole = resize(&image, all, [9, 4], Window { top: 0, left: 0, height: 9, width: 4 });
         let cut = resize(&image, all, [9, 4], Window { top: 3, left: 1, height: 2, width: 3 });
         for (c, y, x) in [(0, 0, 0), (0, 1, 2), (1, 0, 1), (1, 1, 2)] {
-            let wanted = whole.bytes[(c * 9 + y + 3) * 4 + x + 1];
-            assert_eq!(cut.bytes[(c * 2 + y) * 3 + x], wanted, "{c} {y} {x}");
+            let wanted = whole.bytes()[(c * 9 + y + 3) * 4 + x + 1];
+            assert_eq!(cut.bytes()[(c * 2 + y) * 3 + x], wanted, "{c} {y} {x}");
         }
+        // Floats are the same up to the rounding of bytes, once along each axis.
+        let floats = Image { pixels: Pixels::Floats(image.floats().into_owned()), ..image };
+        let fine = resize(&floats, all, [9, 4], Window { top: 0, left: 0, height: 9, width: 4 });
+        let near = |(x, y): (&f32, &f32)| (x - y).abs() <= 1.1 / 255.0;
+        assert!(fine.floats().iter().zip(&*whole.floats()).all(near) && fine != whole);
+        assert!(matches!(fine.pixels, Pixels::Floats(_)));
     }
 }

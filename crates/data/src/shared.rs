@@ -34,7 +34,7 @@ mod tests {
 
     use super::*;
     use crate::error::Result;
-    use crate::source::Image;
+    use crate::image::Image;
     use crate::{Fit, Photo, Photos};
 
     struct Bytes(&'static [u8]);
@@ -46,7 +46,7 @@ mod tests {
             &[]
         }
         fn read(&self, index: usize) -> Result<(Image, u32)> {
-            Ok((Image { shape: [1, 1, 1], bytes: vec![self.0[index]] }, index as u32))
+            Ok((Image::of_bytes([1, 1, 1], vec![self.0[index]]), index as u32))
         }
         fn origin(&self) -> String {
             "bytes".into()

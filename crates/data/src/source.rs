@@ -4,15 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::error::{Error, Result};
 use crate::fit::Fit;
-
-/// One image: bytes `[c, h, w]`, 0 to 255.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
-    /// Channels, height, width.
-    pub shape: [usize; 3],
-    /// Pixel values, by channel, then row.
-    pub bytes: Vec<u8>,
-}
+use crate::image::Image;
 
 /// A split of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +62,7 @@ pub trait Source: Send + Sync {
     fn digest(&self, index: usize) -> Option<u64> {
         let (image, _) = self.read(index).ok()?;
         let mut hasher = DefaultHasher::new();
-        (image.shape, &image.bytes).hash(&mut hasher);
+        image.hash(&mut hasher);
         Some(hasher.finish())
     }
 

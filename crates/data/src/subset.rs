@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::fit::Fit;
+use crate::image::Image;
 use crate::rng::Rng;
-use crate::source::{Image, Source};
+use crate::source::Source;
 
 /// `n` images of a source, spread evenly over it, so that of a source sorted by class all classes are
 /// included.
@@ -158,7 +159,7 @@ mod tests {
             &[]
         }
         fn read(&self, index: usize) -> Result<(Image, u32)> {
-            Ok((Image { shape: [1, 1, 1], bytes: vec![index as u8] }, 0))
+            Ok((Image::of_bytes([1, 1, 1], vec![index as u8]), 0))
         }
         fn name(&self, index: usize) -> Option<String> {
             Some(format!("number {index}"))
@@ -178,7 +179,7 @@ mod tests {
     fn a_part_is_spread_over_the_whole_and_never_more_than_it() {
         let read = |n| {
             let part = Subset::new(Arc::new(Numbers), n);
-            let read: Vec<u8> = (0..part.len()).map(|i| part.read(i).unwrap().0.bytes[0]).collect();
+            let read: Vec<u8> = (0..part.len()).map(|i| part.read(i).unwrap().0.bytes()[0]).collect();
             (read, part.origin())
         };
         assert_eq!(read(4), (vec![0, 2, 5, 7], "numbers, 4 of 10".into()));
@@ -189,8 +190,9 @@ mod tests {
     #[test]
     fn a_draw_and_its_rest_share_nothing_and_lose_nothing() {
         let whole: Arc<dyn Source> = Arc::new(Numbers);
-        let read =
-            |part: &Part| -> Vec<u8> { (0..part.len()).map(|i| part.read(i).unwrap().0.bytes[0]).collect() };
+        let read = |part: &Part| -> Vec<u8> {
+            (0..part.len()).map(|i| part.read(i).unwrap().0.bytes()[0]).collect()
+        };
         let (some, rest) = Part::drawn(&whole, 4, Rng::new(1, "held out"));
         assert_eq!((some.len(), rest.len()), (4, 6));
         assert!([&some, &rest].iter().all(|part| part.fit().map(Fit::size) == Some(2)));
@@ -206,7 +208,7 @@ mod tests {
     fn a_part_by_index_speaks_of_the_whole_data_set() {
         let half: Arc<dyn Source> = Arc::new(Subset::new(Arc::new(Numbers), 5));
         let part = Part::of(&half, &[8, 2]).ok().unwrap();
-        assert_eq!((part.len(), part.index(0), part.read(1).unwrap().0.bytes[0]), (2, 2, 8));
+        assert_eq!((part.len(), part.index(0), part.read(1).unwrap().0.bytes()[0]), (2, 2, 8));
         assert_eq!(part.origin(), "numbers, 5 of 10, 2 of 5, by index");
         // In the whole data set, but not in this half of it.
         assert_eq!(Part::of(&half, &[2, 3]).err(), Some(3));
@@ -219,7 +221,7 @@ mod tests {
         for part in [&*half, &some, &rest] {
             for i in 0..part.len() {
                 let place = part.index(i);
-                assert_eq!(place, usize::from(part.read(i).unwrap().0.bytes[0]));
+                assert_eq!(place, usize::from(part.read(i).unwrap().0.bytes()[0]));
                 assert_eq!(part.name(i), Some(format!("number {place}")));
                 assert_eq!(part.label(i), Some(place as u32));
             }

@@ -24,21 +24,26 @@ const MOST: usize = 1 << 22;
 /// Weighted sums that may be listed: each takes memory of its own.
 const MOST_SUMS: usize = 1 << 20;
 
-/// `factor * x + summand`: one of each, or one for each number of a value.
+/// `factor * x + summand` over a value's numbers in order. A list has one number for all, one for each number, or one
+/// for each block of equal length: for each channel, as a rule.
 #[derive(Debug, Clone)]
 pub(crate) struct Linear {
     pub(crate) scale: Vec<f64>,
     pub(crate) shift: Vec<f64>,
 }
 
-/// The number of a list of one or of all.
-fn at(list: &[f64], place: usize) -> f64 {
-    if list.len() == 1 { list[0] } else { list[place] }
+/// What a list has at a place of so many. Its length divides them.
+fn at(list: &[f64], place: usize, places: usize) -> f64 {
+    match list.len() {
+        1 => list[0],
+        len if len == places => list[place],
+        len => list[place / (places / len)],
+    }
 }
 
-/// A list of one number as one of so many.
-fn all(list: Vec<f64>, numbers: usize) -> Vec<f64> {
-    if list.len() == 1 { vec![list[0]; numbers] } else { list }
+/// A list as one of so many numbers.
+fn all(list: &[f64], numbers: usize) -> Vec<f64> {
+    (0..numbers).map(|place| at(list, place, numbers)).collect()
 }
 
 /// Whether factors and summands change nothing.
@@ -53,12 +58,12 @@ impl Linear {
 
     /// This one, and then `next`.
     pub(crate) fn then(&self, next: &Self) -> Self {
-        let join =
-            |a: &[f64], b: &[f64], f: &dyn Fn(usize) -> f64| (0..a.len().max(b.len())).map(f).collect();
-        let scale = join(&self.scale, &next.scale, &|i| at(&self.scale, i) * at(&next.scale, i));
-        let longer = if self.shift.len() > next.scale.len() { &self.shift } else { &next.scale };
+        let longest = |lists: &[&[f64]]| lists.iter().map(|list| list.len()).max().unwrap_or(1);
+        let n = longest(&[&self.scale, &next.scale]);
+        let scale = (0..n).map(|i| at(&self.scale, i, n) * at(&next.scale, i, n)).collect();
+        let n = longest(&[&self.shift, &next.scale, &next.shift]);
         let shift =
-            join(longer, &next.shift, &|i| at(&next.scale, i) * at(&self.shift, i) + at(&next.shift, i));
+            (0..n).map(|i| at(&next.scale, i, n) * at(&self.shift, i, n) + at(&next.shift, i, n)).collect();
         Self { scale, shift }
     }
 }
@@ -135,10 +140,11 @@ impl Importer<'_> {
         self.each(value, function.value(0.0) == 0.0, |network, x| network.function(x, function))
     }
 
-    /// A constant's numbers for each number of a value, or the one that all are.
+    /// A constant's numbers beside those of a value: a list as [`Linear`] has them.
     pub(crate) fn spread(&mut self, constant: &Constant<'_>, value: &Value) -> Found<Vec<f64>> {
-        if constant.len()? > 1 && !constant.is_uniform() {
-            self.listed(value.len())?;
+        match constant.broadcast_len(value)? {
+            1 => {}
+            numbers => self.listed(numbers)?,
         }
         constant.broadcast_over(value)
     }
@@ -154,30 +160,31 @@ impl Importer<'_> {
     }
 
     /// `scale * x + shift` with constants.
-    pub(crate) fn linear_map(&mut self, value: &Value, linear: Linear) -> Found<Value> {
-        if let ([scale], [shift], None) = (&*linear.scale, &*linear.shift, &value.map) {
-            let channels = self.network.shape(value.node)[0];
-            return self.per_channel(value, &vec![*scale; channels], &vec![*shift; channels]);
+    pub(crate) fn linear_map(&mut self, value: &Value, linear: &Linear) -> Found<Value> {
+        let [channels, ..] = self.network.shape(value.node);
+        let by_channel = |list: &[f64]| channels.is_multiple_of(list.len());
+        if value.map.is_none() && by_channel(&linear.scale) && by_channel(&linear.shift) {
+            return self.per_channel(value, &all(&linear.scale, channels), &all(&linear.shift, channels));
         }
         self.listed(self.numbers(value.node).max(value.len()))?;
-        if let Some((scale, shift)) = self.before(value, &linear) {
+        if let Some((scale, shift)) = self.before(value, linear) {
             return self.affine(value, &scale, &shift);
         }
         let value = self.ordered(value)?;
         // In order, each number has its own factor and summand.
-        let [scale, shift] = [linear.scale, linear.shift].map(|list| all(list, value.len()));
-        self.affine(&value, &scale, &shift)
+        let numbers = value.len();
+        self.affine(&value, &all(&linear.scale, numbers), &all(&linear.shift, numbers))
     }
 
     /// Factors and summands in the order of the node's numbers, if there the value's rearrangement can follow.
     fn before(&self, value: &Value, linear: &Linear) -> Option<(Vec<f64>, Vec<f64>)> {
         let numbers = self.numbers(value.node);
         let Some(map) = &value.map else {
-            return Some((all(linear.scale.clone(), numbers), all(linear.shift.clone(), numbers)));
+            return Some((all(&linear.scale, numbers), all(&linear.shift, numbers)));
         };
         let (mut scale, mut shift) = (vec![f64::NAN; numbers], vec![f64::NAN; numbers]);
         for (i, place) in map.iter().enumerate() {
-            let (a, b) = (at(&linear.scale, i), at(&linear.shift, i));
+            let (a, b) = (at(&linear.scale, i, map.len()), at(&linear.shift, i, map.len()));
             if *place == HOLE {
                 if b != 0.0 {
                     return None;

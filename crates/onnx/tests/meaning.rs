@@ -3,7 +3,7 @@
 mod graph;
 
 use candle_core::{Device, Tensor};
-use temper_nn::{Classifier, Frozen};
+use temper_nn::{Classifier, Frozen, Layer};
 use temper_onnx::parse;
 
 use graph::{bytes, int, ints, model, node, tensor};
@@ -127,4 +127,57 @@ fn long_axes_of_constants_without_bytes_are_refused() {
         let error = parse(&model(13, &[0, 1, 1, 1], &[parts.concat(), last])).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
+}
+
+/// Constants of channels stay a list of channels: batch norm that an exporter wrote as `Mul` and `Add` is read for
+/// images of any size.
+#[test]
+fn constants_of_channels_are_not_listed_for_each_number() {
+    let side = 1600;
+    let parts = |operator: &str, constant: Vec<u8>| {
+        [node(operator, &["x", "m"], &["s"], &[]), node("Add", &["s", "a"], &["z"], &[]), constant]
+    };
+    let read = |parts: &[Vec<u8>]| {
+        let pooled = node("GlobalAveragePool", &["z"], &["g"], &[]);
+        let flat = node("Flatten", &["g"], &["y"], &[]);
+        let summands = floats("a", &[1, 2, 1, 1], &[0.5, -0.5]);
+        parse(&model(13, &[0, 2, side, side], &[parts, &[pooled, flat, summands]].concat()))
+    };
+    let network = read(&parts("Mul", floats("m", &[2, 1, 1], &[2.0, -3.0]))).unwrap().network;
+    let layers: Vec<_> = network.nodes().iter().map(|node| &node.layer).collect();
+    assert!(
+        matches!(layers[1], Layer::Affine { scale, shift } if scale[..] == [2.0, -3.0] && shift[..] == [0.5, -0.5]),
+        "{layers:?}"
+    );
+    // A constant of columns is listed for each number, of which these are too many.
+    let columns = floats("m", &[1, side], &vec![2.0; side as usize]);
+    let error = read(&parts("Mul", columns)).unwrap_err().to_string();
+    assert!(error.contains("constants for 5120000 numbers; at most 4194304"), "{error}");
+}
+
+/// Products with lists of channels, of planes and of numbers, joined in one layer, are what broadcasting makes of them.
+#[test]
+fn lists_of_channels_and_of_numbers_are_joined() {
+    let parts = [
+        node("Mul", &["x", "channels"], &["a"], &[]),
+        node("Add", &["a", "rows"], &["b"], &[]),
+        node("Mul", &["b", "numbers"], &["c"], &[]),
+        node("Sub", &["c", "columns"], &["d"], &[]),
+        node("Div", &["d", "channels"], &["e"], &[]),
+        node("Flatten", &["e"], &["y"], &[]),
+        floats("channels", &[1, 2, 1, 1], &[2.0, -4.0]),
+        floats("rows", &[1, 2, 2, 1], &[1.0, 2.0, 3.0, 4.0]),
+        floats("numbers", &[1, 2, 2, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]),
+        floats("columns", &[2], &[10.0, 20.0]),
+    ];
+    let pixels = [0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875];
+    let want: Vec<f32> = (0..8)
+        .map(|i| {
+            let channel = [2.0, -4.0][i / 4];
+            let numbers = (pixels[i] * channel + [1.0, 2.0, 3.0, 4.0][i / 2]) * (i + 1) as f32;
+            (numbers - [10.0, 20.0][i % 2]) / channel
+        })
+        .collect();
+    let got = logits(&model(13, &[0, 2, 2, 2], &parts), [2, 2, 2], &pixels);
+    assert!(got.iter().zip(&want).all(|(x, y)| (x - y).abs() < 1e-5), "{got:?} for {want:?}");
 }

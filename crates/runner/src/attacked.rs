@@ -1,7 +1,6 @@
 //! The networks and images of `temper attack` and `temper transfer`.
 
 mod networks;
-mod normalisation;
 mod options;
 
 use std::collections::BTreeMap;
@@ -27,6 +26,7 @@ use crate::interrupt::Interrupt;
 use crate::judge::{Arithmetic, hash};
 use crate::machine::{machine, versions};
 use crate::material::{self, parameters};
+use crate::normalisation::{GOOD, Trial, Tried};
 use crate::own_radii::OwnRadii;
 use crate::progress::{EvaluationBar, announce};
 use crate::shell::command;
@@ -34,7 +34,6 @@ use crate::summary::split_summary;
 
 pub(crate) use networks::AttackedNetwork;
 use networks::{Named, check_model, own_data, own_norm, told};
-pub(crate) use normalisation::Tried;
 pub(crate) use options::{AttackPlan, Shared};
 use options::{in_options, problem};
 
@@ -139,15 +138,32 @@ impl Opened {
     /// Adds a warning if the natural accuracy suggests that the assumed normalisation is wrong. Only for
     /// networks whose file does not say how they were trained.
     pub(crate) fn warn_of_normalisation(&mut self, target: usize, natural: f64) -> anyhow::Result<()> {
-        let warning = normalisation::warning(self, &self.targets[target], natural)?;
-        self.warnings.extend(warning);
+        if self.targets[target].told && natural < GOOD {
+            let warning = self.trial(target)?.warning("--model")?;
+            self.warnings.extend(warning);
+        }
         Ok(())
     }
 
     /// How many images a network classifies correctly as it is, and under each usual normalisation if its file does not
     /// say its own.
     pub(crate) fn normalisations(&self, target: usize) -> anyhow::Result<Tried> {
-        normalisation::tried(self, &self.targets[target])
+        let trial = self.trial(target)?;
+        if self.targets[target].told { trial.all() } else { trial.assumed() }
+    }
+
+    /// A network and all images of the split: the chosen ones may be too few.
+    fn trial(&self, target: usize) -> anyhow::Result<Trial<'_>> {
+        let AttackedNetwork { stored, frozen, .. } = &self.targets[target];
+        Ok(Trial {
+            model: stored.model,
+            parameters: &stored.parameters,
+            network: frozen,
+            weights: stored.classifier.weights(),
+            images: self.whole_split()?,
+            batch: self.batch(),
+            device: &self.device,
+        })
     }
 
     /// All images of the split, regardless of `--samples` and `--indices`.

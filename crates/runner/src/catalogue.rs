@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use temper_core::{KINDS, Summary, summaries};
 
+use crate::model_weights;
+
 /// All plugins, or those of one kind, one per line. The error lists the kinds.
 pub fn list(kind: Option<&str>) -> Result<String, String> {
     let all = of_kind(kind)?;
@@ -44,6 +46,10 @@ pub fn describe(kind: &str, name: &str) -> Result<String, String> {
             Some(value) => drop(writeln!(text, "{} = {value}", param.name)),
             None => drop(writeln!(text, "# {} = ...", param.name)),
         }
+    }
+    if let Some([doc, example]) = model_weights::described(name).filter(|_| kind == "model") {
+        comment(&mut text, doc);
+        let _ = writeln!(text, "{example}");
     }
     Ok(text)
 }

@@ -259,20 +259,7 @@ impl Pipeline {
             (None, None) if judges_only && written => Some(Plan::untrained(PathBuf::new())),
             (train, _) => train,
         };
-        for (part, missing) in
-            [("dataset", dataset.is_none()), ("model", model.is_none()), ("train", train.is_none())]
-        {
-            if missing && !reading.spoilt(&[part]) {
-                let hint = match part {
-                    "train" => {
-                        "; a pipeline without it needs a model with weights, as in \
-                         `model.resnet = { weights = \"w.pth\" }`"
-                    }
-                    _ => "",
-                };
-                reading.add(&[], format!("missing field `{part}`{hint}"));
-            }
-        }
+        missing_parts(reading, [dataset.is_none(), model.is_none(), train.is_none()]);
         if !reading.spoilt_within(&["train"]) {
             for (keys, message) in train.as_ref().map(Plan::problems).unwrap_or_default() {
                 reading.add(&[&["train"], &*keys].concat(), message);
@@ -288,28 +275,7 @@ impl Pipeline {
                 entry.norm = trained_in;
             }
         }
-        if let Some((field, message)) = select.as_ref().and_then(|select| select.entry.problem())
-            && !reading.spoilt_within(&["select"])
-        {
-            reading.add(&["select", field], message);
-        }
-        let mut names = HashSet::new();
-        for (i, entry) in evaluate.iter().enumerate() {
-            let known = !names.insert(entry.name.as_str());
-            let index = i.to_string();
-            let at = ["evaluate", index.as_str()];
-            let sweep = ["evaluate", index.as_str(), "sweep"];
-            if reading.spoilt(&at) || reading.spoilt_within(&at) || reading.spoilt_within(&sweep) {
-                continue;
-            }
-            if let Some((field, message)) = entry.problem() {
-                reading.add(&["evaluate", &index, field], message);
-            }
-            if known {
-                let message = format!("a second evaluation named `{}`", entry.name);
-                reading.add(&["evaluate", &index, "name"], message);
-            }
-        }
+        bad_entries(reading, select.as_ref(), &evaluate);
         let (dataset, model, mut train) = (dataset?, model?, train?);
         train.init = train.init.or(weights);
         for (keys, message) in
@@ -385,6 +351,43 @@ impl Pipeline {
             subset.remove("test");
         }
         Ok(table)
+    }
+}
+
+/// Notes the parts that a pipeline must have and lacks: its data set, its model, its training.
+fn missing_parts(reading: &mut Reading, missing: [bool; 3]) {
+    let hint =
+        "; a pipeline without it needs a model with weights, as in `model.resnet = { weights = \"w.pth\" }`";
+    for ((part, hint), missing) in [("dataset", ""), ("model", ""), ("train", hint)].into_iter().zip(missing)
+    {
+        if missing && !reading.spoilt(&[part]) {
+            reading.add(&[], format!("missing field `{part}`{hint}"));
+        }
+    }
+}
+
+/// Notes what is wrong with evaluations whose fields are all right, and names that two of them have.
+fn bad_entries(reading: &mut Reading, select: Option<&Select>, evaluate: &[Entry]) {
+    if let Some((field, message)) = select.and_then(|select| select.entry.problem())
+        && !reading.spoilt_within(&["select"])
+    {
+        reading.add(&["select", field], message);
+    }
+    let mut names = HashSet::new();
+    for (i, entry) in evaluate.iter().enumerate() {
+        let known = !names.insert(entry.name.as_str());
+        let index = i.to_string();
+        let at = ["evaluate", index.as_str()];
+        let sweep = ["evaluate", index.as_str(), "sweep"];
+        if reading.spoilt(&at) || reading.spoilt_within(&at) || reading.spoilt_within(&sweep) {
+            continue;
+        }
+        if let Some((field, message)) = entry.problem() {
+            reading.add(&["evaluate", &index, field], message);
+        }
+        if known {
+            reading.add(&["evaluate", &index, "name"], format!("a second evaluation named `{}`", entry.name));
+        }
     }
 }
 

@@ -13,9 +13,10 @@ use temper_report::percent;
 use temper_train::is_onnx;
 use temper_weights::read;
 
-use crate::attacked::{AttackPlan, Opened, Tried};
+use crate::attacked::{AttackPlan, Opened};
 use crate::interrupt::Interrupt;
 use crate::material::parameters;
+use crate::normalisation::Tried;
 use crate::output::answer;
 use crate::stored::{About, Stored};
 use crate::warnings::told;

@@ -36,7 +36,7 @@ pub(crate) struct JudgedWeights {
     epoch: usize,
     /// SHA-256 of their file.
     pub(crate) sha256: String,
-    frozen: Frozen,
+    pub(crate) frozen: Frozen,
 }
 
 /// The weights that the pipeline asks to evaluate.

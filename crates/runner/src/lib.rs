@@ -22,6 +22,7 @@ mod judge;
 mod machine;
 mod material;
 mod model_weights;
+mod normalisation;
 mod output;
 mod own_radii;
 mod place;

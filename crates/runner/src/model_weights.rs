@@ -27,14 +27,32 @@ pub(crate) fn lifted<'d>(document: &Spanned<DeTable<'d>>) -> (Spanned<DeTable<'d
     (document, weights)
 }
 
+/// Whether `weights` in this model's table is the plugin's own parameter.
+fn is_own(model: &str) -> bool {
+    <dyn Model>::find(model).is_some_and(|plugin| plugin.params.iter().any(|param| param.name == KEY))
+}
+
+/// The key that is known in a model's table beside the plugin's parameters. `path`: the keys to the table.
+pub(crate) fn lifted_key(path: &[String]) -> Option<&'static str> {
+    match path {
+        [model, name] if model == "model" && !is_own(name) => Some(KEY),
+        _ => None,
+    }
+}
+
+/// What `temper describe` says of the key, and an example; `None` if the model's own parameters have it.
+pub(crate) fn described(model: &str) -> Option<[&'static str; 2]> {
+    let doc = "A file of weights to start from: .pth, .pt, .th, .ckpt, .safetensors, or .onnx of the same network. \
+               Of every model in a pipeline (text)";
+    (!is_own(model)).then_some([doc, "# weights = \"net.pth\""])
+}
+
 fn take(document: &mut DeTable<'_>) -> Option<ModelWeights> {
     let DeValue::Table(models) = document.get_mut("model")?.get_mut() else { return None };
     let (name, model) = models.iter_mut().next()?;
     let model_name = name.get_ref().to_string();
-    let own = <dyn Model>::find(&model_name)
-        .is_some_and(|plugin| plugin.params.iter().any(|param| param.name == KEY));
     let DeValue::Table(parameters) = model.get_mut() else { return None };
-    if own {
+    if is_own(&model_name) {
         return None;
     }
     let (_, value) = parameters.remove_entry(KEY)?;

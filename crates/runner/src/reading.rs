@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::first_line;
+use crate::model_weights;
 use crate::place::place;
 
 /// More mistakes than anybody reads at once.
@@ -113,14 +114,16 @@ impl<'d> Reading<'d> {
                 keys.push(field.to_string());
             }
             let Some((name, within)) = keys.split_last() else { return false };
-            let near = nearest(name, quoted(message).skip(1));
+            let lifted = model_weights::lifted_key(within);
+            let fields = || quoted(message).skip(1).chain(lifted);
+            let near = nearest(name, fields());
             let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-            let known: Vec<String> = quoted(message).skip(1).map(|name| format!("`{name}`")).collect();
+            let known: Vec<String> = fields().map(|name| format!("`{name}`")).collect();
             self.note(&keys, format!("unknown field `{name}`; {hint}known: {}", known.join(", ")));
             // Read on as if the slip had not been made, or without what nobody knows.
             let Some(table) = table_at(document.get_mut(), within) else { return false };
             let Some((_, value)) = table.remove_entry(name.as_str()) else { return false };
-            if let Some(near) = near.filter(|near| !table.contains_key(*near)) {
+            if let Some(near) = near.filter(|near| !table.contains_key(*near) && lifted != Some(near)) {
                 table.insert(Spanned::new(value.span(), near.to_string().into()), value);
             }
             return true;

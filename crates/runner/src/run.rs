@@ -21,6 +21,7 @@ use crate::interrupt::Interrupt;
 use crate::judge::{JudgedWeights, RunOutcome, judge, judged};
 use crate::machine::{machine, versions};
 use crate::material::{Material, parameters, skipped};
+use crate::normalisation::Trial;
 use crate::output::say;
 use crate::progress::TrainingBar;
 use crate::resume::{Beginning, kept, reached, resumed};
@@ -104,6 +105,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     warnings.extend(after_training(&pipeline, &state));
     warnings.extend(without_gradient(&metrics, material.train.len()));
     let judged = judged(&pipeline, &state, &dir, best(&metrics), &device)?;
+    let doubted = of_normalisation(&work, &state, &judged)?;
+    say(&told(doubted.as_slice()));
+    warnings.extend(doubted);
     let mut outcome = judge(&pipeline, &material, &judged, &dir, &device, &interrupt)?;
     warnings.append(&mut outcome.warnings);
     let left_out = left_out(&material, &state, &metrics, &outcome.unreadable);
@@ -111,6 +115,23 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     results.write(&dir.results())?;
     say(&format!("\n{}\n{left_out}{}\n", table_of(&results), closing(&state, &dir)));
     if options.strict { strictly(&results) } else { Ok(()) }
+}
+
+/// The warning that weights which were not trained here were trained under another normalisation than the model has.
+fn of_normalisation(work: &Work, state: &State, judged: &[JudgedWeights]) -> anyhow::Result<Option<Warning>> {
+    let Work { pipeline, material, device, .. } = *work;
+    let (false, [last]) = (pipeline.train.trains(), judged) else { return Ok(None) };
+    let name = pipeline.model.name();
+    let trial = Trial {
+        model: name,
+        parameters: pipeline.model.params(),
+        network: &last.frozen,
+        weights: state.result(),
+        images: material.test.clone(),
+        batch: pipeline.train.batch.get(),
+        device,
+    };
+    trial.warning(&format!("model.{name}"))
 }
 
 /// The warning about samples whose gradient vanished in the training attack or a probe, for the epoch with

@@ -48,7 +48,7 @@ impl Source for CifarImages {
         for part in &self.parts {
             if let Some(label) = part.labels.get(at) {
                 let bytes = part.bytes[part.offset + at * part.stride..][..PIXELS].to_vec();
-                return Ok((Image { shape: [3, 32, 32], bytes }, u32::from(*label)));
+                return Ok((Image::of_bytes([3, 32, 32], bytes), u32::from(*label)));
             }
             at -= part.labels.len();
         }

@@ -136,7 +136,7 @@ mod tests {
         assert_eq!((train.len(), train.classes().join("")), (10, "abcdefghij".into()));
         for i in 0..10 {
             let value = i as u8 / 2 + 1;
-            let image = Image { shape: [3, 32, 32], bytes: vec![value; 3072] };
+            let image = Image::of_bytes([3, 32, 32], vec![value; 3072]);
             assert_eq!(train.read(i).unwrap(), (image, u32::from(value)));
         }
         let past = train.read(10).unwrap_err().to_string();

@@ -254,7 +254,7 @@ impl Source for Labelled {
             let len = part.bytes.len() / size;
             if at < len {
                 let bytes = part.bytes[at * size..][..size].to_vec();
-                return Ok((Image { shape: self.shape, bytes }, u32::from(self.labels[index])));
+                return Ok((Image::of_bytes(self.shape, bytes), u32::from(self.labels[index])));
             }
             at -= len;
         }

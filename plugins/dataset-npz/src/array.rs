@@ -10,7 +10,7 @@ use temper_core::prelude::*;
 use crate::archive::{Archive, LARGEST};
 
 /// Bytes that are read at once: a multiple of the size of every type.
-const PIECE: usize = 1 << 16;
+pub(crate) const PIECE: usize = 1 << 16;
 
 /// The type of an array's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,10 @@
-//! Images: an array of bytes, or of floating point that stands for bytes.
+//! Images: an array of bytes, or of floating point in [0, 1].
+
+use std::collections::TryReserveError;
 
 use temper_core::prelude::*;
 
-use crate::array::{Array, Numbers};
+use crate::array::{Array, Numbers, PIECE};
 
 options! {
     /// In which order the axes of images stand.
@@ -18,13 +20,27 @@ options! {
 /// added again.
 const TOLERANCE: f64 = 1e-6;
 
-/// Images as bytes `[n, c, h, w]`.
+/// Images `[n, c, h, w]`.
 #[derive(Debug)]
 pub(crate) struct Images {
     pub(crate) n: usize,
     /// Channels, height, width.
     pub(crate) shape: [usize; 3],
-    pub(crate) bytes: Vec<u8>,
+    /// The pixels of all images.
+    pub(crate) pixels: Pixels,
+}
+
+impl Images {
+    /// One image.
+    pub(crate) fn image(&self, index: usize) -> Option<Image> {
+        let size: usize = self.shape.iter().product();
+        let from = index.checked_mul(size)?;
+        let pixels = match &self.pixels {
+            Pixels::Bytes(bytes) => Pixels::Bytes(bytes.get(from..from + size)?.to_vec()),
+            Pixels::Floats(floats) => Pixels::Floats(floats.get(from..from + size)?.to_vec()),
+        };
+        Some(Image { shape: self.shape, pixels })
+    }
 }
 
 /// Sizes of the axes n, c, h, w.
@@ -38,9 +54,12 @@ pub(crate) fn read(mut array: Array, layout: Option<Layout>) -> Result<(Images, 
     let mut values = Values::of(&array)?;
     array.read(|array, first, bytes| values.add(array, first, bytes))?;
     let place = array.place();
-    let bytes = arranged(values.finish(&array)?, arrangement);
+    let pixels = match values.pixels {
+        Pixels::Bytes(bytes) => Pixels::Bytes(arranged(bytes, arrangement)),
+        Pixels::Floats(floats) => Pixels::Floats(arranged(floats, arrangement)),
+    };
     let [n, c, h, w] = arrangement.map(|(size, _)| size);
-    Ok((Images { n, shape: [c, h, w], bytes }, place))
+    Ok((Images { n, shape: [c, h, w], pixels }, place))
 }
 
 /// Size and distance in the file of the axes n, c, h, w.
@@ -109,37 +128,35 @@ fn told(second: usize, last: usize, given: Option<Layout>) -> Result<Layout, Str
     }
 }
 
-/// Bytes in the order n, c, h, w.
-fn arranged(bytes: Vec<u8>, axes: [(usize, usize); 4]) -> Vec<u8> {
+/// Values in the order n, c, h, w.
+fn arranged<T: Copy>(values: Vec<T>, axes: [(usize, usize); 4]) -> Vec<T> {
     let [n, c, h, w] = axes;
     let plain = [c.0 * h.0 * w.0, h.0 * w.0, w.0, 1];
     if axes.iter().zip(plain).all(|((size, stride), plain)| *size == 1 || *stride == plain) {
-        return bytes;
+        return values;
     }
-    let mut arranged = Vec::with_capacity(bytes.len());
+    let mut arranged = Vec::with_capacity(values.len());
     for image in 0..n.0 {
         for channel in 0..c.0 {
             for row in 0..h.0 {
                 let first = image * n.1 + channel * c.1 + row * h.1;
-                arranged.extend((0..w.0).map(|column| bytes[first + column * w.1]));
+                arranged.extend((0..w.0).map(|column| values[first + column * w.1]));
             }
         }
     }
     arranged
 }
 
-/// Values on their way to bytes, in the order of the file.
+/// Values in the order of the file: bytes, as long as all are multiples of 1/255.
 struct Values {
-    bytes: Vec<u8>,
-    /// Number, and number in the file and value of the first, of values between two bytes.
-    between: Option<(usize, usize, f64)>,
+    pixels: Pixels,
 }
 
 impl Values {
     /// None yet; an error if the type is not read.
     fn of(array: &Array) -> Result<Self, DataError> {
         match (array.numbers, array.size) {
-            (Numbers::Unsigned, 1) | (Numbers::Float, 4 | 8) => Ok(Self { bytes: vec![], between: None }),
+            (Numbers::Unsigned, 1) | (Numbers::Float, 4 | 8) => Ok(Self { pixels: Pixels::Bytes(vec![]) }),
             _ => {
                 let what = format!(
                     "images of type `{}`, expected bytes (|u1) or floating point from 0 to 1 (<f4, <f8): \
@@ -154,13 +171,16 @@ impl Values {
     /// Adds values, of which the first has this number in the file.
     fn add(&mut self, array: &Array, first: usize, values: &[u8]) -> Result<(), DataError> {
         let n = values.len() / array.size;
-        let room = self.bytes.try_reserve(n);
-        room.map_err(|_| DataError::Io {
-            file: array.file.clone(),
-            source: std::io::ErrorKind::OutOfMemory.into(),
-        })?;
+        let room = match &mut self.pixels {
+            Pixels::Bytes(bytes) => bytes.try_reserve(n),
+            Pixels::Floats(floats) => floats.try_reserve(n),
+        };
+        room.map_err(|_| out_of_memory(array))?;
         match array.size {
-            1 => self.bytes.extend(values),
+            1 => match &mut self.pixels {
+                Pixels::Bytes(bytes) => bytes.extend(values),
+                Pixels::Floats(floats) => floats.extend(values.iter().map(|byte| f32::from(*byte) / 255.0)),
+            },
             4 => {
                 for (i, value) in values.as_chunks().0.iter().enumerate() {
                     self.push(array, first + i, f32::from_le_bytes(*value).into())?;
@@ -188,22 +208,28 @@ impl Values {
             return Err(array.bad_value(index, &what));
         }
         let byte = (value * 255.0).round().clamp(0.0, 255.0);
-        if (value - byte / 255.0).abs() > TOLERANCE {
-            let (n, first, of) = self.between.unwrap_or((0, index, value));
-            self.between = Some((n + 1, first, of));
+        if let Pixels::Bytes(bytes) = &mut self.pixels {
+            if (value - byte / 255.0).abs() <= TOLERANCE {
+                bytes.push(byte as u8);
+                return Ok(());
+            }
+            self.pixels = Pixels::Floats(as_floats(bytes).map_err(|_| out_of_memory(array))?);
         }
-        self.bytes.push(byte as u8);
+        if let Pixels::Floats(floats) = &mut self.pixels {
+            floats.push(value.clamp(0.0, 1.0) as f32);
+        }
         Ok(())
     }
+}
 
-    /// The bytes; an error if some values were between two of them.
-    fn finish(self, array: &Array) -> Result<Vec<u8>, DataError> {
-        let Some((n, first, value)) = self.between else { return Ok(self.bytes) };
-        let (all, are) = (self.bytes.len(), if n == 1 { "is no multiple" } else { "are no multiples" });
-        let what = format!(
-            "stands {value}: {n} of {all} values {are} of 1/255 (to {TOLERANCE}), and images are kept in 8 bits, so they \
-             would be changed; if rounding is meant, save numpy.rint(images * 255).astype(numpy.uint8)"
-        );
-        Err(array.bad_value(first, &what))
-    }
+/// The same values as floats, with room for a piece of the file more.
+fn as_floats(bytes: &[u8]) -> Result<Vec<f32>, TryReserveError> {
+    let mut floats = vec![];
+    floats.try_reserve(bytes.len() + PIECE)?;
+    floats.extend(bytes.iter().map(|byte| f32::from(*byte) / 255.0));
+    Ok(floats)
+}
+
+fn out_of_memory(array: &Array) -> DataError {
+    DataError::Io { file: array.file.clone(), source: std::io::ErrorKind::OutOfMemory.into() }
 }

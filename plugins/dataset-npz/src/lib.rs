@@ -6,8 +6,8 @@
 //! dataset.npz = { path = "test.npz", train_path = "train.npz", layout = "nhwc" }
 //! ```
 //!
-//! Images are bytes, or floating point in [0, 1] whose values are multiples of 1/255: `[n, h, w]` (grey),
-//! `[n, h, w, c]` or `[n, c, h, w]` with 1 or 3 channels. Labels are whole numbers `[n]` or `[n, 1]`, from 0 on.
+//! Images are bytes, or floating point in [0, 1]: `[n, h, w]` (grey), `[n, h, w, c]` or `[n, c, h, w]` with 1 or 3
+//! channels. Labels are whole numbers `[n]` or `[n, 1]`, from 0 on.
 //! Nothing in a file is run: arrays of Python's objects are refused. The format:
 //! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
@@ -28,8 +28,8 @@ use images::{Images, Layout};
 use temper_core::prelude::*;
 
 plugin! { Dataset "npz";
-    /// Images and labels in NumPy's files: `.npz` archives, or `.npy` files. Images are uint8, or float in [0, 1] with
-    /// multiples of 1/255: [n, h, w], [n, h, w, c] or [n, c, h, w].
+    /// Images and labels in NumPy's files: `.npz` archives, or `.npy` files. Images are uint8, or float in [0, 1]:
+    /// [n, h, w], [n, h, w, c] or [n, c, h, w].
     pub struct Npz {
         /// Archive of the test images and their labels. If it has arrays x_train and x_test, it serves both splits.
         pub path: Option<PathBuf> = None,
@@ -75,7 +75,11 @@ impl Dataset for Npz {
         let largest = largest(&labels).max(self.largest_of_other(split)?);
         let classes = self.class_names(&labels, largest, &labels_place)?;
         let (images, place) = images::read(images, self.layout)?;
-        let origin = format!("{place}, labels: {labels_place}");
+        let fine = match images.pixels {
+            Pixels::Bytes(_) => "",
+            Pixels::Floats(_) => ", values between multiples of 1/255",
+        };
+        let origin = format!("{place}{fine}, labels: {labels_place}");
         Ok(Arc::new(Labelled { images, labels, classes, origin }))
     }
 }
@@ -199,13 +203,11 @@ impl Source for Labelled {
     }
 
     fn read(&self, index: usize) -> Result<(Image, u32), DataError> {
-        let Images { shape, bytes, .. } = &self.images;
-        let size: usize = shape.iter().product();
-        let (Some(bytes), Some(label)) = (bytes.chunks_exact(size).nth(index), self.labels.get(index)) else {
+        let (Some(image), Some(label)) = (self.images.image(index), self.labels.get(index)) else {
             let what = format!("image {index} was asked for, there are {}", self.len());
             return Err(DataError::Malformed { file: PathBuf::from(&self.origin), at: None, what });
         };
-        Ok((Image { shape: *shape, bytes: bytes.to_vec() }, *label))
+        Ok((image, *label))
     }
 
     fn label(&self, index: usize) -> Option<u32> {

@@ -157,7 +157,7 @@ impl Source for PublishedCifar {
         let pixels = self.images.bytes(self.row(index), 1)?;
         let plane = |channel| pixels.chunks_exact(3).map(move |pixel| pixel[channel]);
         let bytes = (0..3).flat_map(plane).collect();
-        Ok((Image { shape: [3, SIDE, SIDE], bytes }, label))
+        Ok((Image::of_bytes([3, SIDE, SIDE], bytes), label))
     }
 
     fn index(&self, index: usize) -> usize {
@@ -201,10 +201,7 @@ mod tests {
             &self.classes
         }
         fn read(&self, index: usize) -> Result<(Image, u32)> {
-            Ok((
-                Image { shape: self.shape, bytes: vec![255; self.shape.iter().product()] },
-                index as u32 % 10,
-            ))
+            Ok((Image::of_bytes(self.shape, vec![255; self.shape.iter().product()]), index as u32 % 10))
         }
         fn origin(&self) -> String {
             "white".into()
@@ -268,13 +265,13 @@ mod tests {
             let (image, label) = source.read(index).unwrap();
             assert_eq!((image.shape, label), ([3, 32, 32], source.index(index) as u32 % 10));
             for i in 0..1024 {
-                let got = [image.bytes[i], image.bytes[1024 + i], image.bytes[2048 + i]];
+                let got = [0, 1, 2].map(|channel| image.bytes()[1024 * channel + i]);
                 assert_eq!(got, [(base + i) as u8, (i / 32) as u8, 200], "pixel {i}");
             }
         };
         let first = open(folder.path(), 1, tests()).unwrap();
         check(&first, 4_999, 1);
-        assert_eq!(first.read(5_000).unwrap().0.bytes, [0; 3072]);
+        assert_eq!(first.read(5_000).unwrap().0.bytes()[..], [0; 3072]);
         check(&open(folder.path(), 5, tests()).unwrap(), 0, 2);
         assert_eq!((first.len(), first.classes().len()), (10_000, 10));
         let past = first.read(10_000).unwrap_err().to_string();

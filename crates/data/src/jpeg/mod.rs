@@ -26,7 +26,7 @@ use header::{Frame, Header, Scan};
 use scan::Scans;
 use upsample::{Plane, Spread};
 
-use crate::source::Image;
+use crate::image::Image;
 
 /// How often all blocks of an image may be walked over by its scans, each of which costs a walk however few bytes it
 /// has. Progressive files of the usual encoders take seven.
@@ -123,5 +123,5 @@ fn render(frame: &Frame, colour: Colour, planes: &[Plane]) -> Image {
             parts.map(|((spread, plane), (row, sums))| spread.row(plane, y, row, sums)).collect();
         colour.convert(&parts, [red, green, blue]);
     }
-    Image { shape: [3, *height, *width], bytes }
+    Image::of_bytes([3, *height, *width], bytes)
 }

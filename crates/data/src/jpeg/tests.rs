@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::Jpeg;
-use crate::source::Image;
+use crate::image::Image;
 
 /// The segments of a fixture, each with its marker; scans include their data.
 fn parts(name: &str) -> Vec<Vec<u8>> {
@@ -156,8 +156,8 @@ fn a_progressive_file_that_leaves_out_scans_is_taken_as_it_is() {
     let last = *places(&parts, 0xda).last().unwrap();
     parts.remove(last);
     let coarse = image(&parts).unwrap();
-    let sum: u32 = coarse.bytes.iter().zip(&whole.bytes).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
-    assert!(coarse != whole && sum < 5 * whole.bytes.len() as u32, "{sum}");
+    let sum: u32 = coarse.bytes().iter().zip(&*whole.bytes()).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+    assert!(coarse != whole && sum < 5 * whole.len() as u32, "{sum}");
     // Without its first scan, though, there is no image.
     let first = places(&parts, 0xda)[0];
     parts.truncate(first);

@@ -79,7 +79,7 @@ pub(crate) fn unary<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<V
         Item::Constant(constant) => return Ok(vec![Item::Constant(fold::unary(importer, call, constant)?)]),
     };
     if call.node.operator == "Neg" {
-        return Ok(vec![Item::Value(importer.linear_map(&value, Linear::new(-1.0, 0.0))?)]);
+        return Ok(vec![Item::Value(importer.linear_map(&value, &Linear::new(-1.0, 0.0))?)]);
     }
     if call.node.operator == "Celu" {
         return Ok(vec![Item::Value(celu(importer, &value, call.float("alpha", 1.0)?)?)]);
@@ -102,7 +102,7 @@ fn celu(importer: &mut Importer<'_>, value: &Value, alpha: f64) -> Found<Value> 
     if !(alpha.is_finite() && alpha > 0.0) {
         return Err(Problem::of(format!("`alpha` must be above 0, got {alpha}")));
     }
-    let inner = importer.linear_map(value, Linear::new(1.0 / alpha, 0.0))?;
+    let inner = importer.linear_map(value, &Linear::new(1.0 / alpha, 0.0))?;
     importer.function(&inner, Function::Elu { alpha: 1.0, scale: alpha })
 }
 
@@ -148,6 +148,6 @@ pub(crate) fn prelu<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<V
     let above = importer.function(&value, Function::Clip { low: 0.0, high: f64::INFINITY })?;
     let below = importer.function(&value, Function::Clip { low: f64::NEG_INFINITY, high: 0.0 })?;
     let scale = importer.spread(slope, &value)?;
-    let below = importer.linear_map(&below, Linear { scale, shift: vec![0.0] })?;
+    let below = importer.linear_map(&below, &Linear { scale, shift: vec![0.0] })?;
     Ok(vec![Item::Value(arithmetic::add(importer, &above, &below)?)])
 }

@@ -12,10 +12,32 @@ use crate::moves::{self, HOLE};
 use crate::value::Value;
 
 impl Constant<'_> {
-    /// Its numbers for each number of a value, or the one that all are.
+    /// Its numbers beside those of a value: one for all, one for each place of the value's first axes (its channels,
+    /// as a rule), or one for each number.
     pub(crate) fn broadcast_over(&self, value: &Value) -> Found<Vec<f64>> {
-        if self.len()? == 1 || self.is_uniform() {
+        let Some(own) = self.broadcast_dims(value)? else {
             return Ok(vec![self.scalar()?.unwrap_or(0.0)]);
+        };
+        let own = self.reshape(own)?;
+        if first_axes(&own.dims, &value.dims) {
+            return Ok(own.as_floats()?.into_owned());
+        }
+        Ok(own.broadcast(&value.dims)?.as_floats()?.into_owned())
+    }
+
+    /// How many numbers [`Self::broadcast_over`] gives.
+    pub(crate) fn broadcast_len(&self, value: &Value) -> Found<usize> {
+        Ok(match self.broadcast_dims(value)? {
+            None => 1,
+            Some(own) if first_axes(&own, &value.dims) => self.len()?,
+            Some(_) => value.len(),
+        })
+    }
+
+    /// Its axes beside those of one sample; `None` if all its numbers are one.
+    fn broadcast_dims(&self, value: &Value) -> Found<Option<Vec<usize>>> {
+        if self.len()? == 1 || self.is_uniform() {
+            return Ok(None);
         }
         let whole = value.whole();
         let added = whole.len().checked_sub(self.dims.len());
@@ -26,9 +48,14 @@ impl Constant<'_> {
         if own.remove(value.batch) != 1 {
             return Err(Problem::Batch(format!("its constant {:?} has numbers for each sample", self.dims)));
         }
-        let wide = self.reshape(own)?.broadcast(&value.dims)?;
-        Ok(wide.as_floats()?.into_owned())
+        Ok(Some(own))
     }
+}
+
+/// Whether a constant has the first axes of a value, and is broadcast along all others.
+fn first_axes(constant: &[usize], value: &[usize]) -> bool {
+    let same = constant.iter().zip(value).take_while(|(own, dim)| own == dim).count();
+    constant.len() == value.len() && constant[same..].iter().all(|dim| *dim == 1)
 }
 
 /// The factors and summands of a node with a constant; `None` if the value is divided by.
@@ -105,7 +132,7 @@ fn with_constant<'a>(
         },
     };
     let joined = chain(importer, call.index, &value, &mut map)?;
-    let result = Item::Value(importer.linear_map(&value, map)?);
+    let result = Item::Value(importer.linear_map(&value, &map)?);
     for index in joined {
         importer.absorb(index, result.clone())?;
     }
@@ -129,7 +156,7 @@ pub(crate) fn binary<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<
             let result = match operator {
                 "Add" => add(importer, &a, &b)?,
                 "Sub" => {
-                    let b = importer.linear_map(&b, Linear::new(-1.0, 0.0))?;
+                    let b = importer.linear_map(&b, &Linear::new(-1.0, 0.0))?;
                     add(importer, &a, &b)?
                 }
                 "Mul" => multiply(importer, &a, &b)?,
@@ -154,7 +181,7 @@ pub(crate) fn sum<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec
             | (Item::Constant(constant), Item::Value(value)) => {
                 let value = widened(value, constant)?;
                 let shift = importer.spread(constant, &value)?;
-                Item::Value(importer.linear_map(&value, Linear { scale: vec![1.0], shift })?)
+                Item::Value(importer.linear_map(&value, &Linear { scale: vec![1.0], shift })?)
             }
         };
     }
@@ -294,7 +321,7 @@ pub(crate) fn extreme<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found
 
 /// `max(a, b) = b + max(a - b, 0)`, and the same for the minimum.
 fn between(importer: &mut Importer<'_>, operator: &str, a: &Value, b: &Value) -> Found<Value> {
-    let minus = importer.linear_map(b, Linear::new(-1.0, 0.0))?;
+    let minus = importer.linear_map(b, &Linear::new(-1.0, 0.0))?;
     let difference = add(importer, a, &minus)?;
     let (low, high) = if operator == "Max" { (0.0, f64::INFINITY) } else { (f64::NEG_INFINITY, 0.0) };
     let cut = importer.function(&difference, Function::Clip { low, high })?;

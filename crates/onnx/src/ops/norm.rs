@@ -58,7 +58,7 @@ pub(crate) fn batch_norm<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Fo
             bias = Ok(new(&|c| summands[c] * scale[c] + shift[c]));
         }
         _ if joined.is_empty() => {}
-        _ => value = importer.linear_map(&value, map)?,
+        _ => value = importer.linear_map(&value, &map)?,
     }
     for index in joined {
         importer.absorb(index, Item::Value(value.clone()))?;
@@ -84,11 +84,11 @@ fn per_channel(list: &[f64], channels: usize) -> Option<Vec<f64>> {
 fn standardised(importer: &mut Importer<'_>, value: &Value, axes: &[usize], epsilon: f64) -> Found<Value> {
     let value = importer.ordered(value)?;
     let centre = mean(importer, &value, axes)?;
-    let minus = importer.linear_map(&centre, Linear::new(-1.0, 0.0))?;
+    let minus = importer.linear_map(&centre, &Linear::new(-1.0, 0.0))?;
     let centred = add(importer, &value, &minus)?;
     let square = multiply(importer, &centred, &centred)?;
     let variance = mean(importer, &square, axes)?;
-    let variance = importer.linear_map(&variance, Linear::new(1.0, epsilon))?;
+    let variance = importer.linear_map(&variance, &Linear::new(1.0, epsilon))?;
     let factor = importer.function(&variance, Function::Power { exponent: -0.5 })?;
     multiply(importer, &centred, &factor)
 }
@@ -101,7 +101,7 @@ fn scaled(
 ) -> Found<Value> {
     let scale = importer.spread(scale, value)?;
     let shift = shift.map_or(Ok(vec![0.0]), |shift| importer.spread(shift, value))?;
-    importer.linear_map(value, Linear { scale, shift })
+    importer.linear_map(value, &Linear { scale, shift })
 }
 
 pub(crate) fn instance_norm<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item<'a>>> {
@@ -148,7 +148,7 @@ pub(crate) fn local_response<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -
     };
     let sums: Vec<Vec<(usize, f64)>> = (0..c * h * w).map(sum).collect();
     let sums = importer.sums(&square, &value.dims, sums)?;
-    let below = importer.linear_map(&sums, Linear::new(1.0, call.float("bias", 1.0)?))?;
+    let below = importer.linear_map(&sums, &Linear::new(1.0, call.float("bias", 1.0)?))?;
     let factor = importer.function(&below, Function::Power { exponent: -beta })?;
     Ok(vec![Item::Value(multiply(importer, &value, &factor)?)])
 }

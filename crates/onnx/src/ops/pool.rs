@@ -113,7 +113,7 @@ pub(crate) fn average<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found
         .flat_map(|rows| columns.iter().map(move |columns| taps / (rows * columns).max(1) as f64));
     let plane: Vec<f64> = plane.collect();
     let scale = (0..channels).flat_map(|_| plane.iter().copied()).collect();
-    let value = importer.linear_map(&value, Linear { scale, shift: vec![0.0] })?;
+    let value = importer.linear_map(&value, &Linear { scale, shift: vec![0.0] })?;
     Ok(vec![Item::Value(value)])
 }
 

@@ -31,9 +31,9 @@ pub(crate) fn reduce<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<
         "ReduceSum" => sum(importer, &value, &axes)?,
         "ReduceMax" => maximum(importer, &value, &axes)?,
         "ReduceMin" => {
-            let minus = importer.linear_map(&value, Linear::new(-1.0, 0.0))?;
+            let minus = importer.linear_map(&value, &Linear::new(-1.0, 0.0))?;
             let result = maximum(importer, &minus, &axes)?;
-            importer.linear_map(&result, Linear::new(-1.0, 0.0))?
+            importer.linear_map(&result, &Linear::new(-1.0, 0.0))?
         }
         _ => {
             let square = multiply(importer, &value, &value)?;

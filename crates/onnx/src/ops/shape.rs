@@ -406,7 +406,7 @@ pub(crate) fn pad<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec
     match (fills, &value.map) {
         (true, Some(map)) if map.contains(&HOLE) => {
             let shift = map.iter().map(|place| if *place == HOLE { number } else { 0.0 }).collect();
-            let value = importer.linear_map(value, Linear { scale: vec![1.0], shift })?;
+            let value = importer.linear_map(value, &Linear { scale: vec![1.0], shift })?;
             Ok(vec![Item::Value(value)])
         }
         _ => Ok(vec![item]),

@@ -20,22 +20,25 @@ impl ByteBall {
     }
 }
 
-/// The clean and the adversarial image as bytes, both given as `[c, h, w]` in [0, 1]. The adversarial image
-/// is rounded to the nearest bytes. Where these lie outside the ball of `radius`, it is rounded towards the
-/// clean image, whose values are bytes / 255: for l-inf value by value, for l2 all values.
+/// The clean and the adversarial image as bytes, both given as `[c, h, w]` in [0, 1]. The clean image is rounded to the
+/// nearest bytes, which changes nothing where its values are bytes / 255. The ball lies around these. The adversarial
+/// image is rounded to the nearest bytes, too. Where these lie outside the ball, it is rounded towards the clean image:
+/// for l-inf value by value, for l2 all values, which are drawn closer first if even that is too far.
 pub(super) fn bytes(clean: &[f32], adversarial: &[f32], ball: ByteBall) -> (Vec<u8>, Vec<u8>) {
     let ByteBall { norm, radius } = ball;
     let centre: Vec<f64> = clean.iter().map(|value| (f64::from(*value) * 255.0).round()).collect();
     let offsets: Vec<f64> =
         adversarial.iter().zip(&centre).map(|(value, centre)| f64::from(*value) * 255.0 - centre).collect();
+    let most = (radius + TOLERANCE) * 255.0;
     let near = |offset: &f64| -> f64 {
         let nearest = offset.round();
-        let leaves = norm == Norm::Linf && nearest.abs() > (radius + TOLERANCE) * 255.0;
-        if leaves { offset.trunc() } else { nearest }
+        let leaves = norm == Norm::Linf && nearest.abs() > most;
+        if leaves { offset.clamp(-most, most).trunc() } else { nearest }
     };
     let mut whole: Vec<f64> = offsets.iter().map(near).collect();
     if norm == Norm::L2 && length(whole.iter().map(|offset| offset / 255.0)) > ball.farthest() {
-        whole = offsets.iter().map(|offset| offset.trunc()).collect();
+        let closer = (radius * 255.0 / length(offsets.iter().copied())).min(1.0);
+        whole = offsets.iter().map(|offset| (offset * closer).trunc()).collect();
     }
     let byte = |value: f64| value.clamp(0.0, 255.0) as u8;
     let moved = centre.iter().zip(&whole).map(|(centre, offset)| byte(centre + offset)).collect();
@@ -116,6 +119,31 @@ mod tests {
                     |bytes: &[u8]| -> Vec<f32> { bytes.iter().map(|b| f32::from(*b) / 255.0).collect() };
                 assert_eq!(read(&centre), clean);
                 assert_eq!(leaves(&clean, &read(&moved), ball), None, "{norm} {radius}");
+            }
+        }
+    }
+
+    #[test]
+    fn around_images_between_bytes_the_ball_is_that_of_the_nearest_bytes() {
+        let ids: Vec<u64> = (0..200).collect();
+        let draws = Rng::new(4, "bytes between").uniform(&ids, 24);
+        for (row, draw) in draws.chunks_exact(24).enumerate() {
+            let clean: Vec<f32> = draw[..12].iter().map(|v| f32::midpoint(*v, 1.0)).collect();
+            for norm in [Norm::Linf, Norm::L2] {
+                let radius = (row as f64 + 0.5) / 1000.0;
+                let scale = match norm {
+                    Norm::Linf => radius,
+                    Norm::L2 => radius / length(draw[12..].iter().map(|v| f64::from(*v))),
+                };
+                let image: Vec<f32> = (clean.iter().zip(&draw[12..]))
+                    .map(|(c, v)| (f64::from(*c) + scale * f64::from(*v)).clamp(0.0, 1.0) as f32)
+                    .collect();
+                let ball = ByteBall { norm, radius };
+                let [centre, moved] = <[_; 2]>::from(bytes(&clean, &image, ball))
+                    .map(|bytes| bytes.iter().map(|b| f32::from(*b) / 255.0).collect::<Vec<_>>());
+                let half = ByteBall { norm: Norm::Linf, radius: 0.5 / 255.0 };
+                assert_eq!(leaves(&clean, &centre, half), None);
+                assert_eq!(leaves(&centre, &moved, ball), None, "{norm} {radius}");
             }
         }
     }

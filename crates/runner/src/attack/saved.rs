@@ -129,7 +129,7 @@ pub(super) fn save(folder: &Folder, gathered: Gathered, judge: &Rereading) -> an
 
 /// Refuses images that PNG files cannot represent, before any work.
 pub(super) fn check(shape: [usize; 3]) -> anyhow::Result<()> {
-    let black = Image { shape, bytes: vec![0; shape.iter().product()] };
+    let black = Image::of_bytes(shape, vec![0; shape.iter().product()]);
     encode(&black).map(drop).map_err(|fault| BadConfig(format!("--save: {fault}")).into())
 }
 
@@ -189,15 +189,15 @@ fn save_pngs(
     let (clean, moved) = bytes(clean, adversarial, ball);
     for (bytes, shows) in [(clean, Shows::Clean), (moved, Shows::Adversarial)] {
         let file = folder.png(sample, shows);
-        let png = encode(&Image { shape: images.shape, bytes }).map_err(anyhow::Error::msg);
+        let png = encode(&Image::of_bytes(images.shape, bytes)).map_err(anyhow::Error::msg);
         fs::write(&file, png.with_context(|| file.display().to_string())?)
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
 }
 
-/// Reads the PNG files of a sample back. The clean image must equal that of the data set, the adversarial one
-/// must be inside its ball.
+/// Reads the PNG files of a sample back. The clean image must equal that of the data set, rounded to bytes; the
+/// adversarial one must be inside its ball around that.
 fn read_png(
     folder: &Folder,
     images: &SavedImages,
@@ -206,6 +206,7 @@ fn read_png(
     ball: ByteBall,
 ) -> anyhow::Result<Vec<f32>> {
     let (clean, _) = images.pixels(i);
+    let clean: Vec<f32> = clean.iter().map(|value| (value * 255.0).round() / 255.0).collect();
     let [channels, height, width] = images.shape;
     let read = |shows: Shows| -> anyhow::Result<Vec<f32>> {
         let file = folder.png(sample, shows);
@@ -222,12 +223,12 @@ fn read_png(
         }
         // Grey images are read with three equal channels.
         let pixels: Vec<f32> =
-            image.bytes[..channels * height * width].iter().map(|byte| f32::from(*byte) / 255.0).collect();
+            image.bytes()[..channels * height * width].iter().map(|byte| f32::from(*byte) / 255.0).collect();
         let ball = match shows {
             Shows::Clean => ByteBall { norm: Norm::Linf, radius: 0.0 },
             Shows::Adversarial => ball,
         };
-        match leaves(clean, &pixels, ball) {
+        match leaves(&clean, &pixels, ball) {
             Some(fault) => bail!("{}: sample {sample}: {fault}", at()),
             None => Ok(pixels),
         }
@@ -325,7 +326,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (folder, _, images) = written(folder.path());
         let paint = |shows, byte| {
-            let png = encode(&Image { shape: [1, 1, 1], bytes: vec![byte] }).unwrap();
+            let png = encode(&Image::of_bytes([1, 1, 1], vec![byte])).unwrap();
             fs::write(folder.png(8, shows), png).unwrap();
         };
         let read = || read_png(&folder, &images, 1, 8, BALL).map_err(|fault| fault.to_string());

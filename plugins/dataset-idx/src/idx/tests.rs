@@ -163,7 +163,7 @@ fn a_file_that_only_seems_large_is_not_read() {
 #[test]
 fn labels_are_checked_against_images_and_classes() {
     let good = source(&[1, 0]).unwrap();
-    assert_eq!(good.read(1).unwrap(), (Image { shape: [1, 1, 2], bytes: vec![3, 4] }, 0));
+    assert_eq!(good.read(1).unwrap(), (Image::of_bytes([1, 1, 2], vec![3, 4]), 0));
     assert_eq!(good.read(2).unwrap_err().to_string(), "f: image 2 was asked for, there are 2");
     assert_eq!(
         source(&[1, 2]).unwrap_err().to_string(),

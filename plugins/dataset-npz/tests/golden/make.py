@@ -57,6 +57,8 @@ bad[1, 2, 0, 3] = numpy.nan
 array("nan.npy", bad)
 bad[1, 2, 0, 3] = -1.5
 array("normalised.npy", bad)
-bad = floats.copy()
-bad[1, 2, 0, 3:] = [0.123, 0.1235]
-array("between.npy", bad)
+
+# Two values between multiples of 1/255.
+fine = floats.copy()
+fine[1, 2, 0, 3:] = [0.123, 0.1235]
+array("between.npy", fine)

@@ -27,7 +27,7 @@ impl Source for Clean {
     fn read(&self, index: usize) -> Result<(Image, u32)> {
         self.decoded.fetch_add(1, Ordering::Relaxed);
         let bytes = vec![0; self.shape.iter().product()];
-        Ok((Image { shape: self.shape, bytes }, self.images[index].0))
+        Ok((Image::of_bytes(self.shape, bytes), self.images[index].0))
     }
     fn name(&self, index: usize) -> Option<String> {
         self.images.get(index)?.1.map(String::from)
@@ -55,7 +55,7 @@ fn clean(classes: &[&str]) -> Clean {
 
 /// An image of 29 x 37 pixels of one colour.
 fn picture(level: u8) -> Vec<u8> {
-    temper_data::encode(&Image { shape: [3, 29, 37], bytes: vec![level; 3 * 29 * 37] }).unwrap()
+    temper_data::encode(&Image::of_bytes([3, 29, 37], vec![level; 3 * 29 * 37])).unwrap()
 }
 
 fn put(root: &Path, file: &str, bytes: &[u8]) {
@@ -86,8 +86,8 @@ fn refused(root: &Path, clean: &Clean) -> String {
 /// Levels and labels of all images.
 fn read(source: &dyn Source) -> Vec<(u8, u32)> {
     let one = |(image, label): (Image, u32)| {
-        assert!(image.shape == [3, 29, 37] && image.bytes.iter().all(|byte| *byte == image.bytes[0]));
-        (image.bytes[0], label)
+        assert!(image.shape == [3, 29, 37] && image.bytes().iter().all(|byte| *byte == image.bytes()[0]));
+        (image.bytes()[0], label)
     };
     (0..source.len()).map(|index| one(source.read(index).unwrap())).collect()
 }

@@ -4,6 +4,9 @@
 //! and plain arrays. [`dispatch`] asks the processor and runs the best. All kinds do the same operations in
 //! the same order, and those with fused multiply-add give the same bits.
 
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use super::Real;
 
 /// Columns of a panel: what a matrix product computes at once, and what stored channels are a multiple of.
@@ -281,7 +284,7 @@ impl<T: Real, const FMA: bool> Vector for Plain<T, FMA> {
 #[inline]
 pub(super) fn dispatch_plain<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+    if x86::has_avx2() {
         #[target_feature(enable = "avx2,fma")]
         fn fused<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
             kernel.run::<Plain<T, true>>()
@@ -330,19 +333,75 @@ pub(crate) fn each<K: Kernel<f32>>(mut kernel: impl FnMut() -> K, mut see: impl 
     }
 }
 
-/// Names the registers that [`dispatch`] takes for `f32`.
-pub fn registers() -> &'static str {
+/// Kinds of registers, from the narrowest to the widest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Registers {
+    /// Arrays, without fused multiply-add.
+    Portable,
+    /// AVX2 and FMA.
+    Avx2,
+    /// AVX-512 (F and VL).
+    Avx512,
+}
+
+/// The widest kind that [`dispatch`] may take, as a number.
+static WIDEST: AtomicU8 = AtomicU8::new(Registers::Avx512 as u8);
+
+/// Whether kernels may take these registers, if the processor has them.
+fn allowed(registers: Registers) -> bool {
+    registers as u8 <= WIDEST.load(Ordering::Relaxed)
+}
+
+/// Lets kernels of the whole process take no wider registers than these: to measure one processor as if it were
+/// another. `false`, and nothing changes, if the processor does not have them.
+pub fn limit(widest: Registers) -> bool {
+    let before = WIDEST.swap(widest as u8, Ordering::Relaxed);
+    let has = registers() == widest;
+    if !has {
+        WIDEST.store(before, Ordering::Relaxed);
+    }
+    has
+}
+
+/// The registers that [`dispatch`] takes for `f32`.
+pub fn registers() -> Registers {
     struct Name;
     impl Kernel<f32> for Name {
-        type Output = &'static str;
+        type Output = Registers;
         #[inline(always)]
-        fn run<V: Vector<Lane = f32>>(self) -> &'static str {
+        fn run<V: Vector<Lane = f32>>(self) -> Registers {
             match (V::LANES, V::ROWS) {
-                (16, _) => "AVX-512",
-                (8, 6) => "AVX2 and FMA",
-                _ => "portable",
+                (16, _) => Registers::Avx512,
+                (8, 6) => Registers::Avx2,
+                _ => Registers::Portable,
             }
         }
     }
     dispatch(Name)
+}
+
+impl fmt::Display for Registers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "AVX2 and FMA",
+            Self::Avx512 => "AVX-512",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registers_are_limited_to_those_that_the_processor_has() {
+        let widest = registers();
+        for wanted in [Registers::Avx2, Registers::Avx512] {
+            let before = registers();
+            let has = wanted <= widest;
+            assert_eq!((limit(wanted), registers()), (has, if has { wanted } else { before }));
+        }
+        assert_eq!(registers(), widest);
+    }
 }

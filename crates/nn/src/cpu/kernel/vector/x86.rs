@@ -17,14 +17,17 @@ use std::arch::x86_64::{
     _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 
-use super::{Kernel, Vector};
+use super::{Kernel, Registers, Vector, allowed};
 
 pub(super) fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    allowed(Registers::Avx2) && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
 }
 
 pub(super) fn has_avx512() -> bool {
-    has_avx2() && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl")
+    allowed(Registers::Avx512)
+        && has_avx2()
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -1,0 +1,116 @@
+//! One image, of 8 bits a value or of floating point.
+
+use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
+
+/// One image `[c, h, w]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Image {
+    /// Channels, height, width.
+    pub shape: [usize; 3],
+    /// Pixel values, by channel, then row.
+    pub pixels: Pixels,
+}
+
+/// Pixel values.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Pixels {
+    /// From 0 to 255, as files of pictures have them: multiples of 1/255.
+    Bytes(Vec<u8>),
+    /// In [0, 1], between multiples of 1/255 too.
+    Floats(Vec<f32>),
+}
+
+impl Image {
+    /// An image of bytes.
+    pub fn of_bytes(shape: [usize; 3], bytes: Vec<u8>) -> Self {
+        Self { shape, pixels: Pixels::Bytes(bytes) }
+    }
+
+    /// How many values it has.
+    pub fn len(&self) -> usize {
+        match &self.pixels {
+            Pixels::Bytes(bytes) => bytes.len(),
+            Pixels::Floats(floats) => floats.len(),
+        }
+    }
+
+    /// Whether it has no values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its values as bytes. Those between two levels are rounded to the nearest.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        match &self.pixels {
+            Pixels::Bytes(bytes) => bytes.into(),
+            Pixels::Floats(floats) => floats.iter().map(|value| (value * 255.0).round() as u8).collect(),
+        }
+    }
+
+    /// Its values in [0, 1].
+    pub fn floats(&self) -> Cow<'_, [f32]> {
+        match &self.pixels {
+            Pixels::Bytes(bytes) => bytes.iter().map(|byte| f32::from(*byte) / 255.0).collect(),
+            Pixels::Floats(floats) => floats.into(),
+        }
+    }
+
+    /// Writes its values in [0, 1].
+    pub(crate) fn write(&self, to: &mut [f32]) {
+        match &self.pixels {
+            Pixels::Bytes(bytes) => {
+                for (value, byte) in to.iter_mut().zip(bytes) {
+                    *value = f32::from(*byte) / 255.0;
+                }
+            }
+            Pixels::Floats(floats) => to.copy_from_slice(floats),
+        }
+    }
+
+    /// Its pixels at other places: `places` has the place of each new value, `None` for 0.
+    pub(crate) fn moved(&self, shape: [usize; 3], places: impl Iterator<Item = Option<usize>>) -> Self {
+        let pixels = match &self.pixels {
+            Pixels::Bytes(bytes) => {
+                Pixels::Bytes(places.map(|place| place.map_or(0, |at| bytes[at])).collect())
+            }
+            Pixels::Floats(floats) => {
+                Pixels::Floats(places.map(|place| place.map_or(0.0, |at| floats[at])).collect())
+            }
+        };
+        Self { shape, pixels }
+    }
+}
+
+/// Images of equal values hash equally; floats count by their bits.
+impl Hash for Image {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match &self.pixels {
+            Pixels::Bytes(bytes) => (self.shape, bytes).hash(state),
+            Pixels::Floats(floats) => {
+                self.shape.hash(state);
+                for value in floats {
+                    value.to_bits().hash(state);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_floats_are_the_same_values() {
+        let image = Image::of_bytes([1, 1, 3], vec![0, 51, 255]);
+        assert_eq!(image.floats()[..], [0.0, 0.2, 1.0]);
+        let floats = Image { shape: [1, 1, 3], pixels: Pixels::Floats(vec![0.0, 0.201, 0.999]) };
+        assert_eq!((floats.bytes().into_owned(), floats.len()), (vec![0, 51, 255], 3));
+        let mut values = [0.0; 3];
+        floats.write(&mut values);
+        assert_eq!(values, [0.0, 0.201, 0.999]);
+        let moved = floats.moved([1, 1, 2], [Some(2), None].into_iter());
+        assert_eq!(moved, Image { shape: [1, 1, 2], pixels: Pixels::Floats(vec![0.999, 0.0]) });
+    }
+}

@@ -1,0 +1,163 @@
+//! Weights of other programs do not record how pixels were normalised. If the natural accuracy is low under
+//! the assumed normalisation, the usual ones are tried.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use temper_core::nn::{Classifier, Frozen};
+use temper_core::{
+    Batch, Chosen, Dataset, Device, Goal, Kind, Model, Normalisation, Passes, Source, Subset, Tensor, Victim,
+    VictimNetwork,
+};
+use temper_data::Batches;
+use temper_evaluate::wilson;
+use temper_results::Warning;
+use toml::{Table, Value};
+
+/// From this natural accuracy on the assumption is not questioned.
+pub(crate) const GOOD: f64 = 0.9;
+/// Number of images on which each normalisation is tried.
+const TRIED: usize = 256;
+
+/// Ways that are used whatever the images.
+const GENERAL: [Normalisation; 2] = [
+    Normalisation { name: "none", mean: &[0.0], std: &[1.0] },
+    Normalisation { name: "from -1 to 1", mean: &[0.5], std: &[0.5] },
+];
+
+/// Means and standard deviations in use: the general ones, and those of all data sets that are known.
+fn usual() -> Vec<Normalisation> {
+    let datasets = <dyn Dataset as Kind>::plugins().into_iter();
+    let of_datasets = datasets.filter_map(|plugin| {
+        Chosen::<dyn Dataset>::by_name(plugin.name).ok().and_then(|dataset| dataset.facts().normalisation)
+    });
+    GENERAL.into_iter().chain(of_datasets).collect()
+}
+
+/// A network that does not say how its pixels were normalised, and labelled images to try it on.
+pub(crate) struct Trial<'a> {
+    /// The model's name.
+    pub(crate) model: &'a str,
+    /// The model's parameters, with the normalisation that was assumed.
+    pub(crate) parameters: &'a Table,
+    /// The network with that normalisation.
+    pub(crate) network: &'a Frozen,
+    pub(crate) weights: BTreeMap<String, Tensor>,
+    /// All images that there are. They are tried on some that are spread evenly over these.
+    pub(crate) images: Arc<dyn Source>,
+    pub(crate) batch: usize,
+    pub(crate) device: &'a Device,
+}
+
+/// How many images a network classifies correctly under each usual normalisation.
+pub(crate) struct Tried {
+    /// Images that were tried.
+    pub(crate) n: usize,
+    /// Right ones under the normalisation that its model has.
+    pub(crate) assumed: usize,
+    /// Right ones under each that its model can have.
+    pub(crate) usual: Vec<(Normalisation, usize)>,
+}
+
+impl Trial<'_> {
+    /// A warning that the assumed normalisation is wrong, if the network is right on few images under it, and on many
+    /// more under a usual one. `place`: where the user says the normalisation.
+    pub(crate) fn warning(&self, place: &str) -> anyhow::Result<Option<Warning>> {
+        let Tried { n, assumed, .. } = self.assumed()?;
+        if assumed as f64 >= GOOD * n as f64 {
+            return Ok(None);
+        }
+        let usual = self.usual(&self.tried_on())?;
+        let best = usual.iter().map(|(_, right)| *right).max().unwrap_or(0);
+        let served: Vec<String> = usual
+            .iter()
+            .filter(|(_, right)| *right == best)
+            .map(|(Normalisation { name, mean, std }, _)| format!("{name}: mean = {mean:?}, std = {std:?}"))
+            .collect();
+        // The difference must exceed the confidence intervals.
+        Ok((wilson(best, n)[0] > wilson(assumed, n)[1]).then(|| {
+            let percent = |right: usize| right as f64 * 100.0 / n.max(1) as f64;
+            let text = format!(
+                "{:.1} % of {n} images are right under the normalisation that was assumed, {:.1} % under another",
+                percent(assumed),
+                percent(best)
+            );
+            let advice = format!("if the weights were trained so, add it to {place} ({})", served.join("; "));
+            Warning::severe("normalisation", text).with_figure(percent(best) / 100.0).advising(advice)
+        }))
+    }
+
+    /// How many images are right as the network is, and under each usual normalisation that its model can have.
+    pub(crate) fn all(&self) -> anyhow::Result<Tried> {
+        Ok(Tried { usual: self.usual(&self.tried_on())?, ..self.assumed()? })
+    }
+
+    /// How many images are right as the network is.
+    pub(crate) fn assumed(&self) -> anyhow::Result<Tried> {
+        let images = self.tried_on();
+        Ok(Tried { n: images.len(), assumed: self.right(&images, self.network)?, usual: vec![] })
+    }
+
+    /// As many images as are tried, spread evenly over all.
+    fn tried_on(&self) -> Arc<dyn Source> {
+        Arc::new(Subset::new(self.images.clone(), TRIED))
+    }
+
+    fn usual(&self, images: &Arc<dyn Source>) -> anyhow::Result<Vec<(Normalisation, usize)>> {
+        let mut all = vec![];
+        for normalisation in usual() {
+            let Some(frozen) = self.with(normalisation.mean, normalisation.std)? else { continue };
+            all.push((normalisation, self.right(images, &frozen)?));
+        }
+        Ok(all)
+    }
+
+    /// The network with another normalisation; `None` if its model has no such options, or they do not fit.
+    fn with(&self, mean: &[f64], std: &[f64]) -> anyhow::Result<Option<Frozen>> {
+        let documented = <dyn Model as Kind>::find(self.model).map_or(&[][..], |plugin| plugin.params);
+        let knows = |name: &str| documented.iter().any(|param| param.name == name);
+        let network = self.network.network();
+        let input = network.input_shape();
+        if !knows("mean") || !knows("std") || mean.len() > 1 && mean.len() != input[0] {
+            return Ok(None);
+        }
+        let values = |values: &[f64]| Value::Array(values.iter().map(|value| Value::Float(*value)).collect());
+        let mut options = self.parameters.clone();
+        options.insert("mean".into(), values(mean));
+        options.insert("std".into(), values(std));
+        let table = Table::from_iter([(self.model.to_string(), Value::Table(options))]);
+        let model: Chosen<dyn Model> = table.try_into()?;
+        let network = model.build(input, network.classes())?.with_numerics(network.numerics());
+        let classifier = Classifier::new(network, &self.weights)?.to_device(self.device)?;
+        Ok(Some(Frozen::new(&classifier)?))
+    }
+
+    /// How many images a network classifies correctly.
+    fn right(&self, images: &Arc<dyn Source>, network: &Frozen) -> anyhow::Result<usize> {
+        let (order, passes) = ((0..images.len()).collect(), Passes::default());
+        let mut right = 0;
+        for raw in Batches::new(images.clone(), order, self.batch, None) {
+            let raw = raw.map_err(temper_core::Error::from)?;
+            if raw.ids.is_empty() {
+                continue;
+            }
+            let batch = Batch::new(raw, self.device)?;
+            let victim = Victim::new(VictimNetwork::Frozen(network), &batch, Goal::Mistake, &passes)?;
+            right += victim.broken(&batch.pixels)?.iter().filter(|broken| !**broken).count();
+        }
+        Ok(right)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_usual_way_has_as_many_deviations_as_means_and_none_is_zero() {
+        for Normalisation { name, mean, std } in usual() {
+            assert!(mean.len() == std.len() && [1, 3].contains(&mean.len()), "{name}");
+            assert!(std.iter().all(|std| *std > 0.0), "{name}");
+        }
+    }
+}
