@@ -91,6 +91,37 @@ fn what_neither_trains_nor_judges_is_refused_where_it_is_written() {
               at model.convnet.weights
         "]],
     );
+    // A slip is told once, and not as if no weights were named.
+    fs::write(at.join("slip.toml"), untrained(&WEIGHTS.replace("weights", "wieghts"))).unwrap();
+    refuses(
+        at,
+        &["check", "slip.toml"],
+        &expect![[r"
+            error: slip.toml:3:70: unknown field `wieghts`; did you mean `weights`? known: `channels`, `kernel`, `pool`, `batch_norm`, `hidden`, `mean`, `std`, `weights`
+              at model.convnet.wieghts
+        "]],
+    );
+    // `--model` names none: the file is an argument of its own.
+    let model = WEIGHTS.trim_start_matches("model.");
+    refuses(
+        at,
+        &[
+            "attack",
+            "net.pth",
+            "--data",
+            "fashion-mnist",
+            "--model",
+            model,
+            "--attack",
+            "fgsm",
+            "--eps",
+            "0.1",
+        ],
+        &expect![[r#"
+            error: --model convnet = { channels = [4, 8], hidden = 16, batch_norm = true, weights = "net.pth" }: unknown field `weights`; known: `channels`, `kernel`, `pool`, `batch_norm`, `hidden`, `mean`, `std`
+              at model.convnet.weights
+        "#]],
+    );
     refuses(
         at,
         &["check", "run.toml", "--set", "train.epochs=0"],

@@ -48,7 +48,7 @@ fn unknown_keys() {
         "recipe = ",
         "recpie = ",
         &expect![[r"
-            error: configs/tables/table7.toml:29:1: unknown field `recpie`; did you mean `recipe`? known: `name`, `network`, `recipe`, `set`, `scale`, `same_as`, `expected`
+            error: configs/tables/table7.toml:30:1: unknown field `recpie`; did you mean `recipe`? known: `name`, `network`, `recipe`, `set`, `scale`, `same_as`, `expected`
               at row[0].recpie
         "]],
     );
@@ -66,7 +66,7 @@ fn unknown_keys() {
         "[pipeline.train]",
         "[pipelin.train]",
         &expect![[r"
-            error: configs/recipes/iaat.toml:4:2: unknown field `pipelin`; did you mean `pipeline`? known: `pipeline`, `network`, `recipe`, `reading`, `evaluate`, `without`
+            error: configs/recipes/iaat.toml:5:2: unknown field `pipelin`; did you mean `pipeline`? known: `pipeline`, `network`, `recipe`, `reading`, `evaluate`, `without`
               at pipelin
         "]],
     );
@@ -75,7 +75,7 @@ fn unknown_keys() {
         "[reading.authors-code.pipeline",
         "[reading.authors.pipeline",
         &expect![[r"
-            error: configs/recipes/iaat.toml:20:2: unknown variant `authors`, expected `paper` or `authors-code`
+            error: configs/recipes/iaat.toml:21:2: unknown variant `authors`, expected `paper` or `authors-code`
               at reading
         "]],
     );
@@ -88,7 +88,7 @@ fn unknown_names() {
         "recipe = \"iaat\"",
         "recipe = \"iat\"",
         &expect![[r"
-            error: configs/tables/table7.toml:35:1: unknown recipe `iat`; did you mean `iaat`? known: `adversarial`, `clean`, `iaat`, `iaat-no-warmup`, `line-search`, `mixup`
+            error: configs/tables/table7.toml:36:1: unknown recipe `iat`; did you mean `iaat`? known: `adversarial`, `clean`, `iaat`, `iaat-no-warmup`, `line-search`, `mixup`
               at row[1].recipe
         "]],
     );
@@ -97,7 +97,7 @@ fn unknown_names() {
         "network = \"resnet18\"",
         "network = \"resnet-18\"",
         &expect![[r"
-            error: configs/tables/table7.toml:28:1: unknown network `resnet-18`; did you mean `resnet18`? known: `resnet101`, `resnet152`, `resnet18`, `resnet50`, `wrn-32-10`
+            error: configs/tables/table7.toml:29:1: unknown network `resnet-18`; did you mean `resnet18`? known: `resnet101`, `resnet152`, `resnet18`, `resnet50`, `wrn-32-10`
               at row[0].network
         "]],
     );
@@ -130,7 +130,7 @@ fn unknown_names() {
         "[recipe.iaat.train]",
         "[recipe.iat.train]",
         &expect![[r"
-            error: configs/recipes/scales/cpu.toml:22:9: unknown recipe `iat`; did you mean `iaat`? known: `adversarial`, `clean`, `iaat`, `iaat-no-warmup`, `line-search`, `mixup`
+            error: configs/recipes/scales/cpu.toml:24:9: unknown recipe `iat`; did you mean `iaat`? known: `adversarial`, `clean`, `iaat`, `iaat-no-warmup`, `line-search`, `mixup`
               at recipe.iat
         "]],
     );
@@ -139,7 +139,7 @@ fn unknown_names() {
         "[evaluate.pgd10]",
         "[evaluate.pdg10]",
         &expect![[r"
-            error: configs/recipes/scales/cpu.toml:35:11: unknown evaluation `pdg10`; did you mean `pgd10`? known: `autoattack`, `corruption`, `cw40`, `deepfool`, `mifgsm`, `natural`, `pgd10`, `pgd100`, `pgd1000`, `transfer`
+            error: configs/recipes/scales/cpu.toml:37:11: unknown evaluation `pdg10`; did you mean `pgd10`? known: `autoattack`, `corruption`, `cw40`, `deepfool`, `mifgsm`, `natural`, `pgd10`, `pgd100`, `pgd1000`, `transfer`
               at evaluate.pdg10
         "]],
     );
@@ -192,7 +192,7 @@ fn parts_of_pipelines() {
         "attack.pgd",
         "attack.pdg",
         &expect![[r"
-            error: configs/recipes/iaat.toml:5:8: unknown attack `pdg`; did you mean `pgd`? known: `apgd`, `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fab`, `fgsm`, `hop-skip-jump`, `mi-fgsm`, `pgd`, `ray-s`, `square`
+            error: configs/recipes/iaat.toml:6:8: unknown attack `pdg`; did you mean `pgd`? known: `apgd`, `cw-ball`, `cw-l2`, `cw-linf`, `deepfool`, `fab`, `fgsm`, `hop-skip-jump`, `mi-fgsm`, `pgd`, `ray-s`, `square`
               at pipeline.train.attack.pdg
         "]],
     );
@@ -201,7 +201,7 @@ fn parts_of_pipelines() {
         "depth = 18",
         "detph = 18",
         &expect![[r"
-            error: configs/recipes/networks/resnet18.toml:5:1: unknown field `detph`; did you mean `depth`? known: `depth`, `stem`, `width`, `mean`, `std`, `weights`
+            error: configs/recipes/networks/resnet18.toml:6:1: unknown field `detph`; did you mean `depth`? known: `depth`, `stem`, `width`, `mean`, `std`, `weights`
               at pipeline.model.resnet.detph
         "]],
     );
@@ -210,7 +210,7 @@ fn parts_of_pipelines() {
         "momentum = 0.9",
         "momentum = 1.9",
         &expect![[r"
-            error: configs/recipes/networks/resnet18.toml:13:25: invalid value: floating point `1.9`, expected a number of at least 0 and below 1
+            error: configs/recipes/networks/resnet18.toml:14:25: invalid value: floating point `1.9`, expected a number of at least 0 and below 1
               at pipeline.train.optimizer.momentum
         "]],
     );
@@ -245,14 +245,14 @@ fn recipes_of_a_table() {
         folder.path(),
         &files,
         &expect![[r"
-            error: configs/recipes/iaat.toml:12:1: unknown field `bta`; did you mean `beta`? known: `start`, `warmup`, `gamma`, `beta`, `lower_bound`, `bound_memory`, `misclassified`, `memory`, `probe`
+            error: configs/recipes/iaat.toml:13:1: unknown field `bta`; did you mean `beta`? known: `start`, `warmup`, `gamma`, `beta`, `lower_bound`, `bound_memory`, `misclassified`, `memory`, `probe`
               at pipeline.train.epsilon.instance-adaptive.bta
         "]],
     );
     // A run does not begin.
     let output = temper(folder.path(), &["reproduce", "table7", "--scale", "smoke"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("recipes/iaat.toml:12:1: unknown field `bta`"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("recipes/iaat.toml:13:1: unknown field `bta`"), "{}", stderr(&output));
     assert!(!folder.path().join("runs").exists() && !folder.path().join("reports").exists());
 }
 

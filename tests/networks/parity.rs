@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use temper_parity::{Manifest, Outcome, compare};
+use temper_parity::{AttackOutcome, Manifest, compare};
 
 use crate::support::root;
 
@@ -23,7 +23,7 @@ fn networks_of_pytorch_give_its_logits_gradients_and_broken_images() {
         }
         for attack in &report.attacks {
             attacks += 1;
-            if let Outcome::Broken { theirs, .. } = attack.outcome {
+            if let AttackOutcome::Broken { theirs, .. } = attack.outcome {
                 let natural = 1.0 - entry.accuracy;
                 assert!(theirs > natural + 0.05 && theirs < 0.95, "{}: {attack:?} says little", entry.name);
             }

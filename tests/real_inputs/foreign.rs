@@ -257,6 +257,11 @@ fn a_normalisation_that_was_assumed_wrongly_is_told_with_the_one_that_fits() {
     let advice = warnings[0]["advice"].as_str().unwrap();
     assert!(advice.contains("add it to model.convnet (none: mean = [0.0], std = [1.0];"), "{warnings}");
     assert!(advice.contains("Fashion-MNIST's: mean = [0.286], std = [0.353]"), "{warnings}");
+    let sets = ["model.convnet.mean=[0.286]", "model.convnet.std=[0.353]"];
+    let fits = ["run", "clean.toml", "--out", "fits", "--set", "train.epochs=0"];
+    let weights = ["--set", "model.convnet.weights=\"foreign.safetensors\""];
+    let said = succeed(folder, &[&fits[..], &weights, &["--set", sets[0], "--set", sets[1]]].concat());
+    assert!(!said.contains("normalisation"), "{said}");
 }
 
 /// `attack.toml` and `results.json` hold the command that makes the same images.

@@ -94,13 +94,51 @@ pub fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
     unrun(root, &mut faults)?;
     let mut sources = vec![];
     for folder in ["crates", "plugins", "tests", "xtask"] {
-        rust_files(&root.join(folder), &mut sources)?;
+        files_with("rs", &root.join(folder), &mut sources)?;
     }
     for file in &sources {
         let text = fs::read_to_string(file)?;
         in_source(&file.strip_prefix(root).unwrap_or(file).display().to_string(), &text, &mut faults);
     }
+    prose(root, &mut faults)?;
     Ok(faults)
+}
+
+/// Wide lines of documents and of comments in configurations. Reports are generated.
+fn prose(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
+    let mut files = vec![root.join("fuzz/README.md")];
+    files.retain(|readme| readme.is_file());
+    for entry in fs::read_dir(root).with_context(|| root.display().to_string())? {
+        files.push(entry?.path());
+    }
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    for (extension, folder) in [("md", root.join("docs")), ("toml", root.join("configs"))] {
+        if folder.is_dir() {
+            files_with(extension, &folder, &mut files)?;
+        }
+    }
+    files.sort();
+    for file in &files {
+        let text = fs::read_to_string(file)?;
+        wide_prose(&file.strip_prefix(root).unwrap_or(file).display().to_string(), &text, faults);
+    }
+    Ok(())
+}
+
+/// Lines of a document, outside its tables and its code, and comments of a configuration, that are too wide.
+fn wide_prose(name: &str, text: &str, faults: &mut Vec<String>) {
+    let mut code = false;
+    for (i, line) in text.lines().enumerate() {
+        code ^= line.trim_start().starts_with("```");
+        let told = match Path::new(name).extension().is_some_and(|extension| extension == "toml") {
+            true => line.trim_start().starts_with('#'),
+            false => !code && !line.starts_with('|'),
+        };
+        let width = line.chars().count();
+        if told && width > WIDEST {
+            faults.push(format!("{name}:{}: a line of {width} characters, more than {WIDEST}", i + 1));
+        }
+    }
 }
 
 /// A crate's manifest.
@@ -213,7 +251,7 @@ fn unrun(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
         let (mut files, mut text) = (vec![], String::new());
         let sources = folder.join("src");
         if sources.is_dir() {
-            rust_files(&sources, &mut files)?;
+            files_with("rs", &sources, &mut files)?;
         }
         for file in files {
             text += &fs::read_to_string(file)?;
@@ -245,12 +283,13 @@ fn never_run(name: &str, [tests, examples]: [bool; 2], text: &str) -> Vec<String
     unit.into_iter().chain(examples).collect()
 }
 
-fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+/// All files of a folder, and of those in it, with this extension.
+fn files_with(extension: &str, folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
         if path.is_dir() {
-            rust_files(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files_with(extension, &path, files)?;
+        } else if path.extension().is_some_and(|own| own == extension) {
             files.push(path);
         }
     }
@@ -296,6 +335,22 @@ mod tests {
         assert_eq!(faults_in(&format!("\n    /// {}", "x".repeat(113))), told);
         // A literal is not broken for its width.
         assert_eq!(faults_in(&format!("const TEXT: &str = \"{fits}\";")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn wide_lines_of_prose_are_found() {
+        let wide = "x".repeat(121);
+        let of = |name: &str, text: &str| {
+            let mut faults = vec![];
+            wide_prose(name, text, &mut faults);
+            faults
+        };
+        let told =
+            |name: &str, line: usize| vec![format!("{name}:{line}: a line of 121 characters, more than 120")];
+        assert_eq!(of("a.md", &format!("a\n{wide}\n")), told("a.md", 2));
+        assert_eq!(of("a.md", &format!("| {wide}\n```\n{wide}\n```\n{wide}")), told("a.md", 5));
+        let comment = format!("# {}", "x".repeat(119));
+        assert_eq!(of("a.toml", &format!("a = \"{wide}\"\n  # short\n{comment}")), told("a.toml", 3));
     }
 
     #[test]

@@ -99,14 +99,20 @@ fn measure(cli: &Cli, work: Work, bf16: bool) -> anyhow::Result<Row> {
     let mut peers = vec![];
     if let Some(python) = &cli.against_torch {
         for mode in Mode::all(work, bf16) {
-            peers.push(Child::torch(python, work, cli.threads, mode, folder.path())?);
+            match Child::torch(python, work, cli.threads, mode, folder.path()) {
+                Ok(child) => peers.push(child),
+                Err(error) => println!("{}: {error:#}: left out", work.name()),
+            }
         }
     }
     let warming = usize::from(work.warms_up());
     for round in 0..warming + cli.rounds.unwrap_or_else(|| work.usual_rounds()) {
-        for child in std::iter::once(&mut ours).chain(&mut peers) {
-            child.round(round >= warming)?;
-        }
+        ours.round(round >= warming)?;
+        // A mode that fails, as compiling does without a compiler, leaves the others their row.
+        peers.retain_mut(|peer| {
+            let done = peer.round(round >= warming);
+            done.inspect_err(|error| println!("{}: {error:#}: left out", work.name())).is_ok()
+        });
     }
     let peers = peers.into_iter().map(Child::end).collect::<anyhow::Result<Vec<Measured>>>()?;
     Ok(Row { work, ours: ours.end()?, peers })

@@ -58,6 +58,7 @@ impl Row {
             let (ratio, spread) = peer.map(|peer| ratios(&self.ours, peer)).unzip();
             json!({
                 "work": self.work.name(),
+                "registers": temper_nn::kernel::vector::registers().to_string(),
                 "ours_ms": self.ours.median(),
                 "ours_rounds_ms": self.ours.rounds,
                 "ours_peak_bytes": self.ours.peak,

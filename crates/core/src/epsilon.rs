@@ -37,9 +37,24 @@ pub trait Epsilon: Debug + Send + Sync {
         None
     }
 
+    /// How many probes it makes for a sample and a visit at most, and from which epoch on: for estimates of a run's
+    /// cost.
+    fn probes(&self) -> Probes {
+        Probes::default()
+    }
+
     /// The radius of each sample of this visit, `[n]`, in pixel values of [0, 1]; a radius of 0 trains on the
     /// clean image. The policy stores what it must remember with [`Visit::remember`].
     fn radii(&self, visit: &mut Visit) -> Result<Vec<f64>>;
+}
+
+/// Probes of an epsilon policy. The default: none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Probes {
+    /// Attacks on a sample in a visit, at most.
+    pub most: usize,
+    /// The first epoch with probes, from 0.
+    pub from_epoch: usize,
 }
 
 /// One batch as an epsilon policy sees it, before the training step on that batch.

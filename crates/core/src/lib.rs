@@ -31,7 +31,7 @@ pub use attack::{Attack, Perturbed, perturb};
 pub use ball::{Ball, TOLERANCE, scaled, slope, steepest};
 pub use batch::Batch;
 pub use dataset::{Dataset, Facts, Normalisation, Size};
-pub use epsilon::{Epsilon, Visit, never_adapts};
+pub use epsilon::{Epsilon, Probes, Visit, never_adapts};
 pub use error::{Error, Result};
 pub use loss::{Loss, Step};
 pub use model::Model;
@@ -52,6 +52,7 @@ pub use temper_data::{
     Source, Split, Subset, class_names, class_photos, folders, home, list, shape,
 };
 pub use temper_files::{Bounded, npy};
+pub use temper_nn::levels;
 /// What this crate hands on of `temper-nn`: networks, their weights, and their passes.
 pub mod nn {
     pub use temper_nn::{
@@ -77,10 +78,11 @@ pub mod prelude {
     pub use crate::{
         Access, Attack, Ball, Batch, Bounded, Chosen, DataError, Dataset, Decay, Digest, Distance, Epsilon,
         Error, Facts, Fit, Fraction, Goal, Growth, Image, Labels, Loss, Member, Model, NonNegative, Norm,
-        Normalisation, Photo, Photos, Pixels, Positive, Publication, Raised, Remote, Result, Rng, Rows,
-        Share, Size, Source, Split, Step, Success, Suite, Target, Targets, Tensor, Victim, Visit, Walk,
-        cross_entropy, folders, joined, log_odds, log_softmax, never_adapts, nonzero, options, plugin,
-        restarts, restarts_warning, rows, scaled, slope, steepest, step_warning, variant, wrong_classes,
+        Normalisation, Photo, Photos, Pixels, Positive, Probes, Publication, Raised, Remote, Result, Rng,
+        Rows, Share, Size, Source, Split, Step, Success, Suite, Target, Targets, Tensor, Victim, Visit, Walk,
+        cross_entropy, folders, joined, levels, log_odds, log_softmax, never_adapts, nonzero, options,
+        plugin, restarts, restarts_warning, rows, scaled, slope, steepest, step_warning, variant,
+        wrong_classes,
     };
     /// The layer graph that a model builds.
     pub use temper_nn::Network;

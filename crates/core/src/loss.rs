@@ -13,6 +13,12 @@ use crate::{Attack, Ball, Batch, Chosen, CleanScore, Norm, Result, Rows, Score, 
 pub trait Loss: Debug + Send + Sync {
     /// The scalar loss of a step, as a candle graph over the classifier's weights.
     fn loss(&self, step: &mut Step) -> Result<Tensor>;
+
+    /// How many passes in training mode a step makes for a sample, forward and backward as one: for estimates of a
+    /// run's cost.
+    fn passes(&self) -> usize {
+        1
+    }
 }
 
 /// One training step as a loss sees it: the classifier in training mode, the batch, the radii and the attack.

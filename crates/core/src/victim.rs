@@ -28,7 +28,7 @@ pub enum Goal {
     Mistake,
     /// Make the score as high as possible at the last iterate. Training and Algorithm 2.
     Loss,
-    /// The same for images that another network will judge: what this one takes for a success is no end.
+    /// The same for images that another network will judge: a success on this network does not end the attack.
     Transfer,
 }
 
@@ -243,9 +243,9 @@ pub struct Victim<'a> {
 }
 
 impl<'a> Victim<'a> {
-    /// A view of `network` for `batch`. Its score is the log odds; under the statistics of the batch
-    /// cross-entropy, where the sum of all samples' scores is what each one's gradient is of, and every
-    /// sample weighs as in the authors' code.
+    /// A view of `network` for `batch`. Its score is the log odds. With the statistics of the batch it is
+    /// cross-entropy: each gradient is then that of the sum over all samples, in which every sample has the
+    /// weight that it has in the authors' code.
     pub fn new(network: VictimNetwork<'a>, batch: &Batch, goal: Goal, passes: &'a Passes) -> Result<Self> {
         let positions = Tensor::arange(0, batch.len() as u32, batch.pixels.device())?;
         Ok(Self {
@@ -263,7 +263,7 @@ impl<'a> Victim<'a> {
         })
     }
 
-    /// The same view, on which attacks tell of their way.
+    /// The same view with a trace, in which attacks record their iterates.
     pub fn traced(&self, trace: &'a Trace) -> Self {
         Self { trace: Some(trace), ..self.clone() }
     }
@@ -346,7 +346,7 @@ impl<'a> Victim<'a> {
         }
     }
 
-    /// Where attacks tell of their way.
+    /// The trace in which attacks record their iterates.
     pub(crate) fn trace(&self) -> Option<&'a Trace> {
         self.trace
     }

@@ -10,7 +10,7 @@ use std::io::BufWriter;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use temper_corruptions::{CorruptionKind, Frost, Generator, Parameters, Severity};
+use temper_corruptions::{CorruptionKind, CorruptionSeverity, Frost, Generator, Parameters};
 use temper_data::Image;
 
 /// Bytes of a record of CIFAR-10: a label, then three planes of 32 x 32.
@@ -49,7 +49,7 @@ fn sheet(out: &str, parameters: &str, picture: &str, scale: &str) -> Result<(), 
     for kind in CorruptionKind::ALL {
         let mut row = vec![clean.clone()];
         print!("{:<18}", kind.name());
-        for severity in Severity::ALL {
+        for severity in CorruptionSeverity::ALL {
             let corrupt =
                 |id| generator.corrupt(&clean, kind, severity, id).map_err(|fault| fault.to_string());
             row.push(corrupt(0)?);

@@ -1,6 +1,6 @@
 //! AlexNet's errors, the baseline of corruption errors.
 
-use crate::kind::{CorruptionKind, Severity};
+use crate::kind::{CorruptionKind, CorruptionSeverity};
 
 /// Top-1 error of AlexNet (torchvision's weights) on the clean validation images of ImageNet, 0 to 1. The
 /// paper's table gives 43.5 per cent.
@@ -36,7 +36,7 @@ const ERRORS: [[f64; 5]; CorruptionKind::ALL.len()] = [
 /// (<https://github.com/hendrycks/robustness>). Their means over severities are the constants that AugMix and
 /// many others divide by. RobustBench divides by other numbers, from 5,000 images per kind and severity,
 /// which are not used here: an mCE of one kind must not be compared with one of the other.
-pub fn alexnet(kind: CorruptionKind, severity: Severity) -> f64 {
+pub fn alexnet(kind: CorruptionKind, severity: CorruptionSeverity) -> f64 {
     ERRORS[kind as usize][severity.place()]
 }
 
@@ -53,9 +53,10 @@ mod tests {
         ];
         for (place, (kind, mean)) in CorruptionKind::ALL.into_iter().zip(means).enumerate() {
             assert_eq!(kind as usize, place);
-            let ours: f64 = Severity::ALL.iter().map(|severity| alexnet(kind, *severity)).sum::<f64>() / 5.0;
+            let ours: f64 =
+                CorruptionSeverity::ALL.iter().map(|severity| alexnet(kind, *severity)).sum::<f64>() / 5.0;
             assert!((ours * 1e6 - f64::from(mean)).abs() < 1e-6, "{}: {ours} {mean}", kind.name());
         }
-        assert_eq!(alexnet(CorruptionKind::Fog, Severity::ALL[4]), 0.945);
+        assert_eq!(alexnet(CorruptionKind::Fog, CorruptionSeverity::ALL[4]), 0.945);
     }
 }

@@ -278,7 +278,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::kind::{CorruptionKind, Severity};
+    use crate::kind::{CorruptionKind, CorruptionSeverity};
 
     impl Frost {
         /// For tests that need no textures.
@@ -334,8 +334,9 @@ mod tests {
         let generator =
             |parameters| crate::Generator::new(parameters, 0, Frost::from_folder(folder.path()).unwrap());
         let image = Image::of_bytes([3, 32, 32], vec![0; 3072]);
-        let corrupt =
-            |parameters| generator(parameters).corrupt(&image, CorruptionKind::Frost, Severity::ALL[0], 0);
+        let corrupt = |parameters| {
+            generator(parameters).corrupt(&image, CorruptionKind::Frost, CorruptionSeverity::ALL[0], 0)
+        };
         assert_eq!(
             corrupt(Parameters::Cifar).unwrap_err().to_string(),
             format!(

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use temper_data::{Image, Rng};
 
 use crate::frost::Frost;
-use crate::kind::{CorruptionKind, Severity};
+use crate::kind::{CorruptionKind, CorruptionSeverity};
 use crate::parameters::{Parameters, Strength};
 use crate::planes::Planes;
 use crate::refusal::Refusal;
@@ -60,7 +60,7 @@ impl Generator {
         &self,
         image: &Image,
         kind: CorruptionKind,
-        severity: Severity,
+        severity: CorruptionSeverity,
         id: u64,
     ) -> Result<Image, Refusal> {
         self.check(kind, image.shape)?;

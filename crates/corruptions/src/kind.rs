@@ -106,9 +106,9 @@ impl CorruptionKind {
 /// A severity, from 1 to 5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
-pub struct Severity(u8);
+pub struct CorruptionSeverity(u8);
 
-impl Severity {
+impl CorruptionSeverity {
     /// All five.
     pub const ALL: [Self; 5] = [Self(1), Self(2), Self(3), Self(4), Self(5)];
 
@@ -123,7 +123,7 @@ impl Severity {
     }
 }
 
-impl TryFrom<u8> for Severity {
+impl TryFrom<u8> for CorruptionSeverity {
     type Error = String;
 
     fn try_from(severity: u8) -> Result<Self, String> {
@@ -134,8 +134,8 @@ impl TryFrom<u8> for Severity {
     }
 }
 
-impl From<Severity> for u8 {
-    fn from(severity: Severity) -> Self {
+impl From<CorruptionSeverity> for u8 {
+    fn from(severity: CorruptionSeverity) -> Self {
         severity.0
     }
 }
@@ -152,6 +152,6 @@ mod tests {
             assert_eq!(named, Ok(kind));
         }
         assert!(CorruptionKind::JpegCompression.is_main() && !CorruptionKind::SpeckleNoise.is_main());
-        assert!(Severity::try_from(0).is_err() && Severity::try_from(6).is_err());
+        assert!(CorruptionSeverity::try_from(0).is_err() && CorruptionSeverity::try_from(6).is_err());
     }
 }

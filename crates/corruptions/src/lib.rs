@@ -33,7 +33,7 @@ mod weather;
 pub use alexnet::{ALEXNET_CLEAN, alexnet};
 pub use frost::Frost;
 pub use generator::Generator;
-pub use kind::{CorruptionKind, Severity};
+pub use kind::{CorruptionKind, CorruptionSeverity};
 pub use metric::{AccuracyCell, Cells};
 pub use parameters::Parameters;
 pub use published::{PublishedCifar, PublishedSet, published_imagenet};

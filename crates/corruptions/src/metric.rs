@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::alexnet::{ALEXNET_CLEAN, alexnet};
-use crate::kind::{CorruptionKind, Severity};
+use crate::kind::{CorruptionKind, CorruptionSeverity};
 
 /// The number of images that were classified correctly, for one kind and severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,26 +50,26 @@ impl AccuracyCell {
 
 /// Results by kind and severity, any of which may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cells(BTreeMap<(CorruptionKind, Severity), AccuracyCell>);
+pub struct Cells(BTreeMap<(CorruptionKind, CorruptionSeverity), AccuracyCell>);
 
 impl Cells {
     /// Inserts a result; returns the one that it replaces.
     pub fn insert(
         &mut self,
         kind: CorruptionKind,
-        severity: Severity,
+        severity: CorruptionSeverity,
         cell: AccuracyCell,
     ) -> Option<AccuracyCell> {
         self.0.insert((kind, severity), cell)
     }
 
     /// A result.
-    pub fn get(&self, kind: CorruptionKind, severity: Severity) -> Option<AccuracyCell> {
+    pub fn get(&self, kind: CorruptionKind, severity: CorruptionSeverity) -> Option<AccuracyCell> {
         self.0.get(&(kind, severity)).copied()
     }
 
     /// All results, in the order of [`CorruptionKind::ALL`] and by severity.
-    pub fn iter(&self) -> impl Iterator<Item = (CorruptionKind, Severity, AccuracyCell)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (CorruptionKind, CorruptionSeverity, AccuracyCell)> + '_ {
         self.0.iter().map(|((kind, severity), cell)| (*kind, *severity, *cell))
     }
 
@@ -79,7 +79,7 @@ impl Cells {
     }
 
     /// The severities that have results.
-    pub fn severities(&self) -> BTreeSet<Severity> {
+    pub fn severities(&self) -> BTreeSet<CorruptionSeverity> {
         self.0.keys().map(|(_, severity)| *severity).collect()
     }
 
@@ -93,7 +93,11 @@ impl Cells {
 
     /// Mean accuracy of a kind over the five severities, 0 to 1.
     pub fn accuracy(&self, kind: CorruptionKind) -> Option<f64> {
-        mean(Severity::ALL.into_iter().map(|severity| self.get(kind, severity).map(AccuracyCell::accuracy)))
+        mean(
+            CorruptionSeverity::ALL
+                .into_iter()
+                .map(|severity| self.get(kind, severity).map(AccuracyCell::accuracy)),
+        )
     }
 
     /// Mean accuracy over the 15 main kinds, 0 to 1, as in RobustBench and most papers.
@@ -140,7 +144,7 @@ impl Cells {
     /// Sums of errors above a base, ours and AlexNet's.
     fn relative(&self, kind: CorruptionKind, (ours, alexnets): (f64, f64)) -> Option<f64> {
         let (mut above, mut norm) = (0.0, 0.0);
-        for severity in Severity::ALL {
+        for severity in CorruptionSeverity::ALL {
             above += self.get(kind, severity)?.error() - ours;
             norm += alexnet(kind, severity) - alexnets;
         }
@@ -167,10 +171,13 @@ mod tests {
     }
 
     /// All cells of these kinds, computed by a function.
-    fn cells(kinds: &[CorruptionKind], of: impl Fn(CorruptionKind, Severity) -> AccuracyCell) -> Cells {
+    fn cells(
+        kinds: &[CorruptionKind],
+        of: impl Fn(CorruptionKind, CorruptionSeverity) -> AccuracyCell,
+    ) -> Cells {
         let mut cells = Cells::default();
         for kind in kinds {
-            for severity in Severity::ALL {
+            for severity in CorruptionSeverity::ALL {
                 assert_eq!(cells.insert(*kind, severity, of(*kind, severity)), None);
             }
         }
@@ -178,7 +185,7 @@ mod tests {
     }
 
     /// AlexNet's own result on `n` images.
-    fn alexnets(kind: CorruptionKind, severity: Severity, n: usize) -> AccuracyCell {
+    fn alexnets(kind: CorruptionKind, severity: CorruptionSeverity, n: usize) -> AccuracyCell {
         cell(n - (alexnet(kind, severity) * n as f64).round() as usize, n)
     }
 
@@ -242,7 +249,7 @@ mod tests {
     fn one_missing_cell_leaves_nothing_that_needs_it() {
         let whole = cells(&CorruptionKind::ALL, |_, _| cell(1, 4));
         let mut torn = whole.clone();
-        torn.0.remove(&(CorruptionKind::Snow, Severity::ALL[3]));
+        torn.0.remove(&(CorruptionKind::Snow, CorruptionSeverity::ALL[3]));
         assert_eq!((torn.mean(), torn.mean_of_main(), torn.mean_of_all()), (None, None, None));
         assert_eq!(
             (torn.accuracy(CorruptionKind::Snow), torn.accuracy(CorruptionKind::Fog)),
@@ -256,7 +263,7 @@ mod tests {
         // If all kinds have the same severities, the table has no gap, but there is no mean over five.
         let mut worst = Cells::default();
         for kind in [CorruptionKind::Fog, CorruptionKind::Frost] {
-            worst.insert(kind, Severity::ALL[4], cell(1, 4));
+            worst.insert(kind, CorruptionSeverity::ALL[4], cell(1, 4));
         }
         assert_eq!((worst.mean(), worst.accuracy(CorruptionKind::Fog)), (Some(0.25), None));
         assert_eq!((worst.kinds().len(), worst.severities().len(), worst.iter().count()), (2, 1, 2));

@@ -124,7 +124,7 @@ impl Array {
 }
 
 /// The type of the values. An error if the header is not as expected.
-fn sound(header: &header::Header, shape: &[usize], known: &[Values]) -> Result<Values, header::Fault> {
+fn sound(header: &header::Header, shape: &[usize], known: &[Values]) -> Result<Values, header::HeaderFault> {
     let (at, descr) = &header.descr;
     let values = known.iter().find(|values| values.name() == descr).ok_or_else(|| {
         let known: Vec<_> = known.iter().map(|values| values.name()).collect();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kind::{CorruptionKind, Severity};
+use crate::kind::{CorruptionKind, CorruptionSeverity};
 use crate::spatter::{Liquid, Spatter};
 use crate::weather::Snow;
 
@@ -57,7 +57,7 @@ impl Parameters {
     }
 
     /// The parameters of a kind at a severity.
-    pub(crate) fn strength(self, kind: CorruptionKind, severity: Severity) -> Strength {
+    pub(crate) fn strength(self, kind: CorruptionKind, severity: CorruptionSeverity) -> Strength {
         let place = severity.place();
         match self {
             Self::Cifar => cifar(kind, place),
@@ -299,8 +299,8 @@ mod tests {
             let named =
                 |(whose, kind): &(Parameters, CorruptionKind)| [whose.name(), kind.name()] == words[..2];
             let (parameters, kind) = missing.remove(missing.iter().position(named).unwrap());
-            assert_eq!(words.len(), 2 + Severity::ALL.len(), "{line}");
-            for (severity, published) in Severity::ALL.into_iter().zip(&words[2..]) {
+            assert_eq!(words.len(), 2 + CorruptionSeverity::ALL.len(), "{line}");
+            for (severity, published) in CorruptionSeverity::ALL.into_iter().zip(&words[2..]) {
                 let published = published.split(',').map(|number| number.parse().unwrap()).collect();
                 let wanted = used(parameters, kind, published);
                 let strength = parameters.strength(kind, severity);

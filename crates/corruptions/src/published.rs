@@ -17,7 +17,7 @@ use temper_data::{Error, Result, Source, folders};
 pub use cifar::PublishedCifar;
 pub use images::published_imagenet;
 
-use crate::kind::{CorruptionKind, Severity};
+use crate::kind::{CorruptionKind, CorruptionSeverity};
 
 /// A published set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl PublishedSet {
         self,
         folder: &Path,
         kind: CorruptionKind,
-        severity: Severity,
+        severity: CorruptionSeverity,
         clean: Arc<dyn Source>,
     ) -> Result<Arc<dyn Source>> {
         Ok(match self {
@@ -114,7 +114,12 @@ impl PublishedSet {
     /// and its labels paths, sizes and modification times; for folders the paths and modification times of
     /// the folder and its class folders. The latter change when files are added, removed or renamed, but not
     /// when a file is overwritten.
-    pub fn fingerprint(self, folder: &Path, kind: CorruptionKind, severity: Severity) -> Result<String> {
+    pub fn fingerprint(
+        self,
+        folder: &Path,
+        kind: CorruptionKind,
+        severity: CorruptionSeverity,
+    ) -> Result<String> {
         let title = format!("{}, {}, severity {}", self.name(), kind.name(), severity.get());
         match self {
             Self::Cifar10C | Self::Cifar100C => {
@@ -129,7 +134,7 @@ impl PublishedSet {
         self,
         folder: &Path,
         kind: CorruptionKind,
-        severity: Severity,
+        severity: CorruptionSeverity,
         clean: Arc<dyn Source>,
     ) -> Result<PublishedCifar> {
         let (expected, found) = (if self == Self::Cifar10C { 10 } else { 100 }, clean.classes().len());
@@ -215,8 +220,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let said = |set: PublishedSet, classes| {
             let images = Arc::new(PublishedImages(vec![String::new(); classes]));
-            let error =
-                set.open(root.path(), CorruptionKind::Fog, Severity::ALL[0], images).map(|_| ()).unwrap_err();
+            let error = set
+                .open(root.path(), CorruptionKind::Fog, CorruptionSeverity::ALL[0], images)
+                .map(|_| ())
+                .unwrap_err();
             error.to_string().replace(root.path().to_str().unwrap(), "ROOT")
         };
         assert_eq!(said(PublishedSet::Cifar10C, 100), "ROOT: CIFAR-10-C has 10 classes, images has 100");

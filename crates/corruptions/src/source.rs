@@ -5,7 +5,7 @@ use std::sync::Arc;
 use temper_data::{Error, Fit, Image, Result, Source};
 
 use crate::generator::Generator;
-use crate::kind::{CorruptionKind, Severity};
+use crate::kind::{CorruptionKind, CorruptionSeverity};
 use crate::refusal::Refusal;
 
 /// The images of a source, brought to one size and then corrupted.
@@ -13,7 +13,7 @@ pub struct CorruptedSource {
     clean: Arc<dyn Source>,
     generator: Arc<Generator>,
     kind: CorruptionKind,
-    severity: Severity,
+    severity: CorruptionSeverity,
     shape: [usize; 3],
 }
 
@@ -24,7 +24,7 @@ impl CorruptedSource {
         clean: Arc<dyn Source>,
         generator: Arc<Generator>,
         kind: CorruptionKind,
-        severity: Severity,
+        severity: CorruptionSeverity,
     ) -> Result<Self, Refusal> {
         let shape = temper_data::shape(&*clean)?;
         generator.check(kind, shape)?;
@@ -130,7 +130,7 @@ mod tests {
     fn corrupted(channels: usize, fit: Option<Fit>) -> Result<CorruptedSource, Refusal> {
         let generator = Generator::new(Parameters::Cifar, 4, Frost::drawn());
         let clean = Arc::new(CorruptedPhotos { channels, fit });
-        CorruptedSource::new(clean, Arc::new(generator), CorruptionKind::Frost, Severity::ALL[2])
+        CorruptedSource::new(clean, Arc::new(generator), CorruptionKind::Frost, CorruptionSeverity::ALL[2])
     }
 
     #[test]
@@ -143,8 +143,10 @@ mod tests {
             let (image, label) = source.read(index).unwrap();
             let clean = fit.apply(&source.clean.read(index).unwrap().0);
             let id = 100 + index as u64;
-            let wanted =
-                source.generator.corrupt(&clean, CorruptionKind::Frost, Severity::ALL[2], id).unwrap();
+            let wanted = source
+                .generator
+                .corrupt(&clean, CorruptionKind::Frost, CorruptionSeverity::ALL[2], id)
+                .unwrap();
             assert!(image == wanted && image != clean && label == 5);
         }
         assert_eq!(

@@ -10,7 +10,7 @@ use crate::blur::disk;
 use crate::filters::{Border, gaussian_kernel, motion_kernel};
 use crate::frost::Frost;
 use crate::generator::Generator;
-use crate::kind::{CorruptionKind, Severity};
+use crate::kind::{CorruptionKind, CorruptionSeverity};
 use crate::parameters::{Parameters, Strength};
 use crate::planes::Planes;
 use crate::refusal::Refusal;
@@ -114,7 +114,7 @@ fn kernels_sum_to_one() {
         assert!(kernel.is_sorted_by(|a, b| a >= b), "{radius} {sigma}");
     }
     for parameters in [Parameters::Cifar, Parameters::ImageNet] {
-        for severity in Severity::ALL {
+        for severity in CorruptionSeverity::ALL {
             let Strength::DefocusBlur { radius, alias } =
                 parameters.strength(CorruptionKind::DefocusBlur, severity)
             else {
@@ -225,7 +225,7 @@ fn errors_rise_with_severity_but_for_known_steps() {
                 let errors: Vec<f64> = scenes.par_iter().enumerate().map(one).collect();
                 errors.iter().sum::<f64>() / count as f64
             };
-            let errors = Severity::ALL.map(error);
+            let errors = CorruptionSeverity::ALL.map(error);
             assert!(errors.iter().all(|error| *error > 1.0), "{parameters:?} {kind:?}: {errors:?}");
             for (at, pair) in errors.windows(2).enumerate() {
                 let (step, ratio) = ((parameters, kind, at as u8 + 2), pair[1] / pair[0]);
@@ -243,9 +243,9 @@ fn errors_rise_with_severity_but_for_known_steps() {
 #[test]
 fn an_image_depends_on_seed_kind_severity_and_id_alone() {
     let image = golden::image("image");
-    let all: Vec<(CorruptionKind, Severity, u64)> = CorruptionKind::ALL
+    let all: Vec<(CorruptionKind, CorruptionSeverity, u64)> = CorruptionKind::ALL
         .into_iter()
-        .flat_map(|kind| Severity::ALL.map(|severity| [(kind, severity, 0), (kind, severity, 7)]))
+        .flat_map(|kind| CorruptionSeverity::ALL.map(|severity| [(kind, severity, 0), (kind, severity, 7)]))
         .flatten()
         .collect();
     let first = generator(Parameters::Cifar);
@@ -287,7 +287,7 @@ fn images_of_any_size_grey_or_in_colour_are_corrupted_and_others_refused() {
         let bytes = (0..shape.iter().product()).map(|at: usize| (at * 37 % 256) as u8).collect();
         let image = Image::of_bytes(shape, bytes);
         for (generator, kind, severity) in generators.iter().flat_map(|g| {
-            CorruptionKind::ALL.into_iter().flat_map(move |k| Severity::ALL.map(move |s| (g, k, s)))
+            CorruptionKind::ALL.into_iter().flat_map(move |k| CorruptionSeverity::ALL.map(move |s| (g, k, s)))
         }) {
             let corrupted = generator.corrupt(&image, kind, severity, 3).unwrap();
             assert_eq!((corrupted.shape, corrupted.len()), (shape, image.len()), "{kind:?}");
@@ -295,7 +295,7 @@ fn images_of_any_size_grey_or_in_colour_are_corrupted_and_others_refused() {
     }
     let refused = |shape: [usize; 3], bytes| {
         let image = Image::of_bytes(shape, vec![0; bytes]);
-        generators[0].corrupt(&image, CorruptionKind::Contrast, Severity::ALL[0], 0).unwrap_err()
+        generators[0].corrupt(&image, CorruptionKind::Contrast, CorruptionSeverity::ALL[0], 0).unwrap_err()
     };
     assert!(matches!(refused([2, 4, 4], 32), Refusal::Channels { channels: 2 }));
     assert!(matches!(refused([3, 0, 4], 0), Refusal::Bytes { .. }));
@@ -307,7 +307,7 @@ fn black_and_white_images_stay_images() {
     for level in [0, 255] {
         let image = Image::of_bytes([3, 32, 32], vec![level; 3072]);
         let generator = generator(Parameters::ImageNet);
-        let corrupt = |kind| generator.corrupt(&image, kind, Severity::ALL[4], 0).unwrap();
+        let corrupt = |kind| generator.corrupt(&image, kind, CorruptionSeverity::ALL[4], 0).unwrap();
         for kind in [
             CorruptionKind::DefocusBlur,
             CorruptionKind::GlassBlur,
@@ -329,7 +329,9 @@ fn black_and_white_images_stay_images() {
     // Fog does not brighten black: the largest value stays the same.
     let black = Image::of_bytes([3, 32, 32], vec![0; 3072]);
     assert!(
-        generator(Parameters::Cifar).corrupt(&black, CorruptionKind::Fog, Severity::ALL[4], 0).unwrap()
+        generator(Parameters::Cifar)
+            .corrupt(&black, CorruptionKind::Fog, CorruptionSeverity::ALL[4], 0)
+            .unwrap()
             == black
     );
 }

@@ -118,6 +118,9 @@ fn read(source: &dyn Source, indices: &[usize], augment: Option<(Augment, Rng)>)
         if image.shape != shape {
             return Err(Error::Shape { index, got: image.shape, expected: shape });
         }
+        if image.len() != shape.iter().product::<usize>() {
+            return Err(Error::Values { index, got: image.len(), shape });
+        }
         if *label as usize >= classes {
             return Err(Error::Label { index, label: *label, classes });
         }

@@ -72,6 +72,16 @@ pub enum Error {
         /// The reason.
         source: std::io::Error,
     },
+    /// An image with more or fewer values than its shape says.
+    #[error("image {index} has {got} values, its shape {shape:?} says {}", shape.iter().product::<usize>())]
+    Values {
+        /// Its index in the whole data set.
+        index: usize,
+        /// Its values.
+        got: usize,
+        /// Channels, height, width.
+        shape: [usize; 3],
+    },
     /// Images of different shapes in one batch.
     #[error("image {index} is {} x {} x {} (channels x height x width), the first one is {} x {} x {}", got[0], got[1], got[2], expected[0], expected[1], expected[2])]
     Shape {

@@ -17,14 +17,30 @@ pub struct Image {
 pub enum Pixels {
     /// From 0 to 255, as files of pictures have them: multiples of 1/255.
     Bytes(Vec<u8>),
-    /// In [0, 1], between multiples of 1/255 too.
+    /// In [0, 1]; not all of them are multiples of 1/255.
     Floats(Vec<f32>),
+}
+
+/// The byte nearest to a value in [0, 1]. Rounded in double precision, so that every caller gets the same byte.
+pub fn nearest_byte(value: f32) -> u8 {
+    (f64::from(value) * 255.0).round() as u8
 }
 
 impl Image {
     /// An image of bytes.
     pub fn of_bytes(shape: [usize; 3], bytes: Vec<u8>) -> Self {
         Self { shape, pixels: Pixels::Bytes(bytes) }
+    }
+
+    /// An image of values in [0, 1]. If all are multiples of 1/255 (as `f32`), it is one of bytes: equal images are
+    /// equal in whatever way they were stored.
+    pub fn of_floats(shape: [usize; 3], floats: Vec<f32>) -> Self {
+        let level = |value: &f32| *value == f32::from(nearest_byte(*value)) / 255.0;
+        let pixels = match floats.iter().all(level) {
+            true => Pixels::Bytes(floats.iter().map(|value| nearest_byte(*value)).collect()),
+            false => Pixels::Floats(floats),
+        };
+        Self { shape, pixels }
     }
 
     /// How many values it has.
@@ -44,7 +60,7 @@ impl Image {
     pub fn bytes(&self) -> Cow<'_, [u8]> {
         match &self.pixels {
             Pixels::Bytes(bytes) => bytes.into(),
-            Pixels::Floats(floats) => floats.iter().map(|value| (value * 255.0).round() as u8).collect(),
+            Pixels::Floats(floats) => floats.iter().map(|value| nearest_byte(*value)).collect(),
         }
     }
 
@@ -64,25 +80,30 @@ impl Image {
                     *value = f32::from(*byte) / 255.0;
                 }
             }
-            Pixels::Floats(floats) => to.copy_from_slice(floats),
+            Pixels::Floats(floats) => to.iter_mut().zip(floats).for_each(|(value, float)| *value = *float),
         }
     }
 
     /// Its pixels at other places: `places` has the place of each new value, `None` for 0.
     pub(crate) fn moved(&self, shape: [usize; 3], places: impl Iterator<Item = Option<usize>>) -> Self {
+        let size = shape.iter().product();
         let pixels = match &self.pixels {
             Pixels::Bytes(bytes) => {
-                Pixels::Bytes(places.map(|place| place.map_or(0, |at| bytes[at])).collect())
+                let mut moved = Vec::with_capacity(size);
+                moved.extend(places.map(|place| place.map_or(0, |at| bytes[at])));
+                Pixels::Bytes(moved)
             }
             Pixels::Floats(floats) => {
-                Pixels::Floats(places.map(|place| place.map_or(0.0, |at| floats[at])).collect())
+                let mut moved = Vec::with_capacity(size);
+                moved.extend(places.map(|place| place.map_or(0.0, |at| floats[at])));
+                Pixels::Floats(moved)
             }
         };
         Self { shape, pixels }
     }
 }
 
-/// Images of equal values hash equally; floats count by their bits.
+/// By its bytes, or by the bits of its floats.
 impl Hash for Image {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match &self.pixels {
@@ -105,12 +126,16 @@ mod tests {
     fn bytes_and_floats_are_the_same_values() {
         let image = Image::of_bytes([1, 1, 3], vec![0, 51, 255]);
         assert_eq!(image.floats()[..], [0.0, 0.2, 1.0]);
-        let floats = Image { shape: [1, 1, 3], pixels: Pixels::Floats(vec![0.0, 0.201, 0.999]) };
+        assert_eq!(Image::of_floats([1, 1, 3], vec![0.0, 0.2, 1.0]), image);
+        let floats = Image::of_floats([1, 1, 3], vec![0.0, 0.201, 0.999]);
         assert_eq!((floats.bytes().into_owned(), floats.len()), (vec![0, 51, 255], 3));
         let mut values = [0.0; 3];
         floats.write(&mut values);
         assert_eq!(values, [0.0, 0.201, 0.999]);
         let moved = floats.moved([1, 1, 2], [Some(2), None].into_iter());
         assert_eq!(moved, Image { shape: [1, 1, 2], pixels: Pixels::Floats(vec![0.999, 0.0]) });
+        // Single precision would round the half up.
+        assert_eq!(nearest_byte(128.5 / 255.0), 128);
+        assert!((0..=255).all(|byte| nearest_byte(f32::from(byte) / 255.0) == byte));
     }
 }

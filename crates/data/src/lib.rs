@@ -33,7 +33,7 @@ pub use decode::decode;
 pub use encode::encode;
 pub use error::{Error, Result};
 pub use fit::Fit;
-pub use image::{Image, Pixels};
+pub use image::{Image, Pixels, nearest_byte};
 pub use photos::{Photo, Photos, decode_file};
 pub use places::{Digest, Publication, Remote, folders, home};
 pub use rng::Rng;

@@ -91,7 +91,7 @@ pub(crate) struct Found {
 }
 
 /// All checks, in the order in which results list their warnings.
-const CHECKS: [&Check; 28] = [
+const CHECKS: &[&Check] = &[
     &attack_parameters::CHECK,
     &minimum_norm_elsewhere::CHECK,
     &restarts_without_draws::CHECK,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use temper_corruptions::{CorruptionKind, Parameters, Severity};
+use temper_corruptions::{CorruptionKind, CorruptionSeverity, Parameters};
 
 temper_core::options! {
     /// The source of corrupted images.
@@ -28,7 +28,7 @@ pub struct Corruptions {
     /// Kinds of corruption; by default all 19.
     pub only: Option<Vec<CorruptionKind>>,
     /// Severities; by default all five.
-    pub severities: Option<Vec<Severity>>,
+    pub severities: Option<Vec<CorruptionSeverity>>,
     /// Parameters of generated images; by default those of the benchmark whose images are closer in size.
     pub parameters: Option<Parameters>,
     /// Seed of generated images. It is separate from the run's seed, so that all runs are evaluated on the
@@ -46,10 +46,11 @@ impl Corruptions {
     }
 
     /// The severities, ascending.
-    pub fn severities(&self) -> Vec<Severity> {
-        let wanted =
-            |severity: &Severity| self.severities.as_ref().is_none_or(|some| some.contains(severity));
-        Severity::ALL.into_iter().filter(wanted).collect()
+    pub fn severities(&self) -> Vec<CorruptionSeverity> {
+        let wanted = |severity: &CorruptionSeverity| {
+            self.severities.as_ref().is_none_or(|some| some.contains(severity))
+        };
+        CorruptionSeverity::ALL.into_iter().filter(wanted).collect()
     }
 
     /// An error that involves more than one field.

@@ -13,7 +13,7 @@ const WORTH_TIMING: u64 = 20_000;
 
 /// What an evaluation takes at most.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Estimate {
+pub struct TimeEstimate {
     /// Forward passes for an image that survives all attacks.
     pub forwards: u64,
     /// Backward passes for such an image.
@@ -51,7 +51,7 @@ pub fn estimate(
     entry: &Entry,
     cell: &Cell,
     records: &Records,
-) -> Result<Option<Estimate>> {
+) -> Result<Option<TimeEstimate>> {
     let classes = setting.network.network().classes();
     let known: usize = cell.lines(&setting.key, records).map(|line| line.samples.len()).sum();
     let images = cell.source.len().saturating_sub(known);
@@ -85,5 +85,5 @@ pub fn estimate(
     wait(&victim.gradient(&batch.pixels)?)?;
     let backward = (begun.elapsed().as_secs_f64() - forward).max(0.0);
     let of_image = (forwards as f64 * forward + backwards as f64 * backward) / batch.len() as f64;
-    Ok(Some(Estimate { forwards, backwards, images, seconds: of_image * images as f64 }))
+    Ok(Some(TimeEstimate { forwards, backwards, images, seconds: of_image * images as f64 }))
 }

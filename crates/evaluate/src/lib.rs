@@ -34,7 +34,7 @@ pub use compare::{Compared, compare};
 pub use corruptions::{Corruptions, Origin};
 pub use digest::digest_of;
 pub use entry::{Entry, Sweep};
-pub use estimate::{Estimate, estimate};
+pub use estimate::{TimeEstimate, estimate};
 pub use inspection::{Inspection, inspect};
 pub use statistics::wilson;
 
@@ -148,7 +148,7 @@ pub struct BatchGlimpse<'a> {
 }
 
 /// A callback that is called after each batch and can cancel the evaluation.
-pub type Watch<'w> = dyn FnMut(&BatchGlimpse) -> ControlFlow<()> + 'w;
+pub type BatchWatch<'w> = dyn FnMut(&BatchGlimpse) -> ControlFlow<()> + 'w;
 
 /// The outcome of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
@@ -169,7 +169,7 @@ pub fn evaluate(
     entry: &Entry,
     cells: &[Cell],
     records: &mut Records,
-    watch: &mut Watch,
+    watch: &mut BatchWatch,
 ) -> Result<Option<Outcome>> {
     let members = entry.members(setting.network.network().classes()).map_err(temper_core::Error::refused)?;
     let mut progress = CellProgress::default();

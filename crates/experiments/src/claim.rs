@@ -198,7 +198,7 @@ impl Claim {
 
     fn read(&self, reading: &Reading, at: &ClaimPoint) -> Result<Judgement, String> {
         let Reading { ends: [a, b], share, slope } = *reading;
-        // Where on the piece the row stands is not known exactly: of the row, nor of the piece's ends.
+        // The row's position on the piece is uncertain, because the row and both ends are.
         let place = weighted(&[(1.0, &at.x), (share - 1.0, &a.x), (-share, &b.x)]);
         let place = place.ok_or("nothing is known of the spread along the curve")?;
         let more = slope.abs() * f64::midpoint(place.widths[0], place.widths[1]);

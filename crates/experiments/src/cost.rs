@@ -44,23 +44,15 @@ impl RunCost {
         let classes = all.map_or(0, |images| images.classes);
         let of = |attack: &Value| passes(attack, engine, classes);
         let steps = train.and_then(|t| t.get("attack")).map_or(0, of);
-        let policy = |name: &str| train?.get("epsilon")?.get(name)?.as_table();
-        // Attacks of an epoch beside the one that is trained on, and epochs without them.
-        let (probes, warmup) = if let Some(adaptive) = policy("instance-adaptive") {
-            (2, number(Some(adaptive), "warmup").unwrap_or(10))
-        } else if let Some(search) = policy("line-search") {
-            (number(Some(search), "points").unwrap_or(16), number(Some(search), "warmup").unwrap_or(10))
-        } else {
-            (0, 0)
-        };
-        let probe = |name: &str| policy(name).and_then(|p| p.get("probe")).map(of);
-        let probe = probe("instance-adaptive").or_else(|| probe("line-search")).unwrap_or(steps);
+        let policy = train.and_then(|train| train.get("epsilon"));
+        let [probes, from_epoch] = policy.map_or([0; 2], |policy| engine.probes(policy));
+        let probe = policy.and_then(chosen).and_then(|(_, parameters)| parameters?.get("probe"));
+        let probe = probe.map_or(steps, of);
         // Each adaptive policy also looks at the clean image.
-        let adaptive = if probes > 0 { 1 + probes as u64 * (probe + 1) } else { 0 };
-        let searching = epochs.saturating_sub(warmup as u64);
-        let mixed = train.and_then(|t| t.get("loss")?.get("mixup")).is_some();
-        // Mixup trains on clean and on attacked images.
-        let trained = epochs * if mixed { 2 } else { 1 };
+        let adaptive = if probes > 0 { 1 + probes * (probe + 1) } else { 0 };
+        let searching = epochs.saturating_sub(from_epoch);
+        let loss = train.and_then(|train| train.get("loss"));
+        let trained = epochs * loss.map_or(1, |loss| engine.loss_passes(loss));
         let all_passes = trained + epochs * steps + searching * adaptive;
         let n = images.unwrap_or(0) as f64;
         let entries = pipeline.get("evaluate").and_then(Value::as_array).into_iter().flatten();
@@ -138,6 +130,13 @@ pub trait Engine {
 
     /// The same of the suite of an evaluation, all its attacks and their restarts together; 0 if it cannot be resolved.
     fn suite(&self, suite: &Value, entry: &Table, classes: usize) -> u64;
+
+    /// How many probes an epsilon policy makes for a sample and an epoch, at most, and the first epoch with probes,
+    /// from 0. None for a policy that is not known.
+    fn probes(&self, epsilon: &Value) -> [u64; 2];
+
+    /// Passes of a loss for a sample and a step, forward and backward as one. One for a loss that is not known.
+    fn loss_passes(&self, loss: &Value) -> u64;
 
     /// The rate of a pipeline's network on images of this shape, measured within so many seconds.
     fn rate(&mut self, pipeline: &Table, images: DatasetSize, seconds: f64) -> anyhow::Result<Rate>;
@@ -219,6 +218,15 @@ mod tests {
             8
         }
 
+        fn probes(&self, epsilon: &Value) -> [u64; 2] {
+            let adaptive = epsilon.get("adaptive");
+            adaptive.map_or([0; 2], |adaptive| [2, adaptive["warmup"].as_integer().unwrap() as u64])
+        }
+
+        fn loss_passes(&self, loss: &Value) -> u64 {
+            if loss.get("mixup").is_some() { 2 } else { 1 }
+        }
+
         fn rate(&mut self, _: &Table, _: DatasetSize, _: f64) -> anyhow::Result<Rate> {
             anyhow::bail!("nothing is timed here")
         }
@@ -238,7 +246,7 @@ mod tests {
         // Mixup trains on clean images too.
         let mixup = cost(&format!("{fixed}train.loss.mixup.alpha = 1.0"));
         assert_eq!((mixup.training, mixup.steps), (4.0 * 7.0 * 1000.0, 8.0 * 1000.0));
-        let adaptive = fixed.replace("fixed.radius = 0.1", "instance-adaptive.warmup = 1");
+        let adaptive = fixed.replace("fixed.radius = 0.1", "adaptive.warmup = 1");
         // Three epochs more with a clean pass and two probes of 5 + 1.
         assert_eq!(cost(&adaptive).training, (4.0 * 6.0 + 3.0 * 13.0) * 1000.0);
         let judged = format!(

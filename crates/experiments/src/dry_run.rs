@@ -1,5 +1,5 @@
-//! What `--dry-run` prints: rows and runs, their passes, and what these will take. A row of which a seed was
-//! run goes by what that took; of the others the network is timed.
+//! What `--dry-run` prints: rows and runs, their passes, and the time and disk that they will take. Rows with a
+//! finished seed use its time; for other rows the network is timed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

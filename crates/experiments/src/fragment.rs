@@ -97,7 +97,9 @@ pub fn chosen(value: &Value) -> Option<(&str, Option<&Table>)> {
 }
 
 /// Tables with one key, the name of a plugin: another plugin takes the place of the whole.
-const CHOICES: [&str; 6] = ["dataset", "model", "train.attack", "train.loss", "train.epsilon", "attack"];
+/// `attack` and `suite` are those of an evaluation, which is merged by itself.
+const CHOICES: [&str; 7] =
+    ["dataset", "model", "train.attack", "train.loss", "train.epsilon", "attack", "suite"];
 /// Tables whose fields depend on each other: a new one takes the place of the old one.
 const WHOLE: [&str; 3] = ["train.augment", "train.schedule", "corruptions"];
 
@@ -147,6 +149,10 @@ mod tests {
         let named = merged(base, "train.attack = \"none\"");
         assert_eq!(named, table("train.attack = \"none\"\ntrain.epochs = 3"));
         assert_eq!(merged("dataset = \"cifar10\"", "dataset.mnist = {}"), table("dataset.mnist = {}"));
+        for choice in CHOICES {
+            let [one, other] = ["one", "other"].map(|name| format!("{choice}.{name}.n = 1"));
+            assert_eq!(merged(&one, &other), table(&other), "{choice}");
+        }
         let schedule =
             merged("train.schedule = { steps = [3], warmup = 5 }", "train.schedule = { steps = [1] }");
         assert_eq!(schedule, table("train.schedule = { steps = [1] }"));

@@ -2,7 +2,9 @@
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
-use temper_report::{Axis, Chart, Datum, Figure, HeatMap, Series, histograms_of_radii, radii_over_epochs};
+use temper_report::{
+    Chart, Datum, Figure, HeatMap, PlotAxis, Series, histograms_of_radii, radii_over_epochs,
+};
 use temper_results::RadiiFile;
 
 use crate::execute::{Finished, Place};
@@ -217,7 +219,11 @@ fn trade_off(
     }
     let beside = |row: &String| Some(Series::scatter(row.as_str(), vec![place(row)?]));
     series.extend(points.iter().filter_map(beside));
-    Chart { x: Axis::new(format!("{x} accuracy (%)")), y: Axis::new(format!("{y} accuracy (%)")), series }
+    Chart {
+        x: PlotAxis::new(format!("{x} accuracy (%)")),
+        y: PlotAxis::new(format!("{y} accuracy (%)")),
+        series,
+    }
 }
 
 fn over(report: &Report, along: Along, from: Option<&str>, rows: &[String]) -> anyhow::Result<Chart> {
@@ -231,10 +237,10 @@ fn over(report: &Report, along: Along, from: Option<&str>, rows: &[String]) -> a
         series.push(Series::line(row.as_str(), points));
     }
     let x = match along {
-        Along::Radius => Axis::new("radius of the attack (1/255)").times(255.0),
-        Along::Steps => Axis::new("steps of the attack").logarithmic(),
+        Along::Radius => PlotAxis::new("radius of the attack (1/255)").times(255.0),
+        Along::Steps => PlotAxis::new("steps of the attack").logarithmic(),
     };
-    Ok(Chart { x, y: Axis::new("accuracy (%)"), series })
+    Ok(Chart { x, y: PlotAxis::new("accuracy (%)"), series })
 }
 
 fn radii(run: &std::path::Path, samples: usize) -> anyhow::Result<Chart> {
@@ -254,8 +260,8 @@ fn histograms(run: &std::path::Path, panels: usize) -> anyhow::Result<temper_rep
     Ok(histograms_of_radii(&files, &epochs, radius())?)
 }
 
-fn radius() -> Axis {
-    Axis::new("radius (1/255)").times(255.0)
+fn radius() -> PlotAxis {
+    PlotAxis::new("radius (1/255)").times(255.0)
 }
 
 fn heat_map(report: &Report, map: &Map) -> HeatMap {

@@ -138,6 +138,14 @@ mod tests {
             0
         }
 
+        fn probes(&self, _: &Value) -> [u64; 2] {
+            [0; 2]
+        }
+
+        fn loss_passes(&self, _: &Value) -> u64 {
+            1
+        }
+
         fn rate(&mut self, pipeline: &Table, images: DatasetSize, seconds: f64) -> anyhow::Result<Rate> {
             self.timed.push((images.shape, seconds));
             match pipeline["model"]["resnet"]["depth"].as_integer() {

@@ -88,7 +88,7 @@ impl<'a> Report<'a> {
         let paper = |row: &str, column: &str| {
             self.version.table.row(row)?.expected.get(column).copied().map(Estimate::exact)
         };
-        // Of what a scale leaves out nothing is claimed there.
+        // Claims about rows or columns that the scale leaves out are skipped.
         let there = |claim: &&Claim| {
             claim.rows().all(|row| self.rows.iter().any(|known| known.row.name == row))
                 && claim.columns().all(|column| self.columns.iter().any(|c| c.name == column))

@@ -7,10 +7,9 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Bytes of a line beyond which a text is none of ours.
+/// Bytes of a line at most.
 const LONGEST: u64 = 1 << 20;
-/// Lines beyond which it is none, for short ones take their time too. All of ImageNet, every class of it, has 14
-/// million images.
+/// Lines of a text at most: short lines take time, too. All of ImageNet has 14 million images.
 const LINES: usize = 1 << 24;
 
 /// A file and the most that is read of it.

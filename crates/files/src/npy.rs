@@ -18,7 +18,7 @@ const STRANGERS: [(&[u8], &str); 4] = [
 ];
 
 /// The offset of an error and its message.
-pub type Fault = (u64, String);
+pub type HeaderFault = (u64, String);
 
 /// The contents of a header, each with its offset.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct Header {
 
 /// Parses the header from the first [`START`] bytes of a file, or all of them. Takes no memory for what the header
 /// claims. Any other text than numpy's is an error that names its byte.
-pub fn parse(start: &[u8]) -> Result<Header, Fault> {
+pub fn parse(start: &[u8]) -> Result<Header, HeaderFault> {
     let (begin, end) = extent(start)?;
     let mut words = Words { bytes: &start[..end], at: begin };
     let (mut descr, mut fortran, mut shape) = (None, None, None);
@@ -70,7 +70,7 @@ pub fn parse(start: &[u8]) -> Result<Header, Fault> {
 }
 
 /// The range of the dictionary.
-fn extent(start: &[u8]) -> Result<(usize, usize), Fault> {
+fn extent(start: &[u8]) -> Result<(usize, usize), HeaderFault> {
     if !start.starts_with(MAGIC) {
         let known = STRANGERS.iter().find(|(with, _)| start.starts_with(with));
         let is = known.map_or(String::new(), |(_, what)| format!(", it looks like {what}"));
@@ -126,7 +126,7 @@ impl Words<'_> {
         is
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), Fault> {
+    fn expect(&mut self, byte: u8) -> Result<(), HeaderFault> {
         match self.accept(byte) {
             true => Ok(()),
             false => Err(self.instead(&shown(byte))),
@@ -134,13 +134,13 @@ impl Words<'_> {
     }
 
     /// The message about an unexpected byte.
-    fn instead(&mut self, expected: &str) -> Fault {
+    fn instead(&mut self, expected: &str) -> HeaderFault {
         let found = self.peek().map_or("the end of the header".into(), shown);
         (self.at as u64, format!("{found}, expected {expected}"))
     }
 
     /// A text in single or double quotes, with the offset of the quote.
-    fn text(&mut self) -> Result<(u64, String), Fault> {
+    fn text(&mut self) -> Result<(u64, String), HeaderFault> {
         let quote = match self.peek() {
             Some(quote @ (b'\'' | b'"')) => quote,
             Some(b'[') => {
@@ -158,7 +158,7 @@ impl Words<'_> {
     }
 
     /// `True` or `False`.
-    fn truth(&mut self) -> Result<(u64, bool), Fault> {
+    fn truth(&mut self) -> Result<(u64, bool), HeaderFault> {
         let begins = |words: &mut Self, with: &[u8]| {
             words.peek().is_some() && words.bytes[words.at..].starts_with(with)
         };
@@ -173,7 +173,7 @@ impl Words<'_> {
     }
 
     /// A tuple of sizes, with the offset of its parenthesis.
-    fn sizes(&mut self) -> Result<(u64, Vec<u64>), Fault> {
+    fn sizes(&mut self) -> Result<(u64, Vec<u64>), HeaderFault> {
         self.expect(b'(')?;
         let at = self.at as u64 - 1;
         let mut sizes = vec![];
@@ -191,7 +191,7 @@ impl Words<'_> {
         Ok((at, sizes))
     }
 
-    fn number(&mut self) -> Result<u64, Fault> {
+    fn number(&mut self) -> Result<u64, HeaderFault> {
         let digits = match self.peek() {
             Some(b'0'..=b'9') => {
                 self.bytes[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count()

@@ -84,6 +84,9 @@ pub(crate) trait Backend: Debug + Send + Sync {
     /// The Euclidean length of the difference of each row, `[n]`, summed in double precision.
     fn distances(&self, a: &Tensor, b: &Tensor) -> Result<Vec<f64>>;
 
+    /// As [`crate::levels`], of tensors `[n, d]` of f64 with at least one number.
+    fn levels(&self, weights: &Tensor, ends: &Tensor, heights: &[f64]) -> Result<Vec<f64>>;
+
     /// The class of the largest logit of each row of `[n, classes]`, the first of equals; none for a row with
     /// a NaN.
     fn predictions(&self, logits: &Tensor) -> Result<Vec<Option<u32>>>;

@@ -148,8 +148,7 @@ impl Classifier {
 
     /// Gradients of a scalar loss of logits from [`Self::train`], which may come from several of its calls.
     ///
-    /// Of the weights there are no gradients but by this way: candle's own backward pass reaches pixels
-    /// alone.
+    /// Only this method gives the gradients of the weights: candle's own backward pass reaches the pixels alone.
     pub fn backward(&self, loss: &Tensor) -> Result<Gradients> {
         // What an abandoned backward pass may have left.
         self.collector.take();

@@ -36,8 +36,8 @@ pub use graph::{
     Numerics, Parameter, Pool, Pool2d, Role,
 };
 pub use ops::{
-    Stray, cross_entropy, distances, largest_differences, log_odds, predictions, refused, step_within, stray,
-    zero_rows,
+    Stray, cross_entropy, distances, largest_differences, levels, log_odds, predictions, refused,
+    step_within, stray, zero_rows,
 };
 pub use sgd::Sgd;
 pub use threads::let_candle_rest;

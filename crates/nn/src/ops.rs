@@ -107,6 +107,57 @@ pub fn distances(a: &Tensor, b: &Tensor) -> Result<Vec<f64>> {
     backend::of(a.device()).distances(a, b)
 }
 
+/// For each row of weights and ends, both `[n, d]` of f64 and at least 0, the level L with
+/// `sum weight_i min(L, end_i) = |height|`, `[n]`; infinite if even all ends together are less. It is the multiplier of
+/// a projection onto a hyperplane within a box.
+///
+/// The sum S(L) is concave, increasing and linear between the ends. The search is Newton's method from L = 0. A tangent
+/// lies above S, so its root is never beyond the solution, and L only rises. The tangent depends only on which ends L
+/// has passed. If a rise passes no further end, the next root is the same number to the bit, and it is the solution,
+/// since S is linear from there to L. Each rise before passes an end, so there are at most d + 1 of them; usually there
+/// are about ten. Sorting, the usual method, would not run on every device.
+pub fn levels(weights: &Tensor, ends: &Tensor, heights: &[f64]) -> Result<Vec<f64>> {
+    let (n, d) = weights.dims2()?;
+    if ends.dims2()? != (n, d)
+        || heights.len() != n
+        || weights.dtype() != DType::F64
+        || ends.dtype() != DType::F64
+    {
+        let why = format!(
+            "levels of weights {:?}, ends {:?} and {} heights, expected [n, d] of f64 and n",
+            weights.dims(),
+            ends.dims(),
+            heights.len()
+        );
+        return Err(candle_core::Error::Msg(why).into());
+    }
+    if n * d == 0 {
+        return Ok(heights.iter().map(|height| if *height == 0.0 { 0.0 } else { f64::INFINITY }).collect());
+    }
+    backend::of(weights.device()).levels(weights, ends, heights)
+}
+
+/// The root of the tangent of [`levels`], from the sum up to the ends that were passed and the slope of the rest.
+pub(crate) fn tangent_root(height: f64, spent: f64, slope: f64) -> f64 {
+    if slope > 0.0 { (height.abs() - spent) / slope } else { f64::INFINITY }
+}
+
+/// The first of `len` numbers that is not finite, or else the first one outside `[low, high]`.
+pub(crate) fn first_stray(len: usize, value: impl Fn(usize) -> f64, [low, high]: [f64; 2]) -> Option<Stray> {
+    let first = |wanted: &dyn Fn(f64) -> bool| (0..len).find(|position| wanted(value(*position)));
+    let position = first(&|x| !x.is_finite()).or_else(|| first(&|x| !(low..=high).contains(&x)))?;
+    Some(Stray { position, value: value(position) })
+}
+
+/// The place of the largest of some logits, the first of equals; none if one is NaN.
+pub(crate) fn prediction(logits: impl Iterator<Item = f64> + Clone) -> Option<u32> {
+    if logits.clone().any(f64::is_nan) {
+        return None;
+    }
+    let largest = logits.clone().fold(f64::NEG_INFINITY, f64::max);
+    logits.into_iter().position(|x| x == largest).map(|class| class as u32)
+}
+
 /// Whether there are rows to compare; an error where they cannot be.
 fn paired(a: &Tensor, b: &Tensor) -> Result<bool> {
     let same = a.dims() == b.dims() && a.dtype() == b.dtype();

@@ -176,7 +176,7 @@ impl Importer<'_> {
         self.affine(&value, &all(&linear.scale, numbers), &all(&linear.shift, numbers))
     }
 
-    /// Factors and summands in the order of the node's numbers, if there the value's rearrangement can follow.
+    /// Factors and summands in the node's order, if the rearrangement can be applied after the layer.
     fn before(&self, value: &Value, linear: &Linear) -> Option<(Vec<f64>, Vec<f64>)> {
         let numbers = self.numbers(value.node);
         let Some(map) = &value.map else {

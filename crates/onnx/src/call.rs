@@ -1,6 +1,6 @@
 //! A node of the file as its operator sees it: inputs that are known, and attributes.
 
-use crate::constant::{Constant, Kind};
+use crate::constant::{Constant, NumberKind};
 use crate::error::{Found, Problem};
 use crate::moves;
 use crate::proto::{Attribute, Node};
@@ -219,6 +219,6 @@ fn tidy(number: f32) -> f64 {
 impl Constant<'_> {
     /// Whether it has integers.
     pub(crate) fn is_int(&self) -> bool {
-        self.kind() == Kind::Int
+        self.kind() == NumberKind::Int
     }
 }

@@ -13,7 +13,7 @@ use crate::proto;
 
 /// Whether numbers are floats or integers. Booleans are integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum NumberKind {
     Float,
     Int,
 }
@@ -66,11 +66,11 @@ impl<'a> Constant<'a> {
         count(&self.dims)
     }
 
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> NumberKind {
         match &self.data {
-            Data::File(tensor, _) if decode::is_float(tensor.kind) => Kind::Float,
-            Data::Floats(_) | Data::AllFloats(_) => Kind::Float,
-            Data::File(..) | Data::Ints(_) | Data::AllInts(_) => Kind::Int,
+            Data::File(tensor, _) if decode::is_float(tensor.kind) => NumberKind::Float,
+            Data::Floats(_) | Data::AllFloats(_) => NumberKind::Float,
+            Data::File(..) | Data::Ints(_) | Data::AllInts(_) => NumberKind::Int,
         }
     }
 
@@ -186,7 +186,7 @@ impl<'a> Constant<'a> {
 
     /// A tensor of f32 in this shape: each number times a factor.
     pub(crate) fn tensor(&self, shape: &[usize], factor: f64) -> Found<Tensor> {
-        if self.kind() == Kind::Int {
+        if self.kind() == NumberKind::Int {
             return Err(Problem::Integers(format!(
                 "its weight `{}` has integers, expected floats",
                 self.origin.unwrap_or_default()

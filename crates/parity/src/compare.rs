@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::manifest::{Entry, Manifest, NetworkFile, Peer, PeerAttack};
+use crate::manifest::{Manifest, NetworkEntry, NetworkFile, Peer, PeerAttack};
 use crate::network::{self, Attacked, Networks};
 
 /// Largest difference of a logit, with exact sums.
@@ -65,12 +65,12 @@ pub struct AttackReport {
     /// Whether temper must agree.
     pub bound: bool,
     /// What was compared.
-    pub outcome: Outcome,
+    pub outcome: AttackOutcome,
 }
 
 /// What was compared.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum AttackOutcome {
     /// Share of the images that is broken.
     Broken {
         /// The library's.
@@ -95,7 +95,7 @@ pub enum Outcome {
 pub fn compare(
     folder: &Path,
     manifest: &Manifest,
-    mut hear: impl FnMut(&Entry, &NetworkReport),
+    mut hear: impl FnMut(&NetworkEntry, &NetworkReport),
 ) -> anyhow::Result<Vec<String>> {
     let mut faults = vec![];
     for entry in &manifest.networks {
@@ -107,7 +107,7 @@ pub fn compare(
     Ok(faults)
 }
 
-fn compared(folder: &Path, manifest: &Manifest, entry: &Entry) -> anyhow::Result<NetworkReport> {
+fn compared(folder: &Path, manifest: &Manifest, entry: &NetworkEntry) -> anyhow::Result<NetworkReport> {
     let batch = network::images(folder, &entry.images, manifest.n)?;
     let reference = network::tensors(&folder.join(&entry.reference))?;
     let stored = |name: &str| {
@@ -193,7 +193,7 @@ fn beside(attack: &PeerAttack, peer: &Peer, ours: &[Attacked]) -> anyhow::Result
                 .filter(|(ours, theirs)| ours.is_finite() || theirs.is_finite())
                 .collect();
             let differ = pairs.iter().filter(|(ours, theirs)| !near(*ours, *theirs)).count();
-            Outcome::Distance {
+            AttackOutcome::Distance {
                 theirs: median(pairs.iter().map(|(_, theirs)| *theirs).collect()),
                 ours: median(pairs.iter().map(|(ours, _)| *ours).collect()),
                 differ: differ as f64 / pairs.len().max(1) as f64,
@@ -201,7 +201,7 @@ fn beside(attack: &PeerAttack, peer: &Peer, ours: &[Attacked]) -> anyhow::Result
         }
         (None, [exact, fast]) => {
             let theirs = flags(peer)?;
-            Outcome::Broken {
+            AttackOutcome::Broken {
                 theirs: share(&theirs),
                 ours: [share(&exact.broken), share(&fast.broken)],
                 differ: [apart_in(&exact.broken, &theirs)?, apart_in(&fast.broken, &theirs)?],
@@ -283,7 +283,7 @@ impl NetworkReport {
             }
         }
         for attack in self.attacks.iter().filter(|attack| attack.bound) {
-            if let Outcome::Distance { theirs, ours, .. } = attack.outcome {
+            if let AttackOutcome::Distance { theirs, ours, .. } = attack.outcome {
                 let what =
                     format!("{} beside {}, temper's median distance over theirs", attack.name, attack.peer);
                 demand(what, ours / theirs, MEDIAN);

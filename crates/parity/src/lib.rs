@@ -11,8 +11,8 @@ mod network;
 mod table;
 
 pub use compare::{
-    AttackReport, Both, FAST_LOGITS, FileReport, GRADIENTS, LOGITS, MEDIAN, NetworkReport, ONE_IN, Outcome,
-    compare,
+    AttackOutcome, AttackReport, Both, FAST_LOGITS, FileReport, GRADIENTS, LOGITS, MEDIAN, NetworkReport,
+    ONE_IN, compare,
 };
-pub use manifest::{Entry, Images, Manifest, NetworkFile, Peer, PeerAttack};
+pub use manifest::{ImageFiles, Manifest, NetworkEntry, NetworkFile, Peer, PeerAttack};
 pub use table::{heading, section};

@@ -17,12 +17,12 @@ pub struct Manifest {
     /// The libraries that made it.
     pub versions: BTreeMap<String, String>,
     /// The networks.
-    pub networks: Vec<Entry>,
+    pub networks: Vec<NetworkEntry>,
 }
 
 /// One network in several files.
 #[derive(Debug, Deserialize)]
-pub struct Entry {
+pub struct NetworkEntry {
     /// Its name in files and tables.
     pub name: String,
     /// What is particular about it.
@@ -32,7 +32,7 @@ pub struct Entry {
     /// Share of the images that it classifies correctly.
     pub accuracy: f64,
     /// The images.
-    pub images: Images,
+    pub images: ImageFiles,
     /// File of logits and gradients.
     pub reference: String,
     /// Largest difference between the logits that `PyTorch` takes in float32 and in float64.
@@ -46,7 +46,7 @@ pub struct Entry {
 /// Where images are.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Images {
+pub enum ImageFiles {
     /// In a file: pixels as bytes, and labels.
     File(String),
     /// In a data set, in temper's TOML: as many of its test images as the manifest says, spread evenly.

@@ -15,7 +15,7 @@ use temper_data::Batches;
 // Its plugins.
 use temper_runner as _;
 
-use crate::manifest::{Images, NetworkFile, PeerAttack};
+use crate::manifest::{ImageFiles, NetworkFile, PeerAttack};
 
 /// Images that run at once.
 const BATCH: usize = 100;
@@ -61,10 +61,10 @@ fn chosen<T: ?Sized + Kind>(text: &str) -> anyhow::Result<Chosen<T>> {
 }
 
 /// The images of a manifest.
-pub(crate) fn images(folder: &Path, images: &Images, n: usize) -> anyhow::Result<Batch> {
+pub(crate) fn images(folder: &Path, images: &ImageFiles, n: usize) -> anyhow::Result<Batch> {
     match images {
-        Images::File(file) => of_file(&folder.join(file)),
-        Images::Dataset(text) => {
+        ImageFiles::File(file) => of_file(&folder.join(file)),
+        ImageFiles::Dataset(text) => {
             let dataset: Chosen<dyn Dataset> = chosen(text)?;
             let source: Arc<dyn Source> = Arc::new(Subset::new(dataset.open(Split::Test)?, n));
             let images = Batches::new(source, (0..n).collect(), n, None).next();

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::compare::{Both, NetworkReport, Outcome, formats};
-use crate::manifest::{Entry, Manifest};
+use crate::compare::{AttackOutcome, Both, NetworkReport, formats};
+use crate::manifest::{Manifest, NetworkEntry};
 
 /// What was compared with what.
 pub fn heading(manifest: &Manifest) -> String {
@@ -20,7 +20,7 @@ pub fn heading(manifest: &Manifest) -> String {
 }
 
 /// The tables of a network.
-pub fn section(entry: &Entry, report: &NetworkReport) -> String {
+pub fn section(entry: &NetworkEntry, report: &NetworkReport) -> String {
     let mut text = format!(
         "\n{}: {}; {} parameters, {:.1} % right; in {}\nPyTorch's own logits in float32: {:.1e} from float64\n",
         entry.name,
@@ -65,12 +65,12 @@ pub fn section(entry: &Entry, report: &NetworkReport) -> String {
     );
     for attack in &report.attacks {
         let (theirs, ours, differ) = match attack.outcome {
-            Outcome::Broken { theirs, ours, differ } => (
+            AttackOutcome::Broken { theirs, ours, differ } => (
                 format!("{:.1} %", 100.0 * theirs),
                 format!("{:.1}|{:.1} %", 100.0 * ours[0], 100.0 * ours[1]),
                 format!("{}|{}", differ[0], differ[1]),
             ),
-            Outcome::Distance { theirs, ours, differ } => {
+            AttackOutcome::Distance { theirs, ours, differ } => {
                 (format!("{theirs:.4}"), format!("{ours:.4}"), format!("{:.0} % by > 0.1 %", 100.0 * differ))
             }
         };

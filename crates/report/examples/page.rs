@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 
 use temper_report::{
-    Axis, Chart, Datum, HeatMap, Page, Series, Table, histograms_of_radii, percent, radii_over_epochs,
+    Chart, Datum, HeatMap, Page, PlotAxis, Series, Table, histograms_of_radii, percent, radii_over_epochs,
 };
 use temper_results::{RadiiFile, Results, read_metrics};
 
@@ -26,9 +26,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for evaluation in &results.evaluations {
         let name = &evaluation.name;
         if let Some(curve) = &evaluation.curve {
-            let x = Axis::new(curve.over.word());
+            let x = PlotAxis::new(curve.over.word());
             let x = if curve.over == temper_results::Over::Steps { x.logarithmic() } else { x };
-            let y = Axis::new("accuracy (%)").percent();
+            let y = PlotAxis::new("accuracy (%)").percent();
             let chart = Chart { x, y, series: vec![Series::accuracy(name.clone(), curve)] };
             page.figure(
                 &format!("{name}: accuracy over {}, with 95 % intervals.", curve.over.word()),
@@ -47,7 +47,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let epochs = read_metrics(&run.join("metrics.jsonl"))?;
     let loss = epochs.iter().map(|epoch| Datum::new(epoch.epoch as f64, epoch.loss)).collect();
     let series = vec![Series::line("training", loss)];
-    page.figure("Mean loss.", &Chart { x: Axis::new("epoch").whole(), y: Axis::new("loss"), series })?;
+    page.figure(
+        "Mean loss.",
+        &Chart { x: PlotAxis::new("epoch").whole(), y: PlotAxis::new("loss"), series },
+    )?;
 
     if run.join("epsilon").is_dir() {
         page.heading("Radii");
@@ -58,11 +61,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let samples = [least[0], middle, most[0]];
         page.figure(
             "Mean radius and three samples.",
-            &radii_over_epochs(&files, &samples, Axis::new("radius"))?,
+            &radii_over_epochs(&files, &samples, PlotAxis::new("radius"))?,
         )?;
         let shown: Vec<usize> =
             files.iter().step_by(files.len().div_ceil(8)).map(|file| file.epoch).collect();
-        page.figure("Radii of all samples.", &histograms_of_radii(&files, &shown, Axis::new("radius"))?)?;
+        page.figure("Radii of all samples.", &histograms_of_radii(&files, &shown, PlotAxis::new("radius"))?)?;
     }
     page.write(Path::new(&out))?;
     Ok(())

@@ -13,7 +13,7 @@ mod palette;
 mod places;
 mod svg;
 
-pub use axis::Axis;
+pub use axis::PlotAxis;
 pub use chart::{Chart, Datum, Series};
 pub use drawing::Drawing;
 pub use heat_map::HeatMap;

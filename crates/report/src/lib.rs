@@ -13,8 +13,8 @@ mod table;
 
 pub use attacked::{Attacked, read_attacked};
 pub use figure::{
-    Axis, Chart, Datum, Drawing, Figure, FigureError, FigureImage, HeatMap, Histogram, Histograms, ImageRow,
-    ImageSheet, Series, Tile,
+    Chart, Datum, Drawing, Figure, FigureError, FigureImage, HeatMap, Histogram, Histograms, ImageRow,
+    ImageSheet, PlotAxis, Series, Tile,
 };
 pub use page::Page;
 pub use radii_figures::{histograms_of_radii, radii_over_epochs};

@@ -102,7 +102,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::{Axis, Chart, Datum, Series};
+    use crate::figure::{Chart, Datum, PlotAxis, Series};
     use crate::markup;
 
     fn page() -> Page {
@@ -115,8 +115,11 @@ mod tests {
         page.table("what it shows > nothing", &table);
         page.table("heads alone", &Table::new(&["name"]));
         let points = vec![Datum::new(1.0, 2.0), Datum::new(2.0, 3.0)];
-        let chart =
-            Chart { x: Axis::new("x"), y: Axis::new("y"), series: vec![Series::line("</svg>", points)] };
+        let chart = Chart {
+            x: PlotAxis::new("x"),
+            y: PlotAxis::new("y"),
+            series: vec![Series::line("</svg>", points)],
+        };
         page.figure("two points & a line", &chart).unwrap();
         page
     }
@@ -163,7 +166,7 @@ mod tests {
     fn a_figure_that_cannot_be_drawn_leaves_no_trace() {
         let mut page = Page::new("page");
         let before = page.html();
-        let chart = Chart { x: Axis::new("x"), y: Axis::new("y"), series: vec![] };
+        let chart = Chart { x: PlotAxis::new("x"), y: PlotAxis::new("y"), series: vec![] };
         assert!(page.figure("none", &chart).is_err());
         assert_eq!(page.html(), before);
     }

@@ -2,11 +2,11 @@
 
 use temper_results::{Error, RadiiFile};
 
-use crate::figure::{Axis, Chart, Datum, Histogram, Histograms, Series};
+use crate::figure::{Chart, Datum, Histogram, Histograms, PlotAxis, Series};
 
 /// Mean radius over epochs, together with the radii of these samples (by index in the whole training split).
 /// The error names a sample that was not trained on. Files are read one after the other.
-pub fn radii_over_epochs(files: &[RadiiFile], samples: &[i64], radius: Axis) -> Result<Chart, Error> {
+pub fn radii_over_epochs(files: &[RadiiFile], samples: &[i64], radius: PlotAxis) -> Result<Chart, Error> {
     let mut mean = vec![];
     let mut lines: Vec<(i64, Vec<Datum>)> = samples.iter().map(|sample| (*sample, vec![])).collect();
     for file in files {
@@ -23,11 +23,15 @@ pub fn radii_over_epochs(files: &[RadiiFile], samples: &[i64], radius: Axis) -> 
     }
     let mut series = vec![Series::line("mean of all samples", mean)];
     series.extend(lines.into_iter().map(|(sample, line)| Series::line(format!("sample {sample}"), line)));
-    Ok(Chart { x: Axis::new("epoch").whole(), y: radius, series })
+    Ok(Chart { x: PlotAxis::new("epoch").whole(), y: radius, series })
 }
 
 /// Distribution of the radii after these epochs. The error names an epoch without a file.
-pub fn histograms_of_radii(files: &[RadiiFile], epochs: &[usize], radius: Axis) -> Result<Histograms, Error> {
+pub fn histograms_of_radii(
+    files: &[RadiiFile],
+    epochs: &[usize],
+    radius: PlotAxis,
+) -> Result<Histograms, Error> {
     let panel = |epoch: &usize| {
         let file = files.iter().find(|file| file.epoch == *epoch).ok_or_else(|| Error::Unfit {
             file: files.first().and_then(|file| file.file.parent()).unwrap_or("epsilon".as_ref()).into(),
@@ -62,7 +66,8 @@ mod tests {
         };
         assert_eq!(spans(&files(&[1, 2, 3, 7, 9, 10])), "1 to 3, 7, 9 to 10");
         assert_eq!(spans(&[]), "none");
-        let fault = histograms_of_radii(&files(&[1, 2]), &[4], Axis::new("radius")).unwrap_err().to_string();
+        let fault =
+            histograms_of_radii(&files(&[1, 2]), &[4], PlotAxis::new("radius")).unwrap_err().to_string();
         assert!(fault.ends_with("no radii of epoch 4, those of 1 to 2 are there"), "{fault}");
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use temper_report::{Axis, Chart, Figure, HeatMap, Page, Series, histograms_of_radii, radii_over_epochs};
+use temper_report::{Chart, Figure, HeatMap, Page, PlotAxis, Series, histograms_of_radii, radii_over_epochs};
 use temper_results::{EpochRadii, RadiiFile, Results, read_metrics};
 
 const SAMPLES: usize = 200;
@@ -69,7 +69,7 @@ fn a_page_of_a_run_holds_its_numbers() {
     let mut page = Page::new("a run");
     page.heading("Evaluations");
     let curve = results.get("sweep").unwrap().curve.as_ref().unwrap();
-    let (x, y) = (Axis::new("radius"), Axis::new("accuracy (%)").percent());
+    let (x, y) = (PlotAxis::new("radius"), PlotAxis::new("accuracy (%)").percent());
     page.figure("Over radii.", &Chart { x, y, series: vec![Series::accuracy("sweep", curve)] }).unwrap();
     let corrupted = results.get("corruptions").unwrap().corruptions.as_ref().unwrap();
     let grid = HeatMap::of_corruptions(corrupted);
@@ -87,7 +87,7 @@ fn a_page_of_a_run_holds_its_numbers() {
     let last = files[EPOCHS - 1].read().unwrap();
     let [least, most] = last.extremes(0.01);
     assert_eq!((most, last.of(3 * 199)), (vec![597, 594], Some(radius(199, EPOCHS))));
-    let axis = || Axis::new("radius (of 255)").times(255.0);
+    let axis = || PlotAxis::new("radius (of 255)").times(255.0);
     page.figure("Radii.", &radii_over_epochs(&files, &[least[0], 300, 597], axis()).unwrap()).unwrap();
     page.figure("How they lie.", &histograms_of_radii(&files, &[1, 6, 12], axis()).unwrap()).unwrap();
 
@@ -108,10 +108,10 @@ fn what_a_run_lacks_is_named() {
     let folder = tempfile::tempdir().unwrap();
     write_run(folder.path());
     let files = RadiiFile::of(folder.path()).unwrap();
-    let fault = radii_over_epochs(&files, &[4], Axis::new("radius")).unwrap_err().to_string();
+    let fault = radii_over_epochs(&files, &[4], PlotAxis::new("radius")).unwrap_err().to_string();
     assert!(fault.ends_with("epoch-0001.safetensors: sample 4 was not trained on"), "{fault}");
-    let fault = histograms_of_radii(&files, &[1, 13], Axis::new("radius")).unwrap_err().to_string();
+    let fault = histograms_of_radii(&files, &[1, 13], PlotAxis::new("radius")).unwrap_err().to_string();
     assert!(fault.ends_with("epsilon: no radii of epoch 13, those of 1 to 12 are there"), "{fault}");
-    let none = radii_over_epochs(&[], &[], Axis::new("radius")).unwrap().svg().unwrap_err().to_string();
+    let none = radii_over_epochs(&[], &[], PlotAxis::new("radius")).unwrap().svg().unwrap_err().to_string();
     assert_eq!(none, "the series `mean of all samples` has no points");
 }

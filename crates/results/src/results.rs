@@ -200,6 +200,9 @@ pub struct PngAccuracy {
     pub accuracy: f64,
     /// Its 95 % Wilson interval.
     pub interval: [f64; 2],
+    /// Whether clean images had to be rounded to 8 bits: balls then lie around the rounded ones.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub clean_rounded: bool,
 }
 
 /// The JSON Schema of `results.json`.

@@ -62,7 +62,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let natural = Entry { name: "natural".into(), ..Entry::default() };
     let unperturbed = measured.judge(&opened, &natural, &interrupt, &mut |_| {})?;
     let known = opened.warnings.len();
-    opened.warn_of_normalisation(0, unperturbed)?;
+    opened.warn_of_normalisation(0, unperturbed, &interrupt)?;
     say(&told(&opened.warnings[known..]));
     let mut gathered = Gathered::default();
     let mut hear = |glimpse: &BatchGlimpse| {

@@ -1,6 +1,7 @@
 //! The networks and images of `temper attack` and `temper transfer`.
 
 mod networks;
+mod normalisations;
 mod options;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,6 @@ use crate::interrupt::Interrupt;
 use crate::judge::{Arithmetic, hash};
 use crate::machine::{machine, versions};
 use crate::material::{self, parameters};
-use crate::normalisation::{GOOD, Trial, Tried};
 use crate::own_radii::OwnRadii;
 use crate::progress::{EvaluationBar, announce};
 use crate::shell::command;
@@ -133,37 +133,6 @@ impl Opened {
             warnings,
         };
         Ok((opened, entry))
-    }
-
-    /// Adds a warning if the natural accuracy suggests that the assumed normalisation is wrong. Only for
-    /// networks whose file does not say how they were trained.
-    pub(crate) fn warn_of_normalisation(&mut self, target: usize, natural: f64) -> anyhow::Result<()> {
-        if self.targets[target].told && natural < GOOD {
-            let warning = self.trial(target)?.warning("--model")?;
-            self.warnings.extend(warning);
-        }
-        Ok(())
-    }
-
-    /// How many images a network classifies correctly as it is, and under each usual normalisation if its file does not
-    /// say its own.
-    pub(crate) fn normalisations(&self, target: usize) -> anyhow::Result<Tried> {
-        let trial = self.trial(target)?;
-        if self.targets[target].told { trial.all() } else { trial.assumed() }
-    }
-
-    /// A network and all images of the split: the chosen ones may be too few.
-    fn trial(&self, target: usize) -> anyhow::Result<Trial<'_>> {
-        let AttackedNetwork { stored, frozen, .. } = &self.targets[target];
-        Ok(Trial {
-            model: stored.model,
-            parameters: &stored.parameters,
-            network: frozen,
-            weights: stored.classifier.weights(),
-            images: self.whole_split()?,
-            batch: self.batch(),
-            device: &self.device,
-        })
     }
 
     /// All images of the split, regardless of `--samples` and `--indices`.

@@ -210,7 +210,7 @@ impl Pipeline {
     /// Reads a document.
     fn of<'d>(document: &'d Spanned<DeTable<'d>>) -> Result<Self, Vec<Fault>> {
         let (document, weights) = model_weights::lifted(document);
-        let (draft, mut reading) = Reading::of::<Draft>(&document);
+        let (draft, mut reading) = Reading::without::<Draft>(&document, model_weights::lifted_key);
         let pipeline = draft.and_then(|draft| Self::complete(draft, weights, &mut reading));
         let faults = reading.into_faults();
         pipeline.filter(|_| faults.is_empty()).ok_or(faults)
@@ -228,7 +228,7 @@ impl Pipeline {
     /// What is wrong with a part of a pipeline: whatever may be missing from it, since other parts hold the rest.
     pub(crate) fn faults_of_part<'d>(document: &'d Spanned<DeTable<'d>>) -> Vec<Fault> {
         let (document, _) = model_weights::lifted(document);
-        let (_, reading) = Reading::of::<Draft>(&document);
+        let (_, reading) = Reading::without::<Draft>(&document, model_weights::lifted_key);
         let faults = reading.into_faults().into_iter();
         faults.filter(|fault| !fault.message.starts_with("missing field")).collect()
     }
@@ -248,7 +248,7 @@ impl Pipeline {
             mut select,
             mut evaluate,
         } = draft;
-        let written = weights.is_some();
+        let written = weights.is_some() || reading.meant_lifted();
         let weights = weights.and_then(|weights| weights.checked(train.as_ref(), reading));
         // A model that comes with weights starts with them, unless other ones are named.
         let weights = weights.or_else(|| model.as_ref().and_then(|model| model.weights().map(Into::into)));

@@ -11,7 +11,7 @@ use temper_core::{Device, Rng, Tensor};
 use temper_data::escaped;
 use temper_files::save_atomically;
 use temper_train::is_onnx;
-use temper_weights::Row;
+use temper_weights::SavedTensor;
 
 use crate::config::BadConfig;
 use crate::output::say;
@@ -114,7 +114,7 @@ fn plain(weights: &BTreeMap<String, Tensor>) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Name, shape and little-endian numbers of each weight.
-fn rows(weights: &BTreeMap<String, Tensor>) -> anyhow::Result<Vec<Row>> {
+fn rows(weights: &BTreeMap<String, Tensor>) -> anyhow::Result<Vec<SavedTensor>> {
     let row = |(name, weight): (&String, &Tensor)| {
         let numbers: Vec<f32> = weight.flatten_all()?.to_vec1()?;
         let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();

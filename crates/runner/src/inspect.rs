@@ -57,7 +57,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 fn classified(network: &Path, plan: AttackPlan) -> anyhow::Result<String> {
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
     let (opened, _) = Opened::open(&[network.to_path_buf()], plan, &interrupt)?;
-    let Tried { n, assumed, usual } = opened.normalisations(0)?;
+    let Tried { n, assumed, usual } = opened.normalisations(0, &interrupt)?;
     let row = |name: &str, right: usize, how: &str| {
         let [low, high] = wilson(right, n).map(percent);
         format!("  {name:<16}{:>7}  ({low} to {high})  {how}\n", percent(right as f64 / n.max(1) as f64))

@@ -43,7 +43,7 @@ pub(crate) fn lifted_key(path: &[String]) -> Option<&'static str> {
 /// What `temper describe` says of the key, and an example; `None` if the model's own parameters have it.
 pub(crate) fn described(model: &str) -> Option<[&'static str; 2]> {
     let doc = "A file of weights to start from: .pth, .pt, .th, .ckpt, .safetensors, or .onnx of the same network. \
-               Of every model in a pipeline (text)";
+               Every model has it, in pipelines only (text)";
     (!is_own(model)).then_some([doc, "# weights = \"net.pth\""])
 }
 

@@ -14,6 +14,8 @@ use temper_evaluate::wilson;
 use temper_results::Warning;
 use toml::{Table, Value};
 
+use crate::interrupt::Interrupt;
+
 /// From this natural accuracy on the assumption is not questioned.
 pub(crate) const GOOD: f64 = 0.9;
 /// Number of images on which each normalisation is tried.
@@ -43,10 +45,11 @@ pub(crate) struct Trial<'a> {
     /// The network with that normalisation.
     pub(crate) network: &'a Frozen,
     pub(crate) weights: BTreeMap<String, Tensor>,
-    /// All images that there are. They are tried on some that are spread evenly over these.
+    /// All images that there are. The network is tried on some that are spread evenly over these.
     pub(crate) images: Arc<dyn Source>,
     pub(crate) batch: usize,
     pub(crate) device: &'a Device,
+    pub(crate) interrupt: &'a Interrupt,
 }
 
 /// How many images a network classifies correctly under each usual normalisation.
@@ -59,43 +62,50 @@ pub(crate) struct Tried {
     pub(crate) usual: Vec<(Normalisation, usize)>,
 }
 
-impl Trial<'_> {
-    /// A warning that the assumed normalisation is wrong, if the network is right on few images under it, and on many
-    /// more under a usual one. `place`: where the user says the normalisation.
-    pub(crate) fn warning(&self, place: &str) -> anyhow::Result<Option<Warning>> {
-        let Tried { n, assumed, .. } = self.assumed()?;
-        if assumed as f64 >= GOOD * n as f64 {
-            return Ok(None);
-        }
-        let usual = self.usual(&self.tried_on())?;
+impl Tried {
+    /// Whether so many are right that the assumption is not questioned.
+    pub(crate) fn is_good(&self) -> bool {
+        self.assumed as f64 >= GOOD * self.n as f64
+    }
+
+    /// A warning that the assumed normalisation is wrong, if more images are right under another one, beyond the 95 %
+    /// intervals. `place`: where the user says the normalisation.
+    pub(crate) fn warning(&self, place: &str) -> Option<Warning> {
+        let Self { n, assumed, usual } = self;
         let best = usual.iter().map(|(_, right)| *right).max().unwrap_or(0);
         let served: Vec<String> = usual
             .iter()
             .filter(|(_, right)| *right == best)
             .map(|(Normalisation { name, mean, std }, _)| format!("{name}: mean = {mean:?}, std = {std:?}"))
             .collect();
-        // The difference must exceed the confidence intervals.
-        Ok((wilson(best, n)[0] > wilson(assumed, n)[1]).then(|| {
-            let percent = |right: usize| right as f64 * 100.0 / n.max(1) as f64;
+        (wilson(best, *n)[0] > wilson(*assumed, *n)[1]).then(|| {
+            let percent = |right: usize| right as f64 * 100.0 / (*n).max(1) as f64;
             let text = format!(
                 "{:.1} % of {n} images are right under the normalisation that was assumed, {:.1} % under another",
-                percent(assumed),
+                percent(*assumed),
                 percent(best)
             );
             let advice = format!("if the weights were trained so, add it to {place} ({})", served.join("; "));
             Warning::severe("normalisation", text).with_figure(percent(best) / 100.0).advising(advice)
-        }))
+        })
     }
+}
 
-    /// How many images are right as the network is, and under each usual normalisation that its model can have.
+impl Trial<'_> {
+    /// Tries the network as it is, and under each usual normalisation that its model can have.
     pub(crate) fn all(&self) -> anyhow::Result<Tried> {
-        Ok(Tried { usual: self.usual(&self.tried_on())?, ..self.assumed()? })
+        self.beside(&self.assumed()?)
     }
 
-    /// How many images are right as the network is.
+    /// Tries the network as it is.
     pub(crate) fn assumed(&self) -> anyhow::Result<Tried> {
         let images = self.tried_on();
         Ok(Tried { n: images.len(), assumed: self.right(&images, self.network)?, usual: vec![] })
+    }
+
+    /// Tries each usual normalisation, too.
+    pub(crate) fn beside(&self, assumed: &Tried) -> anyhow::Result<Tried> {
+        Ok(Tried { usual: self.usual(&self.tried_on())?, ..*assumed })
     }
 
     /// As many images as are tried, spread evenly over all.
@@ -137,6 +147,9 @@ impl Trial<'_> {
         let (order, passes) = ((0..images.len()).collect(), Passes::default());
         let mut right = 0;
         for raw in Batches::new(images.clone(), order, self.batch, None) {
+            if self.interrupt.heard() {
+                return Err(self.interrupt.ended("while usual normalisations of the pixels were tried"));
+            }
             let raw = raw.map_err(temper_core::Error::from)?;
             if raw.ids.is_empty() {
                 continue;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use temper_core::Pulse;
-use temper_evaluate::{BatchGlimpse, Estimate};
+use temper_evaluate::{BatchGlimpse, TimeEstimate};
 use temper_report::percent;
 use temper_results::{Epoch, Percentiles};
 use temper_train::{Glimpse, Watch};
@@ -176,8 +176,9 @@ impl Drop for EvaluationBar<'_> {
 const SHORT: f64 = 20.0;
 
 /// Says what an evaluation takes at most, if that is long.
-pub(crate) fn announce(name: &str, estimate: Option<&Estimate>) {
-    let Some(Estimate { forwards, backwards, images, seconds }) = estimate.filter(|of| of.seconds > SHORT)
+pub(crate) fn announce(name: &str, estimate: Option<&TimeEstimate>) {
+    let Some(TimeEstimate { forwards, backwards, images, seconds }) =
+        estimate.filter(|of| of.seconds > SHORT)
     else {
         return;
     };

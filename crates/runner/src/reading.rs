@@ -7,7 +7,6 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::first_line;
-use crate::model_weights;
 use crate::place::place;
 
 /// More mistakes than anybody reads at once.
@@ -31,12 +30,25 @@ pub(crate) struct Reading<'d> {
     faults: Vec<Fault>,
     /// Keys to parts that are wrong, and therefore were taken out: nothing more is to be said of them.
     spoilt: Vec<Vec<String>>,
+    /// A key that was taken out before at this place of the document and is known there, if its path is so.
+    lifted: fn(&[String]) -> Option<&'static str>,
+    /// Whether that key was meant by one that nobody knows.
+    meant_lifted: bool,
 }
 
 impl<'d> Reading<'d> {
     /// Reads a `T`, as far as what is right in the document makes one.
     pub(crate) fn of<T: DeserializeOwned>(document: &'d Spanned<DeTable<'d>>) -> (Option<T>, Self) {
-        let mut reading = Self { document, faults: vec![], spoilt: vec![] };
+        Self::without(document, |_| None)
+    }
+
+    /// As [`Self::of`], of a document out of whose tables a key was taken. `lifted` names the key that is known in the
+    /// table at a path, besides those that `T` has there.
+    pub(crate) fn without<T: DeserializeOwned>(
+        document: &'d Spanned<DeTable<'d>>,
+        lifted: fn(&[String]) -> Option<&'static str>,
+    ) -> (Option<T>, Self) {
+        let mut reading = Self { document, faults: vec![], spoilt: vec![], lifted, meant_lifted: false };
         let mut mended = document.clone();
         reading.refuse_long_integers(&mut mended);
         for _ in 0..MOST {
@@ -86,6 +98,11 @@ impl<'d> Reading<'d> {
         self.spoilt.iter().any(|spoilt| spoilt.split_last().is_some_and(|(_, before)| before == keys))
     }
 
+    /// Whether a slip meant the key that was taken out of the document before.
+    pub(crate) fn meant_lifted(&self) -> bool {
+        self.meant_lifted
+    }
+
     /// Whether nothing was found wrong.
     pub(crate) fn is_clean(&self) -> bool {
         self.faults.is_empty()
@@ -114,7 +131,7 @@ impl<'d> Reading<'d> {
                 keys.push(field.to_string());
             }
             let Some((name, within)) = keys.split_last() else { return false };
-            let lifted = model_weights::lifted_key(within);
+            let lifted = (self.lifted)(within);
             let fields = || quoted(message).skip(1).chain(lifted);
             let near = nearest(name, fields());
             let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
@@ -123,6 +140,7 @@ impl<'d> Reading<'d> {
             // Read on as if the slip had not been made, or without what nobody knows.
             let Some(table) = table_at(document.get_mut(), within) else { return false };
             let Some((_, value)) = table.remove_entry(name.as_str()) else { return false };
+            self.meant_lifted |= near.is_some() && near == lifted;
             if let Some(near) = near.filter(|near| !table.contains_key(*near) && lifted != Some(near)) {
                 table.insert(Spanned::new(value.span(), near.to_string().into()), value);
             }

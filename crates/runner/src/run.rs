@@ -85,7 +85,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     say(&format!(
         "data    {}\n        {}\nmodel   {}, {} trained parameters\nrun     {}\n",
         material.counts(&pipeline),
-        material.train.origin(),
+        origins(&material),
         pipeline.model.name(),
         parameters(&material.network),
         dir.path().display(),
@@ -105,9 +105,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     warnings.extend(after_training(&pipeline, &state));
     warnings.extend(without_gradient(&metrics, material.train.len()));
     let judged = judged(&pipeline, &state, &dir, best(&metrics), &device)?;
-    let doubted = of_normalisation(&work, &state, &judged)?;
-    say(&told(doubted.as_slice()));
-    warnings.extend(doubted);
+    let warning = of_normalisation(&work, &state, &judged, &interrupt)?;
+    say(&told(warning.as_slice()));
+    warnings.extend(warning);
     let mut outcome = judge(&pipeline, &material, &judged, &dir, &device, &interrupt)?;
     warnings.append(&mut outcome.warnings);
     let left_out = left_out(&material, &state, &metrics, &outcome.unreadable);
@@ -117,8 +117,19 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if options.strict { strictly(&results) } else { Ok(()) }
 }
 
+/// Where training and test images come from, on lines of their own if they come from different places.
+fn origins(material: &Material) -> String {
+    let [train, test] = [material.train.origin(), material.test.origin()];
+    if train == test { test } else { format!("{train}\n        {test}") }
+}
+
 /// The warning that weights which were not trained here were trained under another normalisation than the model has.
-fn of_normalisation(work: &Work, state: &State, judged: &[JudgedWeights]) -> anyhow::Result<Option<Warning>> {
+fn of_normalisation(
+    work: &Work,
+    state: &State,
+    judged: &[JudgedWeights],
+    interrupt: &Interrupt,
+) -> anyhow::Result<Option<Warning>> {
     let Work { pipeline, material, device, .. } = *work;
     let (false, [last]) = (pipeline.train.trains(), judged) else { return Ok(None) };
     let name = pipeline.model.name();
@@ -130,8 +141,13 @@ fn of_normalisation(work: &Work, state: &State, judged: &[JudgedWeights]) -> any
         images: material.test.clone(),
         batch: pipeline.train.batch.get(),
         device,
+        interrupt,
     };
-    trial.warning(&format!("model.{name}"))
+    let assumed = trial.assumed()?;
+    if assumed.is_good() {
+        return Ok(None);
+    }
+    Ok(trial.beside(&assumed)?.warning(&format!("model.{name}")))
 }
 
 /// The warning about samples whose gradient vanished in the training attack or a probe, for the epoch with

@@ -5,8 +5,8 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use temper_core::nn::{BatchNorm, Classifier, Frozen, Network as Layers};
 use temper_core::{
-    Attack, Batch, Chosen, DType, Dataset, Device, Goal, Member, Norm, Passes, Rng, Rows, Size, Suite,
-    Tensor, Victim, VictimNetwork, cross_entropy,
+    Attack, Batch, Chosen, DType, Dataset, Device, Epsilon, Goal, Loss, Member, Norm, Passes, Probes, Rng,
+    Rows, Size, Suite, Tensor, Victim, VictimNetwork, cross_entropy,
 };
 use temper_experiments::{DatasetSize, Engine, Rate};
 use temper_train::{BatchNormMode, SgdState};
@@ -51,6 +51,17 @@ impl Engine for Clock {
             of_run.saturating_mul(member.runs() as u64)
         };
         members.unwrap_or_default().iter().map(passes).fold(0, u64::saturating_add)
+    }
+
+    fn probes(&self, epsilon: &toml::Value) -> [u64; 2] {
+        let policy: Option<Chosen<dyn Epsilon>> = epsilon.clone().try_into().ok();
+        let Probes { most, from_epoch } = policy.map_or_else(Probes::default, |policy| policy.probes());
+        [most as u64, from_epoch as u64]
+    }
+
+    fn loss_passes(&self, loss: &toml::Value) -> u64 {
+        let loss: Option<Chosen<dyn Loss>> = loss.clone().try_into().ok();
+        loss.map_or(1, |loss| loss.passes() as u64)
     }
 
     fn rate(&mut self, pipeline: &toml::Table, images: DatasetSize, seconds: f64) -> anyhow::Result<Rate> {

@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     };
     let known = opened.warnings.len();
     for (i, natural) in matrix.natural.iter().enumerate() {
-        opened.warn_of_normalisation(i, natural.accuracy)?;
+        opened.warn_of_normalisation(i, natural.accuracy, &interrupt)?;
     }
     opened.warnings.append(&mut matrix.warnings);
     say(&format!("\n{}{}", matrix.told(&names), matrix.warned(&names)));

@@ -205,8 +205,7 @@ impl Schedule {
         (start + (1.0 - start) * step as f64 / warm as f64) * curve
     }
 
-    /// What no single field shows: the warm-up must leave some of the `epochs`, and what is to come after
-    /// some epochs must come.
+    /// Checks across fields: the warm-up is shorter than `epochs`, and every step lies within them.
     pub(crate) fn problem(&self, epochs: usize) -> Option<String> {
         let warmup = self.warmup.epochs;
         if warmup > 0 && warmup >= epochs {

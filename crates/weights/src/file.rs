@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Fault, Result};
-use crate::kind::{Kind, kind};
+use crate::format::{Read, format_of};
 use crate::names::{fitting, listed, shared};
 use crate::source::Source;
 use crate::tensor::Tensor;
-use crate::{legacy, shards, torch};
 
 /// The end of a name under which `PyTorch` counts the batches that a batch norm has seen. No pass reads it.
 const BATCHES_SEEN: &str = "num_batches_tracked";
@@ -26,7 +25,7 @@ pub struct File {
     pub tensors: BTreeMap<String, Tensor>,
     /// What was seen through or left out on the way to the tensors: sentences for the user.
     pub told: Vec<String>,
-    /// What safetensors say of themselves; empty in other formats.
+    /// What the file says of itself, if it is safetensors; empty for other formats.
     pub metadata: HashMap<String, String>,
     /// The file that was named.
     path: PathBuf,
@@ -38,35 +37,19 @@ pub struct File {
 /// `torch.save`. Counters named `num_batches_tracked` are left out. Any other file is an error that names what it is.
 pub fn read(path: &Path) -> Result<File> {
     let source = Source::open(path)?;
-    let (mut told, mut metadata) = (vec![], HashMap::new());
-    let (mut tensors, sources) = match kind(&source)? {
-        Kind::Safetensors => {
-            let (tensors, about) = shards::whole(&source, 0)?;
-            metadata = about;
-            (tensors, vec![source])
-        }
-        Kind::Shards => shards::divided(&source)?,
-        format @ (Kind::Torch | Kind::Legacy) => {
-            let read = if format == Kind::Torch { torch::read } else { legacy::read };
-            let state = read(&source)?;
-            told = state.told;
-            (state.tensors, vec![source])
-        }
-    };
+    let Read { mut tensors, sources, told, metadata } = (format_of(&source)?.read)(source)?;
     tensors.retain(|name, _| name.rsplit('.').next() != Some(BATCHES_SEEN));
     let file = File { tensors, told, metadata, path: path.into(), sources };
     file.bounded()?;
     Ok(file)
 }
 
-/// What safetensors say of themselves; nothing of other formats. A file of none of them is an error. Reads no tensor.
+/// What a file of safetensors says of itself; empty for other formats. A file without weights is an error. Reads no
+/// tensor.
 pub fn metadata(path: &Path) -> Result<HashMap<String, String>> {
     let source = Source::open(path)?;
-    match kind(&source)? {
-        Kind::Safetensors => shards::whole(&source, 0).map(|(_, metadata)| metadata),
-        Kind::Shards => shards::divided(&source).map(|_| HashMap::new()),
-        Kind::Torch | Kind::Legacy => Ok(HashMap::new()),
-    }
+    let format = format_of(&source)?;
+    if format.says { (format.read)(source).map(|read| read.metadata) } else { Ok(HashMap::new()) }
 }
 
 impl File {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Fault, Result};
+use crate::format::{Format, Read};
 use crate::pickle::{self, Pickle, Storage, Value};
 use crate::source::{AGAIN, Source};
 use crate::state::State;
@@ -17,13 +18,23 @@ const LENGTH: u64 = 8;
 
 /// Whether a file that begins so is such a stream: the magic number stands after the protocol, in newer protocols
 /// after the length of a frame.
-pub(crate) fn begins(start: &[u8]) -> bool {
+fn begins(start: &[u8]) -> bool {
     start.first() == Some(&0x80)
         && [2, 11].iter().any(|at| start.get(*at..).is_some_and(|at| at.starts_with(&MAGIC)))
 }
 
+/// A stream of `torch.save` before version 1.6.
+pub(crate) const FORMAT: Format = Format {
+    begins,
+    read: |source| {
+        let State { tensors, told } = read(&source)?;
+        Ok(Read { tensors, sources: vec![source], told, ..Read::default() })
+    },
+    says: false,
+};
+
 /// The weights of such a file.
-pub(crate) fn read(source: &Source) -> Result<State> {
+fn read(source: &Source) -> Result<State> {
     let bytes = source.start(pickle::LONGEST)?;
     let at = |error: Fault| {
         // The pickle may end within the file, but not within what is read of it.

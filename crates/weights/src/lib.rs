@@ -8,7 +8,7 @@
 mod dtype;
 mod error;
 mod file;
-mod kind;
+mod format;
 mod legacy;
 mod names;
 mod pickle;
@@ -25,4 +25,4 @@ pub use dtype::Dtype;
 pub use error::{Error, Fault, Result};
 pub use file::{File, metadata, read};
 pub use tensor::Tensor;
-pub use write::{Row, torch_file};
+pub use write::{SavedTensor, torch_file};

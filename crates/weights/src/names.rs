@@ -44,8 +44,8 @@ pub(crate) fn shared(names: &[&str]) -> String {
     names.first().map_or_else(String::new, |name| name[..taken].to_string())
 }
 
-/// What stands before the names that are wanted, if all of them are there behind it: nothing, if they are there as
-/// they are. Where several would do, one of wrappers is taken.
+/// The prefix under which all wanted names occur; empty if they occur without one. Of several prefixes, that of a
+/// wrapper is preferred.
 pub(crate) fn fitting(names: &BTreeSet<&str>, wanted: &BTreeSet<&str>) -> Option<String> {
     let first = wanted.first()?;
     let stems = names.iter().filter_map(|name| name.strip_suffix(first));

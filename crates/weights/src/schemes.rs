@@ -39,9 +39,9 @@ fn fit(tensors: &BTreeMap<String, &Tensor>, wanted: &BTreeMap<&str, &[usize]>) -
 }
 
 impl File {
-    /// Calls tensors as a network does that wants these names and shapes, where the file has the names of another
-    /// repository for the same layers. A scheme of names is only taken if all names and all shapes fit afterwards, but
-    /// for what wrappers put before names ([`File::fit_names`] takes it off). Names that fit as they are stay.
+    /// Renames tensors to the names that a network expects, if the file uses another repository's names for the same
+    /// layers. Names are changed only if all names and shapes fit afterwards, apart from the prefixes of wrappers,
+    /// which [`File::fit_names`] takes off. Names that fit already stay.
     pub fn rename(&mut self, wanted: &BTreeMap<&str, &[usize]>) {
         let names: BTreeSet<&str> = self.tensors.keys().map(String::as_str).collect();
         if fitting(&names, &wanted.keys().copied().collect()).is_some() {

@@ -8,6 +8,7 @@ use temper_files::{Bounded, Head};
 
 use crate::dtype::Dtype;
 use crate::error::{Fault, Result};
+use crate::format::{Format, Read};
 use crate::source::Source;
 use crate::tensor::{Tensor, View};
 
@@ -15,6 +16,27 @@ use crate::tensor::{Tensor, View};
 const LONGEST: u64 = 4 << 20;
 /// Files between which tensors may be divided.
 const FILES: usize = 1000;
+
+/// One file of safetensors: its first eight bytes are the header's length, far below 2^32, and then comes the header in
+/// braces.
+pub(crate) const SAFETENSORS: Format = Format {
+    begins: |start| start.get(4..9) == Some(b"\0\0\0\0{"),
+    read: |source| {
+        let (tensors, metadata) = whole(&source, 0)?;
+        Ok(Read { tensors, sources: vec![source], metadata, ..Read::default() })
+    },
+    says: true,
+};
+
+/// A list of files of safetensors between which tensors are divided: JSON.
+pub(crate) const LIST: Format = Format {
+    begins: |start| start.trim_ascii_start().starts_with(b"{"),
+    read: |source| {
+        let (tensors, sources) = divided(&source)?;
+        Ok(Read { tensors, sources, ..Read::default() })
+    },
+    says: false,
+};
 
 /// The list of tensors.
 #[derive(Debug, Deserialize)]

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Fault, Result};
+use crate::format::{Format, Read};
 use crate::pickle;
 use crate::source::{AGAIN, Source};
 use crate::state::State;
@@ -40,8 +41,18 @@ const STRANGERS: [(&str, &str, &str); 7] = [
     (".pt", "an archive with a file of weights in it", "unpack it, and name that file"),
 ];
 
+/// A ZIP archive of `torch.save`.
+pub(crate) const FORMAT: Format = Format {
+    begins: |start| start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06"),
+    read: |source| {
+        let State { tensors, told } = read(&source)?;
+        Ok(Read { tensors, sources: vec![source], told, ..Read::default() })
+    },
+    says: false,
+};
+
 /// The weights of such an archive.
-pub(crate) fn read(source: &Source) -> Result<State> {
+fn read(source: &Source) -> Result<State> {
     let entries = zip::entries(source)?;
     let pickled =
         entries.iter().find(|entry| entry.name.split_once('/').is_some_and(|(_, name)| name == "data.pkl"));

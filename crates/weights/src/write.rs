@@ -10,10 +10,10 @@ use ::zip::{CompressionMethod, ZipWriter};
 const FOLDER: &str = "weights";
 
 /// A tensor of f32: name, shape and little-endian numbers.
-pub type Row = (String, Vec<usize>, Vec<u8>);
+pub type SavedTensor = (String, Vec<usize>, Vec<u8>);
 
 /// A file of these tensors that `torch.load` reads, with `weights_only` too.
-pub fn torch_file(tensors: &[Row]) -> io::Result<Vec<u8>> {
+pub fn torch_file(tensors: &[SavedTensor]) -> io::Result<Vec<u8>> {
     let mut archive = ZipWriter::new(Cursor::new(vec![]));
     // Torch maps tensors from where they lie, which compression would prevent.
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(true);
@@ -31,7 +31,7 @@ pub fn torch_file(tensors: &[Row]) -> io::Result<Vec<u8>> {
 }
 
 /// The dictionary as a pickle of protocol 2. Numbers of tensors are named by persistent identifiers.
-fn pickle(tensors: &[Row]) -> Vec<u8> {
+fn pickle(tensors: &[SavedTensor]) -> Vec<u8> {
     let mut to = b"\x80\x02}(".to_vec();
     for (i, (name, shape, numbers)) in tensors.iter().enumerate() {
         text(name, &mut to);

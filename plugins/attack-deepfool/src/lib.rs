@@ -37,7 +37,7 @@ plugin! { Attack "deepfool";
     /// Moosavi-Dezfooli et al. 2016, <https://arxiv.org/abs/1511.04599>.
     /// Norms: l2, l-inf, whatever the norm of the radius.
     pub struct DeepFool {
-        /// How the perturbation is measured that is made small, whatever the norm of the radius.
+        /// The norm that the attack minimises, whatever the norm of the radius.
         pub norm: Norm = Norm::L2,
         /// Most steps (authors' code, foolbox 3, torchattacks: 50; foolbox 2, adv-lib, ART: 100).
         pub steps: NonZeroUsize = nonzero(50),

@@ -44,7 +44,7 @@ plugin! { Attack "fab";
     /// Croce & Hein 2020, <https://arxiv.org/abs/1907.02044>.
     /// Norms: l2, l-inf, whatever the norm of the radius.
     pub struct Fab {
-        /// How the perturbation is measured that is made small, whatever the norm of the radius (AutoAttack,
+        /// The norm that the attack minimises, whatever the norm of the radius (AutoAttack,
         /// torchattacks: `linf`).
         pub norm: Norm = Norm::L2,
         /// Steps from each start, with two forward passes each (paper, AutoAttack, adv-lib: 100; torchattacks: 10).

@@ -11,7 +11,6 @@
 //! or `m_i / |w_i|`. If the sum remains below `|h|`, no image of the box lies on the hyperplane: then every coordinate
 //! with `w_i` not 0 moves to its bound.
 
-use rayon::prelude::*;
 use temper_core::prelude::*;
 
 /// The shortest displacements of points `[n, d]` in [0, 1] onto hyperplanes with the normals `[n, d]`, above which they
@@ -27,78 +26,13 @@ pub(crate) fn project(norm: Norm, points: &Tensor, normals: &Tensor, heights: &[
         Norm::Linf => (sizes.clone(), moves.where_cond(&room, &zeros)?),
         Norm::L2 => (sizes.sqr()?, moves.where_cond(&(room / &sizes)?, &zeros)?),
     };
-    let levels = levels(&weights, &ends, heights, &zeros)?;
+    let levels = levels(&weights, &ends, heights)?;
     let levels = ends.broadcast_minimum(&column(&levels, &ends)?)?;
     let lengths = match norm {
         Norm::Linf => levels,
         Norm::L2 => (levels * sizes)?,
     };
     Ok((down.sign()? * lengths)?)
-}
-
-/// For each row the level L with `sum g_i min(L, r_i) = |h|`; infinite if even all ends together are less.
-///
-/// The sum S(L) is concave, increasing and linear between the ends. The search is Newton's method from L = 0. A tangent
-/// lies above S, so its root is never beyond the solution, and L only rises. The tangent depends only on which ends L
-/// has passed. If a rise passes no further end, the next root is the same number to the bit, and it is the solution,
-/// since S is linear from there to L. Each rise before passes an end, so there are at most d + 1 of them; usually there
-/// are about ten.
-///
-/// On a CPU each row is searched alone, without a tensor for every intermediate result. Elsewhere all rows are searched
-/// together, so that no image leaves the device; sorting, the usual method, would not run on every device.
-fn levels(weights: &Tensor, ends: &Tensor, heights: &[f64], zeros: &Tensor) -> Result<Vec<f64>> {
-    match weights.device().is_cpu() {
-        true => levels_by_rows(weights, ends, heights),
-        false => levels_together(weights, ends, heights, zeros),
-    }
-}
-
-/// The root of the tangent, from the sum up to the ends that were passed and the slope of the rest.
-fn root(height: f64, spent: f64, slope: f64) -> f64 {
-    if slope > 0.0 { (height.abs() - spent) / slope } else { f64::INFINITY }
-}
-
-fn levels_by_rows(weights: &Tensor, ends: &Tensor, heights: &[f64]) -> Result<Vec<f64>> {
-    let flat = |t: &Tensor| -> Result<Vec<f64>> { Ok(t.flatten_all()?.to_vec1()?) };
-    let (weights, ends, d) = (flat(weights)?, flat(ends)?, ends.dim(1)?.max(1));
-    let level = |((weights, ends), height): ((&[f64], &[f64]), &f64)| {
-        let mut level = 0.0;
-        loop {
-            let (mut spent, mut slope) = (0.0, 0.0);
-            for (weight, end) in weights.iter().zip(ends) {
-                let passed = *end <= level;
-                spent += if passed { weight * end } else { 0.0 };
-                slope += if passed { 0.0 } else { *weight };
-            }
-            let next = root(*height, spent, slope);
-            // False for a NaN.
-            if next > level {
-                level = next;
-            } else {
-                return level;
-            }
-        }
-    };
-    Ok(weights.par_chunks(d).zip(ends.par_chunks(d)).zip(heights).map(level).collect())
-}
-
-fn levels_together(weights: &Tensor, ends: &Tensor, heights: &[f64], zeros: &Tensor) -> Result<Vec<f64>> {
-    let full = (weights * ends)?;
-    let mut levels = vec![0.0f64; heights.len()];
-    loop {
-        let passed = ends.broadcast_le(&column(&levels, ends)?)?;
-        let spent = passed.where_cond(&full, zeros)?.sum(1)?.to_vec1::<f64>()?;
-        let slopes = passed.where_cond(zeros, weights)?.sum(1)?.to_vec1::<f64>()?;
-        let mut rises = false;
-        for (i, level) in levels.iter_mut().enumerate() {
-            let root = root(heights[i], spent[i], slopes[i]);
-            rises |= root > *level;
-            *level = level.max(root);
-        }
-        if !rises {
-            return Ok(levels);
-        }
-    }
 }
 
 /// The length of each row of `[n, d]` in a norm.
@@ -206,25 +140,6 @@ pub(crate) mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn rows_alone_and_together_have_the_same_levels() {
-        let d = 50;
-        let numbers = |name: &str| -> Tensor {
-            let values = Rng::new(1, name).uniform(&[0], 40 * d);
-            let values: Vec<f64> = values.iter().map(|v| f64::from(v.max(0.0))).collect();
-            Tensor::from_vec(values, (40, d), &Device::Cpu).unwrap()
-        };
-        let (weights, ends) = (numbers("weights"), numbers("ends"));
-        // The ends together come to about 3.
-        let heights: Vec<f64> = (0..40).map(|i| f64::from(i) * 0.2).collect();
-        let alone = levels_by_rows(&weights, &ends, &heights).unwrap();
-        let together = levels_together(&weights, &ends, &heights, &ends.zeros_like().unwrap()).unwrap();
-        for (alone, together) in alone.iter().zip(&together) {
-            assert!(alone == together || (alone - together).abs() < 1e-12, "{alone} and {together}");
-        }
-        assert!(alone[0] == 0.0 && alone[1].is_finite() && alone[39].is_infinite(), "{alone:?}");
     }
 
     #[test]

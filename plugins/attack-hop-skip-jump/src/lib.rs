@@ -46,7 +46,7 @@ plugin! { Attack "hop-skip-jump";
     /// perturbation. Chen, Jordan and Wainwright 2020, <https://arxiv.org/abs/1904.02144>. Norms: l2, l-inf, whatever
     /// the norm of the radius.
     pub struct HopSkipJump {
-        /// How the perturbation is measured that is made small, whatever the norm of the radius (foolbox, ART: l2).
+        /// The norm that the attack minimises, whatever the norm of the radius (foolbox, ART: l2).
         pub norm: Norm = Norm::L2,
         /// Most queries of each sample: images of it that the network is shown (paper: results for 1,000, 5,000 and
         /// 20,000, figures up to 25,000; foolbox, ART: as many as the steps take, which are 36,000 and 25,000).

@@ -34,7 +34,7 @@ const DEFAULT_TRAVEL: f64 = 2.5;
 
 options! {
     /// What the momentum gathers.
-    pub enum Gather {
+    pub enum Gathering {
         /// Gradients over the mean of their absolute values. The paper.
         Mean = "mean",
         /// Directions of steepest ascent: signs in an l-inf ball, gradients of length 1 in an l2 ball. foolbox 3.
@@ -63,7 +63,7 @@ plugin! { Attack "mi-fgsm";
         pub step: Option<Distance> = None,
         /// What the momentum gathers: gradients over their `mean` absolute value (paper), or directions of
         /// `steepest` ascent (foolbox 3).
-        pub gather: Gather = Gather::Mean,
+        pub gather: Gathering = Gathering::Mean,
         /// Start at a random point of the ball instead of the clean image (paper: false).
         pub random_start: bool = false,
         /// Runs, each on what the former ones left standing; one where `random_start`, `variance` and `diversity`
@@ -233,7 +233,7 @@ impl MomentumIterative {
         }
         let values = momentum.elem_count() as f64 / walk.victim().len().max(1) as f64;
         let unit = match (walk.ball().norm(), self.gather) {
-            (Norm::L2, Gather::Mean) => values.sqrt(),
+            (Norm::L2, Gathering::Mean) => values.sqrt(),
             _ => 1.0,
         };
         Ok((walk.pixels() + momentum.broadcast_mul(&(lengths * (self.decay.get() / unit))?)?)?)
@@ -250,8 +250,8 @@ impl MomentumIterative {
             None => tuned,
         };
         match self.gather {
-            Gather::Mean => over_mean(&smooth),
-            Gather::Steepest => ball.steepest(&smooth),
+            Gathering::Mean => over_mean(&smooth),
+            Gathering::Steepest => ball.steepest(&smooth),
         }
     }
 }

@@ -298,7 +298,7 @@ fn passes_are_those_that_are_needed() {
     assert_eq!((passes.forwards(), passes.backwards()), (7, 4));
 }
 
-/// What a trace hears of iterates at which no gradient is taken is what runs of so many steps end with.
+/// At iterates without a gradient the trace records what a run of that many steps returns.
 #[test]
 fn iterates_are_traced_where_no_gradient_is_taken() {
     let frozen = network(DType::F32);

@@ -35,11 +35,10 @@ impl Images {
     pub(crate) fn image(&self, index: usize) -> Option<Image> {
         let size: usize = self.shape.iter().product();
         let from = index.checked_mul(size)?;
-        let pixels = match &self.pixels {
-            Pixels::Bytes(bytes) => Pixels::Bytes(bytes.get(from..from + size)?.to_vec()),
-            Pixels::Floats(floats) => Pixels::Floats(floats.get(from..from + size)?.to_vec()),
-        };
-        Some(Image { shape: self.shape, pixels })
+        Some(match &self.pixels {
+            Pixels::Bytes(bytes) => Image::of_bytes(self.shape, bytes.get(from..from + size)?.to_vec()),
+            Pixels::Floats(floats) => Image::of_floats(self.shape, floats.get(from..from + size)?.to_vec()),
+        })
     }
 }
 
@@ -208,15 +207,16 @@ impl Values {
             return Err(array.bad_value(index, &what));
         }
         let byte = (value * 255.0).round().clamp(0.0, 255.0);
-        if let Pixels::Bytes(bytes) = &mut self.pixels {
-            if (value - byte / 255.0).abs() <= TOLERANCE {
-                bytes.push(byte as u8);
-                return Ok(());
+        let level = (value - byte / 255.0).abs() <= TOLERANCE;
+        match &mut self.pixels {
+            Pixels::Bytes(bytes) if level => bytes.push(byte as u8),
+            Pixels::Bytes(bytes) => {
+                let mut floats = as_floats(bytes).map_err(|_| out_of_memory(array))?;
+                floats.push(value as f32);
+                self.pixels = Pixels::Floats(floats);
             }
-            self.pixels = Pixels::Floats(as_floats(bytes).map_err(|_| out_of_memory(array))?);
-        }
-        if let Pixels::Floats(floats) = &mut self.pixels {
-            floats.push(value.clamp(0.0, 1.0) as f32);
+            // What counts as a multiple does not depend on what else the array has.
+            Pixels::Floats(floats) => floats.push(if level { byte as f32 / 255.0 } else { value as f32 }),
         }
         Ok(())
     }

@@ -77,7 +77,7 @@ impl Dataset for Npz {
         let (images, place) = images::read(images, self.layout)?;
         let fine = match images.pixels {
             Pixels::Bytes(_) => "",
-            Pixels::Floats(_) => ", values between multiples of 1/255",
+            Pixels::Floats(_) => ", some values between multiples of 1/255",
         };
         let origin = format!("{place}{fine}, labels: {labels_place}");
         Ok(Arc::new(Labelled { images, labels, classes, origin }))

@@ -79,7 +79,7 @@ fn arrays_of_every_version_byte_order_layout_and_axis_order_are_the_same_images(
 fn floats_between_bytes_are_kept_as_they_are() {
     let source = arrays("between.npy", "labels-i1.npy").open(Split::Test).unwrap();
     let [plain, fine] = [arrays("f4-big.npy", "labels-i1.npy").open(Split::Test).unwrap(), source];
-    assert!(fine.origin().contains("between.npy, values between multiples of 1/255, labels: "));
+    assert!(fine.origin().contains("between.npy, some values between multiples of 1/255, labels: "));
     assert!(!plain.origin().contains("multiples"), "{}", plain.origin());
     for i in 0..4 {
         let (image, _) = fine.read(i).unwrap();
@@ -88,9 +88,11 @@ fn floats_between_bytes_are_kept_as_they_are() {
             let at = 2 * 10 + 3;
             wanted[at..at + 2].copy_from_slice(&[0.123, 0.1235]);
         }
-        assert_eq!(image, Image { shape: [3, 2, 5], pixels: Pixels::Floats(wanted) });
+        assert_eq!(image, Image::of_floats([3, 2, 5], wanted));
+        assert_eq!(matches!(image.pixels, Pixels::Floats(_)), i == 1);
+        // Copies are recognised in whatever way the others of their file are stored.
+        assert_eq!(fine.digest(i) == plain.digest(i), i != 1);
     }
-    assert_ne!(fine.digest(1), plain.digest(1));
     assert!(fine.read(4).is_err());
 }
 

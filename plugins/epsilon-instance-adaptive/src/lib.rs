@@ -86,6 +86,11 @@ impl Epsilon for InstanceAdaptive {
         self.probe.as_ref()
     }
 
+    /// One at the larger radius, and one at the radius.
+    fn probes(&self) -> Probes {
+        Probes { most: 2, from_epoch: self.warmup }
+    }
+
     fn radii(&self, visit: &mut Visit) -> Result<Vec<f64>> {
         let correct = visit.correct()?.to_vec();
         let (selected, remembered) = if visit.epoch() < self.warmup {

@@ -51,6 +51,10 @@ impl Epsilon for LineSearch {
         self.probe.as_ref()
     }
 
+    fn probes(&self) -> Probes {
+        Probes { most: self.points.get(), from_epoch: self.warmup }
+    }
+
     fn radii(&self, visit: &mut Visit) -> Result<Vec<f64>> {
         let correct = visit.correct()?.to_vec();
         let radii = if visit.epoch() < self.warmup {

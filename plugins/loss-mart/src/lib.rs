@@ -22,6 +22,11 @@ plugin! { Loss "mart";
 }
 
 impl Loss for Mart {
+    /// On clean and on perturbed images.
+    fn passes(&self) -> usize {
+        2
+    }
+
     fn loss(&self, step: &mut Step) -> Result<Tensor> {
         let attacked = step.attack()?;
         let batch = step.batch();

@@ -24,6 +24,11 @@ plugin! { Loss "mixup";
 }
 
 impl Loss for Mixup {
+    /// On clean and on perturbed images.
+    fn passes(&self) -> usize {
+        2
+    }
+
     fn loss(&self, step: &mut Step) -> Result<Tensor> {
         let (batch, rng) = (step.batch(), step.batch_rng());
         let lambda = rng.named("lambda").beta(self.alpha.get());

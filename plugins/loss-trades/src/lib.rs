@@ -26,6 +26,11 @@ plugin! { Loss "trades";
 }
 
 impl Loss for Trades {
+    /// On clean and on perturbed images.
+    fn passes(&self) -> usize {
+        2
+    }
+
     fn loss(&self, step: &mut Step) -> Result<Tensor> {
         let attacked =
             step.attack_from_clean(&|clean: &Tensor, logits: &Tensor, _: &Rows| divergence(clean, logits))?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use temper_core::nn::{Axis, ConvAxes, Gather, NodeId, Pool};
 use temper_core::prelude::*;
 
-use crate::layer::{Layer, Window};
+use crate::layer::{ListedLayer, Window};
 use crate::sizes::Padding;
 
 /// A network under construction.
@@ -21,10 +21,10 @@ pub(crate) struct Builder<'n> {
 }
 
 /// Linear layers in a list, and in all lists within it.
-fn linears(layers: &[Layer]) -> usize {
-    let of = |layer: &Layer| match layer {
-        Layer::Linear { .. } => 1,
-        Layer::Residual { layers, shortcut, .. } => linears(layers) + linears(shortcut),
+fn linears(layers: &[ListedLayer]) -> usize {
+    let of = |layer: &ListedLayer| match layer {
+        ListedLayer::Linear { .. } => 1,
+        ListedLayer::Residual { layers, shortcut, .. } => linears(layers) + linears(shortcut),
         _ => 0,
     };
     layers.iter().map(of).sum()
@@ -36,7 +36,7 @@ fn refused(place: &str, what: impl std::fmt::Display) -> Error {
 }
 
 /// Adds layers to a network whose last value is `x`. An error if they do not end in one number a class.
-pub(crate) fn build(network: &mut Network, x: NodeId, layers: &[Layer], classes: usize) -> Result<()> {
+pub(crate) fn build(network: &mut Network, x: NodeId, layers: &[ListedLayer], classes: usize) -> Result<()> {
     let linears = linears(layers);
     let mut builder = Builder { network, classes, linears, names: BTreeMap::new(), flat: false };
     let x = builder.list(x, layers, "layers")?;
@@ -56,40 +56,42 @@ pub(crate) fn build(network: &mut Network, x: NodeId, layers: &[Layer], classes:
 }
 
 impl Builder<'_> {
-    fn list(&mut self, mut x: NodeId, layers: &[Layer], list: &str) -> Result<NodeId> {
+    fn list(&mut self, mut x: NodeId, layers: &[ListedLayer], list: &str) -> Result<NodeId> {
         for (i, layer) in layers.iter().enumerate() {
             x = self.layer(x, layer, &format!("{list}[{i}]"))?;
         }
         Ok(x)
     }
 
-    fn layer(&mut self, x: NodeId, layer: &Layer, place: &str) -> Result<NodeId> {
+    fn layer(&mut self, x: NodeId, layer: &ListedLayer, place: &str) -> Result<NodeId> {
         // A linear layer flattens what it reads, and functions of single numbers do not care.
         let x = match layer {
-            Layer::Linear { .. } | Layer::Activation(_) | Layer::Flatten => x,
+            ListedLayer::Linear { .. } | ListedLayer::Activation(_) | ListedLayer::Flatten => x,
             _ => self.flattened(x, place)?,
         };
         let at = |error: temper_core::nn::Error| refused(place, error);
         match layer {
-            Layer::Conv { .. } => self.conv(x, layer, place),
-            Layer::BatchNorm { name, epsilon } => {
+            ListedLayer::Conv { .. } => self.conv(x, layer, place),
+            ListedLayer::BatchNorm { name, epsilon } => {
                 self.named(name, place)?;
                 self.network.batch_norm_with(x, name, true, *epsilon).map_err(at)
             }
-            Layer::Linear { name, features, bias } => self.linear(x, name, *features, *bias, place),
-            Layer::MaxPool(window) => self.network.max_pool(x, pool(window, place)?).map_err(at),
-            Layer::AveragePool(window) => self.network.average_pool(x, pool(window, place)?).map_err(at),
-            Layer::GlobalAveragePool => Ok(self.network.global_average_pool(x)),
-            Layer::Flatten => {
+            ListedLayer::Linear { name, features, bias } => self.linear(x, name, *features, *bias, place),
+            ListedLayer::MaxPool(window) => self.network.max_pool(x, pool(window, place)?).map_err(at),
+            ListedLayer::AveragePool(window) => {
+                self.network.average_pool(x, pool(window, place)?).map_err(at)
+            }
+            ListedLayer::GlobalAveragePool => Ok(self.network.global_average_pool(x)),
+            ListedLayer::Flatten => {
                 self.flat = true;
                 Ok(x)
             }
-            Layer::Activation(activation) => activation.build(self.network, x).map_err(at),
-            Layer::PRelu { name, shared } => {
+            ListedLayer::Activation(activation) => activation.build(self.network, x).map_err(at),
+            ListedLayer::PRelu { name, shared } => {
                 self.named(name, place)?;
                 Ok(self.network.prelu(x, name, *shared))
             }
-            Layer::Residual { layers, shortcut, after } => {
+            ListedLayer::Residual { layers, shortcut, after } => {
                 let y = self.branch(x, layers, &format!("{place}.residual"))?;
                 let shortcut = self.branch(x, shortcut, &format!("{place}.shortcut"))?;
                 let sum = self.network.add(y, shortcut).map_err(|_| {
@@ -111,13 +113,14 @@ impl Builder<'_> {
     }
 
     /// One side of a residual block.
-    fn branch(&mut self, x: NodeId, layers: &[Layer], list: &str) -> Result<NodeId> {
+    fn branch(&mut self, x: NodeId, layers: &[ListedLayer], list: &str) -> Result<NodeId> {
         let x = self.list(x, layers, list)?;
         self.flattened(x, list)
     }
 
-    fn conv(&mut self, x: NodeId, layer: &Layer, place: &str) -> Result<NodeId> {
-        let Layer::Conv { name, channels, kernel, stride, padding, groups, dilation, bias } = layer else {
+    fn conv(&mut self, x: NodeId, layer: &ListedLayer, place: &str) -> Result<NodeId> {
+        let ListedLayer::Conv { name, channels, kernel, stride, padding, groups, dilation, bias } = layer
+        else {
             return Ok(x);
         };
         self.named(name, place)?;

@@ -11,7 +11,7 @@ use crate::sizes::{Padding, Pair};
 
 /// A layer, with torch's defaults.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Layer {
+pub enum ListedLayer {
     /// A convolution.
     Conv {
         /// Name of its parameters.
@@ -67,9 +67,9 @@ pub enum Layer {
     /// The sum of some layers and of a shortcut beside them.
     Residual {
         /// The layers.
-        layers: Vec<Layer>,
+        layers: Vec<ListedLayer>,
         /// Layers of the shortcut; none is the input itself.
-        shortcut: Vec<Layer>,
+        shortcut: Vec<ListedLayer>,
         /// What is done with the sum.
         after: Option<Activation>,
     },
@@ -98,7 +98,7 @@ struct Table {
     average_pool: Option<Pair>,
     leaky_relu: Option<f64>,
     elu: Option<f64>,
-    residual: Option<Vec<Layer>>,
+    residual: Option<Vec<ListedLayer>>,
     channels: Option<usize>,
     kernel: Option<Pair>,
     stride: Option<Pair>,
@@ -109,8 +109,8 @@ struct Table {
     epsilon: Option<f64>,
     features: Option<usize>,
     shared: Option<bool>,
-    shortcut: Option<Vec<Layer>>,
-    after: Option<Box<Layer>>,
+    shortcut: Option<Vec<ListedLayer>>,
+    after: Option<Box<ListedLayer>>,
 }
 
 /// What a table can be, and the options that belong to it.
@@ -169,7 +169,7 @@ impl Table {
     }
 
     /// The layer. An error if its kind is not told, or an option does not belong to it.
-    fn layer(self) -> Result<Layer, String> {
+    fn layer(self) -> Result<ListedLayer, String> {
         let given: Vec<_> =
             KINDS.iter().zip(self.kinds()).filter(|(_, given)| *given).map(|(kind, _)| kind).collect();
         let [(kind, known)] = given[..] else {
@@ -186,7 +186,7 @@ impl Table {
         self.of_kind()
     }
 
-    fn of_kind(self) -> Result<Layer, String> {
+    fn of_kind(self) -> Result<ListedLayer, String> {
         let window = |size: Pair| {
             let padding = match self.padding.unwrap_or(Padding::Even(Pair::of(0))) {
                 Padding::Even(padding) => padding,
@@ -197,7 +197,7 @@ impl Table {
             Ok(Window { size, stride: self.stride.unwrap_or(size), padding })
         };
         Ok(match self {
-            Self { conv: Some(name), .. } => Layer::Conv {
+            Self { conv: Some(name), .. } => ListedLayer::Conv {
                 channels: self.channels.ok_or_else(|| format!("`conv` `{name}` needs `channels`"))?,
                 kernel: self.kernel.ok_or_else(|| format!("`conv` `{name}` needs `kernel`"))?,
                 name,
@@ -208,33 +208,35 @@ impl Table {
                 bias: self.bias.unwrap_or(true),
             },
             Self { batch_norm: Some(name), .. } => {
-                Layer::BatchNorm { name, epsilon: self.epsilon.unwrap_or(EPSILON) }
+                ListedLayer::BatchNorm { name, epsilon: self.epsilon.unwrap_or(EPSILON) }
             }
             Self { linear: Some(name), .. } => {
-                Layer::Linear { name, features: self.features, bias: self.bias.unwrap_or(true) }
+                ListedLayer::Linear { name, features: self.features, bias: self.bias.unwrap_or(true) }
             }
-            Self { prelu: Some(name), .. } => Layer::PRelu { name, shared: self.shared.unwrap_or(false) },
-            Self { max_pool: Some(size), .. } => Layer::MaxPool(window(size)?),
-            Self { average_pool: Some(size), .. } => Layer::AveragePool(window(size)?),
-            Self { leaky_relu: Some(slope), .. } => Layer::Activation(Activation::LeakyRelu(slope)),
-            Self { elu: Some(alpha), .. } => Layer::Activation(Activation::Elu(alpha)),
-            Self { residual, shortcut, after, .. } => Layer::Residual {
+            Self { prelu: Some(name), .. } => {
+                ListedLayer::PRelu { name, shared: self.shared.unwrap_or(false) }
+            }
+            Self { max_pool: Some(size), .. } => ListedLayer::MaxPool(window(size)?),
+            Self { average_pool: Some(size), .. } => ListedLayer::AveragePool(window(size)?),
+            Self { leaky_relu: Some(slope), .. } => ListedLayer::Activation(Activation::LeakyRelu(slope)),
+            Self { elu: Some(alpha), .. } => ListedLayer::Activation(Activation::Elu(alpha)),
+            Self { residual, shortcut, after, .. } => ListedLayer::Residual {
                 layers: residual.unwrap_or_default(),
                 shortcut: shortcut.unwrap_or_default(),
                 after: match after.map(|after| *after) {
                     None => None,
-                    Some(Layer::Activation(activation)) => Some(activation),
+                    Some(ListedLayer::Activation(activation)) => Some(activation),
                     Some(_) => return Err(format!("`after` must be one of {}", activations())),
                 },
             },
         })
     }
 
-    fn of(layer: &Layer) -> Self {
+    fn of(layer: &ListedLayer) -> Self {
         let layer = layer.clone();
         let none = Self::default();
         match layer {
-            Layer::Conv { name, channels, kernel, stride, padding, groups, dilation, bias } => Self {
+            ListedLayer::Conv { name, channels, kernel, stride, padding, groups, dilation, bias } => Self {
                 conv: Some(name),
                 channels: Some(channels),
                 kernel: Some(kernel),
@@ -245,31 +247,31 @@ impl Table {
                 bias: Some(bias),
                 ..none
             },
-            Layer::BatchNorm { name, epsilon } => {
+            ListedLayer::BatchNorm { name, epsilon } => {
                 Self { batch_norm: Some(name), epsilon: Some(epsilon), ..none }
             }
-            Layer::Linear { name, features, bias } => {
+            ListedLayer::Linear { name, features, bias } => {
                 Self { linear: Some(name), features, bias: Some(bias), ..none }
             }
-            Layer::MaxPool(Window { size, stride, padding }) => {
+            ListedLayer::MaxPool(Window { size, stride, padding }) => {
                 let (stride, padding) = (Some(stride), Some(Padding::Even(padding)));
                 Self { max_pool: Some(size), stride, padding, ..none }
             }
-            Layer::AveragePool(Window { size, stride, padding }) => {
+            ListedLayer::AveragePool(Window { size, stride, padding }) => {
                 let (stride, padding) = (Some(stride), Some(Padding::Even(padding)));
                 Self { average_pool: Some(size), stride, padding, ..none }
             }
-            Layer::Activation(Activation::LeakyRelu(slope)) => Self { leaky_relu: Some(slope), ..none },
-            Layer::Activation(Activation::Elu(alpha)) => Self { elu: Some(alpha), ..none },
-            Layer::PRelu { name, shared } => Self { prelu: Some(name), shared: Some(shared), ..none },
-            Layer::Residual { layers, shortcut, after } => Self {
+            ListedLayer::Activation(Activation::LeakyRelu(slope)) => Self { leaky_relu: Some(slope), ..none },
+            ListedLayer::Activation(Activation::Elu(alpha)) => Self { elu: Some(alpha), ..none },
+            ListedLayer::PRelu { name, shared } => Self { prelu: Some(name), shared: Some(shared), ..none },
+            ListedLayer::Residual { layers, shortcut, after } => Self {
                 residual: Some(layers),
                 shortcut: (!shortcut.is_empty()).then_some(shortcut),
-                after: after.map(|after| Box::new(Layer::Activation(after))),
+                after: after.map(|after| Box::new(ListedLayer::Activation(after))),
                 ..none
             },
             // Words, which have no table.
-            Layer::GlobalAveragePool | Layer::Flatten | Layer::Activation(_) => none,
+            ListedLayer::GlobalAveragePool | ListedLayer::Flatten | ListedLayer::Activation(_) => none,
         }
     }
 }
@@ -284,17 +286,17 @@ fn activations() -> String {
 struct Entry;
 
 impl<'de> de::Visitor<'de> for Entry {
-    type Value = Layer;
+    type Value = ListedLayer;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a layer: a word such as \"relu\", or a table such as { linear = \"fc\", features = 10 }")
     }
 
-    fn visit_str<E: de::Error>(self, word: &str) -> Result<Layer, E> {
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<ListedLayer, E> {
         match word {
-            "global_average_pool" => Ok(Layer::GlobalAveragePool),
-            "flatten" => Ok(Layer::Flatten),
-            word => Activation::of(word).map(Layer::Activation).ok_or_else(|| {
+            "global_average_pool" => Ok(ListedLayer::GlobalAveragePool),
+            "flatten" => Ok(ListedLayer::Flatten),
+            word => Activation::of(word).map(ListedLayer::Activation).ok_or_else(|| {
                 let known = activations();
                 let known = format!("\"flatten\", \"global_average_pool\", {known}");
                 match KINDS.iter().any(|(kind, _)| *kind == word) {
@@ -307,18 +309,18 @@ impl<'de> de::Visitor<'de> for Entry {
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Layer, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ListedLayer, A::Error> {
         Table::deserialize(MapAccessDeserializer::new(map))?.layer().map_err(de::Error::custom)
     }
 }
 
-impl<'de> Deserialize<'de> for Layer {
+impl<'de> Deserialize<'de> for ListedLayer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Entry)
     }
 }
 
-impl Serialize for Layer {
+impl Serialize for ListedLayer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::GlobalAveragePool => serializer.serialize_str("global_average_pool"),

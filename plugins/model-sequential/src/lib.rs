@@ -12,7 +12,7 @@ use temper_core::prelude::*;
 use temper_core::{Field, plugin};
 
 pub use activation::Activation;
-pub use layer::{Layer, Window};
+pub use layer::{ListedLayer, Window};
 pub use sizes::{Padding, Pair};
 
 plugin! { Model "sequential";
@@ -53,7 +53,7 @@ plugin! { Model "sequential";
     /// the input if it is left out.
     pub struct Sequential {
         /// The layers, in order. Left out, those of `PyTorch`'s MNIST example.
-        pub layers: Option<Vec<Layer>> = None,
+        pub layers: Option<Vec<ListedLayer>> = None,
         /// Subtracted from the pixels inside the network: one value, or one a channel. Left out, 0.
         pub mean: Option<Vec<f64>> = None,
         /// What the pixels are then divided by: one value, or one a channel. Left out, 1.
@@ -61,7 +61,7 @@ plugin! { Model "sequential";
     }
 }
 
-impl Field for Layer {
+impl Field for ListedLayer {
     fn expects() -> String {
         "layer, as a word or a table".into()
     }
@@ -85,8 +85,8 @@ impl Model for Sequential {
 
 /// The network of <https://github.com/pytorch/examples/blob/main/mnist/main.py>, without its dropout, which does
 /// nothing in evaluation.
-fn example() -> Vec<Layer> {
-    let conv = |name: &str, channels| Layer::Conv {
+fn example() -> Vec<ListedLayer> {
+    let conv = |name: &str, channels| ListedLayer::Conv {
         name: name.into(),
         channels,
         kernel: Pair::of(3),
@@ -96,16 +96,16 @@ fn example() -> Vec<Layer> {
         dilation: Pair::of(1),
         bias: true,
     };
-    let linear = |name: &str, features| Layer::Linear { name: name.into(), features, bias: true };
-    let relu = Layer::Activation(Activation::Relu);
+    let linear = |name: &str, features| ListedLayer::Linear { name: name.into(), features, bias: true };
+    let relu = ListedLayer::Activation(Activation::Relu);
     let window = Window { size: Pair::of(2), stride: Pair::of(2), padding: Pair::of(0) };
     vec![
         conv("conv1", 32),
         relu.clone(),
         conv("conv2", 64),
         relu.clone(),
-        Layer::MaxPool(window),
-        Layer::Flatten,
+        ListedLayer::MaxPool(window),
+        ListedLayer::Flatten,
         linear("fc1", Some(128)),
         relu,
         linear("fc2", None),

@@ -32,7 +32,7 @@ const RAND_PASSES: usize = 20;
 
 options! {
     /// The versions of the authors' code.
-    pub enum Version {
+    pub enum SuiteVersion {
         /// APGD on cross-entropy, targeted APGD, targeted FAB, Square.
         Standard = "standard",
         /// Six attacks, the untargeted white-box ones with five restarts.
@@ -48,7 +48,7 @@ plugin! { Suite "autoattack";
     pub struct AutoAttack {
         /// The `standard` set of the paper; `plus`, with more attacks and restarts; or `rand`, for networks that draw
         /// random numbers.
-        pub version: Version = Version::Standard,
+        pub version: SuiteVersion = SuiteVersion::Standard,
         /// Repeat two oversights of the authors' code: APGD compares its first loss with 0, and Square never reaches
         /// the last row and column.
         pub oversights: bool = false,
@@ -90,10 +90,10 @@ impl AutoAttack {
     fn attacks(&self, norm: Norm, classes: usize) -> std::result::Result<Vec<Line>, String> {
         let wrong = wrong(classes)?;
         Ok(match self.version {
-            Version::Standard => {
+            SuiteVersion::Standard => {
                 vec![apgd("ce", 1, 1), apgd_t(wrong, TARGETS), fab_t(norm, wrong), square()]
             }
-            Version::Plus => vec![
+            SuiteVersion::Plus => vec![
                 apgd("ce", PLUS_RESTARTS, 1),
                 apgd(untargeted_dlr(wrong), PLUS_RESTARTS, 1),
                 fab(norm),
@@ -101,7 +101,7 @@ impl AutoAttack {
                 apgd_t(wrong, TARGETS),
                 fab_t(norm, wrong),
             ],
-            Version::Rand => {
+            SuiteVersion::Rand => {
                 vec![apgd("ce", 1, RAND_PASSES), apgd(untargeted_dlr(wrong), 1, RAND_PASSES)]
             }
         })
@@ -174,21 +174,21 @@ fn top(n: usize) -> String {
 mod tests {
     use super::*;
 
-    fn labels(version: Version, classes: usize) -> Vec<String> {
+    fn labels(version: SuiteVersion, classes: usize) -> Vec<String> {
         let lines = AutoAttack { version, ..AutoAttack::default() }.attacks(Norm::Linf, classes).unwrap();
         lines.into_iter().map(|(label, _)| label).collect()
     }
 
-    fn attacks(version: Version, norm: Norm, classes: usize) -> Vec<String> {
+    fn attacks(version: SuiteVersion, norm: Norm, classes: usize) -> Vec<String> {
         let lines = AutoAttack { version, ..AutoAttack::default() }.attacks(norm, classes).unwrap();
         lines.into_iter().map(|(_, attack)| attack).collect()
     }
 
     #[test]
     fn versions_have_the_attacks_and_budgets_of_the_authors_code() {
-        assert_eq!(labels(Version::Standard, 10), ["apgd-ce", "apgd-t", "fab-t", "square"]);
+        assert_eq!(labels(SuiteVersion::Standard, 10), ["apgd-ce", "apgd-t", "fab-t", "square"]);
         assert_eq!(
-            attacks(Version::Standard, Norm::L2, 10),
+            attacks(SuiteVersion::Standard, Norm::L2, 10),
             [
                 "apgd = { steps = 100, restarts = 1, loss = \"ce\", eot = 1 }",
                 "apgd = { steps = 100, loss = \"dlr\", target = { likeliest = 9 } }",
@@ -196,18 +196,21 @@ mod tests {
                 "square = { queries = 5000, restarts = 1 }",
             ]
         );
-        assert_eq!(labels(Version::Plus, 1000), ["apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"]);
         assert_eq!(
-            attacks(Version::Plus, Norm::Linf, 1000)[..3],
+            labels(SuiteVersion::Plus, 1000),
+            ["apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"]
+        );
+        assert_eq!(
+            attacks(SuiteVersion::Plus, Norm::Linf, 1000)[..3],
             [
                 "apgd = { steps = 100, restarts = 5, loss = \"ce\", eot = 1 }",
                 "apgd = { steps = 100, restarts = 5, loss = \"dlr\", eot = 1 }",
                 "fab = { steps = 100, restarts = 5, target = \"none\", norm = \"linf\" }",
             ]
         );
-        assert_eq!(labels(Version::Rand, 10), ["apgd-ce", "apgd-dlr"]);
+        assert_eq!(labels(SuiteVersion::Rand, 10), ["apgd-ce", "apgd-dlr"]);
         assert_eq!(
-            attacks(Version::Rand, Norm::Linf, 10),
+            attacks(SuiteVersion::Rand, Norm::Linf, 10),
             [
                 "apgd = { steps = 100, restarts = 1, loss = \"ce\", eot = 20 }",
                 "apgd = { steps = 100, restarts = 1, loss = \"dlr\", eot = 20 }",
@@ -217,12 +220,12 @@ mod tests {
 
     #[test]
     fn few_classes_are_said_in_labels() {
-        assert_eq!(labels(Version::Standard, 9)[1..3], ["apgd-t-top8", "fab-t-top8"]);
-        assert_eq!(labels(Version::Standard, 4)[1..3], ["apgd-t-top3", "fab-t-top3"]);
-        assert_eq!(labels(Version::Standard, 3)[1..3], ["apgd-margin-t-top2", "fab-t-top2"]);
-        assert_eq!(labels(Version::Rand, 3), ["apgd-ce", "apgd-dlr"]);
-        assert_eq!(labels(Version::Rand, 2), ["apgd-ce", "apgd-margin"]);
-        assert!(attacks(Version::Standard, Norm::Linf, 3)[1].contains("likeliest = 2"));
+        assert_eq!(labels(SuiteVersion::Standard, 9)[1..3], ["apgd-t-top8", "fab-t-top8"]);
+        assert_eq!(labels(SuiteVersion::Standard, 4)[1..3], ["apgd-t-top3", "fab-t-top3"]);
+        assert_eq!(labels(SuiteVersion::Standard, 3)[1..3], ["apgd-margin-t-top2", "fab-t-top2"]);
+        assert_eq!(labels(SuiteVersion::Rand, 3), ["apgd-ce", "apgd-dlr"]);
+        assert_eq!(labels(SuiteVersion::Rand, 2), ["apgd-ce", "apgd-margin"]);
+        assert!(attacks(SuiteVersion::Standard, Norm::Linf, 3)[1].contains("likeliest = 2"));
         let one = AutoAttack::default().attacks(Norm::Linf, 1).unwrap_err();
         assert!(one.contains("needs at least two"), "{one}");
     }
@@ -230,7 +233,7 @@ mod tests {
     /// A label is the name of a row of results.
     #[test]
     fn labels_are_unique() {
-        for version in [Version::Standard, Version::Plus, Version::Rand] {
+        for version in [SuiteVersion::Standard, SuiteVersion::Plus, SuiteVersion::Rand] {
             for classes in [2, 3, 4, 10, 100] {
                 let mut all = labels(version, classes);
                 let n = all.len();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use temper_data::{Error, Image, Result, Source, shape};
 
 use super::PublishedSet;
-use crate::kind::{CorruptionKind, Severity};
+use crate::kind::{CorruptionKind, CorruptionSeverity};
 use crate::npy::{Array, Values};
 
 /// Images per severity: those of the test set.
@@ -16,7 +16,7 @@ const TEST: usize = 10_000;
 /// Side of an image.
 const SIDE: usize = 32;
 /// Images of all severities.
-const ROWS: usize = TEST * Severity::ALL.len();
+const ROWS: usize = TEST * CorruptionSeverity::ALL.len();
 
 /// The file of the images of a kind.
 pub(super) fn file(folder: &Path, kind: CorruptionKind) -> PathBuf {
@@ -37,7 +37,7 @@ pub(super) fn labels(folder: &Path) -> PathBuf {
 pub struct PublishedCifar {
     images: Array,
     labels: LabelFile,
-    severity: Severity,
+    severity: CorruptionSeverity,
     clean: Arc<dyn Source>,
     origin: String,
 }
@@ -52,7 +52,7 @@ struct LabelFile {
 }
 
 impl LabelFile {
-    fn read(file: PathBuf, severity: Severity) -> Result<Self> {
+    fn read(file: PathBuf, severity: CorruptionSeverity) -> Result<Self> {
         let array = Array::open(&file, &[ROWS], &[Values::U8, Values::I32, Values::I64])?;
         let first = severity.place() * TEST;
         let (start, next) = (array.place(first), array.place(first + 1));
@@ -67,7 +67,7 @@ impl PublishedCifar {
     pub fn open(
         folder: &Path,
         kind: CorruptionKind,
-        severity: Severity,
+        severity: CorruptionSeverity,
         clean: Arc<dyn Source>,
     ) -> Result<Self> {
         let set = if clean.classes().len() == 100 { PublishedSet::Cifar100C } else { PublishedSet::Cifar10C };
@@ -248,7 +248,7 @@ mod tests {
     }
 
     fn open(folder: &Path, severity: u8, clean: Arc<dyn Source>) -> Result<PublishedCifar, String> {
-        let severity = Severity::try_from(severity)?;
+        let severity = CorruptionSeverity::try_from(severity)?;
         let said = |e: Error| e.to_string().replace(folder.to_str().unwrap(), "ROOT");
         PublishedCifar::open(folder, CorruptionKind::Fog, severity, clean).map_err(said)
     }

@@ -52,7 +52,7 @@ mod tests {
 
     use super::super::PublishedSet;
     use super::*;
-    use crate::kind::{CorruptionKind, Severity};
+    use crate::kind::{CorruptionKind, CorruptionSeverity};
 
     /// Sets the modification time of a file or a folder, in seconds since 1970.
     fn touch(path: &Path, seconds: i64) {
@@ -66,7 +66,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let file = |name: &str| root.path().join(name);
         let of = |set: PublishedSet, kind, severity: usize| {
-            set.fingerprint(root.path(), kind, Severity::ALL[severity]).map_err(|error| error.to_string())
+            set.fingerprint(root.path(), kind, CorruptionSeverity::ALL[severity])
+                .map_err(|error| error.to_string())
         };
         let fog = || of(PublishedSet::Cifar10C, CorruptionKind::Fog, 0).unwrap();
         for name in ["fog.npy", "snow.npy", "labels.npy"] {
@@ -110,7 +111,9 @@ mod tests {
             fs::create_dir_all(folder.join(class)).unwrap();
         }
         let of = || {
-            PublishedSet::ImageNetC.fingerprint(root.path(), CorruptionKind::Fog, Severity::ALL[1]).unwrap()
+            PublishedSet::ImageNetC
+                .fingerprint(root.path(), CorruptionKind::Fog, CorruptionSeverity::ALL[1])
+                .unwrap()
         };
         let still = || ["", "n1", "n2"].map(|class| touch(&folder.join(class), 100));
         still();
@@ -122,7 +125,8 @@ mod tests {
         fs::rename(folder.join("n2"), folder.join("n3")).unwrap();
         touch(&folder, 100);
         assert_ne!(of(), first);
-        let missing = PublishedSet::ImageNetC.fingerprint(root.path(), CorruptionKind::Fog, Severity::ALL[2]);
+        let missing =
+            PublishedSet::ImageNetC.fingerprint(root.path(), CorruptionKind::Fog, CorruptionSeverity::ALL[2]);
         assert!(missing.unwrap_err().to_string().starts_with("no fog/3 of ImageNet-C found"));
     }
 }

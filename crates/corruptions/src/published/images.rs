@@ -12,7 +12,7 @@ use temper_data::{
 };
 
 use super::PublishedSet;
-use crate::kind::{CorruptionKind, Severity};
+use crate::kind::{CorruptionKind, CorruptionSeverity};
 
 /// The published archives, whose names may precede that of the kind.
 const ARCHIVES: [&str; 5] = ["noise", "blur", "weather", "digital", "extra"];
@@ -34,7 +34,7 @@ pub(super) fn folder(root: &Path, kind: CorruptionKind) -> Option<PathBuf> {
 }
 
 /// The folder of a kind and severity. The error names what is missing.
-pub(super) fn level(root: &Path, kind: CorruptionKind, severity: Severity) -> Result<PathBuf> {
+pub(super) fn level(root: &Path, kind: CorruptionKind, severity: CorruptionSeverity) -> Result<PathBuf> {
     let lacks = |part: String| PublishedSet::ImageNetC.lacks(root, &part);
     let (name, level) = (kind.name(), severity.get());
     let folder = folder(root, kind).ok_or_else(|| lacks(name.into()))?.join(level.to_string());
@@ -56,7 +56,7 @@ pub(super) fn level(root: &Path, kind: CorruptionKind, severity: Severity) -> Re
 pub fn published_imagenet(
     root: &Path,
     kind: CorruptionKind,
-    severity: Severity,
+    severity: CorruptionSeverity,
     clean: Arc<dyn Source>,
 ) -> Result<Arc<dyn Source>> {
     let folder = level(root, kind, severity)?;

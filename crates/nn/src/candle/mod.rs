@@ -106,6 +106,10 @@ impl Backend for Candle {
         Ok(ops::distances(a, b)?)
     }
 
+    fn levels(&self, weights: &Tensor, ends: &Tensor, heights: &[f64]) -> Result<Vec<f64>> {
+        Ok(ops::levels(weights, ends, heights)?)
+    }
+
     fn predictions(&self, logits: &Tensor) -> Result<Vec<Option<u32>>> {
         Ok(ops::predictions(logits)?)
     }

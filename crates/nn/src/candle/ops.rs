@@ -3,8 +3,7 @@
 
 use candle_core::{D, DType, Result, Tensor};
 
-use crate::cpu::ops;
-use crate::ops::Stray;
+use crate::ops::{Stray, first_stray, prediction, tangent_root};
 
 /// As [`crate::zero_rows`]: rows in which nothing differs from 0, as a NaN does.
 pub(crate) fn zero_rows(rows: &Tensor) -> Result<Vec<bool>> {
@@ -22,7 +21,8 @@ pub(crate) fn stray(values: &Tensor, low: f64, high: f64) -> Result<Option<Stray
     if fits.min(0)?.to_scalar::<f32>()? > 0.0 {
         return Ok(None);
     }
-    Ok(ops::stray(&wide.to_vec1::<f64>()?, low, high))
+    let values = wide.to_vec1::<f64>()?;
+    Ok(first_stray(values.len(), |position| values[position], [low, high]))
 }
 
 /// As [`crate::largest_differences`].
@@ -41,5 +41,26 @@ pub(crate) fn distances(a: &Tensor, b: &Tensor) -> Result<Vec<f64>> {
 /// As [`crate::predictions`].
 pub(crate) fn predictions(logits: &Tensor) -> Result<Vec<Option<u32>>> {
     let numbers = logits.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-    Ok(ops::predictions(&numbers, logits.dim(1)?))
+    Ok(numbers.chunks_exact(logits.dim(1)?).map(|row| prediction(row.iter().copied())).collect())
+}
+
+/// As [`crate::levels`]: all rows are searched together, so that no row leaves the device.
+pub(crate) fn levels(weights: &Tensor, ends: &Tensor, heights: &[f64]) -> Result<Vec<f64>> {
+    let (full, zeros) = ((weights * ends)?, weights.zeros_like()?);
+    let mut levels = vec![0.0f64; heights.len()];
+    loop {
+        let column = Tensor::from_slice(&levels, (levels.len(), 1), weights.device())?;
+        let passed = ends.broadcast_le(&column)?;
+        let spent = passed.where_cond(&full, &zeros)?.sum(1)?.to_vec1::<f64>()?;
+        let slopes = passed.where_cond(&zeros, weights)?.sum(1)?.to_vec1::<f64>()?;
+        let mut rises = false;
+        for (i, level) in levels.iter_mut().enumerate() {
+            let root = tangent_root(heights[i], spent[i], slopes[i]);
+            rises |= root > *level;
+            *level = level.max(root);
+        }
+        if !rises {
+            return Ok(levels);
+        }
+    }
 }

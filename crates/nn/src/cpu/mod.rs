@@ -147,6 +147,13 @@ impl Backend for Cpu {
         by_type!(a, b, |x, y| ops::distances(x, y, size), Candle.distances(a, b))
     }
 
+    fn levels(&self, weights: &Tensor, ends: &Tensor, heights: &[f64]) -> Result<Vec<f64>> {
+        let d = weights.dim(1)?;
+        Ok(with::<f64, _>(weights, |weights| {
+            with::<f64, _>(ends, |ends| Ok(ops::levels(weights, ends, heights, d)))
+        })?)
+    }
+
     fn predictions(&self, logits: &Tensor) -> Result<Vec<Option<u32>>> {
         let classes = logits.dim(1)?;
         by_type!(logits, |logits| ops::predictions(logits, classes), Candle.predictions(logits))

@@ -2,7 +2,7 @@
 
 use super::kernel::{Real, tasks};
 use super::storage::with;
-use crate::ops::{Bounds, Stray};
+use crate::ops::{Bounds, Stray, first_stray, prediction, tangent_root};
 use candle_core::{Device, Result, Tensor, bail};
 
 /// Numbers that one task handles at least.
@@ -65,9 +65,7 @@ pub(crate) fn stray<T: Real>(values: &[T], low: f64, high: f64) -> Option<Stray>
     if tasks::map(values.len(), values.chunks(CHUNK), all).into_iter().all(|all| all) {
         return None;
     }
-    let at = |position: usize| Stray { position, value: values[position].to_f64() };
-    let first = |wanted: &dyn Fn(f64) -> bool| values.iter().position(|x| wanted(x.to_f64()));
-    first(&|x| !x.is_finite()).or_else(|| first(&|x| !fits(x))).map(at)
+    first_stray(values.len(), |position| values[position].to_f64(), [low, high])
 }
 
 /// As [`crate::largest_differences`], of rows of `size` numbers.
@@ -100,12 +98,30 @@ fn pairs<T: Real>(a: &[T], b: &[T], size: usize, f: impl Fn((&[T], &[T])) -> f64
 
 /// As [`crate::predictions`], of rows of `classes` logits.
 pub(crate) fn predictions<T: Real>(logits: &[T], classes: usize) -> Vec<Option<u32>> {
-    let prediction = |row: &[T]| {
-        if row.iter().any(|x| x.to_f64().is_nan()) {
-            return None;
+    logits.chunks_exact(classes).map(|row| prediction(row.iter().map(|x| x.to_f64()))).collect()
+}
+
+/// As [`crate::levels`], of rows of `d` numbers: each is searched alone.
+pub(super) fn levels(weights: &[f64], ends: &[f64], heights: &[f64], d: usize) -> Vec<f64> {
+    let level = |((weights, ends), height): ((&[f64], &[f64]), &f64)| {
+        let mut level = 0.0;
+        loop {
+            let (mut spent, mut slope) = (0.0, 0.0);
+            for (weight, end) in weights.iter().zip(ends) {
+                let passed = *end <= level;
+                spent += if passed { weight * end } else { 0.0 };
+                slope += if passed { 0.0 } else { *weight };
+            }
+            let next = tangent_root(*height, spent, slope);
+            // False for a NaN.
+            if next > level {
+                level = next;
+            } else {
+                return level;
+            }
         }
-        let largest = row.iter().map(|x| x.to_f64()).fold(f64::NEG_INFINITY, f64::max);
-        row.iter().position(|x| x.to_f64() == largest).map(|class| class as u32)
     };
-    logits.chunks_exact(classes).map(prediction).collect()
+    let rows = weights.chunks_exact(d).zip(ends.chunks_exact(d)).zip(heights);
+    // About ten passes over each row.
+    tasks::map(10 * weights.len(), rows, level)
 }

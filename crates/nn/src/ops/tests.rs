@@ -182,3 +182,39 @@ fn numbers_of_16_bits_are_refused_by_every_backend() {
         assert!(refused(location, DType::BF16).unwrap().ends_with("use \"f32\""));
     }
 }
+
+#[test]
+fn levels_of_both_backends_solve_their_equation() {
+    let d = 50;
+    let numbers = |seed: usize| -> Vec<f64> {
+        // A fifth of them 0.
+        (0..40 * d)
+            .map(|i| ((i * 7919 + seed * 104_729) % 997) as f64 / 997.0)
+            .map(|x| (x - 0.2).max(0.0))
+            .collect()
+    };
+    let (weights, ends) = (numbers(1), numbers(2));
+    let tensor = |values: &[f64]| Tensor::from_slice(values, (40, d), &Device::Cpu).unwrap();
+    // The ends together come to about 8.
+    let heights: Vec<f64> = (0..40).map(|i| f64::from(i) * if i % 2 == 0 { 0.4 } else { -0.4 }).collect();
+    let of = BOTH.map(|backend| backend.levels(&tensor(&weights), &tensor(&ends), &heights).unwrap());
+    assert_eq!(levels(&tensor(&weights), &tensor(&ends), &heights).unwrap(), of[0]);
+    for i in 0..40 {
+        let sum = |level: f64| -> f64 {
+            weights[i * d..][..d]
+                .iter()
+                .zip(&ends[i * d..][..d])
+                .map(|(weight, end)| weight * end.min(level))
+                .sum()
+        };
+        for level in of.each_ref().map(|levels| levels[i]) {
+            match level.is_finite() {
+                true => assert!((sum(level) - heights[i].abs()).abs() < 1e-12, "{i}: {level}"),
+                false => assert!(sum(f64::INFINITY) < heights[i].abs(), "{i}"),
+            }
+        }
+    }
+    assert!(of[0][0] == 0.0 && of[0][3].is_finite() && of[0][39].is_infinite(), "{:?}", of[0]);
+    let few = levels(&tensor(&weights), &tensor(&ends), &heights[1..]).unwrap_err().to_string();
+    assert_eq!(few, "levels of weights [40, 50], ends [40, 50] and 39 heights, expected [n, d] of f64 and n");
+}

@@ -11,7 +11,7 @@ const MARGIN: f64 = 0.05;
 
 /// An axis and its scale.
 #[derive(Debug, Clone)]
-pub struct Axis {
+pub struct PlotAxis {
     name: String,
     times: f64,
     kind: AxisKind,
@@ -25,7 +25,7 @@ enum AxisKind {
     Logarithmic,
 }
 
-impl Axis {
+impl PlotAxis {
     /// A linear axis over the range of its values. The name should include the unit shown.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), times: 1.0, kind: AxisKind::Linear, range: None }
@@ -213,24 +213,27 @@ fn label(digits: i64, exponent: i32) -> String {
 mod tests {
     use super::*;
 
-    fn labels(axis: &Axis, values: &[f64]) -> Vec<String> {
+    fn labels(axis: &PlotAxis, values: &[f64]) -> Vec<String> {
         axis.scale(values, 6).unwrap().ticks.into_iter().map(|(_, label)| label).collect()
     }
 
     #[test]
     fn ticks_are_round() {
-        assert_eq!(labels(&Axis::new("share"), &[0.0, 1.0]), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
-        assert_eq!(labels(&Axis::new("radius"), &[0.0, 8.0]), ["0", "2", "4", "6", "8"]);
-        assert_eq!(labels(&Axis::new("change"), &[-3.0, 3.0]), ["−2", "0", "2"]);
-        assert_eq!(labels(&Axis::new("epoch").whole(), &[1.0, 3.0]), ["1", "2", "3"]);
-        assert_eq!(labels(&Axis::new("epoch").whole(), &[1.0, 200.0]), ["0", "50", "100", "150", "200"]);
-        assert_eq!(labels(&Axis::new("loss"), &[0.081, 0.089]), ["0.082", "0.084", "0.086", "0.088"]);
-        assert_eq!(labels(&Axis::new("tiny"), &[2e-9, 4e-9]), ["2e−9", "2.5e−9", "3e−9", "3.5e−9", "4e−9"]);
+        assert_eq!(labels(&PlotAxis::new("share"), &[0.0, 1.0]), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(labels(&PlotAxis::new("radius"), &[0.0, 8.0]), ["0", "2", "4", "6", "8"]);
+        assert_eq!(labels(&PlotAxis::new("change"), &[-3.0, 3.0]), ["−2", "0", "2"]);
+        assert_eq!(labels(&PlotAxis::new("epoch").whole(), &[1.0, 3.0]), ["1", "2", "3"]);
+        assert_eq!(labels(&PlotAxis::new("epoch").whole(), &[1.0, 200.0]), ["0", "50", "100", "150", "200"]);
+        assert_eq!(labels(&PlotAxis::new("loss"), &[0.081, 0.089]), ["0.082", "0.084", "0.086", "0.088"]);
+        assert_eq!(
+            labels(&PlotAxis::new("tiny"), &[2e-9, 4e-9]),
+            ["2e−9", "2.5e−9", "3e−9", "3.5e−9", "4e−9"]
+        );
     }
 
     #[test]
     fn logarithmic_ticks_are_powers_where_there_are_enough() {
-        let axis = Axis::new("iterations").logarithmic();
+        let axis = PlotAxis::new("iterations").logarithmic();
         assert_eq!(labels(&axis, &[1.0, 1000.0]), ["1", "10", "100", "1000"]);
         assert_eq!(labels(&axis, &[10.0, 100.0]), ["10", "20", "50", "100"]);
         assert_eq!(labels(&axis, &[100.0, 130.0]).len(), 4);
@@ -244,26 +247,26 @@ mod tests {
         for values in
             [vec![3.0], vec![0.0], vec![-2.0], vec![1e99, -1e99], vec![0.1, 0.1 + 1e-17], vec![7.0, 9.0]]
         {
-            let scale = Axis::new("value").scale(&values, 6).unwrap();
+            let scale = PlotAxis::new("value").scale(&values, 6).unwrap();
             for value in &values {
                 assert!((0.0..=1.0).contains(&scale.place(*value)), "{values:?}");
             }
             assert!((2..=9).contains(&scale.ticks.len()), "{values:?}: {:?}", scale.ticks);
             assert!(scale.ticks.iter().all(|(tick, _)| (-1e-9..=1.0 + 1e-9).contains(&scale.place(*tick))));
         }
-        assert_eq!(Axis::new("share").percent().range(0.0, 1.0).scale(&[], 6).unwrap().place(50.0), 0.5);
+        assert_eq!(PlotAxis::new("share").percent().range(0.0, 1.0).scale(&[], 6).unwrap().place(50.0), 0.5);
     }
 
     #[test]
     fn what_has_no_place_is_refused() {
         let refused =
-            |axis: Axis, value: f64| axis.shown(value, || "point 3".into()).unwrap_err().to_string();
-        assert_eq!(refused(Axis::new("x"), f64::NAN), "point 3: NaN cannot be drawn");
-        assert!(refused(Axis::new("x"), 1e300).contains("cannot be drawn"));
-        assert!(refused(Axis::new("steps").logarithmic(), 0.0).contains("logarithmic axis `steps`"));
-        assert!(refused(Axis::new("x").range(0.0, 1.0), 1.5).contains("reaches from 0 to 1"));
+            |axis: PlotAxis, value: f64| axis.shown(value, || "point 3".into()).unwrap_err().to_string();
+        assert_eq!(refused(PlotAxis::new("x"), f64::NAN), "point 3: NaN cannot be drawn");
+        assert!(refused(PlotAxis::new("x"), 1e300).contains("cannot be drawn"));
+        assert!(refused(PlotAxis::new("steps").logarithmic(), 0.0).contains("logarithmic axis `steps`"));
+        assert!(refused(PlotAxis::new("x").range(0.0, 1.0), 1.5).contains("reaches from 0 to 1"));
         for (low, high) in [(1.0, 1.0), (2.0, 1.0), (f64::NAN, 1.0), (0.0, f64::INFINITY)] {
-            assert!(Axis::new("x").range(low, high).scale(&[], 6).is_err(), "{low} {high}");
+            assert!(PlotAxis::new("x").range(low, high).scale(&[], 6).is_err(), "{low} {high}");
         }
     }
 }

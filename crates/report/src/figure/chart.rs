@@ -1,6 +1,6 @@
 //! Charts of points and lines over two axes.
 
-use super::axis::{Axis, AxisScale};
+use super::axis::{AxisScale, PlotAxis};
 use super::drawing::{At, Drawing};
 use super::lettering::Align;
 use super::palette::{Color, GRID, INK, distinct};
@@ -27,9 +27,9 @@ const MOST_SERIES: usize = 28;
 #[derive(Debug, Clone)]
 pub struct Chart {
     /// The horizontal axis.
-    pub x: Axis,
+    pub x: PlotAxis,
     /// The vertical axis.
-    pub y: Axis,
+    pub y: PlotAxis,
     /// At most 28, in the order of the legend.
     pub series: Vec<Series>,
 }
@@ -237,7 +237,7 @@ impl Frame {
     }
 
     /// Draws grid lines, tick labels and axis names.
-    fn grid(&self, drawing: &mut Drawing, [x, y]: [&Axis; 2]) {
+    fn grid(&self, drawing: &mut Drawing, [x, y]: [&PlotAxis; 2]) {
         let Area { left, top, right, bottom } = self.area;
         for (value, label) in &self.up.ticks {
             let height = bottom - (bottom - top) * self.up.place(*value);

@@ -1,6 +1,6 @@
 //! Histograms one below the other, over a common axis.
 
-use super::axis::{Axis, AxisScale, decimal, round_up};
+use super::axis::{AxisScale, PlotAxis, decimal, round_up};
 use super::drawing::Drawing;
 use super::lettering::Align;
 use super::palette::{GRID, INK, distinct};
@@ -26,7 +26,7 @@ const FEWEST: i64 = 24;
 #[derive(Debug, Clone)]
 pub struct Histograms {
     /// The common axis.
-    pub x: Axis,
+    pub x: PlotAxis,
     /// The panels from top to bottom, 1 to 16.
     pub panels: Vec<Histogram>,
 }

@@ -24,8 +24,8 @@ fn trade_off() -> Chart {
     });
     let iaat = vec![Datum::new(0.48, 0.91).labelled("instance adaptive")];
     Chart {
-        x: Axis::new("accuracy under PGD (%)").percent(),
-        y: Axis::new("natural accuracy (%)").percent(),
+        x: PlotAxis::new("accuracy under PGD (%)").percent(),
+        y: PlotAxis::new("natural accuracy (%)").percent(),
         series: vec![Series::line("one radius for all", points.collect()), Series::scatter("IAAT", iaat)],
     }
 }
@@ -35,7 +35,11 @@ fn many() -> Chart {
         let points = (0..60).map(|x| Datum::new(f64::from(x), f64::from(x * i) * 1e-7)).collect();
         Series::line(format!("a series with a rather long name, number {i}"), points)
     };
-    Chart { x: Axis::new("epoch").whole(), y: Axis::new("change"), series: (0..28).map(line).collect() }
+    Chart {
+        x: PlotAxis::new("epoch").whole(),
+        y: PlotAxis::new("change"),
+        series: (0..28).map(line).collect(),
+    }
 }
 
 fn histograms() -> Histograms {
@@ -44,7 +48,7 @@ fn histograms() -> Histograms {
             (0..500).map(|i| 8.0 / 255.0 * (1.0 + (i * epoch % 97) as f64 / 97.0 * epoch as f64 / 10.0));
         Histogram { name: format!("epoch {epoch}"), values: values.collect() }
     };
-    Histograms { x: Axis::new("radius (of 255)").times(255.0), panels: [1, 10, 50].map(panel).to_vec() }
+    Histograms { x: PlotAxis::new("radius (of 255)").times(255.0), panels: [1, 10, 50].map(panel).to_vec() }
 }
 
 fn heat_map() -> HeatMap {
@@ -94,15 +98,18 @@ fn image_sheet() -> ImageSheet {
 
 fn all() -> Vec<(&'static str, Box<dyn Figure>)> {
     let one = vec![Datum::new(0.0, 0.0).labelled(AWKWARD)];
-    let lone =
-        Chart { x: Axis::new(AWKWARD), y: Axis::new(AWKWARD), series: vec![Series::line(AWKWARD, one)] };
+    let lone = Chart {
+        x: PlotAxis::new(AWKWARD),
+        y: PlotAxis::new(AWKWARD),
+        series: vec![Series::line(AWKWARD, one)],
+    };
     let steps = Chart {
-        x: Axis::new("iterations").logarithmic(),
-        y: Axis::new("accuracy (%)").percent().range(0.0, 1.0),
+        x: PlotAxis::new("iterations").logarithmic(),
+        y: PlotAxis::new("accuracy (%)").percent().range(0.0, 1.0),
         series: vec![Series::accuracy("", &curve())],
     };
     let flat = Histograms {
-        x: Axis::new("radius"),
+        x: PlotAxis::new("radius"),
         panels: vec![Histogram { name: AWKWARD.into(), values: vec![0.1; 9] }],
     };
     vec![
@@ -235,7 +242,7 @@ fn refused(figure: &dyn Figure) -> String {
 
 #[test]
 fn a_chart_refuses_what_it_cannot_draw() {
-    let chart = |series| Chart { x: Axis::new("x"), y: Axis::new("loss"), series };
+    let chart = |series| Chart { x: PlotAxis::new("x"), y: PlotAxis::new("loss"), series };
     assert_eq!(refused(&chart(vec![])), "the chart of `loss` has no series");
     assert_eq!(refused(&chart(vec![Series::line("a", vec![])])), "the series `a` has no points");
     let with = |point| refused(&chart(vec![Series::line("a", vec![Datum::new(0.0, 0.0), point])]));
@@ -250,14 +257,14 @@ fn a_chart_refuses_what_it_cannot_draw() {
 
 #[test]
 fn other_figures_refuse_what_they_cannot_draw() {
-    let histograms = |panels| Histograms { x: Axis::new("radius"), panels };
+    let histograms = |panels| Histograms { x: PlotAxis::new("radius"), panels };
     let panel = |values| Histogram { name: "epoch 1".into(), values };
     assert!(refused(&histograms(vec![])).starts_with("0 histograms of `radius`, expected 1 to 16"));
     assert_eq!(refused(&histograms(vec![panel(vec![])])), "the histogram `epoch 1` has no values");
     let fault = refused(&histograms(vec![panel(vec![0.1, f64::NAN])]));
     assert_eq!(fault, "histogram `epoch 1`, value 2: NaN cannot be drawn");
 
-    let logarithmic = Histograms { x: Axis::new("radius").logarithmic(), panels: vec![panel(vec![0.1])] };
+    let logarithmic = Histograms { x: PlotAxis::new("radius").logarithmic(), panels: vec![panel(vec![0.1])] };
     assert!(refused(&logarithmic).contains("which a logarithmic axis has not"));
 
     let heat_map = |change: fn(&mut HeatMap)| {
@@ -317,18 +324,21 @@ fn no_number_makes_a_figure_panic() {
     for low in values {
         for high in values {
             let points = || vec![Datum::new(low, high).labelled("a"), Datum::new(high, low).labelled("b")];
-            let chart = |x| Chart { x, y: Axis::new("y"), series: vec![Series::line("", points())] };
-            drawn(&chart(Axis::new("x")), true);
-            drawn(&chart(Axis::new("x").whole()), true);
-            drawn(&chart(Axis::new("x").logarithmic()), shown(low) > 0.0 && shown(high) > 0.0);
-            drawn(&chart(Axis::new("x").range(low, high)), shown(low) < shown(high));
+            let chart = |x| Chart { x, y: PlotAxis::new("y"), series: vec![Series::line("", points())] };
+            drawn(&chart(PlotAxis::new("x")), true);
+            drawn(&chart(PlotAxis::new("x").whole()), true);
+            drawn(&chart(PlotAxis::new("x").logarithmic()), shown(low) > 0.0 && shown(high) > 0.0);
+            drawn(&chart(PlotAxis::new("x").range(low, high)), shown(low) < shown(high));
             let panels = vec![Histogram { name: String::new(), values: vec![low, high, low] }];
-            drawn(&Histograms { x: Axis::new("x"), panels }, true);
+            drawn(&Histograms { x: PlotAxis::new("x"), panels }, true);
         }
     }
     drawn(&HeatMap { digits: usize::MAX, ..heat_map() }, true);
     let back_and_forth = [0.0, 1.0, 0.0, 1.0, 1.0].map(|x| Datum::new(x, x)).to_vec();
-    let chart =
-        Chart { x: Axis::new("x"), y: Axis::new("y"), series: vec![Series::line("", back_and_forth)] };
+    let chart = Chart {
+        x: PlotAxis::new("x"),
+        y: PlotAxis::new("y"),
+        series: vec![Series::line("", back_and_forth)],
+    };
     assert!(chart.png().is_ok());
 }

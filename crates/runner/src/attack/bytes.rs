@@ -1,6 +1,7 @@
 //! Conversion of adversarial images to 8 bits per value, inside their balls.
 
 use temper_core::{Norm, TOLERANCE};
+use temper_data::nearest_byte;
 
 /// How far an image may be from the clean one.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +27,7 @@ impl ByteBall {
 /// for l-inf value by value, for l2 all values, which are drawn closer first if even that is too far.
 pub(super) fn bytes(clean: &[f32], adversarial: &[f32], ball: ByteBall) -> (Vec<u8>, Vec<u8>) {
     let ByteBall { norm, radius } = ball;
-    let centre: Vec<f64> = clean.iter().map(|value| (f64::from(*value) * 255.0).round()).collect();
+    let centre: Vec<f64> = clean.iter().map(|value| f64::from(nearest_byte(*value))).collect();
     let offsets: Vec<f64> =
         adversarial.iter().zip(&centre).map(|(value, centre)| f64::from(*value) * 255.0 - centre).collect();
     let most = (radius + TOLERANCE) * 255.0;
@@ -36,9 +37,13 @@ pub(super) fn bytes(clean: &[f32], adversarial: &[f32], ball: ByteBall) -> (Vec<
         if leaves { offset.clamp(-most, most).trunc() } else { nearest }
     };
     let mut whole: Vec<f64> = offsets.iter().map(near).collect();
-    if norm == Norm::L2 && length(whole.iter().map(|offset| offset / 255.0)) > ball.farthest() {
-        let closer = (radius * 255.0 / length(offsets.iter().copied())).min(1.0);
-        whole = offsets.iter().map(|offset| (offset * closer).trunc()).collect();
+    let leaves = |whole: &[f64]| length(whole.iter().map(|offset| offset / 255.0)) > ball.farthest();
+    if norm == Norm::L2 && leaves(&whole) {
+        whole = offsets.iter().map(|offset| offset.trunc()).collect();
+        if leaves(&whole) {
+            let closer = radius * 255.0 / length(offsets.iter().copied());
+            whole = offsets.iter().map(|offset| (offset * closer).trunc()).collect();
+        }
     }
     let byte = |value: f64| value.clamp(0.0, 255.0) as u8;
     let moved = centre.iter().zip(&whole).map(|(centre, offset)| byte(centre + offset)).collect();

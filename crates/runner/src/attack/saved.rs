@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use temper_core::nn::Frozen;
 use temper_core::{Batch, Device, Goal, Image, Norm, Passes, Tensor, Victim, VictimNetwork};
-use temper_data::{decode, encode};
+use temper_data::{decode, encode, nearest_byte};
 use temper_evaluate::{BatchGlimpse, wilson};
 use temper_report::percent;
 use temper_results::{PngAccuracy, Record, SavedImages, SavedSummary, Warning};
@@ -66,8 +66,12 @@ pub(super) struct Rereading<'a> {
 pub(super) fn told_of(saved: &SavedSummary) -> String {
     let SavedSummary { n, broken, floats_broken, png } = saved;
     let stands = percent((n - broken) as f64 / (*n).max(1) as f64);
+    let around = match png.clean_rounded {
+        true => " (that of a PNG lies around its clean image, rounded to 8 bits)",
+        false => "",
+    };
     format!(
-        "read back from disk, all of them inside the ball:\nfloats: {floats_broken} of {broken} still break\n8-bit PNGs: {} of {broken} \
+        "read back from disk, all of them inside the ball{around}:\nfloats: {floats_broken} of {broken} still break\n8-bit PNGs: {} of {broken} \
          still break (accuracy {} instead of {stands})\n",
         png.still_broken,
         percent(png.accuracy),
@@ -97,6 +101,7 @@ pub(super) fn save(folder: &Folder, gathered: Gathered, judge: &Rereading) -> an
     let (written, records) = (gathered.images()?, gathered.records);
     let file = folder.images();
     written.write(&file)?;
+    let written_between = written.clean.iter().any(|value| *value != f32::from(nearest_byte(*value)) / 255.0);
     let images = read_floats(&file, &written, judge.ball)?;
     drop(written);
     let broken: Vec<bool> = records.iter().map(|record| !record.stands()).collect();
@@ -123,6 +128,7 @@ pub(super) fn save(folder: &Folder, gathered: Gathered, judge: &Rereading) -> an
             still_broken: broken.iter().zip(&png).filter(|(was, is)| **was && **is).count(),
             accuracy: (n - png_broken) as f64 / n.max(1) as f64,
             interval: wilson(n - png_broken, n),
+            clean_rounded: written_between,
         },
     })
 }
@@ -206,7 +212,7 @@ fn read_png(
     ball: ByteBall,
 ) -> anyhow::Result<Vec<f32>> {
     let (clean, _) = images.pixels(i);
-    let clean: Vec<f32> = clean.iter().map(|value| (value * 255.0).round() / 255.0).collect();
+    let clean: Vec<f32> = clean.iter().map(|value| f32::from(nearest_byte(*value)) / 255.0).collect();
     let [channels, height, width] = images.shape;
     let read = |shows: Shows| -> anyhow::Result<Vec<f32>> {
         let file = folder.png(sample, shows);
@@ -344,7 +350,13 @@ mod tests {
     #[test]
     fn images_that_break_as_floats_only_are_told() {
         let of = |still_broken: usize| {
-            let png = PngAccuracy { broken: still_broken, still_broken, accuracy: 0.0, interval: [0.0; 2] };
+            let png = PngAccuracy {
+                broken: still_broken,
+                still_broken,
+                accuracy: 0.0,
+                interval: [0.0; 2],
+                clean_rounded: false,
+            };
             only_as_floats(&SavedSummary { n: 200, broken: 120, floats_broken: 120, png })
         };
         let told = of(117).unwrap();

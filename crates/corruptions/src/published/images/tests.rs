@@ -76,7 +76,7 @@ fn tree(below: &str) -> tempfile::TempDir {
 
 fn open(root: &Path, clean: Arc<dyn Source>) -> Result<Arc<dyn Source>, String> {
     let said = |e: Error| e.to_string().replace(root.to_str().unwrap(), "ROOT");
-    published_imagenet(root, CorruptionKind::Fog, Severity::ALL[2], clean).map_err(said)
+    published_imagenet(root, CorruptionKind::Fog, CorruptionSeverity::ALL[2], clean).map_err(said)
 }
 
 fn refused(root: &Path, clean: &Clean) -> String {
@@ -215,7 +215,7 @@ fn what_lacks_or_does_not_fit_is_named() {
          3 x 224 x 224 of the clean images; corrupted ones are not resized"
     );
     for (kind, severity, part) in [(CorruptionKind::Snow, 3, "snow"), (CorruptionKind::Fog, 4, "fog/4")] {
-        let severity = Severity::try_from(severity).unwrap();
+        let severity = CorruptionSeverity::try_from(severity).unwrap();
         let missing = published_imagenet(root.path(), kind, severity, Arc::new(clean(&FISH)));
         let said = missing.map(|_| ()).unwrap_err().to_string();
         assert!(said.starts_with(&format!("no {part} of ImageNet-C found\n")), "{said}");

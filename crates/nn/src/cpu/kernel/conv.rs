@@ -10,7 +10,7 @@ use std::ops::Deref;
 
 use super::Real;
 use super::vector::PANEL;
-use super::winograd::{Kind, Shapes};
+use super::winograd::{Shapes, TilingKind};
 use crate::graph::{Axis, ConvShape, Numerics};
 
 /// A convolution as the kernels see it: its shape, and how its input is stored.
@@ -82,7 +82,7 @@ impl Conv {
     }
 
     /// The tilings of the forward pass and of the input gradient, where they fit and save products.
-    pub(super) fn winograd(&self, numerics: Numerics) -> Option<[Kind; 2]> {
+    pub(super) fn winograd(&self, numerics: Numerics) -> Option<[TilingKind; 2]> {
         let [_, h, w] = self.input;
         let [_, rows, columns] = self.output();
         let stride = self.axes[0].stride;
@@ -94,8 +94,10 @@ impl Conv {
         // Four fifths of the products, or it does not pay for its transforms.
         let saves = |points: usize| tiles * points * 5 <= rows * columns * 9 * 4;
         match stride {
-            1 if saves(36) => Some([Kind::Same, Kind::Same]),
-            2 if saves(81) && h.is_multiple_of(2) && w.is_multiple_of(2) => Some([Kind::Down, Kind::Up]),
+            1 if saves(36) => Some([TilingKind::Same, TilingKind::Same]),
+            2 if saves(81) && h.is_multiple_of(2) && w.is_multiple_of(2) => {
+                Some([TilingKind::Down, TilingKind::Up])
+            }
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::buffer::across;
 use super::gemm::{PatchRows, outer};
-use super::vector::{Kernel, PANEL, Row, Vector, dispatch};
+use super::vector::{Kernel, PANEL, PanelRow, Vector, dispatch};
 use super::winograd::{self, Shapes};
 use super::{Buffer, Conv, Real, depthwise, tasks};
 use crate::graph::Numerics;
@@ -131,7 +131,7 @@ impl<T: Real> PanelRows<'_, T> {
                     let to = &mut sums[(first + r) * width + panel * PANEL..][..PANEL];
                     // SAFETY: there are `PANEL` numbers, read and written.
                     unsafe {
-                        V::Row::load(to.as_ptr()).grow(T::from_f64(1.0), tile).store(to.as_mut_ptr());
+                        V::PanelRow::load(to.as_ptr()).grow(T::from_f64(1.0), tile).store(to.as_mut_ptr());
                     }
                 }
             }

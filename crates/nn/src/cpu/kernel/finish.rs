@@ -1,7 +1,7 @@
 //! What happens to sums between a kernel's registers and its output.
 
 use super::Real;
-use super::vector::{PANEL, Row, Vector};
+use super::vector::{PANEL, PanelRow, Vector};
 
 /// What else goes into a sum.
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +139,13 @@ impl<'a, T: Real> Finish<'a, T> {
 
     /// Puts the first `width` columns of a panel.
     #[inline(always)]
-    pub(super) fn row<V: Vector<Lane = T>>(&mut self, at: usize, channel: usize, width: usize, sums: V::Row) {
+    pub(super) fn row<V: Vector<Lane = T>>(
+        &mut self,
+        at: usize,
+        channel: usize,
+        width: usize,
+        sums: V::PanelRow,
+    ) {
         if width == PANEL {
             assert!(at + PANEL <= self.out.len() && self.bias.is_none_or(|b| channel + PANEL <= b.len()));
         }

@@ -3,7 +3,7 @@
 //! Every sum is one chain of multiply-adds in the order of the inner dimension, whatever the tile: a row has
 //! the same bits wherever it stands, and in registers of any length.
 
-use super::vector::{Kernel, PANEL, Row, Vector, dispatch};
+use super::vector::{Kernel, PANEL, PanelRow, Vector, dispatch};
 use super::{Buffer, Finish, Real, tasks};
 
 /// Lines that one task packs.
@@ -186,16 +186,16 @@ unsafe fn tile<V: Vector, const R: usize>(
     rows: PatchRows<'_, V::Lane>,
     row: usize,
     panel: &[V::Lane],
-) -> [V::Row; R] {
+) -> [V::PanelRow; R] {
     let length = panel.len() / PANEL / rows.runs;
-    let mut sums = [V::Row::zero(); R];
+    let mut sums = [V::PanelRow::zero(); R];
     for run in 0..rows.runs {
         // SAFETY: the caller's promise; the panel has a line for every number of a row.
         unsafe {
             let lines = panel.as_ptr().add(run * length * PANEL);
             let left = rows.values.as_ptr().add(row * rows.stride + run * rows.pitch);
             for i in 0..length {
-                let line = V::Row::load(lines.add(i * PANEL));
+                let line = V::PanelRow::load(lines.add(i * PANEL));
                 for r in 0..R {
                     sums[r] = sums[r].grow(*left.add(r * rows.stride + i), line);
                 }
@@ -212,14 +212,14 @@ pub(super) fn outer<V: Vector, const R: usize>(
     (left, row): (PatchRows<'_, V::Lane>, usize),
     (right, column): (PatchRows<'_, V::Lane>, usize),
     m: usize,
-) -> [V::Row; R] {
+) -> [V::PanelRow; R] {
     assert!(m == 0 || left.values.len() >= (m - 1) * left.stride + row + R);
     assert!(m == 0 || right.values.len() >= (m - 1) * right.stride + column + PANEL);
-    let mut tile = [V::Row::zero(); R];
+    let mut tile = [V::PanelRow::zero(); R];
     for i in 0..m {
         // SAFETY: the last row of each reaches as far as just checked, and the others less.
         unsafe {
-            let line = V::Row::load(right.values.as_ptr().add(i * right.stride + column));
+            let line = V::PanelRow::load(right.values.as_ptr().add(i * right.stride + column));
             let x = left.values.as_ptr().add(i * left.stride + row);
             for r in 0..R {
                 tile[r] = tile[r].grow(*x.add(r), line);

@@ -96,7 +96,7 @@ impl<T: Real> Kernel<T> for Scaled<'_, '_, T> {
                 let mut last = [T::ZERO; PANEL];
                 last[..line.len()].copy_from_slice(line);
                 // SAFETY: a line is `PANEL` numbers.
-                let last = unsafe { super::vector::Row::load(last.as_ptr()) };
+                let last = unsafe { super::vector::PanelRow::load(last.as_ptr()) };
                 finish.row::<V>(row * channels, 0, line.len(), last);
                 continue;
             }

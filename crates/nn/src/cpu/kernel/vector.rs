@@ -4,8 +4,9 @@
 //! and plain arrays. [`dispatch`] asks the processor and runs the best. All kinds do the same operations in
 //! the same order, and those with fused multiply-add give the same bits.
 
-use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
+mod registers;
+
+pub use registers::{Registers, limit, registers};
 
 use super::Real;
 
@@ -21,7 +22,7 @@ pub trait Vector: Copy {
     /// Rows of a matrix product's tile that leave registers for its operands.
     const ROWS: usize;
     /// The columns of a panel.
-    type Row: Row<Lane = Self::Lane>;
+    type PanelRow: PanelRow<Lane = Self::Lane>;
 
     /// One number in every lane.
     fn splat(x: Self::Lane) -> Self;
@@ -94,7 +95,7 @@ pub trait Vector: Copy {
 }
 
 /// The columns of a panel in registers.
-pub trait Row: Copy {
+pub trait PanelRow: Copy {
     /// Its numbers.
     type Lane: Real;
     /// All 0.
@@ -119,7 +120,7 @@ pub trait Row: Copy {
     fn grow(self, x: Self::Lane, row: Self) -> Self;
 }
 
-impl<V: Vector, const N: usize> Row for [V; N] {
+impl<V: Vector, const N: usize> PanelRow for [V; N] {
     type Lane = V::Lane;
     #[inline(always)]
     fn zero() -> Self {
@@ -184,7 +185,7 @@ impl<T: Real, const FMA: bool> Vector for Plain<T, FMA> {
     type Lane = T;
     const LANES: usize = 8;
     const ROWS: usize = 4;
-    type Row = [Self; 2];
+    type PanelRow = [Self; 2];
     #[inline(always)]
     fn splat(x: T) -> Self {
         Self([x; 8])
@@ -330,78 +331,5 @@ pub(crate) fn each<K: Kernel<f32>>(mut kernel: impl FnMut() -> K, mut see: impl 
             // SAFETY: as above.
             see("avx512", unsafe { x86::avx512(kernel()) });
         }
-    }
-}
-
-/// Kinds of registers, from the narrowest to the widest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Registers {
-    /// Arrays, without fused multiply-add.
-    Portable,
-    /// AVX2 and FMA.
-    Avx2,
-    /// AVX-512 (F and VL).
-    Avx512,
-}
-
-/// The widest kind that [`dispatch`] may take, as a number.
-static WIDEST: AtomicU8 = AtomicU8::new(Registers::Avx512 as u8);
-
-/// Whether kernels may take these registers, if the processor has them.
-fn allowed(registers: Registers) -> bool {
-    registers as u8 <= WIDEST.load(Ordering::Relaxed)
-}
-
-/// Lets kernels of the whole process take no wider registers than these: to measure one processor as if it were
-/// another. `false`, and nothing changes, if the processor does not have them.
-pub fn limit(widest: Registers) -> bool {
-    let before = WIDEST.swap(widest as u8, Ordering::Relaxed);
-    let has = registers() == widest;
-    if !has {
-        WIDEST.store(before, Ordering::Relaxed);
-    }
-    has
-}
-
-/// The registers that [`dispatch`] takes for `f32`.
-pub fn registers() -> Registers {
-    struct Name;
-    impl Kernel<f32> for Name {
-        type Output = Registers;
-        #[inline(always)]
-        fn run<V: Vector<Lane = f32>>(self) -> Registers {
-            match (V::LANES, V::ROWS) {
-                (16, _) => Registers::Avx512,
-                (8, 6) => Registers::Avx2,
-                _ => Registers::Portable,
-            }
-        }
-    }
-    dispatch(Name)
-}
-
-impl fmt::Display for Registers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Portable => "portable",
-            Self::Avx2 => "AVX2 and FMA",
-            Self::Avx512 => "AVX-512",
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn registers_are_limited_to_those_that_the_processor_has() {
-        let widest = registers();
-        for wanted in [Registers::Avx2, Registers::Avx512] {
-            let before = registers();
-            let has = wanted <= widest;
-            assert_eq!((limit(wanted), registers()), (has, if has { wanted } else { before }));
-        }
-        assert_eq!(registers(), widest);
     }
 }

@@ -17,7 +17,8 @@ use std::arch::x86_64::{
     _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 
-use super::{Kernel, Registers, Vector, allowed};
+use super::registers::allowed;
+use super::{Kernel, Registers, Vector};
 
 pub(super) fn has_avx2() -> bool {
     allowed(Registers::Avx2) && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
@@ -80,7 +81,7 @@ impl Vector for Avx2 {
     type Lane = f32;
     const LANES: usize = 8;
     const ROWS: usize = 6;
-    type Row = [Self; 2];
+    type PanelRow = [Self; 2];
     #[inline(always)]
     fn splat(x: f32) -> Self {
         Self(unsafe { _mm256_set1_ps(x) })
@@ -169,7 +170,7 @@ impl Vector for Avx512 {
     type Lane = f32;
     const LANES: usize = 16;
     const ROWS: usize = 14;
-    type Row = [Self; 1];
+    type PanelRow = [Self; 1];
     #[inline(always)]
     fn splat(x: f32) -> Self {
         Self(unsafe { _mm512_set1_ps(x) })

@@ -1,9 +1,9 @@
 //! Filters, transformed and packed.
 
 use super::super::buffer::{LINE, across};
-use super::super::vector::{Kernel, PANEL, Row, Vector, dispatch};
+use super::super::vector::{Kernel, PANEL, PanelRow, Vector, dispatch};
 use super::super::{Buffer, Real, tasks};
-use super::Kind;
+use super::TilingKind;
 use super::tiling::{Down, FILTERS, Same, Tiling, Up};
 
 /// Bytes of filters above which they are written past the caches, where they would not stay.
@@ -13,7 +13,7 @@ pub(in super::super) const STREAMED: usize = 8 << 20;
 #[derive(Debug)]
 pub(in super::super) struct Filters<T: Real> {
     data: Buffer<T>,
-    pub(super) kind: Kind,
+    pub(super) kind: TilingKind,
     pub(super) c: usize,
     pub(super) n: usize,
 }
@@ -29,7 +29,7 @@ pub(in super::super) struct Weight<'a, T> {
 impl<T: Real> Filters<T> {
     /// Transforms a weight; `gradient`: for the input gradient, where the roles of in and out are exchanged.
     /// `kind` is that of the pass at hand.
-    pub(in super::super) fn pack(kind: Kind, weight: Weight<'_, T>, gradient: bool) -> Self {
+    pub(in super::super) fn pack(kind: TilingKind, weight: Weight<'_, T>, gradient: bool) -> Self {
         let [out, into] = weight.channels.map(|c| c.next_multiple_of(PANEL));
         let (c, n) = if gradient { (out, into) } else { (into, out) };
         let mut data = Buffer::<T>::take(FILTERS * FILTERS * c * n);
@@ -48,7 +48,7 @@ impl<T: Real> Filters<T> {
 }
 
 struct Pack<'a, T> {
-    kind: Kind,
+    kind: TilingKind,
     weight: Weight<'a, T>,
     gradient: bool,
     panel: usize,
@@ -62,9 +62,9 @@ impl<T: Real> Kernel<T> for Pack<'_, T> {
     fn run<V: Vector<Lane = T>>(self) {
         let Self { kind, weight, gradient, panel, mut planes, streams } = self;
         let g = match kind {
-            Kind::Same => Same::FILTER,
-            Kind::Down => Down::FILTER,
-            Kind::Up => Up::FILTER,
+            TilingKind::Same => Same::FILTER,
+            TilingKind::Down => Down::FILTER,
+            TilingKind::Up => Up::FILTER,
         };
         let g = g.map(|row| row.map(T::from_f64));
         let [out, into] = weight.channels;
@@ -77,20 +77,20 @@ impl<T: Real> Kernel<T> for Pack<'_, T> {
                 let (o, i) = if gradient { (c, column) } else { (column, c) };
                 let scale = weight.scale.map_or(T::from_f64(1.0), |s| s[o]);
                 for (k, value) in weight.values[(o * into + i) * 9..][..9].iter().enumerate() {
-                    let k = if gradient && kind == Kind::Same { 8 - k } else { k };
+                    let k = if gradient && kind == TilingKind::Same { 8 - k } else { k };
                     taps[k][j] = *value * scale;
                 }
             }
             for a in 0..FILTERS {
-                let mut rows = [V::Row::zero(); 3];
+                let mut rows = [V::PanelRow::zero(); 3];
                 for (x, row) in rows.iter_mut().enumerate() {
                     for y in 0..3 {
                         // SAFETY: a line of taps is `PANEL` numbers.
-                        *row = row.grow(g[a][y], unsafe { V::Row::load(taps[3 * y + x].as_ptr()) });
+                        *row = row.grow(g[a][y], unsafe { V::PanelRow::load(taps[3 * y + x].as_ptr()) });
                     }
                 }
                 for b in 0..FILTERS {
-                    let mut line = V::Row::zero();
+                    let mut line = V::PanelRow::zero();
                     for (x, row) in rows.iter().enumerate() {
                         line = line.grow(g[b][x], *row);
                     }

@@ -2,11 +2,11 @@
 
 use super::super::buffer::across;
 use super::super::gemm::{PatchRows, outer};
-use super::super::vector::{Kernel, PANEL, Row, Vector, dispatch};
+use super::super::vector::{Kernel, PANEL, PanelRow, Vector, dispatch};
 use super::super::{Buffer, Real, tasks};
 use super::rows::{Layout, input_row};
 use super::tiling::{Down, FILTERS, Same, Tiling, taps};
-use super::{Kind, Shapes, zero_row};
+use super::{Shapes, TilingKind, zero_row};
 
 /// Bytes of scratch memory of the tiles that are transformed together: with the batch size, part of the
 /// result's definition, like every order of summation.
@@ -18,7 +18,7 @@ const TILES: usize = 64;
 /// Gradient of torch's weight `[out, in, 3, 3]` with true `channels` [out, in], from stored `x` and the
 /// gradient `dy` of the convolution's output. `kind` is that of the forward pass.
 pub(in super::super) fn weight_gradient<T: Real>(
-    kind: Kind,
+    kind: TilingKind,
     channels: [usize; 2],
     shapes: Shapes,
     x: &[T],
@@ -80,7 +80,7 @@ fn strips<T>(planes: &mut [T], tiles: usize, columns: usize, rows: usize) -> Vec
 }
 
 struct Transform<'a, 'x, T> {
-    kind: Kind,
+    kind: TilingKind,
     shapes: Shapes,
     tile_rows: usize,
     x: &'a [T],
@@ -96,9 +96,9 @@ impl<T: Real> Kernel<T> for Transform<'_, '_, T> {
     #[inline(always)]
     fn run<V: Vector<Lane = T>>(self) {
         match self.kind {
-            Kind::Same => self.tiled::<V, Same, 6, 6>(),
-            Kind::Down => self.tiled::<V, Down, 9, 9>(),
-            Kind::Up => unreachable!("no forward pass is of that kind"),
+            TilingKind::Same => self.tiled::<V, Same, 6, 6>(),
+            TilingKind::Down => self.tiled::<V, Down, 9, 9>(),
+            TilingKind::Up => unreachable!("no forward pass is of that kind"),
         }
     }
 }
@@ -165,7 +165,7 @@ fn gradient_row<V: Vector, X: Tiling<P, D, 4>, const P: usize, const D: usize>(
 
 /// One pair of panels, input channels by output channels, or some of its rows.
 struct Pair<'a, T> {
-    kind: Kind,
+    kind: TilingKind,
     xs: &'a [T],
     ys: &'a [T],
     tiles: usize,
@@ -184,13 +184,13 @@ impl<T: Real> Kernel<T> for Pair<'_, T> {
         // As many rows as registers hold.
         let rows = self.sums.len() / (9 * PANEL);
         match self.kind {
-            Kind::Up => unreachable!("no forward pass is of that kind"),
-            Kind::Same if V::ROWS > 8 && rows == PANEL => self.rows::<V, Same, 6, 6, PANEL>(),
-            Kind::Down if V::ROWS > 8 && rows == PANEL => self.rows::<V, Down, 9, 9, PANEL>(),
-            Kind::Same if V::ROWS > 8 => self.rows::<V, Same, 6, 6, 8>(),
-            Kind::Down if V::ROWS > 8 => self.rows::<V, Down, 9, 9, 8>(),
-            Kind::Same => self.rows::<V, Same, 6, 6, 4>(),
-            Kind::Down => self.rows::<V, Down, 9, 9, 4>(),
+            TilingKind::Up => unreachable!("no forward pass is of that kind"),
+            TilingKind::Same if V::ROWS > 8 && rows == PANEL => self.rows::<V, Same, 6, 6, PANEL>(),
+            TilingKind::Down if V::ROWS > 8 && rows == PANEL => self.rows::<V, Down, 9, 9, PANEL>(),
+            TilingKind::Same if V::ROWS > 8 => self.rows::<V, Same, 6, 6, 8>(),
+            TilingKind::Down if V::ROWS > 8 => self.rows::<V, Down, 9, 9, 8>(),
+            TilingKind::Same => self.rows::<V, Same, 6, 6, 4>(),
+            TilingKind::Down => self.rows::<V, Down, 9, 9, 4>(),
         }
     }
 }
@@ -206,7 +206,7 @@ impl<T: Real> Pair<'_, T> {
         let (panel_x, panel_y) = (which / panels[1], which % panels[1]);
         for (part, sums) in sums.chunks_exact_mut(R * 9 * PANEL).enumerate() {
             // Points that share a filter are one sum.
-            let mut points = [[V::Row::zero(); R]; FILTERS * FILTERS];
+            let mut points = [[V::PanelRow::zero(); R]; FILTERS * FILTERS];
             for p in 0..P * P {
                 let x = PatchRows::whole(&xs[(p * panels[0] + panel_x) * plane(tiles)..], PANEL);
                 let y = PatchRows::whole(&ys[(p * panels[1] + panel_y) * plane(tiles)..], PANEL);
@@ -245,7 +245,7 @@ impl<T: Real> Pair<'_, T> {
 
 /// The lanes of a row from `lane` on.
 #[inline(always)]
-fn lanes<V: Vector>(row: &V::Row, lane: usize) -> V {
+fn lanes<V: Vector>(row: &V::PanelRow, lane: usize) -> V {
     let mut line = [V::Lane::ZERO; PANEL];
     // SAFETY: a line is `PANEL` numbers, and `lane` a multiple of the lanes below that.
     unsafe {

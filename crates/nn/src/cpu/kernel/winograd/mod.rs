@@ -28,7 +28,7 @@ const MOST: usize = 81;
 
 /// Which of the tilings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TilingKind {
     /// Stride 1, and its transpose.
     Same,
     /// Stride 2.
@@ -37,20 +37,20 @@ pub(super) enum Kind {
     Up,
 }
 
-impl Kind {
+impl TilingKind {
     /// Points of both axes.
     fn points(self) -> usize {
         match self {
-            Kind::Same => 6 * 6,
-            Kind::Down | Kind::Up => 9 * 9,
+            TilingKind::Same => 6 * 6,
+            TilingKind::Down | TilingKind::Up => 9 * 9,
         }
     }
 
     /// Outputs of a tile along an axis.
     fn outputs(self) -> usize {
         match self {
-            Kind::Same | Kind::Down => 4,
-            Kind::Up => 8,
+            TilingKind::Same | TilingKind::Down => 4,
+            TilingKind::Up => 8,
         }
     }
 }
@@ -74,12 +74,12 @@ pub(super) struct Shapes {
 
 impl Shapes {
     /// Tile rows of a sample, and tiles of a row.
-    fn tiles(&self, kind: Kind) -> [usize; 2] {
+    fn tiles(&self, kind: TilingKind) -> [usize; 2] {
         [self.output[1], self.output[2]].map(|length| length.div_ceil(kind.outputs()))
     }
 
     /// Numbers of the output that a tile row covers.
-    fn covers(&self, kind: Kind, row: usize) -> usize {
+    fn covers(&self, kind: TilingKind, row: usize) -> usize {
         let [n, h, w] = self.output;
         let [rows, _] = self.tiles(kind);
         kind.outputs().min(h - row % rows * kind.outputs()) * w * n
@@ -166,9 +166,9 @@ impl<T: Real> Kernel<T> for Block<'_, '_, T> {
     #[inline(always)]
     fn run<V: Vector<Lane = T>>(self) {
         match self.filters.kind {
-            Kind::Same => self.tiled::<V, Same, 6, 6, 4>(),
-            Kind::Down => self.tiled::<V, Down, 9, 9, 4>(),
-            Kind::Up => self.tiled::<V, Up, 9, 5, 8>(),
+            TilingKind::Same => self.tiled::<V, Same, 6, 6, 4>(),
+            TilingKind::Down => self.tiled::<V, Down, 9, 9, 4>(),
+            TilingKind::Up => self.tiled::<V, Up, 9, 5, 8>(),
         }
     }
 }
@@ -250,8 +250,8 @@ fn shared_block<T: Real>(
     tasks::each(kind.points() * tiles * c * n, parts, |which, sums| {
         let inputs = &inputs[which * input_plane..][..tiles * c];
         let filter = match kind {
-            Kind::Same => filter_of::<T, 6>(filters, which),
-            Kind::Down | Kind::Up => filter_of::<T, 9>(filters, which),
+            TilingKind::Same => filter_of::<T, 6>(filters, which),
+            TilingKind::Down | TilingKind::Up => filter_of::<T, 9>(filters, which),
         };
         point(filters, filter, inputs, sums);
     });
@@ -264,7 +264,7 @@ fn shared_block<T: Real>(
 }
 
 struct Input<'a, 'p, T> {
-    kind: Kind,
+    kind: TilingKind,
     shapes: Shapes,
     tile_rows: usize,
     x: &'a [T],
@@ -280,15 +280,19 @@ impl<T: Real> Kernel<T> for Input<'_, '_, T> {
         let Self { kind, shapes, tile_rows, x, row, zeros, planes } = self;
         let layout = Layout::Tiles(0);
         match kind {
-            Kind::Same => input_row::<V, Same, 6, 6, 4>(&shapes, tile_rows, x, row, zeros, planes, layout),
-            Kind::Down => input_row::<V, Down, 9, 9, 4>(&shapes, tile_rows, x, row, zeros, planes, layout),
-            Kind::Up => input_row::<V, Up, 9, 5, 8>(&shapes, tile_rows, x, row, zeros, planes, layout),
+            TilingKind::Same => {
+                input_row::<V, Same, 6, 6, 4>(&shapes, tile_rows, x, row, zeros, planes, layout);
+            }
+            TilingKind::Down => {
+                input_row::<V, Down, 9, 9, 4>(&shapes, tile_rows, x, row, zeros, planes, layout);
+            }
+            TilingKind::Up => input_row::<V, Up, 9, 5, 8>(&shapes, tile_rows, x, row, zeros, planes, layout),
         }
     }
 }
 
 struct Output<'a, 'f, T> {
-    kind: Kind,
+    kind: TilingKind,
     shapes: Shapes,
     tile_rows: usize,
     sums: &'a [T],
@@ -304,9 +308,13 @@ impl<T: Real> Kernel<T> for Output<'_, '_, T> {
         let Self { kind, shapes, tile_rows, sums, place, row, mut finish } = self;
         let finish = &mut finish;
         match kind {
-            Kind::Same => output_row::<V, Same, 6, 6, 4>(&shapes, tile_rows, sums, place, row, finish, 0),
-            Kind::Down => output_row::<V, Down, 9, 9, 4>(&shapes, tile_rows, sums, place, row, finish, 0),
-            Kind::Up => output_row::<V, Up, 9, 5, 8>(&shapes, tile_rows, sums, place, row, finish, 0),
+            TilingKind::Same => {
+                output_row::<V, Same, 6, 6, 4>(&shapes, tile_rows, sums, place, row, finish, 0);
+            }
+            TilingKind::Down => {
+                output_row::<V, Down, 9, 9, 4>(&shapes, tile_rows, sums, place, row, finish, 0);
+            }
+            TilingKind::Up => output_row::<V, Up, 9, 5, 8>(&shapes, tile_rows, sums, place, row, finish, 0),
         }
     }
 }

@@ -1,22 +1,38 @@
 //! Which format a file has, by its content, and what files of other formats are.
 
+use std::collections::{BTreeMap, HashMap};
+
 use temper_files::Head;
 
 use crate::error::{Fault, Result};
-use crate::legacy;
 use crate::source::Source;
+use crate::tensor::Tensor;
+use crate::{legacy, shards, torch};
 
 /// A format that is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Safetensors,
-    /// A list of files of safetensors between which tensors are divided.
-    Shards,
-    /// A ZIP archive of `torch.save`.
-    Torch,
-    /// A stream of `torch.save` before version 1.6.
-    Legacy,
+pub(crate) struct Format {
+    /// Whether a file whose first [`START`] bytes these are has this format.
+    pub(crate) begins: fn(&[u8]) -> bool,
+    /// Finds the tensors of a file.
+    pub(crate) read: fn(Source) -> Result<Read>,
+    /// Whether files of this format say something of themselves ([`Read::metadata`]).
+    pub(crate) says: bool,
 }
+
+/// What a reader found.
+#[derive(Default)]
+pub(crate) struct Read {
+    pub(crate) tensors: BTreeMap<String, Tensor>,
+    /// The files that hold the tensors.
+    pub(crate) sources: Vec<Source>,
+    /// What was seen through or left out on the way to the tensors.
+    pub(crate) told: Vec<String>,
+    /// What the file says of itself.
+    pub(crate) metadata: HashMap<String, String>,
+}
+
+/// All formats. The first one that a file begins with is its format.
+const FORMATS: &[&Format] = &[&shards::SAFETENSORS, &torch::FORMAT, &legacy::FORMAT, &shards::LIST];
 
 /// Bytes at a file's start that say what it is: the mark of a tar archive stands far in.
 const START: u64 = 512;
@@ -67,26 +83,16 @@ const STRANGERS: [(&[u8], &str, &str); 22] = [
     (b"#!", "a script", OTHER),
 ];
 
-/// The format of a file; an error that names what it is if it is none that is read.
-pub(crate) fn kind(source: &Source) -> Result<Kind> {
+/// The format of a file. A file of another format is an error that says what it is.
+pub(crate) fn format_of(source: &Source) -> Result<&'static Format> {
     let start = source.start(START)?;
     let fault = |what: String, help| Err(source.malformed(Fault::new(what).advising(help)));
     let letters = start.trim_ascii_start();
     if start.is_empty() {
         return fault("it is empty, expected a file of weights".into(), PAGE);
     }
-    // The first eight bytes are the header's length, far below 2^32, and then comes the header in braces.
-    if start.get(4..9) == Some(b"\0\0\0\0{") {
-        return Ok(Kind::Safetensors);
-    }
-    if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
-        return Ok(Kind::Torch);
-    }
-    if legacy::begins(&start) {
-        return Ok(Kind::Legacy);
-    }
-    if letters.starts_with(b"{") {
-        return Ok(Kind::Shards);
+    if let Some(format) = FORMATS.iter().find(|format| (format.begins)(&start)) {
+        return Ok(format);
     }
     if start.get(TAR..TAR + 5) == Some(b"ustar") {
         return fault("no file of weights, it is a tar archive".into(), UNPACK);
@@ -100,6 +106,6 @@ pub(crate) fn kind(source: &Source) -> Result<Kind> {
         return fault("no file of weights, it is the index of a checkpoint of TensorFlow".into(), CONVERT);
     }
     // The likeliest of what cannot be told is damaged safetensors.
-    let Err(why) = Head::read(&source.path)? else { return Ok(Kind::Safetensors) };
+    let Err(why) = Head::read(&source.path)? else { return Ok(&shards::SAFETENSORS) };
     Err(source.malformed(Fault::new(format!("neither safetensors nor a file of torch.save: {why}"))))
 }
