@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The exit code.
+/// Runs the command; returns the exit code.
 fn run() -> anyhow::Result<u8> {
     let cli = Cli::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
@@ -87,7 +87,7 @@ fn run() -> anyhow::Result<u8> {
             }
             true
         }
-        // In the workspace's folder, wherever the command was given: its runs and reports lie there.
+        // Runs in the workspace's folder, whatever the current folder: runs and reports are stored there.
         Command::Reproduce { arguments } => {
             let arguments = std::iter::once("reproduce".into()).chain(arguments);
             return released(cargo(root, "temper-runner").current_dir(root).args(arguments));
@@ -99,7 +99,7 @@ fn run() -> anyhow::Result<u8> {
     Ok(u8::from(!ok))
 }
 
-/// Builds a package as users build temper, and runs its binary with the arguments that follow.
+/// A command that builds a package as users build temper, and runs its binary with the arguments that follow.
 fn cargo(root: &Path, package: &str) -> std::process::Command {
     let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["run", "--release", "--quiet", "--package", package, "--manifest-path"]);
@@ -107,7 +107,7 @@ fn cargo(root: &Path, package: &str) -> std::process::Command {
     cargo
 }
 
-/// The exit code of a command; 1 if a signal ended it.
+/// Runs a command; returns its exit code, or 1 if a signal ended it.
 fn released(command: &mut std::process::Command) -> anyhow::Result<u8> {
     let status = command.status().context("cannot start cargo")?;
     Ok(status.code().and_then(|code| code.try_into().ok()).unwrap_or(1))

@@ -1,4 +1,4 @@
-//! `cargo xtask new-plugin`: two new files, two edited.
+//! `cargo xtask new-plugin`: writes two new files, and edits two others.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub const TEMPLATES: [(&str, &str); 6] = [
     ("suite", include_str!("../templates/suite.rs")),
 ];
 
-/// Writes `plugins/KIND-NAME` and enters it in the runner; returns what it did, a line each.
+/// Writes `plugins/KIND-NAME` and enters it in the runner; returns a report of what was done, one step per line.
 pub fn create(root: &Path, kind: &str, name: &str) -> anyhow::Result<Vec<String>> {
     let kebab = !name.is_empty()
         && name.starts_with(|c: char| c.is_ascii_lowercase())
@@ -33,7 +33,7 @@ pub fn create(root: &Path, kind: &str, name: &str) -> anyhow::Result<Vec<String>
     if folder.exists() {
         bail!("{} exists already", folder.display());
     }
-    // Both edits are worked out before anything is written.
+    // Both edits are computed before anything is written.
     let manifest = root.join("crates/runner/Cargo.toml");
     let dependency = format!("{package} = {{ path = \"../../plugins/{kind}-{name}\" }}");
     let edited_manifest = with_line(&manifest, &dependency, "temper-", " = { path = \"../../plugins/")?;
@@ -49,7 +49,7 @@ pub fn create(root: &Path, kind: &str, name: &str) -> anyhow::Result<Vec<String>
     Ok(done(kind, name))
 }
 
-/// What was done, a line each, and what to do next.
+/// A report of what was done, one step per line, and of what to do next.
 fn done(kind: &str, name: &str) -> Vec<String> {
     vec![
         format!("created plugins/{kind}-{name}/Cargo.toml"),
@@ -66,7 +66,8 @@ fn named(template: &str, kind: &str, name: &str) -> String {
     template.replace(&example, name).replace(&camel(&example), &camel(name))
 }
 
-/// The file's text with `line` added in alphabetical order among the lines that have this start and this part.
+/// The file's text with `line` added in alphabetical order among the lines that begin with `start` and contain
+/// `part`.
 fn with_line(file: &Path, line: &str, start: &str, part: &str) -> anyhow::Result<String> {
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let mut lines: Vec<&str> = text.lines().collect();

@@ -1,5 +1,5 @@
-//! The shape of the workspace, checked: arrows between crates, plugins that the runner forgot, hollow places, lines of
-//! comment that are too wide.
+//! Checks of the workspace: dependencies between crates, plugins that the runner does not link, unfinished places,
+//! comment lines that are too wide.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// Which crates of the workspace each crate may name. Plugins: only core, unless they are named here.
+/// The crates of the workspace that each crate may depend on. A plugin that is not listed may depend only on core.
 const ARROWS: [(&str, &[&str]); 19] = [
     ("temper-nn", &[]),
     ("temper-onnx", &["temper-files", "temper-nn"]),
@@ -81,12 +81,12 @@ const ARROWS: [(&str, &[&str]); 19] = [
         ],
     ),
 ];
-/// Lines beyond which a source file surely has two subjects.
+/// Number of lines above which a source file surely has two subjects.
 const LONGEST: usize = 500;
-/// Characters that a line of comment may have.
+/// Maximum number of characters in a comment line.
 const WIDEST: usize = 120;
 
-/// Every fault found, a line each.
+/// All faults, one per line.
 pub fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut faults = vec![];
     arrows(root, &mut faults)?;
@@ -104,7 +104,8 @@ pub fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
     Ok(faults)
 }
 
-/// Wide lines of documents and of comments in configurations. Reports are generated.
+/// Finds lines that are too wide in documents and in comments of configurations. Reports are not checked, because
+/// they are generated.
 fn prose(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
     let mut files = vec![root.join("fuzz/README.md")];
     files.retain(|readme| readme.is_file());
@@ -125,7 +126,7 @@ fn prose(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lines of a document, outside its tables and its code, and comments of a configuration, that are too wide.
+/// Finds lines that are too wide: in a document outside tables and code, in a configuration only comments.
 fn wide_prose(name: &str, text: &str, faults: &mut Vec<String>) {
     let mut code = false;
     for (i, line) in text.lines().enumerate() {
@@ -152,7 +153,7 @@ fn name(manifest: &toml::Table) -> &str {
     manifest.get("package").and_then(|p| p.get("name")).and_then(toml::Value::as_str).unwrap_or_default()
 }
 
-/// Names of the crates that a manifest depends on, in whatever way.
+/// Names of the crates that a manifest depends on, in any of its tables of dependencies.
 fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
     let tables = ["dependencies", "dev-dependencies", "build-dependencies"];
     let tables = tables.iter().filter_map(|table| manifest.get(*table)?.as_table());
@@ -203,8 +204,8 @@ fn arrows(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Kinds that a plugin crate's name may begin with: those that `kind!` of the core's registry declares, where
-/// they are listed once.
+/// Kinds that a plugin crate's name may begin with: those that `kind!` in the core's registry declares, the only
+/// place that lists them.
 pub fn kinds(root: &Path) -> anyhow::Result<Vec<String>> {
     let file = root.join("crates/core/src/registry.rs");
     let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
@@ -213,7 +214,7 @@ pub fn kinds(root: &Path) -> anyhow::Result<Vec<String>> {
     Ok(list.lines().filter_map(|line| line.split('"').nth(1)).map(String::from).collect())
 }
 
-/// Plugins on disk against those that the runner links.
+/// Compares the plugins on disk with those that the runner links.
 fn forgotten(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
     let runner = root.join("crates/runner");
     let linked = dependencies(&manifest(&runner)?);
@@ -242,7 +243,7 @@ fn forgotten(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tests that never run: those of a crate whose manifest says that it has none, which saves building them.
+/// Finds tests that never run: those of a crate whose manifest states that it has none, which saves building them.
 fn unrun(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
     let mut all = folders(&root.join("crates"))?;
     all.extend(folders(&root.join("plugins"))?);
@@ -262,7 +263,8 @@ fn unrun(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Which tests of a crate's sources do not run, given whether its tests and its documentation's are off.
+/// Reports the tests in a crate's sources that do not run, given whether its tests and its documentation tests are
+/// off.
 fn never_run(name: &str, [tests, examples]: [bool; 2], text: &str) -> Vec<String> {
     let marked = text.lines().any(|line| line.trim_start().starts_with("#[test]"));
     // A fence opens an example if it names no other language; the next one closes it.
@@ -283,7 +285,7 @@ fn never_run(name: &str, [tests, examples]: [bool; 2], text: &str) -> Vec<String
     unit.into_iter().chain(examples).collect()
 }
 
-/// All files of a folder, and of those in it, with this extension.
+/// Adds all files with this extension, in a folder and its subfolders, to `files`.
 fn files_with(extension: &str, folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
@@ -296,9 +298,9 @@ fn files_with(extension: &str, folder: &Path, files: &mut Vec<PathBuf>) -> anyho
     Ok(())
 }
 
-/// Hollow places, comments that do not fit a line, and files of too many lines.
+/// Finds unfinished places, comment lines that are too wide, and files with too many lines.
 fn in_source(name: &str, text: &str, faults: &mut Vec<String>) {
-    // In halves, so that this file does not find itself.
+    // The words are split, so that this file does not match itself.
     let hollow = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[ig", "nore")];
     for (i, line) in text.lines().enumerate() {
         if let Some(word) = hollow.iter().find(|word| line.contains(**word)) {
@@ -333,7 +335,7 @@ mod tests {
         let told = ["a.rs:2: a comment of 121 characters, more than 120"];
         assert_eq!(faults_in(&format!("\n{fits}x\n")), told);
         assert_eq!(faults_in(&format!("\n    /// {}", "x".repeat(113))), told);
-        // A literal is not broken for its width.
+        // A string literal may be wide.
         assert_eq!(faults_in(&format!("const TEXT: &str = \"{fits}\";")), Vec::<String>::new());
     }
 

@@ -1,5 +1,5 @@
-//! `cargo xtask torture`: kills a run at random instants, continues it, and compares what comes out with a run that was
-//! never interrupted.
+//! `cargo xtask torture`: kills a run at random instants, continues it, and compares its output with that of an
+//! uninterrupted run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
 /// A run of a second or two with a checkpoint after every step, in which every kind of state changes: batch norm,
-/// momentum, averaged weights, the rate, radii, augmentation, the best weights.
+/// momentum, averaged weights, the learning rate, radii, augmentation, the best weights.
 const PIPELINE: &str = r#"seed = 1
 checkpoint_minutes = 1e-9
 dataset.fashion-mnist = { images = "embedded" }
@@ -47,24 +47,24 @@ radius = 0.1
 attack.pgd = { steps = 10, step = 0.02 }
 "#;
 
-/// What was done, and where the kills fell.
+/// Numbers of kills, by the time at which they happened, and of finished runs.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Endured {
     /// Kills by SIGKILL.
     pub kills: usize,
-    /// Of them: before the run had taken its folder.
+    /// Kills before the run had prepared its folder.
     pub early: usize,
-    /// Of them: while a file was being written (its `.part` was there).
+    /// Kills while a file was being written (its `.part` file existed).
     pub writing: usize,
-    /// Of them: while training was done already.
+    /// Kills after training was done.
     pub late: usize,
-    /// Checkpoints that were then cut short as well.
+    /// Checkpoints that were truncated after a kill.
     pub cut: usize,
-    /// Runs that came to their end, each compared with the uninterrupted one.
+    /// Runs that finished, each compared with the uninterrupted one.
     pub finished: usize,
 }
 
-/// Kills runs of `binary` in `folder` (which must be empty) `kills` times. An error says what differed or failed.
+/// Kills runs of `binary` in `folder` (which must be empty) `kills` times. An error reports what differed or failed.
 pub fn torture(
     binary: &Path,
     folder: &Path,
@@ -116,7 +116,7 @@ pub fn torture(
         outcome.early += usize::from(!run.join("config.toml").exists());
         outcome.writing += usize::from(holds_part(&run));
         outcome.late += usize::from(run.join("model.safetensors").exists());
-        // Now and then what a kill alone cannot do: the newest checkpoint loses its end.
+        // Sometimes the newest checkpoint is truncated, which a kill alone cannot do.
         let (newest, previous) =
             ["checkpoint", "checkpoint.previous"].map(|name| run.join(format!("{name}.safetensors"))).into();
         if rng.random_range(0..8) == 0 && newest.exists() && previous.exists() {
@@ -128,7 +128,7 @@ pub fn torture(
     }
 }
 
-/// Waits, then kills; `true` if the run was over before.
+/// Waits, then kills the run; returns `true` if the run had already finished.
 fn kill(mut child: Child, after: Duration) -> anyhow::Result<bool> {
     sleep(after);
     if child.try_wait()?.is_some() {
@@ -140,7 +140,7 @@ fn kill(mut child: Child, after: Duration) -> anyhow::Result<bool> {
     Ok(false)
 }
 
-/// Waits for a run to succeed.
+/// Waits for a run to finish; an error if it failed.
 fn finish(child: Child) -> anyhow::Result<()> {
     let output = child.wait_with_output()?;
     ensure!(output.status.success(), "a run failed: {}", String::from_utf8_lossy(&output.stderr));
@@ -156,8 +156,9 @@ fn holds_part(run: &Path) -> bool {
     })
 }
 
-/// All that a run leaves and that must not depend on when it was interrupted nor on the threads, by file: bytes; of
-/// reports all but the times; of the checkpoint the tensors, for its head repeats the reports.
+/// The output of a run that must not depend on when it was interrupted or on the number of threads, by file: the
+/// bytes; of reports, everything except times; of the checkpoint, the tensors, because its header repeats the
+/// reports.
 pub fn essence(run: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let read = |name: &str| fs::read(run.join(name)).with_context(|| run.join(name).display().to_string());
     let timeless = |text: &str| -> anyhow::Result<Vec<u8>> {
@@ -201,7 +202,7 @@ fn forget_times(value: &mut Value) {
     }
 }
 
-/// Tortures a release build and prints the figure.
+/// Runs the test on a release build and prints the numbers.
 pub fn run(root: &Path, kills: usize, seed: u64) -> anyhow::Result<bool> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = Command::new(cargo)

@@ -1,4 +1,4 @@
-//! Contenders: processes that do one round of a work whenever they are told to.
+//! Contenders: processes that run one round of a work on command.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -14,11 +14,11 @@ use crate::works::Work;
 /// The `PyTorch` side.
 const TORCH: &str = include_str!("torch_peer.py");
 
-/// A round shorter than this many milliseconds was to warm up: it is repeated for as long, and the mean
-/// counts. `torch_peer.py` does the same. The first step after a rest can take half as long again.
+/// A round shorter than this many milliseconds counts as a warm-up: it is repeated for this long, and the mean
+/// is the measurement. `torch_peer.py` does the same. The first step after a pause can take half as long again.
 const SHORT: f64 = 1200.0;
-/// Before each round: the threads of `PyTorch` go on spinning for a while after their work, at the cost of
-/// whoever is next.
+/// Pause before each round: the threads of `PyTorch` keep spinning for a while after their work, which slows
+/// down the next contender.
 const REST: Duration = Duration::from_millis(400);
 
 /// A contender as the parent sees it.
@@ -30,7 +30,7 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Ourselves. It leaves weights and batch in `folder`.
+    /// Starts temper itself, which writes weights and batch into `folder`.
     pub(crate) fn temper(
         work: Work,
         threads: usize,
@@ -48,7 +48,7 @@ impl Child {
         Self::start("temper", command.env("RAYON_NUM_THREADS", threads.to_string()))
     }
 
-    /// `PyTorch`, on the weights and the batch in `folder`.
+    /// Starts `PyTorch` on the weights and the batch in `folder`.
     pub(crate) fn torch(
         python: &Path,
         work: Work,
@@ -77,7 +77,7 @@ impl Child {
         Ok(child)
     }
 
-    /// The next line, which must begin with this word; what follows it.
+    /// Reads the next line, which must begin with this word, and returns the rest of the line.
     fn expect(&mut self, word: &str) -> anyhow::Result<String> {
         let mut line = String::new();
         self.said.read_line(&mut line)?;
@@ -94,7 +94,7 @@ impl Child {
         Ok(ears.flush()?)
     }
 
-    /// One round; `counts`: it is a measurement.
+    /// Runs one round; `counts`: it is a measurement.
     pub(crate) fn round(&mut self, counts: bool) -> anyhow::Result<()> {
         std::thread::sleep(REST);
         self.tell("go")?;
@@ -105,7 +105,7 @@ impl Child {
         Ok(())
     }
 
-    /// Ends it and gives what was measured.
+    /// Ends the process and returns its measurements.
     pub(crate) fn end(mut self) -> anyhow::Result<Measured> {
         self.tell("end")?;
         let peak: f64 = self.expect("peak")?.parse()?;
@@ -115,7 +115,7 @@ impl Child {
     }
 }
 
-/// Does rounds of a work as the parent tells.
+/// Runs rounds of a work on the parent's commands.
 pub(crate) fn serve(work: Work, exact: bool, folder: &Path) -> anyhow::Result<()> {
     let mut task = work.prepare(exact, folder)?;
     let say = |line: String| writeln!(std::io::stdout(), "{line}");
@@ -131,7 +131,7 @@ pub(crate) fn serve(work: Work, exact: bool, folder: &Path) -> anyhow::Result<()
         result = task()?;
         let mut ms = started.elapsed().as_secs_f64() * 1e3;
         if ms < SHORT {
-            // The first was to warm up.
+            // The first run was the warm-up.
             let (started, mut repeats) = (Instant::now(), 0.0);
             while started.elapsed().as_secs_f64() * 1e3 < SHORT {
                 result = task()?;
@@ -144,7 +144,7 @@ pub(crate) fn serve(work: Work, exact: bool, folder: &Path) -> anyhow::Result<()
     Ok(())
 }
 
-/// The most memory that this process has held, in bytes.
+/// The peak memory of this process, in bytes.
 fn peak() -> anyhow::Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status").context("no /proc: peak memory is unknown")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;

@@ -1,7 +1,7 @@
 //! Measures the engine: `cargo xtask bench`, and with `--against-torch PYTHON` in alternation with `PyTorch`.
 //!
-//! Every contender is a process of its own, so that peak memory is its own, and does one round whenever it is
-//! told to. Rounds alternate, so that a noisy machine is noisy for all.
+//! Every contender is a separate process, so that its peak memory is measured separately, and runs one round on
+//! command. Rounds alternate, so that noise of the machine affects all contenders.
 
 mod child;
 mod modes;
@@ -92,7 +92,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Measures one work in alternating rounds. `bf16`: against mixed precision, too.
+/// Measures one work in alternating rounds. `bf16`: also against mixed precision.
 fn measure(cli: &Cli, work: Work, bf16: bool) -> anyhow::Result<Row> {
     let folder = tempfile::tempdir()?;
     let mut ours = Child::temper(work, cli.threads, (cli.exact, cli.simd), folder.path())?;
@@ -108,7 +108,7 @@ fn measure(cli: &Cli, work: Work, bf16: bool) -> anyhow::Result<Row> {
     let warming = usize::from(work.warms_up());
     for round in 0..warming + cli.rounds.unwrap_or_else(|| work.usual_rounds()) {
         ours.round(round >= warming)?;
-        // A mode that fails, as compiling does without a compiler, leaves the others their row.
+        // A mode that fails, as compiling does without a compiler, is removed; the other modes keep their rows.
         peers.retain_mut(|peer| {
             let done = peer.round(round >= warming);
             done.inspect_err(|error| println!("{}: {error:#}: left out", work.name())).is_ok()

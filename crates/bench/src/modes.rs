@@ -1,4 +1,4 @@
-//! The ways in which contenders run: registers of ours, modes of `PyTorch`.
+//! The ways in which contenders run: our registers, and modes of `PyTorch`.
 
 use temper_nn::kernel::vector::{Registers, limit};
 
@@ -24,7 +24,7 @@ impl Simd {
         }
     }
 
-    /// Makes kernels of this process take these registers; an error if the processor does not have them.
+    /// Makes the kernels of this process use these registers; returns an error if the processor lacks them.
     pub(crate) fn force(self) -> anyhow::Result<()> {
         let registers = match self {
             Simd::Portable => Registers::Portable,
@@ -47,9 +47,9 @@ pub(crate) struct Mode {
 }
 
 impl Mode {
-    /// Modes in which a work is measured. `AutoAttack` is measured in eager mode alone: its batches shrink with
-    /// every image that breaks, and a graph is compiled again for each size. Mixed precision is for steps alone:
-    /// what an attack finds and what a training ends with are no longer the same numbers.
+    /// Modes in which a work is measured. `AutoAttack` is measured only in eager mode: its batches shrink with
+    /// every image that breaks, and a graph is compiled again for each size. Mixed precision is measured only
+    /// for steps: it changes the results of attacks and of training.
     pub(crate) fn all(work: Work, bf16: bool) -> Vec<Self> {
         let engines = if work.part == Part::Autoattack { &["eager"][..] } else { &["eager", "compile"] };
         let precisions = if bf16 && work.is_step() { &[false, true][..] } else { &[false] };
@@ -65,7 +65,7 @@ impl Mode {
     }
 }
 
-/// Whether the processor multiplies numbers of 16 bits (bf16) by instructions of its own.
+/// Whether the processor has instructions that multiply 16-bit numbers (bf16).
 pub(crate) fn has_bf16() -> bool {
     let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = flags.lines().find(|line| line.starts_with("flags")).unwrap_or_default();

@@ -44,7 +44,8 @@ pub(crate) fn resnet18(width: usize) -> Result<Network> {
     Ok(net)
 }
 
-/// The wide residual network "w32-10" of Madry et al.: five pre-activation blocks a stage, 160, 320 and 640 channels.
+/// The wide residual network "w32-10" of Madry et al.: five pre-activation blocks per stage, 160, 320 and 640
+/// channels.
 pub(crate) fn wrn_32_10() -> Result<Network> {
     let mut net = Network::new([3, 32, 32]);
     let x = net.normalize(net.input(), &[0.5], &[0.5])?;

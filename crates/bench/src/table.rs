@@ -1,4 +1,4 @@
-//! What was measured, as a table and as JSON.
+//! The measurements, as a table and as JSON.
 
 use std::fmt;
 
@@ -10,11 +10,11 @@ use crate::works::Work;
 #[derive(Debug)]
 pub(crate) struct Measured {
     pub(crate) name: String,
-    /// Milliseconds.
+    /// Durations in milliseconds.
     pub(crate) rounds: Vec<f64>,
-    /// Most memory held, in bytes.
+    /// Peak memory in bytes.
     pub(crate) peak: f64,
-    /// What the work found, where it finds something.
+    /// Result of the work; empty if it has no result.
     pub(crate) result: String,
 }
 
@@ -31,7 +31,7 @@ impl Measured {
     }
 }
 
-/// One work.
+/// The measurements of one work.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) work: Work,
@@ -39,7 +39,7 @@ pub(crate) struct Row {
     pub(crate) peers: Vec<Measured>,
 }
 
-/// How often we are faster than a peer, in the median and round by round.
+/// The speed-up over a peer: the ratio of medians, and the least and largest ratio of single rounds.
 fn ratios(ours: &Measured, peer: &Measured) -> (f64, [f64; 2]) {
     let mut each: Vec<f64> = ours.rounds.iter().zip(&peer.rounds).map(|(ours, peer)| peer / ours).collect();
     each.sort_unstable_by(f64::total_cmp);
@@ -47,7 +47,7 @@ fn ratios(ours: &Measured, peer: &Measured) -> (f64, [f64; 2]) {
 }
 
 impl Row {
-    /// The peer with the least median.
+    /// The peer with the smallest median.
     fn best(&self) -> Option<&Measured> {
         self.peers.iter().min_by(|a, b| a.median().total_cmp(&b.median()))
     }
@@ -80,7 +80,7 @@ impl Row {
     }
 }
 
-/// The heading, with what it was measured on.
+/// The heading, with the hardware and the settings of the measurement.
 pub(crate) fn heading(threads: usize) -> String {
     let registers = temper_nn::kernel::vector::registers();
     let model = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {

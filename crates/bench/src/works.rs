@@ -1,4 +1,4 @@
-//! The works: what a round of each does.
+//! The benchmark works, and what a round of each does.
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -58,7 +58,7 @@ impl Part {
         matches!(self, Part::TrainResnet18 | Part::TrainWrn | Part::TrainSmallCnn)
     }
 
-    /// The network of a step; none for whole epochs and evaluations.
+    /// The network of a step; `None` for whole epochs and evaluations.
     fn network(self) -> anyhow::Result<Option<Network>> {
         Ok(match self {
             Part::PgdResnet18 | Part::TrainResnet18 => Some(networks::resnet18(64)?),
@@ -76,7 +76,7 @@ pub(crate) struct Work {
     pub(crate) batch: usize,
 }
 
-/// A round; gives what it found, if it finds something.
+/// A round; returns its result as text, empty if it has no result.
 pub(crate) type Task = Box<dyn FnMut() -> anyhow::Result<String>>;
 
 impl Work {
@@ -116,12 +116,12 @@ impl Work {
         }
     }
 
-    /// Rounds if nobody says how many: one of `AutoAttack` takes minutes.
+    /// The default number of rounds: one round of `AutoAttack` takes minutes.
     pub(crate) fn usual_rounds(self) -> usize {
         if self.part == Part::Autoattack { 1 } else { 7 }
     }
 
-    /// Whether a round to warm up comes first; of minutes it is a part that does not count.
+    /// Whether a warm-up round comes first. In a round of minutes the warm-up is a negligible part.
     pub(crate) fn warms_up(self) -> bool {
         self.part != Part::Autoattack
     }
@@ -131,12 +131,12 @@ impl Work {
         !matches!(self.part, Part::IaatEpoch | Part::Restarts | Part::Autoattack)
     }
 
-    /// Forward and backward passes of a round, counted a sample.
+    /// Forward and backward passes of a round, counted per sample.
     pub(crate) fn passes(self) -> Option<f64> {
         self.is_step().then_some(2.0 * self.batch as f64)
     }
 
-    /// Arithmetic of a round as the definition of its convolutions counts it, in 1e9 operations.
+    /// Arithmetic operations of a round, counted by the definition of its convolutions, in units of 1e9.
     pub(crate) fn gflop(self) -> Option<f64> {
         let network = self.part.network().ok()??;
         let products = |layer: &Layer| match layer {
@@ -150,7 +150,7 @@ impl Work {
         Some(2.0 * once * passes * self.batch as f64 / 1e9)
     }
 
-    /// Gets everything ready for rounds, and leaves weights and data in `folder` for the peers.
+    /// Prepares the rounds, and writes weights and data into `folder` for the peers.
     pub(crate) fn prepare(self, exact: bool, folder: &Path) -> anyhow::Result<Task> {
         let numerics = if exact { Numerics::Exact } else { Numerics::Fast };
         match self.part {
@@ -206,7 +206,7 @@ fn pipeline(text: &str, folder: &Path) -> anyhow::Result<Pipeline> {
     Ok(Pipeline::load(&file, &[])?)
 }
 
-/// Hears nothing, pauses never.
+/// Ignores all reports and never pauses.
 struct Quiet;
 impl Watch for Quiet {
     fn glimpse(&mut self, _: &temper_train::Glimpse) {}
@@ -229,7 +229,7 @@ fn whole(source: Arc<dyn Source>) -> anyhow::Result<(Tensor, Tensor)> {
     Ok((batch.pixels, batch.labels))
 }
 
-/// Two clean epochs, which both contenders begin with; then epochs of IAAT, each from there.
+/// Trains two clean epochs, from which both contenders start. Each round is one epoch of IAAT from that state.
 fn iaat_epoch(numerics: Numerics, folder: &Path) -> anyhow::Result<Task> {
     let text = |attack: &str| {
         format!(
@@ -265,7 +265,7 @@ fn iaat_epoch(numerics: Numerics, folder: &Path) -> anyhow::Result<Task> {
     }))
 }
 
-/// A network trained adversarially for two epochs; then its robust accuracy.
+/// Trains a network adversarially for two epochs. Each round measures its robust accuracy.
 fn restarts(numerics: Numerics, folder: &Path) -> anyhow::Result<Task> {
     let text = "seed = 1\ndataset.fashion-mnist = { images = \"embedded\" }\nmodel = \"convnet\"\n[train]\nepochs = 9\n\
         batch = 128\nattack.pgd = { steps = 5, step = 0.04 }\nepsilon.fixed = { radius = 0.1 }\n\
@@ -281,7 +281,7 @@ fn restarts(numerics: Numerics, folder: &Path) -> anyhow::Result<Task> {
     evaluation(pipeline, (&state.classifier, 1000), 128, folder)
 }
 
-/// A thin network trained adversarially for a few epochs on a part of CIFAR-10; then `AutoAttack` on it.
+/// Trains a thin network adversarially for a few epochs on a part of CIFAR-10. Each round runs `AutoAttack` on it.
 fn autoattack(numerics: Numerics, batch: usize, folder: &Path) -> anyhow::Result<Task> {
     let text = "seed = 1\ndataset = \"cifar10\"\nmodel.resnet = { width = 16 }\n[train]\nepochs = 9\nbatch = 128\n\
         attack.pgd = { steps = 3, relative_step = 0.7 }\nepsilon.fixed = { radius = \"8/255\" }\n\
@@ -297,7 +297,7 @@ fn autoattack(numerics: Numerics, batch: usize, folder: &Path) -> anyhow::Result
     evaluation(pipeline, (&state.classifier, 200), batch, folder)
 }
 
-/// The first evaluation of a pipeline on some of its test images, in batches of `batch`.
+/// A round that runs the first evaluation of a pipeline on some of its test images, in batches of `batch`.
 fn evaluation(
     pipeline: Pipeline,
     (classifier, n): (&Classifier, usize),
@@ -318,7 +318,7 @@ fn evaluation(
     }))
 }
 
-/// Weights and data for the peers: a line of JSON, then all numbers as 32-bit floats.
+/// Writes weights and data for the peers: a line of JSON, then all numbers as 32-bit floats.
 fn leave(folder: &Path, classifier: &Classifier, data: &[(&str, &Tensor)]) -> anyhow::Result<()> {
     let weights = classifier.weights().into_iter().map(|(name, tensor)| (format!("weights/{name}"), tensor));
     let data = data.iter().map(|(name, tensor)| (name.to_string(), (*tensor).clone()));

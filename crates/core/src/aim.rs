@@ -277,7 +277,7 @@ fn least_likely(logits: &Tensor, victim: &Victim) -> Result<Tensor> {
     let labels = victim.labels().unsqueeze(1)?;
     let others = logits.ones_like()?.scatter(&labels, &labels.zeros_like()?.to_dtype(logits.dtype())?, 1)?;
     let spread = (logits.max_keepdim(1)?.broadcast_sub(logits)? * &others)?;
-    // 0 for the true class, at least 1 for the others. Of equal logits the lower class is taken.
+    // 0 for the true class, at least 1 for the others. With equal logits the lower class is used.
     let least = (spread + others)?.argmax(1)?;
     Ok(least)
 }

@@ -1,4 +1,4 @@
-//! Attacks, and the checks that each result passes before anybody believes it.
+//! Attacks, and the checks that every result must pass before it is used.
 
 use std::fmt::Debug;
 
@@ -8,64 +8,66 @@ use temper_nn::{Stray, stray};
 
 use crate::{Access, Ball, Chosen, Error, Norm, Result, TOLERANCE, Victim, rows};
 
-/// A way to perturb images so that a network errs.
+/// A method that perturbs images so that a network misclassifies them.
 pub trait Attack: Debug + Send + Sync {
-    /// `Some(norm)`: searches the smallest perturbation and ignores radii; what is not misclassified, or does
-    /// not fit the radius, then counts as not broken.
+    /// `Some(norm)` if the attack searches for the smallest perturbation in this norm and ignores radii. An
+    /// image that is not misclassified, or that lies outside the radius, then counts as not broken.
     fn min_norm(&self) -> Option<Norm> {
         None
     }
 
-    /// The most forward and backward passes that it makes for a sample, on a network with this number of classes;
-    /// `None` if it cannot say. The default is its budget of queries.
+    /// The largest number of forward and backward passes per sample, on a network with this number of classes;
+    /// `None` if it is unknown. The default is the budget of queries.
     fn most_passes(&self, _classes: usize) -> Option<[u64; 2]> {
         self.budget().map(|queries| [queries as u64, 0])
     }
 
-    /// What it asks of a network. The victim that it gets refuses anything more.
+    /// The access to a network that the attack needs. Its victim refuses anything more.
     fn needs(&self) -> Access {
         Access::Gradients
     }
 
-    /// Most queries that it makes for a sample, if it needs no gradients and has such a budget.
+    /// The largest number of queries per sample, if the attack needs no gradients and has such a budget.
     fn budget(&self) -> Option<usize> {
         None
     }
 
-    /// What keeps it from ever working on radii in this norm, in words: found before any work is done.
+    /// The reason why the attack cannot work with radii in this norm, as text; checked before any work is done.
     fn problem(&self, _norm: Norm) -> Option<String> {
         None
     }
 
-    /// What keeps it from working on a network with this number of classes, in words; found before any work is done.
+    /// The reason why the attack cannot work on a network with this number of classes, as text; checked before
+    /// any work is done.
     fn problem_of_classes(&self, _classes: usize) -> Option<String> {
         None
     }
 
-    /// Why numbers of it in balls of this radius should not be believed, in words that are reported beside the numbers.
+    /// The reason why the attack's numbers in balls of this radius should not be trusted, as text that is
+    /// reported beside the numbers.
     fn warning(&self, _radius: f64) -> Option<String> {
         None
     }
 
-    /// As [`Self::warning`], for a network that tells this many classes apart.
+    /// Like [`Self::warning`], for a network with this number of classes.
     fn warning_for_classes(&self, _classes: usize) -> Option<String> {
         None
     }
 
-    /// Whether another stream of random numbers gives other images. Where none does, an evaluation runs it
-    /// once, whatever its `restarts`.
+    /// Whether the result depends on the random numbers. If not, an evaluation runs the attack once, whatever
+    /// its `restarts`.
     fn draws(&self) -> bool {
         true
     }
 
-    /// How many steps it takes, if its iterates can be judged on their way: then an evaluation may ask what stood after
-    /// fewer of them. They are the iterates of this attack, whose steps may depend on how many there are.
+    /// The number of steps, if intermediate iterates can be judged: an evaluation may then request the results
+    /// after fewer steps. The iterates are those of this attack, whose steps may depend on their total number.
     fn steps(&self) -> Option<usize> {
         None
     }
 
-    /// What tells its main parameters in its label, behind its name: "100x5" of 100 steps and 5 restarts.
-    /// Left out, its steps.
+    /// The main parameters in the attack's label, after its name: "100x5" for 100 steps and 5 restarts. By
+    /// default the number of steps.
     fn variant(&self) -> Option<String> {
         self.steps().map(|steps| steps.to_string())
     }
@@ -81,15 +83,15 @@ pub struct Perturbed {
     /// `[n, c, h, w]`, inside ball and box. Where a minimum-norm attack failed or needed more than the
     /// radius: the clean image.
     pub pixels: Tensor,
-    /// For minimum-norm attacks: how far from each clean image the adversarial one was, in the attack's norm, whatever
-    /// the radius, `[n]`; infinite where what the attack returned is not adversarial.
+    /// For minimum-norm attacks: the distance of each adversarial image from the clean one, in the attack's
+    /// norm and regardless of the radius, `[n]`; infinite where the returned image is not adversarial.
     pub distances: Option<Vec<f64>>,
-    /// As `distances`, but in the norm of the ball: from which radius on each sample is broken.
+    /// Like `distances`, but in the norm of the ball: the smallest radius at which each sample is broken.
     pub needed: Option<Vec<f64>>,
 }
 
-/// Runs an attack and checks its result: shape, finite, in [0, 1], inside the ball to 1e-6 (then clamped to
-/// it exactly). An attack that breaks a rule is an error that names it.
+/// Runs an attack and checks its result: shape, finite, in [0, 1], inside the ball to 1e-6 (then clamped to it
+/// exactly). Returns an error that names the attack if a check fails.
 pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Perturbed> {
     let faulty = |what: String| Error::Faulty { attack: attack.name().into(), what };
     let pixels =
@@ -135,15 +137,15 @@ pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &
         let within = |slack: f64| -> Vec<bool> {
             needed.iter().zip(&radii).map(|(d, radius)| *d <= radius + slack).collect()
         };
-        // A projection rounds, and what was found may lie so near to the boundary that it would no longer be
-        // misclassified. What lies in the ball needs none.
+        // Projection rounds, and an adversarial image may lie so near the decision boundary that it would then
+        // no longer be misclassified. Images inside the ball need no projection.
         let pixels = pixels.clamp(0.0, 1.0)?;
         let fitting = rows::choose(&within(TOLERANCE), &pixels, ball.center())?;
         let pixels = rows::choose(&within(0.0), &pixels, &ball.project(&fitting)?)?;
         return Ok(Perturbed { pixels, distances: Some(distances), needed: Some(needed) });
     }
     let distances = ball.distances(&pixels, ball.norm())?;
-    // An l2 distance is rounded in proportion to its size.
+    // The rounding error of an l2 distance is proportional to its size.
     let excess = |i: usize| distances[i] - radii[i] * (1.0 + TOLERANCE) - TOLERANCE;
     if let Some(i) = (0..radii.len()).find(|i| excess(*i) > 0.0) {
         let (id, norm) = (victim.ids()[i], ball.norm());

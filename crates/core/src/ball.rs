@@ -9,25 +9,25 @@ use crate::{Distance, Norm, Result};
 /// How far outside its ball rounding may carry an image, in pixel values of [0, 1].
 pub const TOLERANCE: f64 = 1e-6;
 
-/// A length beyond which no image of [0, 1] lies, and yet finite in half precision: longer ones are as good.
+/// An upper limit for lengths: larger than the distance between any two images in [0, 1], and finite in half
+/// precision. Limiting a longer length to it changes nothing.
 const FAR: f64 = 1e4;
 
-/// Balls around the clean images of a batch, one radius a sample.
+/// Balls around the clean images of a batch, one radius per sample.
 #[derive(Debug, Clone)]
 pub struct Ball {
     center: Tensor,
     radii: Tensor,
     norm: Norm,
     ids: Vec<u64>,
-    /// The box that holds the ball's part of [0, 1]; for l-inf it is the whole answer.
+    /// The bounding box of the ball within [0, 1]; for l-inf it equals the ball within [0, 1].
     low: Tensor,
     high: Tensor,
 }
 
 impl Ball {
-    /// Balls of `radii` `[n]` around `center` `[n, c, h, w]`; `ids` key the samples' random starts. Of an
-    /// l-inf ball's images none is further than the radius as `center`'s precision subtracts: `x - center`
-    /// itself rounds to no more.
+    /// Balls of `radii` `[n]` around `center` `[n, c, h, w]`; `ids` key the samples' random starts. For images
+    /// of an l-inf ball `x - center`, as rounded in the precision of `center`, never exceeds the radius.
     pub fn new(center: &Tensor, radii: &[f64], norm: Norm, ids: &[u64]) -> Result<Self> {
         let n = center.dim(0)?;
         let radii: Vec<f64> = radii.iter().map(|radius| radius.min(FAR)).collect();
@@ -36,8 +36,8 @@ impl Ball {
         let mut low = center.broadcast_sub(&wide)?.clamp(0.0, 1.0)?;
         let mut high = center.broadcast_add(&wide)?.clamp(0.0, 1.0)?;
         if norm == Norm::Linf {
-            // The sum was rounded, and so its difference to the centre may be more than the radius: such
-            // bounds are drawn in, not beyond the centre.
+            // The sum was rounded, so its difference to the centre may exceed the radius. Such bounds are moved
+            // inwards, but not beyond the centre.
             let ulp = last_place(center.dtype());
             let drawn_in = |bound: &Tensor, inner: &Tensor| -> Result<Tensor> {
                 Ok((bound - center)?.abs()?.broadcast_gt(&wide)?.where_cond(inner, bound)?)
@@ -63,18 +63,20 @@ impl Ball {
         self.norm
     }
 
-    /// Smallest and largest value that each pixel may take, `[n, c, h, w]`: the box that holds ball and [0, 1].
+    /// The smallest and largest allowed value of each pixel, `[n, c, h, w]`: the bounding box of the ball
+    /// within [0, 1].
     pub fn bounds(&self) -> (&Tensor, &Tensor) {
         (&self.low, &self.high)
     }
 
-    /// The nearest allowed images (l2: of those on the way back to the centre, then cut by the box).
+    /// Projects images into the ball (l-inf: to the nearest point; l2: along the line to the centre, then
+    /// clamped to the box).
     pub fn project(&self, pixels: &Tensor) -> Result<Tensor> {
         let pixels = match self.norm {
             Norm::Linf => pixels.clone(),
             Norm::L2 => {
                 let offset = (pixels - &self.center)?;
-                // At most 1, and 0 where the radius is; an offset of 0 stays 0.
+                // At most 1, and 0 where the radius is 0; an offset of 0 stays 0.
                 let shrink = self.radii.div(&norms(&offset, Norm::L2)?.maximum(1e-30)?)?.minimum(1.0)?;
                 (&self.center + offset.broadcast_mul(&column(&shrink)?)?)?
             }
@@ -92,9 +94,9 @@ impl Ball {
         self.project(&(&self.center + (self.drawn(Rng::normal, rng)? * deviation.get())?)?)
     }
 
-    /// A random image at the distance of the radius for each sample, then cut by the box, where the attacks of Croce
-    /// and Hein start. l-inf: uniform numbers over the largest of them, so that one value at least lies on the surface.
-    /// l2: a direction drawn evenly.
+    /// A random image at the distance of the radius for each sample, then cut by the box: the start of the
+    /// attacks of Croce and Hein. l-inf: uniform numbers divided by the largest of them, so that at least one
+    /// value lies on the surface. l2: a uniformly drawn direction.
     pub fn on_surface(&self, rng: &Rng) -> Result<Tensor> {
         let direction = match self.norm {
             Norm::Linf => scaled(&self.drawn(Rng::uniform, rng)?)?,
@@ -111,7 +113,7 @@ impl Ball {
         Ok(drawn.to_dtype(self.center.dtype())?)
     }
 
-    /// As [`Self::random`], but not cut by the box: the authors' code of IAAT starts there.
+    /// Like [`Self::random`], but not cut by the box: the start in the authors' code of IAAT.
     pub fn random_unclamped(&self, rng: &Rng) -> Result<Tensor> {
         let offset = match self.norm {
             Norm::Linf => self.drawn(Rng::uniform, rng)?,
@@ -135,8 +137,8 @@ impl Ball {
         steepest(self.norm, gradient)
     }
 
-    /// One step length a sample, `[n, 1, 1, 1]`: `fixed`, or `relative` times the radius where that is
-    /// longer; at most 10,000, which leads beyond any image and is yet finite in half precision.
+    /// The step length of each sample, `[n, 1, 1, 1]`: `fixed`, or `relative` times the radius where that is
+    /// longer. At most 10,000, which is larger than any distance between images and finite in half precision.
     pub fn lengths(&self, fixed: Distance, relative: f64) -> Result<Tensor> {
         column(&(&self.radii * relative.min(FAR))?.maximum(fixed.get().min(FAR))?.minimum(FAR)?)
     }
@@ -173,7 +175,7 @@ impl Ball {
 }
 
 /// The direction of length 1 in a norm along which a score with this gradient, `[n, c, h, w]`, rises fastest:
-/// its sign for l-inf, itself over its length for l2. A gradient of 0 gives 0.
+/// the gradient's sign for l-inf, the gradient divided by its length for l2. It is 0 for a gradient of 0.
 pub fn steepest(norm: Norm, gradient: &Tensor) -> Result<Tensor> {
     match norm {
         Norm::Linf => Ok(gradient.sign()?),
@@ -192,16 +194,16 @@ pub fn slope(norm: Norm, gradient: &Tensor) -> Result<Vec<f64>> {
     Ok(lengths.to_vec1()?)
 }
 
-/// Each sample's gradient, `[n, c, h, w]`, over its largest entry, so that tiny ones can be squared and
-/// summed. 0 stays 0. A gradient that is not finite has no direction; as with its sign, such a pixel is 0.
-/// The loss then says what is wrong with the network.
+/// Divides each sample's gradient, `[n, c, h, w]`, by its largest absolute entry, so that tiny gradients can be
+/// squared and summed. 0 stays 0. A pixel whose gradient is not finite has no direction and becomes 0, as in
+/// the sign of the gradient. The loss then reports what is wrong with the network.
 pub fn scaled(gradient: &Tensor) -> Result<Tensor> {
     let largest = column(&norms(gradient, Norm::Linf)?.maximum(smallest(gradient.dtype()))?)?;
     let direction = gradient.broadcast_div(&largest)?;
     Ok(direction.eq(&direction)?.where_cond(&direction, &direction.zeros_like()?)?)
 }
 
-/// A unit in the last place of numbers from 0.5 to 1: of smaller ones, several.
+/// A unit in the last place of numbers from 0.5 to 1; for smaller numbers it is several units.
 fn last_place(dtype: DType) -> f64 {
     match dtype {
         DType::F64 => f64::EPSILON / 2.0,
@@ -211,7 +213,8 @@ fn last_place(dtype: DType) -> f64 {
     }
 }
 
-/// A number that is not 0 in this type, and so small that dividing by it makes no gradient of full precision 0.
+/// A number that is not 0 in this type, and so small that no gradient of full precision becomes 0 when divided
+/// by it.
 fn smallest(dtype: DType) -> f64 {
     match dtype {
         DType::F16 => f64::powi(2.0, -14),
@@ -221,7 +224,7 @@ fn smallest(dtype: DType) -> f64 {
 
 fn unit(direction: &Tensor) -> Result<Tensor> {
     let direction = scaled(direction)?;
-    // An entry of 1 is the largest, or all are 0.
+    // The largest absolute entry is 1, or all entries are 0.
     let least = if direction.dtype() == DType::F16 { 1e-4 } else { 1e-12 };
     let length = column(&norms(&direction, Norm::L2)?.maximum(least)?)?;
     Ok(direction.broadcast_div(&length)?)

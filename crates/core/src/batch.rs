@@ -33,7 +33,7 @@ impl Batch {
         self.ids.len()
     }
 
-    /// Whether there are none.
+    /// Whether the batch is empty.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }

@@ -21,24 +21,25 @@ pub trait Dataset: Debug + Send + Sync {
         None
     }
 
-    /// What is known of it without opening it; nothing of images that only a folder knows.
+    /// Facts that are known without opening the data set; nothing about images that are known only from a
+    /// folder.
     fn facts(&self) -> Facts {
         Facts::default()
     }
 }
 
-/// What is known of a data set without opening it.
+/// Facts about a data set that are known without opening it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
-    /// Its images, as published or as its parameters choose them.
+    /// The numbers and the shape of its images, as published or as selected by its parameters.
     pub size: Option<Size>,
-    /// By which means and standard deviations networks usually normalise its pixels.
+    /// The means and standard deviations with which networks usually normalise its pixels.
     pub normalisation: Option<Normalisation>,
     /// Name of the published set of corrupted versions of its test images.
     pub corrupted: Option<&'static str>,
 }
 
-/// How many images of which kind a data set has.
+/// The numbers of images and classes of a data set, and the shape of the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
     /// Training images.
@@ -54,7 +55,7 @@ pub struct Size {
 /// Means and standard deviations of pixel values of [0, 1], by channel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalisation {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
     /// Means.
     pub mean: &'static [f64],

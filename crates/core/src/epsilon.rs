@@ -37,8 +37,8 @@ pub trait Epsilon: Debug + Send + Sync {
         None
     }
 
-    /// How many probes it makes for a sample and a visit at most, and from which epoch on: for estimates of a run's
-    /// cost.
+    /// The largest number of probes per sample and visit, and the first epoch with probes; used to estimate a
+    /// run's cost.
     fn probes(&self) -> Probes {
         Probes::default()
     }
@@ -48,7 +48,7 @@ pub trait Epsilon: Debug + Send + Sync {
     fn radii(&self, visit: &mut Visit) -> Result<Vec<f64>>;
 }
 
-/// Probes of an epsilon policy. The default: none.
+/// Probes of an epsilon policy. By default there are no probes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Probes {
     /// Attacks on a sample in a visit, at most.
@@ -57,7 +57,7 @@ pub struct Probes {
     pub from_epoch: usize,
 }
 
-/// One batch as an epsilon policy sees it, before the training step on that batch.
+/// The input of an epsilon policy for one batch, before the training step on that batch.
 pub struct Visit<'a> {
     epoch: usize,
     memory: Vec<f64>,
@@ -92,7 +92,7 @@ impl<'a> Visit<'a> {
         self.memory.len()
     }
 
-    /// Whether there are none.
+    /// Whether the visit has no samples.
     pub fn is_empty(&self) -> bool {
         self.memory.is_empty()
     }

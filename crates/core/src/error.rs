@@ -23,15 +23,15 @@ pub enum Error {
         /// What is wrong with its result.
         what: String,
     },
-    /// An attack that asked a victim for more than it says that it needs.
+    /// An attack that requested more access to a victim than it declares to need.
     #[error("this victim gives {granted}, not {asked}")]
     Denied {
-        /// What was asked for.
+        /// The requested access.
         asked: crate::Access,
-        /// What the victim gives.
+        /// The access that the victim grants.
         granted: crate::Access,
     },
-    /// Somebody ended the work between two passes.
+    /// The work was cancelled between two passes.
     #[error("cancelled")]
     Cancelled,
     /// A plugin that refuses its parameters or its input.
@@ -40,7 +40,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// A plugin's own message: lower case, no full stop; says what is wrong and what was expected.
+    /// A plugin's own message: lower case, no full stop; states what is wrong and what was expected.
     pub fn refused(message: impl Into<String>) -> Self {
         Self::Refused(message.into())
     }

@@ -53,7 +53,7 @@ pub use temper_data::{
 };
 pub use temper_files::{Bounded, npy};
 pub use temper_nn::levels;
-/// What this crate hands on of `temper-nn`: networks, their weights, and their passes.
+/// Re-exports of `temper-nn`: networks, their weights, and their passes.
 pub mod nn {
     pub use temper_nn::{
         Axis, BatchNorm, Classifier, Conv2d, ConvAxes, ConvShape, DeviceLocation, Error, Frozen, Function,

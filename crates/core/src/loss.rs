@@ -14,14 +14,15 @@ pub trait Loss: Debug + Send + Sync {
     /// The scalar loss of a step, as a candle graph over the classifier's weights.
     fn loss(&self, step: &mut Step) -> Result<Tensor>;
 
-    /// How many passes in training mode a step makes for a sample, forward and backward as one: for estimates of a
-    /// run's cost.
+    /// The number of passes in training mode per sample and step, where a forward and a backward pass count as
+    /// one; used to estimate a run's cost.
     fn passes(&self) -> usize {
         1
     }
 }
 
-/// One training step as a loss sees it: the classifier in training mode, the batch, the radii and the attack.
+/// The input of a loss for one training step: the classifier in training mode, the batch, the radii and the
+/// attack.
 pub struct Step<'a> {
     classifier: &'a Classifier,
     batch: &'a Batch,

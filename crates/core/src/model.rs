@@ -13,7 +13,7 @@ pub trait Model: Debug + Send + Sync {
     /// names the layer that does not fit the images.
     fn build(&self, input: [usize; 3], classes: usize) -> Result<Network>;
 
-    /// The file of weights with which the network starts, where the model names one; `None` if they start at random.
+    /// The file with the network's initial weights, if the model names one; `None` if they are random.
     fn weights(&self) -> Option<&Path> {
         None
     }

@@ -32,7 +32,8 @@ impl Raised {
         }
     }
 
-    /// What keeps an attack with this target from maximising it on a network with this number of classes, in words.
+    /// The reason why an attack with this target cannot maximise this loss on a network with this number of
+    /// classes, as text.
     pub fn problem(self, target: Target, classes: usize) -> Option<String> {
         let targeted = target != Target::None;
         let needed = match self {
@@ -82,7 +83,7 @@ fn logit(logits: &Tensor, classes: &Tensor) -> Result<Tensor> {
     Ok(logits.gather(&classes.unsqueeze(1)?, 1)?.squeeze(1)?)
 }
 
-/// The largest logit of the other classes minus that of `labels`, `[n]`. Of equal logits the first is taken.
+/// The largest logit of the other classes minus that of `labels`, `[n]`. With equal logits the first is used.
 fn margin(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     if logits.dim(1)? < 2 {
         return Err(Error::refused("the loss `margin` needs at least two classes"));
@@ -148,7 +149,8 @@ mod tests {
         assert_eq!(numbers(&towards), [-2.0, -2.0]);
     }
 
-    /// The ratio does not change under z -> a z + b, so that a network cannot hide behind its scale.
+    /// The ratio is invariant under z -> a z + b, so that a network cannot evade the attack by scaling its
+    /// logits.
     #[test]
     fn dlr_does_not_depend_on_scale_or_shift() {
         let z = [[0.3f64, -1.2, 2.5, 0.9, 0.1], [1.0, 4.0, -2.0, 0.5, 3.0]];
@@ -170,12 +172,12 @@ mod tests {
             let (other, _) = of(scale, shift);
             assert!(plain.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-9), "{plain:?} {other:?}");
         }
-        // Moving all logits alike or in proportion changes nothing, so the gradient is orthogonal to both.
+        // Shifting or scaling all logits changes nothing, so the gradient is orthogonal to both.
         for (row, z) in gradient.iter().zip(z) {
             assert!(row.iter().sum::<f64>().abs() < 1e-9, "{row:?}");
             assert!(row.iter().zip(z).map(|(g, z)| g * z).sum::<f64>().abs() < 1e-9, "{row:?}");
         }
-        // Differences: one logit a little further.
+        // Finite differences: one logit is slightly larger.
         let step = 1e-6;
         for class in 0..5 {
             let mut moved = z;

@@ -146,8 +146,8 @@ pub struct Chosen<T: ?Sized + Kind> {
 }
 
 impl<T: ?Sized + Kind> Chosen<T> {
-    /// The plugin of this name with default parameters. An error if there is none, or if it has required
-    /// parameters.
+    /// The plugin of this name with default parameters. An error if no such plugin exists, or if it has
+    /// required parameters.
     pub fn by_name(name: &str) -> Result<Self, String> {
         let empty =
             de::value::MapDeserializer::<_, de::value::Error>::new(std::iter::empty::<(&str, &str)>());

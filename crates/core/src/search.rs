@@ -78,10 +78,10 @@ impl<'a> Walk<'a> {
         &self.pixels
     }
 
-    /// One forward and backward pass of the victim's score at the current iterate. Samples that stop there
-    /// are removed first. The returned pass is that of the remaining samples; the index says which of the
-    /// previous samples these are, for attacks with a state per sample, and is `None` if all remain. Returns
-    /// `None` if no sample remains.
+    /// One forward and backward pass of the victim's score at the current iterate. Samples that stop there are
+    /// removed first. Returns the pass of the remaining samples, and their indices among the previous samples
+    /// for attacks with a state per sample; the indices are `None` if all remain. Returns `None` if no sample
+    /// remains.
     pub fn pass(&mut self) -> Result<Option<(Pass, Option<Tensor>)>> {
         if self.rows.is_empty() {
             return Ok(None);
@@ -121,8 +121,9 @@ impl<'a> Walk<'a> {
         Ok(Some((forward, kept)))
     }
 
-    /// Like [`Self::pass`], for attacks that take their gradients elsewhere: the current iterate of the samples
-    /// that remain. It costs a forward pass only if a sample may stop there or a trace records the iterate.
+    /// Like [`Self::pass`], for attacks that compute their gradients elsewhere: the current iterate of the
+    /// samples that remain. It costs a forward pass only if a sample may stop there or a trace records the
+    /// iterate.
     pub fn judge(&mut self) -> Result<Option<(Tensor, Option<Tensor>)>> {
         if self.rows.is_empty() {
             return Ok(None);
@@ -157,8 +158,8 @@ impl<'a> Walk<'a> {
         self.stopped.iter().all(|stopped| *stopped)
     }
 
-    /// Removes the samples that stop at the current iterate with these logits. If any were removed: the
-    /// indices of those that remain.
+    /// Removes the samples that stop at the current iterate with these logits. Returns the indices of the
+    /// remaining samples if any were removed.
     fn let_go(&mut self, logits: &Tensor) -> Result<Option<Tensor>> {
         if self.victim.trace().is_none() && self.patience.is_none() {
             return Ok(None);
@@ -201,7 +202,7 @@ impl<'a> Walk<'a> {
         Ok(Some(index))
     }
 
-    /// Which of the misclassified iterates are images of the ball: a start may lie outside [0, 1].
+    /// Whether each iterate is misclassified and an image of the ball; a start may lie outside [0, 1].
     fn images_among(&self, broken: &[bool]) -> Result<Vec<bool>> {
         if self.steps > 0 || !broken.contains(&true) {
             return Ok(broken.to_vec());
@@ -306,7 +307,7 @@ pub(crate) fn attempts<'a>(
     for time in 1..times {
         match victim.goal() {
             Goal::Mistake => {
-                // A sample that was broken by an earlier run is not asked again.
+                // A sample that was broken by an earlier run is not evaluated again.
                 let asked = victim.rows(&standing)?;
                 let mut broken = asked.broken(&select(&best, &standing)?)?.into_iter();
                 for stands in standing.iter_mut().filter(|stands| **stands) {

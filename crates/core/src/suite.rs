@@ -1,4 +1,4 @@
-//! Suites: sets of attacks, of which each runs on the samples that stand after the previous ones.
+//! Suites: sets of attacks that run in order, each on the samples that stand after the previous ones.
 
 use std::fmt::Debug;
 use std::num::NonZeroUsize;
@@ -22,7 +22,7 @@ impl Member {
         Self { label: attack.label(), attack, restarts: nonzero(1) }
     }
 
-    /// Parses an attack from one line of TOML, such as `pgd = { steps = 100 }`. The error says what is wrong
+    /// Parses an attack from one line of TOML, such as `pgd = { steps = 100 }`. The error states what is wrong
     /// with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map(Self::new).map_err(|error| error.message().to_string())
@@ -40,8 +40,7 @@ impl Member {
         self
     }
 
-    /// How often it runs: once if it draws nothing at random or is a minimum-norm attack, otherwise
-    /// `restarts` times.
+    /// Number of runs: 1 if the attack is not random or is a minimum-norm attack, otherwise `restarts`.
     pub fn runs(&self) -> usize {
         match self.attack.min_norm().is_some() || !self.attack.draws() {
             true => 1,
@@ -72,12 +71,12 @@ pub fn distinct(mut members: Vec<Member>) -> Vec<Member> {
 /// A fixed set of attacks, such as the protocol of a paper. An evaluation runs them in order, each on the
 /// samples that stand after the previous ones, and takes the worst case for each sample.
 pub trait Suite: Debug + Send + Sync {
-    /// Why it cannot work with radii in this norm; checked before any work is done.
+    /// The reason why the suite cannot work with radii in this norm; checked before any work is done.
     fn problem(&self, _norm: Norm) -> Option<String> {
         None
     }
 
-    /// Its attacks in order, for radii in this norm and a network with this number of classes. The error says
-    /// why there are none.
+    /// Its attacks in order, for radii in this norm and a network with this number of classes. The error states
+    /// why there are no attacks.
     fn members(&self, norm: Norm, classes: usize) -> Result<Vec<Member>, String>;
 }

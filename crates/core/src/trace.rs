@@ -17,11 +17,11 @@ struct Notes {
     targets: Vec<Option<u32>>,
     /// Whether the sample was misclassified, by position in the batch, then by milestone.
     mistaken: Vec<Vec<bool>>,
-    /// The last run's way, by position in the batch.
+    /// The results of the iterates, by position in the batch.
     ways: Vec<Way>,
 }
 
-/// What an attack's iterates did to one sample.
+/// The results of an attack's iterates on one sample.
 #[derive(Debug, Clone, Default)]
 struct Way {
     /// Whether any iterate of any run was misclassified.
@@ -36,10 +36,11 @@ struct Way {
 /// (Pintor et al. 2022, indicator of an incomplete optimisation).
 const RISE: f64 = 0.05;
 
-/// Steps at the end of a run.
+/// The number of steps at the end of a run over which the rise is measured.
 const LATE: usize = 10;
 
-/// With fewer steps the last ones are too large a part of the run to have levelled off.
+/// The fewest steps that are judged. In a shorter run the last steps are too large a part of it to have
+/// levelled off.
 const ENOUGH: usize = 50;
 
 impl Trace {
@@ -72,8 +73,8 @@ impl Trace {
         self.notes().ways.iter().map(|way| way.mistaken).collect()
     }
 
-    /// Whether the score of each sample was still rising at the end of the last run, `[n]`; false for runs that are too
-    /// short to tell, and for attacks that record no scores.
+    /// Whether the score of each sample was still rising at the end of the last run, `[n]`; false for runs that
+    /// are too short to judge, and for attacks that record no scores.
     pub fn still_rising(&self) -> Vec<bool> {
         self.notes().ways.iter().map(Way::rises).collect()
     }
@@ -109,7 +110,7 @@ impl Trace {
         }
     }
 
-    /// Records that some of these samples are misclassified at an iterate.
+    /// Records which of these samples are misclassified at an iterate.
     pub(crate) fn hear_any(&self, positions: &[u32], mistaken: &[bool]) {
         let mut notes = self.notes();
         for (position, mistaken) in positions.iter().zip(mistaken) {
@@ -130,8 +131,8 @@ impl Trace {
         !self.milestones.is_empty()
     }
 
-    /// Whether another run can still break each of these samples at some milestone, even if it is broken by
-    /// now.
+    /// Whether another run can still break each of these samples at some milestone, even if the sample is
+    /// already broken.
     pub(crate) fn open(&self, positions: &[u32]) -> Vec<bool> {
         let notes = self.notes();
         positions.iter().map(|position| notes.mistaken[*position as usize].contains(&false)).collect()
@@ -149,7 +150,7 @@ impl Way {
     }
 
     fn rises(&self) -> bool {
-        // An attack records the iterates from which it steps, as many as its steps.
+        // An attack records the iterate before each of its steps, so there are as many iterates as steps.
         let iterates = self.highest.len();
         if iterates < ENOUGH {
             return false;
@@ -194,7 +195,7 @@ mod tests {
             trace.hear_scores(step, &[2, 1, 0], &scores);
         }
         assert_eq!(trace.still_rising(), [true, false, true]);
-        // A new run begins anew, and is too short to tell.
+        // A new run discards the scores of the last one, and this one is too short to judge.
         (0..49).for_each(|step| trace.hear_scores(step, &[0, 1, 2], &[step as f64; 3]));
         assert_eq!(trace.still_rising(), [false; 3]);
         trace.hear_any(&[1], &[true]);

@@ -1,4 +1,4 @@
-//! The network under attack, as an attack sees it.
+//! The network under attack, and the interface through which an attack uses it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,34 +12,36 @@ use temper_nn::{BatchNorm, Classifier, Frozen};
 use crate::rows::{index_of, kept};
 use crate::{Batch, Error, Result, Trace};
 
-/// The classifier behind a victim, and how its batch norm runs.
+/// The network of a victim, and the mode of its batch norm.
 #[derive(Debug, Clone, Copy)]
 pub enum VictimNetwork<'a> {
-    /// Evaluation mode: running statistics. Every sample is on its own.
+    /// Evaluation mode: running statistics. Samples do not affect each other.
     Frozen(&'a Frozen),
-    /// Training mode: statistics of the batch at hand, which also move the running ones (as in the authors' code).
+    /// Training mode: statistics of the current batch, which also update the running ones (as in the authors'
+    /// code).
     BatchStatistics(&'a Classifier),
 }
 
-/// What an attack is for.
+/// The goal of an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
-    /// Find a misclassified image; one is as good as another. Evaluation.
+    /// Find any misclassified image. Used in evaluations.
     Mistake,
-    /// Make the score as high as possible at the last iterate. Training and Algorithm 2.
+    /// Make the score as high as possible at the last iterate. Used in training and in Algorithm 2.
     Loss,
-    /// The same for images that another network will judge: a success on this network does not end the attack.
+    /// Like `Loss`, for images that another network will judge: a success on this network does not end the
+    /// attack.
     Transfer,
 }
 
-/// What an attack may ask of a network.
+/// The access to a network that an attack may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
-    /// The class that the network gives an image.
+    /// The predicted class of an image.
     Labels,
-    /// Its logits too.
+    /// Also the logits.
     Scores,
-    /// Gradients with respect to the pixels too.
+    /// Also gradients with respect to the pixels.
     Gradients,
 }
 
@@ -53,7 +55,8 @@ impl fmt::Display for Access {
     }
 }
 
-/// Hears of every pass, with the number of its samples, and can end the work: an attack may take minutes for a batch.
+/// A callback for every pass, called with the number of samples. It can cancel the work, because an attack may
+/// take minutes for a batch.
 #[derive(Clone)]
 pub struct Pulse(Arc<dyn Fn(usize) -> ControlFlow<()> + Send + Sync>);
 
@@ -70,26 +73,26 @@ impl fmt::Debug for Pulse {
     }
 }
 
-/// Passes through a network, counted a sample: a forward pass of a batch of 128 counts 128. It also knows
-/// whose gradient vanished.
+/// Passes through a network, counted per sample: a forward pass of a batch of 128 counts 128. It also records
+/// the samples whose gradient vanished.
 #[derive(Debug, Default)]
 pub struct Passes {
     forwards: AtomicU64,
     backwards: AtomicU64,
     /// By position in the batch.
     vanished: Mutex<BTreeSet<u32>>,
-    /// Forward passes of attacks that see no gradients, by position in the batch.
+    /// Forward passes of attacks without access to gradients, by position in the batch.
     queries: Mutex<BTreeMap<u32, u64>>,
     pulse: Option<Pulse>,
 }
 
 impl Passes {
-    /// Passes that `pulse` hears of.
+    /// A counter that calls `pulse` at every pass.
     pub fn heard_by(pulse: Option<Pulse>) -> Self {
         Self { pulse, ..Self::default() }
     }
 
-    /// Tells the pulse of a pass. An error if it ends the work.
+    /// Calls the pulse for a pass. An error if it cancels the work.
     fn beat(&self, samples: usize) -> Result<()> {
         match self.pulse.as_ref().map(|pulse| (pulse.0)(samples)) {
             Some(ControlFlow::Break(())) => Err(Error::Cancelled),
@@ -107,25 +110,25 @@ impl Passes {
         self.backwards.load(Ordering::Relaxed)
     }
 
-    /// Adds some.
+    /// Adds passes.
     pub fn count(&self, forwards: usize, backwards: usize) {
         self.forwards.fetch_add(forwards as u64, Ordering::Relaxed);
         self.backwards.fetch_add(backwards as u64, Ordering::Relaxed);
     }
 
-    /// Samples, by position in the batch, whose gradient was exactly 0 in a pass at which they were
-    /// classified correctly: there an attack does not see where to go.
+    /// Samples, by position in the batch, whose gradient was exactly 0 in a pass that classified them
+    /// correctly: an attack has no direction there.
     pub fn vanished(&self) -> BTreeSet<u32> {
         self.lost().clone()
     }
 
-    /// The same, and forgets them: positions are of one batch.
+    /// Like [`Self::vanished`], and clears the record, because positions refer to one batch.
     pub fn take_vanished(&self) -> BTreeSet<u32> {
         std::mem::take(&mut *self.lost())
     }
 
-    /// Queries of attacks that see no gradients: how many images of each sample, by position in the batch,
-    /// the network was shown. It then forgets them, because positions are of one batch.
+    /// Queries of attacks without access to gradients: the number of images of each sample, by position in the
+    /// batch, that the network classified. Clears the record, because positions refer to one batch.
     pub fn take_queries(&self) -> BTreeMap<u32, u64> {
         std::mem::take(&mut *self.asked())
     }
@@ -139,24 +142,24 @@ impl Passes {
     }
 }
 
-/// Which samples a victim holds.
+/// The samples of a victim.
 #[derive(Debug, Clone)]
 pub struct Rows {
     /// True classes, `[n]`, `u32`.
     pub labels: Tensor,
-    /// Where each sample stands in the batch that the victim was made of, `[n]`, `u32`.
+    /// Position of each sample in the batch from which the victim was created, `[n]`, `u32`.
     pub positions: Tensor,
 }
 
-/// What attacks raise: a number for each sample, `[n]`, from its logits `[n, classes]`.
+/// The score that attacks maximise: a number for each sample, `[n]`, from its logits `[n, classes]`.
 pub type Score<'a> = dyn Fn(&Tensor, &Rows) -> Result<Tensor> + 'a;
 
-/// Logarithms of the probabilities that logits `[n, classes]` stand for, `[n, classes]`.
+/// Logarithms of the softmax probabilities of logits `[n, classes]`, `[n, classes]`.
 pub fn log_softmax(logits: &Tensor) -> Result<Tensor> {
     Ok(candle_nn::ops::log_softmax(logits, D::Minus1)?)
 }
 
-/// As [`Score`], from the logits of the clean images `[n, classes]` and those at hand.
+/// Like [`Score`], from the logits of the clean images and the current logits, both `[n, classes]`.
 pub type CleanScore<'a> = dyn Fn(&Tensor, &Tensor, &Rows) -> Result<Tensor> + 'a;
 
 /// Cross-entropy of each sample, `[n]`.
@@ -164,9 +167,9 @@ pub fn cross_entropy(logits: &Tensor, rows: &Rows) -> Result<Tensor> {
     Ok(temper_nn::cross_entropy(logits, &rows.labels)?)
 }
 
-/// The logarithm of the odds against each sample's class, `[n]`: what attacks raise by default. It rises with
-/// cross-entropy, along the same direction and in the same order, and has a slope where that has lost its own
-/// to rounding.
+/// The logarithm of the odds against each sample's class, `[n]`: the score that attacks maximise by default.
+/// Its gradient has the same direction as that of cross-entropy, and it orders images in the same way. It still
+/// has a slope where rounding makes that of cross-entropy 0.
 pub fn log_odds(logits: &Tensor, rows: &Rows) -> Result<Tensor> {
     Ok(temper_nn::log_odds(logits, &rows.labels)?)
 }
@@ -182,7 +185,7 @@ pub struct Pass {
     pub gradient: Tensor,
 }
 
-/// A forward pass that its backward passes are still to follow, one for each score.
+/// A forward pass that allows several backward passes, one for each score.
 pub struct Forward<'a> {
     pixels: Var,
     logits: Tensor,
@@ -203,14 +206,14 @@ impl Forward<'_> {
         self.passes.beat(scores.dim(0)?)?;
         let gradient = match scores.sum_all()?.backward()?.remove(&self.pixels) {
             Some(gradient) => gradient,
-            // A score that ignores the logits.
+            // The score does not depend on the logits.
             None => self.pixels.zeros_like()?,
         };
         self.note_vanished(&gradient)?;
         Ok(Pass { logits: self.logits.detach(), scores: scores.detach(), gradient })
     }
 
-    /// Writes down who is classified correctly and has no gradient.
+    /// Records the samples that are classified correctly and have a gradient of 0.
     fn note_vanished(&self, gradient: &Tensor) -> Result<()> {
         let zero = temper_nn::zero_rows(gradient)?;
         if !zero.contains(&true) {
@@ -235,7 +238,7 @@ pub struct Victim<'a> {
     ids: Vec<u64>,
     goal: Goal,
     score: &'a Score<'a>,
-    /// Whether the score was given, and is not the default one.
+    /// Whether the score was set explicitly and is not the default one.
     own_score: bool,
     passes: &'a Passes,
     trace: Option<&'a Trace>,
@@ -273,13 +276,13 @@ impl<'a> Victim<'a> {
         Self { score, own_score: true, ..self.clone() }
     }
 
-    /// The same view, which gives no more than `access`, nor more than it did. What it is asked for is
-    /// counted for each sample unless it gives gradients.
+    /// The same view with its access limited to `access`; it never gains access. Without access to gradients,
+    /// queries are counted for each sample.
     pub fn granting(&self, access: Access) -> Self {
         Self { access: self.access.min(access), ..self.clone() }
     }
 
-    /// An error if it does not give this much.
+    /// An error if the victim grants less access than this.
     fn demand(&self, asked: Access) -> Result<()> {
         match asked <= self.access {
             true => Ok(()),
@@ -287,7 +290,7 @@ impl<'a> Victim<'a> {
         }
     }
 
-    /// Whether it was given a score that attacks raise instead of their own loss.
+    /// Whether a score was set that attacks maximise instead of their own loss.
     pub fn has_own_score(&self) -> bool {
         self.own_score
     }
@@ -308,7 +311,7 @@ impl<'a> Victim<'a> {
         &self.rows.labels
     }
 
-    /// Where each sample stands in the batch that the victim was made of, `[n]`, `u32`.
+    /// Position of each sample in the batch from which the victim was created, `[n]`, `u32`.
     pub fn positions(&self) -> &Tensor {
         &self.rows.positions
     }
@@ -323,22 +326,22 @@ impl<'a> Victim<'a> {
         self.ids.len()
     }
 
-    /// Whether there are none.
+    /// Whether the victim has no samples.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 
-    /// What the attack is for.
+    /// The goal of the attack.
     pub fn goal(&self) -> Goal {
         self.goal
     }
 
-    /// Whether one sample's result depends on its company.
+    /// Whether the result of one sample depends on the other samples.
     pub fn mixes_samples(&self) -> bool {
         matches!(self.network, VictimNetwork::BatchStatistics(_))
     }
 
-    /// Number of classes that the network tells apart. Costs no pass.
+    /// Number of classes of the network. Costs no pass.
     pub fn classes(&self) -> usize {
         match self.network {
             VictimNetwork::Frozen(frozen) => frozen.network().classes(),
@@ -351,7 +354,7 @@ impl<'a> Victim<'a> {
         self.trace
     }
 
-    /// Where its passes are counted.
+    /// The counter of its passes.
     pub(crate) fn passes(&self) -> &'a Passes {
         self.passes
     }
@@ -373,7 +376,7 @@ impl<'a> Victim<'a> {
         })
     }
 
-    /// Logits `[n, classes]` at `pixels`. An error if the victim gives labels alone.
+    /// Logits `[n, classes]` at `pixels`. An error if the victim grants labels alone.
     pub fn logits(&self, pixels: &Tensor) -> Result<Tensor> {
         self.demand(Access::Scores)?;
         Ok(self.forward(&pixels.detach())?.detach())
@@ -404,8 +407,8 @@ impl<'a> Victim<'a> {
         self.record(pixels)?.pass_of(score)
     }
 
-    /// A forward pass at `pixels` that any number of backward passes may follow: gradients of several scores.
-    /// An error if the victim gives no gradients.
+    /// A forward pass at `pixels` that allows any number of backward passes, for gradients of several scores.
+    /// An error if the victim grants no gradients.
     pub fn record(&self, pixels: &Tensor) -> Result<Forward<'a>> {
         self.demand(Access::Gradients)?;
         let pixels = Var::from_tensor(&pixels.detach())?;
@@ -413,8 +416,8 @@ impl<'a> Victim<'a> {
         Ok(Forward { pixels, logits, rows: self.rows.clone(), passes: self.passes })
     }
 
-    /// The class that the network gives each of `pixels`, `[n, c, h, w]`; none where its logits are NaN.
-    /// Every victim gives it.
+    /// The predicted class of each of `pixels`, `[n, c, h, w]`; `None` where its logits are NaN. Every victim
+    /// grants this.
     pub fn decisions(&self, pixels: &Tensor) -> Result<Vec<Option<u32>>> {
         self.predictions(&self.forward(&pixels.detach())?.detach())
     }
@@ -424,18 +427,19 @@ impl<'a> Victim<'a> {
         self.broken_by(&self.forward(&pixels.detach())?.detach())
     }
 
-    /// Which samples are misclassified by these logits. A row with a NaN is; of equal logits the first counts.
+    /// Which samples are misclassified by these logits. A row with a NaN counts as misclassified; with equal
+    /// logits the first counts.
     pub fn broken_by(&self, logits: &Tensor) -> Result<Vec<bool>> {
         let predictions = self.predictions(logits)?;
         Ok(predictions.iter().zip(&self.labels).map(|(class, label)| *class != Some(*label)).collect())
     }
 
-    /// The class that these logits give each sample: the first of the largest; none for a row with a NaN.
+    /// The predicted class of each sample: the first of the largest logits; `None` for a row with a NaN.
     pub fn predictions(&self, logits: &Tensor) -> Result<Vec<Option<u32>>> {
         Ok(temper_nn::predictions(logits)?)
     }
 
-    /// The view of some of the samples.
+    /// The view of the samples that `mask` selects.
     pub fn rows(&self, mask: &[bool]) -> Result<Self> {
         if mask.len() != self.len() {
             return Err(Error::refused(format!("a mask of {} for {} samples", mask.len(), self.len())));

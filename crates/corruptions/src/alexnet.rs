@@ -3,7 +3,7 @@
 use crate::kind::{CorruptionKind, CorruptionSeverity};
 
 /// Top-1 error of AlexNet (torchvision's weights) on the clean validation images of ImageNet, 0 to 1. The
-/// paper's table gives 43.5 per cent.
+/// paper's table states 43.5 per cent.
 pub const ALEXNET_CLEAN: f64 = 0.435;
 
 /// The errors by kind, in the order of [`CorruptionKind::ALL`], and severity.

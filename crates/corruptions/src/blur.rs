@@ -43,8 +43,8 @@ pub(crate) fn disk(radius: f32, alias: f32) -> Kernel {
 /// Glass blur: a Gaussian filter; then `passes` times each pixel is replaced by a random one, from up to
 /// `reach` pixels above and to the left to `reach - 1` below and to the right; then the filter again.
 ///
-/// The paper describes swaps. The swap in the published code copies, so both pixels get the neighbour's
-/// colour; so here.
+/// The paper describes swaps. The swap in the published code copies, so both pixels get the neighbour's colour.
+/// This function does the same.
 pub(crate) fn glass(planes: &mut Planes, sigma: f32, reach: usize, passes: usize, rng: &mut ChaCha8Rng) {
     gaussian(planes, sigma);
     planes.cut_to_levels();

@@ -110,7 +110,7 @@ impl Frost {
         temper_files::hex(&hash.finalize())
     }
 
-    /// Checks that each texture is at least as large as the image. The error names the first that is not.
+    /// Checks that each texture is at least as large as the image. The error names the first smaller texture.
     pub(crate) fn check(&self, parameters: Parameters, size: Size) -> Result<(), Refusal> {
         let needed = size.map(|side| side * stride(parameters));
         for Texture { file, image: Image { shape: [_, h, w], .. }, endless } in &self.textures {
@@ -432,7 +432,7 @@ mod tests {
         flat(&at.join("frost2.png"), 20);
         flat(&at.join("frost2.jpg"), 70);
         assert_eq!(origin(), "frost of AT, 8 textures");
-        // Nor is one in another folder.
+        // Files in another folder are not the authors' either.
         fs::create_dir(at.join("more")).unwrap();
         fs::rename(at.join("frost2.jpg"), at.join("more/frost2.jpg")).unwrap();
         assert_eq!(origin(), "frost of AT, frost1 to frost5");

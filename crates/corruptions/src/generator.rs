@@ -34,7 +34,8 @@ impl Generator {
         Self { parameters, seed, frost }
     }
 
-    /// A description for the run's output: whose parameters, the seed and, with `frost`, which textures.
+    /// A description for the run's output: the origin of the parameters, the seed and, for `frost`, the
+    /// textures.
     pub fn origin(&self, kind: CorruptionKind) -> String {
         let frost = match kind {
             CorruptionKind::Frost => format!(", {}", self.frost.origin()),
@@ -44,7 +45,7 @@ impl Generator {
     }
 
     /// Checks that images of this shape (channels, height, width) can be corrupted in this way. The error
-    /// says why not.
+    /// states why not.
     pub fn check(&self, kind: CorruptionKind, shape: [usize; 3]) -> Result<(), Refusal> {
         match shape {
             [_, 0, _] | [_, _, 0] => Err(Refusal::Bytes { shape, bytes: 0 }),

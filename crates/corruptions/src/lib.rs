@@ -1,8 +1,8 @@
 //! Common corruptions, Hendrycks & Dietterich 2019, <https://arxiv.org/abs/1903.12261>: 19 kinds at five severities.
 //!
 //! [`Generator`] generates them with the published parameters and formulas from a seed. The published files
-//! were drawn without a seed and cannot be reproduced. Numbers on generated images therefore compare only
-//! with each other.
+//! were drawn without a seed and cannot be reproduced. Results on generated images are therefore comparable
+//! only with each other.
 
 mod alexnet;
 mod blur;

@@ -17,7 +17,7 @@ pub struct AccuracyCell {
 }
 
 impl AccuracyCell {
-    /// `hits` of `n` images. The error says why these are invalid.
+    /// `hits` of `n` images. The error states why these are invalid.
     pub fn new(hits: usize, n: usize) -> Result<Self, String> {
         match n > 0 && hits <= n {
             true => Ok(Self { hits, n }),
@@ -27,12 +27,12 @@ impl AccuracyCell {
         }
     }
 
-    /// Images classified correctly.
+    /// Number of images classified correctly.
     pub fn hits(self) -> usize {
         self.hits
     }
 
-    /// Images.
+    /// Number of images.
     pub fn n(self) -> usize {
         self.n
     }
@@ -105,7 +105,7 @@ impl Cells {
         mean(main().map(|kind| self.accuracy(kind)))
     }
 
-    /// Mean accuracy over all 19 kinds, 0 to 1, as in the IAAT paper for CIFAR-10-C. It does not compare with
+    /// Mean accuracy over all 19 kinds, 0 to 1, as in the IAAT paper for CIFAR-10-C. It is not comparable with
     /// means over 15.
     pub fn mean_of_all(&self) -> Option<f64> {
         mean(CorruptionKind::ALL.into_iter().map(|kind| self.accuracy(kind)))

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Why an image cannot be corrupted, or why textures cannot be used.
+/// The reason why an image cannot be corrupted, or why textures cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// Images that are neither grey nor RGB.
@@ -40,7 +40,7 @@ pub enum Refusal {
     ManyTextures {
         /// The folder.
         folder: PathBuf,
-        /// How many were read.
+        /// Number of textures that were read.
         read: usize,
         /// Maximum size of all of them in bytes.
         largest: usize,

@@ -18,7 +18,7 @@ pub struct CorruptedSource {
 }
 
 impl CorruptedSource {
-    /// Checks the first image. The error says why it cannot be read, or why images of its shape cannot be
+    /// Checks the first image. The error states why it cannot be read, or why images of its shape cannot be
     /// corrupted.
     pub fn new(
         clean: Arc<dyn Source>,

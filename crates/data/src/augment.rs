@@ -126,7 +126,7 @@ impl From<Augment> for AugmentFields {
 }
 
 impl Augment {
-    /// Why it cannot be applied to images of this shape; `None` if it can.
+    /// The reason why it cannot be applied to images of this shape; `None` if it can.
     pub fn misfit(&self, [_, h, w]: [usize; 3]) -> Option<String> {
         let side = h.min(w);
         match self.crop {
@@ -137,8 +137,7 @@ impl Augment {
         }
     }
 
-    /// A random version of an image, drawn from `rng`, with the size that `fit` gives, otherwise with its own
-    /// size.
+    /// A random version of an image, drawn from `rng`, in the size of `fit`, or in its own size without `fit`.
     pub fn apply(&self, image: Image, fit: Option<Fit>, rng: &mut ChaCha8Rng) -> Image {
         match self.crop {
             Crop::Padded { pad, fill } => {
@@ -195,9 +194,9 @@ impl Fill {
     }
 }
 
-/// A rectangle whose share of the area is uniform in `scale` and whose logarithm of width to height is
-/// uniform in that of `ratio`. After ten that do not fit into the image, the largest centred one with an
-/// allowed ratio.
+/// A rectangle whose share of the area is uniform in `scale` and whose logarithm of width to height is uniform
+/// in that of `ratio`. If ten draws do not fit into the image, the largest centred rectangle with an allowed
+/// ratio.
 fn rectangle([h, w]: [usize; 2], scale: [f64; 2], ratio: [f64; 2], rng: &mut ChaCha8Rng) -> Window {
     let round = |side: f64| side.round_ties_even() as usize;
     for _ in 0..10 {

@@ -30,7 +30,7 @@ pub struct RawBatch {
     pub skipped: Vec<(u64, String)>,
 }
 
-/// An iterator over the batches of one pass. A thread of its own decodes ahead.
+/// An iterator over the batches of one pass. A separate thread decodes ahead.
 #[derive(Debug)]
 pub struct Batches {
     receiver: Option<Receiver<Result<RawBatch>>>,
@@ -224,7 +224,7 @@ mod tests {
             (vec![1, 2], vec![1, 2], 2)
         );
         assert_eq!(got[0].skipped, [(13, "13.png: torn".to_string())]);
-        // Nothing is left of the last batch.
+        // The last batch is empty.
         assert_eq!((got.len(), got[1].ids.len(), got[1].skipped.len()), (2, 0, 2));
     }
 

@@ -19,10 +19,10 @@ use crate::jpeg::{Fault, Jpeg};
 
 /// Images with more pixels are refused; the limit is that of Pillow.
 const MOST: usize = 178_956_970;
-/// Images with more pixels must have a byte for each [`SPARSE`] of them: a photo has more by far, and a file that
-/// unpacks to any size has fewer.
+/// Images with more pixels must have at least one byte per [`SPARSE`] pixels. A photo has far more bytes, and a
+/// file that unpacks to any size has fewer.
 const LARGE: usize = 1 << 24;
-/// Pixels for each byte of a large image at most.
+/// The largest number of pixels per byte of a large image.
 const SPARSE: usize = 64;
 /// Images with more pixels are decoded one at a time.
 const GIANT: usize = 1 << 25;
@@ -41,7 +41,7 @@ const STRANGERS: [(&[u8], &str); 8] = [
     (b"version https://git-lfs", "a pointer of Git LFS"),
 ];
 
-/// The RGB image in the bytes of a JPEG or PNG file. The error says why it cannot be decoded.
+/// The RGB image in the bytes of a JPEG or PNG file. The error states why it cannot be decoded.
 pub fn decode(bytes: &[u8]) -> Result<Image, String> {
     let decoded = match bytes {
         [0xff, 0xd8, ..] => catch_unwind(|| jpeg(bytes)),
@@ -57,7 +57,8 @@ pub fn decode(bytes: &[u8]) -> Result<Image, String> {
     decoded.unwrap_or_else(|_| Err("the decoder failed on it".into()))
 }
 
-/// Refuses images that are too large for memory, and large ones of files that are too short to hold a photo.
+/// Refuses images that are too large for memory, and large images in files that are too short to contain a
+/// photo.
 fn sound(width: usize, height: usize, length: usize) -> Result<(), String> {
     let fits = (1..=LONGEST).contains(&width) && (1..=LONGEST).contains(&height) && width * height <= MOST;
     if !fits {
@@ -150,7 +151,7 @@ fn planes(pixels: &[u8], width: usize, height: usize, channels: usize) -> Result
     Ok(Image::of_bytes([3, height, width], bytes))
 }
 
-/// How inputs of fuzzing are kept.
+/// The format of the inputs that fuzzing stored.
 #[cfg(test)]
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../../fuzz/src/kept.rs"]
@@ -210,14 +211,14 @@ mod tests {
         }
     }
 
-    /// Each takes another way through the decoder. `fuzz/README.md` says where they come from.
+    /// Each input takes a different path through the decoder. `fuzz/README.md` states where they come from.
     #[test]
     fn inputs_that_fuzzing_kept_are_an_error_or_an_image() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kept");
         for target in ["jpeg", "png"] {
             kept::each(&format!("{folder}/{target}"), |input| match decode(input) {
                 Ok(image) => assert_eq!(image.shape.iter().product::<usize>(), image.len()),
-                // What a panic becomes.
+                // The error that replaces a panic.
                 Err(error) => assert_ne!(error, "the decoder failed on it"),
             });
         }

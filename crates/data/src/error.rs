@@ -72,12 +72,12 @@ pub enum Error {
         /// The reason.
         source: std::io::Error,
     },
-    /// An image with more or fewer values than its shape says.
+    /// An image with more or fewer values than its shape requires.
     #[error("image {index} has {got} values, its shape {shape:?} says {}", shape.iter().product::<usize>())]
     Values {
         /// Its index in the whole data set.
         index: usize,
-        /// Its values.
+        /// Its number of values.
         got: usize,
         /// Channels, height, width.
         shape: [usize; 3],

@@ -15,7 +15,7 @@ pub struct Fit {
 const LONGEST: usize = 1 << 16;
 
 impl Fit {
-    /// A shorter side of `resize` pixels and a square of `size` pixels. The error says why they are
+    /// A shorter side of `resize` pixels and a square of `size` pixels. The error states why they are
     /// incompatible.
     pub fn new(resize: usize, size: usize) -> Result<Self, String> {
         if resize > LONGEST {

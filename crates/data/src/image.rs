@@ -1,4 +1,4 @@
-//! One image, of 8 bits a value or of floating point.
+//! One image, with 8-bit or floating-point values.
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
@@ -15,7 +15,7 @@ pub struct Image {
 /// Pixel values.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Pixels {
-    /// From 0 to 255, as files of pictures have them: multiples of 1/255.
+    /// From 0 to 255, as in image files: multiples of 1/255.
     Bytes(Vec<u8>),
     /// In [0, 1]; not all of them are multiples of 1/255.
     Floats(Vec<f32>),
@@ -32,8 +32,8 @@ impl Image {
         Self { shape, pixels: Pixels::Bytes(bytes) }
     }
 
-    /// An image of values in [0, 1]. If all are multiples of 1/255 (as `f32`), it is one of bytes: equal images are
-    /// equal in whatever way they were stored.
+    /// An image of values in [0, 1]. If all are multiples of 1/255 (as `f32`), it becomes an image of bytes, so
+    /// that equal images compare equal however they were stored.
     pub fn of_floats(shape: [usize; 3], floats: Vec<f32>) -> Self {
         let level = |value: &f32| *value == f32::from(nearest_byte(*value)) / 255.0;
         let pixels = match floats.iter().all(level) {
@@ -43,7 +43,7 @@ impl Image {
         Self { shape, pixels }
     }
 
-    /// How many values it has.
+    /// Number of values.
     pub fn len(&self) -> usize {
         match &self.pixels {
             Pixels::Bytes(bytes) => bytes.len(),
@@ -56,7 +56,7 @@ impl Image {
         self.len() == 0
     }
 
-    /// Its values as bytes. Those between two levels are rounded to the nearest.
+    /// Its values as bytes. Values between two levels are rounded to the nearest level.
     pub fn bytes(&self) -> Cow<'_, [u8]> {
         match &self.pixels {
             Pixels::Bytes(bytes) => bytes.into(),
@@ -84,7 +84,7 @@ impl Image {
         }
     }
 
-    /// Its pixels at other places: `places` has the place of each new value, `None` for 0.
+    /// Its pixels in other places: `places` contains the source place of each new value, `None` for 0.
     pub(crate) fn moved(&self, shape: [usize; 3], places: impl Iterator<Item = Option<usize>>) -> Self {
         let size = shape.iter().product();
         let pixels = match &self.pixels {
@@ -103,7 +103,7 @@ impl Image {
     }
 }
 
-/// By its bytes, or by the bits of its floats.
+/// Hashes the bytes, or the bits of the floats.
 impl Hash for Image {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match &self.pixels {

@@ -19,8 +19,8 @@ const LONGEST: u64 = 256 << 20;
 /// Number of bytes at the start of a file that identify its format.
 const START: u64 = 64;
 
-/// The RGB image in a JPEG or PNG file. The inner error says why it cannot be decoded, the outer one why the
-/// file cannot be read. Of other formats and of files that are too long only the start is read.
+/// The RGB image in a JPEG or PNG file. The inner error states why it cannot be decoded, the outer one why the
+/// file cannot be read. Files of other formats and files that are too long are read only at their start.
 pub fn decode_file(file: &Path) -> Result<std::result::Result<Image, String>> {
     decode_within(file, LONGEST)
 }

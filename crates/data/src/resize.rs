@@ -73,11 +73,11 @@ fn resized<T: Value>(
 /// A pixel value, and sums of such values times weights.
 trait Value: Copy {
     type Sum: Copy;
-    /// The sum of nothing.
+    /// The initial value of a sum.
     const START: Self::Sum;
     /// `sum` and this value times a weight.
     fn added(self, weight: i32, sum: Self::Sum) -> Self::Sum;
-    /// The value that a sum is, of weights that are [`BITS`] bits too large.
+    /// The value of a sum whose weights are scaled by 2^[`BITS`].
     fn of(sum: Self::Sum) -> Self;
 }
 
@@ -99,7 +99,7 @@ impl Value for f32 {
     fn added(self, weight: i32, sum: f64) -> f64 {
         sum + f64::from(self) * f64::from(weight)
     }
-    /// Weights are rounded, so that their sum may be larger than one.
+    /// Weights are rounded, so their sum may exceed one.
     fn of(sum: f64) -> Self {
         (sum / f64::from(1 << BITS)).clamp(0.0, 1.0) as f32
     }

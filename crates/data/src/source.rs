@@ -20,7 +20,7 @@ pub trait Source: Send + Sync {
     /// Number of images.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether there are no images.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -28,8 +28,8 @@ pub trait Source: Send + Sync {
     /// Names of the classes, by label.
     fn classes(&self) -> &[String];
 
-    /// The image with this index, in its own size, and its label. The error [`Error::Skipped`] means that it
-    /// is to be skipped.
+    /// The image with this index, in its own size, and its label. The error [`Error::Skipped`] means that the
+    /// image must be skipped.
     fn read(&self, index: usize) -> Result<(Image, u32)>;
 
     /// The index of this image in the whole data set. Indices of a subset start at 0.

@@ -9,8 +9,7 @@ use crate::image::Image;
 use crate::rng::Rng;
 use crate::source::Source;
 
-/// `n` images of a source, spread evenly over it, so that of a source sorted by class all classes are
-/// included.
+/// `n` images of a source, spread evenly over it, so that a source sorted by class contributes all classes.
 pub struct Subset {
     whole: Arc<dyn Source>,
     n: usize,

@@ -123,7 +123,7 @@ pub(crate) fn judge(
             let batch = Batch::new(raw, setting.device)?;
             let mut judged = match judging.batch(&batch) {
                 Ok(judged) => judged,
-                // What was done of this batch is lost, as a kill would lose it.
+                // The work on this batch is lost, as if the process had been killed.
                 Err(temper_core::Error::Cancelled) => {
                     return Ok((ControlFlow::Break(()), left + together));
                 }

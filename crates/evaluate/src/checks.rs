@@ -1,9 +1,9 @@
-//! Checks that say when a number should not be believed, as far as evaluations themselves can tell.
+//! Checks that report when a number should not be trusted, as far as evaluations can detect it.
 //!
-//! A check is a file of its own with a [`Check`], entered in [`CHECKS`]. It judges one evaluation by its
-//! [`Evidence`], the network by what it says of unperturbed images or in an [`Inspection`], or all
-//! evaluations of a run or a command [`Together`]. Data flows one way: records and costs, [`Evidence`] and
-//! [`Seen`], warnings.
+//! Each check is a file of its own with a [`Check`], entered in [`CHECKS`]. It judges one evaluation by its
+//! [`Evidence`], a network by its outputs for unperturbed images or by an [`Inspection`], or all evaluations of
+//! a run or a command [`Together`]. Data flows one way: from records and costs to [`Evidence`] and [`Seen`],
+//! then to warnings.
 
 mod attack_parameters;
 mod black_box;
@@ -42,7 +42,7 @@ use crate::entry::Entry;
 use crate::inspection::Inspection;
 use crate::seen::{Seen, Together};
 
-/// What an evaluation was asked for, and what its records add up to.
+/// The entry of an evaluation, and the totals of its records.
 pub(crate) struct Evidence<'a> {
     pub(crate) setting: &'a Setting<'a>,
     pub(crate) entry: &'a Entry,
@@ -56,30 +56,30 @@ pub(crate) struct Evidence<'a> {
     pub(crate) right: usize,
     /// Images whose logits are not numbers unperturbed.
     pub(crate) undefined: usize,
-    /// What each attack did, in the order of `members`.
+    /// The cost of each attack, in the order of `members`.
     pub(crate) attacks: &'a [Cost],
     pub(crate) distances: Option<&'a Distances>,
     pub(crate) curve: Option<&'a Curve>,
 }
 
-/// A check. Its functions return warnings without `id`, which is entered for them.
+/// A check. Its functions return warnings without an `id`, which is added to them.
 pub(crate) struct Check {
     /// Its stable name.
     id: &'static str,
-    /// What it reads, for the documentation.
+    /// The data that it reads, for the documentation.
     reads: &'static str,
     find: Find,
 }
 
-/// What a check judges.
+/// The subject of a check, and the function that judges it.
 enum Find {
     /// One evaluation.
     Evaluation(fn(&Evidence) -> Vec<Warning>),
-    /// A network, by the evaluation with most unperturbed images.
+    /// A network, judged by the evaluation with the most unperturbed images.
     Network(fn(&Seen) -> Option<Warning>),
     /// All evaluations of a run or a command.
     Together(fn(&Together) -> Vec<Found>),
-    /// A network, by passes over a few images that no evaluation makes.
+    /// A network, judged by passes over a few images that evaluations do not make.
     Inspection(fn(&Inspection) -> Option<Warning>),
 }
 
@@ -122,7 +122,7 @@ const CHECKS: &[&Check] = &[
     &unbounded::CHECK,
 ];
 
-/// Each check: its `id`, and what it reads. A check of two kinds is listed twice.
+/// Each check: its `id`, and the data that it reads. A check of two kinds is listed twice.
 pub fn checks() -> impl Iterator<Item = (&'static str, &'static str)> {
     CHECKS.iter().map(|check| (check.id, check.reads))
 }
@@ -145,7 +145,7 @@ pub(crate) fn of_network(seen: &Seen) -> Vec<Warning> {
     found.collect()
 }
 
-/// The warnings that an inspection of a network gives.
+/// The warnings from an inspection of a network.
 pub(crate) fn of_inspection(inspection: &Inspection) -> Vec<Warning> {
     let found = CHECKS.iter().flat_map(|check| match check.find {
         Find::Inspection(find) => check.named(find(inspection).into_iter().collect()),
@@ -176,7 +176,8 @@ impl Check {
     }
 }
 
-/// Below this share of the images a number that is too high is imprecise, from it on it is wrong.
+/// If a number is too high by less than this share of the images, it is imprecise; from this share on it is
+/// wrong.
 const WRONG: f64 = 0.01;
 
 fn caution(text: impl Into<String>) -> Warning {

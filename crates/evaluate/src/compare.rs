@@ -1,4 +1,4 @@
-//! The evaluations of a run or a command together: what they say of each other, and of the network.
+//! Comparison of the evaluations of a run or a command with each other, and the warnings that follow from it.
 
 use temper_results::{Evaluation, Warning};
 
@@ -7,7 +7,7 @@ use crate::optimality::optimality;
 use crate::seen::{NetworkName, Seen, Together};
 use crate::{Inspection, Outcome};
 
-/// The evaluations of a run or a command, with the warnings that only all of them give.
+/// The evaluations of a run or a command, with the warnings that need all of them.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Compared {
     /// The evaluations, in their order.

@@ -11,7 +11,7 @@ use crate::{Cell, Result};
 /// The baseline of mean corruption errors.
 const BASELINE: &str = "torchvision's AlexNet on ImageNet-C as published (table of hendrycks/robustness)";
 
-/// The result from `cells`, of which the first holds the clean images, and their sums.
+/// Computes the result from `cells` and their sums. The first cell contains the clean images.
 pub(crate) fn table(cells: &[Cell], sums: &[Sum]) -> Result<Corrupted> {
     let (mut all, mut shown, mut clean, mut origin) = (Cells::default(), vec![], None, String::new());
     for (cell, sum) in cells.iter().zip(sums) {

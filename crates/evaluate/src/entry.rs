@@ -66,7 +66,7 @@ impl Entry {
     }
 
     /// The attacks for a network with this number of classes, with distinct labels and their restarts. The
-    /// error says why there are none.
+    /// error states why there are no attacks.
     pub fn members(&self, classes: usize) -> Result<Vec<Member>, String> {
         let members = match &self.suite {
             Some(suite) => suite
@@ -81,13 +81,13 @@ impl Entry {
         Ok(distinct(restarted.collect()))
     }
 
-    /// Whether it attacks along gradients of the judged network, of so many classes.
+    /// Whether it attacks along gradients of the judged network, which has this number of classes.
     pub fn follows_gradients(&self, classes: usize) -> bool {
         let along = |member: &Member| member.attack.needs() == Access::Gradients;
         self.surrogate.is_none() && self.members(classes).is_ok_and(|members| members.iter().any(along))
     }
 
-    /// Whether there is any attack, named or of a suite.
+    /// Whether there is any attack, listed or from a suite.
     pub fn attacked(&self) -> bool {
         self.suite.is_some() || self.attacks().next().is_some()
     }

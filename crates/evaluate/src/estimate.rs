@@ -1,4 +1,5 @@
-//! What an evaluation takes at most, from the passes that its attacks may make and the measured time of a pass.
+//! An upper bound on the time of an evaluation, from the passes that its attacks may make and the measured time
+//! of a pass.
 
 use std::time::Instant;
 
@@ -8,10 +9,10 @@ use temper_results::Records;
 
 use crate::{Cell, Entry, Result, Setting};
 
-/// An evaluation with fewer passes than this is over before its estimate would be of use.
+/// An evaluation with fewer passes ends before its estimate would be of use.
 const WORTH_TIMING: u64 = 20_000;
 
-/// What an evaluation takes at most.
+/// An upper bound on the cost of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TimeEstimate {
     /// Forward passes for an image that survives all attacks.
@@ -24,8 +25,8 @@ pub struct TimeEstimate {
     pub seconds: f64,
 }
 
-/// The most forward and backward passes that the attacks of an entry make for an image, on a network with this
-/// number of classes. `None` if an attack cannot say, or if there is none.
+/// The largest numbers of forward and backward passes that the attacks of an entry make per image, on a network
+/// with this number of classes. `None` if an attack does not report them, or if there is no attack.
 pub(crate) fn most_passes(entry: &Entry, classes: usize) -> Option<[u64; 2]> {
     let members = entry.members(classes).ok().filter(|members| !members.is_empty())?;
     let radii = entry.radii().len().max(1) as u64;
@@ -34,18 +35,19 @@ pub(crate) fn most_passes(entry: &Entry, classes: usize) -> Option<[u64; 2]> {
         let of_run = member.attack.most_passes(classes)?;
         // A minimum-norm attack serves all radii with one run.
         let runs = if member.attack.min_norm().is_some() { 1 } else { member.runs() as u64 * radii };
-        // Each run is judged by a forward pass; what a minimum-norm attack found, by another one.
+        // Each run needs one forward pass to judge its result, and a minimum-norm attack a second one.
         let judged = 1 + u64::from(member.attack.min_norm().is_some());
         let [forwards, backwards] =
             [of_run[0].saturating_add(judged), of_run[1]].map(|n| n.saturating_mul(runs));
         sum = [sum[0].saturating_add(forwards), sum[1].saturating_add(backwards)];
     }
-    // The pass over the clean image.
+    // The forward pass over the clean image.
     Some([sum[0].saturating_add(1), sum[1]])
 }
 
-/// Estimates an evaluation of the clean images in `cell` that have no record yet. It times a forward and a backward
-/// pass of one batch. `None` if an attack does not say its passes, and if there are too few of them to be worth it.
+/// Estimates an evaluation of the clean images in `cell` that have no record yet. It times a forward and a
+/// backward pass of one batch. `None` if an attack does not report its passes, or if there are too few passes
+/// for an estimate to be of use.
 pub fn estimate(
     setting: &Setting,
     entry: &Entry,
@@ -72,7 +74,7 @@ pub fn estimate(
     let passes = Passes::heard_by(setting.pulse.clone());
     let network = setting.surrogate.map_or(setting.network, |surrogate| surrogate.network);
     let victim = Victim::new(VictimNetwork::Frozen(network), &batch, Goal::Mistake, &passes)?;
-    // A device computes on its own: reading a number waits for it.
+    // A device computes asynchronously: reading a number waits for it.
     let wait = |result: &Tensor| -> temper_core::Result<f64> {
         Ok(result.flatten_all()?.narrow(0, 0, 1)?.to_dtype(DType::F64)?.to_vec1::<f64>()?[0])
     };

@@ -146,12 +146,12 @@ impl Sum {
             attacks,
             distances,
             curve,
-            // Only all evaluations together know it.
+            // Known only from all evaluations together.
             optimality: None,
         }
     }
 
-    /// What an attack cost, with its queries if it sees no gradients.
+    /// The cost of an attack, with its queries if it uses no gradients.
     fn with_queries(&self, cost: &Cost, member: &Member) -> Cost {
         let queries = (member.attack.needs() < Access::Gradients).then(|| {
             let mut broken = self.queries.get(&member.label).cloned().unwrap_or_default();

@@ -1,7 +1,8 @@
-//! What a network does with a few images in passes that no evaluation makes.
+//! Inspections of a network: passes over a few images that evaluations do not make.
 //!
-//! Evaluations take for granted that a network gives an image the same logits every time and in every batch, that its
-//! gradients are those of its loss, and that an attack without a bound breaks every image. An inspection looks.
+//! Evaluations assume that a network returns the same logits for an image every time and in every batch, that
+//! its gradients are those of its loss, and that an attack without a bound breaks every image. An inspection
+//! tests this.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +16,12 @@ use crate::Setting;
 use crate::cell::Cell;
 use crate::seen::NetworkName;
 
-/// The most images of an inspection.
+/// The largest number of images of an inspection.
 const IMAGES: usize = 16;
 /// Images that are also passed through the network one by one.
 const ALONE: usize = 4;
-/// A quarter of the distance between two 8-bit values: what pixels are moved by to measure a slope.
+/// The distance by which pixels are moved to measure a slope: a quarter of the distance between two 8-bit
+/// values.
 const NUDGE: f64 = 0.25 / 255.0;
 /// Steps of the attack without a bound, a tenth of the range of pixel values each.
 const STEPS: usize = 40;
@@ -29,27 +31,28 @@ const STEP: Distance = Distance::of(0.1);
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Inspection {
     pub(crate) network: NetworkName,
-    /// Images.
+    /// Number of images.
     pub(crate) images: usize,
-    /// Classes that the network gives them.
+    /// Number of different classes that the network predicts for them.
     pub(crate) classes: usize,
     /// The largest distance between two outputs for the same image: the Euclidean distance of logits scaled to
     /// length 1 (Croce and Hein 2020, `checks.py`).
     pub(crate) between_passes: f64,
-    /// The same between an image in a batch and on its own.
+    /// The same distance between an image in a batch and the image on its own.
     pub(crate) between_batches: f64,
-    /// For each image: how much the loss rose along the gradient's signs, over how much the gradient says.
+    /// For each image: how much the loss rose along the gradient's signs, divided by the rise that the gradient
+    /// predicts.
     pub(crate) slopes: Vec<f64>,
-    /// Images that stand, of those that the attack without a bound was run on.
+    /// The number of images that stand, and of images on which the attack without a bound was run.
     pub(crate) unbroken: Option<[usize; 2]>,
-    /// Whether all attacks that were evaluated follow means of several passes.
+    /// Whether all evaluated attacks average their gradients over several passes.
     pub(crate) averaged: bool,
 }
 
-/// Passes up to 16 of a cell's images through the network: the same twice, up to 4 of them alone, and if
-/// `gradients` (if attacks follow gradients of this network) two passes beside each image and an attack
-/// within all of [0, 1]. No batch is larger than that of the evaluations, if that is more than 1. `None` if no
-/// image can be decoded, and if the setting's pulse ended it.
+/// Passes up to 16 of a cell's images through the network: all of them twice, and up to 4 of them alone. With
+/// `gradients` (if attacks follow gradients of this network) it also makes two passes beside each image and
+/// runs an attack within all of [0, 1]. No batch is larger than that of the evaluations, unless that is 1.
+/// `None` if no image can be decoded, or if the setting's pulse cancelled the inspection.
 pub fn inspect(setting: &Setting, cell: &Cell, gradients: bool) -> Result<Option<Inspection>, crate::Error> {
     let all = cell.source.len();
     let n = all.min(IMAGES).min(setting.batch.max(2));
@@ -99,8 +102,8 @@ fn between_batches(victim: &Victim, together: &Tensor) -> Result<f64> {
     Ok(most)
 }
 
-/// The largest distance of two rows of logits, each scaled to length 1. Rows that are not numbers are left out:
-/// another check tells of them.
+/// The largest distance between two rows of logits, each scaled to length 1. Rows that are not numbers are left
+/// out: another check reports them.
 fn farthest(a: &Tensor, b: &Tensor) -> Result<f64> {
     let rows = |logits: &Tensor| logits.to_dtype(DType::F64)?.to_vec2::<f64>();
     let length = |row: &[f64]| row.iter().map(|logit| logit * logit).sum::<f64>().sqrt().max(1e-30);
@@ -112,9 +115,9 @@ fn farthest(a: &Tensor, b: &Tensor) -> Result<f64> {
     Ok(a.iter().zip(&b).map(distance).filter(|distance| distance.is_finite()).fold(0.0, f64::max))
 }
 
-/// Central differences of the score along the signs of its gradient, over what the gradient says. Pixels at
-/// the ends of [0, 1] are drawn in by as much as they are moved. Images without a gradient are left out: they
-/// are counted elsewhere.
+/// Central differences of the score along the signs of its gradient, divided by the slope that the gradient
+/// predicts. Pixels at the ends of [0, 1] are first moved inwards by the length of the step. Images without a
+/// gradient are left out: they are counted elsewhere.
 fn slopes(victim: &Victim) -> Result<Vec<f64>> {
     let pixels = victim.pixels().clamp(NUDGE, 1.0 - NUDGE)?;
     let gradient = victim.gradient(&pixels)?;
@@ -123,13 +126,14 @@ fn slopes(victim: &Victim) -> Result<Vec<f64>> {
         |pixels: Tensor| -> Result<Vec<f64>> { Ok(victim.scores(&pixels)?.to_dtype(DType::F64)?.to_vec1()?) };
     let (up, down) = (scores((&pixels + &nudge)?)?, scores((&pixels - &nudge)?)?);
     let said = slope(Norm::Linf, &gradient)?;
-    // Differences of large scores are rounded: a rise that rounding could hide says nothing.
+    // Differences of large scores are rounded. Rises that are small enough to be hidden by rounding are left
+    // out.
     let clear = |i: &usize| said[*i] * 2.0 * NUDGE > 1e-5 * up[*i].abs().max(1.0);
     let slopes = (0..said.len()).filter(clear).map(|i| (up[i] - down[i]) / (2.0 * NUDGE) / said[i]);
     Ok(slopes.filter(|slope| slope.is_finite()).collect())
 }
 
-/// How many samples stand after steps along the signs of the gradient to any image of [0, 1].
+/// The number of samples that stand after steps along the signs of the gradient, bounded only by [0, 1].
 fn unbroken(victim: &Victim) -> Result<usize> {
     let ball = Ball::new(victim.pixels(), &vec![1.0; victim.len()], Norm::Linf, victim.ids())?;
     let mut walk = Walk::new(victim, &ball, victim.pixels().clone(), Success::Any);

@@ -24,7 +24,7 @@ pub(crate) struct Judging<'a> {
     /// The radius of each image by its index in the whole data set, if images have individual radii.
     pub(crate) radii: Option<&'a BTreeMap<u64, f64>>,
     pub(crate) rng: Rng,
-    /// Hears of every pass.
+    /// Called at every pass.
     pub(crate) pulse: Option<Pulse>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct JudgedBatch {
     pub(crate) images: Tensor,
 }
 
-/// Probabilities are known up to this.
+/// Tolerance for probabilities.
 const ROUNDING: f64 = 1e-5;
 
 /// A network's predictions and losses.
@@ -86,7 +86,7 @@ struct Run<'a> {
     rng: Rng,
 }
 
-/// What the iterates of one run say of the samples that it left standing.
+/// Results of the iterates of one run, for the samples that it left standing.
 #[derive(Default)]
 struct Way {
     /// Samples whose score was still rising at the end.
@@ -124,7 +124,8 @@ impl Judging<'_> {
                         *all += asked;
                         judged.records[position as usize].queries = Some(*all);
                     }
-                    // A sample that this run broke has the queries of this attack: none if it sees gradients.
+                    // A sample that this run broke gets the queries of this attack; an attack with gradients
+                    // has none.
                     for position in positions(&standing) {
                         let record = &mut judged.records[position];
                         if !record.stands() {
@@ -142,8 +143,8 @@ impl Judging<'_> {
         Ok(judged)
     }
 
-    /// Runs an attack on the samples that stand; `None` if there are none. Also returns the positions of samples that
-    /// it left standing although one of its iterates was misclassified.
+    /// Runs an attack on the samples that stand; `None` if no sample stands. Also returns the positions of
+    /// samples that it left standing although one of its iterates was misclassified.
     fn attack(
         &self,
         run: &Run,
@@ -179,7 +180,7 @@ impl Judging<'_> {
             backwards: passes.backwards(),
             seconds: started.elapsed().as_secs_f64(),
             rising: way.rising,
-            // What all runs together say is set by the caller.
+            // The caller sets the counts over all runs.
             ..Cost::default()
         };
         Ok(Some((cost, way.silent)))
@@ -283,8 +284,8 @@ impl Judging<'_> {
         Ok(self.way(&trace, standing, &judged.records))
     }
 
-    /// What the iterates say of the samples that an attack was run on and that stand. Iterates of a surrogate network
-    /// say nothing about the evaluated one.
+    /// Summarises the iterates of the samples that an attack was run on and that stand. Iterates of a surrogate
+    /// network show nothing about the evaluated one.
     fn way(&self, trace: &Trace, attacked: &[bool], records: &[Record]) -> Way {
         if self.surrogate.is_some() {
             return Way::default();
@@ -343,7 +344,7 @@ impl Judging<'_> {
             found.losses[position] = verdict.losses[row];
             let record = &mut judged.records[position];
             record.target = targets[position];
-            // The distance at which a surrogate misclassifies an image says nothing about the evaluated
+            // The distance at which a surrogate misclassifies an image shows nothing about the evaluated
             // network.
             if self.surrogate.is_none() {
                 let least = record.min_norm.map_or(distances[row], |known| known.min(distances[row]));
@@ -353,7 +354,7 @@ impl Judging<'_> {
         Ok(found)
     }
 
-    /// Marks the samples as broken whose minimum-norm perturbation fits into the radius.
+    /// Marks the samples as broken whose minimum-norm perturbation lies within the radius.
     fn fits(
         &self,
         found: &Found,

@@ -88,7 +88,7 @@ pub struct Setting<'a> {
     pub device: &'a Device,
     /// A hash of everything that the numbers depend on. Records with another key belong to other evaluations.
     pub key: String,
-    /// Hears of every pass, and can end the evaluation within a batch.
+    /// Called at every pass; can cancel the evaluation within a batch.
     pub pulse: Option<Pulse>,
 }
 
@@ -104,8 +104,8 @@ pub struct Surrogate<'a> {
 }
 
 impl Setting<'_> {
-    /// The most passes, forward and backward together, that an entry's attacks make for an image; `None` if one of them
-    /// cannot say.
+    /// The largest number of passes, forward and backward together, that an entry's attacks make per image;
+    /// `None` if an attack does not report it.
     pub fn most_passes(&self, entry: &Entry) -> Option<u64> {
         let [forwards, backwards] = estimate::most_passes(entry, self.network.network().classes())?;
         Some(forwards.saturating_add(backwards))
@@ -157,7 +157,7 @@ pub struct Outcome {
     pub evaluation: Evaluation,
     /// Samples that could not be decoded, by index in the whole data set, with the reason.
     pub unreadable: BTreeMap<u64, String>,
-    /// What checks of several evaluations need of it.
+    /// The data that checks of several evaluations need.
     seen: Seen,
 }
 
@@ -196,7 +196,7 @@ pub fn evaluate(
     Ok(Some(Outcome { evaluation, unreadable, seen }))
 }
 
-/// What checks of several evaluations need of one.
+/// The data of an evaluation that checks of several evaluations need.
 fn seen<'l>(
     setting: &Setting,
     (entry, members): (&Entry, &[Member]),

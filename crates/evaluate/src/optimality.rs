@@ -1,13 +1,14 @@
-//! How near each evaluation comes to all of them together: the local optimality of `AttackBench` (Cina et al. 2025).
+//! The local optimality of `AttackBench` (Cina et al. 2025): how near each evaluation comes to all of them
+//! together.
 
 use crate::seen::{Seen, Together};
 
-/// The optimality of each evaluation, 0 to 1; `None` where nothing can be compared with it.
+/// The optimality of each evaluation, 0 to 1; `None` if no other evaluation can be compared with it.
 ///
 /// The area under an evaluation's curve of accuracy over the radius, A, is compared with that of the best
 /// distance known for each image, A*: `(A0 - A) / (A0 - A*)`, where A0 is the area if no attack breaks
-/// anything. A minimum-norm attack is compared with others by all distances up to the largest best one, an
-/// attack within radii at these radii.
+/// anything. Minimum-norm attacks are compared over all distances up to the largest best one, attacks within
+/// radii at these radii.
 pub(crate) fn optimality(all: &Together) -> Vec<Option<f64>> {
     all.all.iter().map(|seen| of(seen, all)).collect()
 }
@@ -79,7 +80,7 @@ mod tests {
         let one = seen("pgd = {}", &[0.1], &[wrong, 0.1, 0.1, 0.1, ALL, ALL]);
         let other = seen("pgd = {}", &[0.1], &[wrong, ALL, ALL, ALL, 0.1, ALL]);
         assert_eq!(of_all(&[one.clone(), other]), [Some(0.75), Some(0.25)]);
-        // Neither another radius, nor other images, nor another norm, nor one alone.
+        // Not comparable: another radius, other images, another norm, and a single evaluation.
         let elsewhere = seen("pgd = {}", &[0.2], &[wrong, 0.2, 0.2, 0.2, 0.2, 0.2]);
         let fewer = seen("pgd = {}", &[0.1], &[wrong, 0.1]);
         let long = Seen { norm: Some(Norm::L2), ..one.clone() };
@@ -90,10 +91,11 @@ mod tests {
     fn of_distances_it_is_the_area_over_the_best_ones() {
         let one = seen("deepfool = {}", &[], &[0.1, 0.3, ALL]);
         let other = seen("deepfool = {}", &[], &[0.2, 0.2, 0.4]);
-        // Up to 0.4: the best stand for 0.1 + 0.2 + 0.4 of 3 * 0.4, the first for 0.1 + 0.3 + 0.4.
+        // With distances up to 0.4 the area is at most 3 * 0.4. It is 0.1 + 0.2 + 0.4 for the best distances,
+        // and 0.1 + 0.3 + 0.4 for the first attack.
         let [first, second] = of_all(&[one.clone(), other.clone()])[..] else { panic!() };
         assert!((first.unwrap() - 0.4 / 0.5).abs() < 1e-12 && (second.unwrap() - 0.4 / 0.5).abs() < 1e-12);
-        // An attack within a radius is also compared with what distances say there.
+        // An attack within a radius is also compared with minimum-norm distances at that radius.
         let within = seen("pgd = {}", &[0.25], &[ALL, 0.25, ALL]);
         let told = of_all(&[one, other, within]);
         assert_eq!((told[2], told[0].is_some()), (Some(0.5), true));

@@ -1,4 +1,5 @@
-//! What checks of several evaluations need of each: its attacks, and the radius at which each image is broken.
+//! The data that checks of several evaluations need of each: its attacks, and the radius at which each image is
+//! broken.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +9,7 @@ use temper_results::Record;
 use crate::Setting;
 use crate::entry::Entry;
 
-/// An evaluation as checks see it beside others.
+/// The data of an evaluation that checks compare with other evaluations.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Seen {
     /// The evaluation's name.
@@ -21,13 +22,14 @@ pub(crate) struct Seen {
     pub(crate) attacks: Vec<AttackFacts>,
     /// The name of the surrogate network on which images were crafted.
     pub(crate) surrogate: Option<String>,
-    /// From which radius on each image is misclassified, by its index in the whole data set: negative infinity
-    /// if it is unperturbed, infinity if it stands within all radii. Empty for corrupted images.
+    /// The smallest radius at which each image is misclassified, by its index in the whole data set: negative
+    /// infinity if it is misclassified unperturbed, infinity if it stands within all radii. Empty for corrupted
+    /// images.
     pub(crate) broken_at: BTreeMap<u64, f64>,
     pub(crate) clean: Clean,
 }
 
-/// Which network an evaluation judged.
+/// The network that an evaluation judged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct NetworkName {
     /// `last` or `best`.
@@ -42,7 +44,7 @@ impl NetworkName {
     }
 }
 
-/// An attack as far as other attacks can be compared with it.
+/// The properties of an attack by which it is compared with other attacks.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AttackFacts {
     pub(crate) label: String,
@@ -57,21 +59,21 @@ pub(crate) struct AttackFacts {
     pub(crate) averages: bool,
 }
 
-/// What a network says of unperturbed images.
+/// A network's predictions for unperturbed images.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Clean {
     /// Classes of the network.
     pub(crate) classes: usize,
     /// Images of each class.
     pub(crate) labels: BTreeMap<u32, usize>,
-    /// Images that the network takes for each class; `None` where logits are not numbers.
+    /// Number of images predicted as each class; `None` where logits are not numbers.
     pub(crate) predictions: BTreeMap<Option<u32>, usize>,
     /// Whether the logits of all images look like probabilities.
     pub(crate) probabilities: bool,
 }
 
 impl Clean {
-    /// Images.
+    /// Number of images.
     pub(crate) fn n(&self) -> usize {
         self.labels.values().sum()
     }
@@ -104,7 +106,7 @@ impl AttackFacts {
 }
 
 impl Seen {
-    /// Without what its records add.
+    /// The evaluation before any records are added.
     pub(crate) fn new(setting: &Setting, entry: &Entry, members: &[Member]) -> Self {
         let classes = setting.network.network().classes();
         Self {
@@ -119,7 +121,7 @@ impl Seen {
         }
     }
 
-    /// Takes up a record of an image that is not corrupted.
+    /// Adds a record of an image that is not corrupted.
     pub(crate) fn hear(&mut self, record: &Record) {
         self.clean.hear(record);
         let at = match &record.broken_by {
@@ -131,25 +133,25 @@ impl Seen {
         self.broken_at.insert(record.sample, at);
     }
 
-    /// Whether it is one minimum-norm attack on the judged network in the norm of the radius. Then it says for
-    /// every radius which images it breaks.
+    /// Whether its only attack is a minimum-norm attack on the judged network in the norm of the radius. Its
+    /// result then shows for every radius which images are broken.
     pub(crate) fn searches(&self) -> bool {
         let own = |attack: &AttackFacts| attack.min_norm.is_some() && attack.min_norm == self.norm;
         self.surrogate.is_none() && self.attacks.len() == 1 && self.attacks.iter().all(own)
     }
 
-    /// Whether it says which images are broken within this radius.
+    /// Whether it shows which images are broken within this radius.
     pub(crate) fn knows(&self, radius: f64) -> bool {
         self.searches() || self.radii.contains(&radius)
     }
 
-    /// Whether all attacks do without gradients of the judged network.
+    /// Whether there are attacks, and all of them work without gradients of the judged network.
     pub(crate) fn is_black_box(&self) -> bool {
         let hidden = self.surrogate.is_some() || !self.attacks.iter().any(AttackFacts::takes_gradients);
         hidden && !self.attacks.is_empty()
     }
 
-    /// Whether attacks take more than one step along gradients of the judged network.
+    /// Whether an attack takes more than one step along gradients of the judged network.
     pub(crate) fn is_white_box(&self) -> bool {
         let iterates = |attack: &AttackFacts| attack.takes_gradients() && !attack.single;
         self.surrogate.is_none() && self.attacks.iter().any(iterates)
@@ -160,7 +162,7 @@ impl Seen {
         self.broken_at.get(&sample).map(|at| *at <= radius)
     }
 
-    /// Images that are misclassified within this radius.
+    /// Number of images that are misclassified within this radius.
     pub(crate) fn broken(&self, radius: f64) -> usize {
         self.broken_at.values().filter(|at| **at <= radius).count()
     }
@@ -182,7 +184,7 @@ impl<'a> Together<'a> {
         self.all.iter().copied().enumerate().filter(move |(_, seen)| condition(seen))
     }
 
-    /// Whether all attacks along gradients of this network follow means of several passes.
+    /// Whether all attacks along gradients of this network average them over several passes.
     pub(crate) fn averages(&self, network: &NetworkName) -> bool {
         let of_network = self.those(|seen| seen.network == *network && seen.surrogate.is_none());
         let mut attacks =

@@ -1,4 +1,4 @@
-//! Claims of the paper as inequalities, judged by estimates: they hold, they fail, or n is too small to say.
+//! Claims of the paper as inequalities, judged by estimates: they hold, they fail, or n is too small to decide.
 
 use std::fmt;
 
@@ -7,47 +7,47 @@ use serde::Deserialize;
 
 use crate::statistics::{Estimate, Sum, falls, weighted};
 
-/// A row's column is more than something else, by at least `by` in the column's unit.
+/// The claim that a row's column exceeds another value by at least `by`, in the column's unit.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// In words.
+    /// The claim in words.
     pub what: String,
     /// The row.
     pub row: String,
     /// Its column.
     pub column: String,
-    /// The other row; left out, the same one.
+    /// The other row; if left out, the same row.
     pub exceeds: Option<String>,
-    /// The other column; left out, the same one.
+    /// The other column; if left out, the same column.
     pub exceeds_column: Option<String>,
-    /// What is compared is not `column` but how far it lies from this column of the same row: the accuracy that
-    /// another attack costs. With `exceeds` alone.
+    /// Compares the difference between `column` and this column of the same row instead of `column` itself: the
+    /// accuracy that another attack costs. Requires `exceeds`, without `exceeds_column`.
     pub from_column: Option<String>,
-    /// A number instead of another row.
+    /// A number to exceed, instead of another row.
     pub exceeds_value: Option<f64>,
-    /// A number that it is less than, instead.
+    /// A number to stay below, instead.
     pub below_value: Option<f64>,
-    /// A curve through these rows instead, over `along`, interpolated where the row stands there.
+    /// Rows of a curve to exceed instead, drawn over `along` and interpolated at the row's position.
     #[serde(default)]
     pub curve: Vec<String>,
-    /// The column that the curve runs along.
+    /// The column on the curve's horizontal axis.
     pub along: Option<String>,
-    /// By how much; negative where falling short a little does not count.
+    /// The margin; negative if falling slightly short is acceptable.
     #[serde(default)]
     pub by: f64,
 }
 
-/// What becomes of a claim.
+/// The verdict on a claim.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// The 95 % interval of the difference lies beyond `by`.
     Holds,
-    /// It lies on the wrong side.
+    /// The interval lies on the wrong side of `by`.
     Fails,
-    /// It lies on both sides.
+    /// The interval lies on both sides of `by`.
     Unclear,
-    /// Something is missing.
+    /// Something needed is missing; the reason in words.
     NotJudged(String),
 }
 
@@ -65,7 +65,7 @@ impl fmt::Display for Verdict {
 /// A judged claim.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
-    /// What becomes of it.
+    /// The verdict.
     pub verdict: Verdict,
     /// The difference, in the column's unit.
     pub difference: Option<f64>,
@@ -93,7 +93,7 @@ impl Claim {
         std::iter::once(&self.column).chain(others).map(String::as_str)
     }
 
-    /// Refuses what compares with nothing, or with several things.
+    /// Returns an error if the claim compares with no value, or with several.
     pub fn check(&self) -> anyhow::Result<()> {
         let other = self.exceeds.is_some() || self.exceeds_column.is_some();
         let sides = [other, self.exceeds_value.is_some(), self.below_value.is_some(), !self.curve.is_empty()];
@@ -110,7 +110,7 @@ impl Claim {
         Ok(())
     }
 
-    /// Judges it by the estimates of rows and columns; what is missing is told.
+    /// Judges the claim by the estimates of rows and columns; the verdict names a missing value.
     pub fn judge(&self, cell: &dyn Fn(&str, &str) -> Option<Estimate>) -> Judgement {
         self.judged(cell).unwrap_or_else(|why| Judgement::not(why, None))
     }
@@ -150,7 +150,7 @@ impl Claim {
         Ok(self.told(&[(1.0, &left), (-1.0, &right)], 0.0))
     }
 
-    /// A difference and what becomes of the claim; `more` widens its interval on both sides.
+    /// Judges a difference; `more` widens its interval on both sides.
     fn told(&self, terms: &[(f64, &Estimate)], more: f64) -> Judgement {
         let Some(Sum { mean, widths: [below, above], by_image }) = weighted(terms) else {
             let difference = terms.iter().map(|(weight, estimate)| weight * estimate.mean).sum();
@@ -166,20 +166,21 @@ impl Claim {
         Judgement { verdict, difference: Some(mean), interval: Some(interval), apart: images && !by_image }
     }
 
-    /// The row against a curve, read where the row stands along it.
+    /// Compares the row with a curve, read at the row's position along it.
     fn against(&self, points: &[ClaimPoint], at: &ClaimPoint) -> Result<Judgement, String> {
         if let Some(reading) = Reading::between(points, &at.x) {
             return self.read(&reading, at);
         }
         let [least, most] = ends(points).ok_or("all of the curve stands at one place")?;
         let (end, beside) = if at.x.mean < least.0.x.mean { least } else { most };
-        // So near to the end that the row may as well stand on the curve: its last piece is drawn out.
+        // The row is so near to the end that it may lie on the curve, so the last piece is extrapolated.
         let off = weighted(&[(1.0, &at.x), (-1.0, &end.x)])
             .ok_or("nothing is known of the spread along the curve")?;
         if off.mean.abs() <= f64::midpoint(off.widths[0], off.widths[1]) {
             return self.read(&Reading::of(end, beside, at.x.mean), at);
         }
-        // Behind the end in both, or ahead of it in both, is behind or ahead of the whole curve.
+        // A row that is behind the end in both columns is behind the whole curve; a row that is ahead in both
+        // is ahead of it.
         let judged = self.told(&[(1.0, &at.y), (-1.0, &end.y)], 0.0);
         let behind = at.x.mean < end.x.mean;
         match judged.verdict {
@@ -213,10 +214,10 @@ struct ClaimPoint {
     y: Estimate,
 }
 
-/// A straight piece of a curve, read at a place of it.
+/// A straight piece of a curve, read at one position.
 struct Reading<'a> {
     ends: [&'a ClaimPoint; 2],
-    /// How much of the way from the one to the other that place is.
+    /// The position, as a share of the way from the first end to the second.
     share: f64,
     slope: f64,
 }
@@ -231,7 +232,7 @@ impl<'a> Reading<'a> {
         self.ends[0].y.mean + self.share * (self.ends[1].y.mean - self.ends[0].y.mean)
     }
 
-    /// The highest of the pieces, in the curve's order, that pass where `at` stands.
+    /// The highest piece at the position of `at`; pieces connect neighbouring points in the curve's order.
     fn between(points: &'a [ClaimPoint], at: &Estimate) -> Option<Self> {
         let readings = pieces(points)
             .map(|[a, b]| Self::of(a, b, at.mean))
@@ -240,12 +241,12 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Neighbours on the curve that do not stand at the same place.
+/// Pairs of neighbouring points on the curve with different positions.
 fn pieces(points: &[ClaimPoint]) -> impl Iterator<Item = [&ClaimPoint; 2]> {
     points.windows(2).map(|pair| [&pair[0], &pair[1]]).filter(|[a, b]| a.x.mean != b.x.mean)
 }
 
-/// The ends of the curve along it, each with the other end of its piece.
+/// The first and the last point along the curve, each with the other end of its piece.
 fn ends(points: &[ClaimPoint]) -> Option<[(&ClaimPoint, &ClaimPoint); 2]> {
     let both = || pieces(points).flat_map(|[a, b]| [(a, b), (b, a)]);
     let order =
@@ -281,8 +282,8 @@ mod tests {
         assert_eq!(judged("by = 2", 46.0).verdict, Verdict::Unclear);
     }
 
-    /// Of every four images three are right under the first attack; the second breaks one more of the row that
-    /// loses.
+    /// Three of every four images are right under the first attack. The second attack breaks one more of the
+    /// row that loses.
     #[test]
     fn the_losses_of_two_rows_are_compared_image_by_image() {
         let images = |right: [f64; 4]| {
@@ -309,7 +310,7 @@ mod tests {
         assert_eq!(wrong.columns().collect::<Vec<_>>(), ["y", "pgd"]);
     }
 
-    /// Seeds differ by ten points in both columns alike: of that nothing is left in what a row loses.
+    /// Seeds differ by ten points in both columns alike: this spread cancels in what a row loses.
     #[test]
     fn a_spread_between_seeds_that_both_columns_share_does_not_count() {
         let of = |seeds: [f64; 2]| Estimate {
@@ -342,8 +343,8 @@ mod tests {
             }
         };
         let claim = claim("curve = [\"q\", \"p\"]\nalong = \"x\"");
-        // Half way: 40 with widths of a half each, and the slope of -2 times that of the place: 1 of the row,
-        // a half of each end.
+        // Half way: 40 with half a width from each end. The slope of -2 multiplies the error of the position: 1
+        // from the row, a half from each end.
         let judged = claim.judge(&at(85.0));
         assert_eq!(judged.difference, Some(8.0));
         let width = (1.0f64 + 0.25 + 0.25 + 4.0 * (1.0 + 0.25 + 0.25)).sqrt();
@@ -351,7 +352,7 @@ mod tests {
         assert_eq!(judged.verdict, Verdict::Holds);
     }
 
-    /// What becomes of a row at (x, y) against the curve through (80, 50) and (90, 30), all with widths of 1.
+    /// The judgement of a row at (x, y) against the curve through (80, 50) and (90, 30), all with widths of 1.
     fn against(x: f64, y: f64) -> Judgement {
         let cell = |row: &str, column: &str| {
             let (x, y) = match row {
@@ -366,9 +367,9 @@ mod tests {
 
     #[test]
     fn beyond_its_ends_a_curve_is_read_no_further_than_the_errors_reach() {
-        // Widths of 1 each: 1.4 of their difference. The last piece drawn out to 79 stands at 52.
+        // Widths of 1 each give 1.4 for their difference. The last piece, extrapolated to 79, is at 52.
         assert!((against(79.0, 48.0).difference.unwrap() + 4.0).abs() < 1e-9);
-        // Further off, worse in both is worse than the whole curve, better in both is better.
+        // Further away, worse in both is worse than the whole curve, and better in both is better.
         assert_eq!(against(70.0, 40.0).verdict, Verdict::Fails);
         assert_eq!(against(95.0, 40.0).verdict, Verdict::Holds);
         let said = against(95.0, 20.0).verdict.to_string();
@@ -391,7 +392,7 @@ mod tests {
             };
             Some(near(if column == "x" { x } else { y }, 1.0))
         };
-        // p to q passes 85 at 40, q to r at 35; r to s goes nowhere along it.
+        // p to q passes 85 at 40, q to r at 35; r to s does not move along the axis.
         let claim = claim("curve = [\"p\", \"q\", \"r\", \"s\"]\nalong = \"x\"");
         assert_eq!(claim.judge(&cell).difference, Some(8.0));
         let upright = self::claim("curve = [\"r\", \"s\"]\nalong = \"x\"").judge(&cell).verdict;

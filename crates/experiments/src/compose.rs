@@ -1,4 +1,4 @@
-//! From table, recipe, network, scale and row to the pipeline that `temper run` reads.
+//! Composes the pipeline that `temper run` reads from table, recipe, network, scale and row.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::plan::rows;
 use crate::problem::Problem;
 use crate::table::{Row, Scale, TableFile};
 
-/// What stands in a protocol for the network of the row's second seed.
+/// Placeholder in a protocol for the network of the row's second seed.
 pub const SECOND_SEED: &str = "second seed";
 
 /// The files below `configs/recipes`.
@@ -30,14 +30,14 @@ pub struct Book {
 pub struct Version<'a> {
     /// The table.
     pub table: &'a TableFile,
-    /// At which scale.
+    /// Its scale.
     pub scale: Scale,
-    /// In which reading.
+    /// Its reading of the paper.
     pub reading: Reading,
 }
 
 impl<'a> Version<'a> {
-    /// Scale and reading, as folders have them.
+    /// Scale and reading, as folder names contain them.
     pub fn part(&self) -> String {
         match self.reading {
             Reading::Paper => self.scale.name().into(),
@@ -67,7 +67,7 @@ impl<'a> Version<'a> {
 }
 
 impl Book {
-    /// Reads the folder; every name that a file speaks of must be known.
+    /// Reads the folder. Every name that a file mentions must be known.
     pub fn read(recipes: &Path) -> anyhow::Result<Self> {
         let mut scales = BTreeMap::new();
         for scale in Scale::ALL {
@@ -90,7 +90,7 @@ impl Book {
         Ok(book)
     }
 
-    /// Refuses a table that speaks of networks, recipes or evaluations that there are not.
+    /// Returns an error if a table mentions an unknown network, recipe or evaluation.
     pub fn check_table(&self, table: &TableFile) -> anyhow::Result<()> {
         none(&self.names.table_problems(table)).with_context(|| table.name.clone())
     }
@@ -117,7 +117,7 @@ impl Book {
         Ok(pipeline)
     }
 
-    /// The `[[evaluate]]` tables of a version; `second` takes the place of the row's second seed.
+    /// The `[[evaluate]]` tables of a version; `second` replaces the placeholder [`SECOND_SEED`].
     pub fn evaluations(&self, version: Version, second: &str) -> Vec<Table> {
         let evaluation = |name: &str| {
             let mut evaluation = Table::from_iter([("name".to_string(), Value::from(name))]);
@@ -152,7 +152,8 @@ impl Book {
     }
 }
 
-/// Every pipeline that a table composes for its first seed: of each row, at each scale that it has, in both readings.
+/// Passes every pipeline that a table composes for its first seed to `see`: each row, at each scale of the
+/// table, in both readings.
 pub fn every_pipeline(
     book: &Book,
     table: &TableFile,

@@ -1,21 +1,21 @@
-//! Where tables and recipes lie.
+//! The locations of tables and recipes.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// A folder with `tables` and `recipes`, and the one in which its runs and reports belong.
+/// A folder with `tables` and `recipes`, and the folder for its runs and reports.
 #[derive(Debug, Clone)]
 pub struct Configs {
     /// The folder.
     pub folder: PathBuf,
-    /// Where `runs` and `reports` of its experiments lie.
+    /// The folder that contains `runs` and `reports` of its experiments.
     pub home: PathBuf,
 }
 
 impl Configs {
-    /// The folder that is named, whose runs lie in the current folder; if none is, `configs` in the current
-    /// folder or in one above it, whose runs lie beside it.
+    /// The named folder, with runs in the current folder. If no folder is named: `configs` in the current
+    /// folder or in one above it, with runs beside it.
     pub fn find(named: Option<&Path>) -> anyhow::Result<Self> {
         let here = std::env::current_dir().context("cannot tell the current folder")?;
         match named {
@@ -33,22 +33,22 @@ impl Configs {
         }
     }
 
-    /// The folder to which a table or a recipe file belongs by its place: one above it that holds `tables`
-    /// and `recipes`.
+    /// The folder to which a table or recipe file belongs by its location: the one above it that contains
+    /// `tables` and `recipes`.
     pub fn around(file: &Path) -> Option<Self> {
-        // By the path as it was given, if that leads so far: messages have it.
+        // The path as given is tried first, because messages contain it.
         let whole = std::path::absolute(file).ok()?;
         let mut folders = [file, &*whole].into_iter().flat_map(|path| path.ancestors().skip(1).take(3));
         let folder = folders.find(|folder| holds(folder))?;
         Some(Self { folder: folder.into(), home: folder.parent().unwrap_or(folder).into() })
     }
 
-    /// Table files.
+    /// The folder of table files.
     pub fn tables(&self) -> PathBuf {
         self.folder.join("tables")
     }
 
-    /// Fragments.
+    /// The folder of fragments.
     pub fn recipes(&self) -> PathBuf {
         self.folder.join("recipes")
     }

@@ -1,4 +1,4 @@
-//! What pipelines cost at most: passes, which are counted, times what a pass takes, which is measured.
+//! Upper bounds on the cost of pipelines: the counted passes times the measured time of a pass.
 
 use std::fmt::Write as _;
 
@@ -6,28 +6,28 @@ use toml::{Table, Value};
 
 use crate::fragment::chosen;
 
-/// Passes that a pipeline takes at most, counted an image, forward and backward as one.
+/// Upper bounds on the passes of a pipeline, counted per image; forward and backward together are one pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RunCost {
-    /// Of training.
+    /// Passes of training.
     pub training: f64,
-    /// Those of them that give the weights' gradients: the others are attacks'.
+    /// Training passes that compute gradients of the weights; the others belong to attacks.
     pub steps: f64,
-    /// Of the evaluations.
+    /// Passes of the evaluations.
     pub judging: f64,
-    /// Epochs.
+    /// Number of epochs.
     pub epochs: u64,
-    /// Training images; none if the data set is not known here.
+    /// Number of training images; `None` if the data set is not known here.
     pub images: Option<u64>,
-    /// Bytes that a run keeps beside its checkpoints' weights: radii, and records with their copy.
+    /// Bytes that a run stores in addition to its checkpoints' weights: radii, and records with their copy.
     pub kept: f64,
 }
 
-/// Bytes that `records.jsonl` takes for an image: not attacked, and attacked.
+/// Bytes per image in `records.jsonl`: not attacked, and attacked.
 const RECORD: [f64; 2] = [27.0, 53.0];
 
 impl RunCost {
-    /// Counts them.
+    /// Counts the passes of a pipeline.
     pub fn of(pipeline: &Table, engine: &dyn Engine) -> Self {
         let train = pipeline.get("train").and_then(Value::as_table);
         let number =
@@ -48,7 +48,7 @@ impl RunCost {
         let [probes, from_epoch] = policy.map_or([0; 2], |policy| engine.probes(policy));
         let probe = policy.and_then(chosen).and_then(|(_, parameters)| parameters?.get("probe"));
         let probe = probe.map_or(steps, of);
-        // Each adaptive policy also looks at the clean image.
+        // Each adaptive policy also makes a pass on the clean image.
         let adaptive = if probes > 0 { 1 + probes * (probe + 1) } else { 0 };
         let searching = epochs.saturating_sub(from_epoch);
         let loss = train.and_then(|train| train.get("loss"));
@@ -57,7 +57,7 @@ impl RunCost {
         let n = images.unwrap_or(0) as f64;
         let entries = pipeline.get("evaluate").and_then(Value::as_array).into_iter().flatten();
         let entries: Vec<&Table> = entries.filter_map(Value::as_table).collect();
-        // A sample's id and radius after each epoch; its memory in both checkpoints.
+        // For each sample: its id and radius after each epoch, and its memory in both checkpoints.
         let radii = if train.is_some_and(|t| t.contains_key("epsilon")) { 16 * (epochs + 1) } else { 0 };
         Self {
             training: all_passes as f64 * n,
@@ -70,7 +70,7 @@ impl RunCost {
     }
 }
 
-/// Images that an evaluation judges.
+/// Number of images that an evaluation judges.
 fn judged(entry: &Table, test: Option<u64>) -> u64 {
     match (entry.get("samples").and_then(Value::as_integer).map(|n| n as u64), test) {
         (Some(samples), Some(test)) => samples.min(test),
@@ -78,7 +78,7 @@ fn judged(entry: &Table, test: Option<u64>) -> u64 {
     }
 }
 
-/// How often an evaluation shows each image as it is, or corrupted.
+/// How often an evaluation runs the network on each image, unperturbed or corrupted.
 fn shown(entry: &Table) -> u64 {
     entry.get("corruptions").map_or(1, |corruptions| {
         let length = |key: &str, all| corruptions.get(key).and_then(Value::as_array).map_or(all, Vec::len);
@@ -92,7 +92,7 @@ fn records(entry: &Table, test: Option<u64>) -> f64 {
     (judged(entry, test) * shown(entry)) as f64 * RECORD[usize::from(attacked)]
 }
 
-/// Passes of an evaluation, at most.
+/// Upper bound on the passes of an evaluation.
 fn judging(entry: &Table, test: Option<u64>, engine: &dyn Engine, images: Option<DatasetSize>) -> f64 {
     let number = |key: &str| entry.get(key).and_then(Value::as_integer).map(|n| n as u64);
     let list = |key: &str| entry.get(key).and_then(Value::as_array);
@@ -106,8 +106,8 @@ fn judging(entry: &Table, test: Option<u64>, engine: &dyn Engine, images: Option
     (attacked + shown(entry)) as f64 * judged(entry, test) as f64
 }
 
-/// Passes of an attack as TOML, at most. If its plugin cannot say, they are the `steps` of its table times
-/// its `restarts`.
+/// Upper bound on the passes of an attack given as TOML. If its plugin cannot report it, the bound is `steps`
+/// times `restarts` from the attack's table.
 fn passes(attack: &Value, engine: &dyn Engine, classes: usize) -> u64 {
     let Some((name, parameters)) = chosen(attack) else { return 0 };
     if name == "none" {
@@ -119,68 +119,69 @@ fn passes(attack: &Value, engine: &dyn Engine, classes: usize) -> u64 {
     engine.passes(attack, classes).unwrap_or_else(listed)
 }
 
-/// What this crate asks of its caller, which knows the plugins and runs networks.
+/// The functions that this crate needs from its caller, which knows the plugins and runs networks.
 pub trait Engine {
-    /// The images of a pipeline's data set, as far as they are known without opening it.
+    /// The size of a pipeline's data set, as far as it is known without opening the data set.
     fn images(&self, pipeline: &Table) -> Option<DatasetSize>;
 
-    /// The most passes that an attack makes for an image, forward and backward as one, on a network with this
-    /// number of classes. `None` if its plugin cannot say.
+    /// Upper bound on the passes that an attack makes per image, on a network with this number of classes.
+    /// Forward and backward together are one pass. `None` if its plugin cannot report it.
     fn passes(&self, attack: &Value, classes: usize) -> Option<u64>;
 
-    /// The same of the suite of an evaluation, all its attacks and their restarts together; 0 if it cannot be resolved.
+    /// The same bound for the suite of an evaluation, over all its attacks and their restarts; 0 if the suite
+    /// cannot be resolved.
     fn suite(&self, suite: &Value, entry: &Table, classes: usize) -> u64;
 
-    /// How many probes an epsilon policy makes for a sample and an epoch, at most, and the first epoch with probes,
-    /// from 0. None for a policy that is not known.
+    /// Upper bound on the probes that an epsilon policy makes per sample and epoch, and the first epoch with
+    /// probes, from 0. An unknown policy makes no probes.
     fn probes(&self, epsilon: &Value) -> [u64; 2];
 
-    /// Passes of a loss for a sample and a step, forward and backward as one. One for a loss that is not known.
+    /// Passes of a loss per sample and step; forward and backward together are one pass. 1 for an unknown loss.
     fn loss_passes(&self, loss: &Value) -> u64;
 
-    /// The rate of a pipeline's network on images of this shape, measured within so many seconds.
+    /// The rate of a pipeline's network on images of this shape, measured within this number of seconds.
     fn rate(&mut self, pipeline: &Table, images: DatasetSize, seconds: f64) -> anyhow::Result<Rate>;
 }
 
-/// The images of a data set, as far as they are known without it.
+/// The size of a data set, as far as it is known without opening it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DatasetSize {
-    /// Training images.
+    /// Number of training images.
     pub train: u64,
-    /// Test images.
+    /// Number of test images.
     pub test: u64,
     /// Channels, height, width.
     pub shape: [usize; 3],
-    /// Classes.
+    /// Number of classes.
     pub classes: usize,
 }
 
-/// Images of a batch.
+/// Number of images in a batch.
 pub fn batch(pipeline: &Table) -> u64 {
     let batch = pipeline.get("train").and_then(|train| train.get("batch")).and_then(Value::as_integer);
     batch.map_or(128, |batch| batch.max(1) as u64)
 }
 
-/// What a network's passes take on this machine.
+/// The time of a network's passes on this machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rate {
-    /// Seconds of a step of training, an image: forward and backward, to the weights, and the optimiser.
+    /// Seconds per image of a training step: forward and backward to the weights, and the optimiser.
     pub step: f64,
-    /// Seconds of a pass of an attack, an image: forward and backward, to the pixels.
+    /// Seconds per image of an attack's pass: forward and backward to the pixels.
     pub pass: f64,
-    /// Images of the batches that it was measured on: those of the pipeline, or fewer where time allowed no more.
+    /// Size of the batches that it was measured on: that of the pipeline, or smaller if the time did not suffice.
     pub batch: u64,
     /// Bytes of a run's two checkpoints and of its weights.
     pub checkpoints: u64,
 }
 
 impl Rate {
-    /// Seconds of a run of this cost, at most: of its training, and of its evaluations.
+    /// Upper bounds, in seconds, on a run of this cost: its training, and its evaluations.
     pub fn seconds(&self, cost: &RunCost) -> [f64; 2] {
         [cost.steps * self.step + (cost.training - cost.steps) * self.pass, cost.judging * self.pass]
     }
 
-    /// For people; `whole` images are a batch of the pipeline.
+    /// The rate as text for people; `whole` is the number of images in a batch of the pipeline.
     pub fn told(&self, whole: u64) -> String {
         let mut text = format!(
             "{:.3} ms a step of training and image, {:.3} ms a pass of an attack, in batches of {}",
@@ -256,11 +257,11 @@ mod tests {
         assert_eq!(cost(&judged).judging, 10_000.0 + 10.0 * 101.0 + 10.0 * 6.0);
         let suite = format!("{fixed}[[evaluate]]\nname = \"s\"\nsamples = 10\nsuite = \"both\"");
         assert_eq!(cost(&suite).judging, 10.0 * (8.0 + 1.0));
-        // An attack that says its cost itself, here one that tries all wrong classes.
+        // An attack that reports its cost itself, here one that tries all wrong classes.
         let said = suite.replace("suite = \"both\"", "attack.all-classes.steps = 7\nrestarts = 2");
         assert_eq!(cost(&said).judging, 10.0 * (2.0 * 7.0 * 9.0 + 1.0));
         assert_eq!(cost(&judged).images, Some(1000));
-        // Four epochs' radii and a memory in two checkpoints, and a record of each image with its copy.
+        // The radii of four epochs and a memory in two checkpoints, and a record of each image with its copy.
         let records = 2.0 * (27.0 * (10_000.0 + 10.0 * 6.0) + 53.0 * 10.0);
         assert_eq!(cost(&judged).kept, 16.0 * 5.0 * 1000.0 + records);
         assert_eq!(cost("dataset = \"other\"").images, None);

@@ -1,5 +1,5 @@
-//! What `--dry-run` prints: rows and runs, their passes, and the time and disk that they will take. Rows with a
-//! finished seed use its time; for other rows the network is timed.
+//! The output of `--dry-run`: rows and runs, their passes, and the time and disk space that they will need.
+//! Rows with a finished seed use its time; for other rows the network is timed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -31,33 +31,33 @@ const HEADS: [&str; 11] = [
     "left",
 ];
 
-/// What is known of a row before it is run.
+/// What is known about a row before it is run.
 struct Outlook<'a> {
     plan: &'a RowPlan<'a>,
     pipeline: &'a toml::Table,
     cost: RunCost,
-    /// Networks that are trained only for others' transfer attacks.
+    /// Number of networks that are trained only for the transfer attacks on others.
     extra: usize,
-    /// Of each seed that came to its end: seconds, and bytes on disk.
+    /// Seconds, and bytes on disk, of each finished seed.
     measured: Vec<(f64, u64)>,
-    /// Networks that are not trained yet.
+    /// Number of networks that are not trained yet.
     untrained: usize,
-    /// Those that are not judged.
+    /// Number of runs that are not judged yet.
     unjudged: usize,
 }
 
-/// What is estimated of a row, at most.
+/// Upper estimates for a row.
 struct Estimate {
     /// Seconds and bytes of a seed.
     seed: [f64; 2],
-    /// Of what is not there yet.
+    /// Seconds and bytes of the missing parts.
     left: [f64; 2],
 }
 
 impl<'a> Outlook<'a> {
     fn of(plan: &'a RowPlan<'a>, table: &str, place: &Place, engine: &dyn Engine) -> anyhow::Result<Self> {
         let pipeline = &plan.runs.first().context("a row without seeds")?.pipeline;
-        // Each network once, judged or only crafted on.
+        // Each network counts once, whether it is judged or only crafted on.
         let crafted = plan.runs.iter().filter_map(|run| run.second.as_ref());
         let judged = plan.runs.iter().map(|run| (run.seed, &run.pipeline));
         let networks: BTreeMap<u64, &toml::Table> =
@@ -85,19 +85,19 @@ impl<'a> Outlook<'a> {
         self.untrained + self.unjudged == 0
     }
 
-    /// Whether its network must be timed first.
+    /// Whether the row's network must be timed first.
     fn needs_rate(&self) -> bool {
         !self.is_done() && self.measured.is_empty()
     }
 
-    /// Seconds and bytes of a seed: measured, on average over those that are done.
+    /// Measured seconds and bytes of a seed, averaged over the finished seeds.
     fn mean(&self) -> Option<[f64; 2]> {
         let n = self.measured.len() as f64;
         let mean = |value: &dyn Fn(&(f64, u64)) -> f64| self.measured.iter().map(value).sum::<f64>() / n;
         (n > 0.0).then(|| [mean(&|m| m.0), mean(&|m| m.1 as f64)])
     }
 
-    /// What it takes, by its own seeds if one is done, else by its network's rate.
+    /// Estimates the row from its own seeds if one is finished, otherwise from its network's rate.
     fn estimate(&self, rates: &Rates) -> Option<Estimate> {
         let (untrained, unjudged) = (self.untrained as f64, self.unjudged as f64);
         let RunCost { training, judging, kept, .. } = self.cost;
@@ -117,7 +117,7 @@ impl<'a> Outlook<'a> {
         })
     }
 
-    /// Its line of the table.
+    /// The row's line of the table.
     fn line(&self, estimate: Option<&Estimate>) -> Vec<String> {
         let seeds = self.plan.runs.len();
         let about = if self.measured.is_empty() { "~" } else { "" };
@@ -144,19 +144,19 @@ impl<'a> Outlook<'a> {
         ]
     }
 
-    /// Passes of all its training.
+    /// Passes of all training of the row.
     fn training(&self) -> f64 {
         self.cost.training * (self.plan.runs.len() + self.extra) as f64
     }
 
-    /// Passes of all its evaluations.
+    /// Passes of all evaluations of the row.
     fn judging(&self) -> f64 {
         self.cost.judging * self.plan.runs.len() as f64
     }
 }
 
-/// The plan as text. Networks of rows that were never run here are timed first; `say` hears that it takes a
-/// while. What fails of this is told in the text.
+/// The plan as text. Networks of rows that were never run here are timed first; `say` announces that this takes
+/// a while. Failed timings are reported in the text.
 pub fn printed(
     version: Version,
     plans: &[RowPlan],
@@ -199,7 +199,7 @@ pub fn printed(
     Ok(text)
 }
 
-/// What is left of all rows, in seconds and bytes.
+/// A line about the remaining work of all rows, in seconds and bytes.
 fn closing(left: Option<[f64; 2]>) -> String {
     match left {
         Some([0.0, _]) => "about 0 s are left\n".into(),
@@ -214,7 +214,7 @@ fn closing(left: Option<[f64; 2]>) -> String {
     }
 }
 
-/// What the scale lacks.
+/// The rows that the scale leaves out, and a note on the limits of the smoke scale.
 fn absent(version: Version) -> String {
     let mut text = String::new();
     let there: Vec<&str> = version.rows().map(|row| row.name.as_str()).collect();
@@ -233,7 +233,7 @@ fn millions(passes: f64) -> String {
     format!("{:.1}", passes / 1e6)
 }
 
-/// Seconds as people say them.
+/// Seconds as a readable duration.
 fn duration(seconds: f64) -> String {
     let (minutes, hours, days) = (seconds / 60.0, seconds / 3600.0, seconds / 86400.0);
     match seconds {
@@ -247,7 +247,7 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// Seconds of training and judging by these results.
+/// Seconds of training and judging that a results file records.
 fn seconds(results: &Path) -> Option<f64> {
     let results = Results::read(results).ok()?;
     let judging: f64 = results.evaluations.iter().map(|evaluation| evaluation.seconds).sum();

@@ -1,4 +1,4 @@
-//! Runs what a plan asks for and is not there yet, and reads what is there.
+//! Runs the parts of a plan that are not finished yet, and reads the finished ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::plan::{RowPlan, Run, bytes};
 use crate::statistics::Seen;
 use crate::table::{Column, What};
 
-/// Where temper is, and where it runs: `runs` and `reports` lie there, and data may.
+/// The location of temper and the folder it runs in, which contains `runs` and `reports`, and may contain data.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// The binary.
@@ -22,7 +22,7 @@ pub struct Place {
     pub folder: PathBuf,
 }
 
-/// Runs what is missing of a row, and says so by `say`.
+/// Runs the missing parts of a row, and reports them through `say`.
 pub fn row(place: &Place, plan: &RowPlan, table: &str, say: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
     for run in &plan.runs {
         if done(place, plan, run, table)? {
@@ -45,26 +45,26 @@ pub fn row(place: &Place, plan: &RowPlan, table: &str, say: &mut dyn FnMut(&str)
     Ok(())
 }
 
-/// The pipeline that only trains a seed.
+/// The file of the pipeline that only trains a seed.
 fn training(plan: &RowPlan, seed: u64) -> PathBuf {
     plan.folder.join(format!("seed-{seed}.training.toml"))
 }
 
-/// Whether this very pipeline was run to its end, and its network is still there.
+/// Whether exactly this pipeline was run to its end, and its network still exists.
 pub fn done(place: &Place, plan: &RowPlan, run: &Run, table: &str) -> anyhow::Result<bool> {
     let file = plan.beside(run.seed, table, "toml");
     Ok(ended(place, &file, &plan.run(run.seed), &text(plan, &run.pipeline)?))
 }
 
-/// Whether a run of this file into this folder came to its end, and this was in it.
+/// Whether a run of this file into this folder has ended, and the file contained this pipeline.
 fn ended(place: &Place, file: &Path, out: &Path, pipeline: &str) -> bool {
     let file = place.folder.join(file);
     fs::read_to_string(&file).is_ok_and(|was| body(&was) == body(pipeline))
         && hold(&file.with_extension("json"), &place.folder.join(out))
 }
 
-/// Whether these results are of the network that the folder holds. Somebody may have removed it, or trained
-/// another one there.
+/// Whether these results belong to the network in the folder. The network may have been removed, or replaced by
+/// another one.
 fn hold(results: &Path, folder: &Path) -> bool {
     let network = |file: &Path| {
         let networks = Results::read(file).ok()?.networks;
@@ -75,8 +75,8 @@ fn hold(results: &Path, folder: &Path) -> bool {
         && network(results).is_some_and(|kept| now.is_none_or(|now| now == kept))
 }
 
-/// Whether a seed's network is there, trained by the pipeline that this one begins with, whatever it was
-/// judged by and for which table.
+/// Whether a seed's network exists and was trained by the training part of this pipeline, no matter how and for
+/// which table it was judged.
 pub fn trained(place: &Place, plan: &RowPlan, seed: u64, pipeline: &toml::Table) -> bool {
     let training = |mut pipeline: toml::Table| {
         pipeline.remove("evaluate");
@@ -94,13 +94,13 @@ pub fn trained(place: &Place, plan: &RowPlan, seed: u64, pipeline: &toml::Table)
     })
 }
 
-/// A pipeline as a file has it.
+/// A pipeline as the text of its file.
 fn text(plan: &RowPlan, pipeline: &toml::Table) -> anyhow::Result<String> {
     let head = format!("# Row {}: written by `temper reproduce`, which overwrites it.\n", plan.row.name);
     Ok(head + &toml::to_string(pipeline)?)
 }
 
-/// A file's pipeline without the comment at its head, whose words may change.
+/// A file's pipeline without the comment at its head, whose wording may change.
 fn body(text: &str) -> &str {
     match text.split_once('\n') {
         Some((head, body)) if head.starts_with('#') => body,
@@ -108,10 +108,10 @@ fn body(text: &str) -> &str {
     }
 }
 
-/// Starts or continues a run, waits for it, and keeps a copy of its results and records beside its pipeline:
-/// the run's own are those of the pipeline that was run last, and another build of temper replaces what this
-/// one recorded. Until the run has ended its pipeline is named `pending`, and what was kept of an earlier
-/// pipeline stays, because the run may fail.
+/// Starts or continues a run, waits for it, and copies its results and records beside its pipeline. The copies
+/// are needed because the run's own files belong to the pipeline that was run last, and another build of temper
+/// replaces them. Until the run has ended, its pipeline is named `pending`, and the copies of an earlier
+/// pipeline stay, because the run may fail.
 fn start(place: &Place, plan: &RowPlan, seed: u64, file: &Path, pipeline: &str) -> anyhow::Result<()> {
     let (pending, whole) = (file.with_extension("pending.toml"), place.folder.join(file));
     save(&place.folder.join(&pending), pipeline.as_bytes())?;
@@ -128,7 +128,7 @@ fn start(place: &Place, plan: &RowPlan, seed: u64, file: &Path, pipeline: &str) 
         pending.display(),
         out.display()
     );
-    // From here until the new pipeline stands under its name nothing counts as finished.
+    // From here until the new pipeline has its final name, the run does not count as finished.
     if whole.exists() {
         fs::remove_file(&whole).with_context(|| format!("cannot remove {}", whole.display()))?;
     }
@@ -153,7 +153,7 @@ fn arguments(file: &Path, out: &Path) -> Vec<String> {
     ["run".into(), file.display().to_string(), "--out".into(), out.display().to_string()].into()
 }
 
-/// Writes a file whole, or not at all; its folder is made.
+/// Writes a file completely or not at all, and creates its folder.
 pub fn save(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot write {}", file.display()))?;
@@ -161,10 +161,10 @@ pub fn save(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(save_atomically(file, bytes)?)
 }
 
-/// What a run keeps of every image; also the end of the name of its copy.
+/// The file that a run writes about every image; also the end of its copy's name.
 const RECORDS: &str = "records.jsonl";
 
-/// What is there of a finished run.
+/// The stored data of a finished run.
 #[derive(Debug)]
 pub struct Finished {
     /// Its seed.
@@ -175,13 +175,13 @@ pub struct Finished {
     pub mean_radius: Option<f64>,
     /// Radii of the training samples after the last epoch, in pixel values of [0, 1]; empty without a policy.
     pub radii: Vec<f64>,
-    /// Bytes of its folder, and of what is kept beside it.
+    /// Bytes of its folder, and of the files kept beside it.
     pub disk: u64,
-    /// Its folder, from where runs lie.
+    /// Its folder, relative to the folder that temper runs in.
     pub relative: PathBuf,
-    /// What was seen of every image.
+    /// The file of records about every image.
     pub records: PathBuf,
-    /// The commands that make it, in the folder that runs lie in.
+    /// The commands that make it, to be run in the folder that temper runs in.
     pub commands: Vec<String>,
 }
 
@@ -191,14 +191,14 @@ impl Finished {
         place.folder.join(&self.relative)
     }
 
-    /// Share of the training samples with such radii, in per cent; none without radii.
+    /// Share of the training samples whose radii satisfy `such`, in per cent; `None` without radii.
     fn share_of_radii(&self, such: impl Fn(f64) -> bool) -> Option<f64> {
         let n = self.radii.len();
         (n > 0).then(|| self.radii.iter().filter(|radius| such(**radius)).count() as f64 / n as f64 * 100.0)
     }
 }
 
-/// The runs of a row that are finished with these very pipelines.
+/// The runs of a row that are finished with exactly these pipelines.
 pub fn finished(place: &Place, plan: &RowPlan, table: &str) -> anyhow::Result<Vec<Finished>> {
     let mut all = vec![];
     for run in &plan.runs {
@@ -208,7 +208,7 @@ pub fn finished(place: &Place, plan: &RowPlan, table: &str) -> anyhow::Result<Ve
         let file = place.folder.join(plan.beside(run.seed, table, "json"));
         let folder = place.folder.join(plan.run(run.seed));
         let command = |file: &Path, seed| format!("temper {}", arguments(file, &plan.run(seed)).join(" "));
-        // A network to craft on that is judged itself has its command there.
+        // A network to craft on that is also judged has its command in its own run.
         let seconds = run.second.iter().map(|(seed, _)| *seed);
         let seconds = seconds.filter(|seed| place.folder.join(training(plan, *seed)).exists());
         let mut commands: Vec<String> = seconds.map(|seed| command(&training(plan, seed), seed)).collect();
@@ -235,13 +235,13 @@ pub fn finished(place: &Place, plan: &RowPlan, table: &str) -> anyhow::Result<Ve
     Ok(all)
 }
 
-/// Bytes of a seed's folder, and of the records that a table keeps beside it.
+/// Bytes of a seed's folder, and of a table's copy of the records beside it.
 pub fn disk(place: &Place, plan: &RowPlan, seed: u64, table: &str) -> u64 {
     let kept = fs::metadata(place.folder.join(plan.beside(seed, table, RECORDS)));
     bytes(&place.folder.join(plan.run(seed))) + kept.map_or(0, |data| data.len())
 }
 
-/// What a run, of which these are the records, says of a column; an error names what it lacks.
+/// The value of a run for a column, with the run's records; an error names what is missing.
 pub fn seen(finished: &Finished, column: &Column, records: &[Line]) -> anyhow::Result<Seen> {
     let lacks = |what: &str| {
         format!("the results of seed {} hold no {what} for column `{}`", finished.seed, column.name)
@@ -254,7 +254,7 @@ pub fn seen(finished: &Finished, column: &Column, records: &[Line]) -> anyhow::R
             What::RadiusP5 => scaled(radii.map(|radii| radii.p5)),
             What::RadiusP50 => scaled(radii.map(|radii| radii.p50)),
             What::RadiusP95 => scaled(radii.map(|radii| radii.p95)),
-            // Radii walk in steps, and may stand on `at` but for rounding.
+            // Radii change in steps, and may equal `at` except for rounding.
             What::RadiiAbove => at.and_then(|at| finished.share_of_radii(|radius| radius > at + 1e-6)),
             What::RadiiBelow => at.and_then(|at| finished.share_of_radii(|radius| radius < at - 1e-6)),
             What::Accuracy | What::MeanCorruptionError | What::MeanRadius => scaled(finished.mean_radius),
@@ -288,8 +288,8 @@ pub fn seen(finished: &Finished, column: &Column, records: &[Line]) -> anyhow::R
 mod tests {
     use super::*;
 
-    /// Whether this pipeline's network is there, in a row where `was` came to its end, whose weights were
-    /// `sha`, and whose folder now holds those of `now`.
+    /// Whether this pipeline's network exists in a row where `was` was run to its end with weights `sha`, and
+    /// whose folder now contains the weights `now`.
     fn there(was: &str, sha: &str, now: &str, wanted: &str) -> bool {
         let folder = tempfile::tempdir().unwrap();
         let put = |name: &str, text: &str| save(&folder.path().join(name), text.as_bytes()).unwrap();
@@ -314,7 +314,7 @@ mod tests {
         trained(&place, &plan, 0, &wanted.parse().unwrap())
     }
 
-    /// A program that does nothing, successfully or not, stands in for temper.
+    /// A program that does nothing, and succeeds or fails, stands in for temper.
     #[cfg(unix)]
     #[test]
     fn what_was_kept_stays_until_a_new_run_has_ended() {

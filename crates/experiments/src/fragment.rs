@@ -1,4 +1,4 @@
-//! Fragments of pipelines: what a network, a recipe, a scale or a table changes, and how changes are merged.
+//! Fragments of pipelines: the settings that a network, recipe, scale or table changes, and how changes are merged.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,32 +17,32 @@ pub enum Reading {
     AuthorsCode,
 }
 
-/// A part of a pipeline, and what it is for some networks, methods and readings besides.
+/// A part of a pipeline, with further changes for single networks, recipes and readings.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fragment {
-    /// For every row.
+    /// Settings for every row.
     pub pipeline: Table,
-    /// For rows with this network.
+    /// Settings for rows with this network.
     pub network: BTreeMap<String, Table>,
-    /// For rows with this recipe.
+    /// Settings for rows with this recipe.
     pub recipe: BTreeMap<String, Table>,
-    /// For this reading of the paper.
+    /// Settings for this reading of the paper.
     pub reading: BTreeMap<Reading, Fragment>,
-    /// Evaluations by name, or what is changed of them.
+    /// Evaluations, or changes to them, by name.
     pub evaluate: BTreeMap<String, Table>,
     /// Rows, networks and columns that are left out.
     pub without: Vec<String>,
 }
 
-/// For whom fragments are merged.
+/// The row and the reading for which fragments are merged.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
     /// Name of the network.
     pub network: &'a str,
     /// Name of the recipe.
     pub recipe: &'a str,
-    /// Which reading.
+    /// Reading of the paper.
     pub reading: Reading,
 }
 
@@ -54,7 +54,7 @@ impl Fragment {
         toml::from_str(&text).with_context(|| file.display().to_string())
     }
 
-    /// Merges into a pipeline what this says of `wanted`.
+    /// Merges this fragment's settings for `wanted` into a pipeline.
     pub fn apply(&self, pipeline: &mut Table, wanted: Wanted) {
         merge(pipeline, &self.pipeline);
         let parts = [self.network.get(wanted.network), self.recipe.get(wanted.recipe)];
@@ -64,7 +64,7 @@ impl Fragment {
         }
     }
 
-    /// Merges into an evaluation what this says of it.
+    /// Merges this fragment's settings for an evaluation into it.
     pub fn apply_to_evaluation(&self, name: &str, evaluation: &mut Table, reading: Reading) {
         if let Some(part) = self.evaluate.get(name) {
             merge(evaluation, part);
@@ -74,7 +74,7 @@ impl Fragment {
         }
     }
 
-    /// All names of networks, recipes and evaluations that it speaks of.
+    /// Names of all networks, recipes and evaluations that the fragment mentions.
     pub fn names(&self) -> [Vec<&str>; 3] {
         let mut names = [&self.network, &self.recipe, &self.evaluate]
             .map(|part| part.keys().map(String::as_str).collect::<Vec<_>>());
@@ -85,7 +85,8 @@ impl Fragment {
     }
 }
 
-/// A plugin as TOML names it, by its name alone or as a table's one key, and its parameters; `None` for anything else.
+/// The plugin that a TOML value names, and its parameters. The value is the plugin's name, or a table with the
+/// name as its one key; `None` for anything else.
 pub fn chosen(value: &Value) -> Option<(&str, Option<&Table>)> {
     match value {
         Value::String(name) => Some((name, None)),
@@ -96,14 +97,15 @@ pub fn chosen(value: &Value) -> Option<(&str, Option<&Table>)> {
     }
 }
 
-/// Tables with one key, the name of a plugin: another plugin takes the place of the whole.
-/// `attack` and `suite` are those of an evaluation, which is merged by itself.
+/// Tables whose one key is the name of a plugin: another plugin replaces the whole table. `attack` and `suite`
+/// belong to an evaluation, which is merged separately.
 const CHOICES: [&str; 7] =
     ["dataset", "model", "train.attack", "train.loss", "train.epsilon", "attack", "suite"];
-/// Tables whose fields depend on each other: a new one takes the place of the old one.
+/// Tables whose fields depend on each other: a new table replaces the old one.
 const WHOLE: [&str; 3] = ["train.augment", "train.schedule", "corruptions"];
 
-/// Merges `from` into `into`: tables are entered, everything else is replaced, and so are choices of another plugin.
+/// Merges `from` into `into`: tables are merged recursively; everything else is replaced, as is the choice of
+/// another plugin.
 pub fn merge(into: &mut Table, from: &Table) {
     merge_at("", into, from);
 }

@@ -1,7 +1,7 @@
 //! Experiments: tables and figures of the IAAT paper (Balaji, Goldstein & Hoffman 2019,
 //! <https://arxiv.org/abs/1910.08051>), run and judged. A table is a file in `configs/tables`, whose rows are
-//! composed of the fragments in `configs/recipes`. The command is `temper reproduce`; this crate runs the
-//! binary that it is given, and reads what runs leave behind.
+//! composed of the fragments in `configs/recipes`. The command is `temper reproduce`. This crate runs a given
+//! binary and reads the files that its runs write.
 
 pub mod claim;
 pub mod compose;
@@ -66,7 +66,7 @@ pub struct Options {
     pub configs: Option<PathBuf>,
 }
 
-/// A command that cannot be followed, in words for people.
+/// The error for a command that cannot be executed, in words for people.
 #[derive(Debug)]
 pub struct Refused(String);
 
@@ -78,12 +78,12 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// What is wrong with a command is found before any work.
+/// Marks an error as a mistake in the command, found before any work.
 fn refused(error: &anyhow::Error) -> anyhow::Error {
     Refused(format!("{error:#}")).into()
 }
 
-/// Refuses an experiment that there is not, and options that it does not take.
+/// Returns an error for an unknown experiment, and for options that the experiment does not accept.
 pub fn check(configs: &Configs, options: &Options) -> anyhow::Result<()> {
     let Options { experiment, scale, reading, only, seeds, dry_run, configs: _ } = options;
     if experiment == "quickstart" {
@@ -98,8 +98,8 @@ pub fn check(configs: &Configs, options: &Options) -> anyhow::Result<()> {
     table::known(&configs.tables(), experiment).map_err(|error| refused(&error))
 }
 
-/// Runs an experiment of `configs` where `place` says; `engine` knows plugins and times networks for a dry
-/// run, `say` hears what people should know. `false` if a claim fails.
+/// Runs an experiment of `configs` at `place`. `engine` knows plugins and times networks for a dry run; `say`
+/// receives messages for the user. Returns `false` if a claim fails.
 pub fn run(
     configs: &Configs,
     place: &Place,
@@ -122,14 +122,14 @@ pub fn run(
         say(&text);
         return Ok(true);
     }
-    // A report has all rows, and all seeds that are there, whichever were asked for.
+    // A report contains all rows and all existing seeds, not only the requested ones.
     let seeds = seeds.max(page::seeds(&book, version, place)?);
     let command = command(&table.name, version, seeds);
     let all = plan::rows(&book, version, &[], seeds)?;
     let reports = place.folder.join("reports").join(version.part());
     for plan in &plans {
         execute::row(place, plan, &table.name, say)?;
-        // After each row, so that a table that takes days can be looked at.
+        // Written after each row, so that a table that takes days can be inspected in the meantime.
         Report::of(place, version, &all, &command)?.written(vec![]).write(&reports)?;
     }
     let report = Report::of(place, version, &all, &command)?;
@@ -145,7 +145,7 @@ pub fn run(
     Ok(!report.fails())
 }
 
-/// The command as people type it. `--only` does not matter: a report has all rows.
+/// The command as a user types it. It omits `--only`, because a report contains all rows.
 fn command(experiment: &str, version: Version, seeds: u64) -> String {
     let reading = match version.reading {
         Reading::Paper => "",

@@ -1,4 +1,4 @@
-//! The names that fragments and tables may speak of: networks, recipes, evaluations.
+//! The names that fragments and tables may mention: networks, recipes, evaluations.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,8 @@ use crate::table::{TableFile, names};
 /// The file of the paper's evaluations, below `configs/recipes`.
 pub const PROTOCOL: &str = "protocol/evaluations.toml";
 
-/// What a folder of recipes has names for. Files are listed and not read, but for the protocol's evaluations.
+/// The names that a folder of recipes defines. Files are only listed, except the protocol's evaluations, which
+/// are read.
 #[derive(Debug)]
 pub struct Names {
     folder: PathBuf,
@@ -39,12 +40,12 @@ impl Names {
         Ok(Self { folder: recipes.into(), networks, recipes: names(recipes)?, evaluations })
     }
 
-    /// Names in a fragment that nothing has.
+    /// Unknown names in a fragment.
     pub fn problems(&self, fragment: &Fragment) -> Vec<Problem> {
         self.of(fragment, &strings(&self.evaluations))
     }
 
-    /// Names in a table that nothing has. A table may add evaluations in its `base`.
+    /// Unknown names in a table. A table may add evaluations in its `base`.
     pub fn table_problems(&self, table: &TableFile) -> Vec<Problem> {
         let [.., own] = table.base.names();
         let mut evaluations = [strings(&self.evaluations), own].concat();
@@ -90,7 +91,7 @@ impl Names {
         unknown.collect()
     }
 
-    /// The fragments that a table's pipelines are composed of.
+    /// The files of all fragments that a table's pipelines are composed of.
     pub fn files(&self, table: &TableFile) -> Vec<PathBuf> {
         let mut files = vec![self.folder.join(PROTOCOL)];
         let scales = table.scales.iter().map(|scale| format!("scales/{}.toml", scale.name()));

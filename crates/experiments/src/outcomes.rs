@@ -1,15 +1,15 @@
-//! What each test image gave, from a run's `records.jsonl`: two rows that are judged on the same images are
-//! compared image by image, which says more than their two intervals.
+//! The outcome of each test image, from a run's `records.jsonl`. Two rows that are judged on the same images
+//! are compared image by image, which is more informative than comparing their two intervals.
 
 use std::collections::BTreeMap;
 
 use temper_results::{Evaluation, Line};
 
-/// Of each image, by its index: 100 if it stands, 0 if it does not; the mean over all cells of corruptions.
+/// Outcome of each image, by its index: 100 if it stands, 0 if it does not; averaged over all cells of corruptions.
 pub type Outcomes = BTreeMap<u64, f64>;
 
 /// The outcomes behind an evaluation's accuracy, or behind the point `at` of its curve. `None` if the records
-/// hold another evaluation of this name by now.
+/// now belong to another evaluation of this name.
 pub fn outcomes(records: &[Line], evaluation: &Evaluation, at: Option<f64>) -> Option<Outcomes> {
     let points = evaluation.curve.as_ref().map(|curve| &curve.points);
     let point = match (at, points) {
@@ -19,7 +19,7 @@ pub fn outcomes(records: &[Line], evaluation: &Evaluation, at: Option<f64>) -> O
     let mut sums: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
     for line in records {
         let ours = line.evaluation == evaluation.name && line.key == evaluation.key;
-        // Beside corrupted images the unperturbed ones are judged too.
+        // An evaluation of corrupted images also judges the unperturbed ones.
         if !ours || evaluation.corruptions.is_some() && line.corruption.is_none() {
             continue;
         }

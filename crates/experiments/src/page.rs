@@ -37,7 +37,7 @@ pub fn draw(
     Ok(pictures)
 }
 
-/// The page of the reports in a folder, in the order of their names.
+/// Builds the page of the reports in a folder, sorted by name.
 pub fn page(reports: &Path) -> anyhow::Result<Page> {
     let told = || format!("cannot read {}", reports.display());
     let mut files = vec![];
@@ -57,7 +57,7 @@ pub fn page(reports: &Path) -> anyhow::Result<Page> {
     Ok(page)
 }
 
-/// How many seeds of some row were run to their end.
+/// The number of seeds that at least one row has run to the end.
 pub fn seeds(book: &Book, version: Version, place: &Place) -> anyhow::Result<u64> {
     for seeds in 1.. {
         let mut there = false;

@@ -1,4 +1,4 @@
-//! Pictures of a table: what its file wants drawn, from the numbers of its report and from what its runs left behind.
+//! Pictures that a table's file requests, drawn from the numbers of its report and the files of its runs.
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use crate::samples::{Samples, held, sheets};
 use crate::statistics::Estimate;
 use crate::table::TableFile;
 
-/// A picture that a table's file asks for.
+/// A picture that a table's file requests.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Picture {
@@ -27,53 +27,53 @@ pub struct Picture {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Draw {
-    /// One column over another: a curve through rows, and rows beside it.
+    /// One column against another: a curve through rows, and other rows as points.
     TradeOff {
-        /// The column across.
+        /// The column on the horizontal axis.
         x: String,
-        /// The column upward.
+        /// The column on the vertical axis.
         y: String,
-        /// Rows of the curve, in its order.
+        /// Rows of the curve, in order.
         curve: Vec<String>,
         /// The curve's name.
         name: String,
-        /// Rows by themselves.
+        /// Rows drawn as separate points.
         points: Vec<String>,
     },
-    /// A line a row, over the columns that stand `at` a radius or a number of steps.
+    /// One line for each row, over the columns whose `at` is a radius or a number of steps.
     Over {
-        /// What they stand at.
+        /// The quantity on the horizontal axis.
         along: Along,
-        /// The column that stands at 0, where nothing is done to an image.
+        /// The column drawn at 0, for unperturbed images.
         from: Option<String>,
         /// The rows.
         rows: Vec<String>,
     },
-    /// Mean radius, and some samples', over the epochs of a row's first seed.
+    /// Mean radius, and the radii of some samples, over the epochs of a row's first seed.
     Radii {
         /// The row.
         row: String,
-        /// How many samples, spread over the training images.
+        /// Number of samples, spread over the training images.
         samples: usize,
     },
     /// Histograms of the radii of a row's first seed.
     Histograms {
         /// The row.
         row: String,
-        /// After how many epochs, spread over all, the last one among them.
+        /// Number of epochs shown, spread over all epochs and including the last one.
         panels: usize,
-        /// Attack by which the radii are checked, as `temper attack` reads it.
+        /// Attack that checks the radii, in the syntax of `temper attack`.
         check: String,
-        /// On how many images.
+        /// Number of images checked.
         checked: usize,
     },
-    /// A column as a map of rows.
+    /// A heat map of a column, with rows arranged in a grid.
     HeatMap(Map),
     /// Training images with the least and the largest radii, attacked.
     Samples(Samples),
 }
 
-/// What a curve runs along.
+/// The quantity on the horizontal axis of a curve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Along {
@@ -83,27 +83,27 @@ pub enum Along {
     Steps,
 }
 
-/// A map of rows.
+/// Rows arranged in a heat map.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Map {
-    /// The column that is shown.
+    /// The column that the map shows.
     pub column: String,
-    /// What the lines are.
+    /// What the lines of the map represent.
     pub lines: String,
-    /// What the columns of the map are.
+    /// What the columns of the map represent.
     pub columns: String,
-    /// Their names.
+    /// Names of the lines.
     pub line_names: Vec<String>,
-    /// Theirs.
+    /// Names of the columns.
     pub column_names: Vec<String>,
-    /// The table's rows, as they lie on the map.
+    /// The table's rows, in their arrangement on the map.
     pub rows: Vec<Vec<String>>,
 }
 
 /// A picture, ready to be drawn.
 pub struct Drawn {
-    /// What it shows, and what is missing of it.
+    /// What it shows, and what is missing from it.
     pub caption: String,
     /// The figure itself.
     pub figure: Box<dyn Figure>,
@@ -132,7 +132,7 @@ impl Picture {
         }
     }
 
-    /// Refuses what cannot be drawn of this table.
+    /// Returns an error if the picture cannot be drawn from this table.
     pub fn check(&self, table: &TableFile) -> anyhow::Result<()> {
         match &self.draw {
             Draw::Over { along, from, .. } => {
@@ -154,7 +154,7 @@ impl Picture {
         Ok(())
     }
 
-    /// Draws it from a report; nothing where no row of it was run.
+    /// Draws the picture from a report; returns no picture if none of its rows was run.
     pub fn drawn(&self, report: &Report, place: &Place) -> anyhow::Result<Vec<Drawn>> {
         let missing: Vec<&str> = self.rows().into_iter().filter(|row| report.first(row).is_none()).collect();
         if missing.len() == self.rows().len() {
@@ -247,7 +247,7 @@ fn radii(run: &std::path::Path, samples: usize) -> anyhow::Result<Chart> {
     let files = RadiiFile::of(run)?;
     let last = files.last().context("no epoch left its radii")?.read()?;
     let n = last.index.len();
-    // In the middle of as many equal parts: nobody chose them.
+    // The middle sample of each of equally many parts, so that samples are not chosen by hand.
     let chosen: Vec<i64> = (0..samples.min(n)).map(|i| last.index[(2 * i + 1) * n / (2 * samples)]).collect();
     Ok(radii_over_epochs(&files, &chosen, radius())?)
 }
@@ -285,7 +285,7 @@ mod tests {
     const TABLE: &str = "title = \"x\"\n[base]\n[[column]]\nname = \"natural\"\n[[row]]\nname = \"a\"\nnetwork = \"n\"\nrecipe = \"r\"\n\
                          [[picture]]\ncaption = \"c\"\n";
 
-    /// What is wrong with a table with this picture.
+    /// The error for a table with this picture.
     fn fault(draw: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("t.toml"), format!("{TABLE}draw.{draw}\n")).unwrap();

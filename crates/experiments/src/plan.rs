@@ -14,9 +14,9 @@ use crate::table::Row;
 pub struct RowPlan<'a> {
     /// The row.
     pub row: &'a Row,
-    /// Folder of its runs, relative to where temper runs: `seed-N` below it.
+    /// Folder of its runs, relative to the folder that temper runs in; each run is in `seed-N` below it.
     pub folder: PathBuf,
-    /// The runs that are judged, a seed each.
+    /// The runs that are judged, one for each seed.
     pub runs: Vec<Run>,
 }
 
@@ -37,18 +37,18 @@ impl RowPlan<'_> {
         self.folder.join(format!("seed-{seed}"))
     }
 
-    /// Beside it, what this table has of it: its pipeline (`toml`), its results (`json`).
+    /// A file of this table beside the run's folder: its pipeline (`toml`) or its results (`json`).
     pub fn beside(&self, seed: u64, table: &str, extension: &str) -> PathBuf {
         self.folder.join(format!("seed-{seed}.{table}.{extension}"))
     }
 }
 
-/// The seed of the network that transfer attacks are crafted on. It stays the same when more seeds are asked for.
+/// The seed of the network that transfer attacks are crafted on. It does not depend on the number of seeds requested.
 pub fn second(seed: u64) -> u64 {
     seed.checked_sub(1).unwrap_or(1)
 }
 
-/// Plans the rows named by `only` (all of them if that is empty); an unknown name is told with the known ones.
+/// Plans the rows named by `only` (all rows if it is empty). An error about an unknown name lists the known ones.
 pub fn rows<'a>(
     book: &Book,
     version: Version<'a>,

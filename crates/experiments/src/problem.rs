@@ -1,13 +1,13 @@
-//! Mistakes in table and recipe files, found by their types' own rules, and how they are told.
+//! Mistakes in table and recipe files, found by the rules of their types, and the messages about them.
 
 use std::fmt;
 
 /// A mistake in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Keys of the document to the part at fault; places in lists are numbers from 0.
+    /// Keys that lead to the faulty part of the document; positions in lists are numbers from 0.
     pub keys: Vec<String>,
-    /// A name at fault that stands somewhere within that part; none where the part itself is at fault.
+    /// A faulty name somewhere within that part; `None` if the part itself is faulty.
     pub name: Option<String>,
     /// What is wrong, in words for the file's author.
     pub message: String,
@@ -19,12 +19,12 @@ impl Problem {
         Self { keys: keys.iter().map(ToString::to_string).collect(), name: None, message: message.into() }
     }
 
-    /// A name within the part at these keys that nothing has; `known` are those that there are.
+    /// An unknown name within the part at these keys; `known` are the valid names.
     pub fn unknown<K: ToString>(keys: &[K], kind: &str, name: &str, known: &[&str]) -> Self {
         Self { name: Some(name.into()), ..Self::at(keys, unknown(kind, name, known)) }
     }
 
-    /// The same, of a part of what these keys lead to.
+    /// The same mistake, with these keys put before its own.
     #[must_use]
     pub fn below(mut self, keys: &[&str]) -> Self {
         self.keys.splice(0..0, keys.iter().map(ToString::to_string));
@@ -38,7 +38,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// An unknown name, told with the nearest one and with all that are known.
+/// The message about an unknown name, with the nearest known name and all known names.
 pub fn unknown(kind: &str, name: &str, known: &[&str]) -> String {
     let distance = |other: &str| strsim::damerau_levenshtein(other, name);
     let near = known.iter().min_by_key(|other| distance(other));

@@ -1,4 +1,4 @@
-//! The quickstart, run and judged. Each claim is an inequality with its measured side.
+//! Runs and judges the quickstart. Each claim is an inequality between a measured value and its bound.
 
 use std::process::Command;
 
@@ -9,10 +9,10 @@ use temper_results::Results;
 use crate::configs::Configs;
 use crate::execute::Place;
 
-/// What is claimed of a run, and what was measured.
+/// A claim about a run, and the measured value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuickstartClaim {
-    /// In words.
+    /// The claim in words.
     pub what: String,
     /// The measured value must be at least this.
     pub at_least: f64,
@@ -21,13 +21,13 @@ pub struct QuickstartClaim {
 }
 
 impl QuickstartClaim {
-    /// Whether the measurement bears it out.
+    /// Whether the measured value satisfies the claim.
     pub fn holds(&self) -> bool {
         self.measured >= self.at_least
     }
 }
 
-/// The claims of the quickstart about a run's results. An error says which evaluation is missing.
+/// The claims of the quickstart about a run's results. An error names a missing evaluation.
 pub fn quickstart(results: &Results, warmup_radius: f64) -> anyhow::Result<Vec<QuickstartClaim>> {
     let accuracy = |name: &str| {
         results
@@ -44,7 +44,7 @@ pub fn quickstart(results: &Results, warmup_radius: f64) -> anyhow::Result<Vec<Q
     ])
 }
 
-/// Runs `quickstart.toml` of `configs`, says the verdicts; `false` if a claim does not hold.
+/// Runs `quickstart.toml` of `configs` and reports the verdicts. Returns `false` if a claim does not hold.
 pub fn run(configs: &Configs, place: &Place, say: &mut dyn FnMut(&str)) -> anyhow::Result<bool> {
     let config = std::path::absolute(configs.folder.join("quickstart.toml"))?;
     let out = place.folder.join("runs/reproduce/quickstart");

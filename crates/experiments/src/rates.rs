@@ -1,4 +1,4 @@
-//! What a pass of each network takes on this machine: for rows of which nothing was run yet.
+//! The time that a pass of each network takes on this machine, for rows that were not run yet.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,10 +10,10 @@ use toml::Table;
 use crate::cost::{Engine, Rate, batch};
 use crate::table::Scale;
 
-/// How long all networks together may be timed, in seconds.
+/// Time limit for timing all networks together, in seconds.
 fn budget(scale: Scale) -> f64 {
     match scale {
-        // Where a row takes seconds, a minute would be more than what is estimated.
+        // Such a row takes seconds: a minute of timing would exceed the estimated time.
         Scale::Smoke => 2.0,
         Scale::Paper | Scale::Cpu | Scale::CpuFashion => 60.0,
     }
@@ -22,38 +22,38 @@ fn budget(scale: Scale) -> f64 {
 /// A network that is timed for rows that were never run here.
 #[derive(Debug)]
 struct Timed<'a> {
-    /// As the rows name it; several names may stand for one network.
+    /// Its names in the rows; several names may stand for one network.
     names: Vec<&'a str>,
     pipeline: &'a Table,
     rate: Result<Rate, String>,
 }
 
-/// What was measured of all networks.
+/// The measurements of all networks.
 #[derive(Debug, Default)]
 pub struct Rates<'a> {
-    /// By `key`.
+    /// Networks by `key`.
     networks: BTreeMap<String, Timed<'a>>,
-    /// How long it took.
+    /// Duration of the timing.
     seconds: f64,
 }
 
-/// What a pass's time depends on, as text: data set, network, batch, and whether attacks see the statistics
-/// of the batch.
+/// The settings that determine a pass's time, as text: data set, network, batch, and whether attacks use the
+/// statistics of the batch.
 fn key(pipeline: &Table) -> String {
     let mut key = Table::new();
     for name in ["dataset", "model", "device", "numerics"] {
         key.extend(pipeline.get(name).map(|value| (name.to_string(), value.clone())));
     }
     let mode = pipeline.get("train").and_then(|train| train.get("attack_batch_norm"));
-    // It matters to attacks only: clean training is timed with any of them.
+    // The mode matters only to attacks: clean training is timed with any mode.
     key.extend(mode.filter(|mode| mode.as_str() != Some("eval")).map(|mode| ("mode".into(), mode.clone())));
     key.insert("batch".into(), (batch(pipeline) as i64).into());
     key.to_string()
 }
 
 impl<'a> Rates<'a> {
-    /// Times the networks of these pipelines, which have the networks' names, each once; `say` hears that it
-    /// takes a while.
+    /// Times the network of each pipeline once; pipelines come with their networks' names. `say` announces that
+    /// this takes a while.
     pub fn measured(
         asked: &[(&'a str, &'a Table)],
         scale: Scale,
@@ -92,7 +92,7 @@ impl<'a> Rates<'a> {
         self.networks.get(&key(pipeline))?.rate.as_ref().ok()
     }
 
-    /// For people: a line a network, nothing where none was timed.
+    /// The rates as text for people: one line for each network, empty if no network was timed.
     pub fn told(&self) -> String {
         if self.networks.is_empty() {
             return String::new();
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(Rates::measured(&[], Scale::Cpu, &mut engine, &mut |_| ()).told(), "");
         let shapes: Vec<[usize; 3]> = engine.timed.iter().map(|(shape, _)| *shape).collect();
         assert_eq!(shapes, [[3, 32, 32]; 3]);
-        // A minute is divided among the networks, and what one does not need is the next ones'.
+        // A minute is divided among the networks, and time that one network does not need is left to the next ones.
         assert!(
             engine.timed.iter().all(|(_, seconds)| (14.0..=60.0).contains(seconds)),
             "{:?}",

@@ -1,4 +1,4 @@
-//! What is known of a table: its runs, its numbers, its claims; and of that what is written.
+//! The results of a table (its runs, numbers and claims), and their written form.
 
 use temper_results::DatasetSummary;
 
@@ -10,7 +10,7 @@ use crate::statistics::{Estimate, Seen, estimates};
 use crate::table::{Column, Row, Scale};
 use crate::written::{self, CellEntry, CostEntry, PictureEntry, RunEntry, Warned, WrittenReport};
 
-/// A table with all that is known of it.
+/// A table with all its results.
 #[derive(Debug)]
 pub struct Report<'a> {
     version: Version<'a>,
@@ -20,13 +20,13 @@ pub struct Report<'a> {
     claims: Vec<Told<'a>>,
 }
 
-/// A row with what was found.
+/// A row with its results.
 #[derive(Debug)]
 struct Known<'a> {
     row: &'a Row,
     folder: String,
     runs: Vec<Finished>,
-    /// One a column.
+    /// One estimate for each column.
     cells: Vec<Option<Estimate>>,
 }
 
@@ -39,7 +39,7 @@ struct Told<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// Reads the runs of all rows that are there. `command` made them.
+    /// Reads the existing runs of all rows. `command` is the command that made them.
     pub fn of(
         place: &Place,
         version: Version<'a>,
@@ -67,18 +67,18 @@ impl<'a> Report<'a> {
         Ok(report)
     }
 
-    /// The first seed of a row that was run.
+    /// The first finished run of a row.
     pub fn first(&self, row: &str) -> Option<&Finished> {
         self.rows.iter().find(|known| known.row.name == row)?.runs.first()
     }
 
-    /// What is known of a row's column.
+    /// The estimate of a row's column.
     pub fn cell(&self, row: &str, column: &str) -> Option<&Estimate> {
         let known = self.rows.iter().find(|known| known.row.name == row)?;
         known.cells.get(self.columns.iter().position(|c| c.name == column)?)?.as_ref()
     }
 
-    /// Its columns.
+    /// The table's columns.
     pub fn columns(&self) -> &[&'a Column] {
         &self.columns
     }
@@ -104,7 +104,7 @@ impl<'a> Report<'a> {
         self.claims.iter().any(|told| told.ours.verdict == Verdict::Fails)
     }
 
-    /// Whether our number agrees with the paper's, which is told only where it is the same experiment.
+    /// Whether our number agrees with the paper's; only reported if both are from the same experiment.
     fn verdict(&self, paper: Option<f64>, ours: Option<&Estimate>) -> &'static str {
         match (self.version.scale, paper, ours.and_then(|ours| ours.interval)) {
             (_, _, None) | (_, None, _) => "-",
@@ -115,7 +115,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// As it is written, with pictures that lie beside it.
+    /// The written report, with pictures that lie beside it.
     pub fn written(&self, pictures: Vec<PictureEntry>) -> WrittenReport {
         let judged = |judged: &Judgement| written::VerdictEntry {
             verdict: judged.verdict.to_string(),
@@ -165,7 +165,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// What every run says of every column: by column, then by row, then by seed. A run's records are read once.
+/// The values of every run for every column: by column, then by row, then by seed. A run's records are read once.
 fn seen_of(rows: &[Known], columns: &[&Column]) -> anyhow::Result<Vec<Vec<Vec<Seen>>>> {
     let mut all = vec![vec![vec![]; rows.len()]; columns.len()];
     for (i, row) in rows.iter().enumerate() {
@@ -179,7 +179,7 @@ fn seen_of(rows: &[Known], columns: &[&Column]) -> anyhow::Result<Vec<Vec<Vec<Se
     Ok(all)
 }
 
-/// A run as it is written.
+/// A run in its written form.
 fn run(run: &Finished) -> RunEntry {
     let results = &run.results;
     let each = results.evaluations.iter().map(|evaluation| (&*evaluation.name, &evaluation.warnings));
@@ -202,7 +202,7 @@ fn run(run: &Finished) -> RunEntry {
     }
 }
 
-/// What a run took.
+/// The cost of a run.
 fn cost(run: &Finished) -> CostEntry {
     let training = run.results.training.as_ref();
     let evaluations = &run.results.evaluations;
@@ -218,7 +218,7 @@ fn cost(run: &Finished) -> CostEntry {
     }
 }
 
-/// What a run says of its images, without where its machine keeps them: reports are for others.
+/// The data set of a run, without the folder in which the machine stores it, because reports are made for others.
 fn dataset(of: &DatasetSummary) -> DatasetSummary {
     let mut of = of.clone();
     for split in [&mut of.train, &mut of.held_out, &mut of.test].into_iter().flatten() {

@@ -1,5 +1,5 @@
-//! Figures 2, 5 and 6: training images whose radii are least and largest, unperturbed, attacked at some radii
-//! and at their own. The images are crafted by `temper attack` as anybody would.
+//! Figures 2, 5 and 6: the training images with the least and the largest radii, unperturbed, attacked at some
+//! radii and attacked at their own. `temper attack` crafts the images, as for any user.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,18 +19,18 @@ use crate::picture::Drawn;
 pub struct Samples {
     /// The row; its first seed is shown.
     pub row: String,
-    /// Share of the training images that have the least radii, and of those that have the largest.
+    /// Share of the training images that belong to the group with the least radii, and to the group with the largest.
     pub share: f64,
-    /// How many of either are shown.
+    /// Number of images shown from each group.
     pub images: usize,
-    /// Radii that all of them are attacked at, besides their own, as `--eps` reads them.
+    /// Radii at which all of these images are attacked, besides their own, in the syntax of `--eps`.
     pub radii: Vec<String>,
-    /// The attack, as `--attack` reads it.
+    /// The attack, in the syntax of `--attack`.
     pub attack: String,
 }
 
 impl Samples {
-    /// Refuses what shows nothing.
+    /// Returns an error if `share` is out of range or no image would be shown.
     pub fn check(&self) -> anyhow::Result<()> {
         ensure!(self.share > 0.0 && self.share <= 0.5, "`share` is {}, expected 0 to 0.5", self.share);
         ensure!(self.images > 0, "`images` is 0: nothing would be shown");
@@ -38,7 +38,7 @@ impl Samples {
     }
 }
 
-/// Those with the least radii, and those with the largest.
+/// Two sheets: the images with the least radii, and those with the largest.
 pub fn sheets(samples: &Samples, caption: &str, run: &Finished, place: &Place) -> anyhow::Result<Vec<Drawn>> {
     let folder = run.folder(place);
     let last = RadiiFile::of(&folder)?.pop().context("no epoch left its radii")?.read()?;
@@ -47,7 +47,7 @@ pub fn sheets(samples: &Samples, caption: &str, run: &Finished, place: &Place) -
     ends.map(|(which, indices)| {
         let tied = tied(&last, &indices);
         let (clean, classes) = craft.at("0", &indices)?;
-        // Of what is wrong unperturbed an attack has nothing to change: it comes last.
+        // Images that are misclassified unperturbed come last, because an attack has nothing to change in them.
         let (right, wrong): (Vec<i64>, Vec<i64>) =
             indices.iter().partition(|index| clean.get(index).is_some_and(|one| !one.broken));
         let shown: Vec<i64> = right.iter().chain(&wrong).take(samples.images).copied().collect();
@@ -66,7 +66,7 @@ pub fn sheets(samples: &Samples, caption: &str, run: &Finished, place: &Place) -
     .collect()
 }
 
-/// In words, that more samples have the radius at which these end than could be taken.
+/// A note that more samples share the last radius than could be taken; empty otherwise.
 fn tied(radii: &EpochRadii, taken: &[i64]) -> String {
     let Some(edge) = taken.last().and_then(|index| radii.of(*index)) else { return String::new() };
     let all = radii.radii.iter().filter(|radius| **radius == edge).count();
@@ -77,10 +77,10 @@ fn tied(radii: &EpochRadii, taken: &[i64]) -> String {
     }
 }
 
-/// Images of one kind, by index, and how the kind is called.
+/// The name of a kind of image, and its images by index.
 type Column = (String, BTreeMap<i64, Attacked>);
 
-/// A row an image, a tile a column.
+/// A sheet with one row for each image and one column for each kind.
 fn sheet(
     which: &str,
     columns: &[Column],
@@ -104,7 +104,7 @@ fn sheet(
     }
 }
 
-/// An image, and below it what the network takes it for.
+/// An image, captioned with the class that the network predicts.
 fn tile<'c>(one: &Attacked, name: &dyn Fn(i64) -> Option<&'c String>) -> Tile {
     let taken = one.prediction.and_then(name).map_or("?", String::as_str);
     let image = one.image.clone();
@@ -116,12 +116,12 @@ struct Craft<'a> {
     place: &'a Place,
     run: &'a Finished,
     attack: &'a str,
-    /// Replaced each time.
+    /// Output folder; replaced by each attack.
     into: PathBuf,
 }
 
 impl Craft<'_> {
-    /// Unperturbed, at each of these radii, and at their own.
+    /// The columns of a sheet: unperturbed, attacked at each of these radii, and attacked at the images' own radii.
     fn columns(
         &self,
         clean: BTreeMap<i64, Attacked>,
@@ -136,7 +136,7 @@ impl Craft<'_> {
         Ok(columns)
     }
 
-    /// These training images, attacked at this radius, by index; and the names of the classes.
+    /// Attacks these training images at this radius. Returns the images by index, and the names of the classes.
     fn at(&self, eps: &str, indices: &[i64]) -> anyhow::Result<(BTreeMap<i64, Attacked>, Vec<String>)> {
         let list = indices.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let options = ["--indices", &list, "--attack", self.attack, "--eps", eps];
@@ -146,8 +146,8 @@ impl Craft<'_> {
     }
 }
 
-/// How many of the radii that a run ended with hold, in a sentence: so many of its training images, attacked
-/// within their own.
+/// A sentence about how many of a run's final radii hold: `images` of its training images are attacked within
+/// their own radii.
 pub fn held(place: &Place, run: &Finished, attack: &str, images: usize) -> anyhow::Result<String> {
     if run.radii.iter().all(|radius| *radius == 0.0) {
         return Ok("No radius is above 0 at the end.".into());
@@ -164,7 +164,7 @@ pub fn held(place: &Place, run: &Finished, attack: &str, images: usize) -> anyho
     ))
 }
 
-/// Training images attacked by `temper attack`, into a folder.
+/// Attacks training images by `temper attack` and saves them into a folder.
 fn saved(place: &Place, run: &Finished, options: &[&str], into: &Path) -> anyhow::Result<()> {
     let mut command = Command::new(&place.binary);
     command.current_dir(&place.folder).arg("attack").arg(&run.relative);

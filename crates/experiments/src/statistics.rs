@@ -1,41 +1,41 @@
-//! What several seeds say together: means, and 95 % intervals that know of the images and of the seeds.
+//! Statistics over several seeds: means, and 95 % intervals that account for the images and for the seeds.
 //!
-//! All seeds are judged on the same n images, so more seeds do not make more images. An interval therefore
-//! joins two widths as independent errors: that of the images (the mean of the seeds' own Wilson intervals)
-//! and that of the seeds (Student's t times s / sqrt(seeds)). Two or three seeds say little of s, so it is
-//! taken from all rows of a column together: the variance between seeds as a multiple of p (1 - p) is assumed
-//! to be the same for all of them, as in quasi-binomial models. With one seed an interval knows nothing of
-//! the spread between seeds.
+//! All seeds are judged on the same n images, so more seeds do not add images. An interval therefore combines
+//! two widths as independent errors: that of the images (the mean of the seeds' own Wilson intervals) and that
+//! of the seeds (Student's t times s / sqrt(seeds)). Two or three seeds determine s poorly, so s is estimated
+//! from all rows of a column together: the variance between seeds as a multiple of p (1 - p) is assumed to be
+//! the same for all rows, as in quasi-binomial models. With one seed an interval does not include the spread
+//! between seeds.
 
 use crate::outcomes::Outcomes;
 
-/// A number of one seed's results.
+/// A number from one seed's results.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Seen {
-    /// In the column's unit.
+    /// Value in the column's unit.
     pub value: f64,
-    /// Its own 95 % interval, where it has one.
+    /// Its own 95 % interval, if it has one.
     pub interval: Option<[f64; 2]>,
-    /// Images that it was measured on, where it was.
+    /// Number of images that it was measured on, if any.
     pub n: Option<usize>,
-    /// What each of them gave, where that is known.
+    /// Outcome of each of these images, if known.
     pub images: Option<Outcomes>,
 }
 
-/// What all seeds of a row say of a column.
+/// The estimate of a row's column from all seeds of the row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate {
     /// Mean over the seeds.
     pub mean: f64,
-    /// 95 % interval; none where nothing is known of the spread.
+    /// 95 % interval; `None` if the spread is unknown.
     pub interval: Option<[f64; 2]>,
-    /// Images that each seed was judged on.
+    /// Number of images that each seed was judged on.
     pub n: Option<usize>,
     /// Each seed's value, in their order.
     pub seeds: Vec<f64>,
-    /// What each image gave, the mean over the seeds, where that is known.
+    /// Outcome of each image, averaged over the seeds, if known.
     pub images: Option<Outcomes>,
-    /// The part of the interval's width that is not the images'.
+    /// The part of the interval's width that does not come from the images.
     pub spread: f64,
 }
 
@@ -52,13 +52,14 @@ impl Estimate {
         }
     }
 
-    /// How far the interval goes below and above the mean.
+    /// How far the interval extends below and above the mean.
     pub fn widths(&self) -> Option<[f64; 2]> {
         self.interval.map(|[low, high]| [self.mean - low, high - self.mean])
     }
 }
 
-/// Estimates of one column, a row each; a row without results has none. `share`: values are shares in per cent.
+/// Estimates of one column, one for each row; `None` for a row without results. `share`: values are shares in
+/// per cent.
 pub fn estimates(rows: &[Vec<Seen>], share: bool) -> Vec<Option<Estimate>> {
     let pooled = share.then(|| dispersion(rows)).flatten();
     let mut all: Vec<Option<Estimate>> = rows.iter().map(|seen| estimate(seen, pooled)).collect();
@@ -70,19 +71,20 @@ pub fn estimates(rows: &[Vec<Seen>], share: bool) -> Vec<Option<Estimate>> {
     all
 }
 
-/// A sum with weights.
+/// A weighted sum of estimates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sum {
-    /// Of the means.
+    /// Weighted sum of the means.
     pub mean: f64,
-    /// How far its 95 % interval goes below and above that.
+    /// How far its 95 % interval extends below and above the sum.
     pub widths: [f64; 2],
-    /// Whether that was found image by image.
+    /// Whether the widths were computed image by image.
     pub by_image: bool,
 }
 
-/// The weighted sum of estimates: image by image where all of them have the same images, with what is not the
-/// images' on top; else as of independent errors. None where nothing is known of the spread of one.
+/// The weighted sum of estimates. If all of them have the same images, it is computed image by image, and the
+/// part of the widths that does not come from the images is added. Otherwise the errors are combined as
+/// independent. `None` if the spread of an estimate is unknown.
 pub fn weighted(terms: &[(f64, &Estimate)]) -> Option<Sum> {
     let mean = terms.iter().map(|(weight, estimate)| weight * estimate.mean).sum::<f64>();
     let all: Vec<[f64; 2]> = terms.iter().map(|(_, estimate)| estimate.widths()).collect::<Option<_>>()?;
@@ -94,7 +96,7 @@ pub fn weighted(terms: &[(f64, &Estimate)]) -> Option<Sum> {
             [(mean - low).hypot(spread), (high - mean).hypot(spread)]
         }
         None => terms.iter().zip(&all).fold([0.0; 2], |sum: [f64; 2], ((weight, _), widths)| {
-            // What is taken away reaches as far down as it may lie too high.
+            // A subtracted estimate adds its upper width to the lower side, and its lower width to the upper side.
             let [below, above] = if *weight < 0.0 { [widths[1], widths[0]] } else { *widths };
             [sum[0].hypot(weight * below), sum[1].hypot(weight * above)]
         }),
@@ -102,9 +104,9 @@ pub fn weighted(terms: &[(f64, &Estimate)]) -> Option<Sum> {
     Some(Sum { mean, widths, by_image: images.is_some() })
 }
 
-/// How far each of two rows lies from a second column: the first estimate of each pair less the second. Both columns
-/// judge the same networks, so that differences are taken seed by seed, and the spread between seeds is that of the
-/// differences, of both rows together.
+/// The difference between two columns for each of two rows: the first estimate of each pair minus the second.
+/// Both columns judge the same networks, so differences are computed seed by seed. The spread between seeds is
+/// that of the differences, pooled over both rows.
 pub fn falls(rows: [(&Estimate, &Estimate); 2]) -> Option<[Estimate; 2]> {
     let by_seed = rows.map(|(at, from)| -> Vec<f64> {
         at.seeds.iter().zip(&from.seeds).map(|(at, from)| at - from).collect()
@@ -136,7 +138,7 @@ pub fn falls(rows: [(&Estimate, &Estimate); 2]) -> Option<[Estimate; 2]> {
     Some([fall(rows[0], one)?, fall(rows[1], other)?])
 }
 
-/// The weighted sum of what each image gave, where all terms have the same images.
+/// The weighted sum of each image's outcomes, if all terms have the same images.
 fn combined(terms: &[(f64, &Estimate)]) -> Option<Outcomes> {
     let mut sum = Outcomes::new();
     for (i, (weight, estimate)) in terms.iter().enumerate() {
@@ -151,9 +153,9 @@ fn combined(terms: &[(f64, &Estimate)]) -> Option<Outcomes> {
     Some(sum)
 }
 
-/// 95 % interval of a mean difference between shares in per cent, from each image's difference: Wald's for
-/// pairs, after Agresti & Min 2005, <https://doi.org/10.1002/sim.1781>, with half an image more in each of
-/// four cells (both rows right, either, neither).
+/// 95 % interval of a mean difference between shares in per cent, from each image's difference: Wald's interval
+/// for pairs after Agresti & Min 2005, <https://doi.org/10.1002/sim.1781>, with half an image added to each of
+/// four cells (both rows right, only the first, only the second, neither).
 fn paired(differences: &Outcomes) -> [f64; 2] {
     let n = differences.len() as f64 + 2.0;
     let mean = differences.values().sum::<f64>() / n;
@@ -162,13 +164,13 @@ fn paired(differences: &Outcomes) -> [f64; 2] {
     [mean - width, mean + width]
 }
 
-/// Between-seed variance over p (1 - p), from all rows together, and its degrees of freedom.
+/// Between-seed variance over p (1 - p), pooled over all rows, and its degrees of freedom.
 fn dispersion(rows: &[Vec<Seen>]) -> Option<(f64, usize)> {
     let (mut sum, mut freedom) = (0.0, 0);
     for seen in rows.iter().filter(|seen| seen.len() > 1) {
         let mean = mean(seen);
         let binomial = mean * (100.0 - mean);
-        // Where every seed gives 0 or 100 per cent there is nothing to learn of the others.
+        // A row whose seeds are all at 0 or all at 100 per cent carries no information about the other rows.
         if binomial > 0.0 {
             sum += seen.iter().map(|s| (s.value - mean).powi(2)).sum::<f64>() / binomial;
             freedom += seen.len() - 1;
@@ -190,7 +192,7 @@ fn estimate(seen: &[Seen], pooled: Option<(f64, usize)>) -> Option<Estimate> {
             Some(student(seen.len() - 1) * (variance / k).sqrt())
         }
     };
-    // Every seed has an interval of its own, or the column has none.
+    // Either every seed has its own interval, or the column has no intervals.
     let own: Option<Vec<[f64; 2]>> =
         seen.iter().map(|s| s.interval.map(|[low, high]| [s.value - low, high - s.value])).collect();
     let images = own.map(|own| [0, 1].map(|side| own.iter().map(|widths| widths[side]).sum::<f64>() / k));
@@ -213,7 +215,7 @@ fn estimate(seen: &[Seen], pooled: Option<(f64, usize)>) -> Option<Estimate> {
     })
 }
 
-/// What each image gave, the mean over the seeds.
+/// Outcome of each image, averaged over the seeds.
 fn averaged(seen: &[Seen]) -> Option<Outcomes> {
     let mut sum = seen.first()?.images.clone()?;
     for other in &seen[1..] {
@@ -245,7 +247,7 @@ fn student(freedom: usize) -> f64 {
     let normal: f64 = 1.95996;
     match QUANTILES.get(freedom.saturating_sub(1)) {
         Some(quantile) => *quantile,
-        // The first terms of Cornish and Fisher's expansion: below 0.003 too small at 31.
+        // The first terms of the Cornish-Fisher expansion: too small by less than 0.003 at 31.
         None => normal + (normal.powi(3) + normal) / (4.0 * freedom as f64),
     }
 }
@@ -267,8 +269,8 @@ mod tests {
 
     #[test]
     fn seeds_widen_by_what_all_rows_say_of_them() {
-        // p (1 - p) is 2500 in both rows: squared deviations 2 and 8 over two degrees of freedom give s^2 =
-        // 5, of the mean 2.5; t at 2 is 4.303.
+        // p (1 - p) is 2500 in both rows: squared deviations of 2 and 8 over two degrees of freedom give s^2 =
+        // 5, and 2.5 for the mean; t at 2 is 4.303.
         let rows = [vec![seen(49.0, 3.0), seen(51.0, 3.0)], vec![seen(48.0, 3.0), seen(52.0, 3.0)]];
         let want = (9.0 + 4.303f64.powi(2) * 2.5).sqrt();
         for estimate in estimates(&rows, true) {
@@ -294,9 +296,9 @@ mod tests {
 
     #[test]
     fn pairs_are_compared_image_by_image() {
-        // Agresti and Min by hand: of 98 images 20 stand in the first row alone, 10 in the second alone. With
-        // half an image more in each cell (20.5 - 10.5) / 100, and variance ((20.5 + 10.5) - 10^2 / 100) /
-        // 100^2 = 30 / 10^4.
+        // Agresti and Min by hand: of 98 images 20 stand only in the first row, 10 only in the second. With
+        // half an image added to each cell the mean is (20.5 - 10.5) / 100, and the variance ((20.5 + 10.5) -
+        // 10^2 / 100) / 100^2 = 30 / 10^4.
         let difference = |i: u64| {
             if i < 20 {
                 100.0

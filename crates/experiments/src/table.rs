@@ -1,5 +1,5 @@
-//! Table files, `configs/tables/*.toml`: the rows of a table of the paper, how each is trained and judged,
-//! what the paper prints of it, and what it claims.
+//! Table files, `configs/tables/*.toml`: the rows of a table of the paper, how each is trained and judged, the
+//! numbers that the paper prints, and the claims that it makes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,10 +27,10 @@ pub enum Scale {
 }
 
 impl Scale {
-    /// All of them.
+    /// All scales.
     pub const ALL: [Self; 4] = [Self::Paper, Self::Cpu, Self::CpuFashion, Self::Smoke];
 
-    /// As in the command and in files.
+    /// The scale's name in the command and in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Paper => "paper",
@@ -50,12 +50,12 @@ pub struct TableFile {
     pub name: String,
     /// What it shows.
     pub title: String,
-    /// Scales that it has; left out, all.
+    /// Its scales; if left out, all.
     #[serde(default = "all")]
     pub scales: Vec<Scale>,
-    /// What all of its rows have in common.
+    /// Settings that all of its rows share.
     pub base: Fragment,
-    /// What each scale changes beyond `configs/recipes/scales/SCALE.toml`.
+    /// Changes of each scale beyond `configs/recipes/scales/SCALE.toml`.
     #[serde(default)]
     pub scale: BTreeMap<Scale, Fragment>,
     /// Columns, in the paper's order.
@@ -65,7 +65,7 @@ pub struct TableFile {
     /// Claims of the paper.
     #[serde(default)]
     pub claim: Vec<Claim>,
-    /// What is drawn of it.
+    /// Its pictures.
     #[serde(default)]
     pub picture: Vec<Picture>,
 }
@@ -78,14 +78,14 @@ fn all() -> Vec<Scale> {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Column {
-    /// Its name, which is also that of its evaluation unless that is given.
+    /// Its name, which is also the name of its evaluation unless `evaluation` is set.
     pub name: String,
     /// The evaluation.
     pub evaluation: Option<String>,
-    /// Which number.
+    /// The number that it shows.
     #[serde(default)]
     pub value: What,
-    /// Of a curve: the radius (a number or a quotient such as `"8/255"`) or the number of steps. Of a share
+    /// For a curve: the radius (a number or a quotient such as `"8/255"`) or the number of steps. For a share
     /// of radii: the radius.
     pub at: Option<toml::Value>,
 }
@@ -101,27 +101,27 @@ pub enum What {
     MeanCorruptionError,
     /// The mean radius of the training samples after the last epoch, in 1/255.
     MeanRadius,
-    /// The radius that 5 % of the training samples are below, in 1/255.
+    /// The radius below which 5 % of the training samples lie, in 1/255.
     RadiusP5,
-    /// Their median.
+    /// The median radius of the training samples, in 1/255.
     RadiusP50,
-    /// The radius that 5 % of them are above.
+    /// The radius above which 5 % of the training samples lie, in 1/255.
     RadiusP95,
-    /// Share of them whose radius is above that of `at`, in per cent.
+    /// Share of the training samples whose radius is above `at`, in per cent.
     RadiiAbove,
-    /// Share of them whose radius is below that of `at`.
+    /// Share of the training samples whose radius is below `at`, in per cent.
     RadiiBelow,
 }
 
 impl What {
-    /// Whether it is a share, in per cent, of which there can be no more than 100.
+    /// Whether it is a share in per cent, which cannot exceed 100.
     pub fn is_share(self) -> bool {
         matches!(self, Self::Accuracy | Self::RadiiAbove | Self::RadiiBelow)
     }
 }
 
 impl Column {
-    /// The evaluation that it needs, if it needs one.
+    /// The evaluation that it needs, if any.
     pub fn evaluation(&self) -> Option<&str> {
         match self.value {
             What::Accuracy | What::MeanCorruptionError => {
@@ -136,7 +136,7 @@ impl Column {
         }
     }
 
-    /// The place on a curve, as a number.
+    /// The value of `at`, as a number.
     pub fn place(&self) -> anyhow::Result<Option<f64>> {
         let Some(at) = &self.at else { return Ok(None) };
         let number = match at {
@@ -153,7 +153,7 @@ impl Column {
         number.with_context(expected).map(Some)
     }
 
-    /// What is wrong with its place.
+    /// The mistake in its `at`, if any.
     fn problem(&self) -> Option<String> {
         let share = matches!(self.value, What::RadiiAbove | What::RadiiBelow);
         match self.place() {
@@ -167,11 +167,11 @@ impl Column {
     }
 }
 
-/// A row: a network, a recipe, and what is changed of them.
+/// A row: a network, a recipe, and the changes to them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
-    /// Its name, by which `--only` picks it; also its folder.
+    /// Its name, by which `--only` selects it; also the name of its folder.
     pub name: String,
     /// A file of `configs/recipes/networks`.
     pub network: String,
@@ -180,18 +180,18 @@ pub struct Row {
     /// Changes to the pipeline, after all others.
     #[serde(default)]
     pub set: toml::Table,
-    /// Changes at a scale, after these.
+    /// Changes at a scale, applied after `set`.
     #[serde(default)]
     pub scale: BTreeMap<Scale, toml::Table>,
-    /// `TABLE:ROW` that trains the same networks: they are trained once.
+    /// `TABLE:ROW` of a row that trains the same networks, which are then trained once.
     pub same_as: Option<String>,
-    /// What the paper prints, by column.
+    /// The numbers that the paper prints, by column.
     #[serde(default)]
     pub expected: BTreeMap<String, f64>,
 }
 
 impl Row {
-    /// The table and the row that trains it, where that is another table's.
+    /// The table and the row that trains this row's networks, if they belong to another table.
     pub fn elsewhere(&self) -> anyhow::Result<Option<(&str, &str)>> {
         let there = self.same_as.as_deref().map(elsewhere).transpose();
         there.with_context(|| format!("row `{}`", self.name))
@@ -203,8 +203,7 @@ fn elsewhere(same: &str) -> anyhow::Result<(&str, &str)> {
 }
 
 impl TableFile {
-    /// Reads `TABLES/NAME.toml`; an unknown name is told with the known ones, also where a row is the same as
-    /// another table's.
+    /// Reads `TABLES/NAME.toml`. An error about an unknown name lists the known ones, also in `same_as`.
     pub fn read(tables: &Path, name: &str) -> anyhow::Result<Self> {
         let table = Self::parsed(tables, name)?;
         if let Some(problem) = table.problems(tables)?.first() {
@@ -222,7 +221,7 @@ impl TableFile {
         Ok(table.named(name))
     }
 
-    /// The same with the name of its file.
+    /// The same table with the name of its file.
     #[must_use]
     pub fn named(self, name: &str) -> Self {
         Self { name: name.into(), ..self }
@@ -233,7 +232,8 @@ impl TableFile {
         self.row.iter().find(|row| row.name == name)
     }
 
-    /// What names alone show to be wrong, of this table and of those in the folder `tables` that it shares rows with.
+    /// The mistakes that names alone show, in this table and in the tables of the folder `tables` that it
+    /// shares rows with.
     pub fn problems(&self, tables: &Path) -> anyhow::Result<Vec<Problem>> {
         let mut problems = vec![];
         for (i, column) in self.column.iter().enumerate() {
@@ -269,7 +269,7 @@ impl TableFile {
         Ok(problems)
     }
 
-    /// Names of a fragment's `without` that nothing has.
+    /// Unknown names in a fragment's `without`.
     fn nothing_without<'a>(&'a self, fragment: &'a Fragment) -> impl Iterator<Item = Problem> + 'a {
         let there = |name: &str| {
             self.column.iter().any(|column| column.name == name)
@@ -309,13 +309,13 @@ impl TableFile {
     }
 }
 
-/// Each name once, in their order.
+/// Each name once, in order.
 fn once<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut seen = std::collections::BTreeSet::new();
     names.filter(|name| seen.insert(*name)).collect()
 }
 
-/// Why no row of another table is the same as one with this `same_as`.
+/// The reason why no row of another table matches this `same_as`; `None` if one does.
 fn not_the_same(same: &str, tables: &Path) -> Option<String> {
     let there = || -> anyhow::Result<()> {
         let (table, row) = elsewhere(same)?;
@@ -327,7 +327,7 @@ fn not_the_same(same: &str, tables: &Path) -> Option<String> {
     there().err().map(|error| format!("{error:#}"))
 }
 
-/// Refuses an experiment that there is not.
+/// Returns an error for an unknown experiment.
 pub fn known(tables: &Path, name: &str) -> anyhow::Result<()> {
     let known = names(tables)?;
     ensure!(
@@ -359,7 +359,8 @@ pub fn names(tables: &Path) -> anyhow::Result<Vec<String>> {
 mod tests {
     use super::*;
 
-    /// What is wrong with a table of one column and one row, with these lines more in the column and in the row.
+    /// The error for a table of one column and one row, with these extra lines in the column, in the row and at
+    /// the end.
     fn fault(column: &str, row: &str, more: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
         let text = format!(

@@ -1,6 +1,6 @@
-//! A report as it is written: `TABLE.json` for programs, `TABLE.md` for people, and its section of
-//! `report.html`. All are made of what the JSON holds, so that a page shows what was measured also where the
-//! runs themselves are elsewhere.
+//! Written reports: `TABLE.json` for programs, `TABLE.md` for people, and a section of `report.html`. All are
+//! made from the contents of the JSON file, so that a page shows the measurements even if the runs are stored
+//! elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -54,7 +54,7 @@ Each in the folder that `runs` lies in; `temper reproduce` wrote the pipelines.
 ```sh
 ";
 
-/// A table or figure as it came out. Keys may be added, none is renamed.
+/// The results of a table or figure. Keys may be added but are never renamed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WrittenReport {
     /// Name of its file in `configs/tables`.
@@ -63,9 +63,9 @@ pub struct WrittenReport {
     pub title: String,
     /// How much was run.
     pub scale: Scale,
-    /// Which reading of the paper.
+    /// Reading of the paper.
     pub reading: Reading,
-    /// What made it.
+    /// The command that made it.
     pub command: String,
     /// Names of its columns, in the paper's order.
     pub columns: Vec<String>,
@@ -73,7 +73,7 @@ pub struct WrittenReport {
     pub rows: Vec<RowEntry>,
     /// The paper's claims.
     pub claims: Vec<ClaimEntry>,
-    /// What was drawn of it.
+    /// Its pictures.
     #[serde(default)]
     pub pictures: Vec<PictureEntry>,
 }
@@ -87,28 +87,28 @@ pub struct RowEntry {
     pub network: String,
     /// The recipe.
     pub recipe: String,
-    /// Where its runs are, below the folder that temper ran in.
+    /// Folder of its runs, relative to the folder that temper ran in.
     pub folder: String,
     /// Its numbers, by column.
     pub cells: BTreeMap<String, CellEntry>,
-    /// Its runs, a seed each; none if it was not run.
+    /// Its runs, one for each seed; empty if the row was not run.
     pub runs: Vec<RunEntry>,
 }
 
 /// A number: accuracies in per cent, radii in 1/255.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CellEntry {
-    /// The paper's.
+    /// The paper's number.
     pub paper: Option<f64>,
-    /// Ours, the mean over the seeds.
+    /// Our number, the mean over the seeds.
     pub ours: Option<f64>,
     /// Its 95 % interval.
     pub interval: Option<[f64; 2]>,
     /// Images that each seed was judged on.
     pub n: Option<usize>,
-    /// Each seed's.
+    /// Number of each seed.
     pub seeds: Vec<f64>,
-    /// Whether it agrees with the paper's.
+    /// Whether our number agrees with the paper's.
     pub verdict: String,
 }
 
@@ -117,67 +117,67 @@ pub struct CellEntry {
 pub struct RunEntry {
     /// Its seed.
     pub seed: u64,
-    /// Of temper and candle.
+    /// Versions of temper and candle.
     pub versions: Versions,
-    /// What it ran on, if it says so.
+    /// The machine it ran on, if recorded.
     pub machine: Option<Machine>,
-    /// Its images.
+    /// Its data set.
     pub dataset: DatasetSummary,
-    /// Its networks: one for each of the weights that were judged.
+    /// Its networks, one for each set of weights that was judged.
     pub networks: Vec<NetworkSummary>,
-    /// What it took.
+    /// Its cost.
     pub cost: CostEntry,
     /// The commands that make it.
     pub commands: Vec<String>,
-    /// Why its numbers should not be believed.
+    /// Reasons not to believe its numbers.
     pub warnings: Vec<Warned>,
 }
 
-/// What a run took.
+/// The cost of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CostEntry {
     /// Epochs of training.
     pub epochs: Option<u64>,
     /// Seconds of training.
     pub training_seconds: Option<f64>,
-    /// Forward passes of training, an image of the training set.
+    /// Forward passes of training, per image of the training set.
     pub training_forwards_per_image: Option<f64>,
-    /// Backward passes.
+    /// Backward passes of training, per image of the training set.
     pub training_backwards_per_image: Option<f64>,
     /// Seconds of all evaluations.
     pub judging_seconds: f64,
-    /// Their forward passes, over all images.
+    /// Forward passes of all evaluations, over all images.
     pub judging_forwards: u64,
-    /// Their backward passes.
+    /// Backward passes of all evaluations.
     pub judging_backwards: u64,
-    /// Bytes of the run's folder and of what is kept beside it.
+    /// Bytes of the run's folder and of the files kept beside it.
     pub disk_bytes: u64,
 }
 
-/// Why an evaluation should not be believed.
+/// Reasons not to believe an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Warned {
     /// The evaluation.
     pub evaluation: String,
-    /// What its checks found; reports of before have texts alone.
+    /// The findings of its checks; earlier reports contain only their texts.
     pub warnings: Vec<Warning>,
 }
 
 /// A claim, judged by the paper's numbers and by ours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClaimEntry {
-    /// In words.
+    /// The claim in words.
     pub claim: String,
-    /// By the paper's.
+    /// The verdict by the paper's numbers.
     pub paper: VerdictEntry,
-    /// By ours.
+    /// The verdict by our numbers.
     pub ours: VerdictEntry,
 }
 
-/// What becomes of a claim.
+/// The verdict on a claim.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VerdictEntry {
-    /// In words.
+    /// The verdict in words.
     pub verdict: String,
     /// The difference, in the column's unit.
     pub difference: Option<f64>,
@@ -188,10 +188,10 @@ pub struct VerdictEntry {
     pub apart: bool,
 }
 
-/// A picture, which lies beside the report as SVG and PNG.
+/// A picture, stored beside the report as SVG and PNG.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PictureEntry {
-    /// Its name, without an ending.
+    /// Its file name without extension.
     pub name: String,
     /// What it shows.
     pub caption: String,
@@ -222,7 +222,7 @@ impl WrittenReport {
         format!("{}: {}, {}{reading} scale", self.table, self.title, self.scale.name())
     }
 
-    /// What its scale means.
+    /// A note that explains its scale.
     pub fn note(&self) -> &'static str {
         match self.scale {
             Scale::Paper => "",
@@ -232,12 +232,12 @@ impl WrittenReport {
         }
     }
 
-    /// What the star beside an interval means, if there is one.
+    /// A note that explains the star beside an interval; empty if there is no star.
     pub fn apart(&self) -> &'static str {
         if self.claims.iter().any(|claim| claim.ours.apart) { APART } else { "" }
     }
 
-    /// Its numbers.
+    /// The table of its numbers.
     pub fn numbers(&self) -> Printed {
         let mut table =
             Printed::new(&["row", "column", "paper", "ours", "95 % interval", "n", "seeds", "verdict"]);
@@ -261,7 +261,7 @@ impl WrittenReport {
         table
     }
 
-    /// The claims.
+    /// The table of its claims.
     pub fn judged(&self) -> Printed {
         let mut table = Printed::new(&["claim", "paper", "ours", "95 % interval", "verdict"]);
         let signed = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format!("{v:+.2}"));
@@ -278,7 +278,7 @@ impl WrittenReport {
         table
     }
 
-    /// What each run took.
+    /// The table of the cost of each run.
     pub fn costs(&self) -> Printed {
         let mut table = Printed::new(&[
             "row",
@@ -310,7 +310,7 @@ impl WrittenReport {
         table
     }
 
-    /// What the runs were made on, as far as they say it.
+    /// The machines of the runs, as far as recorded.
     pub fn machines(&self) -> String {
         let told = self.runs().filter_map(|(_, run)| {
             let machine = run.machine.as_ref()?;
@@ -323,7 +323,7 @@ impl WrittenReport {
         }
     }
 
-    /// What speaks against numbers, a line each.
+    /// The warnings about its numbers, one line each.
     pub fn warnings(&self) -> Vec<String> {
         let all =
             self.runs().flat_map(|(row, run)| run.warnings.iter().map(move |warned| (row, run, warned)));
@@ -339,7 +339,7 @@ impl WrittenReport {
         self.rows.iter().flat_map(|row| row.runs.iter().map(move |run| (row, run)))
     }
 
-    /// For the terminal.
+    /// The report as text for the terminal.
     pub fn text(&self) -> String {
         let claims = match self.claims.is_empty() {
             true => String::new(),
@@ -352,7 +352,7 @@ impl WrittenReport {
         text
     }
 
-    /// Markdown; its pictures lie beside it.
+    /// The report in Markdown; its pictures lie beside it.
     pub fn markdown(&self) -> String {
         let mut text = format!("# {}\n\nMade by `{}`.\n", self.heading(), self.command);
         text += self.note();

@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all: written beside their place, synced, renamed.
+//! Atomic file writes: a file is written under another name in the same folder, synced, then renamed.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// Writes a file whole or not at all: beside its place, synced, then renamed.
+/// Writes a file whole or not at all: to a `.part` file in the same folder, which is synced, then renamed.
 pub fn save_atomically(file: &Path, bytes: &[u8]) -> Result<()> {
     let part = save_beside(file, bytes)?;
     rename_synced(&part, file).map_err(|source| Error::Write { file: file.into(), source })
 }
 
-/// Writes the bytes beside the place of `file`, synced, and returns that path; nothing of it is left if that fails.
+/// Writes the bytes to a synced `.part` file beside `file` and returns its path. If writing fails, the
+/// `.part` file is removed.
 pub fn save_beside(file: &Path, bytes: &[u8]) -> Result<PathBuf> {
     let mut name = file.file_name().unwrap_or_default().to_os_string();
     name.push(".part");
@@ -22,17 +23,17 @@ pub fn save_beside(file: &Path, bytes: &[u8]) -> Result<PathBuf> {
         out.sync_all()
     });
     if let Err(source) = written {
-        // A part of a file would only take room on a full disk. The first error is the one to report.
+        // A partial file would only take space on a full disk. The first error is the one to report.
         let _ = fs::remove_file(&part);
         return Err(Error::Write { file: file.into(), source });
     }
     Ok(part)
 }
 
-/// Renames a file or a folder so that a power cut does not undo it: the folder that holds it is synced.
+/// Renames a file or a folder and syncs its parent folder, so that a power cut does not undo the rename.
 pub fn rename_synced(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
-    // Only Unix opens folders to sync them.
+    // Only Unix can open a folder to sync it.
     #[cfg(unix)]
     if let Some(folder) = to.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         File::open(folder)?.sync_all()?;

@@ -1,4 +1,4 @@
-//! Files are read within a bound: one that a user names may be of any length, or have no end.
+//! Reading files within a bound: a file that a user names may have any length, or no end.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -7,25 +7,25 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Bytes of a line at most.
+/// Maximum length of a line in bytes.
 const LONGEST: u64 = 1 << 20;
-/// Lines of a text at most: short lines take time, too. All of ImageNet has 14 million images.
+/// Maximum number of lines of a text, because short lines take time, too. All of ImageNet has 14 million images.
 const LINES: usize = 1 << 24;
 
-/// A file and the most that is read of it.
+/// A file and the maximum length that is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounded<'a> {
     /// The file.
     pub file: &'a Path,
-    /// Bytes that it may have.
+    /// Maximum length of the file in bytes.
     pub most: u64,
-    /// What it should be, as in "a list of labels".
+    /// The expected content, as in "a list of labels".
     pub what: &'a str,
 }
 
 impl<'a> Bounded<'a> {
-    /// Opens the file, which must be a regular one, and says how long it is. A longer one is an error before a byte is
-    /// read.
+    /// Opens the file, which must be a regular file, and returns it with its length. A file longer than `most` is an
+    /// error before any byte is read.
     pub fn open(&self) -> Result<(File, u64)> {
         // Opening a pipe would wait for a writer.
         let about = fs::metadata(self.file).map_err(|source| self.io(source))?;
@@ -38,7 +38,7 @@ impl<'a> Bounded<'a> {
         Ok((File::open(self.file).map_err(|source| self.io(source))?, about.len()))
     }
 
-    /// The bytes of the file, which must be a regular one.
+    /// Reads the bytes of the file, which must be a regular file.
     pub fn bytes(&self) -> Result<Vec<u8>> {
         let (file, len) = self.open()?;
         let mut bytes = vec![];
@@ -47,13 +47,13 @@ impl<'a> Bounded<'a> {
         self.read(file, bytes)
     }
 
-    /// The bytes that a reader gives until its end, whatever it reads from.
+    /// Reads all bytes of a reader, whatever its source is.
     pub fn bytes_of(&self, reader: impl Read) -> Result<Vec<u8>> {
         self.read(reader, vec![])
     }
 
-    /// Reads into `bytes`. The length of a file says little of one that grows, and nothing of those that the system
-    /// makes up.
+    /// Reads into `bytes` and checks the bound again: a file may grow after its length was read, and files that the
+    /// system generates report no true length.
     fn read(&self, reader: impl Read, mut bytes: Vec<u8>) -> Result<Vec<u8>> {
         reader.take(self.most.saturating_add(1)).read_to_end(&mut bytes).map_err(|source| self.io(source))?;
         match bytes.len() as u64 > self.most {
@@ -93,18 +93,18 @@ impl<'a> Bounded<'a> {
     }
 }
 
-/// The lines of a text, each with its number, from 1, and with what ends it. A mark of the byte order before the first
-/// is left out.
+/// The lines of a text, each with its number from 1 and with its line ending. A byte order mark before
+/// the first line is removed.
 #[derive(Debug)]
 pub struct Lines<'a> {
     bounded: Bounded<'a>,
     reader: BufReader<io::Take<File>>,
-    /// Bytes of a line at most.
+    /// Maximum length of a line in bytes.
     longest: u64,
-    /// Lines at most.
+    /// Maximum number of lines.
     many: usize,
     line: usize,
-    /// Where in the file the next one begins.
+    /// Offset of the next line in the file.
     at: u64,
 }
 
@@ -153,7 +153,7 @@ impl Iterator for Lines<'_> {
     }
 }
 
-/// A number of bytes for people: "4096 (4 KiB)".
+/// Formats a number of bytes for people: "4096 (4 KiB)".
 fn size(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     let unit = units.into_iter().find(|(bits, _)| bytes > 0 && bytes.is_multiple_of(1 << bits));
@@ -164,7 +164,7 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
 
-    /// A file of 20 GiB of zeros that takes no disk.
+    /// Creates a file of 20 GiB of zeros that takes no disk space.
     fn hole(file: &Path) {
         File::create(file).unwrap().set_len(20 << 30).unwrap();
     }
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(told(bounded(4).bytes(), &file), format!("FILE: 5 bytes, {rest}"));
         assert_eq!(told(bounded(4).open(), &file), format!("FILE: 5 bytes, {rest}"));
         assert_eq!(bounded(4).bytes_of(&b"1234"[..]).unwrap(), b"1234");
-        // Without an end.
+        // A reader without an end.
         assert_eq!(
             told(bounded(4).bytes_of(io::repeat(7)), &file),
             format!("FILE: more than 4 bytes, {rest}")
@@ -208,7 +208,7 @@ mod tests {
         let said = bounded.bytes().unwrap_err().to_string();
         assert_eq!(said, "/dev/zero: a pipe or a device, expected a list in a file");
         assert_eq!(bounded.lines().unwrap_err().to_string(), said);
-        // As other programs do, where a stream is asked for.
+        // A stream may come from a device, as in other programs.
         let zero = File::open("/dev/zero").unwrap();
         assert!(
             bounded.bytes_of(zero).unwrap_err().to_string().starts_with("/dev/zero: more than 9 bytes, but")

@@ -1,30 +1,30 @@
-//! What can be wrong with files.
+//! Errors of reading and writing files.
 
 use std::path::PathBuf;
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can be wrong with a file.
+/// An error of reading or writing a file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {}: {source}", file.display())]
     Io {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// It cannot be written.
+    /// The file cannot be written.
     #[error("cannot write {}: {source}", file.display())]
     Write {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// It is not what it should be.
+    /// The content of the file is invalid.
     #[error("{}: {}{}", file.display(), tame(what), at.map_or_else(String::new, |at| format!(" (at byte {at})")))]
     Malformed {
         /// The file.
@@ -34,7 +34,7 @@ pub enum Error {
         /// The fault, and what was expected.
         what: String,
     },
-    /// A line of it is not what it should be.
+    /// A line of the file is invalid.
     #[error("{}:{line}: {}", file.display(), tame(what))]
     Line {
         /// The file.
@@ -46,11 +46,11 @@ pub enum Error {
     },
 }
 
-/// Letters of a message beyond which nobody reads on.
+/// Maximum length of a message in characters; people read no further.
 const LONG: usize = 2000;
 
-/// A message about a file, which may repeat what stands there: short, and without characters that a terminal would
-/// obey.
+/// Shortens a message about a file and replaces its control characters: the message may quote the file, and a
+/// terminal would obey them.
 pub fn tame(what: &str) -> String {
     let tame = |letter: char| match letter {
         '\n' | '\t' => letter,

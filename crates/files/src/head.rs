@@ -1,5 +1,5 @@
-//! The head of a safetensors file, read and compared with the file's length before the rest is: what a file only
-//! claims to hold costs no memory.
+//! The header of a safetensors file, read and compared with the file's length before the rest is read. Data that a
+//! file claims to contain but does not contain costs no memory.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -9,26 +9,27 @@ use safetensors::tensor::Metadata;
 
 use crate::error::{Error, Result};
 
-/// Bytes of the length that stands first.
+/// Size in bytes of the file's first field, the length of the header.
 const LENGTH: u64 = 8;
-/// Bytes of the longest header, by the format's own rule.
+/// Maximum length of the header in bytes, as the format defines it.
 const LONGEST: u64 = 100_000_000;
 
-/// A safetensors file of which the header was read.
+/// A safetensors file whose header has been read.
 #[derive(Debug)]
 pub struct Head {
-    /// What it says.
+    /// The content of the header.
     pub metadata: Metadata,
     file: PathBuf,
     input: File,
-    /// The bytes so far.
+    /// The bytes read so far.
     bytes: Vec<u8>,
-    /// Bytes of the whole.
+    /// Length of the file in bytes.
     length: u64,
 }
 
 impl Head {
-    /// Reads the header of a file, which must be as long as that says; the inner error says why it is none.
+    /// Reads the header of a file, whose length must match the header. The inner error states why the
+    /// file is not safetensors.
     pub fn read(file: &Path) -> Result<Result<Self, String>> {
         let io = |source| Error::Io { file: file.into(), source };
         let about = fs::metadata(file).map_err(io)?;
@@ -62,7 +63,7 @@ impl Head {
         })
     }
 
-    /// All bytes of the file.
+    /// Reads the rest of the file and returns all its bytes.
     pub fn whole(mut self) -> Result<Vec<u8>> {
         let rest = self.length - self.bytes.len() as u64;
         let room = self.bytes.try_reserve_exact(usize::try_from(rest).unwrap_or(usize::MAX));
@@ -82,7 +83,7 @@ mod tests {
     fn what_a_file_only_claims_is_told_and_not_read() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("f.safetensors");
-        // The rest up to a length is zeros that take no disk.
+        // Extends the file to `length` with zeros that take no disk space.
         let said = |start: &[u8], length: u64| {
             fs::write(&file, start).unwrap();
             File::options().write(true).open(&file).unwrap().set_len(length).unwrap();

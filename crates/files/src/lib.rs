@@ -1,8 +1,8 @@
-//! Files: written whole or not at all, and read within bounds.
+//! Atomic file writes and bounded file reads.
 //!
-//! A process may be killed at any moment, and a file that a user names may be of any length. So a file is
-//! written beside its place, synced and renamed ([`save_atomically`]), and no more of it is read than a
-//! stated bound ([`Bounded`]).
+//! A process may be killed at any moment, so a file is first written under another name, synced, then
+//! renamed ([`save_atomically`]). A file that a user names may have any length, so no more than a stated
+//! bound is read ([`Bounded`]).
 
 mod atomic;
 mod bounded;

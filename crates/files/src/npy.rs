@@ -27,14 +27,14 @@ pub struct Header {
     pub descr: (u64, String),
     /// Whether the array is in column-major order.
     pub fortran: (u64, bool),
-    /// The sizes.
+    /// The sizes of the axes.
     pub shape: (u64, Vec<u64>),
     /// Offset of the values.
     pub data: u64,
 }
 
-/// Parses the header from the first [`START`] bytes of a file, or all of them. Takes no memory for what the header
-/// claims. Any other text than numpy's is an error that names its byte.
+/// Parses the header from the first [`START`] bytes of a file, or from all bytes of a shorter file. Reserves no
+/// memory for the sizes that the header claims. Text that numpy does not write is an error with its offset.
 pub fn parse(start: &[u8]) -> Result<Header, HeaderFault> {
     let (begin, end) = extent(start)?;
     let mut words = Words { bytes: &start[..end], at: begin };

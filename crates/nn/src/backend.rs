@@ -1,7 +1,7 @@
-//! What a device must be able to do, and which backend does it there.
+//! The operations that a device must support, and the backend that implements them there.
 //!
-//! This is the one place that asks what a device is. A further backend is a folder beside `cpu` and `candle`
-//! with an `impl Backend`, and a line in [`at`].
+//! Only this module distinguishes kinds of devices. A new backend needs a folder beside `cpu` and `candle` with an
+//! `impl Backend`, and a line in [`at`].
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::gradients::Gradient;
 use crate::ops::{Bounds, Stray};
 use crate::sgd::Sgd;
 
-/// The backend of a kind of device, which need not be open.
+/// The backend of a kind of device. The device need not be open.
 pub(crate) fn at(location: DeviceLocation) -> &'static dyn Backend {
     match location {
         DeviceLocation::Cpu => &Cpu,
@@ -29,17 +29,18 @@ pub(crate) fn of(device: &Device) -> &'static dyn Backend {
     at(device.location())
 }
 
-/// How networks, losses and attacks compute on a kind of device. Shapes have been checked before; tensors may
-/// be views.
+/// The operations of networks, losses and attacks on a kind of device. The callers have checked all shapes; tensors
+/// may be views.
 pub(crate) trait Backend: Debug + Send + Sync {
-    /// Why networks do not compute in numbers of this type here; `None` if they do.
+    /// The reason why networks cannot compute in this number type here; `None` if they can.
     fn refuses(&self, dtype: DType) -> Option<&'static str>;
 
-    /// A snapshot of a classifier in evaluation mode. Later changes of its weights do not reach it.
+    /// Returns a snapshot of a classifier in evaluation mode. Later changes of the weights do not affect the
+    /// snapshot.
     fn freeze(&self, classifier: &Classifier) -> Result<Arc<dyn Snapshot>>;
 
-    /// Logits `[n, classes]` of contiguous pixels `[n, c, h, w]` in training mode, as [`Classifier::train`]
-    /// says. The weights' gradients reach the classifier's collector, or candle's graph.
+    /// Logits `[n, classes]` of contiguous pixels `[n, c, h, w]` in training mode, as described in
+    /// [`Classifier::train`]. The weights' gradients go to the classifier's collector, or through candle's graph.
     fn train(
         &self,
         classifier: &Classifier,
@@ -48,7 +49,7 @@ pub(crate) trait Backend: Debug + Send + Sync {
         norm: BatchNorm,
     ) -> Result<Tensor>;
 
-    /// One step of the optimiser on one weight, as [`Sgd::step`] says.
+    /// One step of the optimiser on one weight, as described in [`Sgd::step`].
     fn descend(
         &self,
         sgd: &Sgd,
@@ -57,10 +58,10 @@ pub(crate) trait Backend: Debug + Send + Sync {
         velocity: Option<&Tensor>,
     ) -> Result<Tensor>;
 
-    /// Cross-entropy `[n]` of logits `[n, classes]` with labels `[n]` that are all classes.
+    /// Cross-entropy `[n]` of logits `[n, classes]` with labels `[n]`. Every label is a valid class.
     fn cross_entropy(&self, logits: &Tensor, labels: &ClassIndices<'_>) -> Result<Tensor>;
 
-    /// Log odds `[n]` of logits `[n, classes]` against labels `[n]` that are all classes.
+    /// Log odds `[n]` of logits `[n, classes]` against labels `[n]`. Every label is a valid class.
     fn log_odds(&self, logits: &Tensor, labels: &ClassIndices<'_>) -> Result<Tensor>;
 
     /// `min(max(pixels + lengths * direction, low), high)`.
@@ -72,23 +73,23 @@ pub(crate) trait Backend: Debug + Send + Sync {
         bounds: Bounds<'_>,
     ) -> Result<Tensor>;
 
-    /// Which rows of `[n, ..]`, of at least one number each, are 0 everywhere.
+    /// For each row of `[n, ..]`, whether all its numbers are 0. Each row has at least one number.
     fn zero_rows(&self, rows: &Tensor) -> Result<Vec<bool>>;
 
-    /// The first number that is not finite, or else the first one outside `[low, high]`.
+    /// The first number that is not finite; if all are finite, the first number outside `[low, high]`.
     fn stray(&self, values: &Tensor, low: f64, high: f64) -> Result<Option<Stray>>;
 
-    /// The largest absolute difference in each row of two tensors of one shape `[n, ..]`, `[n]`.
+    /// For each row, the largest absolute difference between two tensors of the same shape `[n, ..]`; `[n]`.
     fn largest_differences(&self, a: &Tensor, b: &Tensor) -> Result<Vec<f64>>;
 
-    /// The Euclidean length of the difference of each row, `[n]`, summed in double precision.
+    /// For each row, the Euclidean norm of the difference, summed in double precision; `[n]`.
     fn distances(&self, a: &Tensor, b: &Tensor) -> Result<Vec<f64>>;
 
-    /// As [`crate::levels`], of tensors `[n, d]` of f64 with at least one number.
+    /// As [`crate::levels`], for f64 tensors `[n, d]` with at least one number.
     fn levels(&self, weights: &Tensor, ends: &Tensor, heights: &[f64]) -> Result<Vec<f64>>;
 
-    /// The class of the largest logit of each row of `[n, classes]`, the first of equals; none for a row with
-    /// a NaN.
+    /// For each row of `[n, classes]`, the class of the largest logit, or the first such class if several are
+    /// equal; `None` if the row contains a NaN.
     fn predictions(&self, logits: &Tensor) -> Result<Vec<Option<u32>>>;
 }
 
@@ -98,7 +99,7 @@ pub(crate) trait Snapshot: Debug + Send + Sync {
     fn logits(&self, pixels: &Tensor) -> Result<Tensor>;
 }
 
-/// Labels as a tensor `[n]` of `u32`, and as read on the host to check them.
+/// Labels as a `u32` tensor `[n]`, and their values, which were read on the host for the check.
 pub(crate) struct ClassIndices<'a> {
     pub(crate) tensor: &'a Tensor,
     pub(crate) read: Vec<u32>,

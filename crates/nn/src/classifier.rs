@@ -1,4 +1,4 @@
-//! A network with weights, and its passes in training.
+//! A network with weights, and its training passes.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,22 @@ use crate::error::{Error, Result, dims};
 use crate::gradients::{Collector, Gradients};
 use crate::graph::{Network, Role, misfit};
 
-/// Share of the newest batch in batch norm's running statistics, as in torch.
+/// Fraction of the newest batch in batch norm's running statistics, as in torch.
 pub(crate) const MOMENTUM: f64 = 0.1;
 
-/// By what a batch's biased variance over so many rows is multiplied to be unbiased, as torch keeps it.
+/// The factor from a batch's biased variance over `rows` rows to the unbiased variance, which torch stores.
 pub(crate) fn unbiased(rows: usize) -> f64 {
     rows as f64 / (rows as f64 - 1.0).max(1.0)
 }
 
-/// By which statistics batch norm normalises in [`Classifier::train`].
+/// The statistics by which batch norm normalises in [`Classifier::train`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BatchNorm {
-    /// By the batch's; the running ones move towards them. Torch's training mode.
+    /// The statistics of the batch; the running statistics move towards them. This is torch's training mode.
     Update,
-    /// By the batch's; the running ones stay.
+    /// The statistics of the batch; the running statistics do not change.
     Keep,
-    /// By the running ones, which stay. Its weight and bias are trained all the same.
+    /// The running statistics, which do not change. Batch norm's weight and bias are still trained.
     Frozen,
 }
 
@@ -38,13 +38,13 @@ pub struct Classifier {
     roles: BTreeMap<String, Role>,
     anchor: Var,
     collector: Collector,
-    /// A backend that was asked for, in place of the device's own.
+    /// A requested backend, which replaces the device's own.
     asked: Option<&'static dyn Backend>,
 }
 
 impl Classifier {
-    /// Random weights, drawn as each parameter's [`Init`](crate::Init) says; batch norm starts as the
-    /// identity. The same `rng` gives the same weights.
+    /// A network with random weights, drawn from each parameter's [`Init`](crate::Init); batch norm starts as the
+    /// identity. The same `rng` yields the same weights.
     pub fn random(network: Network, dtype: DType, rng: &mut impl Rng) -> Result<Self> {
         let mut weights = BTreeMap::new();
         for parameter in network.parameters() {
@@ -55,8 +55,8 @@ impl Classifier {
         Self::new(network, &weights)
     }
 
-    /// A network with given weights: every parameter by its torch name, in its torch shape, and nothing else.
-    /// The error lists what is missing, what is not known and what has another shape.
+    /// A network with the given weights: exactly its parameters, by their torch names and in torch's shapes. The
+    /// error lists missing weights, unknown weights and weights of another shape.
     pub fn new(network: Network, weights: &BTreeMap<String, Tensor>) -> Result<Self> {
         let output = network.nodes().last().map_or(network.input_shape(), |node| node.shape);
         if output[1..] != [1, 1] {
@@ -112,7 +112,7 @@ impl Classifier {
         Some([find("weight")?, find("bias")?])
     }
 
-    /// Refuses pixels of another shape than the network takes, and none at all.
+    /// Returns an error if the pixels do not have the network's input shape, or if the batch is empty.
     pub(crate) fn check(network: &Network, pixels: &Tensor) -> Result<()> {
         match pixels.dims() {
             [n, c, h, w] if *n > 0 && [*c, *h, *w] == network.input_shape() => Ok(()),
@@ -120,7 +120,7 @@ impl Classifier {
         }
     }
 
-    /// The same network on a device, with weights of its own.
+    /// The same network on a device, with its own copy of the weights.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         let moved = |v: &Var| v.as_detached_tensor().to_device(device)?.copy();
         let weights: BTreeMap<String, Tensor> =
@@ -129,7 +129,7 @@ impl Classifier {
         Ok(Self { asked: self.asked, ..same })
     }
 
-    /// Runs by candle's own operations, whatever the device: to compare the backends.
+    /// Uses candle's own operations on every device, to compare the backends.
     #[must_use]
     pub fn portable(self) -> Self {
         Self { asked: Some(&Candle), ..self }
@@ -139,7 +139,7 @@ impl Classifier {
         self.asked.unwrap_or_else(|| backend::of(self.anchor.device()))
     }
 
-    /// Logits `[n, classes]` of pixels `[n, c, h, w]` in training: what batch norm does, `norm` says.
+    /// Logits `[n, classes]` of pixels `[n, c, h, w]` in training. `norm` selects the statistics of batch norm.
     /// Gradients reach the weights if `trains`, and the pixels if they are tracked.
     pub fn train(&self, pixels: &Tensor, trains: bool, norm: BatchNorm) -> Result<Tensor> {
         Self::check(&self.network, pixels)?;
@@ -150,7 +150,7 @@ impl Classifier {
     ///
     /// Only this method gives the gradients of the weights: candle's own backward pass reaches the pixels alone.
     pub fn backward(&self, loss: &Tensor) -> Result<Gradients> {
-        // What an abandoned backward pass may have left.
+        // Removes gradients that an abandoned backward pass may have left.
         self.collector.take();
         let others = loss.backward()?;
         Gradients::new(self.collector.take(), others, self.trained())
@@ -160,7 +160,7 @@ impl Classifier {
         &self.collector
     }
 
-    /// What stands for all weights in candle's graph.
+    /// The variable that represents all weights in candle's graph.
     pub(crate) fn anchor(&self) -> &Var {
         &self.anchor
     }

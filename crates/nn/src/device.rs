@@ -2,7 +2,8 @@
 
 use candle_core::{Device, Result};
 
-/// The CUDA device with this number. Says what is missing: support in this build, a library, the device.
+/// Opens the CUDA device with this number. The error names what is missing: support in this build, a library, or
+/// the device.
 #[cfg(not(feature = "cuda"))]
 pub fn cuda(ordinal: usize) -> Result<Device> {
     candle_core::bail!(
@@ -10,11 +11,12 @@ pub fn cuda(ordinal: usize) -> Result<Device> {
     )
 }
 
-/// The CUDA device with this number. Says what is missing: support in this build, a library, the device.
+/// Opens the CUDA device with this number. The error names what is missing: support in this build, a library, or
+/// the device.
 #[cfg(feature = "cuda")]
 pub fn cuda(ordinal: usize) -> Result<Device> {
-    // Built to load its libraries when it runs, cudarc panics where one is missing; built to link them, the
-    // program does not start without them.
+    // With dynamic loading, cudarc panics at run time if a library is missing. If the libraries are linked instead,
+    // the program does not start without them.
     #[cfg(feature = "dynamic-loading")]
     {
         use candle_core::cuda_backend::cudarc::{cublas, curand, driver};

@@ -1,33 +1,33 @@
-//! What can be wrong with a network.
+//! The errors of this crate.
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can be wrong with a network or with the tensors given to it.
+/// An error in a network or in the tensors given to it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A layer that cannot be placed where the model wants it.
+    /// A layer does not fit its input.
     #[error("layer `{layer}` does not fit its input of {input} (channels x height x width): {why}")]
     Fit {
         /// Name of the layer.
         layer: String,
         /// Its input, as `c x h x w`.
         input: String,
-        /// What does not fit.
+        /// Why it does not fit.
         why: String,
     },
-    /// Weights that are not those of the network.
+    /// The weights do not match the parameters of the network.
     #[error("weights do not belong to this network:{0}")]
     Weights(String),
-    /// Pixels of another shape than the network takes.
+    /// The pixels do not have the input shape of the network.
     #[error("the network takes pixels of shape [n, {}, {}, {}] with n at least 1, got {got:?}", expected[0], expected[1], expected[2])]
     Pixels {
-        /// Channels, height, width that the network takes.
+        /// Channels, height, width of the network's input.
         expected: [usize; 3],
         /// Shape that was given.
         got: Vec<usize>,
     },
-    /// Logits of another shape than the network has.
+    /// A function around the network returned logits of the wrong shape.
     #[error("the function around the network returned logits of shape {got:?}, not {expected:?}")]
     Logits {
         /// Samples, classes.
@@ -35,7 +35,7 @@ pub enum Error {
         /// Shape that was returned.
         got: Vec<usize>,
     },
-    /// An error of candle.
+    /// An error from candle.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }

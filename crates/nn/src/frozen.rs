@@ -10,8 +10,8 @@ use crate::classifier::Classifier;
 use crate::error::{Error, Result};
 use crate::graph::Network;
 
-/// A snapshot of a classifier in evaluation mode, differentiable with respect to the pixels alone. Clones
-/// share it.
+/// A snapshot of a classifier in evaluation mode, differentiable with respect to the pixels alone. Clones share the
+/// snapshot.
 #[derive(Debug, Clone)]
 pub struct Frozen {
     network: Network,
@@ -19,15 +19,15 @@ pub struct Frozen {
 }
 
 impl Frozen {
-    /// Packs the weights that `classifier` has now. Later changes of it do not reach the snapshot.
+    /// Packs the current weights of `classifier`. Later changes of the classifier do not affect the snapshot.
     pub fn new(classifier: &Classifier) -> Result<Self> {
         let snapshot = classifier.backend().freeze(classifier)?;
         Ok(Self { network: classifier.network().clone(), snapshot })
     }
 
-    /// The same network inside a function: a defence that is not a layer, such as noise, rounding of pixels or a mean
-    /// of several passes. `defence` gets the network and pixels `[n, c, h, w]`, and returns logits `[n, classes]`. It
-    /// computes with candle's operations, along which gradients reach the pixels.
+    /// Wraps the network in a function: a defence that is not a layer, such as noise, rounding of pixels or a mean
+    /// of several passes. `defence` receives the network and pixels `[n, c, h, w]`, and returns logits
+    /// `[n, classes]`. It computes with candle's operations, through which gradients reach the pixels.
     #[must_use]
     pub fn inside(&self, defence: impl Fn(&Self, &Tensor) -> Result<Tensor> + Send + Sync + 'static) -> Self {
         let snapshot = Arc::new(Defended { inner: self.clone(), defence });
@@ -39,8 +39,7 @@ impl Frozen {
         &self.network
     }
 
-    /// Logits `[n, classes]` of pixels `[n, c, h, w]`. Pixels of another shape, and none at all, are an
-    /// error.
+    /// Logits `[n, classes]` of pixels `[n, c, h, w]`. Pixels of another shape and an empty batch are errors.
     pub fn logits(&self, pixels: &Tensor) -> Result<Tensor> {
         Classifier::check(&self.network, pixels)?;
         self.snapshot.logits(&pixels.contiguous()?)

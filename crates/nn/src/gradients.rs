@@ -1,4 +1,5 @@
-//! What a backward pass leaves: gradients of weights for the optimiser, and of all else that candle followed.
+//! Results of a backward pass: gradients of weights for the optimiser, and of all other variables that candle
+//! tracked.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -23,8 +24,8 @@ impl Gradients {
         others: GradStore,
         trained: impl Iterator<Item = (&'a str, &'a Var)>,
     ) -> Result<Self> {
-        // What reached a weight by candle's operations: from the candle backend, or from a loss that reads
-        // weights itself.
+        // Gradients that reached a weight through candle's operations: from the candle backend, or from a loss that
+        // reads weights itself.
         for (name, var) in trained {
             if let Some(more) = others.get(var) {
                 let more = Gradient { numbers: Box::new(more.clone()), shape: var.dims().to_vec() };
@@ -34,12 +35,12 @@ impl Gradients {
         Ok(Self { weights, others })
     }
 
-    /// That of a weight, by its name; `None` if the loss does not depend on it.
+    /// The gradient of a weight, by its name; `None` if the loss does not depend on the weight.
     pub fn get(&self, weight: &str) -> Option<&Gradient> {
         self.weights.get(weight)
     }
 
-    /// The weights' gradients of the sum of two losses; those of other variables are gone.
+    /// The weights' gradients of the sum of two losses. Gradients of other variables are dropped.
     pub fn plus(self, more: Self) -> Result<Self> {
         let mut weights = self.weights;
         for (name, gradient) in more.weights {
@@ -48,20 +49,20 @@ impl Gradients {
         Ok(Self { weights, others: GradStore::default() })
     }
 
-    /// The weights' gradients of the loss times a number; those of other variables are gone.
+    /// The weights' gradients of the loss times a number. Gradients of other variables are dropped.
     pub fn times(self, factor: f64) -> Result<Self> {
         let scaled = |(name, gradient): (String, Gradient)| Ok((name, gradient.times(factor)?));
         let weights = self.weights.into_iter().map(scaled).collect::<Result<_>>()?;
         Ok(Self { weights, others: GradStore::default() })
     }
 
-    /// That of another variable of the loss, such as the pixels.
+    /// The gradient of another variable of the loss, such as the pixels.
     pub fn of(&self, variable: &Var) -> Option<&Tensor> {
         self.others.get(variable)
     }
 }
 
-/// Adds to the gradient of a weight.
+/// Adds `more` to the gradient of a weight.
 fn add(all: &mut BTreeMap<String, Gradient>, weight: &str, more: Gradient) -> Result<()> {
     let sum = match all.remove(weight) {
         Some(gradient) => gradient.plus(&more)?,
@@ -71,19 +72,19 @@ fn add(all: &mut BTreeMap<String, Gradient>, weight: &str, more: Gradient) -> Re
     Ok(())
 }
 
-/// Numbers of a gradient in whatever memory a backend left them.
+/// Numbers of a gradient, in the memory where the backend left them.
 pub(crate) trait Numbers: Any + Debug + Send + Sync {
-    /// As a tensor of this shape.
+    /// The numbers as a tensor of this shape.
     fn tensor(&self, shape: &[usize]) -> Result<Tensor>;
 
-    /// Adds numbers of the same kind in place; `false`, and nothing done, if they are of another.
+    /// Adds numbers of the same kind in place. Returns `false` and changes nothing if the kinds differ.
     fn add(&mut self, more: &dyn Numbers) -> Result<bool>;
 
-    /// Multiplies in place.
+    /// Multiplies all numbers by `factor`, in place.
     fn scale(&mut self, factor: f64) -> Result<()>;
 }
 
-/// As candle's operations leave them.
+/// Gradients from candle's operations.
 impl Numbers for Tensor {
     fn tensor(&self, _shape: &[usize]) -> Result<Tensor> {
         Ok(self.clone())
@@ -101,7 +102,7 @@ impl Numbers for Tensor {
     }
 }
 
-/// Gradient of one weight, in its shape.
+/// Gradient of one weight, in the weight's shape.
 #[derive(Debug)]
 pub struct Gradient {
     numbers: Box<dyn Numbers>,
@@ -109,7 +110,7 @@ pub struct Gradient {
 }
 
 impl Gradient {
-    /// As a tensor of its own.
+    /// The gradient as a tensor.
     pub fn tensor(&self) -> Result<Tensor> {
         self.numbers.tensor(&self.shape)
     }
@@ -133,7 +134,7 @@ impl Gradient {
     }
 }
 
-/// Where the passes of one backward pass leave the gradients of weights.
+/// Collects the weights' gradients from all network passes of one backward pass.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Collector(Arc<Mutex<BTreeMap<String, Gradient>>>);
 
@@ -142,7 +143,7 @@ impl Collector {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was left since the last call.
+    /// Returns the gradients collected since the last call, and removes them.
     pub(crate) fn take(&self) -> BTreeMap<String, Gradient> {
         std::mem::take(&mut *self.lock())
     }

@@ -1,16 +1,16 @@
 //! Networks as data, their weights, and the backends that run them.
 //!
-//! A model plugin describes a [`Network`]: a graph of layers, nothing else. A [`Classifier`] is a network
-//! with weights. It runs in two ways: [`Classifier::train`] and [`Classifier::backward`] are what training
-//! differentiates, with batch statistics in batch norm, and [`Frozen`] is the network that attacks call:
-//! evaluation mode, batch norm folded into the convolutions, weights packed once, gradients with respect to
-//! the pixels alone.
+//! A model plugin describes a [`Network`], which is only a graph of layers. A [`Classifier`] is a network with
+//! weights. It runs in two ways. Training uses [`Classifier::train`] and [`Classifier::backward`], with batch
+//! statistics in batch norm. Attacks use [`Frozen`]: evaluation mode, batch norm folded into the convolutions,
+//! weights packed once, gradients with respect to the pixels alone.
 //!
-//! `graph` is the vocabulary, and knows no device. `backend` says what a device must be able to do, and picks
-//! who does it: `cpu` by kernels of ours, `candle` by candle's operations on any device.
+//! `graph` defines layers and networks, and does not depend on any device. `backend` defines the operations that a
+//! device must support, and selects their implementation: `cpu` uses our kernels, `candle` uses candle's operations
+//! on any device.
 //!
-//! This crate knows no data set and no attack. All `unsafe` code of the project lives here, nearly all of it
-//! in [`kernel`].
+//! This crate does not depend on data sets or attacks. It contains all `unsafe` code of the project, nearly all of
+//! it in [`kernel`].
 
 mod backend;
 mod candle;

@@ -1,9 +1,9 @@
-//! candle's own threads beside rayon's.
+//! candle's own threads, which run beside rayon's.
 
-/// Lets candle's threads sleep between operations. By default they spin after each one, at the cost of the
-/// kernels that run next: a fifth of an epoch of adversarial training on two cores. To be called first thing
-/// in `main`; where other threads run already, where that cannot be told, and where the user has chosen,
-/// nothing happens.
+/// Lets candle's threads sleep between operations. By default they spin after each operation, which slows down the
+/// kernels that run next: it costs a fifth of an epoch of adversarial training on two cores. Call this first in
+/// `main`. It does nothing if other threads already run, if their number cannot be read, or if the user has set the
+/// limit.
 pub fn let_candle_rest() {
     const LIMIT: &str = "CANDLE_BARRIER_POOL_SPIN_LIMIT";
     let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1);

@@ -1,4 +1,5 @@
-//! Layers over values: what puts their numbers in order, and functions and arithmetic that leave them where they are.
+//! Layers over values: layers that put a value's numbers in order, and functions and arithmetic
+//! that leave them in their places.
 
 use temper_nn::{Function, Gather, Network, NodeId};
 
@@ -18,21 +19,21 @@ pub(crate) fn shape(dims: &[usize]) -> [usize; 3] {
     }
 }
 
-/// Numbers for each of which a constant may be listed, and summands. VGG's largest value, 64 x 224 x 224, has 3.2
-/// million.
+/// Maximum count of numbers for which constants are listed, and of summands. VGG's largest value, 64 x 224 x 224,
+/// has 3.2 million numbers.
 const MOST: usize = 1 << 22;
-/// Weighted sums that may be listed: each takes memory of its own.
+/// Maximum number of weighted sums that are listed, because each takes memory of its own.
 const MOST_SUMS: usize = 1 << 20;
 
-/// `factor * x + summand` over a value's numbers in order. A list has one number for all, one for each number, or one
-/// for each block of equal length: for each channel, as a rule.
+/// `factor * x + summand` over a value's numbers in order. A list has one entry for all numbers, one for each number,
+/// or one for each block of equal length, usually a channel.
 #[derive(Debug, Clone)]
 pub(crate) struct Linear {
     pub(crate) scale: Vec<f64>,
     pub(crate) shift: Vec<f64>,
 }
 
-/// What a list has at a place of so many. Its length divides them.
+/// The entry of a list for one of `places` places. The length of the list divides `places`.
 fn at(list: &[f64], place: usize, places: usize) -> f64 {
     match list.len() {
         1 => list[0],
@@ -41,7 +42,7 @@ fn at(list: &[f64], place: usize, places: usize) -> f64 {
     }
 }
 
-/// A list as one of so many numbers.
+/// Expands a list to `numbers` entries.
 fn all(list: &[f64], numbers: usize) -> Vec<f64> {
     (0..numbers).map(|place| at(list, place, numbers)).collect()
 }
@@ -56,7 +57,7 @@ impl Linear {
         Self { scale: vec![scale], shift: vec![shift] }
     }
 
-    /// This one, and then `next`.
+    /// The map that applies this one, then `next`.
     pub(crate) fn then(&self, next: &Self) -> Self {
         let longest = |lists: &[&[f64]]| lists.iter().map(|list| list.len()).max().unwrap_or(1);
         let n = longest(&[&self.scale, &next.scale]);
@@ -116,8 +117,8 @@ impl Importer<'_> {
         }
     }
 
-    /// A layer that works on each number alone. It is put before the value's rearrangement, unless that leaves numbers
-    /// out, or adds zeros that the layer would change.
+    /// Adds an element-wise layer. The layer precedes the value's rearrangement, unless the rearrangement leaves
+    /// numbers out or adds zeros that the layer would change.
     pub(crate) fn each(
         &mut self,
         value: &Value,
@@ -140,7 +141,7 @@ impl Importer<'_> {
         self.each(value, function.value(0.0) == 0.0, |network, x| network.function(x, function))
     }
 
-    /// A constant's numbers beside those of a value: a list as [`Linear`] has them.
+    /// A constant's numbers, broadcast over a value: a list as in [`Linear`].
     pub(crate) fn spread(&mut self, constant: &Constant<'_>, value: &Value) -> Found<Vec<f64>> {
         match constant.broadcast_len(value)? {
             1 => {}
@@ -149,7 +150,7 @@ impl Importer<'_> {
         constant.broadcast_over(value)
     }
 
-    /// Counts constants that are listed for so many numbers.
+    /// Counts the work of listing constants for this many numbers; an error beyond the limits.
     fn listed(&mut self, numbers: usize) -> Found<()> {
         if numbers > MOST {
             return Err(Problem::of(format!(
@@ -200,7 +201,7 @@ impl Importer<'_> {
         (!scale.iter().any(|factor| factor.is_nan())).then_some((scale, shift))
     }
 
-    /// A layer of factors and summands, one of each for each number of the value's node.
+    /// A layer with one factor and one summand for each number of the value's node.
     fn affine(&mut self, value: &Value, scale: &[f64], shift: &[f64]) -> Found<Value> {
         let [c, h, w] = self.network.shape(value.node);
         let plane = h * w;
@@ -213,7 +214,7 @@ impl Importer<'_> {
         self.put_affine(value, scale, shift)
     }
 
-    /// A layer of factors and summands, one of each for each channel of the value's node.
+    /// A layer with one factor and one summand for each channel of the value's node.
     fn per_channel(&mut self, value: &Value, scale: &[f64], shift: &[f64]) -> Found<Value> {
         if value.node == self.network.input()
             && scale.iter().all(|factor| *factor > 0.0)
@@ -237,7 +238,7 @@ impl Importer<'_> {
         Ok(Value { node: self.put(made)?, ..value.clone() })
     }
 
-    /// Counts weighted sums, before any are listed.
+    /// Counts weighted sums against the limits, before they are listed.
     pub(crate) fn summed(&mut self, outputs: usize, summands: usize) -> Found<()> {
         if outputs > MOST_SUMS || summands > MOST {
             return Err(Problem::of(format!(
@@ -248,7 +249,8 @@ impl Importer<'_> {
         self.keep(outputs.saturating_add(summands.saturating_mul(3)))
     }
 
-    /// Weighted sums of a value's numbers: for each number of the result, places of the value and weights.
+    /// Weighted sums of a value's numbers. For each number of the result, `sums` lists places of
+    /// the value and weights.
     pub(crate) fn sums(
         &mut self,
         value: &Value,
@@ -269,7 +271,7 @@ impl Importer<'_> {
     }
 }
 
-/// Channels of zeros before and after those of a node, if that is all that a rearrangement is.
+/// The number of zero channels before and after those of a node, if a rearrangement only adds such channels.
 fn added(own: [usize; 3], shape: [usize; 3], index: &[Option<usize>]) -> Option<(usize, usize)> {
     let numbers: usize = own.iter().product();
     if own[1..] != shape[1..] || shape[0] <= own[0] {

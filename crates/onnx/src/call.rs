@@ -1,4 +1,4 @@
-//! A node of the file as its operator sees it: inputs that are known, and attributes.
+//! A node of the file as its operator receives it: known inputs, and attributes.
 
 use crate::constant::{Constant, NumberKind};
 use crate::error::{Found, Problem};
@@ -9,9 +9,9 @@ use crate::value::Value;
 /// A tensor of the graph.
 #[derive(Debug, Clone)]
 pub(crate) enum Item<'a> {
-    /// It does not depend on the pixels.
+    /// A tensor that does not depend on the pixels.
     Constant(Constant<'a>),
-    /// It does.
+    /// A tensor that depends on the pixels.
     Value(Value),
 }
 
@@ -24,10 +24,10 @@ impl Item<'_> {
         }
     }
 
-    /// Along an axis, these places or holes.
+    /// Selects these places or holes along an axis.
     pub(crate) fn along(&self, axis: usize, places: &[u32]) -> Found<Self> {
         Ok(match self {
-            // All numbers are one: only the shape changes.
+            // All numbers are equal: only the shape changes.
             Self::Constant(constant)
                 if constant.is_uniform() && places.iter().all(|p| (*p as usize) < constant.dims[axis]) =>
             {
@@ -66,16 +66,16 @@ impl Item<'_> {
     }
 }
 
-/// A node of which all inputs are known.
+/// A node whose inputs are all known.
 pub(crate) struct Call<'a> {
-    /// Its number among the nodes of the file.
+    /// Its index among the nodes of the file.
     pub(crate) index: usize,
     pub(crate) node: &'a Node<'a>,
     pub(crate) opset: i64,
     pub(crate) inputs: Vec<Option<Item<'a>>>,
 }
 
-/// An axis that may be counted from the end.
+/// Resolves an axis that may be counted from the end.
 pub(crate) fn axis(given: i64, rank: usize) -> Found<usize> {
     let axis = if given < 0 { given.checked_add(rank as i64) } else { Some(given) };
     let axis = axis.and_then(|axis| usize::try_from(axis).ok()).filter(|axis| *axis < rank);
@@ -95,7 +95,7 @@ impl<'a> Call<'a> {
         self.attribute(name).is_some()
     }
 
-    /// A whole number, which proto3 leaves out where it is 0.
+    /// A whole number, which proto3 omits if it is 0.
     pub(crate) fn int(&self, name: &str, default: i64) -> Found<i64> {
         match self.attribute(name) {
             None => Ok(default),
@@ -134,7 +134,7 @@ impl<'a> Call<'a> {
         self.attribute(name).map(|attribute| attribute.ints.as_slice())
     }
 
-    /// Whole numbers of which each is at least 0: this many, or a default for all.
+    /// `N` whole numbers of at least 0 each; `default` for all if the attribute is missing.
     pub(crate) fn sizes<const N: usize>(&self, name: &str, default: usize) -> Found<[usize; N]> {
         let Some(numbers) = self.ints(name) else { return Ok([default; N]) };
         let sizes: Option<Vec<usize>> = numbers.iter().map(|number| usize::try_from(*number).ok()).collect();
@@ -154,7 +154,7 @@ impl<'a> Call<'a> {
         self.attribute(name).and_then(|attribute| attribute.tensor.as_deref())
     }
 
-    /// An input, which must be there.
+    /// An input, which must be present.
     pub(crate) fn item(&self, input: usize) -> Found<&Item<'a>> {
         let found = self.inputs.get(input).and_then(Option::as_ref);
         found.ok_or_else(|| Problem::Damaged(format!("its input {input} is missing")))
@@ -168,7 +168,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// An input that may be left out, and does not depend on the pixels.
+    /// An input that may be missing and does not depend on the pixels.
     pub(crate) fn optional(&self, input: usize) -> Found<Option<&Constant<'a>>> {
         match self.inputs.get(input).and_then(Option::as_ref) {
             None => Ok(None),
@@ -179,7 +179,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// An input that does not depend on the pixels, and must be there.
+    /// An input that must be present and does not depend on the pixels.
     pub(crate) fn constant(&self, input: usize) -> Found<&Constant<'a>> {
         self.optional(input)?.ok_or_else(|| Problem::Damaged(format!("its input {input} is missing")))
     }
@@ -204,20 +204,20 @@ impl<'a> Call<'a> {
             .ok_or_else(|| Problem::of(format!("its input {input} has several numbers, expected one")))
     }
 
-    /// All inputs, if none depends on the pixels.
+    /// All inputs, if they are all constants.
     pub(crate) fn constants(&self) -> Option<Vec<&Constant<'a>>> {
         let given = self.inputs.iter().flatten();
         given.map(|item| if let Item::Constant(constant) = item { Some(constant) } else { None }).collect()
     }
 }
 
-/// A number of 32 bits as the decimal number that was meant: 0.1 rather than 0.10000000149.
+/// Converts an f32 to the decimal number that was meant: 0.1 rather than 0.10000000149.
 fn tidy(number: f32) -> f64 {
     number.to_string().parse().unwrap_or_else(|_| f64::from(number))
 }
 
 impl Constant<'_> {
-    /// Whether it has integers.
+    /// Whether it contains integers.
     pub(crate) fn is_int(&self) -> bool {
         self.kind() == NumberKind::Int
     }

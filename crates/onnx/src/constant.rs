@@ -23,23 +23,23 @@ pub(crate) enum NumberKind {
 pub(crate) struct Constant<'a> {
     pub(crate) dims: Vec<usize>,
     pub(crate) data: Data<'a>,
-    /// The initializer that it was made of, if nothing but its order has changed since.
+    /// The name of the initializer that it comes from, if only the order of the numbers has changed since.
     pub(crate) origin: Option<&'a str>,
 }
 
 /// Numbers in row-major order.
 #[derive(Debug, Clone)]
 pub(crate) enum Data<'a> {
-    /// Still in the file.
+    /// Numbers that are still in the file.
     File(Box<proto::Tensor<'a>>, Beside<'a>),
     Floats(Arc<[f64]>),
     Ints(Arc<[i64]>),
-    /// One number everywhere.
+    /// One number that all elements equal.
     AllFloats(f64),
     AllInts(i64),
 }
 
-/// The product of lengths, if it can be counted.
+/// The product of lengths; an error if it exceeds 2^31.
 pub(crate) fn count(dims: &[usize]) -> Found<usize> {
     let product = dims.iter().try_fold(1usize, |product, dim| product.checked_mul(*dim));
     product
@@ -74,7 +74,7 @@ impl<'a> Constant<'a> {
         }
     }
 
-    /// The same numbers in memory.
+    /// The constant with its numbers in memory.
     pub(crate) fn read(&self) -> Found<Cow<'_, Self>> {
         let Data::File(tensor, beside) = &self.data else { return Ok(Cow::Borrowed(self)) };
         let data = match decode::numbers(tensor, *beside)? {
@@ -84,7 +84,7 @@ impl<'a> Constant<'a> {
         Ok(Cow::Owned(Self { dims: self.dims.clone(), data, origin: self.origin }))
     }
 
-    /// Its numbers as floats, whatever they are.
+    /// Its numbers as floats, whatever their type is.
     pub(crate) fn as_floats(&self) -> Found<Cow<'_, [f64]>> {
         if let Data::Floats(numbers) = &self.data {
             return Ok(Cow::Borrowed(numbers));
@@ -99,7 +99,7 @@ impl<'a> Constant<'a> {
         Ok(Cow::Owned(numbers))
     }
 
-    /// Its length, if it is short enough to be written out.
+    /// How many numbers it has, if they are few enough to be listed.
     fn small(&self) -> Found<usize> {
         match self.len()? {
             len if len <= 1 << 22 => Ok(len),
@@ -116,7 +116,7 @@ impl<'a> Constant<'a> {
         }
     }
 
-    /// Its only number, or the one that all are.
+    /// Its only number, or the number that all its elements equal.
     pub(crate) fn scalar(&self) -> Found<Option<f64>> {
         match &self.data {
             Data::AllFloats(number) => return Ok(Some(*number)),
@@ -127,7 +127,7 @@ impl<'a> Constant<'a> {
         Ok(numbers.first().copied().filter(|first| numbers.iter().all(|number| number == first)))
     }
 
-    /// The numbers at these places; those at holes are 0.
+    /// The constant of the numbers at these places; holes become 0.
     pub(crate) fn pick(&self, dims: Vec<usize>, index: &[u32]) -> Found<Self> {
         let holes = index.contains(&HOLE);
         let read = self.read()?;
@@ -149,7 +149,7 @@ impl<'a> Constant<'a> {
         Ok(Self { dims, data, origin: self.origin })
     }
 
-    /// The same numbers with other lengths of axes.
+    /// The same numbers in another shape.
     pub(crate) fn reshape(&self, dims: Vec<usize>) -> Found<Self> {
         if count(&dims)? != self.len()? {
             return Err(Problem::of(format!("{:?} cannot become {dims:?}", self.dims)));
@@ -157,7 +157,7 @@ impl<'a> Constant<'a> {
         Ok(Self { dims, ..self.clone() })
     }
 
-    /// The axes in another order.
+    /// The constant with its axes in another order.
     pub(crate) fn transposed(&self, order: &[usize]) -> Found<Self> {
         if self.is_uniform() {
             let dims = order.iter().map(|axis| self.dims[*axis]).collect();
@@ -167,7 +167,7 @@ impl<'a> Constant<'a> {
         self.pick(moved.dims, &moved.index)
     }
 
-    /// Repeated to these lengths.
+    /// The constant, broadcast to the shape `dims`.
     pub(crate) fn broadcast(&self, dims: &[usize]) -> Found<Self> {
         if self.dims == dims {
             return Ok(self.clone());
@@ -179,12 +179,12 @@ impl<'a> Constant<'a> {
         self.pick(moved.dims, &moved.index)
     }
 
-    /// Whether it is one number everywhere that takes no memory.
+    /// Whether it is stored as one number that all elements equal.
     pub(crate) fn is_uniform(&self) -> bool {
         matches!(self.data, Data::AllFloats(_) | Data::AllInts(_))
     }
 
-    /// A tensor of f32 in this shape: each number times a factor.
+    /// An f32 tensor of this shape: each number times `factor`.
     pub(crate) fn tensor(&self, shape: &[usize], factor: f64) -> Found<Tensor> {
         if self.kind() == NumberKind::Int {
             return Err(Problem::Integers(format!(

@@ -1,4 +1,4 @@
-//! The numbers of a tensor of a file, of any type.
+//! Decodes the numbers of a tensor of a file, of any type.
 
 use half::{bf16, f16};
 
@@ -22,7 +22,7 @@ const UINT32: u64 = 12;
 const UINT64: u64 = 13;
 const BFLOAT16: u64 = 16;
 
-/// Integers of a tensor beyond which it is none of shapes and indices.
+/// Maximum count of integers in a tensor; a tensor of shapes or indices does not have more.
 const MOST_INTS: usize = 1 << 22;
 
 /// Numbers in row-major order.
@@ -31,12 +31,12 @@ pub(crate) enum Numbers {
     Ints(Vec<i64>),
 }
 
-/// Whether a type has floats that are read.
+/// Whether an element type is a supported float type.
 pub(crate) fn is_float(kind: u64) -> bool {
     matches!(kind, FLOAT | FLOAT16 | DOUBLE | BFLOAT16)
 }
 
-/// What a type of floats other than f32 is called.
+/// The name of a float type other than f32.
 pub(crate) fn other_float(kind: u64) -> Option<&'static str> {
     match kind {
         FLOAT16 => Some("f16"),
@@ -46,7 +46,7 @@ pub(crate) fn other_float(kind: u64) -> Option<&'static str> {
     }
 }
 
-/// Bytes of a number in `raw_data`.
+/// Size in bytes of a number in `raw_data`.
 fn width(kind: u64) -> Option<usize> {
     match kind {
         UINT8 | INT8 | BOOL => Some(1),
@@ -57,7 +57,7 @@ fn width(kind: u64) -> Option<usize> {
     }
 }
 
-/// All numbers of a tensor, wherever they are.
+/// Reads all numbers of a tensor, wherever they are stored.
 pub(crate) fn numbers(tensor: &Tensor<'_>, beside: Beside<'_>) -> Found<Numbers> {
     let Some(width) = width(tensor.kind) else {
         return Err(Problem::Integers(format!(
@@ -106,7 +106,7 @@ fn ints<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> i64) -> Numbers 
     Numbers::Ints(bytes.as_chunks().0.iter().map(|word| read(*word)).collect())
 }
 
-/// Numbers as they lie in memory, the least significant byte first.
+/// Decodes raw little-endian numbers.
 fn raw(kind: u64, bytes: &[u8]) -> Numbers {
     match kind {
         FLOAT => floats(bytes, |word| f64::from(f32::from_le_bytes(word))),
@@ -123,7 +123,7 @@ fn raw(kind: u64, bytes: &[u8]) -> Numbers {
     }
 }
 
-/// Numbers in the field of their type.
+/// Reads numbers from the field of their type.
 fn typed(tensor: &Tensor<'_>) -> Found<Numbers> {
     let field = match tensor.kind {
         FLOAT => 4,

@@ -1,4 +1,4 @@
-//! What can be wrong with an ONNX file.
+//! Errors of reading an ONNX file.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use temper_files::tame;
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can be wrong with an ONNX file, or with its graph as an image classifier.
+/// An error in an ONNX file, or in its graph as an image classifier.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file of which something is wrong.
+    /// An error in the named file.
     #[error("{}: {source}", file.display())]
     File {
         /// The file.
@@ -18,7 +18,7 @@ pub enum Error {
         /// What is wrong.
         source: Box<Error>,
     },
-    /// It cannot be read, or is larger than any that is read.
+    /// The file cannot be read, or exceeds the maximum length.
     #[error(transparent)]
     Read(#[from] temper_files::Error),
     /// A file of another format.
@@ -60,10 +60,10 @@ pub enum Error {
         operator: String,
         /// Version of the operators.
         opset: i64,
-        /// Nodes with it on the way to the first output.
+        /// Number of nodes with this operator that the first output needs.
         count: usize,
     },
-    /// A use of an operator that a network of temper has no layer for.
+    /// A use of an operator for which a network of temper has no layer.
     #[error("node `{}` ({}): {}", tame(node), tame(operator), tame(what))]
     Unsupported {
         /// The node.
@@ -101,7 +101,7 @@ pub enum Error {
         node: String,
         /// Its operator.
         operator: String,
-        /// What is an integer.
+        /// Where integers occur.
         what: String,
     },
     /// Branches or loops.
@@ -117,20 +117,20 @@ pub enum Error {
         /// Its operator.
         operator: String,
     },
-    /// Another number of inputs than one, or one that is no image.
+    /// A number of inputs other than one, or an input that is not an image.
     #[error("the graph's inputs: {}; expected one input of images, [n, c, h, w]", tame(.0))]
     Inputs(String),
-    /// An output that is no vector of logits.
+    /// An output that is not a vector of logits.
     #[error("the graph's first output: {}; expected [n, classes]", tame(.0))]
     Output(String),
 }
 
-/// What is wrong, before it is known at which node.
+/// A fault whose node is not known yet.
 #[derive(Debug, Clone)]
 pub(crate) enum Problem {
     /// A use that is not supported.
     Use(String),
-    /// Samples are mixed.
+    /// The samples of a batch are mixed.
     Batch(String),
     /// Integers where floats are expected.
     Integers(String),
@@ -140,7 +140,7 @@ pub(crate) enum Problem {
     External(String, String),
 }
 
-/// A result before it is known at which node.
+/// A result whose error does not name the node yet.
 pub(crate) type Found<T> = std::result::Result<T, Problem>;
 
 impl From<temper_nn::Error> for Problem {

@@ -1,5 +1,5 @@
-//! ONNX files of networks: opset 17, f32, any batch size. Names of weights stay as they are, so that names of
-//! state dictionaries are found again.
+//! Writes networks as ONNX files: opset 17, f32, any batch size. Weights keep their names, so that they match
+//! those of state dictionaries.
 
 mod function;
 mod message;
@@ -13,11 +13,11 @@ use message::{Attribute, Graph};
 
 /// The version of the operators that are written.
 const OPSET: i64 = 17;
-/// The version of the file format that belongs to it.
+/// The version of the file format that belongs to this opset.
 const FORMAT: u64 = 8;
 
-/// The bytes of an ONNX file with a network from `pixels`, `[n, c, h, w]` in [0, 1], to `logits`, `[n, classes]`. An
-/// error if a weight is missing or cannot be read.
+/// Returns the bytes of an ONNX file with a network from `pixels`, `[n, c, h, w]` in [0, 1], to `logits`,
+/// `[n, classes]`. A weight that is missing or cannot be read is an error.
 pub fn export(network: &Network, weights: &BTreeMap<String, Tensor>) -> candle_core::Result<Vec<u8>> {
     let mut writer = Writer { graph: Graph::default(), weights, values: vec![] };
     for node in network.nodes() {
@@ -33,20 +33,20 @@ pub fn export(network: &Network, weights: &BTreeMap<String, Tensor>) -> candle_c
     Ok(writer.graph.model(input, ("logits", vec![network.classes()]), (FORMAT, OPSET)))
 }
 
-/// The file as far as it is made.
+/// The file under construction.
 struct Writer<'a> {
     graph: Graph,
     weights: &'a BTreeMap<String, Tensor>,
-    /// The name of the value that each layer gives.
+    /// The name of the value that each layer computes.
     values: Vec<String>,
 }
 
-/// The shape of constants that stand beside values of a shape: one for each channel, or one for each number.
+/// The shape of constants that are broadcast over values `[c, h, w]`: one for each channel, or one for each number.
 fn beside(numbers: usize, [c, h, w]: [usize; 3]) -> Vec<usize> {
     if numbers == c { vec![1, c, 1, 1] } else { vec![1, c, h, w] }
 }
 
-/// Begins and ends of both axes, as ONNX orders them.
+/// The padding before and after both axes, in ONNX's order.
 fn pads([rows, columns]: [Axis; 2]) -> Vec<i64> {
     [rows.before, columns.before, rows.after, columns.after].map(|pad| pad as i64).to_vec()
 }
@@ -66,7 +66,7 @@ fn dilations(axes: [Axis; 2]) -> Attribute {
 }
 
 impl Writer<'_> {
-    /// A weight of the network under its own name.
+    /// The name, the numbers and the shape of a weight of the network.
     fn weight(&mut self, layer: &str, part: &str) -> candle_core::Result<(String, Vec<f32>, Vec<usize>)> {
         let name = format!("{layer}.{part}");
         let Some(tensor) = self.weights.get(&name) else {
@@ -81,7 +81,7 @@ impl Writer<'_> {
         Ok(self.graph.floats(&name, &numbers, &dims))
     }
 
-    /// The name of a layer's value.
+    /// Writes a layer; returns the name of its value.
     fn layer(&mut self, node: &Node) -> candle_core::Result<String> {
         let inputs: Vec<String> = node.inputs.iter().map(|id| self.values[id.index()].clone()).collect();
         let x = inputs.first().map_or("pixels", String::as_str);
@@ -100,7 +100,7 @@ impl Writer<'_> {
             Layer::Relu => self.graph.node("Relu", &[x], vec![]),
             Layer::Function(function) => function::write(&mut self.graph, *function, x),
             Layer::PRelu { name, .. } => {
-                // One slope a channel stands beside rows and columns.
+                // The slopes, one per channel, are broadcast over rows and columns.
                 let (name, numbers, dims) = self.weight(name, "weight")?;
                 let slopes = self.graph.floats(&name, &numbers, &[dims.iter().product(), 1, 1]);
                 self.graph.node("PRelu", &[x, &slopes], vec![])
@@ -182,7 +182,7 @@ impl Writer<'_> {
         Ok(self.graph.node("BatchNormalization", &inputs, vec![Attribute::Float("epsilon", epsilon as f32)]))
     }
 
-    /// A mean over windows. Dilation has come with opset 19 only.
+    /// Writes a mean over windows. Dilation exists only since opset 19.
     fn average_pool(&mut self, x: &str, axes: [Axis; 2]) -> candle_core::Result<String> {
         if axes.iter().any(|axis| axis.dilation > 1 && axis.kernel > 1) {
             candle_core::bail!("opset {OPSET} has no average pooling with dilation");
@@ -192,7 +192,8 @@ impl Writer<'_> {
         Ok(self.graph.node("AveragePool", &[x], attributes))
     }
 
-    /// Numbers by their index, in rows of as many as the longest sum has; those that are missing have weight 0.
+    /// Writes weighted sums of numbers that are gathered by index. Each row is as long as the longest sum;
+    /// missing summands have weight 0.
     fn gather(&mut self, x: &str, gather: &Gather) -> String {
         let [c, h, w] = gather.shape();
         let outputs = c * h * w;

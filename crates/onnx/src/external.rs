@@ -1,4 +1,4 @@
-//! Numbers that lie in a file of their own, beside the ONNX file.
+//! Numbers that are stored in a separate file beside the ONNX file.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path};
@@ -12,7 +12,7 @@ use crate::error::{Found, Problem};
 pub(crate) struct Beside<'a>(pub(crate) Option<&'a Path>);
 
 impl Beside<'_> {
-    /// These numbers of a tensor.
+    /// Reads the numbers of a tensor as `bytes` bytes of the file that `places` names.
     pub(crate) fn read(self, tensor: &str, places: &[(&str, &str)], bytes: usize) -> Found<Vec<u8>> {
         let bad = |why: String| Problem::External(tensor.into(), why);
         let of = |key: &str| places.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);

@@ -1,4 +1,4 @@
-//! Arithmetic among constants: of shapes, and of weights that an exporter left unfolded.
+//! Arithmetic between constants: shapes, and weights that an exporter left unfolded.
 
 use crate::call::Call;
 use crate::constant::{Constant, Data};
@@ -6,7 +6,7 @@ use crate::error::{Found, Problem};
 use crate::importer::Importer;
 use crate::moves;
 
-/// A function of each number. Integers stay integers.
+/// Applies a function to each number. Integers stay integers.
 pub(crate) fn map<'a>(
     importer: &mut Importer<'a>,
     constant: &Constant<'a>,
@@ -54,14 +54,15 @@ pub(crate) fn unary<'a>(
     map(importer, constant, f)
 }
 
-/// What two integers give; `None` where the result is none.
+/// Applies an operator to two integers; `None` if the result is not a 64-bit integer, or the
+/// operator is not supported.
 fn of_ints(operator: &str, a: i64, b: i64) -> Option<i64> {
     match operator {
         "Add" => a.checked_add(b),
         "Sub" => a.checked_sub(b),
         "Mul" => a.checked_mul(b),
         "Div" => a.checked_div(b),
-        // The sign is the divisor's.
+        // The remainder has the sign of the divisor.
         "Mod" => {
             a.checked_rem(b).map(|rest| if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest })
         }
@@ -129,7 +130,7 @@ pub(crate) fn binary<'a>(
     Ok(Constant { dims, data, origin: None })
 }
 
-/// `Where`.
+/// `Where` of constants.
 pub(crate) fn choose<'a>(
     importer: &mut Importer<'a>,
     condition: &Constant<'a>,

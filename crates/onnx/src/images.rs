@@ -13,14 +13,14 @@ use crate::moves;
 use crate::proto::Info;
 use crate::value::Value;
 
-/// Channels that images have.
+/// Numbers of channels that images may have.
 const CHANNELS: [usize; 3] = [1, 3, 4];
-/// Classes that a classifier may have.
+/// Maximum number of classes of a classifier.
 const MOST_CLASSES: usize = 1 << 20;
-/// Numbers of an image: 3 x 2048 x 2048 are 12.6 million.
+/// Maximum count of numbers in an image: 3 x 2048 x 2048 are 12.6 million.
 const MOST: usize = 1 << 24;
 
-/// How a row of numbers becomes an image: grey or in colour, if it is one of a square.
+/// The image shape of a row of numbers: a square in grey or in colour if one fits, else `[numbers, 1, 1]`.
 fn square(numbers: usize) -> [usize; 3] {
     for channels in [1, 3] {
         let side = (numbers / channels).isqrt();
@@ -37,7 +37,7 @@ fn said(dims: &[Option<usize>]) -> String {
 }
 
 impl<'a> Importer<'a> {
-    /// Finds the input of images, and begins the network with it.
+    /// Finds the input of images and begins the network with it.
     pub(crate) fn images(&mut self) -> Result<()> {
         let graph = self.graph;
         let given = |info: &&Info<'_>| {
@@ -78,7 +78,7 @@ impl<'a> Importer<'a> {
         self.give(name, Item::Value(value)).map_err(Problem::whole)
     }
 
-    /// The network's pixels as the file's input.
+    /// Begins the network; returns its pixels as the value of the file's input.
     fn begin(&mut self, name: &str, dims: &[usize], samples: usize) -> Found<Value> {
         let (shape, map) = match *dims {
             [h, w, c] if CHANNELS.contains(&c) && h.min(w) > 4 => {

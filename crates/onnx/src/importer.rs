@@ -1,4 +1,4 @@
-//! From the nodes of a file to the layers of a network.
+//! Turns the nodes of a file into the layers of a network.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,20 +15,20 @@ use crate::order::Order;
 use crate::proto::{Graph, Node};
 use crate::table;
 
-/// Numbers that maps of values in use may have at once.
+/// Maximum total size of the maps of values in use at once, in numbers.
 const MOST_MAPPED: usize = 1 << 24;
-/// Numbers that rearrangements and constants of the network may have.
+/// Maximum total size of the network's rearrangements and constants, in numbers.
 const MOST_KEPT: usize = 1 << 24;
-/// Numbers of weights that are one number everywhere.
+/// Maximum total size of weights whose numbers are all equal, in numbers.
 const MOST_UNIFORM: usize = 1 << 24;
-/// Numbers that are looked at while the network is made, beyond [`COST`] for each byte of the file.
+/// Maximum count of numbers that are processed while the network is built, beyond [`COST`] for each byte of the file.
 const MOST_WORK: usize = 1 << 26;
-/// Numbers that can be looked at in the time in which one is rearranged, or a constant listed for it.
+/// How many numbers can be processed in the time that rearranging one number, or listing a constant for it, takes.
 pub(crate) const COST: usize = 8;
-/// Numbers that folded constants may have beyond the bytes of the file.
+/// Maximum total size of folded constants, in numbers, beyond the bytes of the file.
 const MOST_FOLDED: usize = 1 << 22;
 
-/// Numbers of an item's map.
+/// The length of an item's map; 0 without a map.
 fn mapped(item: &Item<'_>) -> usize {
     match item {
         Item::Value(value) => value.map.as_ref().map_or(0, |map| map.len()),
@@ -36,14 +36,14 @@ fn mapped(item: &Item<'_>) -> usize {
     }
 }
 
-/// Means and standard deviations of the pixels, by channel or one for all.
+/// Means and standard deviations of the pixels, one for each channel or one for all.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Normalisation<'a> {
     pub(crate) mean: &'a [f64],
     pub(crate) std: &'a [f64],
 }
 
-/// The network as far as it is made.
+/// The network under construction.
 pub(crate) struct Importer<'a> {
     pub(crate) network: Network,
     pub(crate) weights: BTreeMap<String, Tensor>,
@@ -54,21 +54,21 @@ pub(crate) struct Importer<'a> {
     pub(crate) items: HashMap<&'a str, Item<'a>>,
     /// The last layer.
     pub(crate) last: NodeId,
-    /// Choices that are softplus.
+    /// Indices of `Where` nodes that are softplus.
     pub(crate) softplus: HashSet<usize>,
-    /// Factors and summands that are constants.
+    /// Number of layers of constant factors and summands.
     pub(crate) constants: usize,
     /// Layers, by the name of their weight in the file.
     named: HashMap<&'a str, String>,
-    /// Names of layers, with the number of those whose name begins so.
+    /// Names of layers, each with the number of layers that were named after it.
     layers: HashMap<String, usize>,
-    /// How often a tensor was read.
+    /// How often each tensor was read.
     read: HashMap<&'a str, usize>,
-    /// Numbers of the maps of all items.
+    /// Total length of the maps of all items.
     mapped: usize,
     done: Vec<bool>,
     beside: Beside<'a>,
-    /// What comes before the graph.
+    /// The normalisation before the graph.
     pub(crate) before: Option<Normalisation<'a>>,
     folded: usize,
     kept: usize,
@@ -114,7 +114,7 @@ impl<'a> Importer<'a> {
         Ok(importer)
     }
 
-    /// Refuses operators that no rule knows, before any work.
+    /// Refuses unknown operators before any work is done.
     fn known(&self) -> Result<()> {
         let live = || self.order.nodes.iter().map(|index| &self.graph.nodes[*index]);
         let Some(node) = live().find(|node| table::handler(node).is_none()) else { return Ok(()) };
@@ -155,9 +155,9 @@ impl<'a> Importer<'a> {
         self.beside
     }
 
-    /// Makes layers of all nodes that the first output needs.
+    /// Turns all nodes that the first output needs into layers.
     pub(crate) fn run(&mut self) -> Result<()> {
-        // Constants come first, so that they can become part of the layers before them.
+        // Constants come first, so that they can be merged into the layers before them.
         let mut made: HashSet<&str> = HashSet::new();
         let (mut constants, mut others) = (vec![], vec![]);
         for index in self.order.nodes.iter().copied() {
@@ -248,7 +248,7 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// Drops what no later node reads.
+    /// Drops the inputs of a node that no later node reads.
     fn forget(&mut self, node: &Node<'a>) {
         for name in &node.inputs {
             let read = self.read.entry(name).or_insert(0);
@@ -261,7 +261,7 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// The only node that reads what `index` computes, if there is just one: its number and the node.
+    /// The only reader of the output of node `index`, if there is exactly one: its index and the node.
     pub(crate) fn follower(&self, index: usize) -> Option<(usize, &'a Node<'a>)> {
         let name = self.graph.nodes[index].outputs.first()?;
         if *name == self.order.output {
@@ -273,7 +273,7 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// The other input of a node of two, if it is a constant that is known; and whether it is the first.
+    /// The other input of a node of two inputs, if it is a known constant, and whether it is the first input.
     pub(crate) fn other_constant(&self, node: &Node<'a>, name: &str) -> Option<(Constant<'a>, bool)> {
         let [a, b] = node.inputs.as_slice() else { return None };
         let (other, first) = if *b == name { (a, true) } else { (b, false) };
@@ -283,7 +283,7 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// Lets an item be what a later node computes, which is then done.
+    /// Sets an item as the output of a later node, and marks that node as done.
     pub(crate) fn absorb(&mut self, index: usize, item: Item<'a>) -> Found<()> {
         let node = &self.graph.nodes[index];
         self.done[index] = true;
@@ -293,7 +293,7 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// Counts numbers of folded constants.
+    /// Counts numbers of folded constants against their limit.
     pub(crate) fn fold(&mut self, numbers: usize) -> Found<()> {
         let left = self.folded.checked_sub(numbers);
         self.folded =
@@ -301,7 +301,7 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    /// Counts numbers that are looked at one by one.
+    /// Counts numbers that are processed one by one against their limit.
     pub(crate) fn work(&mut self, numbers: usize) -> Found<()> {
         let left = self.work.checked_sub(numbers);
         self.work = left.ok_or_else(|| {
@@ -312,7 +312,7 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    /// Counts numbers that the network keeps.
+    /// Counts numbers that the network keeps against their limit.
     pub(crate) fn keep(&mut self, numbers: usize) -> Found<()> {
         let left = self.kept.checked_sub(numbers);
         self.kept = left.ok_or_else(|| {
@@ -321,13 +321,13 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    /// A new layer.
+    /// Records a new layer as the last one and returns its node.
     pub(crate) fn put(&mut self, made: temper_nn::Result<NodeId>) -> Found<NodeId> {
         self.last = made?;
         Ok(self.last)
     }
 
-    /// A name for a layer: of its weight, or else of the node.
+    /// Returns an unused name for a layer, derived from its weight, or else from the node.
     pub(crate) fn layer(&mut self, weight: &Constant<'a>, node: &Node<'a>) -> String {
         let origin = weight.origin.unwrap_or_default();
         let stem = origin.strip_suffix(".weight").unwrap_or(origin);
@@ -357,7 +357,7 @@ impl<'a> Importer<'a> {
 
     /// Sets a tensor of a layer.
     pub(crate) fn weight(&mut self, layer: &str, part: &str, tensor: Tensor) -> Found<()> {
-        // One number everywhere takes no memory here, but it will in the network.
+        // A tensor of equal numbers takes no memory here, but it will in the network.
         if !tensor.is_contiguous() {
             let left = self.uniform.checked_sub(tensor.elem_count());
             self.uniform = left.ok_or_else(|| {

@@ -1,6 +1,6 @@
-//! Files of other formats, told by their first bytes.
+//! Identifies files of other formats by their first bytes.
 
-/// What a file is, if it is known not to be ONNX.
+/// Describes a file that is known not to be ONNX; `None` for any other file.
 pub(crate) fn other(bytes: &[u8]) -> Option<String> {
     let begins = |start: &[u8]| bytes.starts_with(start);
     let fifth = |name: &[u8]| bytes.get(4..8) == Some(name);

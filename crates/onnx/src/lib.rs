@@ -1,9 +1,9 @@
 //! Networks from ONNX files: the graph becomes a [`Network`] of the engine's own layers, which can be attacked and
 //! trained like any other.
 //!
-//! A file is data: nothing in it is run, and whatever it says of itself is compared with its length before memory is
-//! taken. Operators are those of opset 7 and later that classifiers of images are made of; a graph with any other, with
-//! attention, branches, loops or integers is an error that names the node.
+//! A file is data: no code in it is run, and the sizes that it states are compared with its length before memory is
+//! reserved. The supported operators are those of opset 7 and later that image classifiers use. A graph with any
+//! other operator, with attention, branches, loops or integers is an error that names the node.
 
 mod build;
 mod call;
@@ -40,38 +40,39 @@ use external::Beside;
 use importer::{Importer, Normalisation};
 use proto::Model;
 
-/// Bytes that a file may have: what a message of this format can.
+/// Maximum length of a file in bytes, which is that of a message of this format.
 const MOST: u64 = 1 << 31;
-/// The oldest opset whose operators are read.
+/// The oldest supported opset.
 const OLDEST: i64 = 7;
 /// The newest opset whose operators were compared with their definitions.
 const NEWEST: i64 = 21;
 
-/// A network of an ONNX file.
+/// A network that was read from an ONNX file.
 #[derive(Debug)]
 pub struct Imported {
     /// The graph from pixels `[n, c, h, w]` to logits.
     pub network: Network,
-    /// Its weights, of f32, by the names of its parameters: `{layer}.weight` and so on.
+    /// Its weights in f32, by parameter name: `{layer}.weight` and so on.
     pub weights: BTreeMap<String, Tensor>,
     /// Version of the file's operators.
     pub opset: i64,
     /// The program that wrote the file.
     pub producer: String,
-    /// What was changed or left out: sentences for the user.
+    /// Sentences for the user about what was changed or left out.
     pub told: Vec<String>,
-    /// All files that hold it: the one that was named, and those beside it with its numbers, by their names.
+    /// All files that contain it: the named file, then the files beside it with its numbers, sorted by name.
     pub files: Vec<PathBuf>,
 }
 
-/// Reads a network from an ONNX file. Numbers that lie in files beside it are read too. A file of another format, a
-/// damaged one, and a graph that is no classifier of the engine's layers are errors that say what was found where.
+/// Reads a network from an ONNX file. Numbers that are stored in files beside it are read too. A file of
+/// another format, a damaged file, and a graph that is not a classifier of the engine's layers are errors that
+/// state the fault and its place.
 pub fn read(path: &Path) -> Result<Imported> {
     read_normalised(path, &[0.0], &[1.0])
 }
 
-/// As [`read`], for a graph that takes normalised pixels: the network begins with `(pixels - mean) / std`. One number
-/// serves all channels. The means 0 and deviations 1 add nothing.
+/// Like [`read`], for a graph that takes normalised pixels: the network begins with `(pixels - mean) / std`. A single
+/// number applies to all channels. Means of 0 with deviations of 1 add no layer.
 pub fn read_normalised(path: &Path, mean: &[f64], std: &[f64]) -> Result<Imported> {
     let bytes = Bounded { file: path, most: MOST, what: "an ONNX file" }.bytes()?;
     let folder =
@@ -96,16 +97,16 @@ pub fn parse(bytes: &[u8]) -> Result<Imported> {
 const TAGS: [u8; 8] = [0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72];
 
 /// Whether a file is an ONNX graph, by its first bytes: the version of the format, which is 3 or more, and another
-/// field. Saved models of TensorFlow begin with the version 1. A file that cannot be read is none.
+/// field. Saved models of TensorFlow begin with the version 1. Returns false for a file that cannot be read.
 pub fn is_onnx(path: &Path) -> bool {
     let mut start = [0; 9];
-    // A pipe would wait for its writer, and what was read would be lost to others.
+    // Reading a pipe would wait for its writer, and the bytes that were read would be lost to other readers.
     let read = path.is_file() && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok();
     read && begins(start)
 }
 
-/// Whether these are the first bytes of an ONNX graph. Safetensors begin with the length of their header, which may
-/// look alike.
+/// Whether these are the first bytes of an ONNX graph. A safetensors file begins with the length of its header, which
+/// may consist of the same bytes.
 fn begins(start: [u8; 9]) -> bool {
     let safetensors = start[4..] == *b"\0\0\0\0{";
     !safetensors && start[0] == 0x08 && (3..0x80).contains(&start[1]) && TAGS.contains(&start[2])

@@ -1,24 +1,23 @@
-//! Rearrangements of numbers that are counted in row-major order: which number of the input each number of the output
-//! is.
+//! Rearrangements of numbers: for each number of the output, its index in the input, both in row-major order.
 
 use crate::constant::count;
 use crate::error::{Found, Problem};
 
-/// In place of a number of the input: 0.
+/// The index that stands for 0 instead of a number of the input.
 pub(crate) const HOLE: u32 = u32::MAX;
 
-/// Numbers that a rearranged value may have. In `EfficientNet`-B7, whose squeeze and excitation multiply
-/// 288 x 150 x 150, they are 6.5 million.
+/// Maximum size of a rearranged value, in numbers. `EfficientNet`-B7, whose squeeze and excitation multiply
+/// 288 x 150 x 150, needs 6.5 million.
 pub(crate) const MOST: usize = 1 << 23;
 
-/// A rearrangement: the lengths of the output's axes, and what each of its numbers is.
+/// A rearrangement: the lengths of the output's axes, and the index in the input of each of its numbers.
 #[derive(Debug)]
 pub(crate) struct Move {
     pub(crate) dims: Vec<usize>,
     pub(crate) index: Vec<u32>,
 }
 
-/// The numbers of these axes, if they are few enough to be listed.
+/// The number of elements of a shape; an error if it is 0, or too large for the elements to be listed.
 fn listed(dims: &[usize]) -> Found<usize> {
     match count(dims)? {
         0 => Err(Problem::of(format!("a value without numbers, {dims:?}"))),
@@ -29,7 +28,7 @@ fn listed(dims: &[usize]) -> Found<usize> {
     }
 }
 
-/// How far apart neighbours on each axis lie.
+/// The row-major strides of a shape.
 pub(crate) fn strides(dims: &[usize]) -> Vec<usize> {
     let mut strides = vec![1usize; dims.len()];
     for axis in (1..dims.len()).rev() {
@@ -38,7 +37,8 @@ pub(crate) fn strides(dims: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// Walks over an output of these lengths whose axes lie so far apart in the input (0: the same number again).
+/// The input indices of an output of shape `dims`, where `steps` are its axes' strides in the
+/// input (0 repeats a number).
 pub(crate) fn strided(dims: &[usize], steps: &[usize]) -> Found<Vec<u32>> {
     let total = listed(dims)?;
     let mut index = Vec::with_capacity(total);
@@ -59,7 +59,7 @@ pub(crate) fn strided(dims: &[usize], steps: &[usize]) -> Found<Vec<u32>> {
     Ok(index)
 }
 
-/// The axes in another order.
+/// The rearrangement that permutes the axes.
 pub(crate) fn transposed(dims: &[usize], order: &[usize]) -> Found<Move> {
     listed(dims)?;
     let apart = strides(dims);
@@ -69,7 +69,7 @@ pub(crate) fn transposed(dims: &[usize], order: &[usize]) -> Found<Move> {
     Ok(Move { dims, index })
 }
 
-/// The input repeated to these lengths, by the rules of broadcasting. Axes are aligned at the end.
+/// The rearrangement that broadcasts the input to the shape `to`. Axes are aligned at the end.
 pub(crate) fn broadcast(dims: &[usize], to: &[usize]) -> Found<Move> {
     let bad = || Problem::of(format!("{dims:?} cannot be broadcast to {to:?}"));
     let added = to.len().checked_sub(dims.len()).ok_or_else(bad)?;
@@ -86,7 +86,7 @@ pub(crate) fn broadcast(dims: &[usize], to: &[usize]) -> Found<Move> {
     Ok(Move { dims: to.to_vec(), index: strided(to, &steps)? })
 }
 
-/// Along one axis, these places of the input, or holes.
+/// The rearrangement that selects these places of the input, or holes, along one axis.
 pub(crate) fn along(dims: &[usize], axis: usize, places: &[u32]) -> Found<Move> {
     listed(dims)?;
     if places.iter().any(|place| *place != HOLE && *place as usize >= dims[axis]) {
@@ -110,7 +110,7 @@ pub(crate) fn along(dims: &[usize], axis: usize, places: &[u32]) -> Found<Move> 
     Ok(Move { dims: result, index })
 }
 
-/// The lengths that two values have together by the rules of broadcasting.
+/// The shape to which two shapes are broadcast together.
 pub(crate) fn together(a: &[usize], b: &[usize]) -> Found<Vec<usize>> {
     let rank = a.len().max(b.len());
     let at = |dims: &[usize], axis: usize| (axis + dims.len()).checked_sub(rank).map_or(1, |axis| dims[axis]);
@@ -122,7 +122,7 @@ pub(crate) fn together(a: &[usize], b: &[usize]) -> Found<Vec<usize>> {
     joined.collect()
 }
 
-/// Whether every number is where it was.
+/// Whether a rearrangement leaves every number in its place.
 pub(crate) fn is_identity(index: &[u32]) -> bool {
     index.iter().enumerate().all(|(i, from)| i == *from as usize)
 }

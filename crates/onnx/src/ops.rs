@@ -1,4 +1,4 @@
-//! The operators: each file makes layers of some of them.
+//! The operators: each module turns some of them into layers.
 
 pub(crate) mod activation;
 pub(crate) mod arithmetic;

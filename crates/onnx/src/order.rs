@@ -1,4 +1,4 @@
-//! Which nodes the first output needs, in an order in which each comes after what it reads.
+//! The nodes that the first output needs, in topological order: each node comes after those whose outputs it reads.
 
 use std::collections::HashMap;
 
@@ -7,9 +7,9 @@ use crate::proto::Graph;
 
 /// The nodes that the first output needs.
 pub(crate) struct Order<'a> {
-    /// Their numbers in the file.
+    /// Their indices in the file.
     pub(crate) nodes: Vec<usize>,
-    /// Which of them read a tensor. A node that reads it twice is here twice.
+    /// The nodes among them that read each tensor. A node that reads a tensor twice is listed twice.
     pub(crate) readers: HashMap<&'a str, Vec<usize>>,
     /// The first output.
     pub(crate) output: &'a str,
@@ -44,7 +44,7 @@ impl<'a> Order<'a> {
     }
 }
 
-/// Where a search is with a node.
+/// The state of a node in the search.
 #[derive(Clone, Copy, PartialEq)]
 enum Mark {
     New,
@@ -63,7 +63,7 @@ fn sorted(
     };
     let mut marks = vec![Mark::New; graph.nodes.len()];
     marks[*root] = Mark::Open;
-    // Nodes on the way, each with the number of its inputs that were followed.
+    // Nodes on the current path, each with the number of its inputs that were followed.
     let (mut way, mut nodes) = (vec![(*root, 0)], vec![]);
     while let Some((index, next)) = way.last_mut() {
         let Some(name) = graph.nodes[*index].inputs.get(*next) else {

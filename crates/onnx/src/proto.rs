@@ -1,20 +1,20 @@
-//! The messages of an ONNX file (`onnx.proto3` of ONNX 1.23), as far as a network needs them. Texts and numbers stay
-//! where they lie in the file.
+//! The messages of an ONNX file (`onnx.proto3` of ONNX 1.23), as far as a network needs them. Texts and the numbers
+//! of tensors are not copied from the file.
 
 use crate::error::{Found, Problem};
 use crate::wire::{Field, Fields};
 
-/// Nodes, initializers and inputs that a graph may have.
+/// Maximum number of nodes, of initializers and of inputs of a graph.
 const MOST: usize = 50_000;
-/// Inputs and outputs that a node may have.
+/// Maximum number of inputs and of outputs of a node.
 const MOST_OF_NODE: usize = 1 << 12;
-/// Attributes that a node may have.
+/// Maximum number of attributes of a node.
 const MOST_ATTRIBUTES: usize = 32;
-/// Numbers that an attribute may have.
+/// Maximum count of numbers in an attribute.
 const MOST_NUMBERS: usize = 1 << 16;
-/// Inputs, outputs, attributes and their numbers of all nodes.
+/// Maximum total of the inputs, outputs, attributes and attribute numbers of all nodes.
 const MOST_PARTS: usize = 1 << 20;
-/// Axes that a tensor may have.
+/// Maximum number of axes of a tensor.
 const MOST_AXES: usize = 16;
 
 /// `ModelProto`.
@@ -46,7 +46,7 @@ pub(crate) struct Node<'a> {
     pub(crate) attributes: Vec<Attribute<'a>>,
 }
 
-/// `AttributeProto`. A graph within is only noted.
+/// `AttributeProto`. Of a graph, only the presence is recorded.
 #[derive(Debug, Default)]
 pub(crate) struct Attribute<'a> {
     pub(crate) name: &'a str,
@@ -59,29 +59,29 @@ pub(crate) struct Attribute<'a> {
     pub(crate) graph: bool,
 }
 
-/// `TensorProto`, of which the numbers are not read yet.
+/// `TensorProto`, whose numbers are not read yet.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tensor<'a> {
     pub(crate) name: &'a str,
     pub(crate) dims: Vec<usize>,
     pub(crate) kind: u64,
-    /// Numbers of `dims` in all.
+    /// How many numbers the tensor has: the product of `dims`.
     pub(crate) numbers: usize,
     /// The message.
     pub(crate) message: &'a [u8],
-    /// Where the numbers are if not here: keys and values.
+    /// The location of numbers that are in another file: keys and values.
     pub(crate) external: Option<Vec<(&'a str, &'a str)>>,
 }
 
 impl<'a> Tensor<'a> {
-    /// The file with its numbers, if they are not here.
+    /// The name of the file with its numbers, if they are in another file.
     pub(crate) fn location(&self) -> Option<&'a str> {
         let places = self.external.as_ref()?;
         places.iter().find(|(key, _)| *key == "location").map(|(_, name)| *name)
     }
 }
 
-/// `ValueInfoProto` of a tensor: no number stands for an axis of any length.
+/// `ValueInfoProto` of a tensor. In `dims`, `None` stands for an axis of any length.
 #[derive(Debug, Default)]
 pub(crate) struct Info<'a> {
     pub(crate) name: &'a str,
@@ -89,7 +89,7 @@ pub(crate) struct Info<'a> {
     pub(crate) dims: Option<Vec<Option<usize>>>,
 }
 
-/// Adds to a list that a file must not make arbitrarily long.
+/// Adds an item to a list of at most `most` items, so that a file cannot make the list arbitrarily long.
 fn push<T>(list: &mut Vec<T>, item: T, most: usize, what: &str) -> Found<()> {
     if list.len() == most {
         return Err(Problem::Damaged(format!("more than {most} {what}")));
@@ -182,13 +182,13 @@ impl<'a> Node<'a> {
         Ok(node)
     }
 
-    /// Inputs, outputs, attributes and their numbers.
+    /// Counts the inputs, outputs, attributes and their numbers.
     fn parts(&self) -> usize {
         let attributes = self.attributes.iter().map(|a| 4 + a.floats.len() + a.ints.len());
         self.inputs.len() + self.outputs.len() + attributes.sum::<usize>()
     }
 
-    /// What it is called in messages: its name, or what it computes.
+    /// The node's name in messages: its own name, or that of its first output.
     pub(crate) fn label(&self) -> &'a str {
         match (self.name, self.outputs.first()) {
             ("", Some(output)) => output,
@@ -323,7 +323,7 @@ fn dimension(message: &[u8]) -> Found<Option<usize>> {
     let mut length = None;
     for field in Fields::of(message) {
         if let (1, field) = field? {
-            // 0 and negative numbers stand for any length in files of some exporters.
+            // In files of some exporters, 0 and negative numbers stand for any length.
             length = usize::try_from(field.number()? as i64).ok().filter(|length| *length > 0);
         }
     }

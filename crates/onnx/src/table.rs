@@ -1,4 +1,4 @@
-//! Which operators are known, and what makes layers of them.
+//! The known operators and their handlers.
 
 use crate::call::{Call, Item};
 use crate::error::Found;
@@ -8,10 +8,10 @@ use crate::ops::{
 };
 use crate::proto::Node;
 
-/// Makes layers of a node, and gives its outputs.
+/// Turns a node into layers and returns its outputs.
 pub(crate) type Handler = for<'a> fn(&mut Importer<'a>, &Call<'a>) -> Found<Vec<Item<'a>>>;
 
-/// What makes layers of a node; `None` if its operator is not known.
+/// The handler of a node; `None` if its operator is not known.
 pub(crate) fn handler(node: &Node<'_>) -> Option<Handler> {
     if !matches!(node.domain, "" | "ai.onnx") {
         return None;
@@ -67,7 +67,7 @@ pub(crate) fn handler(node: &Node<'_>) -> Option<Handler> {
     })
 }
 
-/// Whether an operator may come between a softmax and the output: it leaves numbers as they are.
+/// Whether an operator may come between a softmax and the output, because it does not change numbers.
 pub(crate) fn passes(operator: &str) -> bool {
     matches!(
         operator,

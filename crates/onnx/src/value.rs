@@ -1,5 +1,4 @@
-//! Values that depend on the pixels: a node of the network, and a rearrangement of its numbers that is still to be
-//! made.
+//! Values that depend on the pixels: a node of the network, and a pending rearrangement of its numbers.
 
 use std::sync::Arc;
 
@@ -17,22 +16,22 @@ pub(crate) struct Value {
     pub(crate) dims: Vec<usize>,
     /// Which axis of the whole value is the batch.
     pub(crate) batch: usize,
-    /// Samples that the file's shapes speak of.
+    /// Number of samples in the file's shapes.
     pub(crate) samples: usize,
-    /// Places of its numbers among those of the node; left out, they are all of these in order.
+    /// Places of its numbers among those of the node; `None` if they are all numbers of the node in order.
     pub(crate) map: Option<Arc<[u32]>>,
-    /// The softmax after which it comes.
+    /// Index of the softmax node that precedes it.
     pub(crate) softmax: Option<usize>,
 }
 
 impl Value {
-    /// A node's numbers in order, the batch first.
+    /// The value of a node's numbers in order, with the batch as the first axis.
     pub(crate) fn of(node: NodeId, dims: &[usize], like: &Self) -> Self {
         let dims = dims.to_vec();
         Self { node, dims, batch: 0, samples: like.samples, map: None, softmax: None }
     }
 
-    /// Lengths of all axes, with the batch.
+    /// Lengths of all axes, including the batch.
     pub(crate) fn whole(&self) -> Vec<usize> {
         let mut dims = self.dims.clone();
         dims.insert(self.batch.min(dims.len()), self.samples);
@@ -43,7 +42,7 @@ impl Value {
         self.dims.iter().product()
     }
 
-    /// The axis of one sample that an axis of the whole is; an error for the batch.
+    /// Converts an axis of the whole value to an axis of one sample; an error for the batch.
     pub(crate) fn axis(&self, whole: usize) -> Found<usize> {
         match whole {
             axis if axis == self.batch => {
@@ -53,7 +52,7 @@ impl Value {
         }
     }
 
-    /// The same with another arrangement of its numbers.
+    /// The value after a further rearrangement of its numbers.
     pub(crate) fn moved(&self, Move { dims, mut index }: Move) -> Self {
         if let Some(map) = &self.map {
             for place in &mut index {
@@ -65,18 +64,18 @@ impl Value {
         self.placed(dims, index)
     }
 
-    /// The node's numbers at these places.
+    /// The value of the node's numbers at these places.
     pub(crate) fn placed(&self, dims: Vec<usize>, index: Vec<u32>) -> Self {
         Self { dims, map: Some(index.into()), ..self.clone() }
     }
 
-    /// Leaves out a map that changes nothing; `numbers` are those of the node.
+    /// Removes a map that changes nothing; `numbers` is how many numbers the node has.
     pub(crate) fn simplified(self, numbers: usize) -> Self {
         let idle = self.map.as_ref().is_some_and(|map| map.len() == numbers && is_identity(map));
         Self { map: self.map.clone().filter(|_| !idle), ..self }
     }
 
-    /// Along an axis of the whole, these places or holes.
+    /// Selects these places or holes along an axis of the whole value.
     pub(crate) fn along(&self, axis: usize, places: &[u32]) -> Found<Self> {
         if axis == self.batch && places.len() == self.samples && is_identity(places) {
             return Ok(self.clone());
@@ -88,7 +87,7 @@ impl Value {
         Ok(self.moved(moves::along(&self.dims, axis, places)?))
     }
 
-    /// The axes of the whole in another order.
+    /// The value with the axes of the whole in another order.
     pub(crate) fn transposed(&self, order: &[usize]) -> Found<Self> {
         let batch = order.iter().position(|axis| *axis == self.batch).unwrap_or(0);
         let inner: Vec<usize> = order.iter().filter_map(|axis| self.axis(*axis).ok()).collect();
@@ -96,7 +95,7 @@ impl Value {
         Ok(Self { batch, ..moved })
     }
 
-    /// The same numbers with other lengths of axes of the whole, among which the batch must stay an axis.
+    /// The same numbers in another shape of the whole, in which the batch must remain an axis.
     pub(crate) fn reshaped(&self, whole: &[usize]) -> Found<Self> {
         let before = count(&self.dims[..self.batch])?;
         let ones = self.dims[..self.batch].iter().rev().take_while(|dim| **dim == 1).count();
@@ -118,7 +117,7 @@ impl Value {
         Ok(Self { dims, batch: *batch, ..self.clone() })
     }
 
-    /// The value repeated to these lengths of the whole.
+    /// The value, broadcast to this shape of the whole.
     pub(crate) fn broadcast(&self, whole: &[usize]) -> Found<Self> {
         if self.whole() == whole {
             return Ok(self.clone());
@@ -130,14 +129,15 @@ impl Value {
         }
         let mut inner = whole.to_vec();
         inner.remove(batch);
-        // With the batch's place taken out of both, axes are aligned as before: those before it may have been added.
+        // After the batch is removed from both shapes, axes are aligned as before: axes before the
+        // batch may have been added.
         let mut own = vec![1; added.unwrap_or(0)];
         own.extend(&self.dims);
         let moved = self.moved(moves::broadcast(&own, &inner)?);
         Ok(Self { batch, ..moved })
     }
 
-    /// Whether some of its numbers are zeros that no number of the node is.
+    /// Whether some of its numbers are zeros that do not come from the node.
     pub(crate) fn has_holes(&self) -> bool {
         self.map.as_ref().is_some_and(|map| map.contains(&HOLE))
     }

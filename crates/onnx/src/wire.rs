@@ -1,9 +1,9 @@
-//! The wire format of protocol buffers, read where it lies: a message is a slice of the file, and nothing is copied or
-//! reserved.
+//! The wire format of protocol buffers, read in place: a message is a slice of the file, without
+//! copies or reserved memory.
 
 use crate::error::{Found, Problem};
 
-/// What stands behind a field's number.
+/// The content of a field, which follows its number.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Field<'a> {
     /// A whole number.
@@ -64,7 +64,7 @@ impl<'a> Field<'a> {
     }
 }
 
-/// The words of a slice, which must be whole.
+/// The words of a slice; an error if the last word is incomplete.
 fn whole<const N: usize>(bytes: &[u8]) -> Found<Vec<[u8; N]>> {
     match bytes.as_chunks() {
         (words, []) => Ok(words.to_vec()),
@@ -96,7 +96,7 @@ fn damaged(what: &str) -> Problem {
     Problem::Damaged(what.into())
 }
 
-/// A whole number in groups of seven bits, the least significant first.
+/// Reads a whole number in groups of seven bits, the least significant first.
 fn varint(rest: &mut &[u8]) -> Found<u64> {
     let mut number = 0u64;
     for shift in (0..70).step_by(7) {

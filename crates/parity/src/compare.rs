@@ -1,4 +1,4 @@
-//! How far temper's numbers are from the stored ones, and which of them are too far.
+//! Differences between temper's numbers and the stored ones, and the bounds on them.
 
 use std::path::Path;
 
@@ -11,23 +11,23 @@ use crate::network::{self, Attacked, Networks};
 pub const LOGITS: f64 = 1e-4;
 /// Largest relative l2 distance of all logits, with fast sums.
 pub const FAST_LOGITS: f64 = 1e-2;
-/// Largest relative l2 distance of an input gradient, at the median of all images: beside a kink, one rounding apart,
-/// a gradient is another one. With exact sums, and with fast ones.
+/// Largest relative l2 distance of an input gradient, at the median of all images: near a kink, one rounding
+/// can change the gradient. With exact sums, and with fast ones.
 pub const GRADIENTS: [f64; 2] = [1e-4, 1e-2];
-/// In so many images one may be broken on one side only.
+/// One image in this many may be broken on one side only.
 pub const ONE_IN: usize = 500;
-/// Largest factor of temper's median distance over a library's.
+/// Largest ratio of temper's median distance to a library's.
 pub const MEDIAN: f64 = 1.02;
-/// Largest factor of a library's median distance over temper's. A better search finds slightly shorter distances; much
-/// shorter ones are a fault.
+/// Largest ratio of a library's median distance to temper's. A better search finds slightly shorter distances;
+/// much shorter ones indicate a fault.
 const SHORTER: f64 = 1.1;
 
-/// A network, beside what other programs make of it.
+/// A network, compared with the results of other programs.
 #[derive(Debug)]
 pub struct NetworkReport {
-    /// Each of its files.
+    /// One report for each of its files.
     pub files: Vec<FileReport>,
-    /// Each attack of a library, in the order of the manifest.
+    /// One report for each attack of a library, in the order of the manifest.
     pub attacks: Vec<AttackReport>,
 }
 
@@ -43,55 +43,56 @@ pub struct FileReport {
     pub logits: Both<f64>,
     /// Relative l2 distance of all logits from float64.
     pub relative: Both<f64>,
-    /// Largest difference of a logit from ONNX Runtime, which runs graphs alone, with exact sums.
+    /// Largest difference of a logit from ONNX Runtime, which only runs graphs, with exact sums.
     pub runtime: Option<f64>,
     /// Relative l2 distance of the input gradient from float64, at the median image.
     pub gradients: Both<f64>,
-    /// Share of the images whose gradient is further away than the bound of exact sums.
+    /// Share of the images whose gradient differs by more than the bound of exact sums.
     pub kinked: Both<f64>,
-    /// Of each attack within a ball: its name, the images attacked, and those that are broken on one side only.
+    /// For each attack within a ball: its name, the number of images attacked, and the number broken on one
+    /// side only.
     pub differ: Vec<(String, usize, Both<usize>)>,
 }
 
-/// What an attack does beside a library's.
+/// The comparison of an attack with a library's.
 #[derive(Debug)]
 pub struct AttackReport {
     /// Its name.
     pub name: String,
     /// The library, and its precision.
     pub peer: String,
-    /// Images attacked.
+    /// Number of images attacked.
     pub images: usize,
     /// Whether temper must agree.
     pub bound: bool,
-    /// What was compared.
+    /// The compared results.
     pub outcome: AttackOutcome,
 }
 
-/// What was compared.
+/// The compared results of an attack.
 #[derive(Debug)]
 pub enum AttackOutcome {
-    /// Share of the images that is broken.
+    /// Share of the images that are broken.
     Broken {
-        /// The library's.
+        /// The library's share.
         theirs: f64,
-        /// Temper's.
+        /// Temper's share.
         ours: Both<f64>,
-        /// Images that are broken on one side only.
+        /// Number of images that are broken on one side only.
         differ: Both<usize>,
     },
-    /// Median distance of the images that are classified correctly, in l2.
+    /// Median l2 distance of the images that are classified correctly.
     Distance {
-        /// The library's.
+        /// The library's distance.
         theirs: f64,
-        /// Temper's, with exact sums.
+        /// Temper's distance, with exact sums.
         ours: f64,
         /// Share of these images whose distances differ by more than a thousandth.
         differ: f64,
     },
 }
 
-/// Compares every network of a folder, and hands each report on as soon as it is there.
+/// Compares every network of a folder, and passes each report to `hear` as soon as it is complete.
 pub fn compare(
     folder: &Path,
     manifest: &Manifest,
@@ -167,7 +168,7 @@ fn compared(folder: &Path, manifest: &Manifest, entry: &NetworkEntry) -> anyhow:
     Ok(report)
 }
 
-/// The peer that temper is held to.
+/// The peer that temper must agree with.
 fn judge(attack: &PeerAttack) -> anyhow::Result<&Peer> {
     let wide = attack.peers.iter().find(|peer| peer.precision == "float64");
     wide.with_context(|| format!("no library ran `{}` in float64", attack.name))
@@ -188,7 +189,7 @@ fn beside(attack: &PeerAttack, peer: &Peer, ours: &[Attacked]) -> anyhow::Result
         (Some(theirs), [exact, ..]) => {
             anyhow::ensure!(theirs.len() == exact.distances.len(), "distances of {} images", theirs.len());
             let theirs: Vec<f64> = theirs.iter().map(|far| far.unwrap_or(f64::INFINITY)).collect();
-            // Where neither found anything the clean image is misclassified, or out of reach of both.
+            // If neither found an adversarial image, the clean image is misclassified or out of reach of both.
             let pairs: Vec<(f64, f64)> = (exact.distances.iter().copied().zip(theirs))
                 .filter(|(ours, theirs)| ours.is_finite() || theirs.is_finite())
                 .collect();
@@ -213,7 +214,7 @@ fn beside(attack: &PeerAttack, peer: &Peer, ours: &[Attacked]) -> anyhow::Result
     Ok(AttackReport { name, peer, images: attack.images, bound: attack.bound, outcome })
 }
 
-/// Within a thousandth of each other.
+/// Whether two distances are within a thousandth of each other.
 fn near(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-3 * a.min(b)
 }
@@ -222,7 +223,7 @@ fn share(flags: &[bool]) -> f64 {
     flags.iter().filter(|flag| **flag).count() as f64 / flags.len().max(1) as f64
 }
 
-/// Largest difference; infinite if shapes differ or a number is none.
+/// Largest difference; infinite if shapes differ or a value is NaN.
 fn largest(got: &[Vec<f64>], want: &[Vec<f64>]) -> f64 {
     let (got, want) = (got.concat(), want.concat());
     if got.len() != want.len() {
@@ -239,7 +240,7 @@ fn apart(got: &[f64], want: &[f64]) -> f64 {
         return f64::INFINITY;
     }
     let off = norm(&mut got.iter().zip(want).map(|(got, want)| got - want));
-    // Both may be 0 throughout.
+    // Both may be 0 everywhere.
     if off == 0.0 { 0.0 } else { off / norm(&mut want.iter().copied()) }
 }
 
@@ -256,11 +257,11 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 impl NetworkReport {
-    /// Bounds that are broken, a sentence each.
+    /// The exceeded bounds, one sentence each.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = vec![];
         let mut demand = |what: String, got: f64, bound: f64| {
-            // NaN is within no bound.
+            // NaN is not within any bound.
             if got.is_nan() || got > bound {
                 faults.push(format!("{what}: {got:.3e}, at most {bound:e} is expected"));
             }

@@ -1,9 +1,9 @@
-//! Temper beside `PyTorch`, ONNX Runtime, torchattacks, foolbox and adv-lib, for `cargo xtask parity`.
+//! Compares temper with `PyTorch`, ONNX Runtime, torchattacks, foolbox and adv-lib, for `cargo xtask parity`.
 //!
-//! `python/make.py` trains small networks, writes them in every format that temper reads, and stores what the others
-//! make of them in float64: logits, input gradients, and what attacks do. Here temper reads the files and does the
-//! same.
-//! `cargo test` does it with a smaller set of files, in tests/networks/golden/parity.
+//! `python/make.py` trains small networks, writes them in every format that temper reads, and stores the
+//! results of the other programs in float64: logits, input gradients, and the outcomes of attacks. This crate
+//! reads the files with temper and computes the same. `cargo test` does this with a smaller set of files, in
+//! tests/networks/golden/parity.
 
 mod compare;
 mod manifest;

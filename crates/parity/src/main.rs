@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all is within its bounds.
+/// Returns whether all results are within their bounds.
 fn run(cli: &Cli) -> anyhow::Result<bool> {
     let passing = tempfile::tempdir()?;
     let folder = match (&cli.made, &cli.keep) {

@@ -1,4 +1,4 @@
-//! `parity.json`: what `python/make.py` wrote into a folder.
+//! `parity.json`, written by `python/make.py` into a folder.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,9 +10,9 @@ use temper_core::Norm;
 /// All networks of a folder.
 #[derive(Debug, Deserialize)]
 pub struct Manifest {
-    /// Where the randomness of weights and images begins.
+    /// Seed of the weights and images.
     pub seed: u64,
-    /// Test images.
+    /// Number of test images.
     pub n: usize,
     /// The libraries that made it.
     pub versions: BTreeMap<String, String>,
@@ -25,9 +25,9 @@ pub struct Manifest {
 pub struct NetworkEntry {
     /// Its name in files and tables.
     pub name: String,
-    /// What is particular about it.
+    /// The special feature of the network.
     pub what: String,
-    /// Trained numbers.
+    /// Number of trained parameters.
     pub parameters: u64,
     /// Share of the images that it classifies correctly.
     pub accuracy: f64,
@@ -35,21 +35,21 @@ pub struct NetworkEntry {
     pub images: ImageFiles,
     /// File of logits and gradients.
     pub reference: String,
-    /// Largest difference between the logits that `PyTorch` takes in float32 and in float64.
+    /// Largest difference between the logits that `PyTorch` computes in float32 and in float64.
     pub float32: f64,
     /// The same network in several formats.
     pub files: Vec<NetworkFile>,
-    /// What other libraries' attacks did.
+    /// Results of other libraries' attacks.
     pub attacks: Vec<PeerAttack>,
 }
 
-/// Where images are.
+/// The location of images.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ImageFiles {
     /// In a file: pixels as bytes, and labels.
     File(String),
-    /// In a data set, in temper's TOML: as many of its test images as the manifest says, spread evenly.
+    /// In a data set, in temper's TOML: as many of its test images as the manifest states, spread evenly.
     Dataset(String),
 }
 
@@ -58,13 +58,13 @@ pub enum ImageFiles {
 pub struct NetworkFile {
     /// Its name.
     pub file: String,
-    /// Its format, as tables name it.
+    /// Its format, as named in tables.
     pub format: String,
-    /// The architecture in TOML, where the file has weights alone.
+    /// The architecture in TOML, if the file contains only weights.
     pub model: Option<String>,
 }
 
-/// An attack, and what libraries' versions of it did.
+/// An attack, and the results of libraries' versions of it.
 #[derive(Debug, Deserialize)]
 pub struct PeerAttack {
     /// Its name in tables.
@@ -75,24 +75,25 @@ pub struct PeerAttack {
     pub norm: Norm,
     /// The radius; minimum-norm attacks ignore it.
     pub radius: f64,
-    /// How many of the images it attacked, from the first on.
+    /// Number of images attacked, from the first on.
     pub images: usize,
     /// Whether temper must agree.
     pub bound: bool,
-    /// The libraries. Temper is held to the first of float64, or to the only one.
+    /// The libraries. Of an attack within a radius, temper must agree with the first one in float64; of a minimum-norm
+    /// attack, with all.
     pub peers: Vec<Peer>,
 }
 
-/// What an attack of a library did.
+/// The results of a library's attack.
 #[derive(Debug, Deserialize)]
 pub struct Peer {
     /// The library.
     pub library: String,
     /// `float32` or `float64`.
     pub precision: String,
-    /// Of attacks within a ball: 1 for each image that is misclassified, or was from the beginning.
+    /// For attacks within a ball: 1 for each image that is misclassified after the attack or was from the beginning.
     pub broken: Option<String>,
-    /// Of minimum-norm attacks: distances; none where nothing was found, and where the clean image is misclassified.
+    /// For minimum-norm attacks: the distances; `None` if none was found or the clean image is misclassified.
     pub distances: Option<Vec<Option<f64>>>,
 }
 

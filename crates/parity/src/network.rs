@@ -1,4 +1,4 @@
-//! Networks as temper reads them, with exact and with fast sums, and what they make of images.
+//! Networks as temper reads them, with exact and with fast sums, and their outputs for images.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,19 +12,19 @@ use temper_core::{
     VictimNetwork, cross_entropy, perturb,
 };
 use temper_data::Batches;
-// Its plugins.
+// Links temper's plugins.
 use temper_runner as _;
 
 use crate::manifest::{ImageFiles, NetworkFile, PeerAttack};
 
-/// Images that run at once.
+/// Number of images per batch.
 const BATCH: usize = 100;
 
 /// A network read from a file.
 pub(crate) struct Networks {
-    /// With sums by the definition.
+    /// With sums computed by their definition.
     pub(crate) exact: Frozen,
-    /// With the fastest sums, as runs have it by default.
+    /// With the fastest sums, the default of runs.
     pub(crate) fast: Frozen,
 }
 
@@ -54,7 +54,7 @@ impl Networks {
     }
 }
 
-/// A plugin of TOML such as `pgd = { steps = 3 }`.
+/// A plugin given as TOML, such as `pgd = { steps = 3 }`.
 fn chosen<T: ?Sized + Kind>(text: &str) -> anyhow::Result<Chosen<T>> {
     let table: toml::Table = text.parse().with_context(|| text.to_string())?;
     table.try_into().with_context(|| text.to_string())
@@ -109,12 +109,12 @@ fn parts(batch: &Batch) -> impl Iterator<Item = anyhow::Result<Batch>> {
     (0..batch.len()).step_by(BATCH).map(|start| part(batch, start, BATCH.min(batch.len() - start)))
 }
 
-/// A row an image, in double precision.
+/// One row for each image, in double precision.
 pub(crate) fn rows(tensor: &Tensor) -> anyhow::Result<Vec<Vec<f64>>> {
     Ok(tensor.to_dtype(DType::F64)?.flatten_from(1)?.to_vec2()?)
 }
 
-/// Logits, a row an image.
+/// Logits, one row for each image.
 pub(crate) fn logits(frozen: &Frozen, batch: &Batch) -> anyhow::Result<Vec<Vec<f64>>> {
     let mut all = vec![];
     for batch in parts(batch) {
@@ -123,7 +123,7 @@ pub(crate) fn logits(frozen: &Frozen, batch: &Batch) -> anyhow::Result<Vec<Vec<f
     Ok(all)
 }
 
-/// Gradients of the first images' cross-entropy, a row an image.
+/// Gradients of the first images' cross-entropy, one row for each image.
 pub(crate) fn gradients(frozen: &Frozen, batch: &Batch, n: usize) -> anyhow::Result<Vec<Vec<f64>>> {
     let mut all = vec![];
     for batch in parts(&first(batch, n)?) {
@@ -134,8 +134,8 @@ pub(crate) fn gradients(frozen: &Frozen, batch: &Batch, n: usize) -> anyhow::Res
     Ok(all)
 }
 
-/// What an attack does to each image: whether it is misclassified in the end, and of minimum-norm attacks how far away;
-/// infinite where nothing was found, and where the clean image is misclassified.
+/// The result of an attack for each image: whether it is misclassified in the end, and, for minimum-norm
+/// attacks, its distance. The distance is infinite if none was found or the clean image is misclassified.
 pub(crate) struct Attacked {
     pub(crate) broken: Vec<bool>,
     pub(crate) distances: Vec<f64>,
@@ -157,7 +157,7 @@ pub(crate) fn attacked(frozen: &Frozen, batch: &Batch, peer: &PeerAttack) -> any
         let mut fell = victim.broken(&found.pixels)?.into_iter();
         let mut far = found.distances.unwrap_or_default().into_iter();
         for correct in correct {
-            // Both have an entry for each image that was attacked; the second one of minimum-norm attacks alone.
+            // Both have an entry for each attacked image; only minimum-norm attacks fill the second one.
             all.broken.push(!correct || fell.next().unwrap_or(true));
             let distance = if correct { far.next() } else { None };
             all.distances.push(distance.unwrap_or(f64::INFINITY));

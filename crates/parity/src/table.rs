@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::compare::{AttackOutcome, Both, NetworkReport, formats};
 use crate::manifest::{Manifest, NetworkEntry};
 
-/// What was compared with what.
+/// The heading: which programs are compared.
 pub fn heading(manifest: &Manifest) -> String {
     let versions: Vec<String> =
         manifest.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();

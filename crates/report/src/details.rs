@@ -6,8 +6,8 @@ use temper_results::{Corrupted, Curve, Distances, Evaluation, Hits, Over, Querie
 
 use crate::table::{Table, interval, percent};
 
-/// Tables and lines for the terminal; empty if there are no details. `selected` says whether several sets of
-/// weights of a run were evaluated.
+/// Tables and lines for the terminal; empty if there are no details. `selected`: several sets of weights of a
+/// run were evaluated.
 pub(crate) fn details(evaluation: &Evaluation, selected: bool) -> String {
     let name = match &evaluation.weights {
         Some(weights) if selected => format!("{} of the {weights} weights", evaluation.name),
@@ -33,7 +33,7 @@ pub(crate) fn details(evaluation: &Evaluation, selected: bool) -> String {
     text
 }
 
-/// A table of what each attack of a suite broke.
+/// A table of the images that each attack of a suite broke.
 fn suite(evaluation: &Evaluation) -> Option<String> {
     if evaluation.attacks.len() < 2 {
         return None;
@@ -57,7 +57,7 @@ fn suite(evaluation: &Evaluation) -> Option<String> {
     Some(table.to_string())
 }
 
-/// The queries of attacks that see no gradients, a line for each.
+/// The queries of attacks that use no gradients, one line for each.
 fn queries(evaluation: &Evaluation) -> Option<String> {
     let told = evaluation.attacks.iter().filter_map(|cost| {
         let Queries { budget, median, most } = cost.queries.as_ref()?;

@@ -1,5 +1,5 @@
-//! Figures, as SVG and PNG. Both are drawn from one list of marks, and the same figure gives the same bytes,
-//! whatever fonts are installed.
+//! Figures, as SVG and PNG. Both are drawn from one list of marks, and the same figure always produces the same
+//! bytes, whatever fonts are installed.
 
 mod axis;
 mod chart;
@@ -25,7 +25,7 @@ pub(crate) use svg::escaped;
 
 /// A figure that can be drawn.
 pub trait Figure {
-    /// Computes the layout. The error says which number or name cannot be drawn.
+    /// Computes the layout. The error names the number or name that cannot be drawn.
     fn draw(&self) -> Result<Drawing, FigureError>;
 
     /// The figure as an SVG document. Its text is in the viewer's own sans-serif font.

@@ -1,6 +1,6 @@
 //! For tests: checks that a document is well-formed, and extracts its contents.
 
-/// Parses elements, attributes and text; the error says what is wrong. `void` lists elements without an end
+/// Parses elements, attributes and text; the error describes the mistake. `void` lists elements without an end
 /// tag, as in HTML. Returns the name and attributes of each element, and the text with entities resolved.
 pub(crate) fn parse(document: &str, void: &[&str]) -> Result<(Vec<Element>, String), String> {
     let (mut open, mut elements, mut said) = (vec![], vec![], String::new());

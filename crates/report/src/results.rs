@@ -5,9 +5,9 @@ use temper_results::Results;
 use crate::details::{details, told};
 use crate::table::{Table, interval, percent};
 
-/// The evaluations as a table for the terminal. `fwd` and `bwd` are passes per sample, `distance` is a
-/// median, `optimal` the share of what all evaluations broke together. Details follow the table, then the
-/// warnings about all numbers.
+/// The evaluations as a table for the terminal. `fwd` and `bwd` are passes per sample, `distance` is a median,
+/// and `optimal` is what the evaluation broke as a share of what all evaluations broke together. Details follow
+/// the table, then the warnings about all numbers.
 pub fn table_of(results: &Results) -> String {
     let distances = results.evaluations.iter().any(|e| e.median_distance.is_some());
     let mut header = vec!["evaluation", "accuracy", "95 % interval", "n", "fwd", "bwd", "seconds"];

@@ -97,7 +97,7 @@ struct Measured {
 }
 
 impl Measured {
-    /// Evaluates the network by an entry; returns the accuracy, 0 to 1.
+    /// Evaluates the network as an entry specifies; returns the accuracy, 0 to 1.
     fn judge(
         &mut self,
         opened: &Opened,
@@ -118,7 +118,7 @@ impl Measured {
     }
 }
 
-/// Writes all files into the folder; the results are written last, and returned as they are written.
+/// Writes all files into the folder. The results are written last, and returned as written.
 fn write(
     (opened, entry): (&Opened, &Entry),
     mut folder: Folder,

@@ -140,8 +140,8 @@ impl Opened {
         opened_images(&self.dataset, self.images, &Entry::default(), None)
     }
 
-    /// Evaluates one network by an entry, with images crafted on the second network, if there is one. The
-    /// callback `hear` is called after each batch. `None` if the evaluation was interrupted.
+    /// Evaluates the network `by` as an entry specifies, on images crafted on `surrogate` if there is one. Calls
+    /// `hear` after each batch. Returns `None` if the evaluation was interrupted.
     pub(crate) fn judge(
         &self,
         entry: &Entry,
@@ -185,7 +185,7 @@ impl Opened {
         evaluation.with_context(|| format!("`{}` on {}", entry.name, by.stored.file.display()))
     }
 
-    /// An inspection of a network that an entry judges; `None` if no image can be decoded.
+    /// Inspects a network that an entry evaluates; `None` if no image can be decoded.
     pub(crate) fn inspect(
         &self,
         by: &AttackedNetwork,
@@ -227,7 +227,7 @@ impl Opened {
         DatasetSummary { name: self.dataset.name().into(), train, held_out: None, test, other_classes }
     }
 
-    /// The results of a command. `arguments` is a command line that measures the same.
+    /// The results of a command. `arguments` is a command line that repeats the measurement.
     pub(crate) fn results(
         &self,
         command: CommandName,
@@ -252,7 +252,7 @@ impl Opened {
         })
     }
 
-    /// All parameters as TOML. `words` is a command line that makes the same images.
+    /// All parameters as TOML. `words` is a command line that creates the same images.
     pub(crate) fn resolved(&self, entry: &Entry, words: &[String]) -> anyhow::Result<String> {
         #[derive(Serialize)]
         struct View<'a> {
@@ -281,8 +281,8 @@ impl Opened {
         Ok(toml::to_string(&view)?)
     }
 
-    /// The arguments of a command that makes the same images when run in the current folder: every option
-    /// that affects them, including defaults.
+    /// The arguments of a command that creates the same images when run in the current folder: every option that
+    /// affects them, including defaults.
     pub(crate) fn words(&self, verb: &str, entry: &Entry) -> anyhow::Result<Vec<String>> {
         fn plugin<T: ?Sized + Kind>(chosen: &Chosen<T>) -> String {
             format!("{} = {}", chosen.name(), toml::Value::Table(chosen.params().clone()))

@@ -1,4 +1,4 @@
-//! The images of an evaluation: clean images, and corrupted images if it asks for them.
+//! The images of an evaluation: clean images, and corrupted images if the entry has `corruptions`.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ fn generated(
     images: &CellImages,
     bad: impl Fn(&str) -> BadConfig,
 ) -> anyhow::Result<Vec<Cell>> {
-    // A fault of a file is not an error of the pipeline.
+    // An error in a file is not an error of the pipeline.
     let refused = |refusal: Refusal| match refusal {
         Refusal::Texture(error) => temper_core::Error::from(error).into(),
         other => anyhow::Error::new(bad(&other.to_string())),

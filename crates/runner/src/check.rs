@@ -1,4 +1,4 @@
-//! `temper check`: pipelines, and what experiments are composed of: tables and recipes.
+//! `temper check`: checks pipelines, and the tables and recipes of which experiments are composed.
 
 mod experiment;
 mod parts;
@@ -28,7 +28,7 @@ pub(crate) struct Options {
     configs: Option<PathBuf>,
 }
 
-/// What a file is.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FileKind {
     Pipeline,
@@ -37,7 +37,8 @@ enum FileKind {
 }
 
 impl FileKind {
-    /// By the keys at its top. What has none of them is told by its folder, and is otherwise read as a pipeline.
+    /// Determines the kind from the top-level keys. A file without any known key is classified by its folder, and is
+    /// otherwise read as a pipeline.
     fn of(file: &Path, document: &DeTable<'_>) -> Self {
         let has = |keys: &[&str]| keys.iter().any(|key| document.contains_key(*key));
         let named = document.get("evaluate").is_some_and(|evaluate| evaluate.get_ref().is_table());
@@ -59,7 +60,7 @@ impl FileKind {
     }
 }
 
-/// Checks files; mistakes of all of them are told at the end, each once.
+/// Checks files. The mistakes of all files are reported at the end, each once.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut mistakes: Vec<String> = vec![];
     let mut other = None;
@@ -90,7 +91,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
 }
 
-/// What there is to say of a sound file.
+/// Checks a file; returns a message about it if it is sound.
 fn one(file: &Path, options: &Options) -> anyhow::Result<String> {
     let (text, name) = (toml_file::pipeline(file)?, file.display().to_string());
     let kind = FileKind::of(file, toml_file::document(&name, &text)?.get_ref());
@@ -126,7 +127,7 @@ mod tests {
             |file: &str, text: &str| FileKind::of(Path::new(file), DeTable::parse(text).unwrap().get_ref());
         let kind = |text: &str| at("run.toml", text);
         assert_eq!(kind("seed = 1\ndataset = \"cifar10\"\n[[evaluate]]\nname = \"a\""), FileKind::Pipeline);
-        // Two brackets forgotten do not make a recipe of it.
+        // A pipeline with `[evaluate]` instead of `[[evaluate]]` is not mistaken for a recipe.
         assert_eq!(kind("train.epochs = 1\n[evaluate]\nname = \"a\""), FileKind::Pipeline);
         assert_eq!(kind("title = \"x\"\n[base.pipeline]\n"), FileKind::Table);
         assert_eq!(kind("[[row]]\nname = \"a\""), FileKind::Table);

@@ -3,14 +3,14 @@
 use temper_data::{Classes, class_difference};
 use temper_results::Warning;
 
-/// How to ignore class names in a pipeline.
+/// The hint how to ignore class names in a pipeline.
 pub(crate) const IN_PIPELINE: &str =
     "if each label means the same in both, say `ignore_class_names = true` at the top of the pipeline";
-/// How to ignore class names in a command without a pipeline.
+/// The hint how to ignore class names in a command without a pipeline.
 pub(crate) const IN_OPTIONS: &str = "if each label means the same in both, say --ignore-class-names";
 
-/// Compares class names by position. If they differ: a warning if `ignored` is set and the numbers of classes
-/// are equal, otherwise an error that says `how` to ignore them.
+/// Compares class names by position. If they differ: a warning if `ignored` is set and the numbers of classes are
+/// equal, otherwise an error. If the numbers are equal, the error ends with `how`, the hint how to ignore the names.
 pub(crate) fn compared(
     one: Classes,
     other: Classes,

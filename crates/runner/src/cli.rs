@@ -60,7 +60,7 @@ enum Command {
     Data(fetch::Data),
 }
 
-/// The kinds of plugins, for help.
+/// The kinds of plugins, for help texts.
 fn kinds() -> String {
     KINDS.join(", ")
 }
@@ -92,7 +92,7 @@ the folder `configs` that was found, or in the current folder with --configs. Wh
 finished is not run again; what was stopped goes on. Exit codes: 0 no claim fails,
 1 one does, or a run failed, 2 bad command.";
 
-/// Runs the command; `false` if all went well and a claim of an experiment fails.
+/// Runs the command; returns `false` if no error occurred but a claim of an experiment fails.
 pub(crate) fn run() -> anyhow::Result<bool> {
     let cli = Cli::parse();
     let duplicates = temper_core::duplicates();

@@ -1,5 +1,5 @@
-//! Pipelines: a TOML file with changes from the command line, read into typed plans. All errors come from here, before
-//! any work.
+//! Pipelines: TOML files with changes from the command line, read into typed plans. All errors are reported here,
+//! before any work.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -24,29 +24,29 @@ use crate::written::WrittenKeys;
 /// A pipeline.
 #[derive(Debug, Serialize)]
 pub struct Pipeline {
-    /// Where all randomness begins.
+    /// Seed of all random numbers.
     pub seed: u64,
-    /// Where tensors live.
+    /// Device on which tensors are stored.
     pub(crate) device: DeviceName,
-    /// How convolutions take their sums.
+    /// How convolutions compute their sums.
     pub(crate) numerics: NumericsOption,
     /// Minutes between two checkpoints within an epoch.
     pub(crate) checkpoint_minutes: Positive,
-    /// Takes networks of other class names, or of another order of them, for those of the images: labels alone count.
+    /// Accepts networks whose class names, or their order, differ from those of the images: only labels are compared.
     pub(crate) ignore_class_names: bool,
-    /// Images.
+    /// The data set.
     pub dataset: Chosen<dyn Dataset>,
-    /// How many of them; left out, all.
+    /// Number of images of each split; all if left out.
     pub subset: Parts,
     /// Network architecture.
     pub model: Chosen<dyn Model>,
-    /// How it is trained; `epochs` is 0 where it is only judged.
+    /// How the network is trained; `epochs` is 0 if it is only evaluated.
     pub train: Plan,
-    /// How its best weights are found; left out, there are only the last.
+    /// How the best weights are selected; if left out, only the last weights exist.
     pub select: Option<Select>,
-    /// How it is judged.
+    /// How the network is evaluated.
     pub evaluate: Vec<Entry>,
-    /// Where its parts stand, for what only their use shows to be wrong.
+    /// Positions of the parts, for mistakes that are found only when a part is used.
     #[serde(skip)]
     written: WrittenKeys,
 }
@@ -72,17 +72,18 @@ impl From<NumericsOption> for nn::Numerics {
     }
 }
 
-/// How many images of each split; they are spread evenly over it.
+/// Number of images used of each split, spread evenly over it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parts {
     /// Images to train on.
     pub train: Option<NonZeroUsize>,
-    /// Images to judge by.
+    /// Images to evaluate on.
     pub test: Option<NonZeroUsize>,
 }
 
-/// A pipeline as it is read: what must not be missing is asked for after all else, so that every mistake is found.
+/// A pipeline as it is read. Required parts are optional here and checked after everything else, so that every
+/// mistake is found.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Draft {
@@ -110,17 +111,17 @@ fn ten() -> Positive {
     Positive::of(10.0)
 }
 
-/// A configuration or a command that cannot be followed, in words for its author.
+/// An invalid configuration or command, described for its author.
 #[derive(Debug)]
 pub struct BadConfig(pub(crate) String);
 
 impl BadConfig {
-    /// Several mistakes, told one after the other.
+    /// Joins the messages of several mistakes.
     pub(crate) fn of(messages: impl IntoIterator<Item = String>) -> Self {
         Self(messages.into_iter().collect::<Vec<_>>().join("\nerror: "))
     }
 
-    /// The same, one by one.
+    /// The messages of all mistakes, one by one.
     pub(crate) fn messages(&self) -> impl Iterator<Item = &str> {
         self.0.split("\nerror: ")
     }
@@ -137,13 +138,14 @@ impl std::error::Error for BadConfig {}
 /// One `--set KEY=VALUE`.
 struct Set {
     argument: String,
-    /// The same as a line of TOML behind as many spaces as there is text before: spans in it lie beyond the file's.
+    /// The argument as a line of TOML, preceded by as many spaces as the text before it is long: its spans lie beyond
+    /// those of the file.
     line: String,
     keys: Vec<String>,
 }
 
 impl Set {
-    /// `before`: length of the file and of the settings before this one.
+    /// Parses an argument. `before` is the length of the file and of the settings before this one.
     fn parse(argument: &str, before: usize) -> Result<Self, BadConfig> {
         let bad = |why: &str| BadConfig(format!("--set {argument}: {why}"));
         let (key, value) = argument.split_once('=').ok_or_else(|| bad("expected KEY=VALUE"))?;
@@ -156,7 +158,7 @@ impl Set {
         if DeTable::parse(&written).is_ok() {
             return Ok(Self { argument: argument.into(), line: written, keys });
         }
-        // A bare word is text: the shell eats quotes.
+        // A bare word is text, because the shell removes quotes.
         let quoted = line(&toml::Value::from(value.trim()).to_string());
         match DeTable::parse(&quoted) {
             Ok(_) => Ok(Self { argument: argument.into(), line: quoted, keys }),
@@ -216,7 +218,7 @@ impl Pipeline {
         pipeline.filter(|_| faults.is_empty()).ok_or(faults)
     }
 
-    /// Reads a pipeline that is composed and stands in no file; its mistakes, each with its path.
+    /// Reads a composed pipeline, which is in no file. The error lists its mistakes, each with its path.
     pub(crate) fn composed(pipeline: &toml::Table) -> Result<Self, Vec<String>> {
         let text = pipeline.to_string();
         let document = DeTable::parse(&text).map_err(|error| vec![error.to_string()])?;
@@ -225,7 +227,7 @@ impl Pipeline {
         })
     }
 
-    /// What is wrong with a part of a pipeline: whatever may be missing from it, since other parts hold the rest.
+    /// The mistakes in a part of a pipeline. Missing fields are not mistakes, because other parts may contain them.
     pub(crate) fn faults_of_part<'d>(document: &'d Spanned<DeTable<'d>>) -> Vec<Fault> {
         let (document, _) = model_weights::lifted(document);
         let (_, reading) = Reading::without::<Draft>(&document, model_weights::lifted_key);
@@ -233,7 +235,7 @@ impl Pipeline {
         faults.filter(|fault| !fault.message.starts_with("missing field")).collect()
     }
 
-    /// Adds what no single field shows to the faults; `None` if a part is missing.
+    /// Completes a draft, and adds the faults that no single field shows; `None` if a part is missing.
     fn complete(draft: Draft, weights: Option<ModelWeights>, reading: &mut Reading) -> Option<Self> {
         let Draft {
             seed,
@@ -250,12 +252,12 @@ impl Pipeline {
         } = draft;
         let written = weights.is_some() || reading.meant_lifted();
         let weights = weights.and_then(|weights| weights.checked(train.as_ref(), reading));
-        // A model that comes with weights starts with them, unless other ones are named.
+        // A model that comes with weights starts with them, unless other weights are named.
         let weights = weights.or_else(|| model.as_ref().and_then(|model| model.weights().map(Into::into)));
         let judges_only = train.is_none() && !reading.spoilt(&["train"]);
         let train = match (train, &weights) {
             (None, Some(weights)) if judges_only => Some(Plan::untrained(weights.clone())),
-            // What is wrong with these weights was said.
+            // The mistake in these weights is already reported.
             (None, None) if judges_only && written => Some(Plan::untrained(PathBuf::new())),
             (train, _) => train,
         };
@@ -268,7 +270,7 @@ impl Pipeline {
         if let Some(why) = train.as_ref().and_then(|train| device.refuses(train.attack_precision)) {
             reading.add(&["train", "attack_precision"], why.into());
         }
-        // A network is judged in the norm that it was trained in, unless a table names another one.
+        // A network is evaluated in the norm of its training, unless a table names another norm.
         let trained_in = train.as_ref().and_then(Plan::attacked_in).filter(|norm| *norm != Norm::Linf);
         for entry in evaluate.iter_mut().chain(select.as_mut().map(|select| &mut select.entry)) {
             if entry.norm.is_none() && entry.attacked() {
@@ -299,12 +301,12 @@ impl Pipeline {
         })
     }
 
-    /// What is wrong with the part at these keys, with its place.
+    /// An error about the part at these keys, with its position.
     pub(crate) fn bad(&self, keys: &[&str], message: &str) -> BadConfig {
         BadConfig(self.written.told_at(keys, message))
     }
 
-    /// As [`Self::bad`], of a field of an evaluation.
+    /// Like [`Self::bad`], for a field of an evaluation.
     pub(crate) fn bad_evaluation(&self, evaluation: usize, field: &str, message: &str) -> BadConfig {
         self.bad(&["evaluate", &evaluation.to_string(), field], message)
     }
@@ -315,12 +317,12 @@ impl Pipeline {
         match self.written.has(&["train", "init"]) {
             true => vec!["train", "init"],
             false if self.written.has(&of_model) => of_model,
-            // A model that is a file itself.
+            // The model itself is a file.
             false => vec!["model", self.model.name()],
         }
     }
 
-    /// What is wrong with the choice of data set, as only opening it shows.
+    /// An error about the choice of data set that is found only when the data set is opened.
     pub(crate) fn bad_dataset(&self, message: &str) -> BadConfig {
         let name = self.dataset.name();
         self.bad(&["dataset", name], &format!("dataset `{name}`: {message}"))
@@ -331,7 +333,8 @@ impl Pipeline {
         Ok(toml::to_string(self)?)
     }
 
-    /// What decides the trained network, as TOML: a checkpoint serves only a pipeline with the same.
+    /// Everything that determines the trained network, as TOML. Only a pipeline with the same table can use a
+    /// checkpoint.
     pub(crate) fn trained_by(&self) -> anyhow::Result<toml::Table> {
         let mut table = toml::Table::try_from(self)?;
         table.remove("evaluate");
@@ -354,7 +357,7 @@ impl Pipeline {
     }
 }
 
-/// Notes the parts that a pipeline must have and lacks: its data set, its model, its training.
+/// Adds a fault for each required part that the pipeline lacks: its data set, its model, its training.
 fn missing_parts(reading: &mut Reading, missing: [bool; 3]) {
     let hint =
         "; a pipeline without it needs a model with weights, as in `model.resnet = { weights = \"w.pth\" }`";
@@ -366,7 +369,7 @@ fn missing_parts(reading: &mut Reading, missing: [bool; 3]) {
     }
 }
 
-/// Notes what is wrong with evaluations whose fields are all right, and names that two of them have.
+/// Adds the faults of evaluations whose single fields are all valid, and of names that two evaluations share.
 fn bad_entries(reading: &mut Reading, select: Option<&Select>, evaluate: &[Entry]) {
     if let Some((field, message)) = select.and_then(|select| select.entry.problem())
         && !reading.spoilt_within(&["select"])

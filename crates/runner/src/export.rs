@@ -1,4 +1,4 @@
-//! `temper export`: a trained network as a file of other programs.
+//! `temper export`: writes a trained network as a file for other programs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -55,9 +55,9 @@ impl Format {
     }
 }
 
-/// Images on which a written graph is compared with the network.
+/// Number of images on which a written graph is compared with the network.
 const COMPARED: usize = 4;
-/// Relative difference of logits that rounding explains.
+/// Largest relative difference of logits that rounding explains.
 const ROUNDING: f64 = 1e-3;
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -98,7 +98,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether two paths are one file.
+/// Whether two paths refer to the same file.
 fn same(a: &Path, b: &Path) -> bool {
     a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
 }
@@ -123,7 +123,7 @@ fn rows(weights: &BTreeMap<String, Tensor>) -> anyhow::Result<Vec<SavedTensor>> 
     weights.iter().map(row).collect()
 }
 
-/// An error if the graph in these bytes gives other logits than the network.
+/// An error if the graph in these bytes computes other logits than the network.
 fn compare(stored: &Stored, bytes: &[u8]) -> anyhow::Result<()> {
     let read = temper_onnx::parse(bytes)?;
     let [c, h, w] = stored.input;
@@ -144,7 +144,7 @@ fn compare(stored: &Stored, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What was written, and how it is read.
+/// A message that reports the written file and how to read it.
 fn told(stored: &Stored, file: &Path, bytes: usize, format: Format) -> String {
     let ([c, h, w], n) = (stored.input, stored.classes.len());
     let (at, normalisation) = (file.display(), stored.normalisation());

@@ -1,4 +1,4 @@
-//! `temper inspect`: what a network's file holds, and how to begin with it.
+//! `temper inspect`: reports the contents of a network's file, and how to start with it.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     answer(&text)
 }
 
-/// The text about the network's natural accuracy, by normalisation where the file does not say its own.
+/// The text about the network's natural accuracy, by normalisation if the file does not record its own.
 fn classified(network: &Path, plan: AttackPlan) -> anyhow::Result<String> {
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
     let (opened, _) = Opened::open(&[network.to_path_buf()], plan, &interrupt)?;
@@ -112,7 +112,7 @@ fn of_run(file: &Path, about: &About) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// The text about weights that come alone.
+/// The text about weights without metadata.
 fn weights(file: &Path) -> anyhow::Result<String> {
     let mut read = read(file)?;
     read.unwrap_names();
@@ -135,7 +135,7 @@ fn weights(file: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// A network's shapes and layers, a line each.
+/// A network's shapes and layers, one per line.
 fn layers(network: &Network) -> String {
     let shape = |[c, h, w]: [usize; 3]| format!("{c} x {h} x {w}");
     let mut text = format!("  input    {}, pixels in [0, 1]\n", shape(network.input_shape()));

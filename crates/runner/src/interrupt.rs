@@ -1,5 +1,5 @@
-//! Handling of SIGINT, SIGTERM and SIGHUP. The first signal asks the run to stop where nothing is lost, or in an
-//! evaluation at most one batch; the second one stops it immediately.
+//! Handling of SIGINT, SIGTERM and SIGHUP. The first signal stops the run where nothing is lost, or in an evaluation
+//! at most one batch; a second one stops it immediately.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -16,7 +16,7 @@ use temper_core::Pulse;
 use crate::output::remark;
 use crate::shell::command;
 
-/// How soon after a signal the user sees a message.
+/// Time after a signal within which the user sees a message.
 const ANSWER: Duration = Duration::from_millis(100);
 
 /// A handler of signals.
@@ -43,7 +43,7 @@ impl Interrupt {
             while !listener.heard() {
                 thread::sleep(ANSWER);
             }
-            // The line below a progress bar.
+            // Below a progress bar, the message starts on a new line.
             let below = if std::io::stderr().is_terminal() { "\n" } else { "" };
             remark(&format!(
                 "{below}{}: finishing this batch (an evaluation, for 5 s at most); again to stop now",
@@ -53,18 +53,18 @@ impl Interrupt {
         Ok(heard)
     }
 
-    /// Whether the run was asked to stop.
+    /// Whether a signal was received.
     pub(crate) fn heard(&self) -> bool {
         self.0.load(Ordering::SeqCst) != 0
     }
 
-    /// A pulse that ends passes once the run was asked to stop.
+    /// A pulse that ends passes once a signal was received.
     pub(crate) fn pulse(&self) -> Pulse {
         let heard = self.clone();
         Pulse::new(move |_| if heard.heard() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
-    /// The signal that asked it to stop.
+    /// The name of the received signal.
     fn name(&self) -> &'static str {
         match self.0.load(Ordering::SeqCst) as i32 {
             SIGTERM => "SIGTERM",
@@ -73,12 +73,12 @@ impl Interrupt {
         }
     }
 
-    /// The error that ends an interrupted run. `what` says what was reached and saved.
+    /// The error that ends an interrupted run. `what` states what was reached and saved.
     pub(crate) fn stopped(&self, what: &str) -> anyhow::Error {
         self.ended(&format!("{what}\n  continue with: {}", resuming()))
     }
 
-    /// The error that ends an interrupted command without saved state. `what` says how far it was.
+    /// The error that ends an interrupted command without saved state. `what` states how far the command was.
     pub(crate) fn ended(&self, what: &str) -> anyhow::Error {
         let text = format!("stopped by {} {what}", self.name());
         Stopped { code: (128 + self.0.load(Ordering::SeqCst)) as u8, text }.into()

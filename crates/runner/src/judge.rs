@@ -39,7 +39,7 @@ pub(crate) struct JudgedWeights {
     pub(crate) frozen: Frozen,
 }
 
-/// The weights that the pipeline asks to evaluate.
+/// The weights that the pipeline evaluates.
 pub(crate) fn judged(
     pipeline: &Pipeline,
     state: &State,
@@ -161,7 +161,7 @@ pub(crate) fn judge(
     Ok(RunOutcome { evaluations, unreadable, data: hashes.whole(), warnings })
 }
 
-/// An inspection of all judged weights, if anything is evaluated.
+/// Inspects all evaluated weights, if the pipeline has an evaluation.
 fn inspections(
     pipeline: &Pipeline,
     material: &Material,

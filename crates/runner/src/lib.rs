@@ -1,6 +1,6 @@
 //! The program `temper`: links the plugins and runs pipelines written in TOML.
 //!
-//! It is also a library, so that tests see the same registries.
+//! It is also a library, so that tests use the same registries.
 
 mod attack;
 mod attacked;

@@ -5,8 +5,8 @@ use std::thread::available_parallelism;
 
 use temper_results::{Machine, Versions};
 
-/// The processor's name and the number of available threads, for `results.json`. If the system does not
-/// report a name, the architecture.
+/// The processor's name and the number of available threads, for `results.json`. If the system does not report a
+/// name, the architecture is used instead.
 pub(crate) fn machine() -> Machine {
     let told = fs::read_to_string("/proc/cpuinfo").ok();
     let name = told.as_deref().and_then(processor).unwrap_or(std::env::consts::ARCH);

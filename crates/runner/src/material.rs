@@ -24,7 +24,7 @@ const SHOWN: usize = 5;
 
 /// The images of a pipeline, and the network that fits them.
 pub(crate) struct Material {
-    /// Training images; those of the test where nothing is trained.
+    /// Training images; the test images if nothing is trained.
     pub(crate) train: Arc<dyn Source>,
     /// Training images held out for the selection of weights.
     pub(crate) held_out: Option<Arc<dyn Source>>,
@@ -57,7 +57,7 @@ impl Material {
         let trains = pipeline.train.trains();
         let train = trains.then(|| open(Split::Train)).transpose()?;
         let test = part(open(Split::Test)?, pipeline.subset.test);
-        // Without training the test images alone say what the network must fit.
+        // Without training, the test images alone determine what the network must fit.
         let train = train.map_or_else(|| test.clone(), |train| part(train, pipeline.subset.train));
         if train.is_empty() || test.is_empty() {
             bail!("dataset `{name}` has {} training and {} test images", train.len(), test.len());
@@ -102,7 +102,7 @@ impl Material {
         let graph = pipeline.model.weights().map(sha256).transpose()?;
         let network = network.with_numerics(pipeline.numerics.into());
         let name = pipeline.model.name();
-        // Passes without training need far less memory than the estimate, which is of a training step.
+        // Passes without training need far less memory than the estimate, which is for a training step.
         let batch = if trains { pipeline.train.batch.get().min(train.len()) } else { 1 };
         match footprint::refused(&network, batch) {
             Some((MemoryPart::Network, size)) => {
@@ -127,7 +127,7 @@ impl Material {
         Ok(Self { train, held_out, test, network, graph, judged, also_trained_on, warnings })
     }
 
-    /// How many images there are of each split.
+    /// A text with the number of images of each split.
     pub(crate) fn counts(&self, pipeline: &Pipeline) -> String {
         let test = format!("{} test images", self.test.len());
         if !pipeline.train.trains() {
@@ -154,7 +154,7 @@ impl Material {
     }
 }
 
-/// More than this share of test images that were trained on makes accuracies wrong, not only imprecise.
+/// Share of test images that were trained on, above which accuracies are wrong, not only imprecise.
 const FEW: f64 = 0.01;
 
 /// The warning about test images that are also training images.
@@ -218,7 +218,7 @@ pub(crate) fn open(
     })
 }
 
-/// Channels, height and width of images of the data set of this name.
+/// Channels, height and width of these images. `name` is the name of their data set, for errors.
 pub(crate) fn look(source: &Arc<dyn Source>, name: &str) -> anyhow::Result<[usize; 3]> {
     shape(&**source).map_err(temper_core::Error::from).with_context(|| format!("dataset `{name}`"))
 }

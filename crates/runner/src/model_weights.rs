@@ -16,11 +16,12 @@ const KEY: &str = "weights";
 pub(crate) struct ModelWeights {
     /// Name of the model.
     model: String,
-    /// The file; `None` if what is written is no text.
+    /// The file; `None` if the value is not a text, or is empty.
     file: Option<PathBuf>,
 }
 
-/// Takes the weights out of the model's table, whose other parameters are the plugin's own.
+/// A copy of the document without the weights in the model's table, and these weights. The other parameters of that
+/// table are the plugin's own.
 pub(crate) fn lifted<'d>(document: &Spanned<DeTable<'d>>) -> (Spanned<DeTable<'d>>, Option<ModelWeights>) {
     let mut document = document.clone();
     let weights = take(document.get_mut());
@@ -32,7 +33,7 @@ fn is_own(model: &str) -> bool {
     <dyn Model>::find(model).is_some_and(|plugin| plugin.params.iter().any(|param| param.name == KEY))
 }
 
-/// The key that is known in a model's table beside the plugin's parameters. `path`: the keys to the table.
+/// The key that a model's table may contain besides the plugin's parameters. `path` lists the keys to the table.
 pub(crate) fn lifted_key(path: &[String]) -> Option<&'static str> {
     match path {
         [model, name] if model == "model" && !is_own(name) => Some(KEY),
@@ -40,7 +41,8 @@ pub(crate) fn lifted_key(path: &[String]) -> Option<&'static str> {
     }
 }
 
-/// What `temper describe` says of the key, and an example; `None` if the model's own parameters have it.
+/// The text about the key for `temper describe`, and an example; `None` if the key is one of the model's own
+/// parameters.
 pub(crate) fn described(model: &str) -> Option<[&'static str; 2]> {
     let doc = "A file of weights to start from: .pth, .pt, .th, .ckpt, .safetensors, or .onnx of the same network. \
                Every model has it, in pipelines only (text)";
@@ -64,7 +66,7 @@ fn take(document: &mut DeTable<'_>) -> Option<ModelWeights> {
 }
 
 impl ModelWeights {
-    /// The file, unless something is wrong with it beside the rest of the pipeline.
+    /// The file. Adds a fault to `reading` if the value is not a path, or if `train.init` names weights, too.
     pub(crate) fn checked(self, train: Option<&Plan>, reading: &mut Reading) -> Option<PathBuf> {
         let Self { model, file } = self;
         let mut wrong = |message: &str| reading.add(&["model", &model, KEY], message.into());
@@ -78,8 +80,8 @@ impl ModelWeights {
     }
 }
 
-/// What is wrong with a pipeline that trains nothing: the keys at fault, and messages. `named`: its model's table names
-/// weights, rightly or not.
+/// The faults of a pipeline that trains nothing: the keys at fault, and messages. `named`: whether its model's table
+/// names weights, validly or not.
 pub(crate) fn nothing_to_train(
     train: &Plan,
     named: bool,

@@ -16,18 +16,18 @@ use toml::{Table, Value};
 
 use crate::interrupt::Interrupt;
 
-/// From this natural accuracy on the assumption is not questioned.
+/// Natural accuracy at or above which the assumed normalisation is not questioned.
 pub(crate) const GOOD: f64 = 0.9;
 /// Number of images on which each normalisation is tried.
 const TRIED: usize = 256;
 
-/// Ways that are used whatever the images.
+/// Normalisations that are used independently of the data set.
 const GENERAL: [Normalisation; 2] = [
     Normalisation { name: "none", mean: &[0.0], std: &[1.0] },
     Normalisation { name: "from -1 to 1", mean: &[0.5], std: &[0.5] },
 ];
 
-/// Means and standard deviations in use: the general ones, and those of all data sets that are known.
+/// The usual normalisations: the general ones, and those of all known data sets.
 fn usual() -> Vec<Normalisation> {
     let datasets = <dyn Dataset as Kind>::plugins().into_iter();
     let of_datasets = datasets.filter_map(|plugin| {
@@ -36,40 +36,40 @@ fn usual() -> Vec<Normalisation> {
     GENERAL.into_iter().chain(of_datasets).collect()
 }
 
-/// A network that does not say how its pixels were normalised, and labelled images to try it on.
+/// A network whose pixel normalisation is not recorded, and labelled images to try it on.
 pub(crate) struct Trial<'a> {
     /// The model's name.
     pub(crate) model: &'a str,
-    /// The model's parameters, with the normalisation that was assumed.
+    /// The model's parameters, with the assumed normalisation.
     pub(crate) parameters: &'a Table,
     /// The network with that normalisation.
     pub(crate) network: &'a Frozen,
     pub(crate) weights: BTreeMap<String, Tensor>,
-    /// All images that there are. The network is tried on some that are spread evenly over these.
+    /// All available images. The network is tried on a subset that is spread evenly over them.
     pub(crate) images: Arc<dyn Source>,
     pub(crate) batch: usize,
     pub(crate) device: &'a Device,
     pub(crate) interrupt: &'a Interrupt,
 }
 
-/// How many images a network classifies correctly under each usual normalisation.
+/// Numbers of images that a network classifies correctly under each usual normalisation.
 pub(crate) struct Tried {
-    /// Images that were tried.
+    /// Number of images tried.
     pub(crate) n: usize,
-    /// Right ones under the normalisation that its model has.
+    /// Number of correct ones under the model's own normalisation.
     pub(crate) assumed: usize,
-    /// Right ones under each that its model can have.
+    /// Numbers of correct ones under each usual normalisation that the model accepts.
     pub(crate) usual: Vec<(Normalisation, usize)>,
 }
 
 impl Tried {
-    /// Whether so many are right that the assumption is not questioned.
+    /// Whether the accuracy is so high that the assumed normalisation is not questioned.
     pub(crate) fn is_good(&self) -> bool {
         self.assumed as f64 >= GOOD * self.n as f64
     }
 
-    /// A warning that the assumed normalisation is wrong, if more images are right under another one, beyond the 95 %
-    /// intervals. `place`: where the user says the normalisation.
+    /// A warning that the assumed normalisation is wrong, if another one is better and the 95 % intervals do not
+    /// overlap. `place` is where the user sets the normalisation.
     pub(crate) fn warning(&self, place: &str) -> Option<Warning> {
         let Self { n, assumed, usual } = self;
         let best = usual.iter().map(|(_, right)| *right).max().unwrap_or(0);
@@ -92,7 +92,7 @@ impl Tried {
 }
 
 impl Trial<'_> {
-    /// Tries the network as it is, and under each usual normalisation that its model can have.
+    /// Tries the network as it is, and under each usual normalisation that its model accepts.
     pub(crate) fn all(&self) -> anyhow::Result<Tried> {
         self.beside(&self.assumed()?)
     }
@@ -103,12 +103,12 @@ impl Trial<'_> {
         Ok(Tried { n: images.len(), assumed: self.right(&images, self.network)?, usual: vec![] })
     }
 
-    /// Tries each usual normalisation, too.
+    /// Adds the trials of each usual normalisation to `assumed`.
     pub(crate) fn beside(&self, assumed: &Tried) -> anyhow::Result<Tried> {
         Ok(Tried { usual: self.usual(&self.tried_on())?, ..*assumed })
     }
 
-    /// As many images as are tried, spread evenly over all.
+    /// The images that are tried, spread evenly over all.
     fn tried_on(&self) -> Arc<dyn Source> {
         Arc::new(Subset::new(self.images.clone(), TRIED))
     }
@@ -122,7 +122,7 @@ impl Trial<'_> {
         Ok(all)
     }
 
-    /// The network with another normalisation; `None` if its model has no such options, or they do not fit.
+    /// The network with another normalisation; `None` if its model has no such options, or if they do not fit.
     fn with(&self, mean: &[f64], std: &[f64]) -> anyhow::Result<Option<Frozen>> {
         let documented = <dyn Model as Kind>::find(self.model).map_or(&[][..], |plugin| plugin.params);
         let knows = |name: &str| documented.iter().any(|param| param.name == name);
@@ -142,7 +142,7 @@ impl Trial<'_> {
         Ok(Some(Frozen::new(&classifier)?))
     }
 
-    /// How many images a network classifies correctly.
+    /// The number of images that a network classifies correctly.
     fn right(&self, images: &Arc<dyn Source>, network: &Frozen) -> anyhow::Result<usize> {
         let (order, passes) = ((0..images.len()).collect(), Passes::default());
         let mut right = 0;

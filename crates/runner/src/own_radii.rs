@@ -23,8 +23,8 @@ pub(crate) struct OwnRadii {
 }
 
 impl OwnRadii {
-    /// The radii of the epoch of these weights, from the run's folder: of selected weights the epoch that
-    /// they name, otherwise the last one.
+    /// The radii of the epoch of these weights, from the run's folder. Selected weights record their epoch; for
+    /// others it is the last one.
     pub(crate) fn of(weights: &Path) -> anyhow::Result<Self> {
         let run = weights.parent().unwrap_or(weights);
         let files = RadiiFile::of(run)?;
@@ -60,7 +60,7 @@ impl OwnRadii {
         }
     }
 
-    /// The radius of an image. An error if it was not a training image.
+    /// Checks that an image has a radius. An error if it was not a training image.
     pub(crate) fn check(&self, image: usize) -> Result<(), BadConfig> {
         match self.radii.contains_key(&(image as u64)) {
             true => Ok(()),

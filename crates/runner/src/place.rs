@@ -3,9 +3,8 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Where these keys lead in a document: the offset of the deepest part that is written, and the path to the
-/// end of all of them as messages print it, as in `evaluate[1].attack.pgd`. A key into an array is an index
-/// from 0.
+/// The position of these keys in a document: the offset of the deepest part that exists, and the path of all keys as
+/// messages print it, as in `evaluate[1].attack.pgd`. A key into an array is an index from 0.
 pub(crate) fn place(document: &Spanned<DeTable<'_>>, keys: &[String]) -> (usize, String) {
     let (mut offset, mut path) = (document.span().start, String::new());
     let mut table = Some(document.get_ref());

@@ -78,7 +78,7 @@ impl Watch for TrainingBar {
         let length = self.epochs.saturating_mul(*batches) as u64;
         if self.bar.length() != Some(length) {
             self.bar.set_length(length);
-            // Epochs before a resumed run started must not count towards its speed.
+            // Epochs before the run was resumed must not count towards its speed.
             self.bar.set_position(((epoch - 1) * batches + batch - 1) as u64);
             self.bar.reset_eta();
         }
@@ -98,10 +98,10 @@ fn words(Percentiles { p5, p50, p95 }: &Percentiles) -> String {
     format!("radii {p5:.3} {p50:.3} {p95:.3}")
 }
 
-/// Parts of a sample in which the bar of an evaluation counts, so that it also moves within a batch.
+/// Parts of a sample that the bar of an evaluation counts, so that it also moves within a batch.
 const PARTS: u64 = 1000;
 
-/// How long a batch of an evaluation goes on after an interruption.
+/// Time for which a batch of an evaluation continues after an interruption.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The progress of one evaluation.
@@ -110,7 +110,7 @@ pub(crate) struct EvaluationBar<'i> {
     samples: usize,
     /// Passes since the last batch.
     passes: Arc<AtomicU64>,
-    /// What can interrupt it.
+    /// The handler that can interrupt it.
     interrupt: Option<&'i Interrupt>,
 }
 
@@ -123,8 +123,8 @@ impl<'i> EvaluationBar<'i> {
         Self { bar, samples, passes: Arc::default(), interrupt }
     }
 
-    /// Moves the bar at each pass of an attack, and ends the attack when it is interrupted. `most` is the
-    /// most passes for a sample; without it the bar moves only after each batch.
+    /// A pulse that moves the bar at each pass of an attack, and ends the attack when it is interrupted. `most` is
+    /// the largest number of passes for a sample; without it the bar moves only after each batch.
     pub(crate) fn pulse(&self, most: Option<u64>) -> Pulse {
         let (bar, passes, all) = (self.bar.clone(), self.passes.clone(), self.samples as u64);
         let (interrupt, since) = (self.interrupt.cloned(), OnceLock::new());
@@ -133,11 +133,11 @@ impl<'i> EvaluationBar<'i> {
             if let Some(most) = most.filter(|most| *most > 0) {
                 let part = |passes: u64| passes.saturating_mul(PARTS) / most;
                 let further = part(before + samples as u64) - part(before);
-                // The end is for the last batch to tell.
+                // Only the last batch moves the bar to its end.
                 let end = all.saturating_mul(PARTS).saturating_sub(1);
                 bar.set_position(bar.position().saturating_add(further).min(end.max(bar.position())));
             }
-            // A batch that is soon done is finished, because what it found is then kept.
+            // A batch that ends soon is finished, because its results are then kept.
             let waited = interrupt.as_ref().filter(|interrupt| interrupt.heard());
             match waited.is_some_and(|_| since.get_or_init(Instant::now).elapsed() > GRACE) {
                 true => ControlFlow::Break(()),
@@ -146,7 +146,7 @@ impl<'i> EvaluationBar<'i> {
         })
     }
 
-    /// Updates the bar, and says whether to continue.
+    /// Updates the bar; returns whether to continue.
     pub(crate) fn glimpse(&self, glimpse: &BatchGlimpse) -> ControlFlow<()> {
         let standing = percent(glimpse.standing as f64 / glimpse.done.max(1) as f64);
         let flow = self.count(glimpse.done);
@@ -154,7 +154,7 @@ impl<'i> EvaluationBar<'i> {
         flow
     }
 
-    /// Updates the number of samples done, and says whether to continue.
+    /// Updates the number of samples done; returns whether to continue.
     pub(crate) fn count(&self, done: usize) -> ControlFlow<()> {
         self.passes.store(0, Ordering::Relaxed);
         self.bar.set_message(format!("{done}/{}", self.samples));
@@ -172,10 +172,10 @@ impl Drop for EvaluationBar<'_> {
     }
 }
 
-/// An evaluation that takes no longer needs no estimate.
+/// Seconds up to which an evaluation needs no estimate.
 const SHORT: f64 = 20.0;
 
-/// Says what an evaluation takes at most, if that is long.
+/// Prints the longest time that an evaluation can take, if it is long.
 pub(crate) fn announce(name: &str, estimate: Option<&TimeEstimate>) {
     let Some(TimeEstimate { forwards, backwards, images, seconds }) =
         estimate.filter(|of| of.seconds > SHORT)

@@ -1,5 +1,5 @@
-//! Finds every mistake of a document in one go: where reading fails, the mistake is noted, the document
-//! mended, and read again.
+//! Finds all mistakes of a document at once. When reading fails, the mistake is recorded, and the document is mended
+//! and read again.
 
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
@@ -9,41 +9,42 @@ use toml::de::{DeTable, DeValue};
 use crate::config::first_line;
 use crate::place::place;
 
-/// More mistakes than anybody reads at once.
+/// Maximum number of mistakes that are looked for: more than a user reads at once.
 const MOST: usize = 50;
 
 /// One mistake.
 #[derive(Debug)]
 pub(crate) struct Fault {
-    /// Where it stands.
+    /// Its offset in the document.
     pub(crate) offset: usize,
-    /// The path of keys to it, empty at the top.
+    /// The path of keys to it, empty at the top level.
     pub(crate) path: String,
-    /// What it is.
+    /// A description for the user.
     pub(crate) message: String,
 }
 
-/// A document and what was found wrong with it.
+/// A document, and its mistakes found so far.
 #[derive(Debug)]
 pub(crate) struct Reading<'d> {
     document: &'d Spanned<DeTable<'d>>,
     faults: Vec<Fault>,
-    /// Keys to parts that are wrong, and therefore were taken out: nothing more is to be said of them.
+    /// Keys to wrong parts that were removed. No further mistakes are reported for them.
     spoilt: Vec<Vec<String>>,
-    /// A key that was taken out before at this place of the document and is known there, if its path is so.
+    /// Returns the key that was removed from the table at this path before reading, and is known there; `None` for
+    /// any other table.
     lifted: fn(&[String]) -> Option<&'static str>,
-    /// Whether that key was meant by one that nobody knows.
+    /// Whether an unknown key was a misspelling of that key.
     meant_lifted: bool,
 }
 
 impl<'d> Reading<'d> {
-    /// Reads a `T`, as far as what is right in the document makes one.
+    /// Reads a `T` from the valid parts of the document; `None` if they do not suffice.
     pub(crate) fn of<T: DeserializeOwned>(document: &'d Spanned<DeTable<'d>>) -> (Option<T>, Self) {
         Self::without(document, |_| None)
     }
 
-    /// As [`Self::of`], of a document out of whose tables a key was taken. `lifted` names the key that is known in the
-    /// table at a path, besides those that `T` has there.
+    /// Like [`Self::of`], for a document from whose tables a key was removed. `lifted` returns the key that is known
+    /// in the table at a path, besides those of `T`.
     pub(crate) fn without<T: DeserializeOwned>(
         document: &'d Spanned<DeTable<'d>>,
         lifted: fn(&[String]) -> Option<&'static str>,
@@ -65,8 +66,8 @@ impl<'d> Reading<'d> {
         (None, reading)
     }
 
-    /// Notes whole numbers of more than 63 bits, which TOML does not have: what a run keeps of them could not
-    /// be read again.
+    /// Records whole numbers of more than 63 bits as mistakes. TOML does not have them: a run's copy of them could
+    /// not be read again.
     fn refuse_long_integers(&mut self, document: &mut Spanned<DeTable<'d>>) {
         let mut found = vec![];
         long_integers(document.get_ref(), &mut vec![], &mut found);
@@ -88,33 +89,33 @@ impl<'d> Reading<'d> {
         self.faults.push(Fault { offset, path, message });
     }
 
-    /// Whether this part was taken out.
+    /// Whether this part was removed.
     pub(crate) fn spoilt(&self, keys: &[&str]) -> bool {
         self.spoilt.iter().any(|spoilt| spoilt == keys)
     }
 
-    /// Whether an entry of this part was taken out.
+    /// Whether an entry of this part was removed.
     pub(crate) fn spoilt_within(&self, keys: &[&str]) -> bool {
         self.spoilt.iter().any(|spoilt| spoilt.split_last().is_some_and(|(_, before)| before == keys))
     }
 
-    /// Whether a slip meant the key that was taken out of the document before.
+    /// Whether an unknown key was a misspelling of the key that was removed before reading.
     pub(crate) fn meant_lifted(&self) -> bool {
         self.meant_lifted
     }
 
-    /// Whether nothing was found wrong.
+    /// Whether no mistake was found.
     pub(crate) fn is_clean(&self) -> bool {
         self.faults.is_empty()
     }
 
-    /// All mistakes, in the order in which they stand.
+    /// All mistakes, in the order of the document.
     pub(crate) fn into_faults(mut self) -> Vec<Fault> {
         self.faults.sort_by_key(|fault| fault.offset);
         self.faults
     }
 
-    /// Notes a mistake and mends it in `document`; `false` if that cannot be done.
+    /// Records a mistake and mends it in `document`; `false` if it cannot be mended.
     fn mend(&mut self, document: &mut Spanned<DeTable<'d>>, path: &Path, message: &str) -> bool {
         let mut keys: Vec<String> = path.iter().map_while(key).collect();
         if let Some(field) = quoted(message).next().filter(|_| message.starts_with("missing field")) {
@@ -124,7 +125,7 @@ impl<'d> Reading<'d> {
                 self.note(&keys, message.into());
             }
         } else if message.starts_with("unknown field") {
-            // The parser was at the field when it failed, or at its table, where a plugin reads the keys itself.
+            // The parser fails at the field, or at its table if a plugin reads the keys itself.
             if let Some(field) =
                 quoted(message).next().filter(|field| keys.last().is_none_or(|key| key != field))
             {
@@ -137,7 +138,7 @@ impl<'d> Reading<'d> {
             let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
             let known: Vec<String> = fields().map(|name| format!("`{name}`")).collect();
             self.note(&keys, format!("unknown field `{name}`; {hint}known: {}", known.join(", ")));
-            // Read on as if the slip had not been made, or without what nobody knows.
+            // Reading continues with the misspelling corrected, or without the unknown key.
             let Some(table) = table_at(document.get_mut(), within) else { return false };
             let Some((_, value)) = table.remove_entry(name.as_str()) else { return false };
             self.meant_lifted |= near.is_some() && near == lifted;
@@ -147,7 +148,8 @@ impl<'d> Reading<'d> {
             return true;
         } else {
             self.note(&keys, message.into());
-            // A name that no plugin has is the key itself: its table is then empty, and no better.
+            // The name of an unknown plugin is the key itself. Without it, its table would be empty and still
+            // invalid, so the table is removed.
             if message.starts_with("unknown ") && quoted(message).next() == keys.last().map(String::as_str) {
                 keys.pop();
             }
@@ -159,7 +161,7 @@ impl<'d> Reading<'d> {
     }
 }
 
-/// Keys to all whole numbers that 63 bits and a sign do not hold, and these numbers as they are written.
+/// Collects all whole numbers that do not fit in 63 bits and a sign: the keys to them, and the numbers as written.
 fn long_integers(table: &DeTable<'_>, keys: &mut Vec<String>, found: &mut Vec<(Vec<String>, String)>) {
     fn look(value: &DeValue<'_>, keys: &mut Vec<String>, found: &mut Vec<(Vec<String>, String)>) {
         match value {
@@ -184,8 +186,8 @@ fn long_integers(table: &DeTable<'_>, keys: &mut Vec<String>, found: &mut Vec<(V
     }
 }
 
-/// A key, or an index of an array, of the path on which the parser failed; `None` at a key that cannot be
-/// read, which has no name.
+/// A key or an array index of the path at which the parser failed; `None` for a key that cannot be read, which has no
+/// name.
 fn key(segment: &Segment) -> Option<String> {
     match segment {
         Segment::Seq { index } => Some(index.to_string()),
@@ -195,12 +197,12 @@ fn key(segment: &Segment) -> Option<String> {
     }
 }
 
-/// What stands between backticks.
+/// The texts between backticks.
 fn quoted(message: &str) -> impl Iterator<Item = &str> {
     message.split('`').skip(1).step_by(2)
 }
 
-/// The name that `name` is a slip of the keyboard away from.
+/// The known name of which `name` is probably a misspelling.
 pub(crate) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let distance = |other: &str| strsim::damerau_levenshtein(other, name);
     known.min_by_key(|other| distance(other)).filter(|other| distance(other) <= 1 + name.len() / 3)
@@ -222,9 +224,9 @@ fn table_at<'t, 'd>(table: &'t mut DeTable<'d>, keys: &[String]) -> Option<&'t m
     }
 }
 
-/// Takes out the value at the end of these keys; returns the keys to what was taken: for an entry of an array
-/// all of it, but of evaluations only the one, which an empty one replaces, so that the others keep their
-/// numbers.
+/// Removes the value at these keys; returns the keys to the removed part. For an element of an array, the whole array
+/// is removed, except in `evaluate`: there only the element is replaced by an empty one, so that the others keep
+/// their indices.
 fn take_out(table: &mut DeTable<'_>, keys: &[String]) -> Option<Vec<String>> {
     let (last, within) = keys.split_last()?;
     if let Some(table) = table_at(table, within) {

@@ -1,4 +1,4 @@
-//! `temper reproduce`: tables and figures of papers, run by this very binary.
+//! `temper reproduce`: runs tables and figures of papers with this binary.
 
 use anyhow::Context;
 use temper_experiments::{Configs, Options, Place, Refused, check as check_command, run as experiment};
@@ -23,7 +23,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     done.map_err(in_words)
 }
 
-/// What is wrong with the command is told as of any other.
+/// Converts a [`Refused`] error to a [`BadConfig`], which is reported like that of any other command.
 fn in_words(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<Refused>() {
         Ok(refused) => BadConfig(refused.to_string()).into(),

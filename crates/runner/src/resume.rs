@@ -27,7 +27,7 @@ pub(crate) struct Beginning {
 }
 
 impl Beginning {
-    /// Before the first epoch.
+    /// The starting point before the first epoch.
     pub(crate) fn fresh(pipeline: &Pipeline, trainer: &Trainer, material: &Material) -> anyhow::Result<Self> {
         let warnings = material.initial_warnings(pipeline)?;
         let state = trainer.start(material.network.clone(), material.train.len())?;
@@ -94,8 +94,8 @@ fn taken(config: &mut toml::Table, part: &str) -> Option<toml::Value> {
     config.get_mut("data").and_then(toml::Value::as_table_mut)?.remove(part)
 }
 
-/// Removes and returns the class names of a checkpoint. An older checkpoint has none; then those in
-/// `model.safetensors`, if the run has written it.
+/// Removes and returns the class names of a checkpoint. For an older checkpoint, which contains none, they are read
+/// from `model.safetensors`, if the run has written it.
 fn own_classes(config: &mut toml::Table, dir: &RunDir) -> anyhow::Result<Option<Vec<String>>> {
     if let Some(classes) = taken(config, "classes") {
         return Ok(Some(classes.try_into().context("damaged names of classes in the checkpoint")?));
@@ -146,7 +146,7 @@ fn trained_by(pipeline: &Pipeline, material: &Material) -> anyhow::Result<toml::
     if pipeline.train.trains() {
         data.insert("samples".into(), toml::Value::Integer(i64::try_from(material.train.len())?));
     } else if let Some(file) = &pipeline.train.init {
-        // The configuration has only its path.
+        // The configuration contains only the path of the file.
         data.insert("weights".into(), sha256(file)?.into());
     }
     // A graph that a file describes is not in the configuration.

@@ -56,7 +56,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    // Set like other changes, so that the checks of the device apply to this one.
+    // Applied like `--set`, so that the checks of the device apply to this one.
     let mut sets = options.sets.clone();
     sets.extend(options.device.map(|device| format!("device={device}")));
     let pipeline = Pipeline::load(&options.file, &sets)?;
@@ -117,13 +117,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if options.strict { strictly(&results) } else { Ok(()) }
 }
 
-/// Where training and test images come from, on lines of their own if they come from different places.
+/// The origins of training and test images, on separate lines if they differ.
 fn origins(material: &Material) -> String {
     let [train, test] = [material.train.origin(), material.test.origin()];
     if train == test { test } else { format!("{train}\n        {test}") }
 }
 
-/// The warning that weights which were not trained here were trained under another normalisation than the model has.
+/// The warning that weights which this run did not train were trained with another normalisation than the model's.
 fn of_normalisation(
     work: &Work,
     state: &State,
@@ -217,8 +217,8 @@ impl Work<'_> {
         Ok(serde_json::to_string(&About { model, input, classes: self.classes, epoch, graph })?)
     }
 
-    /// Stores the files of an epoch, evaluates its weights on the held-out images if that is due, and adds
-    /// the epoch to the metrics.
+    /// Stores the files of an epoch, evaluates its weights on the held-out images if they are due, and adds the epoch
+    /// to the metrics.
     fn keep(&self, state: &State, mut report: Epoch, metrics: &mut Vec<Epoch>) -> anyhow::Result<()> {
         if !state.memory.is_empty() {
             let index = (0..state.memory.len()).map(|i| self.material.train.index(i) as i64).collect();
@@ -265,7 +265,7 @@ fn train(
         };
         checkpoint.save(&dir.checkpoint())
     };
-    // The checkpoint is the first file, so that a run that has other files can be resumed.
+    // The checkpoint is written first, so that a run that has other files can be resumed.
     if !dir.checkpoint().exists() {
         save(state, &metrics)?;
     }

@@ -196,8 +196,8 @@ fn start(file: &Path, n: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Creates a folder and locks it for this process while the returned file lives. `option` says how to choose
-/// another.
+/// Creates a folder and locks it for this process until the returned file is dropped. `option` is the option that
+/// chooses another folder, for errors.
 pub(crate) fn lock(folder: &Path, option: &str) -> anyhow::Result<File> {
     let at = folder.display();
     fs::create_dir_all(folder).with_context(|| format!("cannot create {at}"))?;
@@ -230,7 +230,8 @@ pub(crate) fn lock(folder: &Path, option: &str) -> anyhow::Result<File> {
     Ok(lock)
 }
 
-/// The contents of a folder; empty if it does not exist. `option` says how to choose another one.
+/// The contents of a folder; empty if it does not exist. `option` is the option that chooses another folder, for
+/// errors.
 pub(crate) fn entries(folder: &Path, option: &str) -> anyhow::Result<Vec<fs::DirEntry>> {
     if folder.exists() && !folder.is_dir() {
         bail!("{} is a file, not a folder: choose another place with {option}", folder.display());

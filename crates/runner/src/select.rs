@@ -95,7 +95,7 @@ impl Serialize for Select {
     }
 }
 
-/// The best weights so far, from the metrics of the completed epochs. Of equally good epochs the first.
+/// The best weights so far, from the metrics of the completed epochs. Of equally good epochs the first is chosen.
 pub(crate) fn best(metrics: &[Epoch]) -> Option<Best> {
     let judged = metrics
         .iter()

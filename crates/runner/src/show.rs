@@ -1,4 +1,4 @@
-//! `temper show`: everything known about one sample.
+//! `temper show`: reports everything known about one sample.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -29,9 +29,9 @@ pub(crate) struct Options {
     evaluation: Option<String>,
 }
 
-/// A line of its own.
+/// Indent of a line.
 const INDENT: &str = " ";
-/// The continuation of a line.
+/// Indent of a continued line.
 const FURTHER: &str = "   ";
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -108,7 +108,7 @@ impl RunFacts {
         class.map_or_else(|| "no class: its logits are no numbers".into(), |class| self.class(class))
     }
 
-    /// The result that this record belongs to.
+    /// The result of the evaluation with this name and these weights.
     fn evaluation(&self, name: &str, weights: &str) -> Option<&Evaluation> {
         self.evaluations.iter().find(|e| e.name == name && e.weights.as_deref() == Some(weights))
     }
@@ -222,7 +222,7 @@ fn short(length: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
-/// For a sweep over steps: after which numbers of steps the sample stood.
+/// For a sweep over steps: the numbers of steps after which the sample stood or was broken.
 fn after_steps(broken: &[bool], result: Option<&Evaluation>) -> String {
     let points = result.and_then(|result| result.curve.as_ref()).map(|curve| &curve.points);
     let at = |i: usize| match points.and_then(|points| points.get(i)) {
@@ -241,7 +241,7 @@ fn after_steps(broken: &[bool], result: Option<&Evaluation>) -> String {
     }
 }
 
-/// For corruptions: the kinds and severities that the network misclassifies.
+/// For corruptions: the kinds and severities at which the network misclassifies the sample.
 fn corrupted(found: &[(Option<&str>, Record)]) -> String {
     let mut kinds: BTreeMap<&str, (Vec<&str>, usize)> = BTreeMap::new();
     for (corruption, record) in found {
@@ -272,7 +272,7 @@ fn corrupted(found: &[(Option<&str>, Record)]) -> String {
     text
 }
 
-/// The samples that exist instead.
+/// An error for an unknown sample, with the samples that exist.
 fn unknown(sample: u64, lines: &[Line]) -> String {
     let known: BTreeSet<u64> = lines.iter().flat_map(|line| line.samples.samples()).copied().collect();
     let (Some(first), Some(last)) = (known.first(), known.last()) else {

@@ -43,7 +43,7 @@ impl About {
             );
         }
         self.model.build(self.input, self.classes.len()).map_err(|error| {
-            // A model that is a file names it itself.
+            // The error of a model that is itself a file already contains the path.
             let named = error.to_string().starts_with(&at);
             let error = anyhow::Error::from(error);
             if named { error } else { error.context(at) }
@@ -176,8 +176,8 @@ impl Stored {
     }
 }
 
-/// Warnings about weights: what was seen through or left out in a file of another program, that values were
-/// rounded, or that they are not the weights of the results in the same folder.
+/// Warnings about weights: wrappers that were stripped or entries that were left out in a file of another program,
+/// rounded values, or weights that are not those of the results in the same folder.
 pub(crate) fn said_against(file: &Path, weights: &Weights, sha256: &str) -> Vec<Warning> {
     let said = |id: &str, how: &String| Warning::caution(id, how).about(file.display());
     let foreign = weights.told.iter().map(|how| said("foreign-weights", how));
@@ -185,8 +185,8 @@ pub(crate) fn said_against(file: &Path, weights: &Weights, sha256: &str) -> Vec<
     foreign.chain(rounded).chain(swapped(file, sha256)).collect()
 }
 
-/// The results of the run whose folder contains a file, if there are any. The error says that they cannot be
-/// read, and that `unknown` is not known for this reason.
+/// The results of the run whose folder contains a file, if there are any. The error states that they cannot be read,
+/// and that `unknown` is therefore not known.
 pub(crate) fn results_beside(file: &Path, unknown: &str) -> Result<Option<Results>, String> {
     let results = file.with_file_name("results.json");
     match results.exists() {
@@ -231,7 +231,7 @@ pub(crate) fn sha256(file: &Path) -> anyhow::Result<String> {
     sha256_of(&[file.to_path_buf()])
 }
 
-/// SHA-256 of files, one after the other: weights may be divided between several.
+/// SHA-256 of the concatenated files, because weights may be divided between several.
 fn sha256_of(files: &[PathBuf]) -> anyhow::Result<String> {
     let (mut hash, mut part) = (Sha256::new(), vec![0; 1 << 20]);
     for file in files {

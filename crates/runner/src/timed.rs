@@ -1,4 +1,4 @@
-//! How long a network's passes take here: it is timed on random pixels, for `temper reproduce --dry-run`.
+//! Measures the time of a network's passes on this machine, with random pixels, for `temper reproduce --dry-run`.
 
 use std::time::Instant;
 
@@ -15,18 +15,18 @@ use crate::config::Pipeline;
 use crate::footprint;
 use crate::interrupt::Interrupt;
 
-/// Images of the first batch, which shows how many the next one may have.
+/// Number of images in the first batch, whose time determines the size of the next one.
 const FIRST: usize = 2;
-/// What is timed at a size, in steps of training: two steps, of which the first is not counted, and as many
-/// passes of an attack, each about two thirds of a step.
+/// Work at one batch size, in training steps: two training steps, of which the first is not counted, and two passes
+/// of an attack, each about two thirds of a step.
 const WORK: f64 = 2.0 + 2.0 * 2.0 / 3.0;
-/// By how much a batch may be larger than the one before: small ones are slow for their size.
+/// Largest factor between a batch size and the previous one: small batches are slow for their size.
 const GROWTH: usize = 16;
 
-/// Share of a network's time for which a pass is repeated, at each size of the batch.
+/// Share of a network's time for which a pass is repeated, at each batch size.
 const REPEATED: f64 = 0.02;
 
-/// Times networks until somebody interrupts it.
+/// Times networks until interrupted.
 #[derive(Default)]
 pub(crate) struct Clock(Option<Interrupt>);
 
@@ -86,7 +86,8 @@ impl Engine for Clock {
             let (n, left) = (batch as f64, seconds - begun.elapsed().as_secs_f64());
             let fits = left / (WORK * step / n);
             let next = (fits.max(0.0) as usize).min(whole).min(batch * GROWTH);
-            // The batches of the pipeline are wanted; fewer than half as many again tell nothing new.
+            // The goal is the pipeline's batch size. A smaller batch that is at most 1.5 times as large as the last
+            // adds no information.
             if batch == whole || next < whole && next <= batch + batch / 2 {
                 return Ok(Rate { step: step / n, pass: pass / n, batch: batch as u64, checkpoints });
             }
@@ -95,12 +96,12 @@ impl Engine for Clock {
     }
 }
 
-/// Forward and backward passes as pairs of both. A forward pass alone takes about a third of a pair.
+/// Converts forward and backward passes to pairs of both. A forward pass alone takes about a third of a pair.
 fn as_one([forwards, backwards]: [u64; 2]) -> u64 {
     backwards.saturating_add(forwards.saturating_sub(backwards).div_ceil(3))
 }
 
-/// Bytes of a run's two checkpoints, with weights and momentum, and of the weights.
+/// Bytes of a run's two checkpoints, which contain weights and momentum, and of the weights.
 fn checkpoints(layers: &Layers, averaged: bool) -> u64 {
     let all = layers.parameters();
     let bytes = |trained: bool| -> u64 {
@@ -111,7 +112,7 @@ fn checkpoints(layers: &Layers, averaged: bool) -> u64 {
     2 * (all + trained * if averaged { 2 } else { 1 }) + all
 }
 
-/// A network at work on random pixels.
+/// A network that is timed on random pixels.
 struct Bench {
     classifier: Classifier,
     sgd: SgdState,
@@ -129,8 +130,7 @@ impl Bench {
         Ok(Self { classifier, sgd, classes, device, mode })
     }
 
-    /// Seconds of a step of training and of a pass of an attack, of a batch of `n`; each is repeated for
-    /// `enough` seconds.
+    /// Seconds of a training step and of an attack's pass, for a batch of `n`; each is repeated for `enough` seconds.
     fn times(&mut self, n: usize, enough: f64, interrupt: &Interrupt) -> anyhow::Result<[f64; 2]> {
         let [c, h, w] = self.classifier.network().input_shape();
         let ids: Vec<u64> = (0..n as u64).collect();
@@ -152,7 +152,7 @@ impl Bench {
         Ok([step, pass])
     }
 
-    /// A step of training, at a rate so small that nothing diverges.
+    /// A training step, with a learning rate so small that nothing diverges.
     fn step(&mut self, batch: &Batch) -> anyhow::Result<()> {
         let positions = Tensor::arange(0, batch.ids.len() as u32, &self.device)?;
         let rows = Rows { labels: batch.labels.clone(), positions };
@@ -163,7 +163,8 @@ impl Bench {
     }
 }
 
-/// Mean seconds of what is done again and again for `enough` seconds, but for the first time, in which memory is new.
+/// Mean seconds of `work`, repeated for `enough` seconds. The first repetition, which uses new memory, is not
+/// counted.
 fn mean(
     enough: f64,
     interrupt: &Interrupt,

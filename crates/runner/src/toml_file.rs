@@ -1,4 +1,4 @@
-//! TOML files, read within bounds before anything is made of them.
+//! Reads TOML files, and checks bounds before anything else uses the text.
 
 use std::fs::File;
 use std::path::Path;
@@ -11,22 +11,24 @@ use toml::de::DeTable;
 use crate::config::{BadConfig, first_line};
 use crate::place::line_column;
 
-/// Bytes of a pipeline: the most that its reader needs no more than 256 MiB for. One that lists all 50,000 images of
-/// ImageNet's validation by index in five evaluations has 1.7 million.
+/// Maximum bytes of a pipeline: the largest size for which its reader needs at most 256 MiB. A pipeline that lists
+/// all 50,000 images of ImageNet's validation set by index in five evaluations has 1.7 million.
 const PIPELINE: u64 = 2 << 20;
-/// Bytes of a pipeline as runs write it, with a space behind every comma.
+/// Maximum bytes of a pipeline as runs write it, with a space after every comma.
 const WRITTEN: u64 = PIPELINE / 2 * 3;
-/// Bytes of a pipeline above which its first slip in syntax is told, and no more are looked for.
+/// Bytes of a pipeline above which only its first syntax error is looked for and reported.
 const TOLD: usize = 64 << 10;
-/// Slips in syntax beyond which a text is no TOML; to place each in its line takes the square of their number.
+/// Number of syntax errors above which a text is not TOML. The time to find the lines of all errors is quadratic in
+/// their number.
 const SLIPS: usize = 1000;
 
-/// The text of a pipeline. What cannot be one by its length, its bytes or, of a long one, its syntax is an error.
+/// Reads the text of a pipeline. An error if its length or its bytes are invalid or, for a text that is long or has
+/// many syntax errors, its syntax.
 pub(crate) fn pipeline(file: &Path) -> Result<String, BadConfig> {
     let bad = |why: &dyn std::fmt::Display| {
         BadConfig(format!("cannot read the configuration {}: {why}", file.display()))
     };
-    // A pipe is as good as a file.
+    // A pipe is accepted as well as a file.
     let input = File::open(file).map_err(|error| bad(&error))?;
     let bounded = Bounded { file, most: PIPELINE, what: "a pipeline" };
     let bytes = bounded.bytes_of(input).map_err(|error| match error {
@@ -44,7 +46,7 @@ pub(crate) fn pipeline(file: &Path) -> Result<String, BadConfig> {
     }
 }
 
-/// The first slip in the syntax of a text that is long or has many, and what there is to say of the others.
+/// The first syntax error of a text that is long or has many of them, and a message about the others.
 fn first_slip(text: &str) -> Option<(toml::de::Error, String)> {
     if text.len() > TOLD {
         return DeTable::parse(text).err().map(|error| (error, String::new()));
@@ -55,7 +57,7 @@ fn first_slip(text: &str) -> Option<(toml::de::Error, String)> {
     Some((first, format!("\n  and {more} more mistakes, as of a file that is not TOML")))
 }
 
-/// A text as a document; `file` is its name for messages. All slips in its syntax are told.
+/// Parses a text; `file` is its name for messages. All syntax errors are reported, at most one per line.
 pub(crate) fn document<'t>(file: &str, text: &'t str) -> Result<Spanned<DeTable<'t>>, BadConfig> {
     let (document, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
@@ -65,7 +67,7 @@ pub(crate) fn document<'t>(file: &str, text: &'t str) -> Result<Spanned<DeTable<
     for error in errors {
         let (line, column) = line_column(text, error.span().map_or(0, |span| span.start));
         let message = first_line(error.message());
-        // What follows on one line mostly comes of its first mistake, and so do keys that seem to be double.
+        // Further errors on a line mostly result from its first one, and so do keys that seem to be duplicates.
         let follows = message == "duplicate key" && !faults.is_empty();
         if !follows && faults.iter().all(|(at, _)| at.0 != line) {
             faults.push(((line, column), format!("{file}:{line}:{column}: {message}")));
@@ -101,7 +103,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("f.toml");
         let said = || pipeline(&file).unwrap_err().to_string().replace(file.to_str().unwrap(), "FILE");
-        // Zeros that take no disk.
+        // Zeros that take no disk space.
         File::create(&file).unwrap().set_len(20 << 30).unwrap();
         let told = "FILE: more than 2097152 bytes, but a pipeline may have 2097152 (2 MiB) at most; name the file that was";
         assert!(said().starts_with(told), "{}", said());
@@ -125,7 +127,7 @@ mod tests {
         assert!(said().starts_with("FILE:1:"), "{}", said());
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 
-        // Short ones are told of elsewhere, mistake by mistake.
+        // The errors of short texts are reported elsewhere, one by one.
         let short = "= 1\n".repeat(100);
         std::fs::write(&file, &short).unwrap();
         assert_eq!(pipeline(&file).unwrap(), short);

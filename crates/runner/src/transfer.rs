@@ -207,7 +207,7 @@ fn names(paths: &[PathBuf]) -> Result<Vec<String>, BadConfig> {
     }
     let long = |parts: &Vec<String>| parts.iter().map(String::len).sum::<usize>() + parts.len() > LONG;
     if parts.iter().any(long) {
-        // Of long paths only as many trailing parts as necessary.
+        // Of long paths, only as many trailing parts as necessary are kept.
         let last = |n: usize| parts.iter().map(move |parts| &parts[parts.len().saturating_sub(n)..]);
         let most = parts.iter().map(Vec::len).max().unwrap_or(1);
         let unlike = |n: &usize| last(*n).collect::<HashSet<_>>().len() == paths.len();
@@ -217,7 +217,7 @@ fn names(paths: &[PathBuf]) -> Result<Vec<String>, BadConfig> {
     Ok(parts.into_iter().map(|parts| parts.join("/")).collect())
 }
 
-/// Whether all have the same part there, and another part as well.
+/// Whether all paths have the same part at this place, and at least one other part.
 fn shared(all: &[Vec<String>], at: fn(&Vec<String>) -> Option<&String>) -> bool {
     all.iter().all(|parts| parts.len() > 1) && all.windows(2).all(|pair| at(&pair[0]) == at(&pair[1]))
 }

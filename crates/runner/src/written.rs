@@ -1,4 +1,4 @@
-//! Where the parts of a pipeline come from: its file or a `--set`.
+//! The positions of the parts of a pipeline: in its file or in a `--set`.
 
 use std::collections::BTreeMap;
 

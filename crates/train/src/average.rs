@@ -1,7 +1,9 @@
-//! An exponential moving average of the weights, as torch's `AveragedModel` with `get_ema_multi_avg_fn` takes
-//! it: after the first step the weights themselves, then `a + (1 - decay) (w - a)` after each.
+//! An exponential moving average of the weights, as computed by torch's `AveragedModel` with
+//! `get_ema_multi_avg_fn`: after the first step the weights themselves, then `a + (1 - decay) (w - a)` after
+//! each.
 //!
-//! Batch norm's running statistics are not averaged, they stay those of the trained weights: torch's default too.
+//! Batch norm's running statistics are not averaged; they remain those of the trained weights, as by default in
+//! torch.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +18,7 @@ use crate::error::Result;
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ema {
-    /// Share of the average that stays in a step, below 1: at 1 it would never leave the first weights.
+    /// Share of the average that remains in each step, below 1: at 1 the average would never change.
     pub decay: Decay,
 }
 
@@ -27,7 +29,7 @@ impl Default for Ema {
 }
 
 impl Ema {
-    /// Moves the average towards the weights that a step has left; empty before the first.
+    /// Moves the average towards the weights after a step. The average is empty before the first step.
     pub(crate) fn follow(
         self,
         average: &mut BTreeMap<String, Tensor>,

@@ -1,4 +1,5 @@
-//! Checkpoints: all that a run is at one moment, sealed by a hash, with the one before kept beside it.
+//! Checkpoints: the whole state of a run at one moment, protected by a hash. The previous checkpoint is kept as
+//! well.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,14 +18,14 @@ use crate::progress::Progress;
 
 /// Format of the checkpoint file.
 const FORMAT: &str = "temper-checkpoint-4";
-/// What stands for the hash while it is taken.
+/// The placeholder for the hash while the hash is computed.
 const UNSEALED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// What a checkpoint says of itself.
+/// The metadata of a checkpoint.
 #[derive(Serialize, Deserialize)]
 struct About {
     format: String,
-    /// SHA-256 of the file with [`UNSEALED`] in this place.
+    /// SHA-256 of the file with [`UNSEALED`] in place of this field.
     sha256: String,
     epoch: usize,
     progress: Progress,
@@ -37,11 +38,11 @@ struct About {
 /// A run between two steps of the optimiser.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// Epochs done.
+    /// Number of completed epochs.
     pub epoch: usize,
-    /// What is done of the next one.
+    /// The progress of the current epoch.
     pub progress: Progress,
-    /// What `metrics.jsonl` holds of each epoch done.
+    /// The entry of each completed epoch in `metrics.jsonl`.
     pub metrics: Vec<Epoch>,
     /// Training images that could not be decoded so far, with the reason.
     pub skipped: BTreeMap<u64, String>,
@@ -51,17 +52,17 @@ pub struct Checkpoint {
     pub weights: BTreeMap<String, Tensor>,
     /// Momentum by weight.
     pub velocity: BTreeMap<String, Tensor>,
-    /// Average by weight; empty without one.
+    /// Average by weight; empty if none is kept.
     pub average: BTreeMap<String, Tensor>,
     /// Epsilon memory by sample.
     pub memory: Vec<f64>,
 }
 
 impl Checkpoint {
-    /// Writes it; what was there becomes the [`previous`] one.
+    /// Writes the checkpoint. An existing file becomes the [`previous`] one.
     pub fn save(&self, file: &Path) -> Result<()> {
         let part = save_beside(file, &self.bytes(file)?)?;
-        // Killed in between, the next start finds the previous one alone.
+        // If the process is killed in between, the next start finds only the previous checkpoint.
         if file.exists() {
             rename(file, &previous(file))?;
         }
@@ -93,7 +94,7 @@ impl Checkpoint {
         Ok(bytes)
     }
 
-    /// Reads a file; a change of any byte of it is an error.
+    /// Reads a file. Any changed byte is an error.
     pub fn load(file: &Path) -> Result<Self> {
         let fault = |what: String| Error::File { file: file.into(), what };
         let damaged = |e: &dyn std::fmt::Display| fault(format!("damaged checkpoint: {e}"));
@@ -136,8 +137,8 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Reads the newest checkpoint that is whole: `file`, else the [`previous`] one, with a sentence about `file`.
-    /// `None` where there is neither.
+    /// Reads the newest intact checkpoint: `file`, otherwise the [`previous`] one together with a sentence
+    /// about `file`. `None` if neither exists.
     pub fn newest(file: &Path) -> Result<Option<(Self, Option<String>)>> {
         let absent = |error: &Error| match error {
             Error::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
@@ -149,7 +150,7 @@ impl Checkpoint {
         };
         match Self::load(&previous(file)) {
             Ok(checkpoint) if absent(&newer) => {
-                // A kill between the two renames of `save`.
+                // The process was killed between the two renames of `save`.
                 Ok(Some((checkpoint, Some(format!("{} is missing", file.display())))))
             }
             Ok(checkpoint) => Ok(Some((checkpoint, Some(newer.to_string())))),
@@ -161,32 +162,32 @@ impl Checkpoint {
     }
 }
 
-/// Whether what a file says of itself is what a checkpoint says, of whatever format.
+/// Whether the metadata of a file is that of a checkpoint, in any format version.
 pub fn is_checkpoint(about: &str) -> bool {
     let format: Result<Format, _> = serde_json::from_str(about);
     format.is_ok_and(|about| about.format.starts_with("temper-checkpoint"))
 }
 
-/// The part of [`About`] that every format has.
+/// The part of [`About`] that all format versions share.
 #[derive(Deserialize)]
 struct Format {
     format: String,
 }
 
-/// Where the checkpoint before that of `file` is kept.
+/// The path of the checkpoint before `file`.
 pub fn previous(file: &Path) -> PathBuf {
     file.with_extension("previous.safetensors")
 }
 
-/// Puts a damaged checkpoint aside, so that it replaces no whole one at the next [`Checkpoint::save`];
-/// returns its new place.
+/// Moves a damaged checkpoint aside, so that the next [`Checkpoint::save`] does not replace an intact one with
+/// it. Returns its new path.
 pub fn put_aside(file: &Path) -> Result<PathBuf> {
     let aside = file.with_extension("damaged.safetensors");
     rename(file, &aside)?;
     Ok(aside)
 }
 
-/// Where `part` first stands in `bytes`.
+/// The first position of `part` in `bytes`.
 fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
     bytes.windows(part.len().max(1)).position(|window| window == part)
 }
@@ -275,7 +276,7 @@ mod tests {
         assert_eq!(epoch(&file).unwrap(), Some((1, true)));
         put_aside(&file).unwrap();
         assert_eq!(epoch(&file).unwrap(), Some((1, true)));
-        // The whole one survives the next save, the damaged one stays where it was put.
+        // The intact checkpoint survives the next save, and the damaged one stays where it was moved.
         checkpoint(3).save(&file).unwrap();
         assert_eq!(epoch(&file).unwrap(), Some((3, false)));
         assert_eq!(Checkpoint::load(&previous(&file)).unwrap().epoch, 1);
@@ -291,7 +292,7 @@ mod tests {
         let file = folder.path().join("checkpoint.safetensors");
         checkpoint(1).save(&file).unwrap();
         checkpoint(2).save(&file).unwrap();
-        // Zeros that take no disk, behind a checkpoint and alone.
+        // Zeros that occupy no disk space, after a checkpoint and alone.
         for start in [fs::read(&file).unwrap(), vec![]] {
             fs::write(&file, start).unwrap();
             fs::File::options().write(true).open(&file).unwrap().set_len(20 << 30).unwrap();

@@ -1,14 +1,14 @@
-//! What can go wrong in training.
+//! Errors of training.
 
 use std::path::PathBuf;
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong in training.
+/// An error of training.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The loss is not a number any more.
+    /// The loss is no longer a number.
     #[error(
         "the loss became {loss} in epoch {epoch}, batch {batch} of {batches} (samples {ids}); training stops, and the weights of that step are not kept\n  a smaller learning rate is the usual cure (it was {rate})"
     )]
@@ -19,7 +19,7 @@ pub enum Error {
         epoch: usize,
         /// Batch, from 1.
         batch: usize,
-        /// Batches of an epoch.
+        /// Number of batches of an epoch.
         batches: usize,
         /// The batch's first samples.
         ids: String,
@@ -33,12 +33,12 @@ pub enum Error {
         epoch: usize,
         /// Batch, from 1.
         batch: usize,
-        /// Batches of an epoch.
+        /// Number of batches of an epoch.
         batches: usize,
         /// The error.
         error: Box<Error>,
     },
-    /// Weights that are not numbers any more, though the loss still was one.
+    /// Weights that are no longer numbers although the loss still was.
     #[error(
         "weight `{weight}` is not finite after epoch {epoch}; training stops, and that epoch is not kept\n  a smaller learning rate is the usual cure (it was {rate})"
     )]
@@ -50,17 +50,17 @@ pub enum Error {
         /// Learning rate.
         rate: f64,
     },
-    /// An epoch of which no image was left.
+    /// An epoch in which no image could be decoded.
     #[error("none of the {n} images of epoch {epoch} can be decoded; the first: {first}")]
     NothingLeft {
         /// Epoch, from 1.
         epoch: usize,
-        /// How many there should be.
+        /// The number of images of the epoch.
         n: usize,
-        /// What is wrong with one of them.
+        /// The error of one of them.
         first: String,
     },
-    /// An epsilon policy that broke the rules.
+    /// An epsilon policy that returned an invalid result.
     #[error("epsilon policy `{policy}` returned {what}")]
     Policy {
         /// The policy.
@@ -89,7 +89,7 @@ pub enum Error {
     Read {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// A file of a run that cannot be written.
@@ -97,7 +97,7 @@ pub enum Error {
     Write {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// An error of a plugin, a network or data.

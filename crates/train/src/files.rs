@@ -1,4 +1,4 @@
-//! Tensors in files of safetensors.
+//! Tensors in safetensors files.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -10,8 +10,8 @@ use temper_files::{rename_synced, save_atomically};
 
 use crate::error::{Error, Result};
 
-/// The one entry of a file's metadata: safetensors keeps them in a hash map, and with more than one the bytes of a file
-/// would differ from run to run.
+/// The only metadata entry of a file: safetensors stores the entries in a hash map, so with more than one the
+/// bytes of a file would differ from run to run.
 pub(crate) const ABOUT: &str = "temper";
 
 /// Writes weights by their torch names; `about` becomes the metadata entry `temper`.

@@ -1,8 +1,8 @@
-//! Training: the loop of IAAT's Algorithm 1, of which plain adversarial and clean training are cases.
+//! Training: the loop of IAAT's Algorithm 1, of which plain adversarial and clean training are special cases.
 //!
-//! Everything that a run is between two steps lies in one [`State`]: weights, their average, momentum,
-//! epsilon memory, images left out, epochs done and what is done of the next one. All randomness is keyed by
-//! (seed, purpose, epoch, sample), so a run continued from a checkpoint gives the bits of one that was never
+//! The whole state of a run between two steps is one [`State`]: weights, their average, momentum, epsilon
+//! memory, skipped images, completed epochs and the progress of the current one. All randomness is keyed by
+//! (seed, purpose, epoch, sample), so a run continued from a checkpoint is bit-identical to one that was never
 //! interrupted.
 
 mod average;

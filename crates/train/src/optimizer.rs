@@ -16,7 +16,7 @@ use crate::error::Result;
 pub struct Optimizer {
     /// Learning rate at the start.
     pub lr: Positive,
-    /// Share of the velocity that stays, below 1.
+    /// Share of the velocity that remains in each step, below 1.
     pub momentum: Decay,
     /// Share of each weight added to its gradient.
     pub weight_decay: NonNegative,
@@ -43,7 +43,7 @@ pub struct SgdState {
 }
 
 impl SgdState {
-    /// At rest.
+    /// The initial state, without velocities.
     pub fn new(options: Optimizer) -> Self {
         Self { options, velocity: BTreeMap::new() }
     }
@@ -53,7 +53,7 @@ impl SgdState {
         &self.velocity
     }
 
-    /// Takes velocities from a checkpoint.
+    /// Restores velocities from a checkpoint.
     pub fn restore(&mut self, velocity: BTreeMap<String, Tensor>) {
         self.velocity = velocity;
     }

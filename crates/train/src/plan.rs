@@ -20,26 +20,27 @@ use crate::schedule::Schedule;
 pub struct Plan {
     /// Passes over the training images. 0 leaves the weights of `init` as they are.
     pub epochs: usize,
-    /// File of weights to start from, such as the `model.safetensors` of a run. Left out, they are random.
+    /// File of weights to start from, such as the `model.safetensors` of a run; by default random weights.
     pub init: Option<PathBuf>,
-    /// Images of a batch: those that are attacked together and pass through the network together.
+    /// Number of images that are attacked together and pass through the network together.
     #[serde(default = "batch")]
     pub batch: NonZeroUsize,
-    /// Batches a step: the loss is the mean over all of their images, batch norm takes the statistics of each.
+    /// Number of batches per step: the loss is the mean over all of their images; batch norm uses the
+    /// statistics of each.
     #[serde(default = "one")]
     pub accumulate: NonZeroUsize,
-    /// How training images are changed at random; left out, not at all.
+    /// Random augmentation of the training images; by default none.
     pub augment: Option<Augment>,
-    /// What is minimised.
+    /// The loss to minimise.
     #[serde(default = "cross_entropy")]
     pub loss: Chosen<dyn Loss>,
-    /// What perturbs the images, or `"none"`: clean training.
+    /// The attack that perturbs the images, or `"none"` for clean training.
     #[serde(default)]
     pub attack: MaybeAttack,
-    /// How the radii are measured.
+    /// The norm of the radii.
     #[serde(default = "linf")]
     pub norm: Norm,
-    /// Which radius each sample gets; needed with an attack, refused without.
+    /// The policy that chooses the radius of each sample; required with an attack, refused without one.
     pub epsilon: Option<Chosen<dyn Epsilon>>,
     /// Batch norm in the training step.
     #[serde(default)]
@@ -47,21 +48,22 @@ pub struct Plan {
     /// Batch norm while the attack runs and Algorithm 2 probes.
     #[serde(default)]
     pub attack_batch_norm: BatchNormMode,
-    /// Numbers that the attack and the probes compute with.
+    /// The number type in which the attack and the probes compute.
     #[serde(default)]
     pub attack_precision: Precision,
     /// The optimiser.
     #[serde(default)]
     pub optimizer: Optimizer,
-    /// The learning rate over the run.
+    /// The schedule of the learning rate over the run.
     #[serde(default)]
     pub schedule: Schedule,
-    /// Average of the weights, which is what training gives then; left out, it gives the weights themselves.
+    /// Average of the weights, which is then the result of training; by default the result is the weights
+    /// themselves.
     pub ema: Option<Ema>,
 }
 
 impl Plan {
-    /// No training: the weights of a file are judged as they are.
+    /// A plan without training: the weights of a file are evaluated as they are.
     pub fn untrained(weights: PathBuf) -> Self {
         Self {
             epochs: 0,
@@ -82,12 +84,12 @@ impl Plan {
         }
     }
 
-    /// Whether it changes the weights that it starts from.
+    /// Whether training changes the initial weights.
     pub fn trains(&self) -> bool {
         self.epochs > 0
     }
 
-    /// What no single field shows: the keys to each field at fault, with a message.
+    /// Errors that involve more than one field: the keys to each field at fault, with a message.
     pub fn problems(&self) -> Vec<(Vec<&'static str>, String)> {
         let mut problems = vec![];
         match (&self.attack.0, &self.epsilon) {
@@ -139,8 +141,8 @@ impl Plan {
         trained_on.into_iter().chain(probing).collect()
     }
 
-    /// Radii that hold every image of this shape (channels, height, width): the keys to each, with a message.
-    /// Without a shape those in l-inf alone are told, where the shape does not matter.
+    /// Radii whose ball contains every image of this shape (channels, height, width): the keys to each, with a
+    /// message. Without a shape only l-inf radii are checked, for which the shape does not matter.
     pub fn radius_problems(&self, shape: Option<[usize; 3]>) -> Vec<(Vec<&'static str>, String)> {
         let Some(epsilon) = &self.epsilon else { return vec![] };
         let refused = |(name, length): (&'static str, f64)| {
@@ -149,7 +151,7 @@ impl Plan {
         epsilon.lengths().into_iter().filter_map(refused).collect()
     }
 
-    /// Reasons not to believe its numbers that are known before anything is trained.
+    /// Reasons not to trust its numbers that are known before training.
     pub fn warnings(&self) -> Vec<Warning> {
         let attacked = self.trains() && self.attack.0.is_some();
         let Some(epsilon) = self.epsilon.as_ref().filter(|_| attacked) else { return vec![] };
@@ -166,7 +168,7 @@ impl Plan {
         self.attack_warning().into_iter().chain(probe).chain(policy).collect()
     }
 
-    /// What its attack says against the largest radius that it trains with from the beginning.
+    /// The attack's warning about the largest radius that training uses from the beginning.
     pub fn attack_warning(&self) -> Option<Warning> {
         let (attack, epsilon) = (self.attack.0.as_ref()?, self.epsilon.as_ref()?);
         let warning = attack.warning(epsilon.largest())?;
@@ -174,12 +176,12 @@ impl Plan {
         Some(Warning::caution("training-attack", warning).about(about))
     }
 
-    /// The norm of its attack; `None` without one.
+    /// The norm of its attack; `None` without an attack.
     pub fn attacked_in(&self) -> Option<Norm> {
         self.attack.0.as_ref().map(|_| self.norm)
     }
 
-    /// Steps of the optimiser in an epoch of so many samples.
+    /// Number of optimiser steps in an epoch with this number of samples.
     pub fn steps_an_epoch(&self, samples: usize) -> usize {
         samples.div_ceil(self.batch.get()).div_ceil(self.accumulate.get())
     }
@@ -198,7 +200,7 @@ fn linf() -> Norm {
 }
 
 fn cross_entropy() -> Chosen<dyn Loss> {
-    // Every runner that can train links it; tests of the registry hold that.
+    // Every runner that can train links this loss; tests of the registry ensure it.
     Chosen::by_name("cross-entropy").unwrap_or_else(|e| panic!("the default loss is not linked in: {e}"))
 }
 
@@ -241,7 +243,8 @@ temper_core::options! {
 }
 
 impl Precision {
-    /// Why attacks do not compute in it on such a device, as the backend says; `None` if they do.
+    /// The reason, as stated by the backend, why attacks cannot compute in this type on such a device; `None`
+    /// if they can.
     pub fn refused(self, location: DeviceLocation) -> Option<&'static str> {
         let dtype = match self {
             Self::F32 => DType::F32,

@@ -1,54 +1,54 @@
-//! How far an epoch is, and what it comes to at its end.
+//! The progress of an epoch, and its summary at the end.
 
 use serde::{Deserialize, Serialize};
 use temper_results::{Epoch, Percentiles};
 
-/// What is done of an epoch: all that its report needs, and where to go on.
+/// The progress of an epoch: everything that its report needs, and the position at which to continue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Batches done.
+    /// Number of batches done.
     pub batches: usize,
-    /// Samples in them.
+    /// Number of samples in them.
     pub samples: usize,
-    /// Samples that should have been in them, but could not be decoded.
+    /// Number of samples that should have been in them but could not be decoded.
     #[serde(default)]
     pub skipped: usize,
     /// Sum of their losses.
     pub loss: f64,
-    /// How many of them, as trained on, were classified correctly.
+    /// Number of them that were classified correctly as trained on.
     pub right: f64,
-    /// Forward passes, counted a sample.
+    /// Forward passes, counted per sample.
     pub forwards: u64,
-    /// Backward passes, counted a sample.
+    /// Backward passes, counted per sample.
     pub backwards: u64,
     /// Wall time in seconds.
     pub seconds: f64,
-    /// Part of it that the step waited for data.
+    /// The part of it in which the step waited for data.
     pub waiting: f64,
-    /// Samples whose gradient was exactly 0 in a pass of attack or probe at which they were classified correctly.
+    /// Samples whose gradient was exactly 0 in a pass of the attack or a probe that classified them correctly.
     #[serde(default)]
     pub vanished: usize,
 }
 
-/// A look at a running epoch.
+/// A snapshot of a running epoch.
 #[derive(Debug, Clone, Copy)]
 pub struct Glimpse {
     /// Epoch, from 1.
     pub epoch: usize,
     /// Batch, from 1.
     pub batch: usize,
-    /// Batches of an epoch.
+    /// Number of batches of an epoch.
     pub batches: usize,
     /// Mean loss of the epoch so far.
     pub loss: f64,
-    /// Accuracy on what was trained on, so far.
+    /// Accuracy on the images that were trained on, so far.
     pub accuracy: f64,
-    /// Radii, without a policy `None`.
+    /// Percentiles of the radii; `None` without a policy.
     pub radii: Option<Percentiles>,
 }
 
-/// What `metrics.jsonl` holds of an epoch (from 1) that is done; `radii` are those of the samples that could
-/// be decoded.
+/// The entry of `metrics.jsonl` for a completed epoch (from 1); `radii` are those of the samples that could be
+/// decoded.
 pub(crate) fn summary(epoch: usize, progress: &Progress, lr: f64, radii: &[f64]) -> Epoch {
     let n = progress.samples.max(1) as f64;
     Epoch {
@@ -69,13 +69,13 @@ pub(crate) fn summary(epoch: usize, progress: &Progress, lr: f64, radii: &[f64])
     }
 }
 
-/// Who wants to see training run.
+/// An observer of training.
 pub trait Watch {
-    /// After some batches.
+    /// Called after some batches.
     fn glimpse(&mut self, glimpse: &Glimpse);
 
-    /// Asked after every step, within which nothing can be saved: whether training pauses here, to be saved
-    /// or to be stopped.
+    /// Called after every step, because nothing can be saved within one: whether training pauses here, in order
+    /// to be saved or stopped.
     fn pause(&mut self) -> bool {
         false
     }

@@ -5,35 +5,35 @@ use std::f64::consts::PI;
 use serde::{Deserialize, Serialize};
 use temper_core::{Fraction, Positive};
 
-/// What the learning rate is multiplied by, step for step. In TOML `{ steps = [3], factor = 0.2 }`,
-/// `{ cosine = {} }` or `{ one-cycle = {} }`; the first two take a `warmup`.
+/// The factor of the learning rate in each step. In TOML `{ steps = [3], factor = 0.2 }`, `{ cosine = {} }` or
+/// `{ one-cycle = {} }`; the first two accept a `warmup`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ScheduleFields", into = "ScheduleFields")]
 pub struct Schedule {
-    /// The rate's course.
+    /// The curve of the rate.
     pub curve: RateCurve,
-    /// The rise before it.
+    /// The warm-up before it.
     pub warmup: Warmup,
 }
 
-/// Courses of the rate.
+/// Curves of the rate.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RateCurve {
-    /// Falls after some epochs.
+    /// The rate falls after some epochs.
     Step(Falls),
     /// Half a cosine from the rate to its end: torch's `CosineAnnealingLR`.
     Cosine(Cosine),
-    /// Up to the rate and down again: torch's `OneCycleLR`, momentum as it is.
+    /// Up to the rate and down again: torch's `OneCycleLR`, with unchanged momentum.
     OneCycle(OneCycle),
 }
 
-/// The rate rises in a straight line over the first epochs: torch's `LinearLR`, once a step. A step curve
-/// keeps its own epochs meanwhile; a cosine begins when the rate is reached.
+/// The rate rises linearly over the first epochs: torch's `LinearLR`, once per step. A step curve still counts
+/// its epochs from the beginning; a cosine begins when the rate is reached.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Warmup {
     /// Epochs; 0 is no warm-up.
     pub epochs: usize,
-    /// What the rate is multiplied by in the first step.
+    /// The factor of the rate in the first step.
     pub start: Fraction,
 }
 
@@ -42,7 +42,7 @@ pub struct Warmup {
 pub struct Falls {
     /// Numbers of epochs after which the rate falls, ascending.
     pub steps: Vec<usize>,
-    /// What it is multiplied by.
+    /// The factor by which the rate is multiplied.
     pub factor: Positive,
 }
 
@@ -50,21 +50,21 @@ pub struct Falls {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cosine {
-    /// What the rate is multiplied by at the end, which the step after the last would have.
+    /// The factor of the rate at the end, which the step after the last one would have.
     pub end: Fraction,
 }
 
-/// One rise and one fall, each half a cosine or a straight line. The optimiser's rate is the highest.
+/// One rise and one fall, each half a cosine or a straight line. The optimiser's rate is the maximum.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OneCycle {
-    /// Share of all steps in which it rises.
+    /// Share of all steps in which the rate rises.
     pub rise: Fraction,
-    /// What the rate is multiplied by in the first step.
+    /// The factor of the rate in the first step.
     pub start: Fraction,
-    /// What it is multiplied by in the last step.
+    /// The factor of the rate in the last step.
     pub end: Fraction,
-    /// How it moves.
+    /// The shape of the rise and the fall.
     pub anneal: Anneal,
 }
 
@@ -87,7 +87,7 @@ impl Default for Schedule {
 
 impl Default for Warmup {
     fn default() -> Self {
-        // torchvision's training script begins with a hundredth.
+        // torchvision's training script starts with a hundredth of the rate.
         Self { epochs: 0, start: Fraction::of(0.01) }
     }
 }
@@ -106,7 +106,7 @@ impl Default for OneCycle {
     }
 }
 
-/// The schedule as TOML has it: what belongs to no curve but its own is refused beside others.
+/// The schedule in TOML. Keys of one curve are refused together with keys of another.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ScheduleFields {
@@ -186,7 +186,7 @@ impl From<Schedule> for ScheduleFields {
 }
 
 impl Schedule {
-    /// What the rate is multiplied by in `step` (from 0) of a run of `epochs` with `per_epoch` steps each.
+    /// The factor of the rate in `step` (from 0) of a run of `epochs` with `per_epoch` steps each.
     pub fn factor(&self, step: usize, per_epoch: usize, epochs: usize) -> f64 {
         let (per_epoch, warm) = (per_epoch.max(1), self.warmup.epochs.saturating_mul(per_epoch));
         let all = epochs.saturating_mul(per_epoch);
@@ -222,14 +222,14 @@ impl Schedule {
 }
 
 impl Falls {
-    /// In `epoch` (from 0).
+    /// The factor in `epoch` (from 0).
     fn factor(&self, epoch: usize) -> f64 {
         self.factor.get().powi(self.steps.iter().filter(|step| **step <= epoch).count() as i32)
     }
 }
 
 impl Cosine {
-    /// After the share `done` of all steps.
+    /// The factor after the share `done` of all steps.
     fn factor(&self, done: f64) -> f64 {
         let end = self.end.get();
         end + (1.0 - end) * (1.0 + (PI * done).cos()) / 2.0
@@ -237,18 +237,18 @@ impl Cosine {
 }
 
 impl OneCycle {
-    /// In `step` (from 0) of `all`.
+    /// The factor in `step` (from 0) of `all`.
     fn factor(&self, step: usize, all: usize) -> f64 {
         let (step, last) = (step as f64, all as f64 - 1.0);
         let top = self.rise.get() * all as f64 - 1.0;
         if step <= top {
-            // A rise of one step is at its top at once.
+            // A rise of one step reaches its maximum immediately.
             return self.between(self.start.get(), 1.0, if top > 0.0 { step / top } else { 1.0 });
         }
         self.between(1.0, self.end.get(), (step - top) / (last - top))
     }
 
-    /// From `a` to `b` by the share `done`.
+    /// The value between `a` and `b` at the share `done`.
     fn between(&self, a: f64, b: f64, done: f64) -> f64 {
         match self.anneal {
             Anneal::Cosine => b + (a - b) / 2.0 * (1.0 + (PI * done).cos()),

@@ -18,15 +18,15 @@ use crate::plan::{BatchNormMode, Plan, StepBatchNorm};
 use crate::progress::{Glimpse, Progress, Watch, summary};
 use crate::weights::{is_finite, load_weights_for};
 
-/// Time between two looks at the radii while an epoch runs.
+/// Time between two snapshots of a running epoch.
 const GLIMPSES: Duration = Duration::from_millis(200);
 
-/// All that changes in training.
+/// Everything that changes during training.
 #[derive(Debug)]
 pub struct State {
-    /// Epochs done.
+    /// Number of completed epochs.
     pub epoch: usize,
-    /// What is done of the next one.
+    /// The progress of the current epoch.
     pub progress: Progress,
     /// The network.
     pub classifier: Classifier,
@@ -41,21 +41,21 @@ pub struct State {
 }
 
 impl State {
-    /// The network that training gives: with averaged weights where they are averaged.
+    /// The network that training returns, with averages in place of the averaged weights.
     pub fn result(&self) -> BTreeMap<String, Tensor> {
         let mut weights = self.classifier.weights();
         weights.extend(self.average.clone());
         weights
     }
 
-    /// The epsilon memory of the samples that could be decoded, as far as is known.
+    /// The epsilon memory without the samples that are known to be undecodable.
     pub fn radii(&self) -> Vec<f64> {
         let decoded = self.memory.iter().zip(0..).filter(|(_, id)| !self.skipped.contains_key(id));
         decoded.map(|(radius, _)| *radius).collect()
     }
 }
 
-/// A plan at work on data.
+/// Training of a plan.
 #[derive(Debug)]
 pub struct Trainer<'a> {
     plan: &'a Plan,
@@ -88,12 +88,12 @@ impl<'a> Trainer<'a> {
         Ok(State { epoch: 0, progress, classifier, sgd, average, memory, skipped })
     }
 
-    /// The policy whose radii are kept from epoch to epoch; `None` where nothing is trained.
+    /// The policy whose radii are kept from epoch to epoch; `None` without training.
     fn remembered(&self) -> Option<&Chosen<dyn Epsilon>> {
         self.plan.epsilon.as_ref().filter(|_| self.plan.trains())
     }
 
-    /// Refuses numbers that attacks do not compute with.
+    /// Refuses a number type in which attacks cannot compute.
     fn refuse_precision(&self) -> Result<()> {
         match self.plan.attack_precision.refused(self.device.location()) {
             Some(why) => Err(temper_core::Error::refused(format!("`attack_precision`: {why}")).into()),
@@ -157,9 +157,9 @@ impl<'a> Trainer<'a> {
         Ok(State { epoch, progress: done, classifier, sgd, average, memory, skipped })
     }
 
-    /// Trains to the end of an epoch and reports it; `None` if `watch` asked for a pause before. Called
-    /// again, it goes on from there, to the same bits. On an error the state is that of the failed step and
-    /// must not be saved.
+    /// Trains to the end of an epoch and reports it; `None` if `watch` requested a pause before. A further call
+    /// continues from there, bit-identically. On an error the state is that of the failed step and must not be
+    /// saved.
     pub fn epoch(
         &self,
         state: &mut State,
@@ -215,7 +215,8 @@ impl<'a> Trainer<'a> {
         self.plan.optimizer.lr.get() * self.plan.schedule.factor(step, each, self.plan.epochs)
     }
 
-    /// One step of the optimiser, over as many batches as the plan gathers for it; the epoch's progress counts them.
+    /// One step of the optimiser, over as many batches as the plan accumulates; they are added to the epoch's
+    /// progress.
     fn step(&self, state: &mut State, stream: &mut Batches, source: &dyn Source, rate: f64) -> Result<()> {
         let batches = source.len().div_ceil(self.plan.batch.get());
         let (started, before) = (Instant::now(), state.progress.samples);
@@ -238,7 +239,7 @@ impl<'a> Trainer<'a> {
         }
         if let Some(mut gradients) = sum {
             if self.gathers() {
-                // How many samples a step has is known once all of them are decoded.
+                // The number of samples of a step is known once all of them are decoded.
                 gradients = gradients.times(1.0 / (state.progress.samples - before) as f64)?;
             }
             state.sgd.step(&state.classifier, &gradients, rate)?;
@@ -255,9 +256,9 @@ impl<'a> Trainer<'a> {
         self.plan.accumulate.get() > 1
     }
 
-    /// One batch of a step, which the epoch's progress then counts, but for its time. Returns the sum with
-    /// its gradients: those of the mean loss, or, where batches are gathered, of the sum over its samples.
-    /// `frozen` is the network as the step's attacks see it, once one has asked.
+    /// One batch of a step, which is added to the epoch's progress except for its time. Returns the sum with
+    /// the gradients of the batch: those of the mean loss, or, if batches are accumulated, of the sum over its
+    /// samples. `frozen` is the network for the attacks of the step, once an attack has needed it.
     fn counted(
         &self,
         state: &mut State,
@@ -292,8 +293,9 @@ impl<'a> Trainer<'a> {
         Ok(Some(sum))
     }
 
-    /// The network as attacks and probes see it, which changes with the step of the optimiser: `kept` is that of the
-    /// batches before in this step. Where they have moved batch norm's running statistics, it is taken anew.
+    /// The network that attacks and probes use, which changes with the step of the optimiser. `kept` is that of
+    /// the earlier batches of this step. It is created anew if those batches have changed batch norm's running
+    /// statistics.
     fn frozen(&self, classifier: &Classifier, kept: &mut Option<Frozen>) -> Result<Frozen> {
         let parameters = classifier.network().parameters();
         let moves = self.plan.batch_norm == StepBatchNorm::Train
@@ -371,7 +373,7 @@ fn finite(state: &State, rate: f64) -> Result<()> {
     Ok(())
 }
 
-/// Asks the policy, and checks its answer; the memory follows.
+/// Calls the policy, checks its radii, and updates the memory.
 fn radii(
     epsilon: &Chosen<dyn Epsilon>,
     attack: &Chosen<dyn Attack>,

@@ -1,6 +1,7 @@
-//! Weights from files: those that runs wrote, and those of other programs.
+//! Weights from files, written by runs or by other programs.
 //!
-//! `temper_weights` knows the formats. Here its tensors become those that networks take: f32, finite, by torch's names.
+//! `temper_weights` reads the formats. Here its tensors are converted to those that networks use: f32, finite,
+//! with torch's names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use temper_weights::{Dtype, File, metadata, read};
 use crate::error::{Error, Result};
 use crate::files::ABOUT;
 
-/// Names of tensors that an error lists at most.
+/// The largest number of tensor names that an error lists.
 const SHOWN: usize = 5;
 
 /// Weights of a file.
@@ -21,17 +22,17 @@ const SHOWN: usize = 5;
 pub struct Weights {
     /// By torch's names, as f32.
     pub tensors: BTreeMap<String, Tensor>,
-    /// How many of them were rounded to f32, as a sentence; 16-bit values become f32 as they are.
+    /// A sentence about the number of tensors that were rounded to f32; 16-bit values are converted exactly.
     pub rounded: Option<String>,
-    /// What was seen through or left out on the way to them, as sentences; nothing in files of runs.
+    /// Sentences about wrappers that were removed and tensors that were left out; empty for files of runs.
     pub told: Vec<String>,
-    /// All files that hold them: the one that was named, and those that it names.
+    /// All files that hold them: the given file, and those that it refers to.
     pub files: Vec<PathBuf>,
 }
 
-/// Reads a file of weights by torch's names, in any format that `temper_weights` reads: f32, or f16, bf16 and f64,
-/// which become f32. Counters named `num_batches_tracked` are left out, and so is what wrappers put before all names.
-/// A value that is not finite as f32 is an error, and so is a file of another format.
+/// Reads a file of weights by torch's names, in any format that `temper_weights` reads. Values of f32, f16,
+/// bf16 and f64 become f32. Counters named `num_batches_tracked` and the prefixes that wrappers put before all
+/// names are left out. A value that is not finite as f32 is an error, and so is a file of another format.
 pub fn load_weights(file: &Path) -> Result<Weights> {
     if is_onnx(file) {
         return of_graph(file);
@@ -43,8 +44,9 @@ pub fn load_weights(file: &Path) -> Result<Weights> {
     converted(file, &read)
 }
 
-/// Like [`load_weights`], for a network: its names say what wrappers put before theirs, which tensors are not its own,
-/// and whether the file has another repository's names for its layers.
+/// Like [`load_weights`], for a network. The network's names determine the prefix that wrappers put before
+/// them, the tensors that do not belong to the network, and whether the file uses another repository's names
+/// for its layers.
 pub fn load_weights_for(file: &Path, network: &Network) -> Result<Weights> {
     if is_onnx(file) {
         return of_graph(file);
@@ -61,7 +63,7 @@ pub fn load_weights_for(file: &Path, network: &Network) -> Result<Weights> {
     converted(file, &read)
 }
 
-/// The weights of an ONNX graph, by the names of the network that `temper_onnx` makes of it.
+/// The weights of an ONNX graph, by the names of the network that `temper_onnx` builds from it.
 fn of_graph(file: &Path) -> Result<Weights> {
     let fault = |what: String| Error::File { file: file.into(), what };
     let read = temper_onnx::read(file).map_err(|error| fault(error.to_string()))?;
@@ -73,7 +75,7 @@ fn of_graph(file: &Path) -> Result<Weights> {
     Ok(Weights { tensors: read.weights, rounded: None, told: read.told, files: read.files })
 }
 
-/// What runs write beside their weights; `None` if there is nothing. Reads no weights.
+/// The metadata that runs store beside their weights; `None` without such metadata. Reads no weights.
 pub fn load_about(file: &Path) -> Result<Option<String>> {
     if is_onnx(file) {
         return Ok(None);
@@ -81,12 +83,12 @@ pub fn load_about(file: &Path) -> Result<Option<String>> {
     Ok(metadata(file)?.remove(ABOUT))
 }
 
-/// Whether a run wrote the file. It holds the names of its network as they are.
+/// Whether a run wrote the file. Such a file contains the names of its network unchanged.
 fn of_run(file: &File) -> bool {
     file.metadata.contains_key(ABOUT)
 }
 
-/// The tensors as networks take them.
+/// Converts the tensors to the form that networks use.
 fn converted(file: &Path, read: &File) -> Result<Weights> {
     let fault = |what: String| Error::File { file: file.into(), what };
     let (mut tensors, mut rounded, mut strange) = (BTreeMap::new(), 0, vec![]);
@@ -120,7 +122,7 @@ fn converted(file: &Path, read: &File) -> Result<Weights> {
     Ok(Weights { tensors, rounded, told: read.told.clone(), files })
 }
 
-/// The first of these, and how many more there are.
+/// Lists the first names, and the number of the others.
 fn listed(all: &[String]) -> String {
     let shown = all.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     match all.len().saturating_sub(SHOWN) {
@@ -129,7 +131,7 @@ fn listed(all: &[String]) -> String {
     }
 }
 
-/// Whether every element is finite: one sum holds every NaN and every infinity.
+/// Whether every element is finite: a sum is not finite if any element is NaN or infinite.
 pub(crate) fn is_finite(tensor: &Tensor) -> Result<bool> {
     Ok(tensor.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.is_finite())
 }
@@ -229,7 +231,7 @@ mod tests {
         assert_eq!((plain.tensors.len(), plain.told.len()), (3, 0), "not all names are wrapped alike");
         write(&file, &wrapped[1..].iter().map(|(name, d, b)| (&name[2..], *d, *b)).collect::<Vec<_>>());
         assert!(load_weights(&file).unwrap().tensors.contains_key("fc.bias"));
-        // As a run writes it: these are the names of its network.
+        // As written by a run: these are the names of its network.
         let own = BTreeMap::from([("module.fc.bias".to_string(), weights.tensors["fc.bias"].clone())]);
         crate::save_weights(&file, &own, "{}".into()).unwrap();
         for weights in [load_weights(&file), load_weights_for(&file, &network())].map(Result::unwrap) {

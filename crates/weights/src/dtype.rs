@@ -25,7 +25,7 @@ pub enum Dtype {
     C64,
 }
 
-/// Each type, its name in torch, and the name of its class of storages there, if it has one.
+/// Each type, its name in torch, and the name of its storage class in torch, empty if it has none.
 const TORCH: [(Dtype, &str, &str); 17] = [
     (Dtype::F64, "float64", "DoubleStorage"),
     (Dtype::F32, "float32", "FloatStorage"),
@@ -47,7 +47,7 @@ const TORCH: [(Dtype, &str, &str); 17] = [
 ];
 
 impl Dtype {
-    /// Bytes of an element.
+    /// Size of an element in bytes.
     pub fn size(self) -> usize {
         match self {
             Self::C128 => 16,
@@ -58,7 +58,7 @@ impl Dtype {
         }
     }
 
-    /// Bytes whose order a processor decides: a complex number is two numbers.
+    /// Size in bytes of the words that byte order applies to: a complex number is two words.
     pub(crate) fn word(self) -> usize {
         match self {
             Self::C128 | Self::C64 => self.size() / 2,
@@ -66,7 +66,7 @@ impl Dtype {
         }
     }
 
-    /// The type that torch calls so, as in `torch.float32`.
+    /// The type with this name in torch, as in `torch.float32`.
     pub(crate) fn named(name: &str) -> Option<Self> {
         TORCH.iter().find(|(_, own, _)| *own == name).map(|(dtype, ..)| *dtype)
     }
@@ -76,7 +76,7 @@ impl Dtype {
         TORCH.iter().find(|(.., own)| !own.is_empty() && *own == class).map(|(dtype, ..)| *dtype)
     }
 
-    /// The type that safetensors calls so.
+    /// The type that corresponds to a type of safetensors, if it is supported.
     pub(crate) fn of_safetensors(dtype: safetensors::Dtype) -> Option<Self> {
         use safetensors::Dtype as Of;
         Some(match dtype {

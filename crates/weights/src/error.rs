@@ -1,4 +1,4 @@
-//! What can be wrong with a file of weights.
+//! Errors of reading a file of weights.
 
 use std::path::PathBuf;
 
@@ -7,18 +7,18 @@ use temper_files::tame;
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can be wrong with a file of weights.
+/// An error of reading a file of weights.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {}: {source}", file.display())]
     Io {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// It is not what it should be.
+    /// The content of the file is invalid.
     #[error("{}: {fault}", file.display())]
     Malformed {
         /// The file.
@@ -40,7 +40,7 @@ impl From<temper_files::Error> for Error {
     }
 }
 
-/// What is wrong, where, and what to do.
+/// A fault of a file: what is wrong, where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{}{}", tame(what), self.place(), self.help())]
 pub struct Fault {
@@ -54,7 +54,7 @@ pub struct Fault {
     pub help: Option<&'static str>,
 }
 
-/// A result before the file is known.
+/// A result whose error does not name the file yet.
 pub(crate) type Found<T> = std::result::Result<T, Fault>;
 
 impl Fault {

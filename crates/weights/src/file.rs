@@ -1,4 +1,4 @@
-//! A file of weights, of any format.
+//! A file of weights in any supported format.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -9,32 +9,33 @@ use crate::names::{fitting, listed, shared};
 use crate::source::Source;
 use crate::tensor::Tensor;
 
-/// The end of a name under which `PyTorch` counts the batches that a batch norm has seen. No pass reads it.
+/// The last part of the name under which `PyTorch` stores a batch norm's count of batches. No pass uses the count.
 const BATCHES_SEEN: &str = "num_batches_tracked";
 
-/// Tensors may share their numbers, and may repeat them. All of them together take at most as many times the length of
-/// the files, ...
+/// Tensors may share and repeat numbers. Together they may take at most `SHARED` times the length of the files,
+/// plus [`REPEATED`] bytes.
 const SHARED: u64 = 8;
-/// ... and so many bytes.
+/// Bytes that all tensors together may take beyond [`SHARED`] times the length of the files.
 const REPEATED: u64 = 16 << 20;
 
-/// A file of weights, of which the numbers are still on disk.
+/// A file of weights whose numbers are still on disk.
 #[derive(Debug)]
 pub struct File {
     /// All tensors by their names.
     pub tensors: BTreeMap<String, Tensor>,
-    /// What was seen through or left out on the way to the tensors: sentences for the user.
+    /// Sentences for the user about what was stripped or left out to reach the tensors.
     pub told: Vec<String>,
-    /// What the file says of itself, if it is safetensors; empty for other formats.
+    /// The metadata of a safetensors file; empty for other formats.
     pub metadata: HashMap<String, String>,
-    /// The file that was named.
+    /// The path that was given to [`read`].
     path: PathBuf,
-    /// Those that hold the tensors.
+    /// The files that contain the tensors.
     sources: Vec<Source>,
 }
 
-/// Reads which tensors a file holds, and where: of safetensors, whole or in shards (`*.index.json`), or of
-/// `torch.save`. Counters named `num_batches_tracked` are left out. Any other file is an error that names what it is.
+/// Lists the tensors of a file and their places in it. The file may be safetensors, whole or in shards
+/// (`*.index.json`), or a file of `torch.save`. Counters named `num_batches_tracked` are left out. Any other file is
+/// an error that names its format.
 pub fn read(path: &Path) -> Result<File> {
     let source = Source::open(path)?;
     let Read { mut tensors, sources, told, metadata } = (format_of(&source)?.read)(source)?;
@@ -44,8 +45,8 @@ pub fn read(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// What a file of safetensors says of itself; empty for other formats. A file without weights is an error. Reads no
-/// tensor.
+/// Returns the metadata of a safetensors file; empty for other formats. A file without weights is
+/// an error. Reads no tensor.
 pub fn metadata(path: &Path) -> Result<HashMap<String, String>> {
     let source = Source::open(path)?;
     let format = format_of(&source)?;
@@ -53,7 +54,7 @@ pub fn metadata(path: &Path) -> Result<HashMap<String, String>> {
 }
 
 impl File {
-    /// An error if the tensors say that they have far more numbers than the files.
+    /// Returns an error if the tensors claim far more numbers than the files contain.
     fn bounded(&self) -> Result<()> {
         let length = self.sources.iter().fold(0u64, |sum, source| sum.saturating_add(source.length));
         let most = length.saturating_mul(SHARED).saturating_add(REPEATED);
@@ -68,7 +69,7 @@ impl File {
         Ok(())
     }
 
-    /// The elements of one of its tensors, in order, the least significant byte of each first.
+    /// Reads the elements of one of its tensors, in order, each in little-endian byte order.
     pub fn bytes(&self, tensor: &Tensor) -> Result<Vec<u8>> {
         match self.sources.get(tensor.file) {
             Some(source) => tensor.read(source),
@@ -76,22 +77,21 @@ impl File {
         }
     }
 
-    /// All files that were read: the one that was named, and those between which its tensors are divided.
+    /// All files that were read: the named file, and the shards that contain its tensors.
     pub fn files(&self) -> Vec<&Path> {
         let others =
             self.sources.iter().map(|source| source.path.as_path()).filter(|path| *path != self.path);
         [self.path.as_path()].into_iter().chain(others).collect()
     }
 
-    /// Takes off what wrappers put before all names.
+    /// Strips the prefix that wrappers put before all names.
     pub fn unwrap_names(&mut self) {
         let names: Vec<&str> = self.tensors.keys().map(String::as_str).collect();
         self.without(&shared(&names));
     }
 
-    /// Takes off what stands before the names that are wanted, and leaves out tensors that have nothing of the kind
-    /// before theirs. If not all wanted names are there, only what wrappers put before all names is taken off, and only
-    /// where a wanted name comes out.
+    /// Strips the prefix of the wanted names, and leaves out tensors whose names lack it. If some wanted names are
+    /// missing, only the prefix that wrappers put before all names is stripped, and only if a wanted name results.
     pub fn fit_names(&mut self, wanted: &BTreeSet<&str>) {
         let names: BTreeSet<&str> = self.tensors.keys().map(String::as_str).collect();
         let prefix = fitting(&names, wanted).unwrap_or_else(|| {

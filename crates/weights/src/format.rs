@@ -1,4 +1,4 @@
-//! Which format a file has, by its content, and what files of other formats are.
+//! Detects the format of a file from its content, and identifies files of unsupported formats.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,36 +9,36 @@ use crate::source::Source;
 use crate::tensor::Tensor;
 use crate::{legacy, shards, torch};
 
-/// A format that is read.
+/// A supported format.
 pub(crate) struct Format {
-    /// Whether a file whose first [`START`] bytes these are has this format.
+    /// Whether a file that begins with these first [`START`] bytes has this format.
     pub(crate) begins: fn(&[u8]) -> bool,
     /// Finds the tensors of a file.
     pub(crate) read: fn(Source) -> Result<Read>,
-    /// Whether files of this format say something of themselves ([`Read::metadata`]).
+    /// Whether files of this format have metadata ([`Read::metadata`]).
     pub(crate) says: bool,
 }
 
-/// What a reader found.
+/// The result of reading a file.
 #[derive(Default)]
 pub(crate) struct Read {
     pub(crate) tensors: BTreeMap<String, Tensor>,
-    /// The files that hold the tensors.
+    /// The files that contain the tensors.
     pub(crate) sources: Vec<Source>,
-    /// What was seen through or left out on the way to the tensors.
+    /// What was stripped or left out to reach the tensors.
     pub(crate) told: Vec<String>,
-    /// What the file says of itself.
+    /// The metadata of the file.
     pub(crate) metadata: HashMap<String, String>,
 }
 
-/// All formats. The first one that a file begins with is its format.
+/// All formats. The first one that matches the start of a file is the file's format.
 const FORMATS: &[&Format] = &[&shards::SAFETENSORS, &torch::FORMAT, &legacy::FORMAT, &shards::LIST];
 
-/// Bytes at a file's start that say what it is: the mark of a tar archive stands far in.
+/// Bytes at a file's start that identify its format. The magic number of a tar archive is at offset [`TAR`].
 const START: u64 = 512;
-/// Where that mark stands.
+/// Offset of the magic number of a tar archive.
 const TAR: usize = 257;
-/// The last bytes of the index of a checkpoint of TensorFlow.
+/// The last bytes of the index of a TensorFlow checkpoint.
 const TENSORFLOW: u64 = 0xdb47_7524_8b80_fb57;
 
 const CONVERT: &str = "its weights must be brought to PyTorch's names and shapes, in Python, and saved as \
@@ -56,7 +56,7 @@ const POINTER: &str = "fetch the file itself with `git lfs pull`";
 const OTHER: &str =
     "name the file of weights that was meant: safetensors, or what torch.save writes (.pth, .pt)";
 
-/// What other files begin with, what they are, and what to do.
+/// The first bytes of files of other formats, descriptions of these formats, and advice.
 const STRANGERS: [(&[u8], &str, &str); 22] = [
     (b"\x80\x02", "a pickle of Python that torch.save did not write", PICKLE),
     (b"\x80\x03", "a pickle of Python that torch.save did not write", PICKLE),
@@ -83,7 +83,7 @@ const STRANGERS: [(&[u8], &str, &str); 22] = [
     (b"#!", "a script", OTHER),
 ];
 
-/// The format of a file. A file of another format is an error that says what it is.
+/// Returns the format of a file. A file of an unsupported format is an error that names the format.
 pub(crate) fn format_of(source: &Source) -> Result<&'static Format> {
     let start = source.start(START)?;
     let fault = |what: String, help| Err(source.malformed(Fault::new(what).advising(help)));
@@ -105,7 +105,7 @@ pub(crate) fn format_of(source: &Source) -> Result<&'static Format> {
     if end.first_chunk().is_some_and(|end| u64::from_le_bytes(*end) == TENSORFLOW) {
         return fault("no file of weights, it is the index of a checkpoint of TensorFlow".into(), CONVERT);
     }
-    // The likeliest of what cannot be told is damaged safetensors.
+    // A file that cannot be identified is most likely damaged safetensors.
     let Err(why) = Head::read(&source.path)? else { return Ok(&shards::SAFETENSORS) };
     Err(source.malformed(Fault::new(format!("neither safetensors nor a file of torch.save: {why}"))))
 }

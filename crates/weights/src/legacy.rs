@@ -9,15 +9,15 @@ use crate::pickle::{self, Pickle, Storage, Value};
 use crate::source::{AGAIN, Source};
 use crate::state::State;
 
-/// The magic number as it is pickled.
+/// The pickled magic number.
 const MAGIC: [u8; 12] = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 /// The version of the format; there was only one.
 const VERSION: i64 = 1001;
-/// Bytes of the number of elements before each storage.
+/// Size in bytes of the number of elements that precedes each storage.
 const LENGTH: u64 = 8;
 
-/// Whether a file that begins so is such a stream: the magic number stands after the protocol, in newer protocols
-/// after the length of a frame.
+/// Whether a file with this start is such a stream: the magic number follows the protocol, or in newer
+/// protocols the length of a frame.
 fn begins(start: &[u8]) -> bool {
     start.first() == Some(&0x80)
         && [2, 11].iter().any(|at| start.get(*at..).is_some_and(|at| at.starts_with(&MAGIC)))
@@ -33,11 +33,11 @@ pub(crate) const FORMAT: Format = Format {
     says: false,
 };
 
-/// The weights of such a file.
+/// Reads the weights of such a file.
 fn read(source: &Source) -> Result<State> {
     let bytes = source.start(pickle::LONGEST)?;
     let at = |error: Fault| {
-        // The pickle may end within the file, but not within what is read of it.
+        // The pickle may end within the file, but after the bytes that were read.
         let large = error.help == Some(AGAIN) && source.length > pickle::LONGEST;
         let what = format!("pickles of more than {} MiB, far more than weights need", pickle::LONGEST >> 20);
         source.malformed(if large { Fault::new(what) } else { error })
@@ -48,14 +48,14 @@ fn read(source: &Source) -> Result<State> {
         let what = format!("a version of torch.save's old format that is not known, expected {VERSION}");
         return Err(source.malformed(Fault::new(what).at(magic.end as u64)));
     }
-    // Facts about the machine: numbers are written with the least significant byte first on every machine.
+    // The facts about the machine are skipped: numbers are little-endian on every machine.
     let machine = pickle::parse(&bytes, version.end).map_err(at)?.end;
     let object = pickle::parse(&bytes, machine).map_err(at)?;
     let keys = pickle::parse(&bytes, object.end).map_err(at)?;
     let places = places(source, &object, &keys)?;
     State::of(&object, source, None, |storage| {
         let key = object.text(storage.key);
-        // The same storage may be spoken of with another size, which was not compared with the file.
+        // The object may refer to the same storage with another size, which was not compared with the file.
         let place = places.get(key).filter(|(_, bytes)| *bytes == storage.bytes).map(|(at, _)| *at);
         place.ok_or_else(|| {
             source.malformed(Fault::new(format!("its storage `{key}` is missing")).advising(AGAIN))
@@ -63,7 +63,7 @@ fn read(source: &Source) -> Result<State> {
     })
 }
 
-/// Where each storage lies, and its bytes: before its numbers stands how many they are.
+/// Returns the offset and the size in bytes of each storage. The number of elements precedes the elements.
 fn places<'b>(source: &Source, object: &Pickle<'b>, keys: &Pickle) -> Result<HashMap<&'b str, (u64, u64)>> {
     let known: HashMap<&str, &Storage> =
         object.storages().iter().map(|storage| (object.text(storage.key), storage)).collect();
@@ -84,7 +84,8 @@ fn places<'b>(source: &Source, object: &Pickle<'b>, keys: &Pickle) -> Result<Has
                 format!("its storage `{key}` has {elements} elements, {} bytes were expected", storage.bytes);
             return Err(source.malformed(Fault::new(what).at(at).advising(AGAIN)));
         }
-        // Each once: a list may repeat a name as often as it has steps, and each costs a read.
+        // Each storage may be listed once: a list may repeat a name as often as it has steps, and each
+        // repetition costs a read.
         if places.insert(*key, (at + LENGTH, storage.bytes)).is_some() {
             let what = format!("its storage `{key}` is listed twice");
             return Err(source.malformed(Fault::new(what).at(object.end as u64)));

@@ -1,9 +1,9 @@
-//! Weights from files: safetensors, whole or in shards, and what `torch.save` writes, in its format of today (a ZIP
-//! archive) and in that of versions before 1.6 (a stream of pickles and numbers).
+//! Reads weights from files: safetensors, in one file or in shards, and files of `torch.save`, in the current format
+//! (a ZIP archive) and in the format before version 1.6 (a stream of pickles and numbers).
 //!
-//! A format is told by a file's content, never by its name. Pickles are read as data: no code of a file ever runs, and
-//! a file that asks for any is an error. [`read`] lists the tensors; their numbers stay on disk until [`File::bytes`]
-//! asks for one.
+//! A file's content determines its format, never its name. Pickles are read as data: no code of a file ever runs, and
+//! a file that tries to run any is an error. [`read`] lists the tensors; the numbers of a tensor stay on disk until
+//! [`File::bytes`] reads them.
 
 mod dtype;
 mod error;

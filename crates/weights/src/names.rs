@@ -1,12 +1,12 @@
-//! Names of tensors, and what programs put before them: a wrapper for several devices, a compiled module, a network
-//! behind a layer that normalises.
+//! Names of tensors, and the prefixes that programs put before them: for a wrapper for several devices, a compiled
+//! module, a network behind a normalisation layer.
 
 use std::collections::BTreeSet;
 
-/// Names that a sentence lists at most.
+/// Maximum number of names that a sentence lists.
 const SHOWN: usize = 5;
 
-/// What wrappers put before names.
+/// Prefixes that wrappers put before names.
 const PARTS: [&str; 10] = [
     "module.",
     "model.",
@@ -20,15 +20,15 @@ const PARTS: [&str; 10] = [
     "1.",
 ];
 
-/// The first of these names, and how many more there are.
+/// The first of these names, and the number of the others.
 pub(crate) fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
     let more = names.len().saturating_sub(SHOWN);
     let shown = names.take(SHOWN).collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-/// What stands before all of these names, put there by wrappers. Numbers are only taken for a wrapper where what is
-/// left still has several parts: in `1.weight` it is the layer's own.
+/// The prefix that wrappers put before all of these names. A number counts as a wrapper's prefix only if the rest of
+/// the name still has several parts: in `1.weight` the number belongs to the layer.
 pub(crate) fn shared(names: &[&str]) -> String {
     let mut taken = 0;
     let rest = |name: &&str, part: &str, taken: usize| {

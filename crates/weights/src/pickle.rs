@@ -1,8 +1,8 @@
-//! Reads Python's pickles of protocols 2 to 5 as data: opcodes are interpreted, nothing is imported or called.
+//! Reads Python's pickles of protocols 2 to 5 as data: opcodes are interpreted, no code is imported or called.
 //!
-//! What a pickle may speak of is listed by name in [`globals`]; anything else is refused with its offset. No byte is
-//! copied while reading, an opcode costs a few words, and the number of opcodes is limited. Whatever a file contains,
-//! it needs little memory and little time.
+//! The names that a pickle may refer to are listed in [`globals`]; any other name is refused with its offset. Reading
+//! copies no bytes, an opcode costs a few words, and the number of opcodes is limited. Any file therefore needs
+//! little memory and little time.
 
 mod globals;
 mod objects;
@@ -21,26 +21,26 @@ use opcodes as op;
 use value::Arena;
 pub(crate) use value::{Plain, Span, Storage, Value};
 
-/// Bytes that a pickle may have.
+/// Maximum length of a pickle in bytes.
 pub(crate) const LONGEST: u64 = 64 << 20;
-/// Opcodes that it may have. A state dictionary takes about 40 a tensor.
+/// Maximum number of opcodes of a pickle. A state dictionary takes about 40 per tensor.
 const STEPS: usize = 1_000_000;
 
-/// What to do about a pickle that is too large.
+/// Advice for a pickle that is too large.
 const ALONE: &str = "save the weights alone, in Python: torch.save(model.state_dict(), \"weights.pth\")";
 
-/// A pickle that was read.
+/// A parsed pickle.
 #[derive(Debug)]
 pub(crate) struct Pickle<'b> {
     bytes: &'b [u8],
-    /// What was pickled.
+    /// The pickled object.
     pub(crate) root: Value,
     arena: Arena,
-    /// The byte after its last.
+    /// Offset of the first byte after the pickle.
     pub(crate) end: usize,
 }
 
-/// Reads the pickle of protocol 2 to 5 that begins at byte `start`. Faults say where they lie in `bytes`.
+/// Reads the pickle of protocol 2 to 5 that begins at byte `start`. Faults state their offset in `bytes`.
 pub(crate) fn parse(bytes: &[u8], start: usize) -> Found<Pickle<'_>> {
     let mut reader = Reader::new(bytes, start);
     if !matches!(bytes.get(start..), Some([op::PROTO, 2..=5, ..])) {
@@ -56,7 +56,7 @@ pub(crate) fn parse(bytes: &[u8], start: usize) -> Found<Pickle<'_>> {
 }
 
 impl<'b> Pickle<'b> {
-    /// Characters of the pickle.
+    /// The text at `span`.
     pub(crate) fn text(&self, span: Span) -> &'b str {
         text(self.bytes, span)
     }
@@ -69,7 +69,7 @@ impl<'b> Pickle<'b> {
         }
     }
 
-    /// The entries of a dictionary that have a text as their key; `None` if it is none.
+    /// The entries of a dictionary whose keys are texts; `None` if the value is not a dictionary.
     pub(crate) fn entries(&self, value: Value) -> Option<impl Iterator<Item = (&'b str, Value)>> {
         let Value::Dict(id) = value else { return None };
         let entries = self.arena.items(id).as_chunks::<2>().0.iter();
@@ -79,7 +79,7 @@ impl<'b> Pickle<'b> {
         }))
     }
 
-    /// A tensor's storage, and which view of it the tensor is; `None` if the value is no tensor.
+    /// The storage of a tensor and the tensor's view of it; `None` if the value is not a tensor.
     pub(crate) fn tensor(&self, value: Value) -> Option<Found<(Storage, View)>> {
         let Value::Tensor(id) = value else { return None };
         let tensor = *self.arena.tensors.get(id as usize)?;
@@ -100,13 +100,13 @@ impl<'b> Pickle<'b> {
         })
     }
 
-    /// All storages that it speaks of, each as often as it does.
+    /// All storages that the pickle refers to, with repetitions.
     pub(crate) fn storages(&self) -> &[Storage] {
         &self.arena.storages
     }
 }
 
-/// Characters that were checked when they were read.
+/// The text at `span`, whose UTF-8 was checked when it was read.
 fn text(bytes: &[u8], span: Span) -> &str {
     let bytes = bytes.get(span.at as usize..(span.at as usize + span.length as usize));
     bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
@@ -116,14 +116,14 @@ fn text(bytes: &[u8], span: Span) -> &str {
 struct Reader<'b> {
     bytes: &'b [u8],
     at: usize,
-    /// Where the current opcode stands.
+    /// Offset of the current opcode.
     start: usize,
     stack: Vec<Value>,
     /// Lengths of the stack at the marks.
     marks: Vec<usize>,
     memo: HashMap<u32, Value>,
     arena: Arena,
-    /// Items that were copied from one value into another.
+    /// Number of items that were copied from one value into another.
     copied: usize,
 }
 
@@ -133,7 +133,7 @@ impl<'b> Reader<'b> {
         Self { bytes, at, start: at, stack, marks, memo, arena, copied: 0 }
     }
 
-    /// Runs one opcode, and returns what was pickled at the last one.
+    /// Runs one opcode; returns the pickled object after the last one.
     fn step(&mut self) -> Found<Option<Value>> {
         self.start = self.at;
         let opcode = self.number::<1>()?[0];
@@ -185,7 +185,7 @@ impl<'b> Reader<'b> {
         Ok(None)
     }
 
-    /// Opcodes that keep a value and take it out again.
+    /// Runs an opcode that stores a value in the memo or loads one from it.
     fn memory(&mut self, opcode: u8) -> Found<()> {
         let place = match opcode {
             op::BINPUT | op::BINGET => u32::from(self.number::<1>()?[0]),
@@ -226,7 +226,7 @@ impl<'b> Reader<'b> {
         })
     }
 
-    /// A whole number of this many bytes, with a sign.
+    /// Reads a signed integer of `length` bytes.
     fn long(&mut self, length: u64) -> Found<Value> {
         let span = self.span(length)?;
         let bytes = &self.bytes[span.at as usize..self.at];
@@ -245,7 +245,7 @@ impl<'b> Reader<'b> {
                 let span = self.counted(opcode)?;
                 self.utf8(span).ok_or_else(|| self.fault("a text that is not UTF-8"))?
             }
-            // Texts of Python 2.
+            // Python 2 strings.
             op::SHORT_BINSTRING | op::BINSTRING => {
                 let span = self.counted(opcode)?;
                 self.utf8(span).unwrap_or(Value::Plain(Plain::Bytes))
@@ -283,7 +283,7 @@ impl<'b> Reader<'b> {
         Ok(())
     }
 
-    /// Opcodes that put more into a list, a dictionary or a set.
+    /// Runs an opcode that adds items to a list, a dictionary or a set.
     fn filled(&mut self, opcode: u8) -> Found<()> {
         let more = match opcode {
             op::APPEND => vec![self.pop()?],
@@ -299,7 +299,7 @@ impl<'b> Reader<'b> {
             (Value::Dict(id), op::SETITEM | op::SETITEMS) if more.len() % 2 == 0 => {
                 self.arena.extend(id, &more);
             }
-            // What is within them is not asked for.
+            // Their contents are not needed.
             (Value::Opaque(_) | Value::Plain(Plain::Set), _) => {}
             _ => return Err(self.fault("it puts items into a value that holds none")),
         }
@@ -319,13 +319,13 @@ impl<'b> Reader<'b> {
         Ok(top)
     }
 
-    /// All values above the last mark, which goes too.
+    /// Removes the last mark and all values above it; returns the values.
     fn marked(&mut self) -> Found<Vec<Value>> {
         let mark = self.marks.pop().ok_or_else(|| self.fault("it goes back to a mark that it never set"))?;
         Ok(self.stack.split_off(mark.min(self.stack.len())))
     }
 
-    /// The next bytes, as many as a number has.
+    /// Reads a number of `N` bytes.
     fn number<const N: usize>(&mut self) -> Found<[u8; N]> {
         let bytes = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<N>());
         let bytes = *bytes.ok_or_else(|| self.cut())?;
@@ -333,7 +333,7 @@ impl<'b> Reader<'b> {
         Ok(bytes)
     }
 
-    /// The span of what has its length before it.
+    /// Reads a length and returns the span of that many bytes after it.
     fn counted(&mut self, opcode: u8) -> Found<Span> {
         let length = match opcode {
             op::SHORT_BINUNICODE | op::SHORT_BINSTRING | op::SHORT_BINBYTES => {
@@ -345,7 +345,7 @@ impl<'b> Reader<'b> {
         self.span(length)
     }
 
-    /// The next `length` bytes.
+    /// Skips the next `length` bytes and returns their span.
     fn span(&mut self, length: u64) -> Found<Span> {
         self.fits(length)?;
         let span = Span { at: self.at as u32, length: length as u32 };
@@ -353,7 +353,7 @@ impl<'b> Reader<'b> {
         Ok(span)
     }
 
-    /// An error if the pickle has not this many bytes more. It is shorter than 2^32 bytes.
+    /// Returns an error if fewer than `length` bytes remain. The pickle is shorter than 2^32 bytes.
     fn fits(&self, length: u64) -> Found<()> {
         match length > (self.bytes.len() - self.at) as u64 {
             true => Err(self.cut()),

@@ -1,5 +1,5 @@
-//! Names that repositories of residual networks give to the same layers: what one calls `downsample`, another calls
-//! `shortcut`.
+//! Names of the same layers in different repositories of residual networks: `downsample` in one
+//! is `shortcut` in another.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::file::File;
 use crate::names::fitting;
 use crate::tensor::Tensor;
 
-/// Parts of names, and what they are called instead.
+/// Parts of names and their replacements.
 type Renamed = &'static [(&'static str, &'static str)];
 
 /// The schemes in the order in which they are tried, each with the repositories whose names it reads.
@@ -16,13 +16,13 @@ type Renamed = &'static [(&'static str, &'static str)];
 /// - Kuang Liu's pytorch-cifar (`models/resnet.py`): `layer2.0.shortcut.0`, `linear`.
 /// - Yerlan Idelbayev's (Akamaster's) networks for CIFAR (`resnet.py`): `linear`, and shortcuts without weights.
 ///
-/// Many other repositories have the blocks of one and the last layer of another: then one part is called otherwise.
+/// Many other repositories combine the blocks of one with the last layer of another: then only one part is renamed.
 const SCHEMES: [(Renamed, &str); 2] = [
     (&[("downsample", "shortcut"), ("fc", "linear")], "torchvision and timm"),
     (&[("shortcut", "downsample"), ("linear", "fc")], "Kuang Liu's pytorch-cifar"),
 ];
 
-/// A name of which these parts between dots are called otherwise.
+/// Renames the parts between the dots of a name by a scheme.
 fn renamed(name: &str, scheme: Renamed) -> String {
     let part = |part: &str| {
         scheme.iter().find(|(from, _)| *from == part).map_or(part.to_string(), |(_, to)| (*to).into())
@@ -30,7 +30,7 @@ fn renamed(name: &str, scheme: Renamed) -> String {
     name.split('.').map(part).collect::<Vec<_>>().join(".")
 }
 
-/// Whether tensors of these names are those that are wanted and no others, behind what wrappers put before all of them.
+/// Whether the tensors behind the prefix of wrappers are exactly the wanted ones, by name and shape.
 fn fit(tensors: &BTreeMap<String, &Tensor>, wanted: &BTreeMap<&str, &[usize]>) -> bool {
     let names: BTreeSet<&str> = tensors.keys().map(String::as_str).collect();
     let Some(prefix) = fitting(&names, &wanted.keys().copied().collect()) else { return false };
@@ -41,7 +41,7 @@ fn fit(tensors: &BTreeMap<String, &Tensor>, wanted: &BTreeMap<&str, &[usize]>) -
 impl File {
     /// Renames tensors to the names that a network expects, if the file uses another repository's names for the same
     /// layers. Names are changed only if all names and shapes fit afterwards, apart from the prefixes of wrappers,
-    /// which [`File::fit_names`] takes off. Names that fit already stay.
+    /// which [`File::fit_names`] strips. Names that already fit stay.
     pub fn rename(&mut self, wanted: &BTreeMap<&str, &[usize]>) {
         let names: BTreeSet<&str> = self.tensors.keys().map(String::as_str).collect();
         if fitting(&names, &wanted.keys().copied().collect()).is_some() {

@@ -1,4 +1,4 @@
-//! Safetensors, in one file or divided between several, of which a JSON file lists the tensors.
+//! Safetensors, in one file or divided between several whose tensors a JSON file lists.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -12,13 +12,13 @@ use crate::format::{Format, Read};
 use crate::source::Source;
 use crate::tensor::{Tensor, View};
 
-/// Bytes of a list of tensors at most.
+/// Maximum length of a list of tensors in bytes.
 const LONGEST: u64 = 4 << 20;
-/// Files between which tensors may be divided.
+/// Maximum number of files between which tensors may be divided.
 const FILES: usize = 1000;
 
-/// One file of safetensors: its first eight bytes are the header's length, far below 2^32, and then comes the header in
-/// braces.
+/// One file of safetensors: its first eight bytes are the header's length, far below 2^32; the
+/// header in braces follows.
 pub(crate) const SAFETENSORS: Format = Format {
     begins: |start| start.get(4..9) == Some(b"\0\0\0\0{"),
     read: |source| {
@@ -28,7 +28,7 @@ pub(crate) const SAFETENSORS: Format = Format {
     says: true,
 };
 
-/// A list of files of safetensors between which tensors are divided: JSON.
+/// A JSON list of safetensors files between which tensors are divided.
 pub(crate) const LIST: Format = Format {
     begins: |start| start.trim_ascii_start().starts_with(b"{"),
     read: |source| {
@@ -45,14 +45,14 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The tensors of one file, and its metadata. `file` is its number among all that are read.
+/// The tensors of one file, and its metadata. `file` is its index among all files that are read.
 pub(crate) fn whole(
     source: &Source,
     file: usize,
 ) -> Result<(BTreeMap<String, Tensor>, HashMap<String, String>)> {
     let head = Head::read(&source.path)?
         .map_err(|why| source.malformed(Fault::new(format!("damaged safetensors: {why}"))))?;
-    // The header promises as many bytes as the file has.
+    // `Head::read` has checked that the header promises as many bytes as the file has.
     let data = source.length.saturating_sub(head.metadata.data_len() as u64);
     let mut tensors = BTreeMap::new();
     for (name, about) in head.metadata.tensors() {
@@ -70,7 +70,7 @@ pub(crate) fn whole(
     Ok((tensors, head.metadata.metadata().clone().unwrap_or_default()))
 }
 
-/// The strides of elements that lie in order without gaps.
+/// The strides of elements that are contiguous and in order.
 fn in_order(shape: &[u64]) -> Vec<u64> {
     let mut strides = vec![1; shape.len()];
     for axis in (1..shape.len()).rev() {
@@ -79,7 +79,7 @@ fn in_order(shape: &[u64]) -> Vec<u64> {
     strides
 }
 
-/// The tensors that an index lists, and the files that hold them.
+/// The tensors that an index lists, and the files that contain them.
 pub(crate) fn divided(index: &Source) -> Result<(BTreeMap<String, Tensor>, Vec<Source>)> {
     let bytes =
         Bounded { file: &index.path, most: LONGEST, what: "a list of tensors (.safetensors.index.json)" }
@@ -117,7 +117,7 @@ pub(crate) fn divided(index: &Source) -> Result<(BTreeMap<String, Tensor>, Vec<S
     Ok((tensors, sources))
 }
 
-/// A file beside the index, and nowhere else.
+/// Opens a shard, which must be in the same folder as the index.
 fn shard(index: &Source, file: &str) -> Result<Source> {
     let path = Path::new(file);
     if path.file_name().is_none_or(|name| name != file) {

@@ -1,4 +1,4 @@
-//! A file of which parts are read where they lie: nothing is reserved for what a file only claims to hold.
+//! A file that is read in parts: no memory is reserved for data that a file claims to contain but does not contain.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Fault, Found, Result};
 
-/// What to do about a file that ends too early.
+/// Advice for a file that ends too early.
 pub(crate) const AGAIN: &str = "the file is damaged or was not copied whole: download or copy it again";
 
 /// An open file.
@@ -14,7 +14,7 @@ pub(crate) const AGAIN: &str = "the file is damaged or was not copied whole: dow
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
     input: File,
-    /// Bytes of the file.
+    /// Length of the file in bytes.
     pub(crate) length: u64,
 }
 
@@ -34,7 +34,7 @@ impl Source {
         Ok(Self { path: path.into(), input: File::open(path).map_err(io)?, length: about.len() })
     }
 
-    /// These bytes of the file; an error if it ends before.
+    /// Reads `bytes` bytes from offset `at`; an error if the file ends before.
     pub(crate) fn read(&self, at: u64, bytes: u64) -> Result<Vec<u8>> {
         if at.checked_add(bytes).is_none_or(|end| end > self.length) {
             let what = format!("{bytes} bytes are promised from byte {at} on, the file has {}", self.length);
@@ -56,7 +56,7 @@ impl Source {
         }
     }
 
-    /// As much of the file's start as there is, up to a bound.
+    /// Reads the first `most` bytes of the file, or all bytes of a shorter file.
     pub(crate) fn start(&self, most: u64) -> Result<Vec<u8>> {
         self.read(0, most.min(self.length))
     }
@@ -66,7 +66,7 @@ impl Source {
         Error::Malformed { file: self.path.clone(), fault: Box::new(fault) }
     }
 
-    /// What was found in this file.
+    /// Adds this file to the error of a result.
     pub(crate) fn found<T>(&self, found: Found<T>) -> Result<T> {
         found.map_err(|fault| self.malformed(fault))
     }

@@ -1,4 +1,5 @@
-//! Finds the dictionary of weights in what was pickled: training scripts save it within others, beside much else.
+//! Finds the dictionary of weights in a pickled object: training scripts save it within other dictionaries,
+//! beside many other entries.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +9,7 @@ use crate::pickle::{Pickle, Plain, Storage, Value, class};
 use crate::source::Source;
 use crate::tensor::Tensor;
 
-/// Dictionaries that may lie within each other.
+/// Maximum depth of nested dictionaries that is searched.
 const DEPTH: usize = 3;
 
 /// Entries under which weights are saved, the likeliest first.
@@ -37,11 +38,11 @@ const AVERAGED: [&str; 8] = [
     "params_ema",
 ];
 
-/// What to do about a file without weights.
+/// Advice for a file without weights.
 const SAVE: &str =
     "save the state dictionary alone, in Python: torch.save(model.state_dict(), \"weights.pth\")";
 
-/// Weights, and what is told of how they were found.
+/// Weights, and sentences for the user about how they were found.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) tensors: BTreeMap<String, Tensor>,
@@ -49,7 +50,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// The weights of what was pickled in a file, or in this entry of it. `place` gives the first byte of a storage.
+    /// The weights of the object that is pickled in a file, or in its entry `entry`. `place` returns
+    /// the offset of a storage.
     pub(crate) fn of(
         pickle: &Pickle,
         source: &Source,
@@ -72,9 +74,9 @@ impl State {
             };
             let named = |error: Fault| fault(Fault { what: format!("`{name}`: {}", error.what), ..error });
             let (storage, view) = view.map_err(named)?;
-            // Two of one name: Python keeps the later one.
+            // Of two entries with the same name, Python keeps the later one.
             others.remove(name);
-            // A tensor without elements has no storage that could be missing.
+            // A tensor without elements needs no storage in the file.
             let at = if storage.bytes == 0 { 0 } else { place(&storage)? };
             let (first, bytes) = storage.part;
             tensors.insert(name.to_string(), view.placed(0, at + first, bytes, false).map_err(named)?);
@@ -98,12 +100,13 @@ impl State {
 /// The search for the dictionary of weights.
 struct Search<'p, 'b> {
     pickle: &'p Pickle<'b>,
-    /// Which dictionaries hold weights, for each depth: one may be referred to any number of times.
+    /// Whether a dictionary contains weights, by its id and the depth. Results are cached because a file may refer to
+    /// one dictionary any number of times.
     seen: HashMap<(u32, usize), bool>,
 }
 
 impl Search<'_, '_> {
-    /// The dictionary, and what is told of the way to it.
+    /// Returns the dictionary, and sentences for the user about the path to it.
     fn found(&mut self) -> Found<(Value, Vec<String>)> {
         let (mut at, mut path, mut told) = (self.pickle.root, String::new(), vec![]);
         for depth in (0..DEPTH).rev() {
@@ -131,7 +134,7 @@ impl Search<'_, '_> {
         }
     }
 
-    /// The entry of a dictionary that holds the weights; `None` if the dictionary itself does.
+    /// Returns the entry of a dictionary that contains the weights; `None` if the dictionary itself contains them.
     fn inner(&mut self, at: Value, depth: usize, told: &mut Vec<String>) -> Found<Option<(String, Value)>> {
         let Some(entries) = self.pickle.entries(at) else { return Ok(None) };
         let inner: BTreeMap<&str, Value> =
@@ -157,14 +160,14 @@ impl Search<'_, '_> {
         }
     }
 
-    /// Whether this is a dictionary in which tensors lie.
+    /// Whether the value is a dictionary with tensors among its entries.
     fn direct(&self, value: Value) -> bool {
         self.pickle
             .entries(value)
             .is_some_and(|mut all| all.any(|(_, value)| matches!(value, Value::Tensor(_))))
     }
 
-    /// Whether this dictionary holds weights, or others of the usual names in it do.
+    /// Whether this dictionary contains weights, directly or in nested dictionaries under the usual names.
     fn holds(&mut self, value: Value, depth: usize) -> bool {
         let Value::Dict(id) = value else { return false };
         if let Some(known) = self.seen.get(&(id, depth)) {
@@ -197,7 +200,7 @@ impl Search<'_, '_> {
     }
 }
 
-/// What a value is, for people.
+/// Describes the kind of a value for people.
 fn kind(value: Value) -> String {
     match value {
         Value::None => "None".into(),

@@ -1,10 +1,10 @@
-//! Where a tensor's elements lie, and how they are gathered.
+//! The location of a tensor's elements, and how they are gathered.
 
 use crate::dtype::Dtype;
 use crate::error::{Fault, Found, Result};
 use crate::source::Source;
 
-/// Axes that a tensor may have.
+/// Maximum number of axes of a tensor.
 const AXES: usize = 16;
 
 /// A tensor of a file.
@@ -14,15 +14,15 @@ pub struct Tensor {
     pub dtype: Dtype,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// Which of the files holds it.
+    /// Index of the file that contains it.
     pub(crate) file: usize,
-    /// Its first byte there.
+    /// Offset of its first byte in that file.
     pub(crate) at: u64,
-    /// Elements from one to the next along each axis; `None` if they lie in order without gaps.
+    /// Strides along the axes, in elements; `None` if the elements are contiguous and in order.
     pub(crate) strides: Option<Vec<u64>>,
     /// Bytes from its first to its last element.
     pub(crate) span: u64,
-    /// Whether the most significant byte of an element comes first.
+    /// Whether elements are big-endian.
     pub(crate) big: bool,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct View {
     pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<u64>,
     pub(crate) strides: Vec<u64>,
-    /// Elements before the first.
+    /// Offset of the first element, in elements.
     pub(crate) offset: u64,
 }
 
@@ -67,7 +67,7 @@ impl View {
         }
         let sides: Option<Vec<usize>> = shape.iter().map(|side| usize::try_from(*side).ok()).collect();
         let sides = sides.ok_or_else(outside)?;
-        // The stride of an axis of one element is never walked, and may be any number.
+        // The stride of an axis of length 1 is never used and may be any number.
         let walked = shape.iter().zip(&strides).map(|(side, stride)| if *side > 1 { *stride } else { 0 });
         let strides = (!in_order(&shape, &strides)).then(|| walked.collect());
         let at = at.checked_add(first).ok_or_else(|| Fault::new("an offset beyond 64 bits"))?;
@@ -75,13 +75,13 @@ impl View {
     }
 }
 
-/// The place of the last element, from the first.
+/// The distance from the first to the last element, in elements.
 fn last(shape: &[u64], strides: &[u64]) -> Option<u64> {
     let steps = shape.iter().zip(strides).map(|(side, stride)| (side - 1).checked_mul(*stride));
     steps.into_iter().try_fold(0u64, |sum, step| sum.checked_add(step?))
 }
 
-/// Whether elements lie in order without gaps.
+/// Whether elements are contiguous and in order.
 fn in_order(shape: &[u64], strides: &[u64]) -> bool {
     let mut expected = 1u64;
     shape.contains(&0)
@@ -98,12 +98,12 @@ impl Tensor {
         self.shape.iter().product()
     }
 
-    /// Bytes that reading it takes: those of its elements, and those among which they lie.
+    /// Bytes that reading the tensor needs: the size of its elements or of their span, whichever is larger.
     pub(crate) fn cost(&self) -> u64 {
         (self.elements() as u64).saturating_mul(self.dtype.size() as u64).max(self.span)
     }
 
-    /// Its elements in order, the least significant byte of each first.
+    /// Reads its elements in order, each in little-endian byte order.
     pub(crate) fn read(&self, source: &Source) -> Result<Vec<u8>> {
         let bytes = source.read(self.at, self.span)?;
         let mut bytes = match &self.strides {
@@ -121,7 +121,7 @@ impl Tensor {
         let mut gathered = Vec::with_capacity(self.elements() * size);
         let (mut index, mut place) = (vec![0; self.shape.len()], 0);
         for _ in 0..self.elements() {
-            // `placed` has compared the last place with the storage; places beyond `usize` cannot be.
+            // `placed` has checked the last place against the storage, so no place exceeds `usize`.
             gathered.extend_from_slice(bytes.get(place * size..(place + 1) * size).unwrap_or_default());
             for axis in (0..index.len()).rev() {
                 let stride = strides[axis] as usize;

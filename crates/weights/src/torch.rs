@@ -1,5 +1,5 @@
-//! What `torch.save` writes since version 1.6: a ZIP archive with a pickle, `NAME/data.pkl`, and a file of numbers for
-//! each storage, `NAME/data/KEY`.
+//! The format of `torch.save` since version 1.6: a ZIP archive with a pickle, `NAME/data.pkl`, and a file of numbers
+//! for each storage, `NAME/data/KEY`.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use crate::source::{AGAIN, Source};
 use crate::state::State;
 use crate::zip::{self, Entry};
 
-/// Bytes of the entry that says in which order the bytes of a number lie.
+/// Maximum number of bytes read from the entry that states the byte order of numbers.
 const ORDER: u64 = 16;
 
-/// Archives that are none of `torch.save`: what stands in them, what they are, and what to do.
+/// Archives that `torch.save` did not write: the end of an entry's name, what the archive is, and advice.
 const STRANGERS: [(&str, &str, &str); 7] = [
     (
         "constants.pkl",
@@ -51,7 +51,7 @@ pub(crate) const FORMAT: Format = Format {
     says: false,
 };
 
-/// The weights of such an archive.
+/// Reads the weights of such an archive.
 fn read(source: &Source) -> Result<State> {
     let entries = zip::entries(source)?;
     let pickled =
@@ -85,7 +85,7 @@ fn read(source: &Source) -> Result<State> {
     Ok(state)
 }
 
-/// Whether the archive says that the most significant byte of a number comes first. Old ones say nothing.
+/// Whether the archive states that numbers are big-endian. Old archives do not state a byte order.
 fn big_endian(source: &Source, order: Option<&Entry>) -> Result<bool> {
     let Some(entry) = order else { return Ok(false) };
     let order = source.read(entry.content(source)?, entry.size.min(ORDER))?;
@@ -99,7 +99,7 @@ fn big_endian(source: &Source, order: Option<&Entry>) -> Result<bool> {
     }
 }
 
-/// What an archive without the pickle of `torch.save` is.
+/// Describes an archive without the pickle of `torch.save`.
 fn stranger(entries: &[Entry]) -> Fault {
     let known = STRANGERS.iter().find(|(end, ..)| entries.iter().any(|entry| entry.name.ends_with(end)));
     if let Some((_, is, help)) = known {

@@ -12,10 +12,10 @@ const FOLDER: &str = "weights";
 /// A tensor of f32: name, shape and little-endian numbers.
 pub type SavedTensor = (String, Vec<usize>, Vec<u8>);
 
-/// A file of these tensors that `torch.load` reads, with `weights_only` too.
+/// Returns the bytes of a file of these tensors that `torch.load` reads, also with `weights_only`.
 pub fn torch_file(tensors: &[SavedTensor]) -> io::Result<Vec<u8>> {
     let mut archive = ZipWriter::new(Cursor::new(vec![]));
-    // Torch maps tensors from where they lie, which compression would prevent.
+    // Torch maps tensors from the file into memory, which compression would prevent.
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(true);
     let mut add = |name: &str, content: &[u8]| {
         archive.start_file(format!("{FOLDER}/{name}"), stored)?;
@@ -30,7 +30,7 @@ pub fn torch_file(tensors: &[SavedTensor]) -> io::Result<Vec<u8>> {
     Ok(archive.finish()?.into_inner())
 }
 
-/// The dictionary as a pickle of protocol 2. Numbers of tensors are named by persistent identifiers.
+/// Returns the dictionary as a pickle of protocol 2. Persistent identifiers refer to the numbers of tensors.
 fn pickle(tensors: &[SavedTensor]) -> Vec<u8> {
     let mut to = b"\x80\x02}(".to_vec();
     for (i, (name, shape, numbers)) in tensors.iter().enumerate() {
@@ -64,7 +64,8 @@ fn text(text: &str, to: &mut Vec<u8>) {
     to.extend(text.as_bytes());
 }
 
-/// In 32 bits where they suffice, else as a long of nine bytes, whose last one keeps it above 0.
+/// Writes a number in 32 bits if they suffice, else as a long of nine bytes, whose last byte
+/// keeps the number positive.
 fn integer(number: usize, to: &mut Vec<u8>) {
     if let Ok(number) = i32::try_from(number) {
         to.push(b'J');

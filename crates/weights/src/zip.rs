@@ -1,32 +1,32 @@
-//! The list of a ZIP archive's entries, which stands at its end. Entries that are not compressed are read where they
-//! lie; torch compresses none.
+//! The list of a ZIP archive's entries (the central directory), which is at the archive's end. Uncompressed entries
+//! are read in place; torch compresses no entries.
 
 use crate::error::{Error, Fault, Result};
 use crate::source::{AGAIN, Source};
 
-/// Bytes of the list at most: names of 150,000 tensors.
+/// Maximum length of the list in bytes: names of 150,000 tensors.
 const LONGEST: u64 = 16 << 20;
-/// Bytes of the archive's last record, without the comment that may follow.
+/// Length in bytes of the archive's last record, without the comment that may follow.
 const END: usize = 22;
-/// Bytes of such a comment at most.
+/// Maximum length of such a comment in bytes.
 const COMMENT: u64 = 0xffff;
-/// What stands for a number that does not fit into 32 bits, and is elsewhere.
+/// Placeholder for a number that does not fit into 32 bits and is stored elsewhere.
 const ELSEWHERE: u64 = 0xffff_ffff;
 
 /// An entry of an archive.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) name: String,
-    /// Where its own header begins.
+    /// Offset of its own header.
     header: u64,
-    /// Bytes of it as it lies there.
+    /// Its size in bytes as stored in the archive.
     pub(crate) size: u64,
-    /// 0 is stored as it is.
+    /// Compression method; 0 is uncompressed.
     method: u64,
     encrypted: bool,
 }
 
-/// An unsigned number of `bytes` bytes, the least significant first.
+/// Reads an unsigned little-endian number of `bytes` bytes.
 fn number(record: &[u8], at: usize, bytes: usize) -> Option<u64> {
     let number = record.get(at..at + bytes)?;
     Some(number.iter().rev().fold(0, |sum, byte| (sum << 8) | u64::from(*byte)))
@@ -46,7 +46,7 @@ pub(crate) fn entries(source: &Source) -> Result<Vec<Entry>> {
     let record = &tail[end..];
     let (mut length, mut at) = (number(record, 12, 4), number(record, 16, 4));
     if length == Some(ELSEWHERE) || at == Some(ELSEWHERE) || number(record, 10, 2) == Some(0xffff) {
-        // Before the last record stands where the long one of ZIP64 is.
+        // The record before the last one contains the offset of the longer record of ZIP64.
         let place = end.checked_sub(20).and_then(|place| tail.get(place..end));
         let place =
             place.filter(|place| place.starts_with(b"PK\x06\x07")).and_then(|place| number(place, 8, 8));
@@ -67,17 +67,17 @@ pub(crate) fn entries(source: &Source) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// The first entry of a list, and the rest.
+/// Parses the first entry of a list; returns it and the rest.
 fn entry(list: &[u8]) -> Option<(Entry, &[u8])> {
     let list = list.strip_prefix(b"PK\x01\x02")?;
-    // Offsets are those of the format, less the four bytes that were just taken.
+    // Offsets are those of the format, less the four bytes that were just removed.
     let field = |at: usize, bytes| number(list, at - 4, bytes);
     let (name, extra, comment) = (field(28, 2)? as usize, field(30, 2)? as usize, field(32, 2)? as usize);
     let own = list.get(42..42 + name)?;
     let more = list.get(42 + name..42 + name + extra)?;
     let [size, whole, header] = long([field(20, 4)?, field(24, 4)?, field(42, 4)?], more)?;
     let method = field(10, 2)?;
-    // What is stored as it is has the same size before and after.
+    // An uncompressed entry has the same size before and after unpacking.
     if method == 0 && size != whole {
         return None;
     }
@@ -86,7 +86,7 @@ fn entry(list: &[u8]) -> Option<(Entry, &[u8])> {
     Some((Entry { name, header, size, method, encrypted }, list.get(42 + own.len() + extra + comment..)?))
 }
 
-/// Size, size when unpacked, and place, of which those that do not fit into 32 bits stand in the field of ZIP64.
+/// Returns size, unpacked size and offset. Those that do not fit into 32 bits are in the field of ZIP64.
 fn long([size, whole, header]: [u64; 3], mut extra: &[u8]) -> Option<[u64; 3]> {
     while let (Some(id), Some(length)) = (number(extra, 0, 2), number(extra, 2, 2)) {
         let field = extra.get(4..4 + length as usize)?;
@@ -99,7 +99,7 @@ fn long([size, whole, header]: [u64; 3], mut extra: &[u8]) -> Option<[u64; 3]> {
                 at += 8;
                 number(field, at - 8, 8)
             };
-            // In this order.
+            // The field stores the values in this order.
             let whole = next(whole)?;
             return Some([next(size)?, whole, next(header)?]);
         }
@@ -109,7 +109,7 @@ fn long([size, whole, header]: [u64; 3], mut extra: &[u8]) -> Option<[u64; 3]> {
 }
 
 impl Entry {
-    /// The first byte of its content; an error unless it is stored as it is, and lies within the file.
+    /// Returns the offset of its content. An error if the entry is encrypted or compressed, or ends beyond the file.
     pub(crate) fn content(&self, source: &Source) -> Result<u64> {
         let fault = |what: &str, help| {
             let fault = Fault::new(what).within(&self.name).advising(help);

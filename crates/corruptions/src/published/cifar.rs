@@ -110,7 +110,7 @@ impl PublishedCifar {
     }
 }
 
-/// Why the clean images cannot be those of these sets.
+/// Checks that the clean images can be those of these sets. The error states why not.
 fn matches(clean: &dyn Source) -> Result<(), String> {
     let origin = clean.origin();
     if clean.is_empty() {

@@ -173,7 +173,7 @@ impl Tree<'_> {
         }
     }
 
-    /// Why there is no file for a clean image; `twice`: another image already uses it.
+    /// The error for a clean image without a file. `twice`: another image already uses the file.
     fn lack(&self, clean: &dyn Source, (label, name): &(u32, String), twice: bool) -> Error {
         let (class, origin) = (&self.folders[*label as usize], clean.origin());
         let fault = |file: PathBuf, what| Error::Malformed { file, at: None, what };

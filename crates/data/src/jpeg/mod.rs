@@ -28,13 +28,13 @@ use upsample::{Plane, Spread};
 
 use crate::image::Image;
 
-/// How often all blocks of an image may be walked over by its scans, each of which costs a walk however few bytes it
-/// has. Progressive files of the usual encoders take seven.
+/// The largest number of times that scans may visit all blocks of an image. Each scan costs one visit of its
+/// blocks, however few bytes it has. Progressive files of the usual encoders need seven.
 const MOST_WALKS: usize = 16;
-/// Blocks that may be walked over beyond that, for small images of many scans.
+/// Blocks that may be visited in addition, for small images with many scans.
 const MORE_BLOCKS: usize = 1 << 22;
 
-/// Why a file cannot be decoded.
+/// The reason why a file cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
     /// The file is damaged.

@@ -158,7 +158,7 @@ fn a_progressive_file_that_leaves_out_scans_is_taken_as_it_is() {
     let coarse = image(&parts).unwrap();
     let sum: u32 = coarse.bytes().iter().zip(&*whole.bytes()).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
     assert!(coarse != whole && sum < 5 * whole.len() as u32, "{sum}");
-    // Without its first scan, though, there is no image.
+    // Without its first scan the file contains no image.
     let first = places(&parts, 0xda)[0];
     parts.truncate(first);
     parts.push(vec![0xff, 0xd9]);

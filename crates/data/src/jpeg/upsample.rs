@@ -1,5 +1,5 @@
-//! Chroma upsampling as in libjpeg-turbo ("fancy upsampling"). Factors of 2 use a triangle filter, which sees
-//! only the samples inside the image and not those that pad the last blocks. Other factors repeat samples.
+//! Chroma upsampling as in libjpeg-turbo ("fancy upsampling"). Factors of 2 use a triangle filter on only the
+//! samples inside the image, not those that pad the last blocks. Other factors repeat samples.
 
 /// The samples of a component.
 pub(super) struct Plane {
@@ -26,10 +26,10 @@ impl Plane {
     }
 }
 
-/// How a plane is upsampled.
+/// The method by which a plane is upsampled.
 #[derive(Clone, Copy)]
 pub(super) enum Spread {
-    /// Not at all.
+    /// No upsampling.
     None,
     /// Doubled in width.
     Wider,

@@ -15,7 +15,7 @@ fn find(evidence: &Evidence) -> Vec<Warning> {
     let radii = evidence.entry.radii();
     let classes = evidence.setting.network.network().classes();
     let of_member = |member: &Member| -> Vec<Warning> {
-        // Steps that fall short do so most at the largest radius, steps that are too long at the smallest.
+        // Too short steps fall short most at the largest radius; too long steps overshoot most at the smallest.
         let mut extremes = [radii.last(), radii.first()].into_iter().flatten();
         let of_radii = extremes.find_map(|radius| member.attack.warning(*radius));
         let texts = of_radii.into_iter().chain(member.attack.warning_for_classes(classes));

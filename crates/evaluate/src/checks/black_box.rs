@@ -1,4 +1,5 @@
-//! Attacks without gradients of the judged network that break what gradient attacks do not: gradients mislead.
+//! Attacks without gradients of the judged network that break images on which gradient attacks fail: gradients
+//! mislead.
 
 use temper_core::Access;
 use temper_results::{Cost, Warning};
@@ -20,7 +21,7 @@ pub(super) const BETWEEN: Check = Check { id: ID, reads: WITHIN.reads, find: Fin
 const ADVICE: &str = "believe the worst case of both, and attack with another loss, more restarts, or around the operations that \
                       hide gradients";
 
-/// Attacks of one evaluation run on what the attacks before them left.
+/// Compares the attacks of one evaluation, each of which runs on the samples that the attacks before it left.
 fn within(evidence: &Evidence) -> Vec<Warning> {
     if evidence.setting.surrogate.is_some() {
         return vec![];
@@ -48,7 +49,7 @@ fn broke_more(Cost { attack, broken, .. }: &Cost, n: usize) -> Option<Warning> {
     })
 }
 
-/// Evaluations of the same network within the same radius.
+/// Compares evaluations of the same network within the same radius.
 fn between(together: &Together) -> Vec<Found> {
     let hidden = together.those(Seen::is_black_box);
     hidden
@@ -56,7 +57,8 @@ fn between(together: &Together) -> Vec<Found> {
         .collect()
 }
 
-/// What all white-box evaluations together leave to this one; the warning is about the strongest of them.
+/// Counts the images that this evaluation breaks and all white-box evaluations together leave standing; the
+/// warning is about the strongest of these.
 fn beaten(together: &Together, hidden: &Seen, radius: f64) -> Option<Found> {
     let comparable = |seen: &Seen| seen.is_white_box() && seen.compares_with(hidden) && seen.knows(radius);
     let white: Vec<(usize, &Seen)> = together.those(comparable).collect();
@@ -101,7 +103,7 @@ mod tests {
             told[0].is_severe() && told[0].text.starts_with("`b`, which sees no gradients, broke 25 of 1000")
         );
         assert_eq!(of(&["pgd = {}", "query = {}"], 2), []);
-        // It ran first, so that nothing is known; or it takes gradients too.
+        // The attack without gradients ran first, so nothing is known; or both attacks use gradients.
         assert_eq!(
             (of(&["query = {}", "pgd = {}"], 25), of(&["pgd = {}", "pgd = {}"], 25)),
             (vec![], vec![])
@@ -110,7 +112,7 @@ mod tests {
 
     #[test]
     fn evaluations_without_gradients_that_break_more_are_told() {
-        // Of 1000 images: gradients break the first 300, the others what is given.
+        // Of 1000 images gradients break the first 300, and the other evaluations break the given range.
         let white = || seen("pgd", pgd(20), 0.1, 0..300, 1000);
         let told = found(&[white(), seen("square", query(), 0.1, 280..330, 1000)], between);
         assert_eq!(told.len(), 1);
@@ -125,7 +127,7 @@ mod tests {
             "{}",
             told[0].warning
         );
-        // Few images, weaker attacks, other radii, and what another gradient attack broke as well.
+        // Too few images, weaker attacks, other radii, and images that another gradient attack broke as well.
         for quiet in [
             vec![white(), seen("square", query(), 0.1, 0..302, 1000)],
             vec![white(), seen("square", query(), 0.1, 0..250, 1000)],

@@ -1,4 +1,4 @@
-//! Classes of the network that are never predicted, or of which there is no image.
+//! Classes of the network that are never predicted, or that have no image.
 
 use temper_results::Warning;
 
@@ -17,9 +17,9 @@ pub(super) const WITHOUT_IMAGES: Check = Check {
     find: Find::Network(without_images),
 };
 
-/// A class with so many images is predicted for some of them by a network that knows it.
+/// A network that knows a class predicts it for at least one of this many images of the class.
 const ENOUGH: usize = 10;
-/// Classes that are named.
+/// The largest number of classes that a warning names.
 const NAMED: usize = 5;
 
 fn never_predicted(seen: &Seen) -> Option<Warning> {
@@ -42,7 +42,8 @@ fn never_predicted(seen: &Seen) -> Option<Warning> {
 fn without_images(seen: &Seen) -> Option<Warning> {
     let (clean, n) = (&seen.clean, seen.clean.n());
     let classes = clean.classes;
-    // Of equally frequent classes one is without an image in fewer than one of twenty draws of so many.
+    // With this many images of equally frequent classes, some class has no image in fewer than one of twenty
+    // draws.
     let expected = classes as f64 * (20.0 * classes as f64).ln();
     let all = 0..u32::try_from(classes).unwrap_or(u32::MAX);
     let without: Vec<u32> = all.filter(|class| !clean.labels.contains_key(class)).collect();
@@ -55,7 +56,7 @@ fn without_images(seen: &Seen) -> Option<Warning> {
     })
 }
 
-/// Classes by their numbers, not too many of them.
+/// Lists classes by their numbers, at most [`NAMED`] of them.
 fn named(classes: &[u32]) -> String {
     let first: Vec<String> = classes.iter().take(NAMED).map(ToString::to_string).collect();
     let more = match classes.len().saturating_sub(NAMED) {
@@ -77,7 +78,7 @@ mod tests {
         assert!(told.text.starts_with("no image is taken for class 1, though 30 of 99 are"), "{told}");
         assert!(!told.is_severe());
         for quiet in [
-            // Of class 3 there are too few images; constant predictions have a check of their own.
+            // Class 3 has too few images; constant predictions have a check of their own.
             clean(4, &labels, &[(Some(0), 40), (Some(1), 20), (Some(2), 39)]),
             clean(4, &labels, &[(Some(0), 99)]),
         ] {

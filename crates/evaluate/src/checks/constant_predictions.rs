@@ -1,4 +1,4 @@
-//! A network that gives every image the same class.
+//! A network that predicts the same class for every image.
 
 use temper_results::Warning;
 
@@ -11,7 +11,7 @@ pub(super) const CHECK: Check = Check {
     find: Find::Network(find),
 };
 
-/// So many images of other classes are not all taken for one by a network that tells classes apart.
+/// A network that distinguishes classes does not predict the same class for this many images of other classes.
 const OTHERS: usize = 5;
 
 fn find(seen: &Seen) -> Option<Warning> {

@@ -1,4 +1,4 @@
-//! Curves that are not at 0 within a radius that makes every image grey.
+//! Curves that do not reach 0 within a radius that can turn every image grey.
 
 use temper_core::Norm;
 use temper_results::{Over, Severity, Warning};
@@ -11,7 +11,7 @@ pub(super) const CHECK: Check = Check {
     find: Find::Evaluation(find),
 };
 
-/// A radius in l-inf within which every image can become plain grey: no classifier stands there.
+/// A radius in l-inf within which every image can become plain grey, so that no classifier is robust there.
 const NOTHING_STANDS: f64 = 0.5;
 
 fn find(evidence: &Evidence) -> Vec<Warning> {

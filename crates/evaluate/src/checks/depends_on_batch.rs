@@ -1,4 +1,4 @@
-//! A network whose answer for an image depends on the other images of the batch.
+//! A network whose output for an image depends on the other images of the batch.
 
 use temper_results::Warning;
 
@@ -14,7 +14,7 @@ pub(super) const CHECK: Check = Check {
 
 fn find(inspection: &Inspection) -> Option<Warning> {
     let Inspection { between_passes, between_batches, .. } = *inspection;
-    // Of a network that draws random numbers nothing is learnt about batches.
+    // If the network draws random numbers, the comparison is no evidence about batches.
     (between_batches > ROUNDING && between_passes <= ROUNDING).then(|| {
         let text = format!(
             "an image has other logits alone than in a batch (scaled to length 1 they differ by up to {between_batches:.1e}), as if batch norm \

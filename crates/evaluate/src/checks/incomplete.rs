@@ -10,10 +10,10 @@ pub(super) const CHECK: Check = Check {
     find: Find::Evaluation(find),
 };
 
-/// A share of samples above which the attack as a whole ended too early.
+/// If the loss still rises for more than this share of samples, the attack as a whole ended too early.
 const MANY: f64 = 0.25;
 
-/// So few samples say nothing of the attack.
+/// With fewer samples the attack cannot be judged.
 const ENOUGH: usize = 10;
 
 fn find(evidence: &Evidence) -> Vec<Warning> {

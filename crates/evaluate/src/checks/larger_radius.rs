@@ -1,4 +1,5 @@
-//! More images that stand within a larger radius, whose ball holds the smaller one: the attack fails there.
+//! More images that stand within a larger radius than within a smaller one. The larger ball contains the
+//! smaller one, so the attack fails there.
 
 use crate::checks::pairs::{NOTABLE, Pairs};
 use crate::checks::{Check, Find, Found, severe};

@@ -1,4 +1,4 @@
-//! Minimum-norm attacks that make another norm small than the one in which they are judged.
+//! Minimum-norm attacks that minimise another norm than the one in which they are judged.
 
 use temper_core::{Member, Norm};
 use temper_results::Warning;

@@ -1,4 +1,4 @@
-//! Minimum-norm attacks that break more within a radius than attacks that are bounded by it.
+//! Minimum-norm attacks that break more images within a radius than attacks that are bounded by it.
 
 use temper_results::Severity;
 

@@ -1,4 +1,4 @@
-//! More steps of the same attack that still break more.
+//! Attacks that still break more images with more steps.
 
 use crate::checks::pairs::Pairs;
 use crate::checks::{Check, Find, Found, WRONG, caution};
@@ -10,14 +10,15 @@ pub(super) const CHECK: Check = Check {
     find: Find::Together(find),
 };
 
-/// Fewer steps than these are expected to break less.
+/// Evaluations with fewer steps are expected to break fewer images, and are not compared.
 const MANY: usize = 10;
 
 fn find(together: &Together) -> Vec<Found> {
     let mut all = vec![];
     for (at, most) in together.those(|seen| only(seen).is_some()) {
         let Some((attack, steps)) = only(most) else { continue };
-        // Against the most steps of the others; the evaluation with the most steps of all is in doubt.
+        // The comparison is with the most steps of the others; the warning is about the evaluation with the
+        // most steps of all.
         let fewer = together.those(|seen| {
             let same = only(seen).is_some_and(|(other, _)| other.name == attack.name);
             same && seen.compares_with(most) && seen.surrogate == most.surrogate
@@ -33,7 +34,7 @@ fn find(together: &Together) -> Vec<Found> {
     all
 }
 
-/// The attack of an evaluation with one, if its steps are known.
+/// The attack and its number of steps, if the evaluation has only one attack and its steps are known.
 fn only(seen: &Seen) -> Option<(&AttackFacts, usize)> {
     match &seen.attacks[..] {
         [attack] => Some((attack, attack.steps?)),

@@ -1,4 +1,5 @@
-//! Minimum-norm attacks that found no adversarial image for a sample, though there always is one far enough away.
+//! Minimum-norm attacks that found no adversarial image for a sample, although one always exists at some
+//! distance.
 
 use temper_results::Warning;
 

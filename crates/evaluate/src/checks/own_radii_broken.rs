@@ -1,4 +1,4 @@
-//! Radii of adaptive training that do not hold: the attack that gave them was too weak for them.
+//! Radii of adaptive training within which images do not stand: the attack that chose them was too weak.
 
 use temper_results::{Cost, Warning};
 
@@ -10,7 +10,7 @@ pub(super) const CHECK: Check = Check {
     find: Find::Evaluation(find),
 };
 
-/// More than one in so many images that do not survive the radius they were given speaks against that radius.
+/// If more than one in this many images does not survive its own radius, the radii are doubtful.
 const FEW: usize = 5;
 
 fn find(evidence: &Evidence) -> Vec<Warning> {

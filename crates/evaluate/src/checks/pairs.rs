@@ -1,4 +1,4 @@
-//! Comparisons that are not moved by chance.
+//! Comparisons of evaluations that exclude chance.
 
 use crate::seen::Seen;
 use crate::statistics::wilson;
@@ -6,10 +6,10 @@ use crate::statistics::wilson;
 /// A difference of no more than this share of the images is not worth a warning (Croce and Hein 2020 use the same).
 pub(super) const NOTABLE: f64 = 0.002;
 
-/// The quantile of chi squared with one degree of freedom that chance exceeds once in a hundred times.
+/// The 99 % quantile of chi squared with one degree of freedom: chance exceeds it once in a hundred times.
 const CHANCE: f64 = 6.635;
 
-/// Whether `some` of `n` are a larger share than this beyond the 95 % interval.
+/// Whether `some` of `n` exceeds `share` even at the lower end of its 95 % interval.
 pub(super) fn exceeds(some: usize, n: usize, share: f64) -> bool {
     wilson(some, n)[0] > share
 }
@@ -19,9 +19,9 @@ pub(super) fn exceeds(some: usize, n: usize, share: f64) -> bool {
 pub(super) struct Pairs {
     /// Images that both judged.
     pub(super) n: usize,
-    /// Those that the first alone broke.
+    /// Images that only the first broke.
     pub(super) first: usize,
-    /// Those that the second alone broke.
+    /// Images that only the second broke.
     pub(super) second: usize,
 }
 
@@ -39,8 +39,8 @@ impl Pairs {
         pairs
     }
 
-    /// The share of images that the first broke more than the second, if it is more than a share and more than
-    /// chance (the chi-squared test for pairs, corrected for continuity).
+    /// The share of images by which the first broke more than the second, if it exceeds `least` and chance (the
+    /// chi-squared test for pairs, corrected for continuity).
     pub(super) fn lead(self, least: f64) -> Option<f64> {
         let more = self.first.checked_sub(self.second).filter(|more| *more > 0)? as f64;
         let share = more / self.n as f64;

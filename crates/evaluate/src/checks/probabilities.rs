@@ -1,4 +1,4 @@
-//! Networks that give probabilities where logits are expected.
+//! Networks that return probabilities where logits are expected.
 
 use temper_results::Warning;
 

@@ -1,4 +1,4 @@
-//! A network that answers differently every time.
+//! A network whose output for an image differs from pass to pass.
 
 use temper_results::{Severity, Warning};
 
@@ -11,7 +11,7 @@ pub(super) const CHECK: Check = Check {
     find: Find::Inspection(find),
 };
 
-/// Scaled logits that differ by more are not rounding (Croce and Hein 2020, `checks.py`).
+/// Larger differences between scaled logits are not rounding (Croce and Hein 2020, `checks.py`).
 pub(super) const ROUNDING: f64 = 1e-4;
 
 fn find(inspection: &Inspection) -> Option<Warning> {
@@ -22,7 +22,8 @@ fn find(inspection: &Inspection) -> Option<Warning> {
              network draws random numbers, and a single pass neither judges it nor leads an attack"
         );
         let advice = "attack the mean of many passes: `suite.autoattack = { version = \"rand\" }`";
-        // Attacks that average do what they can; a single pass still judges what they return.
+        // Attacks that average over passes do what is possible, but a single pass still judges the images that
+        // they return.
         let severity = Severity::severe_if(!averaged);
         caution(text).graded(severity).with_figure(between_passes).advising(advice)
     })

@@ -1,4 +1,4 @@
-//! Images that an attack misclassified on its way and let go again.
+//! Images that stand although an iterate of an attack was misclassified.
 
 use temper_results::{Cost, Severity, Warning};
 
@@ -10,7 +10,7 @@ pub(super) const CHECK: Check = Check {
     find: Find::Evaluation(find),
 };
 
-/// Fewer lie within the error of any accuracy.
+/// Smaller shares lie within the error of any accuracy.
 const FEW: f64 = 0.005;
 
 fn find(evidence: &Evidence) -> Vec<Warning> {

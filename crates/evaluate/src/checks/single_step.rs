@@ -1,4 +1,4 @@
-//! One step along the gradient that breaks more than many: later gradients mislead.
+//! Attacks of one gradient step that break more than attacks of many: later gradients mislead.
 
 use crate::checks::pairs::{NOTABLE, Pairs};
 use crate::checks::{Check, Find, Found, severe};

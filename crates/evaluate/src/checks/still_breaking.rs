@@ -17,7 +17,7 @@ pub(super) const RESTARTS: Check = Check {
     find: Find::Evaluation(restarts),
 };
 
-/// A last restart that breaks no more than this share of the images may be the last one.
+/// If the last restart breaks at most this share of the images, no further restart is needed.
 const FEW: f64 = 0.01;
 
 fn steps(evidence: &Evidence) -> Vec<Warning> {
@@ -76,7 +76,7 @@ mod tests {
                 .starts_with("`pgd-20x3`: the last of 3 restarts still broke 30 of 1000 images (3.0 %)"),
             "{told:?}"
         );
-        // Twelve are more than one in a hundred, but ten would not be unusual then.
+        // 12 of 1000 is more than one in a hundred, but not by more than chance.
         assert_eq!((of(12), of(0)), (vec![], vec![]));
     }
 }

@@ -10,7 +10,7 @@ pub(super) const CHECK: Check = Check {
     find: Find::Together(find),
 };
 
-/// Networks whose accuracies are nearer than this are alike.
+/// Networks whose accuracies differ by no more than this are alike.
 const ALIKE: f64 = 0.1;
 
 fn find(together: &Together) -> Vec<Found> {
@@ -34,7 +34,7 @@ fn find(together: &Together) -> Vec<Found> {
     told.collect()
 }
 
-/// The accuracies of both on unperturbed images, and whether their intervals are apart.
+/// The accuracies of both networks on unperturbed images, and whether their intervals are disjoint.
 fn accuracies(both: [&Seen; 2]) -> Option<([f64; 2], bool)> {
     let counted = both.map(|seen| {
         let right = seen.broken_at.values().filter(|at| **at > f64::NEG_INFINITY).count();

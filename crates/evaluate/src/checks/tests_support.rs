@@ -77,7 +77,7 @@ impl Attack for Nearest {
     }
 }
 
-/// Two classes of images of two pixels, told apart by the brighter one.
+/// A network with two classes for images of two pixels; the brighter pixel determines the class.
 pub(super) fn network() -> Frozen {
     let mut network = Network::new([1, 1, 2]);
     network.linear(network.input(), "fc", 2).unwrap();
@@ -89,7 +89,7 @@ pub(super) fn network() -> Frozen {
     Frozen::new(&Classifier::new(network, &weights).unwrap()).unwrap()
 }
 
-/// An evaluation and what its records add up to.
+/// An evaluation and the totals of its records.
 #[derive(Debug)]
 pub(super) struct Case {
     pub(super) attacks: &'static [&'static str],
@@ -155,7 +155,7 @@ impl Case {
     }
 }
 
-/// What an attack did.
+/// The cost of an attack.
 pub(super) fn cost(attack: &str, attacked: usize, broken: usize) -> Cost {
     Cost { attack: attack.into(), attacked, broken, ..Cost::default() }
 }
@@ -166,12 +166,12 @@ pub(super) fn curve(over: Over, points: &[(f64, f64)]) -> Curve {
     Curve { over, points: points.iter().map(point).collect() }
 }
 
-/// An attack of so many steps along gradients.
+/// An attack of this many steps along gradients.
 pub(super) fn pgd(steps: usize) -> AttackFacts {
     AttackFacts::of(&Member::parse(&format!("pgd = {{ steps = {steps} }}")).unwrap(), 2)
 }
 
-/// An attack that sees logits only.
+/// An attack that uses only logits.
 pub(super) fn query() -> AttackFacts {
     AttackFacts::of(&Member::parse("query = {}").unwrap(), 2)
 }
@@ -194,13 +194,14 @@ pub(super) fn seen(name: &str, attack: AttackFacts, radius: f64, broken: Range<u
     }
 }
 
-/// A network's predictions for unperturbed images: images of each class, and images taken for each class.
+/// A network's predictions for unperturbed images: the numbers of images of each class, and of predictions of
+/// each class.
 pub(super) fn clean(classes: usize, labels: &[(u32, usize)], predictions: &[(Option<u32>, usize)]) -> Seen {
     let (labels, predictions) = (labels.iter().copied().collect(), predictions.iter().copied().collect());
     Seen { clean: Clean { classes, labels, predictions, probabilities: false }, ..Seen::default() }
 }
 
-/// What a check says of evaluations together.
+/// The warnings of a check that compares evaluations.
 pub(super) fn found(all: &[Seen], find: fn(&Together) -> Vec<Found>) -> Vec<Found> {
     let all: Vec<&Seen> = all.iter().collect();
     find(&Together { all: &all })

@@ -11,14 +11,14 @@ pub(super) const CHECK: Check = Check {
     find: Find::Inspection(find),
 };
 
-/// A share that a single start and steps of one length may leave.
+/// The share of images that may stand only because the attack has a single start and steps of one length.
 const FEW: f64 = 0.1;
-/// So few images say nothing of a network.
+/// With fewer images the network cannot be judged.
 const ENOUGH: usize = 4;
 
 fn find(inspection: &Inspection) -> Option<Warning> {
     let [standing, attacked] = inspection.unbroken?;
-    // A network with one class for all images has no adversarial ones; another check tells of it.
+    // A network that predicts one class for all images has no adversarial images; another check reports it.
     let tells_apart = inspection.classes > 1;
     (tells_apart && attacked >= ENOUGH && share(standing, attacked) > FEW).then(|| {
         let text = format!(

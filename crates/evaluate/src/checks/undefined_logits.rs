@@ -1,4 +1,4 @@
-//! Logits that are not numbers: such images count as errors, which says nothing of robustness.
+//! Logits that are not numbers: such images count as errors, which shows nothing about robustness.
 
 use temper_results::Warning;
 

@@ -1,4 +1,4 @@
-//! Images whose gradient vanished: a gradient attack cannot see where to go.
+//! Images whose gradient vanished: a gradient attack has no direction there.
 
 use temper_results::{Cost, Severity, Warning};
 
@@ -49,7 +49,7 @@ mod tests {
             "{warning}"
         );
         assert!(warning.is_severe());
-        // All were broken in the end: the number is what it must be.
+        // All images were broken in the end, so the number is right.
         assert!(!found(&lost, 0).unwrap().is_severe());
         assert_eq!(found(&Cost::default(), 300), None);
     }

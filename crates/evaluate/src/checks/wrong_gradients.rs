@@ -12,10 +12,10 @@ pub(super) const CHECK: Check = Check {
     find: Find::Inspection(find),
 };
 
-/// The median image must lie within this factor. Networks of rectifiers are straight enough for that over a quarter of
-/// an 8-bit level.
+/// The median ratio of slopes must lie within this factor of 1. Networks of rectifiers are linear enough for
+/// that over a quarter of an 8-bit level.
 const FACTOR: f64 = 2.0;
-/// So few images say nothing of a network.
+/// With fewer images the network cannot be judged.
 const ENOUGH: usize = 4;
 
 fn find(inspection: &Inspection) -> Option<Warning> {
@@ -23,7 +23,7 @@ fn find(inspection: &Inspection) -> Option<Warning> {
     slopes.sort_by(f64::total_cmp);
     let median = *slopes.get(slopes.len() / 2)?;
     let right = (1.0 / FACTOR..=FACTOR).contains(&median);
-    // Differences of random scores say nothing of gradients.
+    // Differences of random scores show nothing about gradients.
     let random = inspection.between_passes > ROUNDING;
     (!right && !random && slopes.len() >= ENOUGH).then(|| {
         let text = format!(

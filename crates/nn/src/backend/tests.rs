@@ -1,5 +1,5 @@
-//! Layers through every backend, in double precision: convolutions of every shape against their definition,
-//! forward and in both gradients, and batch norm with an epsilon of its own.
+//! Tests of layers on every backend, in double precision. Convolutions of every shape are compared with their
+//! definition, in the forward pass and in both gradients. Batch norm has a different epsilon for each layer.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ fn near(got: &Tensor, want: &[f64], what: &str) {
     }
 }
 
-/// Every tap of every output by the definition, NCHW: (output index, input index, weight index).
+/// Calls `f` for every tap of every output by the definition, NCHW: (output index, input index, weight index).
 fn taps(shape: &ConvShape, mut f: impl FnMut(usize, usize, usize)) {
     let ([c, h, w], [n, rows, columns], [tall, wide]) = (shape.input, shape.output(), shape.axes);
     let (group_c, group_n) = (c / shape.groups, n / shape.groups);
@@ -48,7 +48,7 @@ fn taps(shape: &ConvShape, mut f: impl FnMut(usize, usize, usize)) {
     }
 }
 
-/// The definition's output, input gradient and weight gradient, over samples, for a gradient of the output.
+/// Output, input gradient and weight gradient by the definition, over samples, for a given gradient of the output.
 fn definition(shape: &ConvShape, samples: usize, x: &[f64], weight: &[f64], dy: &[f64]) -> [Vec<f64>; 3] {
     let (size, result) = (x.len() / samples, dy.len() / samples);
     let (mut y, mut dx, mut dw) = (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; weight.len()]);
@@ -63,8 +63,8 @@ fn definition(shape: &ConvShape, samples: usize, x: &[f64], weight: &[f64], dy: 
     [y, dx, dw]
 }
 
-/// A convolution as the second layer, so that its input is a value like all others, or as the first, which
-/// reads pixels. A linear layer that is the identity flattens its output as (channel, row, column).
+/// Checks a convolution, either as the first layer, which reads pixels, or as the second layer, whose input is an
+/// ordinary value. An identity linear layer flattens its output as (channel, row, column).
 fn check(input: [usize; 3], axes: [Axis; 2], channels: usize, groups: usize, first: bool) {
     let mut net = Network::new(input);
     let x = if first { net.input() } else { net.pad_channels(net.input(), 0, 0).unwrap() };
@@ -143,7 +143,8 @@ fn convolutions_of_every_shape_are_what_their_definition_says() {
     check([4, 9, 14], [axis(3, 2, [3, 1], 3), axis(2, 3, [0, 4], 5)], 6, 2, false);
     check([4, 9, 10], [axis(3, 1, [2, 2], 2), axis(3, 1, [2, 2], 2)], 6, 2, false);
     check([4, 6, 9], [axis(2, 2, [0, 1], 1), axis(3, 2, [0, 1], 1)], 4, 4, true);
-    // Depth-wise, of more than one panel: every stride, padding and dilation, and wide enough for whole blocks.
+    // Depth-wise with more than one panel: every stride, padding and dilation, and rows wide enough for whole
+    // blocks.
     for (axes, first) in [
         ([plain, plain], false),
         ([plain, plain], true),
@@ -162,8 +163,8 @@ fn convolutions_of_every_shape_are_what_their_definition_says() {
     check([4, 5, 5], [axis(5, 1, [0, 0], 1), axis(5, 1, [0, 0], 1)], 6, 2, true);
 }
 
-/// Batch norm after a convolution, which a frozen network folds, and after pooling, where it stays on its
-/// own.
+/// Batch norm after a convolution, where a frozen network folds it, and after pooling, where it remains a separate
+/// step.
 #[test]
 fn batch_norm_has_the_epsilon_of_its_layer() {
     let (epsilons, small) = ([0.5, 1e-3], 0.01);
@@ -181,7 +182,7 @@ fn batch_norm_has_the_epsilon_of_its_layer() {
     weights.insert("bn2.running_mean".into(), one(-1.0));
     weights.insert("bn2.running_var".into(), one(small));
     let x = numbers(8, 4);
-    // What batch norm by these moments makes of values.
+    // Applies batch norm with these moments to values.
     let norm = |values: &[f64], mean: f64, variance: f64, epsilon: f64| -> Vec<f64> {
         values.iter().map(|v| (v - mean) / (variance + epsilon).sqrt()).collect()
     };
@@ -237,7 +238,7 @@ fn layers_that_cannot_be_are_refused_in_words() {
     assert!(
         refused([axis(1, 0, [0, 0], 1), good]).ends_with("channels, kernel and stride must be at least 1")
     );
-    // A window whose taps all fall beside the input, between its two paddings.
+    // A window whose taps all fall on the padding before and after the input.
     let pooled = |axis: Axis| {
         let mut net = Network::new([1, 1, 1]);
         net.max_pool(net.input(), Pool { axes: [axis, good] }).map_err(|error| error.to_string())
@@ -247,7 +248,7 @@ fn layers_that_cannot_be_are_refused_in_words() {
     assert!(pooled(axis(3, 1, [2, 2], 2)).is_ok());
     let why = pooled(axis(2, 1, [2, 0], 1)).unwrap_err();
     assert!(why.ends_with("padding is smaller than the window"), "{why}");
-    // A network gives one number for each class, not an image.
+    // A network must return one number for each class, not an image.
     let mut image = Network::new([2, 3, 3]);
     image.relu(image.input());
     let why = Classifier::new(image, &BTreeMap::new()).unwrap_err().to_string();

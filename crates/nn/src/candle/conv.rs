@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 use super::windows::windows;
 use crate::graph::{Axis, ConvShape};
 
-/// The convolution of `[n, c, h, w]` by torch's weight, `[out, c / groups, kh, kw]`.
+/// The convolution of `[n, c, h, w]` with torch's weight, `[out, c / groups, kh, kw]`.
 pub(crate) fn conv(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
     let [c, h, w] = shape.input;
     let [tall, wide] = shape.axes;
@@ -17,9 +17,9 @@ pub(crate) fn conv(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Ten
         return gathered(x, weight, shape);
     }
     let (stride, dilation) = (tall.stride, tall.dilation);
-    // Rows and columns at the far end, padding included, that no kernel position reaches. Candle's gradient
-    // assumes that they are as many of the one as of the other, and padding the same on all sides. Where that
-    // is not so, padding is done here, without them.
+    // Numbers of rows and columns at the far end, padding included, that no kernel position reaches. Candle's
+    // gradient assumes that both numbers are equal, and that padding is the same on all sides. Otherwise, the input
+    // is padded here, without these rows and columns.
     let [_, rows, columns] = shape.output();
     let unread = |axis: &Axis, length: usize, outputs: usize| {
         axis.padded(length) - ((outputs - 1) * axis.stride + axis.extent())
@@ -37,8 +37,8 @@ pub(crate) fn conv(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Ten
     x.contiguous()?.conv2d(weight, 0, stride, dilation, shape.groups)
 }
 
-/// The same as a product of gathered patches, for strides or dilations that candle's convolution does not
-/// know.
+/// The same convolution as a product of gathered patches, for strides or dilations that candle's convolution does
+/// not support.
 fn gathered(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
     let (n, [channels, rows, columns]) = (x.dim(0)?, shape.output());
     let (inputs, outputs) = (shape.input[0] / shape.groups, channels / shape.groups);

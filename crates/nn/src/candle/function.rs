@@ -1,11 +1,11 @@
-//! [`Function`] in candle's operations. Where a slope has a kink, candle's own is not always torch's: `where_cond`
-//! then chooses the side.
+//! [`Function`] in candle's operations. At a kink, candle's own slope is not always torch's; `where_cond` then
+//! selects the side.
 
 use candle_core::{Result, Tensor};
 
 use crate::graph::Function;
 
-/// A function of each number.
+/// Applies an elementwise function.
 pub(super) fn function(function: Function, x: &Tensor) -> Result<Tensor> {
     match function {
         Function::LeakyRelu { slope } => x.gt(0.0)?.where_cond(x, &(x * slope)?),
@@ -46,14 +46,14 @@ pub(super) fn function(function: Function, x: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// `min(max(x, low), high)`, of slope 0 at both ends.
+/// `min(max(x, low), high)`, with slope 0 at both ends.
 fn clip(x: &Tensor, low: f64, high: f64) -> Result<Tensor> {
     let full = |end: f64| x.zeros_like()?.affine(1.0, end);
     let above = if low.is_finite() { x.le(low)?.where_cond(&full(low)?, x)? } else { x.clone() };
     if high.is_finite() { above.ge(high)?.where_cond(&full(high)?, &above) } else { Ok(above) }
 }
 
-/// By `tanh`, which does not overflow.
+/// The sigmoid, computed by `tanh`, which does not overflow.
 fn sigmoid(x: &Tensor) -> Result<Tensor> {
     ((x * 0.5)?.tanh()? + 1.0)? * 0.5
 }
@@ -65,7 +65,7 @@ fn softplus(x: &Tensor) -> Result<Tensor> {
     above + (below.exp()? + 1.0)?.log()?
 }
 
-/// Of slope 0 at 0.
+/// `|x|`, with slope 0 at 0.
 fn abs(x: &Tensor) -> Result<Tensor> {
     let below = x.lt(0.0)?.where_cond(&x.neg()?, &x.zeros_like()?)?;
     x.gt(0.0)?.where_cond(x, &below)

@@ -4,7 +4,7 @@ use candle_core::{D, Result, Tensor};
 
 /// As [`crate::cross_entropy`].
 pub(crate) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    // What is taken from all logits alike has no gradient.
+    // Subtracting the same number from all logits has no effect, so that number needs no gradient.
     let largest = logits.max_keepdim(D::Minus1)?.detach();
     let shifted = logits.broadcast_sub(&largest)?;
     let sums = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
@@ -21,11 +21,11 @@ pub(crate) fn log_odds(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     }
     let classes = Tensor::arange(0, logits.dim(1)? as u32, logits.device())?.unsqueeze(0)?;
     let others = classes.broadcast_ne(&labels)?;
-    // The least logit stands in the label's place, so that the largest is that of another; it counts for
-    // nothing in the sum.
+    // The least logit replaces the label's logit, so that the largest belongs to another class. The sum does not
+    // include it.
     let least = logits.detach().min_keepdim(D::Minus1)?.broadcast_as(logits.shape())?.contiguous()?;
     let masked = others.where_cond(logits, &least)?;
-    // What is taken from all logits alike has no gradient.
+    // Subtracting the same number from all logits has no effect, so that number needs no gradient.
     let largest = masked.max_keepdim(D::Minus1)?.detach();
     let exponentials = masked.broadcast_sub(&largest)?.exp()?;
     let sums = others.where_cond(&exponentials, &exponentials.zeros_like()?)?.sum_keepdim(D::Minus1)?;

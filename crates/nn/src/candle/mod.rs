@@ -1,6 +1,6 @@
-//! Any device, in candle's own operations: NCHW, a tensor a node, weights in candle's graph.
+//! The backend for any device, in candle's own operations: NCHW, one tensor per node, weights in candle's graph.
 //!
-//! It is what runs on devices without kernels of ours, and the reference that our kernels are compared with.
+//! It runs on devices for which we have no kernels, and is the reference with which our kernels are compared.
 
 pub(crate) mod conv;
 mod function;
@@ -23,7 +23,7 @@ use crate::graph::Network;
 use crate::ops::{Bounds, Stray};
 use crate::sgd::Sgd;
 
-/// Candle's operations.
+/// The backend of candle's operations.
 #[derive(Debug)]
 pub(crate) struct Candle;
 
@@ -115,7 +115,7 @@ impl Backend for Candle {
     }
 }
 
-/// A network with a copy of a classifier's weights, by name, that no training changes.
+/// A network with a copy of a classifier's weights, by name. Training does not change the copy.
 #[derive(Debug)]
 struct Copied {
     network: Network,
@@ -146,8 +146,8 @@ struct Tracked<'a> {
 }
 
 impl Tracked<'_> {
-    /// Moves batch norm's running statistics towards the moments of a batch with `rows` values a channel.
-    /// Nothing leaves the device.
+    /// Moves batch norm's running statistics towards the moments of a batch with `rows` values per channel. All
+    /// numbers stay on the device.
     fn move_statistics(
         &self,
         layer: &str,

@@ -1,5 +1,5 @@
-//! A network in candle's own operations. Where candle's operation or its gradient differs from torch's
-//! (`ReLU` at 0, max pooling), other operations take its place.
+//! A network in candle's own operations. Where candle's operation or its gradient differs from torch's (`ReLU` at
+//! 0, max pooling), other operations are used.
 
 use candle_core::{D, Result, Tensor};
 
@@ -8,11 +8,11 @@ use super::function::function;
 use super::windows::windows;
 use crate::graph::{Gather, Layer, Network, Pool};
 
-/// Taps of a pooling window that fall beside the image read this: below every activation, and finite, so that
-/// a gradient of 0 times it stays 0.
+/// The value of pooling taps that fall outside the image: below every activation, and finite, so that its product
+/// with a gradient of 0 is 0.
 const NEVER: f64 = -1e30;
 
-/// What a network's layers ask for while it runs.
+/// The weights and statistics that a network's layers read while the network runs.
 pub(crate) trait WeightSource {
     /// A parameter by layer and part, in torch's shape.
     fn weight(&self, layer: &str, part: &str) -> Tensor;
@@ -58,7 +58,7 @@ pub(crate) fn logits(network: &Network, weights: &dyn WeightSource, pixels: &Ten
             Layer::Relu => value(0).le(0.0)?.where_cond(&value(0).zeros_like()?, value(0))?,
             Layer::MaxPool(pool) => max_pool(value(0), pool)?,
             Layer::AveragePool(pool) => {
-                // Zeros beside the image count.
+                // Zeros outside the image count.
                 windows(value(0), pool.axes, 0.0)?.mean(3)?.reshape((
                     pixels.dim(0)?,
                     node.shape[0],
@@ -112,7 +112,7 @@ pub(crate) fn moments(x: &Tensor) -> Result<(Tensor, Tensor)> {
     Ok((center, variance))
 }
 
-/// Max pooling whose gradient goes to the first winner of each window alone.
+/// Max pooling whose gradient goes only to the first maximum of each window.
 fn max_pool(x: &Tensor, pool: &Pool) -> Result<Tensor> {
     let (n, c, h, w) = x.dims4()?;
     let windows = windows(x, pool.axes, NEVER)?;
@@ -121,7 +121,7 @@ fn max_pool(x: &Tensor, pool: &Pool) -> Result<Tensor> {
     windows.contiguous()?.gather(&winner.contiguous()?, 3)?.reshape((n, c, rows, columns))
 }
 
-/// The sums of a [`Gather`]. Those with fewer summands than others get some of weight 0.
+/// The sums of a [`Gather`]. Sums with fewer summands than the longest one are filled up with summands of weight 0.
 fn gathered(x: &Tensor, gather: &Gather) -> Result<Tensor> {
     let ([c, h, w], n) = (gather.shape(), x.dim(0)?);
     let outputs = c * h * w;

@@ -1,22 +1,21 @@
-//! What checks ask of whole tensors, in candle's operations. What comes to the host is a number a row, or
-//! one.
+//! Checks of whole tensors, in candle's operations. One number per row, or a single number, is copied to the host.
 
 use candle_core::{D, DType, Result, Tensor};
 
 use crate::ops::{Stray, first_stray, prediction, tangent_root};
 
-/// As [`crate::zero_rows`]: rows in which nothing differs from 0, as a NaN does.
+/// As [`crate::zero_rows`]: rows without a number that differs from 0. A NaN differs from 0.
 pub(crate) fn zero_rows(rows: &Tensor) -> Result<Vec<bool>> {
     let others = rows.ne(0.0)?.flatten_from(1)?.to_dtype(DType::F32)?.sum(1)?.to_vec1::<f32>()?;
     Ok(others.iter().map(|count| *count == 0.0).collect())
 }
 
-/// As [`crate::stray`]. Only where there is one do the numbers come to the host.
+/// As [`crate::stray`]. The numbers are copied to the host only if there is a stray one.
 pub(crate) fn stray(values: &Tensor, low: f64, high: f64) -> Result<Option<Stray>> {
     let wide = values.flatten_all()?.to_dtype(DType::F64)?;
-    // Bounds that are finite leave out what is not.
+    // Finite bounds exclude numbers that are not finite.
     let (low, high) = (low.max(f64::MIN), high.min(f64::MAX));
-    // A product of comparisons: a NaN is neither above nor below.
+    // A product of comparisons, both of which are false for a NaN.
     let fits = (wide.ge(low)?.to_dtype(DType::F32)? * wide.le(high)?.to_dtype(DType::F32)?)?;
     if fits.min(0)?.to_scalar::<f32>()? > 0.0 {
         return Ok(None);

@@ -1,18 +1,18 @@
-//! The taps below every position of a window, gathered by their index.
+//! The taps of every window position, gathered by index.
 
 use candle_core::{Result, Tensor, bail};
 
 use crate::graph::Axis;
 
-/// The taps of every window, `[n, c, windows, taps]`, for windows that differ by axis. Those beside the image
-/// are `beside`.
+/// The taps of every window, `[n, c, windows, taps]`, for windows that differ by axis. Taps outside the image have
+/// the value `beside`.
 pub(super) fn windows(x: &Tensor, [tall, wide]: [Axis; 2], beside: f64) -> Result<Tensor> {
     let (n, c, h, w) = x.dims4()?;
     let (Some(rows), Some(columns)) = (tall.output(h), wide.output(w)) else {
         bail!("the window is larger than its input");
     };
     let taps = tall.kernel * wide.kernel;
-    // Every window's taps by their position in the image; `h * w` stands for those beside it.
+    // The position in the image of each window's taps; `h * w` represents taps outside the image.
     let position = |at: usize| {
         let (window, tap) = (at / taps, at % taps);
         let y = window / columns * tall.stride + tap / wide.kernel * tall.dilation;

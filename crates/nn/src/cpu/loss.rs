@@ -13,7 +13,7 @@ pub(super) fn cross_entropy(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
     apply::<CrossEntropyOp>(logits, labels)
 }
 
-/// As [`crate::log_odds`], of 32 or 64 bits.
+/// As [`crate::log_odds`], for 32 or 64 bits.
 pub(super) fn log_odds(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
     apply::<LogOdds>(logits, labels)
 }
@@ -26,18 +26,18 @@ fn apply<L: RowLoss>(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
     }
 }
 
-/// A loss of each row of logits on its own.
+/// A loss that is computed separately for each row of logits.
 trait RowLoss: Send + Sync + 'static {
     const NAME: &'static str;
 
     /// The loss of a row with this label.
     fn value<T: Real>(row: &[T], label: usize) -> f64;
 
-    /// Its derivative with respect to each logit, times `gradient`, into `out`.
+    /// Writes the derivative with respect to each logit, times `gradient`, to `out`.
     fn derivative<T: Real>(row: &[T], label: usize, gradient: f64, out: &mut [T]);
 }
 
-/// A loss of the rows of `[n, classes]` as an operation of candle, `[n]`.
+/// The losses `[n]` of the rows of logits `[n, classes]`, as an operation of candle.
 struct ByRows<T, L> {
     labels: Vec<u32>,
     of: PhantomData<(T, L)>,
@@ -112,11 +112,12 @@ impl RowLoss for CrossEntropyOp {
 
 struct LogOdds;
 
-/// The largest of the other logits, and the sum of their exponentials minus it. A NaN among them makes the sum NaN.
+/// The largest of the other logits, and the sum of the exponentials of the other logits minus it. A NaN among them
+/// makes the sum NaN.
 fn others<T: Real>(row: &[T], label: usize) -> (f64, f64) {
     let others = || row.iter().enumerate().filter(|(class, _)| *class != label).map(|(_, x)| x.to_f64());
     let largest = others().fold(f64::NEG_INFINITY, f64::max);
-    // Where all are infinitely low, or not numbers, nothing is subtracted.
+    // If all are negative infinity or NaN, 0 is subtracted.
     let shift = if largest == f64::NEG_INFINITY { 0.0 } else { largest };
     (shift, others().map(|x| (x - shift).exp()).sum())
 }
@@ -132,7 +133,7 @@ impl RowLoss for LogOdds {
 
     fn derivative<T: Real>(row: &[T], label: usize, gradient: f64, out: &mut [T]) {
         let (shift, sum) = others(row, label);
-        // A label's logit that is NaN makes all derivatives NaN.
+        // If the label's logit is NaN, all derivatives are NaN.
         let whole = if row[label].to_f64().is_nan() { f64::NAN } else { gradient };
         for (class, (out, x)) in out.iter_mut().zip(row).enumerate() {
             let slope = match class == label {

@@ -1,4 +1,4 @@
-//! Where a program's values stand in memory: values that are never needed together share a place.
+//! The places of a program's values in memory: values that are never needed at the same time share a place.
 
 use std::ops::Range;
 
@@ -7,20 +7,20 @@ use candle_core::{Error, Result};
 use super::kernel::{Addend, Real};
 use super::schedule::Access;
 
-/// Numbers of a cache line.
+/// Count of numbers in a cache line.
 const LINE: usize = 16;
 
-/// Places of values, per sample: one layout serves every batch.
+/// Places of values, per sample, so that one layout serves every batch.
 #[derive(Debug)]
 pub(crate) struct Layout {
-    /// First number and length of each value; a value that no instruction touches has no length.
+    /// Offset and length of each value; the length is 0 if no instruction uses the value.
     places: Vec<(usize, usize)>,
     len: usize,
 }
 
 impl Layout {
-    /// Places values of these sizes for these instructions, by first fit. A value that is last read as an
-    /// addend gives its place to the result. `keep` are still wanted at the end.
+    /// Places values of these sizes for these instructions, by first fit. If an addend is not read again, the
+    /// result takes its place. The values in `keep` are needed until the end.
     pub(crate) fn of(code: &[Access], sizes: &[usize], keep: impl IntoIterator<Item = usize>) -> Self {
         let mut last = vec![0; sizes.len()];
         for (i, access) in code.iter().enumerate() {
@@ -34,7 +34,7 @@ impl Layout {
         let mut layout = Self { places: vec![(0, 0); sizes.len()], len: 0 };
         let mut live: Vec<usize> = vec![];
         for (i, access) in code.iter().enumerate() {
-            // What nothing wrote before is given from outside.
+            // A value that no earlier instruction wrote comes from outside.
             for value in access.read() {
                 if layout.places[value].1 == 0 {
                     layout.place(&mut live, value, sizes[value]);
@@ -76,18 +76,18 @@ impl Layout {
         live.push(value);
     }
 
-    /// Numbers of one sample.
+    /// Count of numbers for one sample.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Where a value of `n` samples stands.
+    /// The range in memory of a value of `n` samples.
     pub(crate) fn range(&self, value: usize, n: usize) -> Range<usize> {
         let (at, size) = self.places[value];
         at * n..(at + size) * n
     }
 
-    /// What an instruction reads (its source and its factor), adds and writes.
+    /// The memory that an instruction reads (its source and its factor), adds and writes.
     pub(crate) fn slices<'m, T: Real>(
         &self,
         memory: &'m mut [T],
@@ -99,7 +99,7 @@ impl Layout {
         let (before, rest) = memory.split_at_mut(dst.start);
         let (out, after) = rest.split_at_mut(dst.len());
         let (before, after): (&'m [T], &'m [T]) = (before, after);
-        // A layout keeps what an instruction reads and writes apart.
+        // In a layout, the values that an instruction reads do not overlap the value that it writes.
         let read = |range: Range<usize>| {
             let apart = match range.start >= dst.end {
                 true => after.get(range.start - dst.end..range.end - dst.end),

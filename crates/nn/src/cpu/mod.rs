@@ -1,9 +1,9 @@
 //! Our kernels on the CPU: a network is one operation of candle from pixels to logits, in 32 or 64 bits.
 //!
-//! `schedule` makes two straight-line programs of a plan, forward and backward, over memory that `memory`
-//! places. `program` runs them with folded and packed weights, `training` with a classifier's own. What a
-//! kernel does not know, tensors of 16 bits and gradients that candle's operations left, goes to the candle
-//! backend.
+//! `schedule` turns a plan into two straight-line programs, forward and backward; `memory` places their values in
+//! memory. `program` runs them with folded and packed weights, `training` with a classifier's own weights. The
+//! candle backend handles inputs that the kernels do not support: 16-bit tensors, and gradients from candle's
+//! operations.
 
 mod arrangement;
 pub mod kernel;
@@ -34,12 +34,12 @@ use crate::sgd::Sgd;
 // The graph counts sizes of values in whole panels.
 const _: () = assert!(kernel::vector::PANEL == FILLING);
 
-/// The CPU.
+/// The CPU backend.
 #[derive(Debug)]
 pub(crate) struct Cpu;
 
-/// Calls a kernel with the numbers of one tensor, or of two of one type; `$else` where they are neither of 32
-/// nor of 64 bits.
+/// Calls a kernel with the numbers of one tensor, or of two tensors of the same type. Evaluates `$else` if the
+/// numbers have neither 32 nor 64 bits.
 macro_rules! by_type {
     ($tensor:expr, |$x:ident| $body:expr, $else:expr) => {
         match $tensor.dtype() {
@@ -160,7 +160,7 @@ impl Backend for Cpu {
     }
 }
 
-/// Gradients as the kernels leave them.
+/// Gradients from the kernels.
 impl<T: Real> Numbers for Buffer<T> {
     fn tensor(&self, shape: &[usize]) -> Result<Tensor> {
         Ok(Tensor::from_slice(self, shape, &candle_core::Device::Cpu)?)

@@ -1,26 +1,26 @@
-//! What attacks and checks do to whole tensors, in one pass over each where it lies, on all threads.
+//! Operations of attacks and checks on whole tensors, in one pass over each tensor's memory, on all threads.
 
 use super::kernel::{Real, tasks};
 use super::storage::with;
 use crate::ops::{Bounds, Stray, first_stray, prediction, tangent_root};
 use candle_core::{Device, Result, Tensor, bail};
 
-/// Numbers that one task handles at least.
+/// Minimum count of numbers that one task handles.
 pub(super) const CHUNK: usize = 1 << 12;
 
-/// Numbers that one task handles, of rows of `size`.
+/// Count of numbers that one task handles, for rows of `size` numbers.
 pub(super) fn chunk(size: usize) -> usize {
     (CHUNK / size + 1) * size
 }
 
-/// Which rows of `size` numbers are 0 everywhere.
+/// For each row of `size` numbers, whether all are 0.
 pub(super) fn zero_rows<T: Real>(rows: &[T], size: usize) -> Vec<bool> {
     let zero = |row: &[T]| row.iter().all(|x| *x == T::ZERO);
     let parts = rows.chunks(chunk(size));
     tasks::map(rows.len(), parts, |rows| rows.chunks_exact(size).map(zero).collect::<Vec<_>>()).concat()
 }
 
-/// As [`crate::step_within`], of tensors of one shape and type.
+/// As [`crate::step_within`], for tensors of the same shape and type.
 pub(super) fn step_within<T: Real>(
     pixels: &Tensor,
     direction: &Tensor,
@@ -57,10 +57,10 @@ pub(super) fn step_within<T: Real>(
 
 /// As [`crate::stray`].
 pub(crate) fn stray<T: Real>(values: &[T], low: f64, high: f64) -> Option<Stray> {
-    // Bounds that are finite leave out what is not.
+    // Finite bounds exclude numbers that are not finite.
     let bounds = low.max(f64::MIN)..=high.min(f64::MAX);
     let fits = |x: f64| bounds.contains(&x);
-    // Without an early end, so that the loop runs in registers: nearly always all fit.
+    // No early exit, so that the loop runs in registers: nearly always, all numbers fit.
     let all = |chunk: &[T]| chunk.iter().fold(true, |all, x| all & fits(x.to_f64()));
     if tasks::map(values.len(), values.chunks(CHUNK), all).into_iter().all(|all| all) {
         return None;
@@ -68,7 +68,7 @@ pub(crate) fn stray<T: Real>(values: &[T], low: f64, high: f64) -> Option<Stray>
     first_stray(values.len(), |position| values[position].to_f64(), [low, high])
 }
 
-/// As [`crate::largest_differences`], of rows of `size` numbers.
+/// As [`crate::largest_differences`], for rows of `size` numbers.
 pub(super) fn largest_differences<T: Real>(a: &[T], b: &[T], size: usize) -> Vec<f64> {
     let largest = |(a, b): (&[T], &[T])| {
         let differences = a.iter().zip(b).map(|(a, b)| (*a - *b).to_f64().abs());
@@ -77,7 +77,7 @@ pub(super) fn largest_differences<T: Real>(a: &[T], b: &[T], size: usize) -> Vec
     pairs(a, b, size, largest)
 }
 
-/// As [`crate::distances`], of rows of `size` numbers.
+/// As [`crate::distances`], for rows of `size` numbers.
 pub(super) fn distances<T: Real>(a: &[T], b: &[T], size: usize) -> Vec<f64> {
     let length = |(a, b): (&[T], &[T])| {
         let differences = a.iter().zip(b).map(|(a, b)| (*a - *b).to_f64());
@@ -87,7 +87,7 @@ pub(super) fn distances<T: Real>(a: &[T], b: &[T], size: usize) -> Vec<f64> {
     pairs(a, b, size, length)
 }
 
-/// What `f` gives for the rows of two tensors side by side.
+/// The results of `f` for the corresponding rows of two tensors.
 fn pairs<T: Real>(a: &[T], b: &[T], size: usize, f: impl Fn((&[T], &[T])) -> f64 + Sync) -> Vec<f64> {
     let parts = a.chunks(chunk(size)).zip(b.chunks(chunk(size)));
     let rows = |(a, b): (&[T], &[T])| -> Vec<f64> {
@@ -96,12 +96,12 @@ fn pairs<T: Real>(a: &[T], b: &[T], size: usize, f: impl Fn((&[T], &[T])) -> f64
     tasks::map(a.len(), parts, rows).concat()
 }
 
-/// As [`crate::predictions`], of rows of `classes` logits.
+/// As [`crate::predictions`], for rows of `classes` logits.
 pub(crate) fn predictions<T: Real>(logits: &[T], classes: usize) -> Vec<Option<u32>> {
     logits.chunks_exact(classes).map(|row| prediction(row.iter().map(|x| x.to_f64()))).collect()
 }
 
-/// As [`crate::levels`], of rows of `d` numbers: each is searched alone.
+/// As [`crate::levels`], for rows of `d` numbers. Each row is searched separately.
 pub(super) fn levels(weights: &[f64], ends: &[f64], heights: &[f64], d: usize) -> Vec<f64> {
     let level = |((weights, ends), height): ((&[f64], &[f64]), &f64)| {
         let mut level = 0.0;

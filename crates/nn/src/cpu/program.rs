@@ -1,7 +1,7 @@
 //! A frozen network: batch norm folded, weights packed, and its schedule.
 //!
-//! Seen from candle it is one operation from pixels to logits, so any score written in candle differentiates
-//! through it, and nothing but the kernels runs in between.
+//! For candle, it is a single operation from pixels to logits. Candle can therefore differentiate any score through
+//! it, and only the kernels run in between.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -17,35 +17,35 @@ use crate::error::Result;
 use crate::graph::plan::{BatchNormStep, Operation};
 use crate::graph::{Numerics, Pool};
 
-/// What one step computes, with its weights packed.
+/// The computation of one step, with packed weights.
 #[derive(Debug)]
 enum Unit<T: Real> {
     Conv {
         passes: Box<ProgramPasses<T>>,
         pool: Option<Pool>,
     },
-    /// Scale and shift of each channel, or of each number of a sample: constants, or a batch norm that no convolution
-    /// precedes.
+    /// Scale and shift of each channel, or of each number of a sample: constants, or a batch norm that does not
+    /// follow a convolution.
     Affine {
         scale: Vec<T>,
         shift: Vec<T>,
     },
-    /// Slopes below 0, one a stored channel.
+    /// Slopes for inputs below 0, one per stored channel.
     Slopes(Vec<T>),
     Weightless,
 }
 
-/// Both passes of a convolution. Backward weights are packed lazily, on the first backward pass: many a
-/// network is only asked for logits.
+/// Both passes of a convolution. Backward weights are packed lazily, on the first backward pass: many networks only
+/// compute logits.
 #[derive(Debug)]
 struct ProgramPasses<T: Real> {
     forward: ConvForward<T>,
     backward: OnceLock<ConvBackward<T>>,
-    /// What backward weights are packed from, until they are.
+    /// The source of the backward weights, until they are packed.
     source: Mutex<Option<Arc<Source<T>>>>,
 }
 
-/// A convolution's weight as torch stores it, each output channel times its scale.
+/// A convolution's weight as torch stores it, and a scale for each output channel.
 #[derive(Debug)]
 struct Source<T: Real> {
     shape: Conv,
@@ -55,8 +55,8 @@ struct Source<T: Real> {
 }
 
 impl<T: Real> ProgramPasses<T> {
-    /// The backward weights, packed by the first caller. Two callers at once both pack: no lock is held over
-    /// work that is shared with other threads, which would wait for it.
+    /// The backward weights, packed by the first caller. Two simultaneous callers both pack: no lock is held during
+    /// work that is shared with other threads, because they would wait for the lock.
     fn backward(&self) -> candle_core::Result<&ConvBackward<T>> {
         if let Some(backward) = self.backward.get() {
             return Ok(backward);
@@ -76,8 +76,8 @@ impl<T: Real> ProgramPasses<T> {
     }
 }
 
-/// A frozen network, compiled. Its backward pass needs the tape of the forward pass, and its values only where the
-/// schedule keeps some.
+/// A compiled frozen network. Its backward pass needs the tape of the forward pass, and the forward values only if
+/// the schedule keeps some.
 #[derive(Debug)]
 struct Program<T: Real> {
     schedule: Instructions,
@@ -99,7 +99,7 @@ impl<T: Real> Program<T> {
         self.schedule.classes()
     }
 
-    /// Logits `[n, classes]` of pixels `[n, c, h, w]`, and what the backward pass needs.
+    /// Logits `[n, classes]` of pixels `[n, c, h, w]`, and the data that the backward pass needs.
     fn forward(&self, x: &[T], n: usize) -> candle_core::Result<(Vec<T>, Left<T>)> {
         let mut values = Buffer::take(self.schedule.values_len(n));
         let mut tape = Buffer::take(self.schedule.tape_len(n));
@@ -127,7 +127,8 @@ impl<T: Real> Program<T> {
         Ok((logits, Left { tape, values }))
     }
 
-    /// Gradient of the pixels from that of the logits, `[n, classes]`, and what the forward pass left.
+    /// Gradient of the pixels from the gradient of the logits, `[n, classes]`, and the data that the forward pass
+    /// kept.
     fn backward(&self, gradient: &[T], n: usize, left: &Left<T>) -> candle_core::Result<Vec<T>> {
         let mut memory = Buffer::take(self.schedule.gradients_len(n));
         self.schedule.backward((gradient, n), &mut memory, (&left.tape, &left.values), |i, part| {
@@ -145,19 +146,19 @@ impl<T: Real> Program<T> {
     }
 }
 
-/// What a forward pass leaves for the backward pass.
+/// Data that a forward pass keeps for the backward pass.
 struct Left<T: Real> {
     tape: Buffer<u8>,
-    /// Empty if the backward pass reads none of them.
+    /// Empty if the backward pass does not read them.
     values: Buffer<T>,
 }
 
-/// A program that any number of passes share.
+/// A program, shared by any number of passes.
 #[derive(Debug)]
 pub(super) struct Compiled<T: Real>(Arc<Program<T>>);
 
 impl<T: Real> Compiled<T> {
-    /// Packs the weights that `classifier` has now.
+    /// Packs the current weights of `classifier`.
     pub(super) fn new(classifier: &Classifier) -> Result<Self> {
         Ok(Self(Arc::new(Program::new(classifier)?)))
     }
@@ -169,7 +170,7 @@ impl<T: Real> Snapshot for Compiled<T> {
     }
 }
 
-/// One forward pass with what it leaves, so that any number may be alive at once.
+/// One forward pass and the data that it keeps, so that any number of passes can exist at once.
 struct Pass<T: Real> {
     program: Arc<Program<T>>,
     left: OnceLock<Left<T>>,
@@ -207,7 +208,7 @@ fn wide<T: Real>(weight: &Var) -> candle_core::Result<Vec<f64>> {
     with::<T, _>(weight, |numbers| Ok(numbers.iter().map(|x| x.to_f64()).collect()))
 }
 
-/// Scale and shift that batch norm in evaluation mode amounts to, one a channel.
+/// Scale and shift that are equivalent to batch norm in evaluation mode, one per channel.
 fn affine<T: Real>(
     classifier: &Classifier,
     norm: &BatchNormStep,

@@ -1,8 +1,8 @@
 //! A plan as two straight-line programs, forward and backward, over memory that is planned once.
 //!
-//! The forward program leaves a tape of one sign bit for each `ReLU` and one byte for each pooled output.
-//! Every instruction of the backward program writes a gradient that is already zero where the `ReLU` below is
-//! shut.
+//! The forward program leaves a tape of one sign bit for each `ReLU` and one byte for each pooled output. Every
+//! instruction of the backward program writes a gradient that is already zero where the `ReLU` below is shut, that
+//! is, where its output is 0.
 
 use super::arrangement::{Arrangement, spread};
 use super::kernel::{self, Conv, Finish, Real, stored};
@@ -11,7 +11,7 @@ use super::storage::narrow;
 use crate::graph::plan::{Fusion, GraphPlan, Operation, PlanStep, plan};
 use crate::graph::{ConvShape, Network};
 
-/// What an instruction reads, adds and writes: values of the forward program, gradients of the backward one.
+/// The operands and the result of an instruction: values in the forward program, gradients in the backward program.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Access {
     /// `None`: the pixels.
@@ -29,7 +29,7 @@ impl Access {
         Self { src, factor: step.factor, add: step.addend, dst: Some(step.output) }
     }
 
-    /// The values that it reads.
+    /// All values that the instruction reads.
     pub(crate) fn read(&self) -> impl Iterator<Item = usize> {
         [self.src, self.factor, self.add].into_iter().flatten()
     }
@@ -38,27 +38,27 @@ impl Access {
 /// One instruction of the backward program.
 #[derive(Debug)]
 struct Back {
-    /// Whose gradient this is; `None`: the gradient goes on as it is.
+    /// The step whose gradient this is; `None` if the gradient is passed on unchanged.
     step: Option<usize>,
     /// Whether it is the gradient of the step's factor, not of its input.
     of_factor: bool,
     access: Access,
-    /// Value whose `ReLU` shuts the result.
+    /// Value whose `ReLU` masks the result.
     open: Option<usize>,
 }
 
-/// Whose gradients a backward program gives.
+/// The gradients that a backward program computes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wants {
     pub(crate) weights: bool,
     pub(crate) pixels: bool,
 }
 
-/// Both programs.
+/// Both programs, forward and backward.
 #[derive(Debug)]
 pub(crate) struct Instructions {
     plan: GraphPlan,
-    /// Constants of steps that have some.
+    /// Constants of each step.
     constants: Vec<Constants>,
     /// Stored channels, height and width of each value.
     shapes: Vec<[usize; 3]>,
@@ -78,12 +78,12 @@ pub(crate) struct Instructions {
 #[derive(Debug)]
 enum Constants {
     None,
-    /// Factors and summands of the numbers of a position, or of a sample.
+    /// Factors and summands, for the numbers of a position or of a sample.
     Affine([Vec<f64>; 2]),
     Gather(Arrangement),
 }
 
-/// One step's part of a forward pass: what it reads, and where its result goes.
+/// One step's part of a forward pass: its inputs, and the memory for its result.
 pub(crate) struct Forward<'m, T> {
     pub(crate) src: &'m [T],
     /// The second factor of a product.
@@ -94,17 +94,17 @@ pub(crate) struct Forward<'m, T> {
     shapes: [[usize; 3]; 2],
 }
 
-/// One step's part of a backward pass: the gradient of its result, and where that of its input goes.
+/// One step's part of a backward pass: the gradient of its result, and the memory for the gradient of its input.
 pub(crate) struct Backward<'m, T> {
     pub(crate) src: &'m [T],
     pub(crate) finish: Finish<'m, T>,
     /// The winning taps of a pooling.
     pub(crate) winners: &'m [u8],
-    /// Whether the gradient of the input is asked for.
+    /// Whether the gradient of the input is requested.
     pub(crate) wanted: bool,
-    /// What the step read, its input and its factor, where the schedule keeps them.
+    /// The input and the factor of the step, if the schedule keeps them.
     pub(crate) operands: [&'m [T]; 2],
-    /// Whether the gradient of the factor is asked for, not that of the input.
+    /// Whether the gradient of the factor is requested, not that of the input.
     of_factor: bool,
     shapes: [[usize; 3]; 2],
 }
@@ -114,7 +114,7 @@ fn len([c, h, w]: [usize; 3]) -> usize {
 }
 
 impl Instructions {
-    /// Schedules a network; if `fold`, with batch norm folded into convolutions. `keeps` says whether the
+    /// Schedules a network; if `fold`, with batch norm folded into convolutions. `keeps` returns whether the
     /// backward pass reads a step's input.
     pub(crate) fn new(
         network: &Network,
@@ -122,7 +122,7 @@ impl Instructions {
         wants: Wants,
         keeps: impl Fn(&PlanStep) -> bool,
     ) -> Self {
-        // Bits are not given for a part of a panel, where a group may end.
+        // Sign bits exist only for whole panels, but a group may end within a panel.
         let finishes = |shape: &ConvShape| shape.groups == 1 || shape.is_depthwise();
         let plan = plan(network, Fusion { fold, finishes, pools: kernel::pools_at_once });
         let all = plan.shapes.iter().zip(&plan.pixels);
@@ -159,7 +159,7 @@ impl Instructions {
         self.plan.steps.iter().any(|step| step.kind.is_curved())
     }
 
-    /// Factors and summands of a step that has them as constants, as values are stored.
+    /// Constant factors and summands of a step, in the order of stored values; `None` for other steps.
     pub(crate) fn affine(&self, i: usize) -> Option<&[Vec<f64>; 2]> {
         match &self.constants[i] {
             Constants::Affine(constants) => Some(constants),
@@ -167,22 +167,22 @@ impl Instructions {
         }
     }
 
-    /// True channels of the value that a step gives.
+    /// True channels of the value that a step computes.
     pub(crate) fn channels(&self, step: &PlanStep) -> usize {
         self.plan.shapes[step.output][0]
     }
 
-    /// Bytes of the tape of `n` samples.
+    /// Bytes of the tape for `n` samples.
     pub(crate) fn tape_len(&self, n: usize) -> usize {
         self.tape * n
     }
 
-    /// Numbers that the values of `n` samples take.
+    /// Count of numbers in the values of `n` samples.
     pub(crate) fn values_len(&self, n: usize) -> usize {
         self.forward.len() * n
     }
 
-    /// Numbers that the gradients of `n` samples take.
+    /// Count of numbers in the gradients of `n` samples.
     pub(crate) fn gradients_len(&self, n: usize) -> usize {
         self.backward.len() * n
     }
@@ -195,27 +195,27 @@ impl Instructions {
         &self.plan.steps
     }
 
-    /// Positions of a sample in the value that a step reads.
+    /// Number of positions of a sample in the value that a step reads.
     pub(crate) fn positions(&self, step: &PlanStep) -> usize {
         let [_, h, w] = self.shapes[step.input];
         h * w
     }
 
-    /// The convolution of a step, as the kernels see it.
+    /// The convolution of a step, in the form that the kernels use.
     pub(crate) fn conv(&self, step: &PlanStep, shape: &ConvShape) -> Conv {
         Conv { shape: *shape, pixels: self.plan.pixels[step.input] }
     }
 
-    /// The memory of the values that step `i` read. Other values may have taken it since, unless the schedule keeps
-    /// them.
+    /// The memory of the values that step `i` read. Other values may have overwritten it since, unless the schedule
+    /// keeps the values.
     fn operands<'m, T>(&self, i: usize, n: usize, values: &'m [T]) -> [&'m [T]; 2] {
         let step = &self.plan.steps[i];
         let read = |value: Option<usize>| value.and_then(|value| values.get(self.forward.range(value, n)));
         [Some(step.input), step.factor].map(|value| read(value).unwrap_or_default())
     }
 
-    /// Logits `[n, classes]` of pixels `[n, c, h, w]`; `run` computes a step, given by its number, or
-    /// fails.
+    /// Logits `[n, classes]` of pixels `[n, c, h, w]`; `run` computes a step, given by its index, or returns an
+    /// error.
     pub(crate) fn forward<T: Real>(
         &self,
         (x, n): (&[T], usize),
@@ -229,7 +229,7 @@ impl Instructions {
             let size = out.len();
             let bits = self.signs[step.output].map(|at| at * n..at * n + size / 8);
             let bytes = self.winners[i].map(|at| at * n..at * n + size);
-            // A step has the one or the other.
+            // A step has signs or winners, not both.
             let (signs, winners) = match (bits, bytes) {
                 (Some(bits), _) => (Some(&mut tape[bits]), &mut [][..]),
                 (None, bytes) => (None, &mut tape[bytes.unwrap_or_default()]),
@@ -245,8 +245,9 @@ impl Instructions {
         Ok(logits.chunks_exact(stored.max(1)).flat_map(|row| row[..self.classes].iter().copied()).collect())
     }
 
-    /// Gradient of the pixels (zeros if it is not wanted) from that of the logits, `[n, classes]`, and the tape and the
-    /// values of the forward pass; `run` computes a step's gradients. Values may be left out if none are kept.
+    /// Gradient of the pixels (zeros if it is not wanted), from the gradient of the logits, `[n, classes]`, and the
+    /// tape and the values of the forward pass. `run` computes a step's gradients. The values may be empty if the
+    /// schedule keeps no values.
     pub(crate) fn backward<T: Real>(
         &self,
         (gradient, n): (&[T], usize),
@@ -372,7 +373,7 @@ fn has_weights(step: &PlanStep) -> bool {
     matches!(step.kind, Operation::Conv { .. } | Operation::BatchNorm(_) | Operation::PRelu { .. })
 }
 
-/// Which values' gradients are needed on the way to those that are wanted.
+/// For each value, whether the wanted gradients need its gradient.
 fn needed(plan: &GraphPlan, wants: Wants) -> Vec<bool> {
     let mut needed = vec![false; plan.shapes.len()];
     for step in &plan.steps {
@@ -389,8 +390,7 @@ fn needed(plan: &GraphPlan, wants: Wants) -> Vec<bool> {
     needed
 }
 
-/// The backward program, and the numbers of one sample of each of its gradients, given those of each of the
-/// values.
+/// Returns the backward program and the size of each of its gradients for one sample, given the size of each value.
 fn backward(
     plan: &GraphPlan,
     values: &[usize],
@@ -404,7 +404,7 @@ fn backward(
         sizes.push(values[value]);
         sizes.len() - 1
     };
-    // The gradient of each value so far: where it is, and whether it is 0 where the value's `ReLU` is shut.
+    // The gradient of each value so far: its index, and whether it is already 0 where the value's `ReLU` is shut.
     let mut gradients: Vec<Option<(usize, bool)>> = vec![None; plan.shapes.len()];
     if let Some(last) = plan.steps.last().filter(|last| needed[last.output]) {
         gradients[last.output] = Some((fresh(last.output), false));
@@ -422,7 +422,7 @@ fn backward(
             code.push(Back { step: Some(i), of_factor: false, access: ends, open: None });
             continue;
         }
-        // A step without work of its own hands its gradient on.
+        // A step without work of its own passes its gradient on.
         let passes = matches!(step.kind, Operation::Add) && winners[i].is_none();
         let mut give = |value: usize, work: Option<usize>, of_factor: bool| {
             if !needed[value] {

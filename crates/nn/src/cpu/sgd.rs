@@ -6,7 +6,7 @@ use super::kernel::{Real, tasks};
 use super::storage::with_mut;
 use crate::sgd::Sgd;
 
-/// Numbers that one task handles.
+/// Count of numbers that one task handles.
 const CHUNK: usize = 1 << 14;
 
 /// Moves a weight and its velocity in place, and returns the velocity.
@@ -17,7 +17,7 @@ pub(super) fn descend<T: Real>(
     velocity: Option<&Tensor>,
 ) -> Result<Tensor> {
     let weight = weight.as_detached_tensor();
-    // At rest 0 * momentum + g is g, to the bit but for the sign of a zero.
+    // With a velocity of 0, 0 * momentum + g has the same bits as g, except for the sign of a zero.
     let moved = match velocity {
         Some(velocity) => velocity.clone(),
         None => weight.zeros_like()?,

@@ -1,4 +1,4 @@
-//! Numbers of tensors as the kernels take them.
+//! Numbers of tensors as slices for the kernels.
 
 use std::cell::Cell;
 
@@ -24,7 +24,7 @@ pub(crate) fn with<T: Real, R>(tensor: &Tensor, f: impl FnOnce(&[T]) -> Result<R
     }
 }
 
-/// Calls `f` with the elements of a contiguous tensor, to be changed in place.
+/// Calls `f` with the elements of a contiguous tensor, which `f` may change in place.
 pub(crate) fn with_mut<T: Real>(tensor: &Tensor, f: impl FnOnce(&mut [T]) -> Result<()>) -> Result<()> {
     struct Change<F>(Cell<Option<F>>);
     impl<F: FnOnce(&mut CpuStorage, &Layout) -> Result<()>> InplaceOp1 for Change<F> {
@@ -42,7 +42,7 @@ pub(crate) fn with_mut<T: Real>(tensor: &Tensor, f: impl FnOnce(&mut [T]) -> Res
     tensor.inplace_op1(&Change(Cell::new(Some(f))))
 }
 
-/// Numbers in the kernels' precision.
+/// Converts numbers to the kernels' precision.
 pub(crate) fn narrow<T: Real>(values: &[f64]) -> Vec<T> {
     values.iter().map(|v| T::from_f64(*v)).collect()
 }

@@ -1,8 +1,8 @@
-//! A network in training mode on a CPU: seen from candle one operation, over memory that is planned once.
+//! A network in training mode on a CPU: for candle a single operation, over memory that is planned once.
 //!
-//! Candle's graph reaches the network's end and, if asked, its pixels. The weights are not in it: a backward
-//! pass leaves their gradients with a collector. Between forward and backward pass stand the inputs of
-//! convolutions and batch norms, the moments, and the tape.
+//! Candle's graph contains the network's output and, if requested, its pixels. It does not contain the weights: a
+//! backward pass adds their gradients to a collector. Between the forward and the backward pass, memory holds the
+//! inputs of convolutions and batch norms, the moments, and the tape.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,8 +17,8 @@ use crate::gradients::Collector;
 use crate::graph::plan::{BatchNormStep, Operation};
 use crate::graph::{ConvShape, Numerics, Pool};
 
-/// Logits `[n, classes]` of contiguous pixels, tracked back to pixels that are variables, and to the weights
-/// if it `trains`.
+/// Logits `[n, classes]` of contiguous pixels. Gradients reach the pixels if they are tracked, and the weights if
+/// `trains`.
 pub(super) fn logits<T: Real>(
     classifier: &Classifier,
     pixels: &Tensor,
@@ -43,7 +43,7 @@ pub(super) fn logits<T: Real>(
     let weights = weights.collect::<Result<_>>()?;
     let pass =
         Arc::new(Pass::<T> { schedule, numerics, weights, given: given?, collector, left: OnceLock::new() });
-    // Where the weights stand in candle's graph.
+    // The variable that represents the weights in candle's graph.
     let anchor = classifier.anchor();
     let anchor = if trains { anchor.as_tensor().clone() } else { anchor.as_detached_tensor() };
     let logits = pixels.apply_op2(&anchor, Op(pass.clone()))?;
@@ -58,8 +58,7 @@ pub(super) fn logits<T: Real>(
     Ok(logits)
 }
 
-/// Moves batch norm's running statistics, in place, towards the moments of a batch with `rows` values a
-/// channel.
+/// Moves batch norm's running statistics, in place, towards the moments of a batch with `rows` values per channel.
 fn move_statistics<T: Real>(
     classifier: &Classifier,
     layer: &str,
@@ -84,7 +83,7 @@ struct TrainingWeights {
     layer: String,
     weight: Tensor,
     bias: Option<Tensor>,
-    /// Whether they are the network's, not the 1 and 0 of a batch norm without any.
+    /// Whether they belong to the network. If not, they are the 1 and 0 of a batch norm without weight and bias.
     own: bool,
 }
 
@@ -105,7 +104,7 @@ impl TrainingWeights {
         Ok(Some(Self { layer: layer.clone(), weight, bias, own }))
     }
 
-    /// Calls `f` with the numbers of both.
+    /// Calls `f` with the numbers of the weight and the bias.
     fn with<T: Real, R>(
         &self,
         f: impl FnOnce(&[T], Option<&[T]>) -> candle_core::Result<R>,
@@ -130,14 +129,14 @@ fn running<T: Real>(classifier: &Classifier, kind: &Operation) -> candle_core::R
     Ok(Some(Moments { mean: read("running_mean")?, variance: read("running_var")? }))
 }
 
-/// One number a stored channel: 0 beyond the true ones.
+/// One number per stored channel; 0 beyond the true channels.
 fn filled<T: Real>(values: &[T]) -> Vec<T> {
     let mut all = values.to_vec();
     all.resize(stored(values.len()), T::ZERO);
     all
 }
 
-/// One slope a stored channel, of slopes of which there are as many as channels, or one.
+/// One slope per stored channel, from one slope per channel or a single shared slope.
 pub(super) fn slopes<T: Real>(slopes: &[T], channels: usize) -> Vec<T> {
     let mut all: Vec<T> = slopes.iter().copied().cycle().take(channels).collect();
     all.resize(stored(channels), T::ZERO);
@@ -148,19 +147,19 @@ pub(super) fn slopes<T: Real>(slopes: &[T], channels: usize) -> Vec<T> {
 struct Pass<T: Real> {
     schedule: Instructions,
     numerics: Numerics,
-    /// Of each step.
+    /// The weights of each step.
     weights: Vec<Option<TrainingWeights>>,
-    /// Moments to normalise by; left out, the batch's own.
+    /// Moments for normalisation, by step; `None` means the batch's own moments.
     given: Vec<Option<Moments>>,
     collector: Option<Collector>,
     left: OnceLock<Left<T>>,
 }
 
-/// What the forward pass leaves for the backward pass.
+/// Data that the forward pass keeps for the backward pass.
 struct Left<T: Real> {
     values: Buffer<T>,
     tape: Buffer<u8>,
-    /// Of the batch norms, by step.
+    /// Moments of the batch norms, by step.
     moments: Vec<Option<Moments>>,
 }
 
@@ -215,7 +214,7 @@ impl<T: Real> Pass<T> {
         }
     }
 
-    /// Gradient of the pixels, zeros if it is not wanted. Those of the weights go to the collector.
+    /// Gradient of the pixels; zeros if it is not wanted. The weights' gradients go to the collector.
     fn backward(&self, gradient: &[T], n: usize) -> candle_core::Result<Vec<T>> {
         let Some(left) = self.left.get() else { bail!("backward of a pass that never ran") };
         let mut memory = Buffer::take(self.schedule.gradients_len(n));
@@ -247,7 +246,7 @@ impl<T: Real> Pass<T> {
         })
     }
 
-    /// Gives the input gradient of a step with weights, and returns those of weight and bias if they are
+    /// Computes the input gradient of a step with weights. Returns the gradients of weight and bias if they are
     /// collected.
     fn step_gradients(
         &self,
@@ -302,7 +301,7 @@ impl<T: Real> Pass<T> {
     }
 }
 
-/// The gradient of a convolution's output from that of the pooling after it.
+/// The gradient of a convolution's output from the gradient of the pooling after it.
 fn unpooled<T: Real>(shape: &ConvShape, pool: &Pool, winners: &[u8], gradient: &[T], n: usize) -> Buffer<T> {
     let [c, h, w] = shape.output();
     let mut unpooled = Buffer::take(n * stored(c) * h * w);
@@ -311,7 +310,7 @@ fn unpooled<T: Real>(shape: &ConvShape, pool: &Pool, winners: &[u8], gradient: &
     unpooled
 }
 
-/// A pass as candle sees it: logits of the pixels, and of what stands for the weights.
+/// A pass as a candle operation: it computes logits from the pixels and the variable that represents the weights.
 struct Op<T: Real>(Arc<Pass<T>>);
 
 impl<T: Real> CustomOp2 for Op<T> {

@@ -1,8 +1,8 @@
-//! Functions of one number: activations, and the arithmetic that exported networks are made of.
+//! Elementwise functions: activations, and the arithmetic that exported networks use.
 
 use candle_core::cpu::erf::erf_f64;
 
-/// A function of each number alone.
+/// An elementwise function.
 ///
 /// Slopes at a kink are torch's: [`Function::LeakyRelu`] has the lower slope at 0, [`Function::Clip`] and
 /// [`Function::HardSigmoid`] have slope 0 at both ends, and [`Function::Abs`] has slope 0 at 0.
@@ -16,7 +16,7 @@ pub enum Function {
     /// `x` above 0, `alpha (exp(x) - 1)` elsewhere, all times `scale` (Clevert, Unterthiner & Hochreiter, ICLR 2016;
     /// with `alpha` 1.67326 and `scale` 1.0507 the SELU of Klambauer et al., 2017).
     Elu {
-        /// Minus its limit below, if `scale` is 1.
+        /// The limit at minus infinity is `-alpha`, if `scale` is 1.
         alpha: f64,
         /// Factor of both branches.
         scale: f64,
@@ -30,7 +30,7 @@ pub enum Function {
     },
     /// `1 / (1 + exp(-x))`.
     Sigmoid,
-    /// `min(max(slope * x + offset, 0), 1)`. Torch's has slope 1/6 and offset 1/2, ONNX's has 0.2 by default.
+    /// `min(max(slope * x + offset, 0), 1)`. Torch uses slope 1/6 and offset 1/2; ONNX's default slope is 0.2.
     HardSigmoid {
         /// Slope between the ends.
         slope: f64,
@@ -43,7 +43,7 @@ pub enum Function {
     Silu,
     /// `x Phi(x)` with the normal distribution's `Phi` (Hendrycks & Gimpel, 2016).
     Gelu,
-    /// Its approximation by `tanh`, from the same paper.
+    /// The approximation of [`Function::Gelu`] by `tanh`, from the same paper.
     GeluTanh,
     /// `x tanh(log(1 + exp(x)))` (Misra, 2019).
     Mish,
@@ -106,7 +106,7 @@ fn clip(x: f64, low: f64, high: f64) -> f64 {
 }
 
 impl Function {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub fn name(&self) -> &'static str {
         match self {
             Self::LeakyRelu { .. } => "leaky_relu",
@@ -132,7 +132,7 @@ impl Function {
         }
     }
 
-    /// Why its parameters make no function; `None` if they do.
+    /// The reason why its parameters are invalid; `None` if they are valid.
     pub(crate) fn problem(&self) -> Option<String> {
         let finite = |numbers: &[f64]| {
             let bad = numbers.iter().find(|number| !number.is_finite())?;
@@ -143,7 +143,7 @@ impl Function {
             Self::Elu { alpha, scale } => finite(&[alpha, scale]),
             Self::HardSigmoid { slope, offset } => finite(&[slope, offset]),
             Self::Power { exponent } => finite(&[exponent]),
-            // An end may be infinite: there is none.
+            // An end may be infinite, which means no bound.
             Self::Clip { low, high } if low.is_nan() || high.is_nan() || low > high => {
                 Some(format!("its lower end {low} must be at most its upper end {high}"))
             }
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
     use crate::{Classifier, Frozen, Network};
 
-    /// Every function, with its value at 1 and at -1 as torch gives it in double precision.
+    /// Every function, with its values at 1 and at -1 as torch computes them in double precision.
     const ALL: [(Function, [f64; 2]); 22] = [
         (Function::LeakyRelu { slope: 0.1 }, [1.0, -0.1]),
         (Function::Elu { alpha: 1.0, scale: 1.0 }, [1.0, -0.632_120_558_828_557_7]),

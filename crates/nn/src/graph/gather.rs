@@ -2,37 +2,38 @@
 
 use crate::error::dims;
 
-/// Most summands of all outputs together.
+/// Largest number of summands of all outputs together.
 const MOST: usize = 1 << 28;
 
-/// What each number of the output is: a weighted sum of numbers of the input. Numbers are counted in the order
+/// Defines each number of the output as a weighted sum of numbers of the input. Numbers are counted in the order
 /// (channel, row, column). An output without summands is 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gather {
     shape: [usize; 3],
-    /// First summand of each output, and the number of summands.
+    /// Index of the first summand of each output, and at the end the number of all summands.
     starts: Vec<u32>,
-    /// Which number of the input each summand is.
+    /// Index of the input number of each summand.
     inputs: Vec<u32>,
-    /// Factor of each summand; left out, all are 1.
+    /// Factor of each summand; `None` if all are 1.
     weights: Option<Vec<f64>>,
 }
 
 impl Gather {
-    /// Numbers of the input in another order, or 0 in their place: the output, of shape `[c, h, w]`, has the number
-    /// `index[i]` of the input at `i`.
+    /// Rearranges the input: number `i` of the output, of shape `[c, h, w]`, is number `index[i]` of the input, or
+    /// 0 for `None`.
     ///
     /// # Panics
-    /// If `index` has another length than the shape.
+    /// If the length of `index` does not match the shape.
     pub fn of(shape: [usize; 3], index: &[Option<usize>]) -> Self {
         assert_eq!(index.len(), shape.iter().product::<usize>(), "an index for each output");
         Self::build(shape, index.iter().map(|input| input.iter().copied()), None)
     }
 
-    /// Weighted sums: for each output, of shape `[c, h, w]`, its summands as (number of the input, weight).
+    /// Computes weighted sums: `sums` lists the summands of each number of the output, of shape `[c, h, w]`, as
+    /// (index of the input number, weight).
     ///
     /// # Panics
-    /// If `sums` has another length than the shape.
+    /// If the length of `sums` does not match the shape.
     pub fn sums(shape: [usize; 3], sums: &[Vec<(usize, f64)>]) -> Self {
         assert_eq!(sums.len(), shape.iter().product::<usize>(), "a sum for each output");
         let weights = sums.iter().flatten().map(|(_, weight)| *weight).collect();
@@ -44,7 +45,7 @@ impl Gather {
         outputs: impl Iterator<Item = I>,
         weights: Option<Vec<f64>>,
     ) -> Self {
-        // What does not fit is out of every input's range.
+        // An index that does not fit is out of range for every input.
         let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let (mut starts, mut inputs) = (vec![0], vec![]);
         for sum in outputs {
@@ -59,13 +60,13 @@ impl Gather {
         self.shape
     }
 
-    /// The summands of an output as (number of the input, weight).
+    /// The summands of an output as (index of the input number, weight).
     pub fn summands(&self, output: usize) -> impl Iterator<Item = (usize, f64)> {
         let range = self.starts[output] as usize..self.starts[output + 1] as usize;
         range.map(|i| (self.inputs[i] as usize, self.weights.as_ref().map_or(1.0, |weights| weights[i])))
     }
 
-    /// Why it cannot read a value of this shape; `None` if it can.
+    /// The reason why it cannot read a value of this shape; `None` if it can.
     pub(crate) fn problem(&self, input: [usize; 3]) -> Option<String> {
         let numbers: usize = input.iter().product();
         if self.shape.contains(&0) || self.inputs.len() > MOST {

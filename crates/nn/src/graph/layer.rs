@@ -12,7 +12,7 @@ use super::shape::{ConvShape, Pool};
 pub struct NodeId(pub(crate) usize);
 
 impl NodeId {
-    /// Its place among the network's nodes.
+    /// Its index among the network's nodes.
     pub fn index(self) -> usize {
         self.0
     }
@@ -23,11 +23,11 @@ impl NodeId {
 pub enum Layer {
     /// The pixels, `[n, c, h, w]` in [0, 1].
     Input,
-    /// `(x - mean) / std`, per channel. Zero padding that follows is zero after it, as in torch.
+    /// `(x - mean) / std`, per channel. Zero padding of later layers is applied after this step, as in torch.
     Normalize {
-        /// Means, one a channel.
+        /// Means, one per channel.
         mean: Vec<f64>,
-        /// Standard deviations, one a channel.
+        /// Standard deviations, one per channel.
         std: Vec<f64>,
     },
     /// Convolution, or a linear layer: a convolution whose kernel covers its input.
@@ -40,7 +40,7 @@ pub enum Layer {
         bias: bool,
         /// Whether its weight is a matrix `[out, in]`, as torch stores a linear layer's.
         linear: bool,
-        /// How its weight and its bias start.
+        /// Initialisation of its weight and its bias.
         init: [Init; 2],
     },
     /// Batch norm over n, h and w; momentum 0.1.
@@ -54,13 +54,13 @@ pub enum Layer {
     },
     /// `max(x, 0)`.
     Relu,
-    /// Another function of each number alone.
+    /// Another elementwise function.
     Function(Function),
     /// `x` where it is above 0, and a trained slope times `x` elsewhere (He, Zhang, Ren & Sun, ICCV 2015, equation 1).
     PRelu {
         /// Name of its parameter.
         name: String,
-        /// Whether all channels have one slope. Otherwise each has its own.
+        /// Whether all channels share one slope. Otherwise each channel has its own.
         shared: bool,
     },
     /// `scale * x + shift` with constants: one for each channel, or one for each number `[c, h, w]`.
@@ -72,7 +72,7 @@ pub enum Layer {
     },
     /// Max pooling.
     MaxPool(Pool),
-    /// Mean over windows. What padding adds counts as zeros.
+    /// Mean over windows. Padding counts as zeros.
     AveragePool(Pool),
     /// Mean over height and width.
     GlobalAveragePool,
@@ -85,21 +85,22 @@ pub enum Layer {
         /// Channels of zeros after them.
         after: usize,
     },
-    /// Sum of two values of one shape.
+    /// Sum of two values of the same shape.
     Add,
-    /// Product of two values of one shape. The second may have one position: it then multiplies all of them.
+    /// Product of two values of the same shape. The second may have a single position, which then multiplies all
+    /// positions of the first.
     Multiply,
     /// Weighted sums of the input's numbers, with constant weights: a rearrangement, a slice, padding, a mean over
     /// some axes, an interpolation.
     Gather(Arc<Gather>),
 }
 
-/// A layer, what it reads, and the shape of what it gives.
+/// A layer, its inputs, and the shape of its output.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     /// The layer.
     pub layer: Layer,
-    /// What it reads: earlier nodes only.
+    /// Its inputs: earlier nodes only.
     pub inputs: Vec<NodeId>,
     /// Channels, height, width of its output.
     pub shape: [usize; 3],

@@ -1,4 +1,4 @@
-//! What keeps tensors from being the weights of a network, as lists of names.
+//! Explains why tensors are not the weights of a network, with lists of names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,12 +6,12 @@ use candle_core::Tensor;
 
 use super::parameter::Parameter;
 
-/// Names that each list has at most.
+/// Maximum number of names in each list.
 const SHOWN: usize = 6;
-/// Letters of a name beyond which it is compared with no other.
+/// Length of a name above which it is not compared with others.
 const LONGEST: usize = 200;
 
-/// Why `weights` are not those that `parameters` ask for; `None` if they are.
+/// Explains why `weights` do not match `parameters`; `None` if they do.
 pub(crate) fn misfit(parameters: &[Parameter], weights: &BTreeMap<String, Tensor>) -> Option<String> {
     let wanted: BTreeSet<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
     let unknown: Vec<&str> =
@@ -19,7 +19,7 @@ pub(crate) fn misfit(parameters: &[Parameter], weights: &BTreeMap<String, Tensor
     let missing: Vec<&Parameter> =
         parameters.iter().filter(|parameter| !weights.contains_key(&parameter.name)).collect();
     let near = |(i, parameter): (usize, &&Parameter)| {
-        // Those that no list shows need none.
+        // Names that the list does not show need no suggestion.
         let near = (i < SHOWN).then(|| nearest(parameter, &unknown, weights)).flatten();
         let near = near.map_or_else(String::new, |name| format!(", in the file perhaps `{name}`"));
         format!("`{}` {:?}{near}", parameter.name, parameter.shape)
@@ -50,18 +50,20 @@ fn list(what: &str, names: &[String]) -> String {
     format!("\n  {what} ({}):\n    {}", names.len(), lines.join("\n    "))
 }
 
-/// The unknown tensor that a missing one may be: of its shape, and of the nearest name, if that is near at all.
+/// The unknown tensor that may be the missing one: of the same shape and with the nearest name, if that name is
+/// near enough.
 fn nearest<'n>(
     parameter: &Parameter,
     unknown: &[&'n str],
     weights: &BTreeMap<String, Tensor>,
 ) -> Option<&'n str> {
     let last = |name: &str| name.rsplit('.').next().map(String::from);
-    // Changed letters beyond which names have nothing in common: `fc.bias` and `linear.bias` have 6 of 11.
+    // Number of changed letters above which names have nothing in common. `fc.bias` and `linear.bias` differ in 6
+    // of 11.
     let far = |longer: usize| longer * 2 / 3;
     let own = &parameter.name;
     let alike = unknown.iter().filter(|name| {
-        // A bias is no weight, and names of such lengths are at least so far apart.
+        // A bias is not a weight. The distance of two names is at least the difference of their lengths.
         let longer = name.len().max(own.len());
         longer <= LONGEST && last(name) == last(own) && name.len().abs_diff(own.len()) <= far(longer)
     });
@@ -70,7 +72,7 @@ fn nearest<'n>(
     (distance <= far(name.len().max(own.len()))).then_some(name)
 }
 
-/// Says so if all names would be known without what they begin with.
+/// Suggests removing a common prefix if all unknown names would be known without it.
 fn prefix(wanted: &BTreeSet<&str>, unknown: &[&str]) -> String {
     let Some(first) = unknown.first() else { return String::new() };
     let stems = first.match_indices('.').map(|(dot, _)| &first[..=dot]);
@@ -90,7 +92,7 @@ mod tests {
     use super::*;
     use crate::graph::{Conv2d, Network};
 
-    /// What is said of these names and shapes for a network of a convolution, a batch norm and a linear layer.
+    /// The message for these names and shapes, for a network of a convolution, a batch norm and a linear layer.
     fn said(file: &[(&str, &[usize])]) -> Option<String> {
         let mut net = Network::new([1, 3, 3]);
         let options = Conv2d { channels: 2, kernel: 3, stride: 1, padding: 1, bias: false };
@@ -128,7 +130,7 @@ mod tests {
             let told = said(&[conv, (name, shape)]).unwrap();
             assert!(!told.contains("perhaps"), "{told}");
         }
-        // A name of any length takes no time.
+        // A very long name costs no time, because it is not compared.
         let long = format!("{}.weight", "linear".repeat(1 << 16));
         assert!(!said(&[conv, (&long, &[5, 18])]).unwrap().contains("perhaps"));
     }

@@ -1,5 +1,5 @@
-//! Networks as data: layers, their shapes and their parameters, and the steps that run them. No device is
-//! known here.
+//! Networks as data: layers, their shapes and their parameters, and the steps that run them. This module does not
+//! depend on any device.
 
 mod function;
 mod gather;

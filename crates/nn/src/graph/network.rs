@@ -9,21 +9,21 @@ use super::parameter::Init;
 use super::shape::{Axis, ConvAxes, ConvShape, EPSILON, Numerics, Pool};
 use crate::error::{Error, Result, dims};
 
-/// Weights or outputs (of one sample) that a layer may have.
+/// Largest number of weights, or of outputs of one sample, that a layer may have.
 const LARGEST: usize = 1 << 31;
 /// Largest kernel, padding, stride and dilation.
 const LONGEST: usize = 1 << 12;
-/// Positions that the window of a max pooling may have: a backend keeps the winner's number in a byte.
+/// Largest number of positions in the window of a max pooling: a backend stores the winner's index in a byte.
 const TAPS: usize = 225;
-/// Backends may store channels in multiples of this; sizes are counted so.
+/// Backends may store channels in multiples of this; the size limits count stored channels.
 pub(crate) const FILLING: usize = 16;
 
-/// The product, if it can be counted.
+/// The product; `None` if it overflows.
 fn product(sizes: &[usize]) -> Option<usize> {
     sizes.iter().try_fold(1usize, |product, size| product.checked_mul(*size))
 }
 
-/// A kernel or a window with its padding, and its dilation if it has any, for messages.
+/// Describes a kernel or a window with its padding, and with its dilation if it is dilated, for messages.
 fn said(what: &str, [rows, columns]: [Axis; 2]) -> String {
     let padding = match [rows.before, rows.after, columns.before, columns.after] {
         [one, b, c, d] if [b, c, d] == [one; 3] => format!("padding {one}"),
@@ -36,7 +36,7 @@ fn said(what: &str, [rows, columns]: [Axis; 2]) -> String {
     format!("a {} x {} {what} with {dilation}{padding}", rows.kernel, columns.kernel)
 }
 
-/// A graph of layers. The last node gives the logits, `[n, classes, 1, 1]`.
+/// A graph of layers. The last node computes the logits, `[n, classes, 1, 1]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     nodes: Vec<Node>,
@@ -50,14 +50,14 @@ impl Network {
         Self { nodes, numerics: Numerics::default() }
     }
 
-    /// The same network with another way of taking the sums of convolutions, in training and frozen. Candle's
-    /// operations, on other devices, have their own.
+    /// The same network with another method for the sums of convolutions, in training and in frozen networks.
+    /// Candle's operations, on other devices, use their own method.
     #[must_use]
     pub fn with_numerics(self, numerics: Numerics) -> Self {
         Self { numerics, ..self }
     }
 
-    /// How convolutions take their sums.
+    /// How convolutions compute their sums.
     pub fn numerics(&self) -> Numerics {
         self.numerics
     }
@@ -87,7 +87,7 @@ impl Network {
         self.nodes.last().map_or(0, |node| node.shape.iter().product())
     }
 
-    /// Refuses a convolution that no memory holds: sizes come from configurations.
+    /// Returns an error if a convolution is too large for memory: sizes come from configurations.
     fn affordable(&self, name: &str, x: NodeId, shape: &ConvShape) -> Result<()> {
         let weights = product(&[shape.channels, shape.axes[0].kernel, shape.axes[1].kernel, shape.input[0]]);
         if weights.is_none_or(|n| n > LARGEST) {
@@ -96,7 +96,7 @@ impl Network {
         self.holds(name, x, shape.output())
     }
 
-    /// Refuses a value that no memory holds.
+    /// Returns an error if a value is too large for memory.
     fn holds(&self, name: &str, x: NodeId, [channels, h, w]: [usize; 3]) -> Result<()> {
         let stored = channels.checked_next_multiple_of(FILLING);
         if stored.and_then(|stored| product(&[stored, h, w])).is_none_or(|n| n > LARGEST) {
@@ -114,7 +114,7 @@ impl Network {
         Error::Fit { layer: layer.into(), input: dims(self.shape(x)), why }
     }
 
-    /// `(pixels - mean) / std`. One value stands for all channels.
+    /// `(pixels - mean) / std`. A single value applies to all channels.
     pub fn normalize(&mut self, x: NodeId, mean: &[f64], std: &[f64]) -> Result<NodeId> {
         let shape = self.shape(x);
         let spread = |name: &str, v: &[f64]| match v {
@@ -136,13 +136,13 @@ impl Network {
         Ok(self.push(Layer::Normalize { mean, std }, &[x], shape))
     }
 
-    /// Convolution: a [`Conv2d`](crate::Conv2d), or [`ConvAxes`] where the axes differ.
+    /// Convolution: a [`Conv2d`](crate::Conv2d), or [`ConvAxes`] if the axes differ.
     pub fn conv(&mut self, x: NodeId, name: &str, options: impl Into<ConvAxes>) -> Result<NodeId> {
         self.grouped_conv(x, name, options, 1)
     }
 
-    /// Convolution whose input and output channels are cut into `groups`. Each output reads its own part
-    /// alone.
+    /// Convolution whose input and output channels are split into `groups`. Each output reads only the inputs of
+    /// its group.
     pub fn grouped_conv(
         &mut self,
         x: NodeId,
@@ -173,7 +173,7 @@ impl Network {
         if axes.iter().zip(&input[1..]).any(|(axis, length)| axis.output(*length).is_none()) {
             return Err(self.misfit(name, x, format!("{} is larger than that", said("kernel", axes))));
         }
-        // A single tap has no neighbour to be apart from.
+        // Dilation has no effect on a single tap.
         let axes = axes.map(|axis| if axis.kernel == 1 { Axis { dilation: 1, ..axis } } else { axis });
         let shape = ConvShape { input, channels, axes, groups };
         self.affordable(name, x, &shape)?;
@@ -203,8 +203,8 @@ impl Network {
         Ok(self.push(Layer::Conv { name, shape, bias, linear: true, init }, &[x], shape.output()))
     }
 
-    /// Lets the weight and the bias of a convolution or a linear layer, given by its output, start otherwise
-    /// than as torch's do ([`Init::Uniform`]).
+    /// Sets the initialisation of the weight and the bias of a convolution or a linear layer, whose output is `x`.
+    /// The default is torch's, [`Init::Uniform`].
     pub fn init(&mut self, x: NodeId, weight: Init, bias: Init) -> Result<()> {
         if let Layer::Conv { init, .. } = &mut self.nodes[x.0].layer {
             *init = [weight, bias];
@@ -223,8 +223,8 @@ impl Network {
         self.push_norm(x, name, false, EPSILON)
     }
 
-    /// Batch norm with an epsilon of its own, and weight and bias if it is `affine`. An epsilon that is not
-    /// finite or not above 0 is an error.
+    /// Batch norm with a given epsilon, and with weight and bias if `affine`. An epsilon that is not finite and
+    /// above 0 is an error.
     pub fn batch_norm_with(&mut self, x: NodeId, name: &str, affine: bool, epsilon: f64) -> Result<NodeId> {
         if !(epsilon.is_finite() && epsilon > 0.0) {
             return Err(self.misfit(name, x, format!("epsilon must be finite and above 0, got {epsilon}")));
@@ -241,7 +241,7 @@ impl Network {
         self.push(Layer::Relu, &[x], self.shape(x))
     }
 
-    /// Another function of each number alone. Parameters that are not finite are an error.
+    /// Another elementwise function. Parameters that are not finite are an error.
     pub fn function(&mut self, x: NodeId, function: Function) -> Result<NodeId> {
         if let Some(why) = function.problem() {
             return Err(self.misfit(function.name(), x, why));
@@ -249,8 +249,8 @@ impl Network {
         Ok(self.push(Layer::Function(function), &[x], self.shape(x)))
     }
 
-    /// `x` where it is above 0, and a trained slope times `x` elsewhere: one slope if `shared`, or else one for each
-    /// channel.
+    /// `x` where it is above 0, and a trained slope times `x` elsewhere: one slope if `shared`, otherwise one for
+    /// each channel.
     pub fn prelu(&mut self, x: NodeId, name: &str, shared: bool) -> NodeId {
         self.push(Layer::PRelu { name: name.into(), shared }, &[x], self.shape(x))
     }
@@ -269,15 +269,15 @@ impl Network {
         Ok(self.push(Layer::Affine { scale, shift }, &[x], self.shape(x)))
     }
 
-    /// Max pooling: a [`Pool2d`](crate::Pool2d), or [`Pool`] where the axes differ.
+    /// Max pooling: a [`Pool2d`](crate::Pool2d), or [`Pool`] if the axes differ.
     pub fn max_pool(&mut self, x: NodeId, pool: impl Into<Pool>) -> Result<NodeId> {
         let pool = pool.into();
         let shape = self.pooled("max_pool", x, &pool)?;
         Ok(self.push(Layer::MaxPool(pool), &[x], shape))
     }
 
-    /// Mean over windows; what padding adds counts as zeros, as torch does. A window of size 1 takes every
-    /// `stride`-th row and column.
+    /// Mean over windows. Padding counts as zeros, as in torch. A window of size 1 selects every `stride`-th row
+    /// and column.
     pub fn average_pool(&mut self, x: NodeId, pool: impl Into<Pool>) -> Result<NodeId> {
         let pool = pool.into();
         let shape = self.pooled("average_pool", x, &pool)?;
@@ -310,7 +310,7 @@ impl Network {
         Ok([c, rows, columns])
     }
 
-    /// The channels of several values of one height and width, one after the other.
+    /// Concatenates the channels of several values of the same height and width.
     pub fn concat(&mut self, values: &[NodeId]) -> Result<NodeId> {
         let Some(first) = values.first() else {
             return Err(self.misfit("concat", self.input(), "it needs at least one value".into()));
@@ -339,7 +339,7 @@ impl Network {
         self.push(Layer::GlobalAveragePool, &[x], [c, 1, 1])
     }
 
-    /// Sum of two values of one shape.
+    /// Sum of two values of the same shape.
     pub fn add(&mut self, a: NodeId, b: NodeId) -> Result<NodeId> {
         if self.shape(a) != self.shape(b) {
             return Err(self.misfit("add", a, format!("the other operand is {}", dims(self.shape(b)))));
@@ -347,7 +347,8 @@ impl Network {
         Ok(self.push(Layer::Add, &[a, b], self.shape(a)))
     }
 
-    /// Product of two values of one shape. `b` may have one position, `[c, 1, 1]`: it then multiplies all of them.
+    /// Product of two values of the same shape. `b` may have a single position, `[c, 1, 1]`, which then multiplies
+    /// all positions of `a`.
     pub fn multiply(&mut self, a: NodeId, b: NodeId) -> Result<NodeId> {
         let ([c, h, w], other) = (self.shape(a), self.shape(b));
         if other != [c, h, w] && other != [c, 1, 1] {

@@ -1,4 +1,4 @@
-//! The tensors that a network needs, and how they start.
+//! The tensors that a network needs, and their initial values.
 
 use rand::Rng;
 use rand_distr::StandardNormal;
@@ -6,14 +6,14 @@ use rand_distr::StandardNormal;
 use super::layer::Layer;
 use super::network::Network;
 
-/// What a parameter is for.
+/// The purpose of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// A weight of a convolution or a linear layer.
     Weight,
     /// A bias beside such a weight.
     Bias,
-    /// Slopes below 0.
+    /// Slopes for inputs below 0.
     Slope,
     /// Batch norm's weight.
     Scale,
@@ -26,13 +26,13 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether the optimiser changes it.
+    /// Whether the optimiser changes the parameter.
     pub fn is_trained(self) -> bool {
         !matches!(self, Role::RunningMean | Role::RunningVariance)
     }
 }
 
-/// What a parameter's numbers are at the start.
+/// The initial values of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Init {
     /// All 0.
@@ -54,22 +54,22 @@ pub enum Init {
 /// A named tensor that the network needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameter {
-    /// Torch's name, `conv1.weight`.
+    /// Torch's name, such as `conv1.weight`.
     pub name: String,
     /// Torch's shape.
     pub shape: Vec<usize>,
-    /// What it is for.
+    /// Its purpose.
     pub role: Role,
-    /// What it is at the start.
+    /// Its initial values.
     pub init: Init,
-    /// Inputs that one output of its layer sums.
+    /// Number of inputs that one output of its layer sums.
     pub fan_in: usize,
     /// Output channels of its layer times the positions of its kernel, as torch counts them.
     pub fan_out: usize,
 }
 
 impl Parameter {
-    /// Its numbers at the start.
+    /// Draws its initial values.
     pub(crate) fn draw(&self, rng: &mut impl Rng) -> Vec<f64> {
         let n: usize = self.shape.iter().product();
         let mut normal = |fan: usize| {

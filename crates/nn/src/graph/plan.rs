@@ -1,5 +1,4 @@
-//! From a graph of layers to the steps that run it. A step includes the layers after it that one pass can do
-//! as well.
+//! Plans the steps that run a graph of layers. A step includes following layers that the same pass can compute.
 
 use std::sync::Arc;
 
@@ -9,10 +8,10 @@ use super::layer::{Layer, Node, NodeId};
 use super::network::Network;
 use super::shape::{ConvShape, Pool};
 
-/// Which layers a backend does in one pass with a convolution.
+/// Which layers a backend computes in one pass with a convolution.
 #[derive(Clone, Copy)]
 pub(crate) struct Fusion {
-    /// Whether batch norm becomes part of the convolution before it: in evaluation mode.
+    /// Whether batch norm is folded into the convolution before it, as in evaluation mode.
     pub(crate) fold: bool,
     /// Whether a sum and a `ReLU` may follow such a convolution.
     pub(crate) finishes: fn(&ConvShape) -> bool,
@@ -27,17 +26,17 @@ pub(crate) struct BatchNormStep {
     pub(crate) epsilon: f64,
 }
 
-/// One step: reads values, gives one. Values are numbered as the nodes that they stand for.
+/// One step, which reads values and computes one. Values have the indices of the nodes whose outputs they are.
 #[derive(Debug, Clone)]
 pub(crate) struct PlanStep {
     pub(crate) kind: Operation,
-    /// What the step works on.
+    /// The value that the step reads.
     pub(crate) input: usize,
     /// The second factor of a product.
     pub(crate) factor: Option<usize>,
-    /// Another value that is added to the result.
+    /// Another value, which is added to the result.
     pub(crate) addend: Option<usize>,
-    /// Whether the result, the addend included, is cut at 0.
+    /// Whether `max(.., 0)` is applied to the result, including the addend.
     pub(crate) relu: bool,
     pub(crate) output: usize,
 }
@@ -66,13 +65,13 @@ pub(crate) enum Operation {
     MaxPool(Pool),
     AveragePool(Pool),
     GlobalAveragePool,
-    /// The true channels of the input, `channels` of them, from channel `first` of the result on; zero
+    /// Copies the `channels` true channels of the input to the channels from `first` on; the result is zero
     /// elsewhere.
     Place {
         channels: usize,
         first: usize,
     },
-    /// The sum, or what there is, as it is.
+    /// The input, plus the step's addend if there is one.
     Add,
     Function(Function),
     PRelu {
@@ -89,30 +88,30 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// Whether its gradient with respect to its input depends on what it read.
+    /// Whether its gradient with respect to its input depends on the values that it read.
     pub(crate) fn is_curved(&self) -> bool {
         matches!(self, Self::Function(_) | Self::PRelu { .. } | Self::Multiply)
     }
 }
 
-/// Steps of a network, and its values: one a node, and those between two steps of one node.
+/// Steps of a network, and its values: one per node, and those between two steps of the same node.
 #[derive(Debug, Clone)]
 pub(crate) struct GraphPlan {
     pub(crate) steps: Vec<PlanStep>,
     /// Channels, height and width of each value.
     pub(crate) shapes: Vec<[usize; 3]>,
-    /// Which values are pixels, as they are or normalised, that convolutions alone read.
+    /// Whether each value is pixels, raw or normalised, that only convolutions read.
     pub(crate) pixels: Vec<bool>,
 }
 
-/// A network's graph, as the planner asks for it.
+/// A network's graph, with the queries of the planner.
 struct Graph<'a> {
     nodes: &'a [Node],
     absorbed: Vec<bool>,
 }
 
 impl<'a> Graph<'a> {
-    /// The only reader of a node, if there is just one.
+    /// The reader of a node, if there is exactly one.
     fn reader(&self, id: usize) -> Option<usize> {
         let mut readers = (0..self.nodes.len()).filter(|i| self.nodes[*i].inputs.contains(&NodeId(id)));
         match (readers.next(), readers.next()) {
@@ -121,7 +120,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Absorbs the only reader of `last` if it is as `wanted`; `last` is then that.
+    /// Absorbs the only reader of `last` if its layer is `wanted`, and sets `last` to that reader.
     fn follow(&mut self, last: &mut usize, wanted: impl Fn(&Layer) -> bool) -> Option<&'a Layer> {
         let next = self.reader(*last).filter(|r| wanted(&self.nodes[*r].layer))?;
         self.absorbed[next] = true;
@@ -143,8 +142,8 @@ fn place(nodes: &[Node], input: NodeId, first: usize) -> Operation {
     Operation::Place { channels: nodes[input.0].shape[0], first }
 }
 
-/// Whether a value is pixels, as they are or normalised, and only convolutions that are not depth-wise read it. Those
-/// take pixels without filling; depth-wise ones work on whole panels.
+/// Whether a value is pixels, raw or normalised, and is read only by convolutions that are not depth-wise. These
+/// read pixels without filling; depth-wise ones work on whole panels.
 fn is_pixels(nodes: &[Node], id: usize) -> bool {
     let normal = id == 0 || matches!(nodes[id].layer, Layer::Normalize { .. });
     let convs = |node: &Node| {
@@ -181,18 +180,18 @@ pub(crate) fn plan(network: &Network, fusion: Fusion) -> GraphPlan {
     planner.plan
 }
 
-/// A plan in the making.
+/// A plan under construction.
 struct Planner<'a> {
     graph: Graph<'a>,
-    /// Values that the steps so far give.
+    /// Which values the steps so far compute.
     done: Vec<bool>,
     fusion: Fusion,
     plan: GraphPlan,
 }
 
 impl<'a> Planner<'a> {
-    /// Adds a step for layers that read the pixels as they are. Pixels arrive as NCHW. `Normalize` reads
-    /// those and changes the layout; so does this step.
+    /// Adds a step that changes the layout for layers that read the raw pixels. Pixels arrive as NCHW. `Normalize`
+    /// reads them and changes the layout as well.
     fn change_layout(&mut self) {
         let nodes = self.graph.nodes;
         let raw =
@@ -205,7 +204,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Adds one step for each input, each added to what the ones before made.
+    /// Adds one step for each input. Each step adds its channels to the result of the previous steps.
     fn concat(&mut self, id: usize, node: &Node) {
         let nodes = self.graph.nodes;
         let (mut first, mut addend) = (0, None);
@@ -223,9 +222,9 @@ impl<'a> Planner<'a> {
         self.done[id] = true;
     }
 
-    /// Adds the step of a layer, with those after it that it absorbs.
+    /// Adds the step of a layer, including the following layers that it absorbs.
     fn step(&mut self, id: usize, node: &'a Node) {
-        // The pixels alone read nothing, and have no step.
+        // Only the pixels have no input, and they have no step.
         let Some(input) = node.inputs.first() else { return };
         let mut step = PlanStep::new(Operation::Add, input.0, id);
         let mut last = id;

@@ -1,15 +1,15 @@
 //! Shapes of convolutions and poolings, and the numbers that describe layers.
 
-/// Added to the variance in batch norm unless a layer says otherwise, as in torch.
+/// Default epsilon of batch norm, which is added to the variance, as in torch.
 pub const EPSILON: f64 = 1e-5;
 
-/// How sums of a convolution are taken.
+/// How the sums of a convolution are computed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Numerics {
     /// In the fastest way: Winograd's convolution where it fits.
     #[default]
     Fast,
-    /// By the definition: one chain of multiply-adds an output.
+    /// By the definition: one chain of multiply-adds per output.
     Exact,
 }
 
@@ -18,13 +18,13 @@ pub enum Numerics {
 pub struct Axis {
     /// Taps of the kernel.
     pub kernel: usize,
-    /// Distance of kernel positions.
+    /// Distance between kernel positions.
     pub stride: usize,
     /// Zeros added before the input: above it, or on its left.
     pub before: usize,
     /// Zeros added after the input: below it, or on its right.
     pub after: usize,
-    /// Distance of the kernel's taps: 1 where they are neighbours.
+    /// Distance between the kernel's taps: 1 if they are neighbours.
     pub dilation: usize,
 }
 
@@ -34,7 +34,7 @@ impl Axis {
         Self { kernel, stride, before: padding, after: padding, dilation: 1 }
     }
 
-    /// Positions from the first tap to the last one.
+    /// Number of positions from the first tap to the last one.
     pub fn extent(&self) -> usize {
         (self.kernel - 1) * self.dilation + 1
     }
@@ -49,11 +49,12 @@ impl Axis {
         self.padded(input).checked_sub(self.extent()).map(|free| free / self.stride + 1)
     }
 
-    /// Whether some window over an input of this length has no tap on it.
+    /// Whether some window has no tap on an input of this length.
     pub fn misses(&self, input: usize) -> bool {
         let on = |at: usize| at >= self.before && at < self.before + input;
         let windows = 0..self.output(input).unwrap_or(0);
-        // Without dilation only the first and the last can; they are cheap to ask all the same.
+        // Without dilation only the first and the last window can miss the input, but checking all windows is
+        // cheap.
         windows
             .map(|window| window * self.stride)
             .any(|start| !(0..self.kernel).any(|tap| on(start + tap * self.dilation)))
@@ -74,7 +75,8 @@ pub struct ConvShape {
     pub channels: usize,
     /// Along rows (top to bottom) and along columns (left to right).
     pub axes: [Axis; 2],
-    /// Parts into which input and output channels are cut. Each output reads its own part alone.
+    /// Number of groups into which input and output channels are split. Each output reads only the inputs of its
+    /// group.
     pub groups: usize,
 }
 
@@ -90,12 +92,12 @@ impl ConvShape {
         self.axes.map(|axis| axis.kernel)
     }
 
-    /// Inputs that an output sums.
+    /// Number of inputs that an output sums.
     pub fn fan_in(&self) -> usize {
         self.axes[0].kernel * self.axes[1].kernel * self.input[0] / self.groups
     }
 
-    /// Whether output channel `i` reads input channel `i` alone.
+    /// Whether output channel `i` reads only input channel `i`.
     pub fn is_depthwise(&self) -> bool {
         self.groups > 1 && self.groups == self.input[0] && self.groups == self.channels
     }
@@ -113,7 +115,7 @@ pub struct Conv2d {
     pub channels: usize,
     /// Side of the kernel.
     pub kernel: usize,
-    /// Distance of kernel positions.
+    /// Distance between kernel positions.
     pub stride: usize,
     /// Zeros added on each side.
     pub padding: usize,
@@ -144,7 +146,7 @@ impl From<Conv2d> for ConvAxes {
 pub struct Pool2d {
     /// Side of the window, at most 15.
     pub size: usize,
-    /// Distance of windows.
+    /// Distance between windows.
     pub stride: usize,
     /// Positions added on each side. They never win a maximum, and count as zeros in a mean.
     pub padding: usize,
@@ -164,7 +166,7 @@ impl From<Pool2d> for Pool {
 }
 
 impl Pool {
-    /// Positions of a window.
+    /// Number of positions in a window.
     pub fn taps(&self) -> usize {
         self.axes[0].kernel * self.axes[1].kernel
     }

@@ -34,7 +34,7 @@ fn cross_entropy_is_what_its_definition_says_and_so_is_its_gradient() {
 
 #[test]
 fn our_kernel_and_candles_operations_agree_on_values_and_gradients() {
-    // Of equal logits each has its own gradient; and a row of large ones whose loss is tiny.
+    // Equal logits, each with its own gradient, and a row of large logits whose loss is tiny.
     let logits = [[1.0, -2.0, 7.0], [0.5, 0.5, 0.5], [3.0, 3.0, -90.0], [1e6, 1e6 - 20.0, 0.0]];
     let labels = Tensor::new(&[0u32, 2, 1, 0], &Device::Cpu).unwrap();
     let weights = Tensor::new(&[1.0, 2.0, -1.0, 0.5], &Device::Cpu).unwrap();
@@ -93,7 +93,7 @@ fn a_step_in_one_pass_has_the_bits_of_several() {
     let bits = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert_eq!(bits(&once), bits(&many));
     assert!(bits(&once) != bits(&moved) && bits(&once) != bits(&low));
-    // Lengths of another shape go by candle's rules: here one a column of 7.
+    // Lengths of another shape follow candle's rules: here two lengths do not fit 7 columns.
     let columns = Tensor::new(&[0.3f32, 0.01], &Device::Cpu).unwrap().reshape((1, 1, 1, 2)).unwrap();
     assert!(step_within(&pixels, &direction, &columns, (&low, &high)).is_err());
 }
@@ -118,13 +118,13 @@ fn the_first_number_that_should_not_be_is_found_wherever_it_is() {
     };
     for dtype in [DType::F32, DType::F64] {
         assert_eq!(found(&[], dtype), None);
-        // On the edge of the tolerance, as double precision sees it.
+        // On the edge of the tolerance, in double precision.
         assert_eq!(found(&[(7, -1e-6), (8, 1.000_001)], dtype), None);
         let below = f32::from_bits((-1e-6f32).to_bits() + 1);
         let want = Stray { position: 9000, value: f64::from(below) };
         assert_eq!(found(&[(9000, below), (9001, 2.0)], dtype), Some(want));
         assert_eq!(found(&[(n - 1, 1.000_001_1)], dtype).unwrap().position, n - 1);
-        // What is not finite comes first, wherever it is.
+        // A number that is not finite comes first, wherever it is.
         let infinite = Stray { position: 14_000, value: f64::NEG_INFINITY };
         assert_eq!(
             found(&[(3, 7.0), (14_000, f32::NEG_INFINITY), (14_001, f32::NAN)], dtype),
@@ -187,7 +187,7 @@ fn numbers_of_16_bits_are_refused_by_every_backend() {
 fn levels_of_both_backends_solve_their_equation() {
     let d = 50;
     let numbers = |seed: usize| -> Vec<f64> {
-        // A fifth of them 0.
+        // A fifth of the numbers are 0.
         (0..40 * d)
             .map(|i| ((i * 7919 + seed * 104_729) % 997) as f64 / 997.0)
             .map(|x| (x - 0.2).max(0.0))

@@ -1,4 +1,4 @@
-//! [`Function`] in operators of opset 17. Those that came later are made of parts.
+//! [`Function`] in operators of opset 17. Operators that came later are composed of several.
 
 use temper_nn::Function;
 
@@ -58,13 +58,13 @@ pub(super) fn write(graph: &mut Graph, function: Function, x: &str) -> String {
     }
 }
 
-/// An operator of a value and a number.
+/// Writes an operator of a value and a number.
 fn by(graph: &mut Graph, operator: &str, x: &str, number: f64) -> String {
     let number = graph.numbers(&[number], &[]);
     graph.node(operator, &[x, &number], vec![])
 }
 
-/// `x (1 + inside) / 2`.
+/// Writes `x (1 + inside) / 2`.
 fn half_of_one_and(graph: &mut Graph, inside: &str, x: &str) -> String {
     let sum = by(graph, "Add", inside, 1.0);
     let product = graph.node("Mul", &[x, &sum], vec![]);

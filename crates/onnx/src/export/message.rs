@@ -1,4 +1,4 @@
-//! The messages of an ONNX file, written: protocol buffers with the field numbers of `onnx.proto`.
+//! Writes the messages of an ONNX file: protocol buffers with the field numbers of `onnx.proto`.
 
 /// An attribute of a node.
 #[derive(Debug, Clone)]
@@ -8,11 +8,11 @@ pub(super) enum Attribute {
     Float(&'static str, f32),
 }
 
-/// ONNX's numbers of element types.
+/// ONNX's numbers for element types.
 const FLOAT: u64 = 1;
 const INT64: u64 = 7;
 
-/// A number in base 128, the least significant digits first.
+/// Writes a number in base 128, the least significant digits first.
 fn varint(mut number: u64, to: &mut Vec<u8>) {
     while number >= 0x80 {
         to.push(number as u8 | 0x80);
@@ -21,13 +21,13 @@ fn varint(mut number: u64, to: &mut Vec<u8>) {
     to.push(number as u8);
 }
 
-/// A field that is a number.
+/// Writes a field that is a number.
 fn number(field: u64, value: u64, to: &mut Vec<u8>) {
     varint(field << 3, to);
     varint(value, to);
 }
 
-/// A field that is a string or another message.
+/// Writes a field that is a string or another message.
 fn bytes(field: u64, value: &[u8], to: &mut Vec<u8>) {
     varint(field << 3 | 2, to);
     varint(value.len() as u64, to);
@@ -61,7 +61,7 @@ impl Attribute {
     }
 }
 
-/// A graph as far as it is written.
+/// A graph under construction.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     nodes: Vec<u8>,
@@ -71,7 +71,7 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    /// A node; returns the name of its value.
+    /// Adds a node; returns the name of its value.
     pub(super) fn node(&mut self, operator: &str, inputs: &[&str], attributes: Vec<Attribute>) -> String {
         self.values += 1;
         let value = format!("value{}", self.values);
@@ -79,7 +79,7 @@ impl Graph {
         value
     }
 
-    /// A node whose value has this name.
+    /// Adds a node whose value has this name.
     pub(super) fn node_to(
         &mut self,
         operator: &str,
@@ -112,7 +112,7 @@ impl Graph {
         name.into()
     }
 
-    /// A tensor of weights; returns its name.
+    /// Adds a tensor of weights; returns its name.
     pub(super) fn floats(&mut self, name: &str, numbers: &[f32], dims: &[usize]) -> String {
         let raw: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         self.tensor(name, FLOAT, dims, &raw)
@@ -123,21 +123,21 @@ impl Graph {
         format!("constant{}", self.constants)
     }
 
-    /// A constant, rounded to f32; returns its name.
+    /// Adds a constant, rounded to f32; returns its name.
     pub(super) fn numbers(&mut self, numbers: &[f64], dims: &[usize]) -> String {
         let (name, numbers) =
             (self.constant(), numbers.iter().map(|number| *number as f32).collect::<Vec<_>>());
         self.floats(&name, &numbers, dims)
     }
 
-    /// A constant of integers; returns its name.
+    /// Adds a constant of integers; returns its name.
     pub(super) fn integers(&mut self, numbers: &[i64], dims: &[usize]) -> String {
         let raw: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         let name = self.constant();
         self.tensor(&name, INT64, dims, &raw)
     }
 
-    /// The file, given names and shapes of a sample of input and output.
+    /// Returns the bytes of the file. `input` and `output` are each a name and the shape of one sample.
     pub(super) fn model(
         self,
         input: (&str, Vec<usize>),
@@ -161,7 +161,7 @@ impl Graph {
     }
 }
 
-/// A value of f32 with any number of samples.
+/// The message of an f32 value with any number of samples.
 fn value((name, sample): (&str, Vec<usize>)) -> Vec<u8> {
     let mut shape = vec![];
     let mut batch = vec![];

@@ -1,4 +1,4 @@
-//! Functions of each number.
+//! Element-wise functions.
 
 use temper_nn::Function;
 
@@ -47,7 +47,7 @@ fn function(call: &Call<'_>) -> Found<Function> {
     })
 }
 
-/// A sixth, where a file has it in 32 bits.
+/// Replaces a sixth that a file stores in 32 bits by `1.0 / 6.0`.
 fn sixth(slope: f64) -> f64 {
     if (slope - 1.0 / 6.0).abs() < 1e-7 { 1.0 / 6.0 } else { slope }
 }
@@ -57,7 +57,8 @@ fn multiplies(node: &Node<'_>, a: &str, b: &str) -> bool {
     node.operator == "Mul" && (node.inputs == [a, b] || node.inputs == [b, a])
 }
 
-/// A product of the input with a function of it that is a function of its own: the reader, and the function.
+/// Recognises the product of the input and its function as one function: returns the index of the
+/// product's node and that function.
 fn gated<'a>(importer: &Importer<'a>, call: &Call<'a>, function: Function) -> Option<(usize, Function)> {
     let (x, y) = (call.node.inputs.first()?, call.node.outputs.first()?);
     let (index, next) = importer.follower(call.index)?;
@@ -87,7 +88,7 @@ pub(crate) fn unary<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<V
     let function = function(call)?;
     if let Some((index, product)) = gated(importer, call, function) {
         let result = Item::Value(importer.function(&value, product)?);
-        // Mish has a node between, which nothing else reads.
+        // Mish has an intermediate node, which has no other reader.
         if let Some((between, _)) = importer.follower(call.index).filter(|(between, _)| *between != index) {
             importer.absorb(between, result.clone())?;
         }
@@ -108,7 +109,7 @@ fn celu(importer: &mut Importer<'_>, value: &Value, alpha: f64) -> Found<Value> 
 
 pub(crate) fn clip<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item<'a>>> {
     let (low, high) = (call.number_of("min", 1)?, call.number_of("max", 2)?);
-    // Ends that are the largest numbers of 32 bits stand for no end.
+    // Bounds equal to the lowest and the highest f32 mean no bound.
     let low = low.filter(|low| *low > f64::from(f32::MIN) * 0.999_999).unwrap_or(f64::NEG_INFINITY);
     let high = high.filter(|high| *high < f64::from(f32::MAX) * 0.999_999).unwrap_or(f64::INFINITY);
     match call.item(0)? {
@@ -127,7 +128,7 @@ pub(crate) fn prelu<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<V
     let numbers = slope.len()?;
     let channels = value.dims.first().copied().unwrap_or(1);
     let whole = value.whole();
-    // Aligned at the end, the only long axis must be the channels.
+    // With axes aligned at the end, the only axis longer than 1 must be the channels.
     let per_channel = numbers == channels
         && (slope.dims.len() + 1 == whole.len() || slope.dims.len() == whole.len())
         && slope.dims.get(slope.dims.len() + 1 - whole.len()) == Some(&channels);

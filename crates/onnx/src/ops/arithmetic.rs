@@ -1,4 +1,4 @@
-//! Sums and products: with constants, and of two values.
+//! Sums and products with constants and of two values.
 
 use temper_nn::{Function, Gather, NodeId};
 
@@ -12,8 +12,8 @@ use crate::moves::{self, HOLE};
 use crate::value::Value;
 
 impl Constant<'_> {
-    /// Its numbers beside those of a value: one for all, one for each place of the value's first axes (its channels,
-    /// as a rule), or one for each number.
+    /// Its numbers, broadcast over a value: one for all, one for each place of the value's first axes (usually its
+    /// channels), or one for each number.
     pub(crate) fn broadcast_over(&self, value: &Value) -> Found<Vec<f64>> {
         let Some(own) = self.broadcast_dims(value)? else {
             return Ok(vec![self.scalar()?.unwrap_or(0.0)]);
@@ -25,7 +25,7 @@ impl Constant<'_> {
         Ok(own.broadcast(&value.dims)?.as_floats()?.into_owned())
     }
 
-    /// How many numbers [`Self::broadcast_over`] gives.
+    /// How many numbers [`Self::broadcast_over`] returns.
     pub(crate) fn broadcast_len(&self, value: &Value) -> Found<usize> {
         Ok(match self.broadcast_dims(value)? {
             None => 1,
@@ -34,7 +34,7 @@ impl Constant<'_> {
         })
     }
 
-    /// Its axes beside those of one sample; `None` if all its numbers are one.
+    /// Its axes, aligned with those of one sample; `None` if all its numbers are equal.
     fn broadcast_dims(&self, value: &Value) -> Found<Option<Vec<usize>>> {
         if self.len()? == 1 || self.is_uniform() {
             return Ok(None);
@@ -52,13 +52,13 @@ impl Constant<'_> {
     }
 }
 
-/// Whether a constant has the first axes of a value, and is broadcast along all others.
+/// Whether a constant has the first axes of a value and is broadcast along all others.
 fn first_axes(constant: &[usize], value: &[usize]) -> bool {
     let same = constant.iter().zip(value).take_while(|(own, dim)| own == dim).count();
     constant.len() == value.len() && constant[same..].iter().all(|dim| *dim == 1)
 }
 
-/// The factors and summands of a node with a constant; `None` if the value is divided by.
+/// The factors and summands of a node with a constant; `None` if the value is the divisor.
 fn linear(operator: &str, numbers: Vec<f64>, constant_first: bool) -> Option<Linear> {
     let one = |number| vec![number];
     Some(match (operator, constant_first) {
@@ -73,16 +73,17 @@ fn linear(operator: &str, numbers: Vec<f64>, constant_first: bool) -> Option<Lin
     })
 }
 
-/// The value with as many axes and as long ones as its arithmetic with a constant needs.
+/// The value, broadcast to the shape that its arithmetic with a constant needs.
 fn widened(value: &Value, constant: &Constant<'_>) -> Found<Value> {
     let whole = moves::together(&value.whole(), &constant.dims)?;
     value.broadcast(&whole)
 }
 
-/// Most nodes that become one layer.
+/// Maximum number of nodes that become one layer.
 const LONGEST: usize = 8;
 
-/// Joins sums and products with constants that follow, as long as nothing else reads between. Gives their nodes.
+/// Merges the sums and products with constants that follow, as long as intermediate results have no other reader.
+/// Returns the indices of the merged nodes.
 pub(crate) fn chain(
     importer: &mut Importer<'_>,
     first: usize,
@@ -188,7 +189,7 @@ pub(crate) fn sum<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec
     Ok(vec![total])
 }
 
-/// Two values of the same lengths.
+/// Broadcasts two values to the same shape.
 fn aligned(a: &Value, b: &Value) -> Found<[Value; 2]> {
     let whole = moves::together(&a.whole(), &b.whole())?;
     let both = [a.broadcast(&whole)?, b.broadcast(&whole)?];
@@ -202,13 +203,14 @@ fn place(value: &Value, i: usize) -> u32 {
     value.map.as_ref().map_or(i as u32, |map| map[i])
 }
 
-/// Whether two values have their numbers at the same places of nodes of one shape.
+/// Whether two values have their numbers at the same places of nodes of the same shape.
 fn alike(importer: &Importer<'_>, a: &Value, b: &Value) -> bool {
     importer.network.shape(a.node) == importer.network.shape(b.node)
         && (a.map.is_none() && b.map.is_none() || (0..a.len()).all(|i| place(a, i) == place(b, i)))
 }
 
-/// The numbers of `b` where those of `a` are in its node, if `a` has each number of its node once.
+/// A node with the numbers of `b` at the places that those of `a` have in its node, if `a` has each
+/// number of its node once.
 fn over(importer: &mut Importer<'_>, a: &Value, b: &Value) -> Found<Option<NodeId>> {
     let numbers = importer.numbers(a.node);
     if a.len() != numbers {
@@ -230,7 +232,7 @@ fn over(importer: &mut Importer<'_>, a: &Value, b: &Value) -> Found<Option<NodeI
     importer.put(made).map(Some)
 }
 
-/// Two nodes of one shape, and where the numbers of both are in them.
+/// Two nodes of the same shape, and a value whose map locates the numbers of both values in them.
 fn joined(importer: &mut Importer<'_>, a: &Value, b: &Value) -> Found<(NodeId, NodeId, Value)> {
     if alike(importer, a, b) {
         return Ok((a.node, b.node, a.clone()));
@@ -296,7 +298,7 @@ pub(crate) fn power<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<V
     Ok(vec![Item::Value(result)])
 }
 
-/// `Min` and `Max` with constants of one number.
+/// `Min` and `Max` of values and of constants of one number.
 pub(crate) fn extreme<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item<'a>>> {
     let operator = call.node.operator;
     let mut total = call.item(0)?.clone();
@@ -328,7 +330,7 @@ fn between(importer: &mut Importer<'_>, operator: &str, a: &Value, b: &Value) ->
     add(importer, &cut, b)
 }
 
-/// Comparisons and choices, which are supported among constants only.
+/// Comparisons and choices, which are supported between constants only.
 pub(crate) fn constants_only<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item<'a>>> {
     let operator = call.node.operator;
     let Some(inputs) = call.constants() else {

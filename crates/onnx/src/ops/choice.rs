@@ -1,4 +1,4 @@
-//! Choices by a comparison with the pixels' values: softplus as `PyTorch`'s newer exporter writes it.
+//! Choices by a comparison of values that depend on the pixels: softplus as `PyTorch`'s newer exporter writes it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,20 +8,21 @@ use crate::error::Found;
 use crate::importer::Importer;
 use crate::proto::Node;
 
-/// From here on softplus is its input in single precision: the difference is below half a unit of the last place.
+/// From this input on, softplus equals its input in single precision: the difference is below half
+/// a unit of the last place.
 const IDENTITY: f64 = 17.0;
 
-/// Comparisons, which are supported among constants, and where they choose between softplus and its input.
+/// Comparisons, which are supported between constants and as the choice between softplus and its input.
 pub(crate) fn greater<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item<'a>>> {
     let chooses = importer.follower(call.index).is_some_and(|(next, _)| importer.softplus.contains(&next));
     match chooses && call.constants().is_none() {
-        // The only node that reads it passes it over.
+        // The only node that reads the result ignores it.
         true => Ok(vec![Item::Value(call.value(0)?.clone())]),
         false => arithmetic::constants_only(importer, call),
     }
 }
 
-/// `Where`, among constants, and where it is softplus.
+/// `Where`, which is supported between constants and as part of softplus.
 pub(crate) fn choose<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item<'a>>> {
     match importer.softplus.contains(&call.index) && call.constants().is_none() {
         true => Ok(vec![call.item(2)?.clone()]),
@@ -30,7 +31,7 @@ pub(crate) fn choose<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<
 }
 
 /// The nodes that are softplus: `y > threshold ? x : softplus(y) / beta`, where `y` is `beta x`. Above the threshold
-/// both are the same number.
+/// both branches are the same number.
 pub(crate) fn softplus(importer: &Importer<'_>) -> Found<HashSet<usize>> {
     let live = || importer.order.nodes.iter().copied();
     let wheres: Vec<usize> =
@@ -52,7 +53,7 @@ pub(crate) fn softplus(importer: &Importer<'_>) -> Found<HashSet<usize>> {
 
 struct Search<'a, 'b> {
     importer: &'b Importer<'a>,
-    /// Which node computes a tensor.
+    /// The node that computes each tensor.
     makers: HashMap<&'a str, &'a Node<'a>>,
 }
 
@@ -88,10 +89,10 @@ impl Search<'_, '_> {
         self.makers.get(name).is_some_and(|node| node.operator == "Softplus" && node.inputs == [y])
     }
 
-    /// The number that a constant has throughout.
+    /// The number of a constant that contains a single number; `None` for any other tensor.
     fn number(&self, name: &str) -> Found<Option<f64>> {
         match self.importer.items.get(name) {
-            // Of more axes, it would give the result more of them too.
+            // A constant with more axes would add axes to the result.
             Some(Item::Constant(constant)) if constant.dims.len() <= 1 && constant.len()? == 1 => {
                 constant.scalar()
             }

@@ -10,8 +10,8 @@ use crate::importer::Importer;
 use crate::moves::HOLE;
 use crate::value::Value;
 
-/// Zeros around rows and columns (top, bottom, left, right), if that is all that the value's rearrangement adds to a
-/// node `[c, h, w]`.
+/// The number of zeros around rows and columns (top, bottom, left, right), if the value's rearrangement only adds
+/// such zeros to a node `[c, h, w]`.
 fn padding(value: &Value, [c, h, w]: [usize; 3]) -> Option<[usize; 4]> {
     let [channels, rows, columns] = *value.dims else { return None };
     let map = value.map.as_ref()?;
@@ -32,8 +32,8 @@ fn padding(value: &Value, [c, h, w]: [usize; 3]) -> Option<[usize; 4]> {
     fits.then(|| [top, rows - h - top, left, columns - w - left])
 }
 
-/// A bias that the only reader adds: the reader, and its constant of one number for each of `channels`, the last of
-/// `rank` axes if `last`, and otherwise the second.
+/// A bias that the only reader of a node adds: the reader's index, and its constant of one number for each of
+/// `channels`. The channels are the last of `rank` axes if `last`, and otherwise the second.
 pub(crate) fn added_bias<'a>(
     importer: &Importer<'a>,
     call: &Call<'a>,

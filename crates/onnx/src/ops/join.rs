@@ -1,4 +1,4 @@
-//! Values that are put together, and parts of values.
+//! Concatenation and splitting of values.
 
 use temper_nn::NodeId;
 
@@ -59,7 +59,7 @@ fn constants_joined<'a>(
     Ok(Constant::floats(dims, interleaved(&parts.iter().map(|part| &**part).collect::<Vec<_>>(), outer)))
 }
 
-/// Blocks of the parts in turn.
+/// Interleaves the parts: one block of each part in turn, `outer` times.
 fn interleaved<T: Copy>(parts: &[&[T]], outer: usize) -> Vec<T> {
     let blocks = |i: usize| {
         parts.iter().flat_map(move |part| {
@@ -70,7 +70,7 @@ fn interleaved<T: Copy>(parts: &[&[T]], outer: usize) -> Vec<T> {
     (0..outer).flat_map(blocks).collect()
 }
 
-/// Nodes one after the other as channels, over which the values' rearrangements are joined.
+/// Concatenates the values' nodes along the channels, and joins the values' rearrangements over the result.
 fn joined(importer: &mut Importer<'_>, values: &[Value], axis: usize) -> Found<Value> {
     let first = &values[0];
     let along = first.axis(axis)?;
@@ -115,7 +115,7 @@ fn joined(importer: &mut Importer<'_>, values: &[Value], axis: usize) -> Found<V
     Ok(Value { node, map: Some(index.into()), dims, ..first.clone() })
 }
 
-/// Nodes of one height and width: the values' own, or else rearranged ones.
+/// Nodes of equal height and width: the values' own nodes, or else rearranged ones.
 fn side_by_side(importer: &mut Importer<'_>, values: &[Value]) -> Found<(Vec<NodeId>, Vec<Value>)> {
     let [_, h, w] = importer.network.shape(values[0].node);
     if values.iter().all(|value| importer.network.shape(value.node)[1..] == [h, w]) {

@@ -1,4 +1,4 @@
-//! Products with constant matrices: linear layers, and convolutions of one position where a value has more axes.
+//! Products with constant matrices: linear layers, and 1 x 1 convolutions for values with more axes.
 
 use candle_core::Tensor;
 use temper_nn::ConvAxes;
@@ -12,7 +12,7 @@ use crate::importer::Importer;
 use crate::moves;
 use crate::value::Value;
 
-/// The weight `[out, in]` of a layer, of a matrix that may be stored the other way round.
+/// The weight `[out, in]` of a layer, from a matrix that is stored transposed if `turned`.
 fn matrix(weight: &Constant<'_>, [rows, columns]: [usize; 2], turned: bool, factor: f64) -> Found<Tensor> {
     let tensor = weight.tensor(&[rows, columns], factor)?;
     match turned {
@@ -22,7 +22,7 @@ fn matrix(weight: &Constant<'_>, [rows, columns]: [usize; 2], turned: bool, fact
     }
 }
 
-/// A bias `[out]` of a constant that has a number for each output, or one for all.
+/// A bias `[out]` from a constant with one number for each output, or one for all.
 fn bias(constant: &Constant<'_>, out: usize, factor: f64) -> Found<Tensor> {
     match constant.dims.last() {
         Some(last) if *last == out && constant.len()? == out => constant.tensor(&[out], factor),
@@ -60,7 +60,7 @@ pub(crate) fn gemm<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Ve
     dense(importer, call, value, Dense { x, weight, tensor: weight_tensor, bias: given, out })
 }
 
-/// A linear layer that is about to be made.
+/// A linear layer before it is added.
 struct Dense<'b, 'a> {
     x: NodeId,
     weight: &'b Constant<'a>,
@@ -110,7 +110,7 @@ pub(crate) fn matmul<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<
     }
 }
 
-/// The two axes of a constant matrix, which may have axes of length 1 before them.
+/// Rows and columns of a constant matrix, which may have leading axes of length 1.
 fn sides(weight: &Constant<'_>) -> Found<[usize; 2]> {
     match *weight.dims {
         [ref ones @ .., rows, columns] if ones.iter().all(|dim| *dim == 1) => Ok([rows, columns]),
@@ -155,14 +155,14 @@ fn right<'a>(
     Ok(vec![Item::Value(result)])
 }
 
-/// A convolution of one position over a value whose last axis is taken for channels, and the others for positions.
+/// A 1 x 1 convolution over a value: the last axis becomes the channels, the others become the positions.
 fn positions(importer: &mut Importer<'_>, value: &Value, name: &str, out: usize, bias: bool) -> Found<Value> {
     let (outer, fan) = (&value.dims[..value.dims.len() - 1], value.dims[value.dims.len() - 1]);
     let places = count(outer)?;
     let turned = moves::transposed(&[places, fan], &[1, 0])?;
     let shape = importer.network.shape(value.node);
     let channels_first = value.moved(turned).simplified(importer.numbers(value.node));
-    // Values that were channels first before stay in their own shape.
+    // Values whose node is already channels-first keep the node's shape.
     let wanted = if channels_first.map.is_none() && shape[0] == fan { shape } else { [fan, places, 1] };
     let x = importer.laid(&channels_first, wanted)?;
     let axes = [Axis::even(1, 1, 0); 2];
@@ -175,7 +175,7 @@ fn positions(importer: &mut Importer<'_>, value: &Value, name: &str, out: usize,
     Ok(result.placed(dims, back.index))
 }
 
-/// A matrix `[out, in]` times a value, along the value's last axis but one.
+/// A matrix `[out, in]` times a value, along the value's second-to-last axis.
 fn left<'a>(
     importer: &mut Importer<'a>,
     call: &Call<'a>,

@@ -1,4 +1,4 @@
-//! Normalisations: batch norm as a layer, others from parts.
+//! Normalisations: batch norm as one layer, others as several layers.
 
 use temper_nn::{Function, NodeId};
 
@@ -45,7 +45,7 @@ pub(crate) fn batch_norm<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Fo
     let made = importer.network.batch_norm_with(x, &name, true, epsilon);
     let mut value = Value { node: importer.put(made)?, ..value };
     let [mut weight, mut bias] = [1, 2].map(|input| call.constant(input).cloned());
-    // Factors and summands of their own, as Caffe has them, become those of the batch norm.
+    // Factors and summands in separate nodes, as in Caffe, are merged into the batch norm.
     let mut map = Linear::new(1.0, 0.0);
     let joined = chain(importer, call.index, &value, &mut map)?;
     match (per_channel(&map.scale, channels), per_channel(&map.shift, channels)) {
@@ -70,7 +70,7 @@ pub(crate) fn batch_norm<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Fo
     Ok(vec![Item::Value(value)])
 }
 
-/// One number for each channel, if all of a channel are equal.
+/// One number for each channel, if all numbers of a channel are equal.
 fn per_channel(list: &[f64], channels: usize) -> Option<Vec<f64>> {
     if let [one] = list {
         return Some(vec![*one; channels]);
@@ -80,7 +80,7 @@ fn per_channel(list: &[f64], channels: usize) -> Option<Vec<f64>> {
     even.then(|| list.iter().step_by(each).copied().collect())
 }
 
-/// `(x - mean) / sqrt(variance + epsilon)` over axes of the whole.
+/// `(x - mean) / sqrt(variance + epsilon)` over axes of the whole value.
 fn standardised(importer: &mut Importer<'_>, value: &Value, axes: &[usize], epsilon: f64) -> Found<Value> {
     let value = importer.ordered(value)?;
     let centre = mean(importer, &value, axes)?;

@@ -1,4 +1,4 @@
-//! Poolings. Windows larger than the engine's are taken along one axis after the other.
+//! Poolings. Windows that are too large for the engine are pooled along one axis after the other.
 
 use temper_nn::{Axis, NodeId, Pool};
 
@@ -9,7 +9,7 @@ use crate::error::{Found, Problem};
 use crate::importer::Importer;
 use crate::value::Value;
 
-/// Positions that one window of the engine may have.
+/// Maximum number of positions in a window of the engine.
 const TAPS: usize = 225;
 /// A kernel that changes nothing.
 const ONE: Axis = Axis::even(1, 1, 0);
@@ -65,7 +65,8 @@ pub(crate) fn max<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec
     Ok(vec![Item::Value(result(importer, node, value))])
 }
 
-/// Positions of each window along one axis that lie within the input and, where that counts, its padding.
+/// For each window along one axis, the number of its positions within the input and, if `padding` is
+/// given, within the padding.
 fn counted(axis: &Axis, size: usize, padding: Option<[usize; 2]>) -> Vec<usize> {
     let outputs = axis.output(size).unwrap_or(0);
     let (first, end) = match padding {
@@ -73,7 +74,7 @@ fn counted(axis: &Axis, size: usize, padding: Option<[usize; 2]>) -> Vec<usize> 
         Some([before, after]) => (axis.before - before, axis.before + size + after),
         None => (axis.before, axis.before + size),
     };
-    // The first position at or after a place, by its number in the window.
+    // The index in the window of the first position at or after a place.
     let from =
         |start: usize, place: usize| place.saturating_sub(start).div_ceil(axis.dilation).min(axis.kernel);
     (0..outputs)
@@ -106,7 +107,7 @@ pub(crate) fn average<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found
     if counts.iter().enumerate().all(|(i, counts)| counts.iter().all(|count| *count == axes[i].kernel)) {
         return Ok(vec![Item::Value(value)]);
     }
-    // The engine counts what padding adds; the mean over the others is larger by a constant.
+    // The engine's mean counts all padding; the mean over the counted positions is larger by a constant factor.
     let columns = &counts[1];
     let plane = counts[0]
         .iter()

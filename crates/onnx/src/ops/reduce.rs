@@ -11,7 +11,7 @@ use crate::importer::{COST, Importer};
 use crate::moves::{self, HOLE};
 use crate::value::Value;
 
-/// Positions that the engine takes a maximum of at once, along one axis.
+/// Maximum number of positions along one axis over which the engine takes a maximum at once.
 const LONGEST: usize = 225;
 
 pub(crate) fn reduce<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item<'a>>> {
@@ -49,7 +49,7 @@ pub(crate) fn reduce<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<
     Ok(vec![Item::Value(reduced.reshaped(&kept)?)])
 }
 
-/// Lengths with 1 in place of the axes that are reduced, and which number of the result each number goes into.
+/// The shape with 1 in place of the reduced axes, and for each number the index of the result that it contributes to.
 fn owners(value: &Value, axes: &[usize]) -> Found<(Vec<usize>, Vec<u32>)> {
     let mut dims = value.dims.clone();
     for axis in axes {
@@ -59,7 +59,7 @@ fn owners(value: &Value, axes: &[usize]) -> Found<(Vec<usize>, Vec<u32>)> {
     Ok((dims, owners))
 }
 
-/// Which number of the result each channel of the node gives, if each is a reduction of one whole channel.
+/// The channel of the node that each number of the result reduces, if each reduces one whole channel.
 fn channels(importer: &Importer<'_>, value: &Value, owners: &[u32], outputs: usize) -> Option<Vec<u32>> {
     let [c, h, w] = importer.network.shape(value.node);
     if outputs != c || value.len() != c * h * w || h * w == 1 {
@@ -82,7 +82,7 @@ fn channels(importer: &Importer<'_>, value: &Value, owners: &[u32], outputs: usi
     Some(of)
 }
 
-/// The mean over axes of the whole, which stay with length 1.
+/// The mean over axes of the whole value, which are kept with length 1.
 pub(crate) fn mean(importer: &mut Importer<'_>, value: &Value, axes: &[usize]) -> Found<Value> {
     importer.work(value.len())?;
     let (dims, owners) = owners(value, axes)?;
@@ -95,7 +95,7 @@ pub(crate) fn mean(importer: &mut Importer<'_>, value: &Value, axes: &[usize]) -
     weighted(importer, value, &dims, &owners, (outputs as f64) / (value.len() as f64))
 }
 
-/// The sum over axes of the whole, which stay with length 1.
+/// The sum over axes of the whole value, which are kept with length 1.
 fn sum(importer: &mut Importer<'_>, value: &Value, axes: &[usize]) -> Found<Value> {
     let (dims, owners) = owners(value, axes)?;
     weighted(importer, value, &dims, &owners, 1.0)
@@ -128,7 +128,7 @@ fn maximum(importer: &mut Importer<'_>, value: &Value, axes: &[usize]) -> Found<
         return Ok(Value { node, ..value.placed(dims, of) }.simplified(outputs));
     }
     let each = value.len() / outputs;
-    // They are sorted.
+    // The numbers are sorted.
     importer.work(value.len().saturating_mul(4 * COST))?;
     let rows = (1..=each.min(LONGEST)).rev().find(|rows| each.is_multiple_of(*rows)).unwrap_or(1);
     if each / rows > LONGEST {

@@ -6,7 +6,7 @@ use crate::error::{Found, Problem};
 use crate::importer::Importer;
 use crate::value::Value;
 
-/// Longest axis of a result.
+/// Maximum length of an axis of a result.
 const LONGEST: usize = 1 << 14;
 
 /// How an axis is resized.
@@ -19,7 +19,7 @@ struct Scaling<'a> {
 }
 
 impl Scaling<'_> {
-    /// The place of the input at which an output lies.
+    /// The coordinate of an output in the input.
     fn place(&self, output: usize) -> Found<f64> {
         let (x, input, length) = (output as f64, self.input as f64, self.output as f64);
         Ok(match self.coordinates {
@@ -42,7 +42,7 @@ impl Scaling<'_> {
     }
 }
 
-/// How each axis of the whole is resized.
+/// How each axis of the whole value is resized.
 fn scalings<'a>(call: &Call<'a>, whole: &[usize]) -> Found<Vec<Scaling<'a>>> {
     let old = call.node.operator == "Upsample" || call.opset < 11;
     let coordinates =

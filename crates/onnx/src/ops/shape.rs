@@ -1,4 +1,4 @@
-//! What changes the order and the shape of numbers only, and shapes themselves.
+//! Operators that change only the order and the shape of numbers, and operators on shapes.
 
 use std::collections::HashSet;
 
@@ -11,9 +11,9 @@ use crate::importer::Importer;
 use crate::moves::{self, HOLE};
 use crate::value::Value;
 
-/// Axes that a value may have.
+/// Maximum number of axes of a value.
 const MOST_AXES: usize = 16;
-/// Places of an axis that may be listed.
+/// Maximum number of places of an axis that are listed.
 pub(crate) const MOST_PLACES: usize = moves::MOST;
 
 pub(crate) fn constant<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item<'a>>> {
@@ -36,7 +36,7 @@ pub(crate) fn constant<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Foun
     Ok(vec![Item::Constant(constant)])
 }
 
-/// Lengths of axes that a constant gives.
+/// Converts the numbers of a constant to lengths of axes.
 fn lengths(numbers: &[i64]) -> Found<Vec<usize>> {
     let lengths: Option<Vec<usize>> = numbers.iter().map(|number| usize::try_from(*number).ok()).collect();
     let lengths = lengths.filter(|lengths| lengths.len() <= 16);
@@ -183,7 +183,7 @@ pub(crate) fn squeeze<'a>(_: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<It
     let axes: HashSet<usize> = if let Some(axes) = call.ints_of("axes", 1)? {
         axes.iter().map(|axis| call::axis(*axis, whole.len())).collect::<Found<_>>()?
     } else {
-        // The batch stays, whatever its length is.
+        // The batch axis stays, whatever its length is.
         let batch = if let Item::Value(value) = item { Some(value.batch) } else { None };
         (0..whole.len()).filter(|axis| whole[*axis] == 1 && Some(*axis) != batch).collect()
     };
@@ -191,7 +191,7 @@ pub(crate) fn squeeze<'a>(_: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<It
         return Err(Problem::of(format!("axis {axis} of {whole:?} has another length than 1")));
     }
     if let Item::Value(value) = item {
-        // Among several axes of length 1, the batch is known by its place.
+        // Among several axes of length 1, the batch is identified by its place.
         if axes.contains(&value.batch) {
             return Err(Problem::Batch(format!("it takes axis {} away, which is the batch", value.batch)));
         }
@@ -247,7 +247,7 @@ pub(crate) fn transpose<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Fou
     Ok(vec![item.transposed(&order)?])
 }
 
-/// Counts a rearrangement of constants.
+/// Counts the rearrangement of a constant.
 fn spent<'a>(importer: &mut Importer<'a>, item: &Item<'a>) -> Found<()> {
     match item {
         Item::Constant(constant) if !constant.is_uniform() => importer.fold(constant.len()?),
@@ -344,7 +344,7 @@ pub(crate) fn tile<'a>(importer: &mut Importer<'a>, call: &Call<'a>) -> Found<Ve
     Ok(vec![item])
 }
 
-/// The places of an axis of this length with padding; negative padding cuts off.
+/// For each place of a padded axis, its place in the axis of this length, or a hole; negative padding crops.
 fn padded(length: usize, [before, after]: [i64; 2], mode: &str) -> Found<Vec<u32>> {
     let most = 1 << 22;
     if !(-most..=most).contains(&before) || !(-most..=most).contains(&after) {

@@ -1,4 +1,4 @@
-//! Softmax, which is taken off at the end of a network.
+//! Softmax, which is removed at the end of a network.
 
 use crate::call::{self, Call, Item};
 use crate::error::{Found, Problem};
@@ -8,7 +8,7 @@ use crate::value::Value;
 pub(crate) fn softmax<'a>(_: &mut Importer<'a>, call: &Call<'a>) -> Found<Vec<Item<'a>>> {
     let value = call.value(0)?;
     let whole = value.whole();
-    // Up to opset 12, it is over all axes from the given one on.
+    // Up to opset 12, softmax covers all axes from the given one on.
     let old = call.opset < 13;
     let axis = call::axis(call.int("axis", if old { 1 } else { -1 })?, whole.len())?;
     let covered = if old { axis..whole.len() } else { axis..axis + 1 };

@@ -1,11 +1,11 @@
-//! Windows of convolutions and poolings: kernel, stride, dilation and padding, which a file may leave to rules.
+//! Windows of convolutions and poolings: kernel, stride, dilation, and padding, which a file may set by a rule.
 
 use temper_nn::Axis;
 
 use crate::call::Call;
 use crate::error::{Found, Problem};
 
-/// Refuses images of another rank than two.
+/// Refuses images with a number of axes other than two.
 pub(crate) fn planar(kernel: usize, what: &str) -> Found<()> {
     match kernel {
         2 => Ok(()),
@@ -47,7 +47,7 @@ fn extent(axis: &Axis) -> Found<usize> {
     extent.map(|extent| extent + 1).ok_or_else(|| Problem::of("a kernel longer than 2^24"))
 }
 
-/// The same axis with padding at its end for as many outputs as rounding up gives (`ceil_mode`). The last window begins
+/// Adds padding at the end of an axis for as many outputs as rounding up yields (`ceil_mode`). The last window begins
 /// within the input or the padding before it.
 pub(crate) fn rounded_up(axis: Axis, size: usize) -> Axis {
     let Some(free) = axis.padded(size).checked_sub(axis.extent()) else { return axis };
@@ -57,7 +57,7 @@ pub(crate) fn rounded_up(axis: Axis, size: usize) -> Axis {
     }
     let needed = (outputs - 1) * axis.stride + axis.extent();
     let after = needed.saturating_sub(axis.before + size).max(axis.after);
-    // Padding that was there already may be more than the windows need.
+    // The existing padding may be more than the windows need.
     match after < axis.extent() {
         true => Axis { after, ..axis },
         false => axis,

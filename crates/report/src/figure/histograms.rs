@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn bins_have_round_edges_and_hold_every_value() {
-        // Multiples of 0.02 as sums give them, on both sides of the exact number.
+        // Multiples of 0.02 computed as sums, on both sides of the exact number.
         let mut sum = 0.0;
         let values: Vec<f64> = (0..50)
             .map(|_| {

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::FigureError;
 
-/// An image of 8 bits a channel, grey or RGB, row by row.
+/// An image of 8 bits per channel, grey or RGB, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FigureImage {
     width: usize,
@@ -15,8 +15,7 @@ pub struct FigureImage {
 }
 
 impl FigureImage {
-    /// An image from `pixels` `[height, width]` (grey) or `[height, width, 3]` (RGB). An error for any other
-    /// shape.
+    /// An image from `pixels` `[height, width]` (grey) or `[height, width, 3]` (RGB). Any other shape is an error.
     pub fn new(width: usize, height: usize, pixels: Vec<u8>) -> Result<Self, FigureError> {
         let unfit = || {
             FigureError::unfit(format!(

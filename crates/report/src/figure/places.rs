@@ -67,7 +67,7 @@ impl Places {
         Self { within, taken: vec![], ways: vec![] }
     }
 
-    /// Adds an area that nothing may cover.
+    /// Adds an area that labels may not cover.
     pub(super) fn take(&mut self, area: Area) {
         self.taken.push(area);
     }

@@ -1,4 +1,4 @@
-//! Tests of properties that all kinds of figures share, and of what each refuses.
+//! Tests of properties that all kinds of figures share, and of the inputs that each kind rejects.
 
 use super::drawing::Mark;
 use super::lettering::Align;

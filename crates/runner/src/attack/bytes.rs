@@ -12,7 +12,8 @@ pub(super) struct ByteBall {
 }
 
 impl ByteBall {
-    /// Tolerance for rounding: l2 distances are rounded in proportion to their size.
+    /// The largest accepted distance: the radius and a tolerance for rounding. For l2 the tolerance grows with the
+    /// radius, because rounding errors of l2 distances are proportional to their size.
     fn farthest(self) -> f64 {
         match self.norm {
             Norm::Linf => self.radius + TOLERANCE,
@@ -21,10 +22,11 @@ impl ByteBall {
     }
 }
 
-/// The clean and the adversarial image as bytes, both given as `[c, h, w]` in [0, 1]. The clean image is rounded to the
-/// nearest bytes, which changes nothing where its values are bytes / 255. The ball lies around these. The adversarial
-/// image is rounded to the nearest bytes, too. Where these lie outside the ball, it is rounded towards the clean image:
-/// for l-inf value by value, for l2 all values, which are drawn closer first if even that is too far.
+/// Converts the clean and the adversarial image, both `[c, h, w]` in [0, 1], to bytes. The clean image is rounded to
+/// the nearest bytes; values of the form byte / 255 do not change. The ball is centred on the rounded image. The
+/// adversarial image is rounded to the nearest bytes, too. If the result lies outside the ball, it is rounded towards
+/// the clean image instead: for l-inf only the values outside, for l2 all values. If that is still too far for l2,
+/// the offsets are first scaled to the radius, then rounded towards the clean image.
 pub(super) fn bytes(clean: &[f32], adversarial: &[f32], ball: ByteBall) -> (Vec<u8>, Vec<u8>) {
     let ByteBall { norm, radius } = ball;
     let centre: Vec<f64> = clean.iter().map(|value| f64::from(nearest_byte(*value))).collect();
@@ -50,7 +52,7 @@ pub(super) fn bytes(clean: &[f32], adversarial: &[f32], ball: ByteBall) -> (Vec<
     (centre.iter().map(|value| byte(*value)).collect(), moved)
 }
 
-/// Why an image is not within `radius` of the clean image and in [0, 1]; `None` if it is.
+/// Why an image lies outside its ball around the clean image or outside [0, 1]; `None` if it lies in both.
 pub(super) fn leaves(clean: &[f32], image: &[f32], ball: ByteBall) -> Option<String> {
     if let Some(value) = image.iter().find(|value| !(0.0..=1.0).contains(*value)) {
         return Some(format!("a pixel value of {value}, outside [0, 1]"));
@@ -81,7 +83,7 @@ mod tests {
 
     #[test]
     fn the_nearest_byte_is_taken_unless_it_leaves_the_ball() {
-        // 8.4 rounds to 8. 7.6 would round to 8, which is outside the radius of 7.7.
+        // The offset 7.6 rounds to 8, which is inside the radius of 8 but outside the radius of 7.7.
         let (clean, image) = (of_255(&[100.0, 100.0, 2.0]), of_255(&[107.6, 92.6, 0.4]));
         assert_eq!(bytes(&clean, &image, ByteBall { norm: Norm::Linf, radius: 8.0 / 255.0 }).1, [108, 93, 0]);
         assert_eq!(bytes(&clean, &image, ByteBall { norm: Norm::Linf, radius: 7.7 / 255.0 }).1, [107, 93, 0]);
@@ -89,8 +91,8 @@ mod tests {
         let small = of_255(&[100.3, 99.7, 2.3]);
         let (centre, nothing) = bytes(&clean, &small, ByteBall { norm: Norm::Linf, radius: 0.3 / 255.0 });
         assert_eq!((centre.clone(), nothing), (vec![100, 100, 2], centre));
-        // An l2 image whose nearest bytes lie outside is rounded towards the clean image in all values: (0.6,
-        // 0.8) has norm 1, (1, 1) does not.
+        // If the nearest bytes lie outside an l2 ball, all values are rounded towards the clean image: (0.6, 0.8) has
+        // norm 1, (1, 1) does not.
         let diagonal = of_255(&[100.6, 100.8, 2.0]);
         assert_eq!(
             bytes(&clean, &diagonal, ByteBall { norm: Norm::L2, radius: 1.0 / 255.0 }).1,

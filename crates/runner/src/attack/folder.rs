@@ -118,7 +118,7 @@ impl Drop for Folder {
     /// Removes a folder that an interrupted attack created.
     fn drop(&mut self) {
         if self.made {
-            // A folder that cannot be removed is empty and does no harm.
+            // An error is ignored: a folder that cannot be removed is empty and does no harm.
             let _ = fs::remove_file(self.path.join(LOCK));
             let _ = fs::remove_dir(&self.path);
         }

@@ -41,7 +41,7 @@ impl Gathered {
             adversarial,
             index: column(|record| record.sample as i64),
             label: column(|record| i64::from(record.label)),
-            // This refers to the saved image; a record may refer to an image beyond the radius.
+            // The prediction for the saved image; a record may refer to an image beyond the radius.
             prediction: column(|record| match record.stands() {
                 true => i64::from(record.label),
                 false => record.prediction.map_or(-1, i64::from),
@@ -78,10 +78,10 @@ pub(super) fn told_of(saved: &SavedSummary) -> String {
     )
 }
 
-/// A share of the images above which it matters that they break as floats only.
+/// Share of images that break only as floats, above which the warning is given.
 const FEW: f64 = 0.01;
 
-/// A warning if many of the images break the network as floats, but not as files of 8-bit pixels.
+/// A warning if many images break the network as floats, but not as files of 8-bit pixels.
 pub(super) fn only_as_floats(saved: &SavedSummary) -> Option<Warning> {
     let SavedSummary { n, broken, png, .. } = saved;
     let lost = broken.saturating_sub(png.still_broken);
@@ -203,7 +203,7 @@ fn save_pngs(
 }
 
 /// Reads the PNG files of a sample back. The clean image must equal that of the data set, rounded to bytes; the
-/// adversarial one must be inside its ball around that.
+/// adversarial one must be inside its ball around that rounded image.
 fn read_png(
     folder: &Folder,
     images: &SavedImages,
@@ -252,7 +252,7 @@ impl Rereading<'_> {
         }
     }
 
-    /// Which samples the network misclassifies, from the pixels of each.
+    /// Whether the network misclassifies each sample, from the sample's pixels.
     fn errs(
         &self,
         records: &[Record],
@@ -287,7 +287,7 @@ mod tests {
 
     use super::*;
 
-    /// Two samples of one pixel in a temporary folder, and what was written for them.
+    /// Writes two samples of one pixel into a temporary folder; returns the folder, the file and the images.
     fn written(folder: &Path) -> (Folder, PathBuf, SavedImages) {
         let mut folder = Folder::choose(folder.join("out"), false).unwrap().take().unwrap();
         folder.prepare("").unwrap();

@@ -102,8 +102,8 @@ impl Ran {
         (attack.as_str() != Some("none")).then(|| self.train.norm.unwrap_or(Norm::Linf))
     }
 
-    /// A warning if the network was trained on images of the data set's test split, or if that is not known. For
-    /// the run's own data set this comes from the run's results; otherwise from a comparison with the run's
+    /// A warning if the network was trained on images of the data set's test split, or if this is unknown. For the
+    /// run's own data set this information comes from the run's results; otherwise from a comparison with the run's
     /// training images, if they are available.
     pub(super) fn trained_on_test(
         &self,
@@ -133,7 +133,7 @@ pub(super) struct Named<'p> {
     pub(super) about: Option<About>,
     /// The configuration of its run, if it comes from one.
     pub(super) ran: Option<Ran>,
-    /// Whether it is an ONNX graph, which says itself what network it is of.
+    /// Whether it is an ONNX graph, which contains its own architecture.
     graph: bool,
 }
 
@@ -206,7 +206,7 @@ pub(super) fn told(
     Ok(About { model, input, classes: classes.to_vec(), graph: None })
 }
 
-/// Whether a description is that of a graph in this file.
+/// Whether a description names this file as its graph.
 fn names(told: &About, file: &Path) -> bool {
     told.model.weights().is_some_and(|path| path == file)
 }
@@ -257,7 +257,7 @@ pub(super) fn own_data(files: &[Named]) -> anyhow::Result<Chosen<dyn Dataset>> {
     }
 }
 
-/// Whether both are the same plugin with the same parameters.
+/// A copy of a choice: the same plugin with the same parameters.
 pub(super) fn again<T: ?Sized + Kind>(chosen: &Chosen<T>) -> Result<Chosen<T>, toml::de::Error> {
     toml::Table::from_iter([(chosen.name().to_string(), chosen.params().clone().into())]).try_into()
 }

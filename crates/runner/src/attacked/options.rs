@@ -85,7 +85,7 @@ pub(crate) struct AttackPlan {
 }
 
 impl AttackPlan {
-    /// No attack: the images of the test split as they are.
+    /// A plan without an attack: the images of the test split as they are.
     pub(crate) fn natural(data: &str, model: Option<&str>) -> Result<Self, BadConfig> {
         let mut faults = vec![];
         let plan = Self {
@@ -125,7 +125,7 @@ impl Shared {
         }
         let data = self.data.as_ref().and_then(|text| inline::read("data", text, &mut faults));
         let model = self.model.as_ref().and_then(|text| inline::read("model", text, &mut faults));
-        // A suite is asked for by its name, whatever the option.
+        // A suite is recognised by its name, whichever option names it.
         let suite = match &self.attacks[..] {
             [only] if names_suite(only) => Some(only),
             _ => self.suite.as_ref(),
@@ -152,7 +152,7 @@ impl Shared {
             _ => entry.attacks = Some(attacks),
         }
         entry.name = if unattacked { "natural".into() } else { entry.title() };
-        // Without a norm the run's is used, and the entry is checked once that is known.
+        // Without `--norm` the run's norm is used, and the entry is checked once that norm is known.
         if faults.is_empty() && (unattacked || self.norm.is_some()) {
             faults.extend(problem(&entry));
         }

@@ -1,5 +1,5 @@
-//! Tables and recipes: their own shape, the names that they speak of, the parts of pipelines in them, and all
-//! pipelines that a table composes.
+//! Checks tables and recipes: their own structure, the names that they refer to, the parts of pipelines in them, and
+//! all pipelines that a table composes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,12 +18,12 @@ use crate::reading::{Fault, Reading};
 use crate::toml_file;
 use crate::written::WrittenKeys;
 
-/// Checks the file of a table, and whatever it is composed of; without opening data.
+/// Checks the file of a table and everything that it is composed of, without opening data.
 pub(crate) fn table_file(file: &Path, configs: &Configs) -> Result<(), BadConfig> {
     table(file, &toml_file::pipeline(file)?, configs).map(drop)
 }
 
-/// What there is to say of a sound table.
+/// Checks a table; returns a message about it if it is sound.
 pub(super) fn table(file: &Path, text: &str, configs: &Configs) -> Result<String, BadConfig> {
     let name = file.display().to_string();
     let document = toml_file::document(&name, text)?;
@@ -59,7 +59,7 @@ pub(super) fn table(file: &Path, text: &str, configs: &Configs) -> Result<String
     ))
 }
 
-/// What there is to say of a sound recipe.
+/// Checks a recipe; returns a message about it if it is sound.
 pub(super) fn recipe(name: &str, text: &str, configs: &Configs) -> Result<String, BadConfig> {
     recipe_named(name, text, &Names::read(&configs.recipes()).map_err(|error| bad(&error))?)?;
     Ok(format!("{name}: a sound recipe\n"))
@@ -75,7 +75,8 @@ fn recipe_named(name: &str, text: &str, names: &Names) -> Result<(), BadConfig> 
     told(faults, &WrittenKeys::new(name, text, vec![], document.get_ref()))
 }
 
-/// How many pipelines a table composes, all of which are sound; a mistake is told once, at the first row that has it.
+/// Checks all pipelines that a table composes; returns their number. The error reports each mistake once, at the
+/// first row that has it.
 fn composed(table: &TableFile, configs: &Configs, written: &WrittenKeys) -> Result<usize, BadConfig> {
     let book = Book::read(&configs.recipes()).map_err(|error| bad(&error))?;
     let (mut n, mut mistakes) = (0, BTreeMap::<String, (String, usize)>::new());
@@ -106,7 +107,7 @@ fn bad(error: &anyhow::Error) -> BadConfig {
     BadConfig(format!("{error:#}"))
 }
 
-/// All faults, each with its place, in the order in which they stand.
+/// An error that reports all faults with their positions, in the order of the file; `Ok` if there are no faults.
 fn told(faults: impl Iterator<Item = Fault>, written: &WrittenKeys) -> Result<(), BadConfig> {
     let mut faults: Vec<Fault> = faults.collect();
     faults.sort_by_key(|fault| fault.offset);
@@ -116,7 +117,7 @@ fn told(faults: impl Iterator<Item = Fault>, written: &WrittenKeys) -> Result<()
     Err(BadConfig::of(faults.iter().map(|fault| written.told(fault.offset, &fault.path, &fault.message))))
 }
 
-/// Adds problems at their places.
+/// Adds problems to `reading`, each at its position.
 fn note<'d>(
     problems: impl Iterator<Item = Problem>,
     document: &'d Spanned<DeTable<'d>>,
@@ -140,7 +141,7 @@ fn child<'v, 'd>(value: &'v DeValue<'d>, key: &str) -> Option<&'v DeValue<'d>> {
     }
 }
 
-/// Keys to a name within a part: to a text, or to a key, whichever comes first.
+/// The keys from a part to a name: to the first text or key that equals it.
 fn find(part: &DeValue<'_>, name: &str) -> Option<Vec<String>> {
     let below = |key: String, value: &DeValue<'_>| {
         if key == name || value.as_str() == Some(name) {

@@ -1,4 +1,5 @@
-//! Parts of pipelines within tables and recipes: each is read as a pipeline of which the rest stands elsewhere.
+//! Checks the parts of pipelines within tables and recipes. Each part is read as a pipeline whose other parts are
+//! elsewhere.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -6,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use crate::config::Pipeline;
 use crate::reading::Fault;
 
-/// Mistakes in the parts that a table file holds.
+/// The mistakes in the parts of pipelines that a table file contains.
 pub(super) fn of_table(table: &DeTable<'_>) -> Vec<Fault> {
     let mut faults = vec![];
     if let Some(base) = table.get("base") {
@@ -28,7 +29,7 @@ pub(super) fn of_table(table: &DeTable<'_>) -> Vec<Fault> {
     faults
 }
 
-/// Mistakes in the parts that a recipe holds.
+/// The mistakes in the parts of pipelines that a recipe contains.
 pub(super) fn of_recipe(recipe: &DeTable<'_>) -> Vec<Fault> {
     let mut faults = vec![];
     parts(recipe, "", &mut faults);
@@ -41,7 +42,7 @@ fn fragment(value: &DeValue<'_>, before: &str, faults: &mut Vec<Fault>) {
     }
 }
 
-/// `before` is the path to the fragment, with a dot at its end.
+/// Adds the mistakes in the parts of a fragment. `before` is the path to the fragment, with a dot at its end.
 fn parts(table: &DeTable<'_>, before: &str, faults: &mut Vec<Fault>) {
     if let Some(part) = table.get("pipeline") {
         pipeline(part, &format!("{before}pipeline"), faults);
@@ -59,7 +60,7 @@ fn parts(table: &DeTable<'_>, before: &str, faults: &mut Vec<Fault>) {
     }
 }
 
-/// The values of a table that is a value itself.
+/// The keys and values of a value that is a table.
 fn children<'t, 'd>(
     value: Option<&'t Spanned<DeValue<'d>>>,
 ) -> impl Iterator<Item = (&'t str, &'t Spanned<DeValue<'d>>)> {
@@ -67,7 +68,8 @@ fn children<'t, 'd>(
     table.into_iter().flat_map(|table| table.iter().map(|(key, value)| (key.get_ref().as_ref(), value)))
 }
 
-/// Mistakes in a part of a pipeline at this path; what is no table at all, the file's own type tells of.
+/// Adds the mistakes in a part of a pipeline at this path. A part that is not a table is skipped, because reading the
+/// file as its own type reports it.
 fn pipeline(part: &Spanned<DeValue<'_>>, path: &str, faults: &mut Vec<Fault>) {
     if let Some(table) = part.get_ref().as_table() {
         let document = Spanned::new(part.span(), table.clone());
@@ -75,7 +77,7 @@ fn pipeline(part: &Spanned<DeValue<'_>>, path: &str, faults: &mut Vec<Fault>) {
     }
 }
 
-/// The same of a part of an evaluation, which stands in a pipeline's list.
+/// Like [`pipeline`], for a part of an evaluation, which a pipeline contains in a list.
 fn evaluation(part: &Spanned<DeValue<'_>>, path: &str, faults: &mut Vec<Fault>) {
     let Some(table) = part.get_ref().as_table() else { return };
     let (span, mut entry) = (part.span(), table.clone());
@@ -92,7 +94,7 @@ fn evaluation(part: &Spanned<DeValue<'_>>, path: &str, faults: &mut Vec<Fault>) 
     faults.extend(moved(Pipeline::faults_of_part(&document), "evaluate[0]", path));
 }
 
-/// Faults whose paths begin with `to` where they began with `from`.
+/// Replaces the beginning `from` of the faults' paths by `to`.
 fn moved(faults: Vec<Fault>, from: &str, to: &str) -> impl Iterator<Item = Fault> {
     faults.into_iter().map(move |fault| {
         let rest = fault.path.strip_prefix(from).unwrap_or(&fault.path);

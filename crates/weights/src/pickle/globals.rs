@@ -1,32 +1,32 @@
-//! The names that a pickle may speak of. Each is known here by what it means; none is ever looked up in Python.
+//! The names that a pickle may refer to. Their meanings are listed here; no name is ever looked up in Python.
 
 use crate::dtype::Dtype;
 use crate::error::{Fault, Found};
 
-/// What a name stands for.
+/// The meaning of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Global {
     /// Dictionaries, ordered or not.
     Dict,
     /// `torch._utils._rebuild_tensor` (version 1), `..._v2`, `..._v3`.
     Rebuild(u8),
-    /// `torch._utils._rebuild_parameter`, which gives its first argument back.
+    /// `torch._utils._rebuild_parameter`, which returns its first argument.
     Parameter,
-    /// `torch._tensor._rebuild_from_type_v2`, which calls another of these.
+    /// `torch._tensor._rebuild_from_type_v2`, which calls another of these functions.
     FromType,
     /// `torch.Size`, a tuple.
     Size,
     /// A class of storages.
     Storage(Dtype),
-    /// The class of storages that are bytes.
+    /// The class of untyped storages, which are bytes.
     Untyped,
     /// A type of elements, as in `torch.float32`.
     Dtype(Dtype),
-    /// A class of data that holds no weights, by its place in [`OPAQUE`].
+    /// A class of data that contains no weights, by its index in [`OPAQUE`].
     Opaque(u16),
 }
 
-/// Classes of data that checkpoints hold beside weights. Their objects are skipped, and told by this name.
+/// Classes of data that checkpoints contain beside weights. Their objects are skipped and reported by these names.
 const OPAQUE: [(&str, &str); 62] = [
     ("argparse", "Namespace"),
     ("types", "SimpleNamespace"),
@@ -92,7 +92,7 @@ const OPAQUE: [(&str, &str); 62] = [
     ("__builtin__", "str"),
 ];
 
-/// Modules whose functions run programs or reach files. Weights have no use for any.
+/// Modules whose functions run programs or access files. Weights do not need such functions.
 const DANGEROUS: [&str; 28] = [
     "os",
     "posix",
@@ -124,21 +124,21 @@ const DANGEROUS: [&str; 28] = [
     "multiprocessing",
 ];
 
-/// What to do about a file that wants to run something.
+/// Advice for a file that tries to run code.
 const ATTACK: &str = "weights have no use for that, and Python would run it: do not load this file with torch.load \
     unless you trust its origin; ask for the weights as safetensors";
 
-/// How to save weights alone.
+/// Advice for saving weights alone.
 const STATE: &str = "a whole model or checkpoint was saved, which needs the Python code of its classes; save the weights \
     alone, in Python:\n    import torch\n    \
     saved = torch.load(FILE, map_location=\"cpu\", weights_only=False)\n    \
     torch.save(saved.state_dict(), \"weights.pth\")  # of a checkpoint: its entry with the weights\n  \
     this runs code that the file names: do it only with a file whose origin you trust";
 
-/// What to do about weights of few bits.
+/// Advice for quantised weights.
 const QUANTIZED: &str = "save weights of f32, f16, bf16 or f64: those of the network before it was quantised";
 
-/// What a name stands for, or why it is refused.
+/// Returns the meaning of a name, or why the name is refused.
 pub(super) fn known(module: &str, name: &str) -> Found<Global> {
     let known = match (module, name) {
         ("collections", "OrderedDict" | "defaultdict") => Some(Global::Dict),
@@ -158,7 +158,7 @@ pub(super) fn known(module: &str, name: &str) -> Found<Global> {
     known.or_else(|| opaque().map(|i| Global::Opaque(i as u16))).ok_or_else(|| refused(module, name))
 }
 
-/// The class of an opaque value.
+/// The name of the class of an opaque value.
 pub(crate) fn class(opaque: u16) -> String {
     OPAQUE.get(opaque as usize).map_or_else(String::new, |(module, name)| format!("{module}.{name}"))
 }

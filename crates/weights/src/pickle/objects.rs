@@ -1,4 +1,4 @@
-//! Opcodes that make objects: of the few classes that are data.
+//! Opcodes that construct objects, limited to the few classes that are data.
 
 use super::globals::{Global, known};
 use super::opcodes as op;
@@ -7,11 +7,11 @@ use super::{Reader, STEPS, text};
 use crate::dtype::Dtype;
 use crate::error::{Fault, Found};
 
-/// Bytes that a name of Python may have.
+/// Maximum length of a Python name in bytes.
 const LONGEST_NAME: usize = 1000;
 
 impl<'b> Reader<'b> {
-    /// Runs one of the opcodes that make objects.
+    /// Runs one of the opcodes that construct objects.
     pub(super) fn object(&mut self, opcode: u8) -> Found<()> {
         let made = match opcode {
             op::GLOBAL => {
@@ -36,7 +36,7 @@ impl<'b> Reader<'b> {
                 let id = self.pop()?;
                 self.persistent(id)?
             }
-            // BUILD gives an object its attributes, of which weights have none.
+            // BUILD sets the attributes of an object, which weights do not have.
             _ => {
                 self.pop()?;
                 self.pop()?
@@ -46,7 +46,7 @@ impl<'b> Reader<'b> {
         Ok(())
     }
 
-    /// The characters up to the end of a line.
+    /// Reads the characters up to the end of the line.
     fn line(&mut self) -> Found<&'b str> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let length = rest.iter().take(LONGEST_NAME + 1).position(|byte| *byte == b'\n');
@@ -63,13 +63,13 @@ impl<'b> Reader<'b> {
         known(module, name).map(Value::Global).map_err(|fault| fault.at(self.start as u64))
     }
 
-    /// What a class or a function makes of its arguments.
+    /// The value that a class or a function returns for these arguments.
     fn call(&mut self, callee: Value, arguments: Value) -> Found<Value> {
         let (Value::Global(global), Value::Tuple(arguments)) = (callee, arguments) else {
             return Err(self.fault("it calls what is no class"));
         };
         match (global, self.arena.items(arguments)) {
-            // Only one deep, so that a file cannot nest them without end.
+            // Only one level deep, so that a file cannot nest these calls without end.
             (Global::FromType, [Value::Global(inner), _, Value::Tuple(own), ..])
                 if *inner != Global::FromType =>
             {
@@ -91,11 +91,11 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// A dictionary; Python 2 gives it a list of pairs.
+    /// A dictionary; Python 2 passes a list of pairs.
     fn dictionary(&mut self, pairs: Option<Value>) -> Found<Value> {
         let mut items = vec![];
         if let Some(Value::List(id)) = pairs {
-            // A list may be given again and again: what is copied counts as steps do.
+            // A list may be passed any number of times, so copied items are limited as steps are.
             self.copied += self.arena.items(id).len();
             if self.copied > STEPS {
                 return Err(self.fault("it copies a list far more often than weights need"));
@@ -110,7 +110,7 @@ impl<'b> Reader<'b> {
         Ok(Value::Dict(self.arena.add(items)))
     }
 
-    /// A tensor: storage, offset, shape and strides, then in version 3 the type at place 6.
+    /// A tensor from its arguments: storage, offset, shape and strides, and in version 3 the type at index 6.
     fn rebuilt(&mut self, version: u8, arguments: u32) -> Found<Value> {
         let arguments = self.arena.items(arguments);
         let [Value::Storage(storage), Value::Int(offset), Value::Tuple(shape), Value::Tuple(strides), ..] =
@@ -130,8 +130,8 @@ impl<'b> Reader<'b> {
         Ok(Value::Tensor((self.arena.tensors.len() - 1) as u32))
     }
 
-    /// The storage of which this is the persistent id: `("storage", class, key, device, elements)`, and in old files
-    /// the part of the storage that is meant: `(key, offset, elements)`.
+    /// The storage with this persistent id: `("storage", class, key, device, elements)`, followed in old files by the
+    /// part of the storage that is referred to: `(key, offset, elements)`.
     fn persistent(&mut self, id: Value) -> Found<Value> {
         let Value::Tuple(id) = id else { return Err(self.fault("a storage without a name")) };
         let id = self.arena.items(id);

@@ -17,7 +17,7 @@ fn fault(parts: &[&[u8]]) -> String {
     parse(&pickle(parts), 0).unwrap_err().to_string()
 }
 
-/// A storage of 8 numbers of f32, named `0`; and more of its name.
+/// A storage of 8 numbers of f32, named `0`; `more` is appended to its persistent id.
 fn storage(more: &[u8]) -> Vec<u8> {
     let class = global("torch", "FloatStorage");
     [b"(", &text("storage")[..], &class, &text("0"), &text("cpu"), b"K\x08", more, b"tQ"].concat()
@@ -93,7 +93,7 @@ fn tensors_are_views_of_storages() {
         views(&rebuild(&whole, "_rebuild_tensor_v3", &[b"\x89N", &dtype[..]].concat())).2,
         crate::Dtype::F16
     );
-    // Very old files name the part of a storage that is meant.
+    // Very old files state the part of a storage that is referred to.
     let part = storage(&[&text("1")[..], b"K\x01K\x07\x87"].concat());
     assert_eq!(views(&rebuild(&part, "_rebuild_tensor", b"")).1, (4, 28));
 
@@ -175,7 +175,7 @@ fn work_and_depth_are_limited() {
     for part in [&b"]"[..], b"}", b"(", b"N\x85", b"N2", b"]\x94", b"K\x01K\x01\x86"] {
         assert!(steps(part).starts_with("a pickle of more than 1000000 steps"), "{}", steps(part));
     }
-    // One list, nested as deep as steps allow.
+    // Tuples nested as deep as steps allow.
     let deep = [&b"N"[..], &b"\x85".repeat(STEPS - 9)].concat();
     assert!(matches!(parse(&pickle(&[&deep]), 0).unwrap().root, Value::Tuple(_)));
     // A list that is copied again and again.
@@ -183,6 +183,6 @@ fn work_and_depth_are_limited() {
     let list = [&b"]"[..], &pair.repeat(1000), b"q\x01"].concat();
     let copies = [&global("collections", "OrderedDict")[..], b"h\x01\x85R"].concat().repeat(2000);
     assert!(fault(&[&list, &copies]).contains("far more often than weights need"));
-    // One that holds itself.
+    // A list that contains itself.
     assert!(matches!(parse(&pickle(&[b"]q\x01h\x01a"]), 0).unwrap().root, Value::List(_)));
 }

@@ -1,9 +1,9 @@
-//! Values of a pickle: small, and copied freely; what is long lies in an arena or in the pickle's own bytes.
+//! Values of a pickle: they are small and cheap to copy. Long data is in an arena or in the pickle's own bytes.
 
 use crate::dtype::Dtype;
 use crate::pickle::globals::Global;
 
-/// Bytes of the pickle.
+/// A range of bytes of the pickle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) at: u32,
@@ -16,14 +16,15 @@ pub(crate) enum Value {
     None,
     Bool(bool),
     Int(i64),
-    /// UTF-8, checked.
+    /// Valid UTF-8.
     Text(Span),
-    /// Data that nothing here asks for.
+    /// Data that is not needed here.
     Plain(Plain),
-    /// What a class made that is data, but not of weights.
+    /// An object of a class of data that contains no weights.
     Opaque(u16),
     Global(Global),
-    /// Items of the arena; the same for lists, and for dictionaries, where keys and values take turns.
+    /// Items in the arena. Lists and dictionaries are stored the same way; in dictionaries, keys
+    /// and values alternate.
     Tuple(u32),
     List(u32),
     Dict(u32),
@@ -31,7 +32,7 @@ pub(crate) enum Value {
     Tensor(u32),
 }
 
-/// Data of which only the kind is kept.
+/// The kind of data whose value is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plain {
     /// A float, or a whole number of more than 64 bits.
@@ -40,30 +41,30 @@ pub(crate) enum Plain {
     Set,
 }
 
-/// Numbers on disk, which tensors are views of.
+/// Numbers on disk; tensors are views of them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Storage {
     /// Its name among the storages.
     pub(crate) key: Span,
     pub(crate) dtype: Dtype,
-    /// Bytes of the whole.
+    /// Size of the whole storage in bytes.
     pub(crate) bytes: u64,
-    /// The part of it that is meant: its first byte and its length.
+    /// The part of the storage that is referred to: its offset and its length in bytes.
     pub(crate) part: (u64, u64),
 }
 
-/// A tensor, as its constructor was called.
+/// A tensor, as the arguments of its constructor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rebuilt {
     pub(crate) storage: u32,
     pub(crate) dtype: Dtype,
     pub(crate) offset: i64,
-    /// Tuples.
+    /// Id of a tuple in the arena; so is `strides`.
     pub(crate) shape: u32,
     pub(crate) strides: u32,
 }
 
-/// What values refer to.
+/// The data that values refer to.
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
     items: Vec<Vec<Value>>,
@@ -72,7 +73,7 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// Adds items and returns their number.
+    /// Adds items and returns their id.
     pub(super) fn add(&mut self, items: Vec<Value>) -> u32 {
         // The number of opcodes is limited far below 2^32.
         self.items.push(items);

@@ -42,7 +42,7 @@ impl Source for Clean {
 
 const FISH: [&str; 2] = ["n00000001", "n00000007"];
 
-/// As from a list of labels: by name, whatever the class.
+/// Clean images sorted by name, whatever their class, as from a list of labels.
 fn clean(classes: &[&str]) -> Clean {
     let images = vec![(1, Some("a")), (1, Some("b")), (0, Some("c"))];
     Clean {
@@ -99,7 +99,7 @@ fn images_are_those_of_the_clean_names_with_and_without_the_archives_name() {
         let whole = clean(&FISH);
         let source = open(root.path(), Arc::new(whole.clone())).unwrap();
         assert_eq!(read(&*source), [(10, 1), (20, 1), (30, 0)]);
-        // For its shape; the others not for their labels.
+        // One image is decoded for its shape; the others are not decoded for their labels.
         assert_eq!(whole.decoded.load(Ordering::Relaxed), 1);
         let mut turned = clean(&FISH);
         turned.images.reverse();

@@ -1,11 +1,10 @@
-//! Average pooling, over windows and over all positions, and channels put elsewhere.
+//! Average pooling over windows and over all positions, and the placement of channels.
 
 use super::vector::{Kernel, PANEL, Vector, dispatch};
 use super::{Finish, Real, tasks};
 use crate::graph::Pool;
 
-/// Mean over the windows of NHWC samples of stored shape `input`; what padding adds counts as zeros, as torch
-/// does.
+/// Mean over the windows of NHWC samples of stored shape `input`; padding counts as zeros, as in torch.
 pub fn average_pool<T: Real>(pool: &Pool, input: [usize; 3], x: &[T], out: &mut [T]) {
     let size = input.iter().product::<usize>();
     let samples = x.len() / size;
@@ -45,7 +44,7 @@ impl<T: Real> Kernel<T> for Average<'_, T> {
     }
 }
 
-/// `finish` of the gradient of [`average_pool`].
+/// Computes the gradient of [`average_pool`], then applies `finish`.
 pub fn average_pool_gradient<T: Real>(pool: &Pool, input: [usize; 3], gradient: &[T], finish: Finish<'_, T>) {
     let size = input.iter().product::<usize>();
     let samples = finish.out.len() / size;
@@ -105,7 +104,7 @@ pub fn global_average<T: Real>([c, h, w]: [usize; 3], x: &[T], out: &mut [T]) {
     });
 }
 
-/// `finish` of the gradient of [`global_average`].
+/// Computes the gradient of [`global_average`], then applies `finish`.
 pub fn global_average_gradient<T: Real>([c, h, w]: [usize; 3], gradient: &[T], finish: Finish<'_, T>) {
     let by = T::from_f64(1.0 / (h * w) as f64);
     let parts = finish.parts((0..gradient.len() / c).map(|_| c * h * w));
@@ -114,7 +113,7 @@ pub fn global_average_gradient<T: Real>([c, h, w]: [usize; 3], gradient: &[T], f
     });
 }
 
-/// The same numbers to every position of a sample.
+/// Writes the same numbers to every position of a sample.
 struct Spread<'a, 'f, T> {
     gradient: &'a [T],
     by: T,
@@ -141,8 +140,8 @@ impl<T: Real> Kernel<T> for Spread<'_, '_, T> {
     }
 }
 
-/// `finish` of `channels` numbers of each row, taken from `take` on of rows of `from` numbers and put at
-/// `first` of rows of `to` numbers that are zero elsewhere.
+/// Copies `channels` numbers of each row, then applies `finish`. They are read from `take` on, in rows of `from`
+/// numbers, and written from `first` on, in rows of `to` numbers that are zero elsewhere.
 pub fn place<T: Real>(
     x: &[T],
     (from, take): (usize, usize),

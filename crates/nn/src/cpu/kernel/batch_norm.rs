@@ -17,8 +17,9 @@ pub struct Moments {
 
 /// Moments of rows `[n, channels]`.
 ///
-/// Each chunk's mean is taken first and its squares around that; the chunks then join in double precision
-/// (Chan, Golub & `LeVeque` 1983). The difference of two large sums would lose what a small variance needs.
+/// The mean of each chunk is computed first, then the squares around this mean. The chunks are joined in double
+/// precision (Chan, Golub & `LeVeque` 1983). The difference of two large sums would lose the precision that a small
+/// variance needs.
 pub fn moments<T: Real>(x: &[T], channels: usize) -> Moments {
     let chunks = tasks::map(x.len(), x.chunks(CHUNK * channels), |rows| {
         let mut sums = vec![T::ZERO; 2 * channels];
@@ -79,7 +80,7 @@ impl<T: Real> Kernel<T> for ChunkMoments<'_, T> {
     }
 }
 
-/// What batch norm does to a channel: `x * scale + shift`.
+/// The scale and the shift of batch norm for each channel: `x * scale + shift`.
 fn line<T: Real>((moments, epsilon): (&Moments, f64), weight: &[T], bias: &[T]) -> (Vec<T>, Vec<T>) {
     let scale = |c: usize| weight[c].to_f64() / (moments.variance[c] + epsilon).sqrt();
     let shift = |c: usize| bias[c].to_f64() - moments.mean[c] * scale(c);
@@ -88,7 +89,7 @@ fn line<T: Real>((moments, epsilon): (&Moments, f64), weight: &[T], bias: &[T]) 
 }
 
 /// `finish((x - mean) / sqrt(variance + epsilon) * weight + bias)`. `finish` itself must not have a bias. All
-/// have the stored channels.
+/// slices have the stored channels.
 pub fn batch_norm<T: Real>(
     x: &[T],
     (moments, epsilon): (&Moments, f64),
@@ -100,8 +101,9 @@ pub fn batch_norm<T: Real>(
     affine(&scale, x, Finish { bias: Some(&shift), ..finish });
 }
 
-/// Gradients of [`batch_norm`]: that of the input goes to `finish`, if it is wanted; those of weight and bias
-/// are returned. `own`: the moments were those of `x` itself, so that its gradient passes through them.
+/// Gradients of [`batch_norm`]. The input's gradient goes to `finish`, if it is wanted; the gradients of weight and
+/// bias are returned. `own` means that the moments were those of `x` itself, so that its gradient passes through
+/// them.
 ///
 /// # Panics
 /// If lengths do not match.

@@ -1,16 +1,15 @@
-//! Memory of kernels: aligned to cache lines, and used again, since fresh memory costs a page fault every 4
-//! KiB.
+//! Memory of kernels: aligned to cache lines, and reused, since new memory costs a page fault every 4 KiB.
 
 use std::fmt::Debug;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
-/// Bytes of a cache line, and of the widest register.
+/// Bytes in a cache line, and in the widest register.
 pub(super) const LINE: usize = 64;
 
-/// What buffers are made of: numbers, and the bytes of tapes.
+/// An element of buffers: a number, or a byte of a tape.
 pub trait Element: Copy + Debug + Default + 'static {
-    /// Memory that no [`Buffer`] holds at the moment.
+    /// Memory that no [`Buffer`] currently holds.
     fn pool() -> &'static Mutex<Vec<Vec<Self>>>;
 }
 
@@ -26,8 +25,8 @@ macro_rules! element {
 }
 element!(f32, f64, u8);
 
-/// Elements that begin with a cache line, so that no register's load touches two. Dropped, its memory serves
-/// the next.
+/// Elements that begin at the start of a cache line, so that no register load touches two lines. The next buffer
+/// reuses the memory of a dropped one.
 #[derive(Debug)]
 pub struct Buffer<T: Element> {
     data: Vec<T>,
@@ -36,10 +35,10 @@ pub struct Buffer<T: Element> {
 }
 
 impl<T: Element> Buffer<T> {
-    /// Old elements.
+    /// A buffer of `len` elements, with old values.
     pub fn take(len: usize) -> Self {
         let line = LINE / size_of::<T>();
-        // In steps of an eighth, so that batches of many sizes share few buffers.
+        // Sizes grow in steps of an eighth, so that batches of many sizes share few buffers.
         let step = ((len + line).next_power_of_two() / 8).max(line);
         let room = (len + line).next_multiple_of(step);
         let fits = |data: &Vec<T>| data.len() >= room && data.len() <= 2 * room;
@@ -48,17 +47,17 @@ impl<T: Element> Buffer<T> {
         let old = best.map(|(i, _)| i).map(|i| pool.swap_remove(i));
         drop(pool);
         let data = old.unwrap_or_else(|| vec![T::default(); room]);
-        // An offset that cannot be told (under Miri) leaves it unaligned.
+        // If the offset is unknown (under Miri), the buffer is not aligned.
         let start = data.as_ptr().align_offset(LINE).min(line);
         Self { data, start, len }
     }
 
-    /// Leaves out all but the first `len`.
+    /// Keeps only the first `len` elements.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }
 
-    /// Zeros.
+    /// A buffer of `len` zeros.
     pub fn zeros(len: usize) -> Self {
         let mut buffer = Self::take(len);
         buffer.fill(T::default());
@@ -85,8 +84,8 @@ impl<T: Element> DerefMut for Buffer<T> {
     }
 }
 
-/// Cuts `data` into planes of `plane` numbers, and each plane into pieces of `piece`; gives for every piece
-/// its part of all planes. Tasks that write a part of each plane then share nothing.
+/// Splits `data` into planes of `plane` numbers, and each plane into pieces of `piece` numbers. Returns for every
+/// piece its part of all planes, so that tasks that write a part of each plane share no memory.
 pub(super) fn across<T>(data: &mut [T], plane: usize, piece: usize) -> Vec<Vec<&mut [T]>> {
     let pieces = plane.div_ceil(piece);
     let planes = data.len() / plane;

@@ -1,10 +1,10 @@
-//! Where the patches of a convolution lie, and which kernels run it.
+//! The patches of a convolution in memory, and the choice of its kernels.
 //!
-//! Channels are stored in whole panels of 16 ([`stored`]), filled up with zeros. Where Winograd's convolution
-//! fits, and numerics allow it, it runs; everything else multiplies the matrix of patches: read where it lies
-//! if image rows are long enough, gathered some rows at a time if not. A linear layer is a convolution whose
-//! kernel covers its input: its weight `[out, c h w]` read as `[out, c, h, w]` means the same, and no
-//! flattening happens anywhere.
+//! Channels are stored in whole panels of 16 ([`stored`]), filled up with zeros. Winograd's convolution is used
+//! where it fits and the numerics allow it. All other convolutions multiply the matrix of patches. The patches are
+//! read in place if image rows are long enough; otherwise they are gathered, some rows at a time. A linear layer is
+//! a convolution whose kernel covers its input. Its weight `[out, c h w]` can be read as `[out, c, h, w]`, so no
+//! flattening is needed.
 
 use std::ops::Deref;
 
@@ -13,7 +13,7 @@ use super::vector::PANEL;
 use super::winograd::{Shapes, TilingKind};
 use crate::graph::{Axis, ConvShape, Numerics};
 
-/// A convolution as the kernels see it: its shape, and how its input is stored.
+/// A convolution for the kernels: its shape, and how its input is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv {
     /// Its shape.
@@ -29,7 +29,7 @@ impl Deref for Conv {
     }
 }
 
-/// Numbers that a position's channels take in memory: whole panels. Pixels alone are stored as they are.
+/// Count of numbers that store the channels of a position: whole panels. Only pixels are stored without filling.
 pub fn stored(channels: usize) -> usize {
     channels.next_multiple_of(PANEL)
 }
@@ -37,14 +37,14 @@ pub fn stored(channels: usize) -> usize {
 /// Bytes of gathered patches that stay in a core's own cache.
 pub(super) const PATCHES: usize = 256 << 10;
 
-/// Whether a max pooling may follow such a convolution in one pass: its filters are few enough for every task
-/// to go through them alone, and to pool a whole sample at once.
+/// Whether a max pooling may follow such a convolution in one pass. Its filters must be few enough for every task
+/// to read all of them, and to pool a whole sample at once.
 pub(crate) fn pools_at_once(shape: &ConvShape) -> bool {
     shape.groups == 1 && stored(shape.input[0]) * stored(shape.channels) <= 128 * 128
 }
 
-/// The kernel columns that fall on an image row of length `w`, from the first to before the last, for a
-/// kernel that begins at `x` of the padded row.
+/// The kernel columns that fall on an image row of length `w`, as a half-open range, for a kernel that begins at
+/// `x` of the padded row.
 fn on_image(axis: &Axis, w: usize, x: usize) -> (usize, usize) {
     let from = axis.before.saturating_sub(x).div_ceil(axis.dilation).min(axis.kernel);
     let to = (w + axis.before).saturating_sub(x).div_ceil(axis.dilation);
@@ -52,7 +52,7 @@ fn on_image(axis: &Axis, w: usize, x: usize) -> (usize, usize) {
 }
 
 impl Conv {
-    /// Stored input and output.
+    /// Stored shapes of input and output.
     pub(super) fn shapes(&self) -> Shapes {
         let [c, h, w] = self.input;
         let [n, rows, columns] = self.output();
@@ -81,7 +81,7 @@ impl Conv {
         self.groups == 1 && !self.pads() && (whole || point)
     }
 
-    /// The tilings of the forward pass and of the input gradient, where they fit and save products.
+    /// The tilings of the forward pass and of the input gradient, if they fit and save products.
     pub(super) fn winograd(&self, numerics: Numerics) -> Option<[TilingKind; 2]> {
         let [_, h, w] = self.input;
         let [_, rows, columns] = self.output();
@@ -91,7 +91,7 @@ impl Conv {
             return None;
         }
         let tiles = rows.div_ceil(4) * columns.div_ceil(4);
-        // Four fifths of the products, or it does not pay for its transforms.
+        // With more than four fifths of the products, the transforms cost more than they save.
         let saves = |points: usize| tiles * points * 5 <= rows * columns * 9 * 4;
         match stride {
             1 if saves(36) => Some([TilingKind::Same, TilingKind::Same]),
@@ -102,14 +102,13 @@ impl Conv {
         }
     }
 
-    /// Whether patches are read where they lie, one product an output row. They are gathered where groups cut
-    /// them or dilation parts them, and where so few stand in a row that products of several rows together
-    /// pay.
+    /// Whether patches are read in place, with one product per output row. They are gathered if groups or dilation
+    /// split them, or if a row has so few that products over several rows are faster.
     pub(super) fn reads_lines(&self) -> bool {
         self.groups == 1 && self.axes[1].dilation == 1 && self.output()[2] >= 8
     }
 
-    /// Numbers of an image row with its padding.
+    /// Count of numbers in an image row with its padding.
     pub(super) fn line(&self) -> usize {
         let [c, _, w] = self.shapes().input;
         self.axes[1].padded(w) * c
@@ -124,13 +123,12 @@ impl Conv {
         (PATCHES / (columns * self.patch() * size).max(1)).max(1)
     }
 
-    /// The image rows, with their padding, below the kernel at output rows from `first` to before `last` of a
-    /// sample.
+    /// Copies the image rows, with their padding, that the kernel covers at output rows `first..last` of a sample.
     pub(super) fn lines<T: Real>(&self, x: &[T], (first, last): (usize, usize), to: &mut [T]) {
         let ([c, h, w], [rows, columns]) = (self.shapes().input, self.axes);
         let (left, end) = (columns.before * c, (columns.before + w) * c);
         for (i, line) in to.chunks_exact_mut(self.line()).take(self.lines_of(last - first)).enumerate() {
-            // Above the image the difference wraps, and is too large as well.
+            // Above the image, the difference wraps around and is too large as well.
             let y = (first * rows.stride + i).wrapping_sub(rows.before);
             if y >= h {
                 line.fill(T::ZERO);
@@ -142,12 +140,12 @@ impl Conv {
         }
     }
 
-    /// Image rows below the kernel at so many output rows.
+    /// Number of image rows that the kernel covers at `rows` output rows.
     pub(super) fn lines_of(&self, rows: usize) -> usize {
         (rows - 1) * self.axes[0].stride + self.axes[0].extent()
     }
 
-    /// The patch matrix of a group, for output rows from `first` on (of one sample).
+    /// Gathers the patch matrix of a group, for output rows from `first` on (of one sample).
     pub(super) fn gather<T: Real>(&self, group: usize, x: &[T], first: usize, patches: &mut [T]) {
         let ([c, h, w], [rows, columns]) = (self.shapes().input, self.axes);
         let [gc, _] = self.group();
@@ -156,7 +154,7 @@ impl Conv {
             let (y, x0) = ((first + i / width) * rows.stride, i % width * columns.stride);
             let (from, to) = on_image(&columns, w, x0);
             for (ky, line) in patch.chunks_exact_mut(columns.kernel * gc).enumerate() {
-                // Above the image the difference wraps, and is too large as well.
+                // Above the image, the difference wraps around and is too large as well.
                 let iy = (y + ky * rows.dilation).wrapping_sub(rows.before);
                 if iy >= h || from == to {
                     line.fill(T::ZERO);
@@ -171,7 +169,7 @@ impl Conv {
                         line.copy_from_slice(&x[start + k * step + group * gc..][..gc]);
                     }
                 } else if c < PANEL {
-                    // Pixels: so few numbers that a call would cost more than they do.
+                    // Pixels: so few numbers that a call would cost more than copying them.
                     for (to, from) in line[from * gc..to * gc].iter_mut().zip(&x[start..]) {
                         *to = *from;
                     }
@@ -182,7 +180,7 @@ impl Conv {
         }
     }
 
-    /// The transpose of [`Self::gather`], added.
+    /// The transpose of [`Self::gather`], which adds to `dx`.
     pub(super) fn scatter<T: Real>(&self, group: usize, patches: &[T], first: usize, dx: &mut [T]) {
         let ([c, h, w], [rows, columns]) = (self.shapes().input, self.axes);
         let [gc, _] = self.group();
@@ -212,8 +210,8 @@ impl Conv {
         }
     }
 
-    /// Index into torch's weight `[out, in / groups, kh, kw]` of a group's output and of position `p` of its
-    /// patch; `None` where either is there only to fill a panel.
+    /// Index into torch's weight `[out, in / groups, kh, kw]` of a group's output and of position `p` of its patch;
+    /// `None` if either only fills up a panel.
     pub(super) fn weight_index(&self, group: usize, output: usize, p: usize) -> Option<usize> {
         let ([gc, _], taps) = (self.group(), self.axes[0].kernel * self.axes[1].kernel);
         let [true_in, true_out] = [self.input[0], self.channels].map(|c| c / self.groups);

@@ -7,10 +7,10 @@ use super::winograd::{self, Shapes};
 use super::{Buffer, Conv, Real, depthwise, tasks};
 use crate::graph::Numerics;
 
-/// Bytes of gradients that all tasks go through together: part of the result's definition, like every order
-/// of summation.
+/// Bytes of gradients that all tasks process together. Like every order of summation, this is part of the result's
+/// definition.
 const BLOCK: usize = 512 << 10;
-/// Rows whose sums make one number of the bias's gradient.
+/// Rows in one partial sum of the bias's gradient.
 const CHUNK: usize = 512;
 
 /// Gradient with respect to torch's weight `[out, in / groups, kh, kw]`, summed over the batch, from the
@@ -100,7 +100,7 @@ fn into_panels<T: Real>(shape: &Conv, group: usize, x: &[T], row: usize, strips:
     }
 }
 
-/// Sixteen rows of sums.
+/// Computes sixteen rows of sums.
 struct PanelRows<'a, T> {
     left: &'a [T],
     rights: &'a [T],

@@ -1,4 +1,4 @@
-//! The passes of a convolution with weights packed for them: forward, and back to the input.
+//! The forward pass and the input gradient of a convolution, with weights packed for each.
 
 use super::conv::PATCHES;
 use super::gemm::{Panels, PatchRows, multiply};
@@ -8,13 +8,13 @@ use super::winograd::{self, Filters, Shapes, Weight};
 use super::{Addend, Buffer, Conv, Finish, Real, depthwise, pixels, stored, tasks};
 use crate::graph::{Numerics, Pool};
 
-/// Tasks of a product that could be one, so that threads share it.
+/// Number of tasks for a product that fits into one task, so that threads share it.
 const TASKS: usize = 8;
 
 /// A packed weight for one pass.
 #[derive(Debug)]
 enum Packed<T: Real> {
-    /// One a group.
+    /// One matrix per group.
     Patches(Vec<Panels<T>>),
     Winograd(Filters<T>),
     /// For the gradient of pixels: `[kernel row, kernel column, channel][n]`.
@@ -81,7 +81,8 @@ impl<T: Real> ConvForward<T> {
         }
     }
 
-    /// Calls `f` with the first of every `block` output rows, counted through the batch, and what they finish.
+    /// Calls `f` for every `block` output rows, with their first row, counted through the batch, and their part of
+    /// `finish`.
     fn blocks(
         &self,
         block: usize,
@@ -97,7 +98,7 @@ impl<T: Real> ConvForward<T> {
         tasks::each(cost, starts.into_iter().zip(parts), |_, (row, finish)| f(row, finish));
     }
 
-    /// Output rows from `row` on, counted through the batch.
+    /// Computes output rows from `row` on, counted through the batch.
     fn rows(&self, panels: &[Panels<T>], x: &[T], row: usize, finish: Finish<'_, T>) {
         let Shapes { input, output: [n, rows, columns] } = self.shape.shapes();
         let (size, patch) = (input.iter().product::<usize>(), self.shape.patch());
@@ -124,7 +125,7 @@ impl<T: Real> ConvForward<T> {
         }
         assert!(finish.signs.is_none() && finish.open.is_none(), "groups give no bits");
         if !matches!(finish.addend, Addend::Output) {
-            // What fills up the last panel.
+            // The numbers that fill up the last panel.
             finish.out.fill(T::ZERO);
         }
         for (group, panels) in panels.iter().enumerate() {
@@ -165,7 +166,7 @@ impl<T: Real> ConvForward<T> {
         }
     }
 
-    /// As [`Self::run`], then `ReLU` if asked and pooling. `tape` receives the winning tap of every output.
+    /// As [`Self::run`], then `ReLU` if `relu`, and pooling. `tape` receives the winning tap of every output.
     pub fn run_pooled(&self, pool: &Pool, relu: bool, x: &[T], out: &mut [T], tape: &mut [u8]) {
         let shapes = self.shape.shapes();
         let size = shapes.input.iter().product::<usize>();
@@ -193,12 +194,12 @@ impl<T: Real> ConvForward<T> {
     }
 }
 
-/// Lengths of blocks of `block` that make up `all`.
+/// The lengths of blocks of at most `block` that add up to `all`.
 fn sums_of(all: usize, block: usize) -> impl Iterator<Item = usize> {
     (0..all).step_by(block).map(move |start| block.min(all - start))
 }
 
-/// Panels of each group's patch matrix, or of its transpose.
+/// Packs each group's weight into panels: a matrix of patch positions by outputs, or its transpose.
 fn pack_groups<T: Real>(shape: &Conv, weight: &[T], scale: Option<&[T]>, transposed: bool) -> Vec<Panels<T>> {
     let ([_, outputs], patch) = (shape.group(), shape.patch());
     let pack = |group: usize| {
@@ -294,7 +295,7 @@ impl<T: Real> ConvBackward<T> {
         }
     }
 
-    /// One sample, by scattered patches.
+    /// Computes one sample by scattering patches.
     fn sample(&self, panels: &[Panels<T>], dy: &[T], finish: Finish<'_, T>) {
         let Shapes { input: [n, rows, columns], .. } = self.shapes();
         let (patch, [_, group_n]) = (self.shape.patch(), self.shape.group());

@@ -1,4 +1,4 @@
-//! Depth-wise convolutions (Howard et al., "`MobileNets`", 2017): output channel `i` reads input channel `i` alone.
+//! Depth-wise convolutions (Howard et al., "`MobileNets`", 2017): output channel `i` reads only input channel `i`.
 //! Channels are neighbours in memory, so a register holds several of them, and no patches are gathered.
 
 use super::pointwise::finish_all;
@@ -23,8 +23,9 @@ pub(super) fn taps<T: Real>(shape: &ConvShape, weight: &[T], scale: Option<&[T]>
     all
 }
 
-/// The depth-wise convolution that makes the input gradient of the output's gradient, with the taps in the
-/// [`opposite`] order. `None` with strides, and with padding beyond the kernel: [`spread`] then gives the gradient.
+/// The depth-wise convolution that computes the input gradient from the output's gradient, with the taps in the
+/// [`opposite`] order. `None` with strides, and with padding beyond the kernel: [`spread`] then computes the
+/// gradient.
 pub(super) fn transposed(shape: &Conv) -> Option<Conv> {
     let [_, rows, columns] = shape.output();
     let flip = |axis: &Axis| {
@@ -42,7 +43,7 @@ pub(super) fn opposite<T: Real>(taps: &[T], stored: usize) -> Vec<T> {
     taps.rchunks_exact(stored).flatten().copied().collect()
 }
 
-/// Output rows from `row` on, counted through the batch, on this thread.
+/// Computes output rows from `row` on, counted through the batch, on this thread.
 pub(super) fn rows<T: Real>(shape: &Conv, taps: &[T], x: &[T], row: usize, finish: Finish<'_, T>) {
     dispatch(Lines { shape: *shape, taps, x, row, finish });
 }
@@ -84,7 +85,7 @@ impl<T: Real> Kernel<T> for Lines<'_, '_, T> {
                         let line = (y + ky * tall.dilation - tall.before) * w;
                         for kx in 0..wide.kernel {
                             let tap = (ky * wide.kernel + kx) * c + channel;
-                            // Left of the image the difference wraps, and is too large as well.
+                            // Left of the image, the difference wraps around and is too large as well.
                             let at = (x0 + kx * wide.dilation).wrapping_sub(wide.before);
                             if !whole && at >= w {
                                 continue;
@@ -116,7 +117,7 @@ impl<T: Real> Kernel<T> for Lines<'_, '_, T> {
     }
 }
 
-/// `finish` of the input gradient of one sample, tap by tap: for shapes without [`transposed`].
+/// Computes the input gradient of one sample tap by tap, then applies `finish`: for shapes without [`transposed`].
 pub(super) fn spread<T: Real>(shape: &Conv, taps: &[T], dy: &[T], finish: Finish<'_, T>) {
     let mut dx = Buffer::zeros(finish.out.len());
     let c = shape.shapes().input[0];
@@ -130,7 +131,7 @@ pub(super) fn spread<T: Real>(shape: &Conv, taps: &[T], dy: &[T], finish: Finish
     finish_all(&dx, finish);
 }
 
-/// Calls `f` with each tap, and the output and input positions that it joins in a sample.
+/// Calls `f` with each tap, and the output and input positions that it connects in a sample.
 fn each_tap(shape: &Conv, mut f: impl FnMut(usize, usize, usize)) {
     let ([_, h, w], [_, rows, columns], [tall, wide]) = (shape.input, shape.output(), shape.axes);
     for (ky, kx) in (0..tall.kernel).flat_map(|ky| (0..wide.kernel).map(move |kx| (ky, kx))) {
@@ -146,7 +147,7 @@ fn each_tap(shape: &Conv, mut f: impl FnMut(usize, usize, usize)) {
     }
 }
 
-/// Gradient with respect to torch's weight `[c, 1, kh, kw]`, summed over the batch: sample by sample, in their order.
+/// Gradient with respect to torch's weight `[c, 1, kh, kw]`, summed over the batch, sample by sample in order.
 pub(super) fn weight_gradient<T: Real>(shape: &Conv, x: &[T], dy: &[T]) -> Buffer<T> {
     let Shapes { input: [c, h, w], output: [_, rows, columns] } = shape.shapes();
     let taps = shape.axes[0].kernel * shape.axes[1].kernel;

@@ -1,51 +1,50 @@
-//! What happens to sums between a kernel's registers and its output.
+//! Operations on sums between a kernel's registers and its output.
 
 use super::Real;
 use super::vector::{PANEL, PanelRow, Vector};
 
-/// What else goes into a sum.
+/// An additional summand of a sum.
 #[derive(Debug, Clone, Copy)]
 pub enum Addend<'a, T> {
-    /// Nothing.
+    /// No summand.
     None,
-    /// What the output holds.
+    /// The current content of the output.
     Output,
     /// Another value of the output's shape.
     Value(&'a [T]),
 }
 
-/// Where sums go, and what happens to them on the way: `out = open * relu(sums + bias + addend)`. Bits are
-/// one a number of `out`, in its order; `bias`, bits and `relu` with `signs` take whole panels of channels
-/// only.
+/// The output of sums, and the operations on them: `out = open * relu(sums + bias + addend)`. There is one bit per
+/// number of `out`, in the same order. `bias`, bits and `relu` with `signs` need whole panels of channels.
 #[derive(Debug)]
 pub struct Finish<'a, T> {
-    /// Output, rows of channels.
+    /// The output: rows of channels.
     pub out: &'a mut [T],
-    /// One a channel.
+    /// One number per channel.
     pub bias: Option<&'a [T]>,
-    /// Added.
+    /// The additional summand.
     pub addend: Addend<'a, T>,
     /// Whether the result is `max(sum, 0)`.
     pub relu: bool,
-    /// Receives which sums were above 0, if `relu`.
+    /// Receives one bit per sum, if `relu`: whether the sum was above 0.
     pub signs: Option<&'a mut [u8]>,
-    /// Zero where a bit is 0: the gradient of a `ReLU` whose `signs` these were.
+    /// The result is zero where a bit is 0: the gradient of a `ReLU` whose `signs` these were.
     pub open: Option<&'a [u8]>,
 }
 
 impl<'a, T: Real> Finish<'a, T> {
-    /// Sums as they are.
+    /// Stores sums unchanged.
     pub fn plain(out: &'a mut [T]) -> Self {
         Self { out, bias: None, addend: Addend::None, relu: false, signs: None, open: None }
     }
 
-    /// Whether sums go to the output as they are.
+    /// Whether sums are stored unchanged.
     #[inline(always)]
     fn is_plain(&self) -> bool {
         self.bias.is_none() && matches!(self.addend, Addend::None) && !self.relu && self.open.is_none()
     }
 
-    /// Cuts it into parts of these lengths, which must be multiples of 16 if there are bits.
+    /// Splits it into parts of these lengths, which must be multiples of 16 if there are bits.
     pub(crate) fn parts(self, lengths: impl Iterator<Item = usize>) -> Vec<Self> {
         let Self { mut out, bias, addend, relu, mut signs, open } = self;
         if let Addend::Value(value) = addend {
@@ -81,7 +80,7 @@ impl<'a, T: Real> Finish<'a, T> {
         parts
     }
 
-    /// Asks for the cache lines of what will be put at `at`.
+    /// Prefetches the cache lines of the numbers that will be put at `at`.
     #[inline(always)]
     pub(super) fn prefetch<V: Vector<Lane = T>>(&self, at: usize) {
         V::prefetch(self.out.as_ptr().wrapping_add(at));
@@ -93,8 +92,8 @@ impl<'a, T: Real> Finish<'a, T> {
     /// Puts one register of sums at `at` of the output, for channels from `channel` on.
     ///
     /// # Safety
-    /// `at + LANES` must be within `out`, `channel + LANES` within `bias`, and what else there is as
-    /// long as `out` (bits: an eighth of it).
+    /// `at + LANES` must be within `out`, `channel + LANES` within `bias`, and every other slice as long as `out`
+    /// (bits: an eighth of it).
     #[inline(always)]
     pub(super) unsafe fn put<V: Vector<Lane = T>>(&mut self, at: usize, channel: usize, sums: V) {
         debug_assert!(at + V::LANES <= self.out.len());

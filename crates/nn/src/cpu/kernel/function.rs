@@ -1,16 +1,16 @@
-//! Functions of each number alone, and products of two values.
+//! Elementwise functions, and products of two values.
 
 use super::pointwise::finish_all;
 use super::{Buffer, Finish, Real, tasks};
 use crate::graph::Function;
 
-/// Multiply-adds that take as long as a function of one number.
+/// Multiply-adds that take as long as a function of one number does.
 const COST: usize = 8;
-/// Numbers that one task handles.
+/// Count of numbers that one task handles.
 const CHUNK: usize = 1 << 13;
 
-/// `finish` of what `f` writes. Values are cut into tasks of whole rows of `row` numbers; `f` gets the number of a
-/// task's first row, and memory for its rows.
+/// Applies `finish` to the numbers that `f` writes. Values are split into tasks of whole rows of `row` numbers. `f`
+/// receives the index of a task's first row, and memory for its rows.
 fn by_rows<T: Real>(row: usize, finish: Finish<'_, T>, f: impl Fn(usize, &mut [T]) + Sync) {
     let chunk = (CHUNK / row).max(1) * row;
     let all = finish.out.len();
@@ -23,7 +23,8 @@ fn by_rows<T: Real>(row: usize, finish: Finish<'_, T>, f: impl Fn(usize, &mut [T
     });
 }
 
-/// `finish` of a function of the `channels` true numbers of each `stored` ones. What fills up a panel stays 0.
+/// Applies a function to the `channels` true numbers of each `stored` ones, then `finish`. Numbers that fill up a
+/// panel stay 0.
 ///
 /// # Panics
 /// If lengths differ.
@@ -44,7 +45,7 @@ pub fn function<T: Real>(
     });
 }
 
-/// `finish` of the gradient of [`function()`], given what it read.
+/// Computes the gradient of [`function()`] from its input and the gradient of its output, then applies `finish`.
 ///
 /// # Panics
 /// If lengths differ.
@@ -67,8 +68,9 @@ pub fn function_gradient<T: Real>(
     });
 }
 
-/// `finish` of `times` where `x` is above 0, and of `slopes * times` elsewhere, with one slope for each stored channel.
-/// With `x` for `times` it is the function; with the gradient of its output for `times`, the gradient of its input.
+/// Computes `times` where `x` is above 0, and `slopes * times` elsewhere, with one slope for each stored channel,
+/// then applies `finish`. With `x` as `times`, this is the function; with the gradient of its output as `times`, it
+/// is the gradient of its input.
 ///
 /// # Panics
 /// If lengths differ.
@@ -101,14 +103,15 @@ pub fn slope_gradients<T: Real>(stored: usize, x: &[T], dy: &[T]) -> Buffer<T> {
     gradients
 }
 
-/// `finish` of `x * factor`. A sample of `x` has `size` numbers in rows of `stored` ones, a row for each position. A
-/// sample of `factor` has as many, or one row, which multiplies every position.
+/// Computes `x * factor`, then applies `finish`. A sample of `x` has `size` numbers in rows of `stored` numbers,
+/// one row for each position. A sample of `factor` has the same size, or a single row, which multiplies every
+/// position.
 ///
 /// # Panics
 /// If lengths differ.
 pub fn multiply<T: Real>((size, stored): (usize, usize), x: &[T], factor: &[T], finish: Finish<'_, T>) {
     assert_eq!(x.len(), finish.out.len());
-    // One position's factors multiply the whole sample.
+    // Otherwise, the factors of a single position multiply the whole sample.
     let each = factor.len() == x.len();
     by_rows(stored, finish, |row, out| {
         let rows = out.chunks_exact_mut(stored).zip(x[row * stored..].chunks_exact(stored));
@@ -121,7 +124,8 @@ pub fn multiply<T: Real>((size, stored): (usize, usize), x: &[T], factor: &[T], 
     });
 }
 
-/// `finish` of the gradient of the factor of [`multiply`], given the other factor.
+/// Computes the gradient of the factor of [`multiply`] from the other factor and the gradient of the product, then
+/// applies `finish`.
 pub fn factor_gradient<T: Real>((size, stored): (usize, usize), x: &[T], dy: &[T], finish: Finish<'_, T>) {
     if finish.out.len() == x.len() {
         return multiply((size, stored), dy, x, finish);

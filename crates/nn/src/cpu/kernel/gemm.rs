@@ -1,7 +1,7 @@
 //! Matrix products on tiles of a few rows by one panel of columns.
 //!
-//! Every sum is one chain of multiply-adds in the order of the inner dimension, whatever the tile: a row has
-//! the same bits wherever it stands, and in registers of any length.
+//! Every sum is one chain of multiply-adds in the order of the inner dimension, for every tile. A row therefore has
+//! the same bits at any position, and with registers of any length.
 
 use super::vector::{Kernel, PANEL, PanelRow, Vector, dispatch};
 use super::{Buffer, Finish, Real, tasks};
@@ -32,14 +32,14 @@ impl<T: Real> Panels<T> {
         Self { data, k, n }
     }
 
-    /// Columns.
+    /// Number of columns.
     pub(super) fn n(&self) -> usize {
         self.n
     }
 }
 
-/// A matrix in memory. Its rows stand `stride` numbers apart, and each is `runs` pieces of equal length that
-/// stand `pitch` apart: the patches of an image are such a matrix, and need not be gathered.
+/// A matrix in memory. Its rows are `stride` numbers apart. Each row consists of `runs` pieces of equal length,
+/// which are `pitch` numbers apart. The patches of an image are such a matrix, and need not be gathered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PatchRows<'a, T> {
     pub(super) values: &'a [T],
@@ -55,7 +55,7 @@ impl<'a, T> PatchRows<'a, T> {
         Self { values, stride, runs: 1, pitch: 0 }
     }
 
-    /// Whether `m` rows of length `k` are there.
+    /// Whether the values contain `m` rows of length `k`.
     #[inline(always)]
     fn hold(&self, m: usize, k: usize) -> bool {
         m == 0
@@ -64,7 +64,7 @@ impl<'a, T> PatchRows<'a, T> {
     }
 }
 
-/// Runs `body` with the constant `R` that a height is, of those that registers hold.
+/// Runs `body` with `height` as the constant `R`, for all heights that fit in registers.
 macro_rules! by_height {
     ($v:ident, $height:expr, $r:ident => $body:expr) => {
         by_height!($v, $height, $r => $body; 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
@@ -77,7 +77,7 @@ macro_rules! by_height {
     };
 }
 
-/// `finish(rows * right)`, for `m` rows. The result's rows stand `stride` numbers apart and begin with column
+/// `finish(rows * right)`, for `m` rows. The result's rows are `stride` numbers apart and begin with column
 /// `first`.
 ///
 /// # Panics
@@ -107,7 +107,7 @@ pub(super) fn multiply<T: Real>(
     dispatch(Multiply { rows, m, right, finish, place: (stride, first) });
 }
 
-/// As [`multiply`], by given registers: `panels` are `[n / 16][k][16]`, of which the first `n` columns count.
+/// As [`multiply`], with given registers. `panels` are `[n / 16][k][16]`, of which the first `n` columns are used.
 #[inline(always)]
 fn multiply_with<V: Vector>(
     rows: PatchRows<'_, V::Lane>,
@@ -134,8 +134,8 @@ fn multiply_with<V: Vector>(
     }
 }
 
-/// Sums as they are: `out[m, n] = rows * panels`, with whole panels and without what [`Finish`] decides for
-/// each row. Many small products are Winograd's daily bread.
+/// A product without further operations: `out[m, n] = rows * panels`, with whole panels and without the decisions
+/// of [`Finish`] for each row. Winograd's convolution consists of many small products.
 pub(super) struct Product<'a, T> {
     pub(super) rows: PatchRows<'a, T>,
     pub(super) m: usize,
@@ -171,16 +171,17 @@ impl<T: Real> Kernel<T> for Product<'_, T> {
     }
 }
 
-/// Rows of the next tile where `left` are left: even shares of them, as registers hold.
+/// Number of rows of the next tile if `left` rows remain: they are shared evenly among as few tiles as fit in
+/// registers.
 #[inline(always)]
 fn height<V: Vector>(left: usize) -> usize {
     left.div_ceil(left.div_ceil(V::ROWS))
 }
 
-/// Sums of `R` rows, from `row` on, times one panel.
+/// The product of `R` rows, from `row` on, and one panel.
 ///
 /// # Safety
-/// The rows must be there, as long as the panel is high.
+/// The rows must exist, and be as long as the panel is high.
 #[inline(always)]
 unsafe fn tile<V: Vector, const R: usize>(
     rows: PatchRows<'_, V::Lane>,

@@ -1,10 +1,10 @@
 //! Kernels on plain slices: activations are NHWC, `f32` or `f64`, their channels in whole panels of 16
 //! ([`stored`]).
 //!
-//! Every output element is one chain of operations in an order that depends on the layer alone: not on the
-//! batch, nor on the threads. A sample therefore gets the same bits in any batch, which the attacks rely on
-//! when they drop the samples that are already broken. Weight gradients are summed over groups of rows that
-//! layer and batch size alone give, not the threads.
+//! Every output element is one chain of operations, in an order that depends only on the layer, not on the batch or
+//! the threads. A sample therefore has the same bits in any batch. The attacks rely on this when they drop the
+//! samples that are already broken. Weight gradients are summed over groups of rows, which depend on the layer and
+//! the batch size, but not on the threads.
 
 // Bodies must be inlined into the functions that are compiled for a processor's registers.
 #![allow(clippy::inline_always)]

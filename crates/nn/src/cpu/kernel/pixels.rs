@@ -1,7 +1,7 @@
-//! The gradient of pixels: of the first convolution's input, which has one to four channels.
+//! The gradient of pixels, that is, of the first convolution's input, which has one to four channels.
 //!
-//! Panels of 16 columns would be mostly filling there. So the taps of the kernel are the rows of a product,
-//! positions its columns, and every tap's line of sums is added where that tap reads.
+//! For so few channels, panels of 16 columns would be mostly filling. The product therefore has the kernel's taps
+//! as rows and the positions as columns. Every tap's line of sums is added to the positions that the tap reads.
 
 use super::conv::PATCHES;
 use super::gemm::{PatchRows, Product};
@@ -77,7 +77,7 @@ fn add<T: Real>(line: &[T], to: &mut [T], stride: usize) {
     }
 }
 
-/// From `[positions, n]` to panels of 16 positions, `[n][16]` each, filled with zeros.
+/// Converts `[positions, n]` to panels of 16 positions, `[n][16]` each, filled up with zeros.
 fn into_columns<T: Real>(dy: &[T], n: usize, panels: &mut [T]) {
     let whole = dy.len() / (PANEL * n) * PANEL * n;
     dispatch(Transpose { dy: &dy[..whole], n, panels: &mut panels[..whole] });
@@ -87,7 +87,7 @@ fn into_columns<T: Real>(dy: &[T], n: usize, panels: &mut [T]) {
     }
 }
 
-/// Of whole panels.
+/// Transposes whole panels.
 struct Transpose<'a, T> {
     dy: &'a [T],
     n: usize,

@@ -29,7 +29,7 @@ pub fn normalize<T: Real>(
     });
 }
 
-/// Gradient of [`normalize`]: from NHWC to NCHW; `add`: to what is there.
+/// Gradient of [`normalize`]: from NHWC to NCHW. If `add`, it is added to the current content of `dx`.
 pub fn normalize_gradient<T: Real>(
     [c, h, w]: [usize; 3],
     stored: usize,
@@ -59,8 +59,8 @@ pub fn pass<T: Real>(x: &[T], finish: Finish<'_, T>) {
     scaled(x, None, finish);
 }
 
-/// `finish(x * scale)`, with one scale a stored channel; `finish` adds the shift as its bias. A batch norm by
-/// given moments, and its gradient.
+/// `finish(x * scale)`, with one scale per stored channel; `finish` adds the shift as its bias. It computes a batch
+/// norm with given moments, and its gradient.
 pub fn affine<T: Real>(scale: &[T], x: &[T], finish: Finish<'_, T>) {
     scaled(x, Some(scale), finish);
 }

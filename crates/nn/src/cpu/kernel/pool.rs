@@ -1,14 +1,14 @@
 //! Max pooling and its gradient.
 //!
-//! candle 0.11.1's own gradient of max pooling is wrong (a unique maximum of a 2 x 2 window gets 0.25), hence
-//! ours.
+//! candle 0.11.1's own gradient of max pooling is wrong (a unique maximum of a 2 x 2 window gets 0.25), so this
+//! module has its own.
 
 use super::pointwise::finish_all;
 use super::vector::{Kernel, PANEL, Vector, dispatch};
 use super::{Buffer, Finish, Real, tasks};
 use crate::graph::{Axis, Pool};
 
-/// On the tape: this output passes no gradient on (a `ReLU` before the pooling had shut every input).
+/// On the tape: this output passes no gradient on, because a `ReLU` before the pooling set every input to 0.
 pub const NO_GRADIENT: u8 = u8::MAX;
 
 impl Pool {
@@ -21,7 +21,7 @@ impl Pool {
         tiles(&self.axes[0], h) && tiles(&self.axes[1], w)
     }
 
-    /// Output positions of an input of this shape.
+    /// Number of output positions for an input of this shape.
     #[inline(always)]
     pub(super) fn positions(&self, [_, h, w]: [usize; 3]) -> usize {
         self.output([h, w]).map_or(0, |[rows, columns]| rows * columns)
@@ -37,8 +37,8 @@ impl Pool {
     }
 }
 
-/// The taps of one output that fall on the input, each with its position there, in order. Plain loops over it
-/// compile for the features of the function around them, which closures did not.
+/// The taps of one output that fall on the input, each with its position there, in order. Plain loops over this
+/// iterator are compiled for the processor features of the function around them; closures were not.
 #[derive(Clone)]
 pub(super) struct Taps {
     rows: Axis,
@@ -59,7 +59,7 @@ impl Iterator for Taps {
         while self.tap < rows.kernel * columns.kernel {
             let tap = self.tap;
             self.tap += 1;
-            // Above or left of the image the difference wraps, and is too large as well.
+            // Above or left of the image, the difference wraps around and is too large as well.
             let y = (self.y + tap / columns.kernel * rows.dilation).wrapping_sub(rows.before);
             let x = (self.x + tap % columns.kernel * columns.dilation).wrapping_sub(columns.before);
             if y < self.h && x < self.w {
@@ -70,9 +70,9 @@ impl Iterator for Taps {
     }
 }
 
-/// Pools one NHWC sample of stored shape `input` (channels, height, width). `tape` receives the winning tap
-/// of every output: the first that attains the maximum, as in torch. `shut`: outputs that are not above 0
-/// pass no gradient.
+/// Pools one NHWC sample of stored shape `input` (channels, height, width). `tape` receives the winning tap of
+/// every output: the first that attains the maximum, as in torch. If `shut`, outputs that are not above 0 pass no
+/// gradient.
 pub(super) fn pool_sample<T: Real>(
     pool: &Pool,
     input: [usize; 3],
@@ -173,7 +173,7 @@ impl<T: Real> Kernel<T> for Spread<'_, T> {
     }
 }
 
-/// Max pooling of NHWC samples of shape `input` (channels, height, width); `out` and `tape` have one entry an
+/// Max pooling of NHWC samples of shape `input` (channels, height, width); `out` and `tape` have one entry per
 /// output.
 pub fn max_pool<T: Real>(pool: &Pool, input: [usize; 3], x: &[T], out: &mut [T], tape: &mut [u8]) {
     let samples = x.len() / input.iter().product::<usize>();
@@ -182,7 +182,7 @@ pub fn max_pool<T: Real>(pool: &Pool, input: [usize; 3], x: &[T], out: &mut [T],
     tasks::each(x.len(), parts, |_, (x, (out, tape))| pool_sample(pool, input, false, x, out, tape));
 }
 
-/// `finish` of the gradient of [`max_pool`] with respect to its input.
+/// Computes the gradient of [`max_pool`] with respect to its input, then applies `finish`.
 pub fn max_pool_gradient<T: Real>(
     pool: &Pool,
     input: [usize; 3],
@@ -211,7 +211,7 @@ mod tests {
         crate::graph::Pool2d { size, stride, padding }.into()
     }
 
-    /// One channel as a panel of equal ones.
+    /// One channel, repeated to fill a panel.
     fn panel<T: Real>(values: &[T]) -> Vec<T> {
         values.iter().flat_map(|v| [*v; PANEL]).collect()
     }
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(out, [-1.0; 4 * PANEL]);
     }
 
-    /// Both passes of a pooling, by given registers.
+    /// Both passes of a pooling, with given registers.
     struct Both<'a>(Pool, [usize; 3], &'a [f32]);
     impl Kernel<f32> for Both<'_> {
         type Output = (Vec<f32>, Vec<u8>, Vec<f32>);

@@ -1,4 +1,4 @@
-//! The two number types that kernels run in.
+//! The two number types of the kernels.
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Sub, SubAssign};

@@ -1,18 +1,18 @@
 //! Work cut into tasks for all threads.
 //!
-//! All kernels share one parallel loop, [`numbered`], which calls a function through a pointer. With a loop of its own
-//! for each kernel and type of numbers the crate had 252 compiled copies of rayon's `join`.
+//! All kernels share one parallel loop, [`numbered`], which calls a function through a pointer. With a separate
+//! loop for each kernel and number type, the crate had 252 compiled copies of rayon's `join`.
 
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-/// Multiply-adds, or numbers read and written, below which work stays on one thread. It is an estimate of what one
-/// thread does in the microseconds that it takes to wake another.
+/// Multiply-adds, or numbers read and written, below which work stays on one thread. It estimates the work that one
+/// thread does in the microseconds that it takes to wake another thread.
 const SMALL: usize = 1 << 15;
 
-/// Calls `f` with each part and its number, on all threads. `cost` is the number of multiply-adds of all parts
-/// together, or of the numbers that they move: small work stays on this thread.
+/// Calls `f` with each part and its index, on all threads. `cost` is the number of multiply-adds of all parts
+/// together, or of numbers that they read and write: small work stays on this thread.
 pub(crate) fn each<P: Send>(cost: usize, parts: impl IntoIterator<Item = P>, f: impl Fn(usize, P) + Sync) {
     let parts = parts.into_iter();
     if is_small(cost) {
@@ -27,7 +27,7 @@ pub(crate) fn each<P: Send>(cost: usize, parts: impl IntoIterator<Item = P>, f: 
     });
 }
 
-/// What `f` gives for each part, in their order. `cost` as for [`each`].
+/// The results of `f` for all parts, in order. `cost` is as for [`each`].
 pub(crate) fn map<P: Send, R: Send>(
     cost: usize,
     parts: impl IntoIterator<Item = P>,
@@ -43,8 +43,8 @@ pub(crate) fn map<P: Send, R: Send>(
     results.into_iter().flatten().collect()
 }
 
-/// Runs `f` on a thread of the pool, so that the parallel loops in it start without waking one up each time. `cost` as
-/// for [`each`].
+/// Runs `f` on a thread of the pool, so that the parallel loops in `f` start without waking a thread each time.
+/// `cost` is as for [`each`].
 pub(crate) fn within<R: Send>(cost: usize, f: impl FnOnce() -> R + Send) -> R {
     if is_small(cost) { f() } else { rayon::scope(|_| f()) }
 }
@@ -53,7 +53,7 @@ fn is_small(cost: usize) -> bool {
     cost < SMALL
 }
 
-/// Calls `f` with the numbers from 0 to `n`, on all threads.
+/// Calls `f` with every number from 0 to `n - 1`, on all threads.
 fn numbered(n: usize, f: &(dyn Fn(usize) + Sync)) {
     (0..n).into_par_iter().for_each(f);
 }

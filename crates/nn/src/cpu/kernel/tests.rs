@@ -1,4 +1,4 @@
-//! Convolutions against their definition, in double precision, for every way in which they are computed.
+//! Convolutions compared with their definition, in double precision, for every way in which they are computed.
 
 use super::*;
 use crate::graph::{Axis, ConvShape, Numerics, Pool2d};
@@ -10,8 +10,8 @@ fn numbers(n: usize, seed: u64) -> Vec<f64> {
         .collect()
 }
 
-/// Every tap of every output: (output index, input index, weight index), with true channels, NHWC and torch's
-/// weight.
+/// Calls `f` for every tap of every output: (output index, input index, weight index), with true channels, NHWC and
+/// torch's weight.
 fn taps(shape: &Conv, mut f: impl FnMut(usize, usize, usize)) {
     let ([c, h, w], [n, rows, columns]) = (shape.input, shape.output());
     let (group_c, group_n) = (c / shape.groups, n / shape.groups);
@@ -78,7 +78,7 @@ fn check(shape: Conv, samples: usize, numerics: Numerics) {
     let (more, more_x) = (filled(&more, n, stored_n), filled(&more_x, c, stored_c));
     let (y, dx) = (filled(&y, n, stored_n), filled(&dx, c, stored_c));
 
-    // The addend is another value, or what the output holds.
+    // The addend is another value, or the current content of the output.
     let mut out = vec![9.0; y.len()];
     forward.run(&x, Finish { addend: Addend::Value(&more), ..Finish::plain(&mut out) });
     near(&out, &y, &what("output"));
@@ -94,7 +94,7 @@ fn check(shape: Conv, samples: usize, numerics: Numerics) {
     near(&conv_weight_gradient(&shape, numerics, &x, &dy), &dw, &what("weight gradient"));
 
     if shape.groups == 1 {
-        // ReLU with its signs, and its gradient by them.
+        // ReLU with its signs, and its gradient by these signs.
         let (mut out, mut signs) = (vec![9.0; y.len()], vec![0xAA; y.len() / 8]);
         let finish = Finish { relu: true, signs: Some(&mut signs), ..Finish::plain(&mut out) };
         forward.run(&x, Finish { addend: Addend::Value(&more), ..finish });
@@ -120,7 +120,7 @@ const fn conv(input: [usize; 3], n: usize, kernel: [usize; 2], stride: usize, pa
     Conv { shape: ConvShape { input, channels: n, axes, groups: 1 }, pixels: false }
 }
 
-/// One of each kind, as small as it can be: Miri takes its time.
+/// One of each kind, as small as possible: Miri is slow.
 const SMALLEST: [Conv; 3] =
     [conv([3, 4, 4], 2, [3, 3], 1, 1), conv([2, 8, 8], 3, [3, 3], 2, 1), conv([2, 3, 3], 2, [2, 2], 1, 0)];
 
@@ -158,7 +158,7 @@ fn convolutions_are_what_their_definition_says() {
     }
 }
 
-/// The same, in groups.
+/// The same convolution, in groups.
 fn grouped(conv: Conv, groups: usize) -> Conv {
     Conv { shape: ConvShape { groups, ..conv.shape }, ..conv }
 }
@@ -179,14 +179,14 @@ fn by_axes(input: [usize; 3], n: usize, axes: [[usize; 5]; 2]) -> Conv {
 #[cfg(not(miri))]
 fn axes_may_differ_in_kernel_stride_padding_and_dilation() {
     for shape in [
-        // Rectangular kernels, with rows long and short.
+        // Rectangular kernels, with long and short rows.
         by_axes([18, 6, 11], 9, [[1, 1, 0, 0, 1], [5, 1, 2, 2, 1]]),
         by_axes([5, 9, 6], 20, [[5, 1, 2, 2, 1], [3, 1, 1, 1, 1]]),
-        // A stride for each axis; 3 x 3 kernels that Winograd's tilings do not take.
+        // A stride for each axis; 3 x 3 kernels that Winograd's tilings do not support.
         by_axes([16, 8, 16], 16, [[3, 2, 1, 1, 1], [3, 1, 1, 1, 1]]),
         by_axes([16, 9, 21], 16, [[3, 1, 1, 1, 1], [3, 2, 1, 1, 1]]),
         by_axes([4, 7, 7], 6, [[1, 1, 0, 0, 1], [1, 3, 0, 0, 1]]),
-        // Padding on some sides, and more than the kernel is long.
+        // Padding on some sides, and padding longer than the kernel.
         by_axes([16, 8, 8], 32, [[3, 2, 0, 1, 1], [3, 2, 0, 1, 1]]),
         by_axes([16, 8, 8], 16, [[3, 1, 2, 0, 1], [3, 1, 0, 2, 1]]),
         by_axes([3, 5, 12], 17, [[2, 1, 0, 3, 1], [4, 1, 5, 0, 1]]),
@@ -222,7 +222,7 @@ fn groups_read_their_own_part_alone() {
     }
 }
 
-/// Filters that all threads go through together, and those that do not fit one sample's tiles into a block.
+/// Filters that all threads process together, and images whose tiles do not fit into one block.
 #[test]
 #[cfg(not(miri))]
 fn large_filters_and_large_images_are_no_different() {
@@ -254,20 +254,20 @@ fn streamed_filters_are_no_different() {
     }
 }
 
-/// The same bits for a sample alone and in a batch.
+/// A sample has the same bits alone and in a batch.
 #[test]
 #[cfg(not(miri))]
 fn a_sample_has_the_same_bits_in_any_batch() {
     for (shape, numerics) in [
         (conv([24, 12, 10], 40, [3, 3], 1, 1), Numerics::Fast),
         (conv([160, 4, 4], 160, [3, 3], 1, 1), Numerics::Fast),
-        // Streamed, and gone through by all threads together.
+        // Streamed filters, and filters that all threads process together.
         (conv([256, 4, 4], 256, [3, 3], 1, 1), Numerics::Fast),
         (conv([304, 4, 4], 304, [3, 3], 1, 1), Numerics::Fast),
         (conv([24, 12, 10], 40, [3, 3], 2, 1), Numerics::Fast),
         (conv([24, 12, 10], 40, [3, 3], 1, 1), Numerics::Exact),
         (conv([24, 12, 10], 40, [1, 1], 2, 0), Numerics::Fast),
-        // Lines, patches of their own, a linear layer, pixels.
+        // Patches read in lines, an input that is its own patch matrix, a linear layer, pixels.
         (conv([24, 12, 10], 40, [5, 5], 1, 2), Numerics::Fast),
         (conv([24, 12, 10], 40, [1, 1], 1, 0), Numerics::Fast),
         (conv([24, 3, 3], 10, [3, 3], 1, 0), Numerics::Fast),

@@ -1,8 +1,8 @@
-//! Registers of lanes, and the choice between the ones that a processor has.
+//! Registers of lanes, and the selection of the kind that the processor has.
 //!
-//! A kernel is written once, over [`Vector`], and compiled for each kind of register: AVX-512, AVX2 with FMA,
-//! and plain arrays. [`dispatch`] asks the processor and runs the best. All kinds do the same operations in
-//! the same order, and those with fused multiply-add give the same bits.
+//! A kernel is written once, over [`Vector`], and compiled for each kind of register: AVX-512, AVX2 with FMA, and
+//! plain arrays. [`dispatch`] checks the processor's features and runs the best version. All kinds do the same
+//! operations in the same order; those with fused multiply-add return the same bits.
 
 mod registers;
 
@@ -10,18 +10,19 @@ pub use registers::{Registers, limit, registers};
 
 use super::Real;
 
-/// Columns of a panel: what a matrix product computes at once, and what stored channels are a multiple of.
+/// Number of columns of a panel. A matrix product computes this many at once, and the number of stored channels is
+/// a multiple of it.
 pub const PANEL: usize = 16;
 
 /// A register of numbers.
 pub trait Vector: Copy {
-    /// Its numbers.
+    /// The type of its numbers.
     type Lane: Real;
-    /// How many there are; divides [`PANEL`].
+    /// Number of lanes; divides [`PANEL`].
     const LANES: usize;
-    /// Rows of a matrix product's tile that leave registers for its operands.
+    /// Number of rows of a matrix product's tile that leave registers for its operands.
     const ROWS: usize;
-    /// The columns of a panel.
+    /// One row of a panel.
     type PanelRow: PanelRow<Lane = Self::Lane>;
 
     /// One number in every lane.
@@ -29,31 +30,31 @@ pub trait Vector: Copy {
     /// Reads `LANES` numbers.
     ///
     /// # Safety
-    /// They must be there.
+    /// `from` must be valid for reads of `LANES` numbers.
     unsafe fn load(from: *const Self::Lane) -> Self;
     /// Writes `LANES` numbers.
     ///
     /// # Safety
-    /// There must be room for them.
+    /// `to` must be valid for writes of `LANES` numbers.
     unsafe fn store(self, to: *mut Self::Lane);
-    /// Writes `LANES` numbers past the caches where the processor can: for what is not read soon.
-    /// [`Self::fence`] must follow before anybody reads them.
+    /// Writes `LANES` numbers past the caches if the processor can: for numbers that are not read soon.
+    /// [`Self::fence`] must follow before any thread reads them.
     ///
     /// # Safety
-    /// There must be room for them, at an address that is a multiple of their size, or of the size
-    /// of a cache line.
+    /// `to` must be valid for writes of `LANES` numbers, at an address that is a multiple of their size, or of
+    /// the size of a cache line.
     #[inline(always)]
     unsafe fn stream(self, to: *mut Self::Lane) {
         // SAFETY: the caller's promise.
         unsafe { self.store(to) }
     }
-    /// Ends the writes of [`Self::stream`] on this thread.
+    /// Completes the writes of [`Self::stream`] on this thread.
     #[inline(always)]
     fn fence() {}
-    /// Transposes a block of 16 x 16: lines of `from` stand `stride` numbers apart, those of `to` 16.
+    /// Transposes a block of 16 x 16: lines of `from` are `stride` numbers apart, lines of `to` 16.
     ///
     /// # Safety
-    /// Both must be there.
+    /// Both blocks must be valid: `from` for reads, `to` for writes.
     #[inline(always)]
     unsafe fn transpose(from: *const Self::Lane, stride: usize, to: *mut Self::Lane) {
         for i in 0..PANEL {
@@ -63,7 +64,7 @@ pub trait Vector: Copy {
             }
         }
     }
-    /// Asks for the cache line at this address, which need not be anybody's.
+    /// Prefetches the cache line at this address, which need not be valid.
     #[inline(always)]
     fn prefetch(_at: *const Self::Lane) {}
     /// `self + other`.
@@ -76,45 +77,45 @@ pub trait Vector: Copy {
     fn fma(self, a: Self, b: Self) -> Self;
     /// `max(self, 0)`; a NaN stays.
     fn relu(self) -> Self;
-    /// Bit `i` says whether lane `i` is above 0.
+    /// Bit `i` is 1 if lane `i` is above 0.
     fn signs(self) -> u16;
-    /// 0 in the lanes whose bit is 0.
+    /// Sets the lanes whose bit is 0 to 0.
     fn keep(self, bits: u16) -> Self;
-    /// The larger of `self` and `best` and the mark that belongs to it; of equals `best`, and a NaN stays.
+    /// The larger of `self` and `best` in each lane, with its mark. If both are equal, it is `best`; a NaN stays.
     fn larger(self, mark: Self, best: (Self, Self)) -> (Self, Self);
     /// Writes whole numbers from 0 to 255 as bytes.
     ///
     /// # Safety
-    /// There must be room for `LANES`.
+    /// `to` must be valid for writes of `LANES` bytes.
     unsafe fn store_bytes(self, to: *mut u8);
-    /// Bit `i` says whether byte `i` of `LANES` equals this.
+    /// Bit `i` is 1 if byte `i` of `LANES` equals `to`.
     ///
     /// # Safety
-    /// The bytes must be there.
+    /// `bytes` must be valid for reads of `LANES` bytes.
     unsafe fn equal(bytes: *const u8, to: u8) -> u16;
 }
 
-/// The columns of a panel in registers.
+/// One row of a panel, in registers.
 pub trait PanelRow: Copy {
-    /// Its numbers.
+    /// The type of its numbers.
     type Lane: Real;
     /// All 0.
     fn zero() -> Self;
     /// Reads [`PANEL`] numbers.
     ///
     /// # Safety
-    /// They must be there.
+    /// `from` must be valid for reads of [`PANEL`] numbers.
     unsafe fn load(from: *const Self::Lane) -> Self;
     /// Writes [`PANEL`] numbers.
     ///
     /// # Safety
-    /// There must be room for them.
+    /// `to` must be valid for writes of [`PANEL`] numbers.
     unsafe fn store(self, to: *mut Self::Lane);
     /// As [`Vector::stream`].
     ///
     /// # Safety
-    /// There must be room for [`PANEL`] numbers, at an address that is a multiple of their size, or
-    /// of the size of a cache line.
+    /// `to` must be valid for writes of [`PANEL`] numbers, at an address that is a multiple of their size, or of
+    /// the size of a cache line.
     unsafe fn stream(self, to: *mut Self::Lane);
     /// `row * x + self`.
     fn grow(self, x: Self::Lane, row: Self) -> Self;
@@ -162,12 +163,12 @@ impl<V: Vector, const N: usize> PanelRow for [V; N] {
     }
 }
 
-/// Work that is written over [`Vector`].
+/// A computation that is written over [`Vector`].
 pub trait Kernel<T> {
-    /// What it gives.
+    /// The type of its result.
     type Output;
-    /// Does it. Every implementation, and all that it calls, must be `#[inline(always)]`: the registers'
-    /// instructions exist only inside the function that was compiled for them.
+    /// Runs the computation. Every implementation, and every function that it calls, must be `#[inline(always)]`:
+    /// the registers' instructions exist only inside the function that was compiled for them.
     fn run<V: Vector<Lane = T>>(self) -> Self::Output;
 }
 
@@ -177,7 +178,7 @@ pub fn dispatch<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
     T::dispatch(kernel)
 }
 
-/// Plain arrays. `FMA`: multiply and add are fused, which is slow where the processor cannot.
+/// Plain arrays. With `FMA`, multiply and add are fused, which is slow if the processor has no such instruction.
 #[derive(Clone, Copy)]
 pub(super) struct Plain<T, const FMA: bool>([T; 8]);
 
@@ -227,7 +228,7 @@ impl<T: Real, const FMA: bool> Vector for Plain<T, FMA> {
     }
     #[inline(always)]
     fn fma(self, a: Self, b: Self) -> Self {
-        // A loop, not a closure: what is not inlined into the function that has the processor's features calls a
+        // A loop, not a closure: code that is not inlined into the function with the processor's features calls a
         // function of the C library for each number.
         let mut out = self.0;
         for i in 0..8 {
@@ -316,8 +317,7 @@ pub(super) fn dispatch_f32<K: Kernel<f32>>(kernel: K) -> K::Output {
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-/// Runs a kernel by every kind of registers that this processor has, and hands each result to `see`: for
-/// tests.
+/// Runs a kernel with every kind of registers that this processor has, and passes each result to `see`: for tests.
 #[cfg(test)]
 pub(crate) fn each<K: Kernel<f32>>(mut kernel: impl FnMut() -> K, mut see: impl FnMut(&str, K::Output)) {
     see("plain", kernel().run::<Plain<f32, false>>());

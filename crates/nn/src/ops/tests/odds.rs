@@ -1,4 +1,4 @@
-//! Log odds against their definition, and beside cross-entropy.
+//! Log odds compared with their definition and with cross-entropy.
 
 use candle_core::{Device, Var};
 
@@ -7,7 +7,7 @@ use crate::candle::loss;
 
 type Score<'a> = &'a dyn Fn(&Tensor, &Tensor) -> Tensor;
 
-/// Values and gradients, of a weighted sum so that no row's gradient is another's.
+/// Values and gradients. The gradients are those of a weighted sum, so that rows have different gradients.
 fn run(logits: &Tensor, labels: &[u32], score: Score) -> (Vec<f64>, Vec<f64>) {
     let labels = Tensor::new(labels, &Device::Cpu).unwrap();
     let var = Var::from_tensor(logits).unwrap();
@@ -70,7 +70,7 @@ fn our_kernel_and_candles_operations_agree() {
     }
 }
 
-/// Cross-entropy is log(1 + exp(L)), and its gradient a positive multiple of that of L.
+/// Cross-entropy is log(1 + exp(L)), and its gradient is a positive multiple of the gradient of L.
 #[test]
 fn cross_entropy_rises_along_the_same_direction() {
     let logits = Tensor::new(&[[1.0, -2.0, 3.0], [0.5, 0.4, 0.2], [4.0, 1.0, -2.0]], &Device::Cpu).unwrap();
@@ -104,7 +104,7 @@ fn one_class_has_a_slope_and_a_nan_stays() {
         let (odds, slopes) = run(&Tensor::new(&[row], &Device::Cpu).unwrap(), &[0], &kernel);
         assert!(odds[0].is_nan() && slopes.iter().all(|slope| slope.is_nan()), "{row:?}: {slopes:?}");
     }
-    // Nothing can be said for any other class.
+    // The other class is impossible, so its slope is 0.
     let (odds, slopes) = run(&Tensor::new(&[[1.0, f64::NEG_INFINITY]], &Device::Cpu).unwrap(), &[0], &kernel);
     assert_eq!((odds[0], slopes), (f64::NEG_INFINITY, vec![-1.0, 0.0]));
     let logits = Tensor::new(&[[0f32, 1.0]], &Device::Cpu).unwrap();

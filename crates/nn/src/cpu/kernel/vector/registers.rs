@@ -1,4 +1,4 @@
-//! Which registers the processor has, and which of them kernels may take.
+//! The registers that the processor has, and those that kernels may use.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -16,16 +16,16 @@ pub enum Registers {
     Avx512,
 }
 
-/// The widest kind that [`dispatch`] may take, as a number.
+/// The widest kind that [`dispatch`] may use, as a number.
 static WIDEST: AtomicU8 = AtomicU8::new(Registers::Avx512 as u8);
 
-/// Whether kernels may take these registers, if the processor has them.
+/// Whether kernels may use these registers, if the processor has them.
 pub(super) fn allowed(registers: Registers) -> bool {
     registers as u8 <= WIDEST.load(Ordering::Relaxed)
 }
 
-/// Lets kernels of the whole process take no wider registers than these: to measure one processor as if it were
-/// another. `false`, and nothing changes, if the processor does not have them.
+/// Limits the kernels of the whole process to registers no wider than these, to measure one processor as if it were
+/// another. Returns `false` and changes nothing if the processor does not have them.
 pub fn limit(widest: Registers) -> bool {
     let before = WIDEST.swap(widest as u8, Ordering::Relaxed);
     let has = registers() == widest;
@@ -35,7 +35,7 @@ pub fn limit(widest: Registers) -> bool {
     has
 }
 
-/// The registers that [`dispatch`] takes for `f32`.
+/// The registers that [`dispatch`] uses for `f32`.
 pub fn registers() -> Registers {
     struct Name;
     impl Kernel<f32> for Name {

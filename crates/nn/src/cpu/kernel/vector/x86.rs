@@ -1,7 +1,7 @@
 //! The registers of `x86_64` processors.
 //!
-//! The methods are safe to call because these types never leave this crate, and are only ever named by
-//! kernels that run inside [`avx2`] and [`avx512`], which ask for the features.
+//! The methods are safe to call because these types never leave this crate, and are named only by kernels that run
+//! inside [`avx2`] and [`avx512`], which require the features.
 
 use std::arch::x86_64::{
     __m256, __m512, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_HINT_T0, _mm_cmpeq_epi8, _mm_loadl_epi64, _mm_loadu_si128,
@@ -41,15 +41,15 @@ pub(super) fn avx512<K: Kernel<f32>>(kernel: K) -> K::Output {
     kernel.run::<Avx512>()
 }
 
-/// A register's numbers at any address. The processor's own loads check their addresses in builds with debug
-/// assertions, at several times their cost.
+/// A register's numbers at any address. The processor's load intrinsics check their addresses in builds with debug
+/// assertions, at several times the cost of the load.
 #[repr(C, packed)]
 struct Anywhere<R>(R);
 
 /// Reads a register.
 ///
 /// # Safety
-/// Its numbers must be there.
+/// `from` must be valid for a read of the register's numbers.
 #[inline(always)]
 unsafe fn anywhere<R: Copy>(from: *const f32) -> R {
     // SAFETY: the caller's promise; a packed struct needs no alignment.
@@ -59,7 +59,7 @@ unsafe fn anywhere<R: Copy>(from: *const f32) -> R {
 /// Writes a register.
 ///
 /// # Safety
-/// There must be room for its numbers.
+/// `to` must be valid for a write of the register's numbers.
 #[inline(always)]
 unsafe fn put_anywhere<R>(to: *mut f32, numbers: R) {
     // SAFETY: as in `anywhere`.
@@ -125,7 +125,7 @@ impl Vector for Avx2 {
     }
     #[inline(always)]
     fn relu(self) -> Self {
-        // The second operand is what a NaN gives.
+        // If an operand is NaN, the instruction returns the second one.
         Self(unsafe { _mm256_max_ps(_mm256_setzero_ps(), self.0) })
     }
     #[inline(always)]
@@ -212,7 +212,7 @@ impl Vector for Avx512 {
                     a[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
                 }
             }
-            // Quarters to their places.
+            // Moves the quarters to their places.
             for k in 0..4 {
                 b[k] = _mm512_shuffle_f32x4::<0x88>(a[k], a[k + 4]);
                 b[k + 4] = _mm512_shuffle_f32x4::<0xdd>(a[k], a[k + 4]);
@@ -249,7 +249,7 @@ impl Vector for Avx512 {
     }
     #[inline(always)]
     fn relu(self) -> Self {
-        // The second operand is what a NaN gives.
+        // If an operand is NaN, the instruction returns the second one.
         Self(unsafe { _mm512_max_ps(_mm512_setzero_ps(), self.0) })
     }
     #[inline(always)]

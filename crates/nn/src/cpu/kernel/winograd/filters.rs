@@ -6,7 +6,7 @@ use super::super::{Buffer, Real, tasks};
 use super::TilingKind;
 use super::tiling::{Down, FILTERS, Same, Tiling, Up};
 
-/// Bytes of filters above which they are written past the caches, where they would not stay.
+/// Bytes of filters above which they are written past the caches, because they would not stay there.
 pub(in super::super) const STREAMED: usize = 8 << 20;
 
 /// Transformed filters, `[36][n / 16][c][16]` for `c` stored input and `n` stored output channels.
@@ -27,8 +27,8 @@ pub(in super::super) struct Weight<'a, T> {
 }
 
 impl<T: Real> Filters<T> {
-    /// Transforms a weight; `gradient`: for the input gradient, where the roles of in and out are exchanged.
-    /// `kind` is that of the pass at hand.
+    /// Transforms a weight. With `gradient`, it is for the input gradient, where the roles of in and out are
+    /// exchanged. `kind` is the tiling of this pass.
     pub(in super::super) fn pack(kind: TilingKind, weight: Weight<'_, T>, gradient: bool) -> Self {
         let [out, into] = weight.channels.map(|c| c.next_multiple_of(PANEL));
         let (c, n) = if gradient { (out, into) } else { (into, out) };

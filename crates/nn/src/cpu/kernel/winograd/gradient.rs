@@ -8,15 +8,15 @@ use super::rows::{Layout, input_row};
 use super::tiling::{Down, FILTERS, Same, Tiling, taps};
 use super::{Shapes, TilingKind, zero_row};
 
-/// Bytes of scratch memory of the tiles that are transformed together: with the batch size, part of the
-/// result's definition, like every order of summation.
+/// Bytes of scratch memory of the tiles that are transformed together. Like every order of summation, this size and
+/// the batch size are part of the result's definition.
 const BLOCK: usize = 2 << 20;
-/// Tiles that are transformed together at least: their sums go through [`taps`], which must not cost more
-/// than they do.
+/// Minimum number of tiles that are transformed together. Their sums are passed to [`taps`], which must not cost
+/// more than the sums.
 const TILES: usize = 64;
 
-/// Gradient of torch's weight `[out, in, 3, 3]` with true `channels` [out, in], from stored `x` and the
-/// gradient `dy` of the convolution's output. `kind` is that of the forward pass.
+/// Gradient of torch's weight `[out, in, 3, 3]` with true `channels` [out, in], from stored `x` and the gradient
+/// `dy` of the convolution's output. `kind` is the tiling of the forward pass.
 pub(in super::super) fn weight_gradient<T: Real>(
     kind: TilingKind,
     channels: [usize; 2],
@@ -34,14 +34,14 @@ pub(in super::super) fn weight_gradient<T: Real>(
     // Blocks of equal size: a small one at the end would cost as much as a large one.
     let block = all.div_ceil(all.div_ceil(most.max(1)).max(1)).max(1);
     let panels = [c / PANEL, n / PANEL];
-    // For every pair of panels nine taps of 16 x 16 channels.
+    // Nine taps of 16 x 16 channels for every pair of panels.
     let mut sums = Buffer::zeros(panels[0] * panels[1] * PANEL * 9 * PANEL);
     let size = points * (panels[0] + panels[1]) * plane(block * columns);
     let mut scratch = Buffer::take(size + zero_row(&shapes));
     let (zeros, scratch) = scratch.split_at_mut(zero_row(&shapes));
     zeros.fill(T::ZERO);
     let zeros = &*zeros;
-    // Few pairs are cut in two, so that two threads have work.
+    // If there are few pairs, they are split in two, so that two threads have work.
     let rows = if panels[0] * panels[1] < 4 { PANEL / 2 } else { PANEL };
     for start in (0..all).step_by(block) {
         let count = block.min(all - start);
@@ -65,14 +65,14 @@ pub(in super::super) fn weight_gradient<T: Real>(
     in_torch_order(channels, panels[1], &sums)
 }
 
-/// Numbers from one plane to the next: a line more than it has, since all points' numbers of a tile are
-/// written together, and would else fall on the same few lines of the cache.
+/// Distance from one plane to the next: one line more than its size. All points' numbers of a tile are written
+/// together, and would otherwise fall on the same few lines of the cache.
 fn plane(tiles: usize) -> usize {
     (tiles + 1) * PANEL
 }
 
-/// Of planes `[points][panels][tiles][16]`, the strips that belong to each of `rows` tile rows: by point,
-/// then by panel.
+/// Splits planes `[points][panels][tiles][16]` into the strips of each of `rows` tile rows, ordered by point, then
+/// by panel.
 fn strips<T>(planes: &mut [T], tiles: usize, columns: usize, rows: usize) -> Vec<Vec<&mut [T]>> {
     let mut strips = across(planes, plane(tiles), columns * PANEL);
     strips.truncate(rows);
@@ -135,7 +135,7 @@ fn gradient_row<V: Vector, X: Tiling<P, D, 4>, const P: usize, const D: usize>(
                 if at < w {
                     let mut patch = [V::splat(V::Lane::ZERO); 4];
                     for y in 0..4 {
-                        // Of the next tile row.
+                        // For the next tile row.
                         V::prefetch(sample.as_ptr().wrapping_add(((first + 4 + y) * w + at) * n + channel));
                         if first + y < h {
                             // SAFETY: row and position are inside the sample, and `n` is a multiple of the
@@ -205,7 +205,7 @@ impl<T: Real> Pair<'_, T> {
         let Self { xs, ys, tiles, panels, which, first, sums, .. } = self;
         let (panel_x, panel_y) = (which / panels[1], which % panels[1]);
         for (part, sums) in sums.chunks_exact_mut(R * 9 * PANEL).enumerate() {
-            // Points that share a filter are one sum.
+            // Points that share a filter are summed.
             let mut points = [[V::PanelRow::zero(); R]; FILTERS * FILTERS];
             for p in 0..P * P {
                 let x = PatchRows::whole(&xs[(p * panels[0] + panel_x) * plane(tiles)..], PANEL);

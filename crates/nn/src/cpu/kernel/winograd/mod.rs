@@ -1,9 +1,9 @@
 //! Winograd's convolution (Lavin & Gray, CVPR 2016, <https://arxiv.org/abs/1509.09308>) of 3 x 3 kernels with
 //! padding 1: stride 1, stride 2, and the input gradients of both.
 //!
-//! Tiles of the image are transformed so that the convolution becomes one product for each of 36 (stride 2:
-//! 81) points: matrices `[tiles, channels]` times packed filters. Sums are rounded otherwise than by the
-//! definition, by about 1e-6 of the largest; `Numerics::Exact` does without.
+//! Tiles of the image are transformed so that the convolution becomes one product for each of 36 (stride 2: 81)
+//! points: matrices `[tiles, channels]` times packed filters. The rounding of sums differs from the definition by
+//! about 1e-6 of the largest sum; `Numerics::Exact` does not use this method.
 
 mod filters;
 mod gradient;
@@ -23,10 +23,10 @@ pub(super) use filters::STREAMED;
 pub(super) use filters::{Filters, Weight};
 pub(super) use gradient::weight_gradient;
 
-/// Points of both axes, at most.
+/// Largest number of points of both axes.
 const MOST: usize = 81;
 
-/// Which of the tilings.
+/// The kind of a tiling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TilingKind {
     /// Stride 1, and its transpose.
@@ -38,7 +38,7 @@ pub(super) enum TilingKind {
 }
 
 impl TilingKind {
-    /// Points of both axes.
+    /// Number of points of both axes.
     fn points(self) -> usize {
         match self {
             TilingKind::Same => 6 * 6,
@@ -46,7 +46,7 @@ impl TilingKind {
         }
     }
 
-    /// Outputs of a tile along an axis.
+    /// Number of outputs of a tile along an axis.
     fn outputs(self) -> usize {
         match self {
             TilingKind::Same | TilingKind::Down => 4,
@@ -55,14 +55,14 @@ impl TilingKind {
     }
 }
 
-/// Bytes of scratch memory that one task's tiles may fill: with some of the filters they must stay in a
-/// core's own cache.
+/// Bytes of scratch memory that one task's tiles may fill. The tiles and some of the filters must stay in a core's
+/// own cache.
 const BLOCK: usize = 384 << 10;
-/// Tiles of a task at least, so that it does not read its filters too often.
+/// Minimum number of tiles of a task, so that it does not read its filters too often.
 const TILES: usize = 6;
-/// Bytes of filters above which all tasks go through them together.
+/// Bytes of filters above which all tasks process them together.
 pub(super) const LARGE: usize = 12 << 20;
-/// Bytes of scratch memory of tiles that all tasks share.
+/// Bytes of scratch memory for tiles that all tasks share.
 const SHARED: usize = 12 << 20;
 
 /// Shapes of a pass, with stored channels: `[c, h, w]` in, `[n, h, w]` out.
@@ -78,7 +78,7 @@ impl Shapes {
         [self.output[1], self.output[2]].map(|length| length.div_ceil(kind.outputs()))
     }
 
-    /// Numbers of the output that a tile row covers.
+    /// Count of numbers of the output that a tile row covers.
     fn covers(&self, kind: TilingKind, row: usize) -> usize {
         let [n, h, w] = self.output;
         let [rows, _] = self.tiles(kind);
@@ -86,18 +86,18 @@ impl Shapes {
     }
 }
 
-/// Scratch numbers of a block of this many tiles.
+/// Count of scratch numbers for a block of this many tiles.
 fn block_size<T: Real>(filters: &Filters<T>, shapes: &Shapes, tiles: usize) -> usize {
     filters.kind.points() * (plane(tiles, filters.c) + plane(tiles, filters.n)) + zero_row(shapes)
 }
 
-/// Numbers from one point's matrix to the next: a line more than it has, since all points' numbers of a tile
-/// are written together, and would else fall on the same few lines of the cache.
+/// Distance from one point's matrix to the next: one line more than its size. All points' numbers of a tile are
+/// written together, and would otherwise fall on the same few lines of the cache.
 fn plane(tiles: usize, channels: usize) -> usize {
     tiles * channels + PANEL
 }
 
-/// A row of zeros stands for those beside the image.
+/// Length of a row of zeros, which replaces rows outside the image.
 fn zero_row(shapes: &Shapes) -> usize {
     (shapes.input[0] * shapes.input[2]).next_multiple_of(PANEL)
 }
@@ -113,10 +113,10 @@ pub(super) fn conv<T: Real>(filters: &Filters<T>, shapes: Shapes, x: &[T], finis
     let large = filters.bytes() > LARGE;
     let tiles = if large { SHARED / tile } else { (BLOCK / tile).max(TILES) };
     let most = (tiles / columns).max(1);
-    // Blocks of equal size, so that no task is left alone at the end.
+    // Blocks of equal size, so that no single task remains at the end.
     let block = all.div_ceil(all.div_ceil(most).max(1)).max(1);
     let starts: Vec<usize> = (0..all).step_by(block).collect();
-    // Winograd's method takes less than a third of the nine products for each pair of channels.
+    // Winograd's method needs less than a third of the nine products for each pair of channels.
     let cost = finish.out.len() * filters.c * 2;
     let covered =
         |start: &usize| (*start..all.min(start + block)).map(|row| shapes.covers(filters.kind, row)).sum();
@@ -148,15 +148,15 @@ pub(super) fn conv_here<T: Real>(filters: &Filters<T>, shapes: Shapes, x: &[T], 
     dispatch(Block { filters, shapes, x, rows, finish, scratch });
 }
 
-/// Some tile rows from the first step to the last.
+/// All steps for some tile rows.
 struct Block<'a, 'f, T: Real> {
     filters: &'a Filters<T>,
     shapes: Shapes,
     /// The whole batch.
     x: &'a [T],
-    /// From the first tile row to before the last, counted through the batch.
+    /// The half-open range of tile rows, counted through the batch.
     rows: (usize, usize),
-    /// Of these tile rows alone.
+    /// For these tile rows only.
     finish: Finish<'f, T>,
     scratch: &'a mut [T],
 }
@@ -221,8 +221,8 @@ fn point<T: Real>(filters: &Filters<T>, panels: &[T], inputs: &[T], out: &mut [T
     dispatch(Product { rows: PatchRows::whole(inputs, k), m: inputs.len() / k, panels, k, out });
 }
 
-/// Some tile rows by all threads: the filters are too large for one core's cache, so each point's go to one
-/// thread.
+/// Computes some tile rows on all threads. The filters are too large for one core's cache, so one thread handles
+/// all filters of a point.
 fn shared_block<T: Real>(
     filters: &Filters<T>,
     shapes: Shapes,

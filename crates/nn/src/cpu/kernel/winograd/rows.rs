@@ -8,10 +8,10 @@ use super::super::vector::{PANEL, Vector};
 use super::Shapes;
 use super::tiling::Tiling;
 
-/// Where the channels of a row's tiles stand.
+/// How the channels of a row's tiles are stored.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Layout {
-    /// One plane a point: `[tiles][channels]`, from this number on.
+    /// One plane per point: `[tiles][channels]`, from this index on.
     Tiles(usize),
     /// One plane for each panel of each point: `[tiles][16]`.
     Panels,
@@ -33,14 +33,14 @@ pub(super) fn input_row<V: Vector, X: Tiling<P, D, O>, const P: usize, const D: 
     let top = row % tile_rows * X::STEP;
     let mut lines: [&[V::Lane]; D] = [&zeros[..c * w]; D];
     for (y, line) in lines.iter_mut().enumerate() {
-        // Above the image the difference wraps, and is too large as well.
+        // Above the image, the difference wraps around and is too large as well.
         let y = (top + y).wrapping_sub(X::BEFORE);
         if y < h {
             *line = &sample[y * w * c..][..w * c];
         }
     }
     let columns = shapes.output[2].div_ceil(O);
-    // Planes of a point, the first number in each, and numbers from one tile to the next.
+    // Number of planes of a point, index of the first number in each, and distance from one tile to the next.
     let (panels, first, stride) = match layout {
         Layout::Tiles(first) => (1, first, c),
         Layout::Panels => (c / PANEL, 0, PANEL),
@@ -61,7 +61,7 @@ pub(super) fn input_row<V: Vector, X: Tiling<P, D, O>, const P: usize, const D: 
                         patch[y] = unsafe { V::load(lines[y].as_ptr().add(at * c + channel)) };
                     }
                     if i >= D - X::STEP {
-                        // What the next tile row reads that this one does not: it comes from afar.
+                        // Positions that only the next tile row reads: loading them from far memory takes long.
                         for y in D..D + X::STEP {
                             V::prefetch(sample.as_ptr().wrapping_add(((top + y) * w + at) * c + channel));
                         }
@@ -124,7 +124,7 @@ pub(super) fn output_row<V: Vector, X: Tiling<P, D, O>, const P: usize, const D:
             for y in 0..O {
                 if y < height {
                     for i in 0..O {
-                        // Of the next tile row.
+                        // For the next tile row.
                         finish.prefetch::<V>(out + ((y + O) * w + column * O + i) * n + channel);
                     }
                     let mut points = [V::splat(V::Lane::ZERO); P];

@@ -5,15 +5,15 @@ use super::super::vector::Vector;
 /// Distinct filters of an axis, in every tiling.
 pub(super) const FILTERS: usize = 6;
 
-/// How one axis of a convolution with three taps and padding 1 is cut into tiles, and the linear maps that
-/// make a tile a product a point: `output(filter * input)`, point by point. In two dimensions each map is
-/// applied to both axes.
+/// How one axis of a convolution with three taps and padding 1 is split into tiles, and the linear maps that turn a
+/// tile into one product per point: `output(filter * input)`, point by point. In two dimensions each map is applied
+/// to both axes.
 ///
-/// `P` points, `D` input positions of a patch, `O` outputs.
+/// A tile has `P` points, a patch of `D` input positions, and `O` outputs.
 pub(super) trait Tiling<const P: usize, const D: usize, const O: usize> {
     /// Input positions from one tile to the next.
     const STEP: usize;
-    /// Of the patch's positions, those before the tile's own first one.
+    /// Number of positions of the patch before the tile's own first position.
     const BEFORE: usize;
     /// The filter of each point as a combination of the taps; points beyond the last share its filter.
     const FILTER: [[f64; 3]; FILTERS];
@@ -33,7 +33,7 @@ fn number<V: Vector>(x: f64) -> V {
 
 const SIXTH: f64 = 1.0 / 6.0;
 
-/// Stride 1, F(4, 3) at the points 0, 1, -1, 2, -2 and infinity: 6 products for 4 outputs instead of 12. Its
+/// Stride 1, F(4, 3) at the points 0, 1, -1, 2, -2 and infinity: 6 products for 4 outputs instead of 12. It is its
 /// own transpose, with the taps reversed.
 pub(super) struct Same;
 
@@ -113,8 +113,8 @@ fn two_taps_gradient<V: Vector>(y: [V; 4]) -> [V; 5] {
     [y[0], even.add(odd), even.sub(odd), far_even.add(far_odd), y[3]]
 }
 
-/// Stride 2 on an even length: the outer taps meet the odd positions, the middle one the even ones. F(4, 2)
-/// and four plain products: 9 for 4 outputs instead of 12.
+/// Stride 2 on an even length: the outer taps read odd positions, the middle tap reads even positions. F(4, 2) and
+/// four plain products: 9 products for 4 outputs instead of 12.
 pub(super) struct Down;
 
 impl Tiling<9, 9, 4> for Down {
@@ -148,7 +148,7 @@ impl Tiling<9, 9, 4> for Down {
     }
 }
 
-/// The transpose of [`Down`]: gradients at half the length give those of the input, 8 of 5.
+/// The transpose of [`Down`]: maps 5 gradients at half the length to 8 gradients of the input.
 pub(super) struct Up;
 
 impl Tiling<9, 5, 8> for Up {
