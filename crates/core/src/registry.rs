@@ -1,6 +1,6 @@
 //! Registries of plugins, and how TOML selects a plugin.
 //!
-//! Plugin crates register themselves with [`plugin!`](crate::plugin). The registries contain only data and
+//! Plugin crates register themselves with [`plugin!`](macro@crate::plugin). The registries contain only data and
 //! function pointers. In TOML the plugin's name is the key: `attack.pgd = { steps = 20 }`, or `attack =
 //! "pgd"` for all defaults.
 
