@@ -5,14 +5,14 @@ use temper_core::{DType, Pass};
 
 use crate::progress::Progress;
 
-/// A multiple of the radius that leads beyond any image, and is yet finite in single precision.
+/// The longest step, as a multiple of the radius: beyond any image, but finite in single precision.
 const LONGEST: f64 = 1e4;
 
-/// The samples that remain. All tensors are `[remaining, c, h, w]`.
+/// The state of the remaining samples. All tensors are `[remaining, c, h, w]`.
 pub(crate) struct Ascent {
     progress: Vec<Progress>,
-    /// The point from which the next step starts: the last iterate, or the best one after a halving; and the gradient
-    /// there.
+    /// The point from which the next step starts (the last iterate, or after a halving the best one), and its
+    /// gradient.
     pixels: Tensor,
     gradient: Tensor,
     /// The point from which the last step started, which momentum needs.
@@ -23,8 +23,8 @@ pub(crate) struct Ascent {
 }
 
 impl Ascent {
-    /// The samples at their starts. `first_step` is a multiple of the radius. The next loss is compared with `before`,
-    /// or with that of the start.
+    /// The state at the starts. `first_step` is a multiple of the radius. The next loss is compared with `before`, or
+    /// if that is `None` with the loss at the start.
     pub(crate) fn begin(pixels: &Tensor, pass: &Pass, first_step: f64, before: Option<f64>) -> Result<Self> {
         let length = first_step.min(LONGEST);
         let begin = |loss: f64| Progress::begin(length, loss, before);
@@ -49,7 +49,7 @@ impl Ascent {
         ball.project(&((&self.pixels + step)? + momentum)?)
     }
 
-    /// Keeps the samples of this index; all, without one.
+    /// Keeps the samples with these indices; all if `kept` is `None`.
     pub(crate) fn keep(&mut self, kept: Option<&Tensor>) -> Result<()> {
         let Some(kept) = kept else { return Ok(()) };
         let index = kept.to_vec1::<u32>()?;
@@ -79,13 +79,13 @@ impl Ascent {
         Ok(())
     }
 
-    /// The iterates of the highest loss, the last one with these scores `[remaining]` among them.
+    /// The iterates with the highest loss. The last iterate, with these scores `[remaining]`, is a candidate too.
     pub(crate) fn best_with(mut self, last: &Tensor, scores: &Tensor) -> Result<Tensor> {
         let better = self.better(scores)?;
         rows::choose(&better, last, &self.best)
     }
 
-    /// Records the scores of the next iterate, `[remaining]`, and says which are the highest so far.
+    /// Records the scores of the next iterate, `[remaining]`, and returns which are the highest so far.
     fn better(&mut self, scores: &Tensor) -> Result<Vec<bool>> {
         let scores = numbers(scores)?;
         Ok(self.progress.iter_mut().zip(scores).map(|(progress, score)| progress.arrive(score)).collect())

@@ -4,8 +4,9 @@
 //! Projected gradient ascent with momentum. The step length starts at the diameter of the ball. At checkpoints it is
 //! halved for each sample whose loss rises too rarely, and the search goes on from the best iterate so far.
 //!
-//! Where the paper and the authors' code differ, this is the code: checkpoints are rounded down, a share of rises of
-//! exactly `rho` halves the step, and the second condition for halving does not apply at the first checkpoint.
+//! Where the paper and the authors' code differ, this module follows the code: checkpoints are rounded down, a share
+//! of rises of exactly `rho` halves the step, and the second condition for halving does not apply at the first
+//! checkpoint.
 //!
 //! Deviations from the code:
 //!
@@ -17,9 +18,9 @@
 //!   and halvings are those of cross-entropy, but their gradient does not vanish when the network is confident.
 //! - With fewer than 3 classes (targeted: 4) `dlr` is not defined. The margin of logits, its numerator, is raised
 //!   instead; the code fails there.
-//! - With `eot` the mean is that of gradients of log odds, in which a pass of a confident network weighs as much as
-//!   others. In the code's mean of gradients of cross-entropy it weighs less.
-//! - Random numbers depend on the sample only, so starts do not depend on the batch or on what still stands.
+//! - With `eot`, gradients of log odds are averaged, so a pass in which the network is confident weighs as much as
+//!   others. The code averages gradients of cross-entropy, in which such a pass weighs less.
+//! - Random numbers depend on the sample only, so starts do not depend on the batch or on which samples remain.
 //!
 //! The l1 variant of Croce and Hein 2021, <https://arxiv.org/abs/2103.01208>, is not included: temper has no l1 balls.
 
@@ -103,15 +104,15 @@ impl Attack for AutoPgd {
         })
     }
 
-    /// Where only the iterate of the highest loss counts, the others say nothing.
+    /// `None` if only the iterate with the highest loss counts: the others are then not results.
     fn steps(&self) -> Option<usize> {
         (self.success == Success::Any).then_some(self.steps.get())
     }
 
     fn most_passes(&self, classes: usize) -> Option<[u64; 2]> {
         let runs = (self.target.tried(classes) as u64).saturating_mul(self.restarts.get() as u64);
-        // The start and all iterates but the last have gradients. The last one is judged, and compared with those of
-        // other starts and other classes, which a pass over the clean image ranks.
+        // Gradients are computed at the start and at all iterates but the last. The last one is judged, and compared
+        // with those of other starts and other target classes. A pass over the clean image ranks these classes.
         let gradients = (self.steps.get() as u64).saturating_mul(self.eot.get() as u64);
         let forwards = runs.saturating_mul(gradients.saturating_add(3)).saturating_add(1);
         Some([forwards, runs.saturating_mul(gradients)])
@@ -142,9 +143,9 @@ impl AutoPgd {
         }
     }
 
-    /// With which number the first loss after the start is compared, if not with the loss at the start. Cross-entropy
-    /// is always above 0 and its targeted form always below, and so log odds, which stand for them, are always above or
-    /// below this number.
+    /// The number with which the first loss after the start is compared; `None` for the loss at the start.
+    /// Cross-entropy is always above 0 and its targeted form always below, so the log odds that replace them are
+    /// always above or below this number.
     fn loss_before_start(&self, raised: Raised, victim: &Victim) -> Option<f64> {
         let targeted = self.target != Target::None;
         let log_odds =
@@ -157,8 +158,8 @@ impl AutoPgd {
         }
     }
 
-    /// One run from these starts. Its result is the first misclassified iterate, or the last iterate, where any mistake
-    /// ends it; otherwise the iterate of the highest loss.
+    /// One run from these starts. If any mistake ends the run, the result is the first misclassified iterate, or else
+    /// the last iterate. Otherwise the result is the iterate with the highest loss.
     fn run(&self, victim: &Victim, ball: &Ball, start: Tensor, before: Option<f64>) -> Result<Tensor> {
         let any_mistake = self.success == Success::Any && victim.goal() == Goal::Mistake;
         let mut walk = Walk::new(victim, ball, start, self.success);
@@ -183,7 +184,8 @@ impl AutoPgd {
         ascent.best_with(walk.pixels(), &scores)
     }
 
-    /// A pass at the current iterate, whose gradient is the mean of `eot` passes. Who remains is told by the last one.
+    /// A pass at the current iterate, with the mean gradient of `eot` passes. The last pass determines which samples
+    /// remain.
     fn pass(&self, walk: &mut Walk) -> Result<Option<(Pass, Option<Tensor>)>> {
         let mut sum = None;
         for _ in 1..self.eot.get() {

@@ -2,7 +2,7 @@
 
 /// Share of all steps before the first checkpoint.
 const FIRST: f64 = 0.22;
-/// By which share of all steps each window is shorter than the one before, and the share below which none falls.
+/// Shares of all steps: by how much each window is shorter than the one before, and the length of the shortest one.
 const SHRINK: f64 = 0.03;
 const LEAST: f64 = 0.06;
 
@@ -16,13 +16,13 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
-    /// Those of an attack of this many steps.
+    /// The windows of an attack with this many steps.
     pub(crate) fn of(steps: usize) -> Self {
         let share = |share: f64| ((share * steps as f64) as usize).max(1);
         Self { end: share(FIRST), length: share(FIRST), shrink: share(SHRINK), least: share(LEAST) }
     }
 
-    /// The length of the window that ends after this many steps, if one does. To be asked after each step.
+    /// The length of the window that ends after this many steps, or `None`. Must be called after each step.
     pub(crate) fn ended_by(&mut self, step: usize) -> Option<usize> {
         if step < self.end {
             return None;
@@ -34,14 +34,14 @@ impl Windows {
     }
 }
 
-/// What is known of one sample's ascent.
+/// The state of one sample's ascent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Progress {
     /// Step length, as a multiple of the radius.
     pub(crate) length: f64,
     /// Loss of the last iterate.
     last: f64,
-    /// Highest loss so far, and what it was at the last checkpoint.
+    /// Highest loss so far, and its value at the last checkpoint.
     best: f64,
     best_before: f64,
     /// Rises of the loss since the last checkpoint.
@@ -51,14 +51,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A sample at its start. The next loss is compared with `before`, or with that of the start.
+    /// A sample at its start. The next loss is compared with `before`, or if that is `None` with `loss`.
     pub(crate) fn begin(length: f64, loss: f64, before: Option<f64>) -> Self {
         let last = before.unwrap_or(loss);
         Self { length, last, best: loss, best_before: loss, rises: 0, halved: true }
     }
 
-    /// Records the loss of the next iterate, and says whether it is the highest so far. One that is not a number never
-    /// is.
+    /// Records the loss of the next iterate, and returns whether it is the highest so far. A NaN never is.
     pub(crate) fn arrive(&mut self, loss: f64) -> bool {
         self.rises += usize::from(loss > self.last);
         self.last = loss;
@@ -69,8 +68,8 @@ impl Progress {
         better
     }
 
-    /// Ends a window of this many steps, and says whether the step length was halved: the loss rose in at most the
-    /// share `rho` of them, or the highest loss did not rise although the former window had kept the step length.
+    /// Ends a window of this many steps, and returns whether the step length was halved: the loss rose in at most the
+    /// share `rho` of them, or the highest loss did not rise although the previous window had kept the step length.
     pub(crate) fn check(&mut self, window: usize, rho: f64) -> bool {
         let rarely = self.rises as f64 <= rho * window as f64;
         let stuck = !self.halved && self.best <= self.best_before;
@@ -138,13 +137,13 @@ mod tests {
         // At the first checkpoint only rises count.
         let mut progress = dip(Progress::begin(2.0, 0.0, None), 10);
         assert!(!progress.check(10, 0.75));
-        // It was not halved, and the best is where it was.
+        // The last checkpoint did not halve the step, and the best loss is unchanged.
         let mut progress = dip(progress, 10);
         assert!(progress.check(10, 0.75));
-        // It was halved.
+        // The last checkpoint halved the step.
         let mut progress = dip(progress, 10);
         assert!(!progress.check(10, 0.75));
-        // The best rose.
+        // The best loss rose.
         let mut progress = after(dip(progress, 10), 200, 200);
         assert!(!progress.check(200, 0.75));
         assert_eq!(progress.length, 1.0);
@@ -160,7 +159,7 @@ mod tests {
         assert_eq!([rises(-2.0, None), rises(0.0, None)], [1, 0]);
         assert_eq!([rises(-2.0, Some(0.0)), rises(0.0, Some(0.0))], [0, 0]);
         assert_eq!([rises(0.0, Some(f64::NEG_INFINITY)), rises(-2.0, Some(f64::INFINITY))], [1, 0]);
-        // What the start's loss is compared with does not make it the best one.
+        // `before` is not a candidate for the best loss.
         let mut progress = Progress::begin(2.0, -2.0, Some(0.0));
         assert!(progress.arrive(-1.0) && !progress.arrive(-1.5));
     }

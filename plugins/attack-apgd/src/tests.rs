@@ -1,4 +1,4 @@
-//! APGD on small networks: the authors' iterates, a known optimum, and what every sample may rely on.
+//! APGD on small networks: the authors' iterates, a known optimum, and properties that hold for every sample.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ fn two_layers(classes: usize, weights: &BTreeMap<String, Tensor>) -> Frozen {
     Frozen::new(&Classifier::new(network, weights).unwrap()).unwrap()
 }
 
-/// The same with random weights.
+/// The network of `two_layers` with random weights.
 fn bent(classes: usize) -> Frozen {
     let drawn = |name: &str, shape: &[usize], scale: f64| {
         let numbers = Rng::new(3, name).normal(&[0], shape.iter().product());
@@ -81,7 +81,7 @@ fn steps(n: usize) -> AutoPgd {
     AutoPgd { steps: nonzero(n), ..AutoPgd::default() }
 }
 
-/// What torchattacks returns, whose loop is a copy of the authors'. `golden/apgd.py` made it.
+/// The expected images are those of torchattacks, whose loop is a copy of the authors'. `golden/apgd.py` made them.
 #[test]
 fn iterates_are_those_of_the_authors_loop() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/apgd.safetensors");
@@ -133,7 +133,8 @@ fn the_first_window_matters() {
     }
 }
 
-/// `l = mean(pixels) - 0.5` decides: class 1 above 0, class 0 below. Images a little above, and how far in l-inf.
+/// A network that predicts class 1 where `l = mean(pixels) - 0.5` is above 0, and class 0 below; images with `l` a
+/// little above 0; and their l-inf distances from the boundary.
 fn halves() -> (Frozen, Batch, Vec<f64>) {
     let row = |w: f32| vec![w / 16.0; 16];
     let network = linear([1, 4, 4], &[row(-1.0), row(1.0), row(2.0), row(2.0)], &[0.5, -0.5, -2.0, -3.0]);
@@ -162,7 +163,7 @@ fn ten_steps_reach_the_optimum_of_a_linear_network_and_not_more() {
         AutoPgd { target: targeted, first_window: FirstWindow::Zero, ..steps(10) },
     ];
     for attack in attacks {
-        // The image moves by 1 / sqrt(16) of its l2 length in each value.
+        // A move in l2 changes each of the 16 values by 1 / sqrt(16) of its length.
         for (norm, unit) in [(Norm::Linf, 1.0), (Norm::L2, 4.0)] {
             for (factor, falls) in [(0.8, false), (1.25, true)] {
                 let radii: Vec<f64> = distances.iter().map(|d| d * unit * factor).collect();
@@ -221,7 +222,7 @@ fn starts_lie_on_the_surface_and_one_that_is_adversarial_ends_the_search() {
             assert!((far - 0.3).abs() < 1e-6, "{norm}: a start at {far}");
         }
     }
-    // The same images, moved to a hair above the boundary.
+    // The same images, moved to 1e-4 above the boundary.
     let down = rows::column(&distances.iter().map(|d| d - 1e-4).collect::<Vec<_>>(), &batch.pixels).unwrap();
     let batch = Batch { pixels: batch.pixels.broadcast_sub(&down).unwrap(), ..batch };
     let ball = ball(&batch, Norm::Linf, 0.2);
@@ -236,7 +237,7 @@ fn starts_lie_on_the_surface_and_one_that_is_adversarial_ends_the_search() {
         assert_eq!(values(&got.get(i).unwrap()), values(&start.get(i).unwrap()), "sample {i}");
     }
     assert_eq!(broken(&network, &batch, &got), [true; 6]);
-    // Those that fell at the start took one pass, the others a second one, whose step breaks all that is left.
+    // Samples broken at the start took one pass. The others took a second one, whose step breaks all of them.
     let stood = fallen.iter().filter(|fallen| !*fallen).count() as u64;
     assert_eq!(passes.forwards(), 6 + stood);
 }
@@ -301,8 +302,8 @@ fn with_few_classes_dlr_is_the_margin_and_says_so() {
 
 #[test]
 fn a_mistake_for_another_class_than_the_target_is_a_success() {
-    // With l = mean(pixels) - 0.5: class 0 has 0, class 1 has l - 1, class 2 has 2 l - 0.1, class 3 has -0.9. Class 1
-    // is the least likely one at l = 0; on the way to it an image becomes class 2, at l = 0.05.
+    // With l = mean(pixels) - 0.5 the logits are 0 (class 0), l - 1 (class 1), 2 l - 0.1 (class 2), -0.9 (class 3).
+    // Class 1 is the least likely one at l = 0; on the way to it an image becomes class 2, at l = 0.05.
     let row = |w: f32| vec![w / 16.0; 16];
     let network = linear([1, 4, 4], &[row(0.0), row(1.0), row(2.0), row(0.0)], &[0.0, -1.5, -1.1, -0.9]);
     let batch = Batch {

@@ -10,8 +10,8 @@
 //!   Progress is a new minimum of the loss, or an image that is still moving away from the clean one. The
 //!   authors' code compares two single iterates a tenth of the steps apart, which with few steps can end a
 //!   descent at an unfavourable iterate of Adam.
-//! - A sample for which nothing is found is searched again without early stopping, and then with larger
-//!   constants, because the scale of logits is arbitrary.
+//! - A sample without success is searched again without early stopping, and then with larger constants,
+//!   because the scale of logits is arbitrary.
 //! - Distances are measured to the clean image itself, not to its image in tanh space.
 
 use temper_core::prelude::*;
@@ -76,7 +76,7 @@ struct Descent {
 impl Descent {
     const NONE: Self = Self { least: f64::INFINITY, before: f64::INFINITY, square: 0.0 };
 
-    /// Checks the progress, and says whether to continue.
+    /// Checks the progress, and returns whether to continue.
     fn goes_on(&mut self, square: f64) -> bool {
         let goes_on = self.least <= self.before * 0.9999 || square > self.square * GROWTH;
         (self.before, self.square) = (self.least, square);
@@ -99,7 +99,7 @@ struct Search {
 }
 
 impl Search {
-    /// Records an iterate, and says whether it is the nearest success so far.
+    /// Records an iterate, and returns whether it is the nearest success so far.
     fn hear(&mut self, margin: Margin, square: f64) -> bool {
         self.found |= margin.success;
         let better = margin.success && square < self.best;

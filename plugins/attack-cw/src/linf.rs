@@ -74,7 +74,7 @@ struct Attempt {
 const EDGE: f64 = 1e30;
 
 impl Attempt {
-    /// Whether a larger constant could still help. Without any slope none does.
+    /// Whether a larger constant could still help; never if the margin has no slope.
     fn goes_on(&self, largest_const: f64) -> bool {
         let heavy = self.constant >= largest_const
             && (self.slope == 0.0 || self.constant * self.slope >= largest_const || self.constant >= EDGE);

@@ -14,8 +14,8 @@ pub(crate) struct Aim {
 /// The margin of a sample and what follows from it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Margin {
-    /// Margin plus confidence: below 0 if the attack succeeded. With NaN logits minus infinity, or NaN if there
-    /// is a target.
+    /// Margin plus confidence: below 0 if the attack succeeded. If a logit is NaN, it is minus infinity without a
+    /// target, and NaN with one.
     pub(crate) loss: f64,
     /// Whether the attack succeeded with the required confidence.
     pub(crate) success: bool,

@@ -3,8 +3,8 @@
 use temper_core::prelude::*;
 use temper_core::{DType, Forward};
 
-/// For each sample the nearest of the boundaries with some classes: where the linearised difference of logits
-/// `f_k` to the sample's class is 0.
+/// For each sample the nearest of the boundaries with some classes. The boundary with class k is where `f_k`, the
+/// linearised difference between its logit and that of the sample's class, is 0.
 pub(crate) struct Boundary {
     /// Which samples have a boundary. A gradient of 0, infinity or NaN has none.
     pub(crate) found: Vec<bool>,
@@ -15,8 +15,8 @@ pub(crate) struct Boundary {
 }
 
 impl Boundary {
-    /// The nearest of the boundaries with `classes`, each `[n, 1]`, from one backward pass for each. The distance
-    /// is `|f_k|` over the dual norm of its gradient, which ignores [0, 1], as in the paper.
+    /// The nearest of the boundaries with `classes`, each `[n, 1]`, from one backward pass per class. The distance
+    /// is `|f_k|` over the dual norm of its gradient; as in the paper, it ignores [0, 1].
     pub(crate) fn nearest(
         forward: &Forward,
         classes: &[Tensor],

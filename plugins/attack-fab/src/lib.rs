@@ -1,10 +1,11 @@
 //! FAB, the fast adaptive boundary attack, Croce & Hein 2020, <https://arxiv.org/abs/1907.02044>: Algorithm 1.
 //!
 //! Each step linearises the network at the current image v, takes the nearest decision boundary there, and
-//! projects both v and the clean image x onto it, within [0, 1]. The next image lies beyond the boundary (`eta`)
-//! on a mixture of the two ways, in which the clean image has a share of at most `alpha_max`. It keeps the image
-//! close to x. If the network errs there, the image counts if it is the nearest so far, and the search continues
-//! from x + `beta` (v - x). All samples take all steps, since a later success may be nearer.
+//! projects both v and the clean image x onto it, within [0, 1]. Both displacements are extended beyond the
+//! boundary (`eta`). The next image is a mixture of the two points, in which the one from x has a share of at most
+//! `alpha_max`. This share keeps the image close to x. If the network errs there, the image counts if it is the
+//! nearest so far, and the search continues from x + `beta` (v - x). All samples take all steps, since a later
+//! success may be nearer.
 //!
 //! Untargeted, a step compares the boundaries with all other classes and takes one backward pass for each.
 //! Targeted, it takes the boundary with one class; a success is any mistake. Several classes are searched one
@@ -15,7 +16,7 @@
 //! - There is no final search on the line between the result and the clean image, as in `AutoAttack`,
 //!   torchattacks and adv-lib.
 //! - A misclassified image counts in every forward pass: also at a random start, and after the step back towards
-//!   the clean image. The others look only after a step.
+//!   the clean image. The other libraries check only after a step.
 //! - A sample without a boundary (its gradient is 0 or not finite) does not move.
 //! - The projection is exact at every scale of the gradient (the other libraries leave pixels alone whose gradient
 //!   is below 1e-8 in l2).
@@ -88,7 +89,7 @@ impl Attack for Fab {
             target => (target.tried(classes), 1),
         };
         let steps = starts.saturating_mul(steps).saturating_mul(runs as u64);
-        // The pass over the clean image, one that finds the least likely class, and two for each step.
+        // One pass over the clean image, one that finds the least likely class, and two for each step.
         Some([steps.saturating_mul(2).saturating_add(2), steps.saturating_mul(candidates as u64)])
     }
 
@@ -125,8 +126,8 @@ impl Attack for Fab {
 }
 
 impl Fab {
-    /// The runs from each start: for each of them the classes whose boundaries a step compares, `[n, 1]`. `logits`
-    /// are those of the clean images.
+    /// The runs from each start, each given by the classes whose boundaries a step compares, `[n, 1]`. `logits` are
+    /// those of the clean images.
     fn runs(&self, victim: &Victim, logits: &Tensor, rng: &Rng) -> Result<Vec<Vec<Tensor>>> {
         if let Some(targets) = self.one_target(victim, rng)? {
             return Ok(vec![vec![targets]]);
@@ -158,7 +159,7 @@ impl Fab {
         Ok(Some(targets.of(&rows)?.unsqueeze(1)?))
     }
 
-    /// Where random starts lie at most if nothing was found and no `epsilon` is given, as in the authors' code.
+    /// The `epsilon` of random starts if nothing was found and the option is not given, as in the authors' code.
     fn usual_epsilon(&self) -> f64 {
         match self.norm {
             Norm::Linf => 0.3,
@@ -169,9 +170,9 @@ impl Fab {
 
 /// The nearest misclassified image of each sample.
 struct Nearest {
-    /// `[n, c, h, w]`; the clean image where none was found.
+    /// `[n, c, h, w]`; the clean image without a success.
     images: Tensor,
-    /// Infinite where none was found.
+    /// Infinite without a success.
     distances: Vec<f64>,
 }
 
@@ -202,7 +203,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// A random image at half of the distance that `epsilon` and the success so far allow, cut by [0, 1].
+    /// A random image, clamped to [0, 1], at half of the smaller of `epsilon` and the smallest distance so far.
     fn random_start(&self, rng: Rng) -> Result<Tensor> {
         let (norm, clean, ids) = (self.attack.norm, self.ball.center(), self.victim.ids());
         let len = clean.elem_count() / ids.len().max(1);
@@ -244,7 +245,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Keeps the misclassified images that are nearer than those before, and says which are misclassified.
+    /// Keeps the misclassified images that are nearer than those before, and returns which are misclassified.
     fn look(&mut self, pixels: &Tensor, logits: &Tensor) -> Result<Vec<bool>> {
         let broken = self.victim.broken_by(logits)?;
         if broken.contains(&true) {
@@ -253,8 +254,8 @@ impl Search<'_> {
         Ok(broken)
     }
 
-    /// The next images, `[n, c, h, w]`: beyond the boundary, on a mixture of the ways from `pixels` and from the
-    /// clean images.
+    /// The next images, `[n, c, h, w]`: beyond the boundary, a mixture of the steps from `pixels` and from the clean
+    /// images.
     fn step(&self, pixels: &Tensor, boundary: &Boundary) -> Result<Tensor> {
         let flat = |t: &Tensor| -> Result<Tensor> { Ok(t.flatten_from(1)?.to_dtype(DType::F64)?) };
         let (here, clean, normal) = (flat(pixels)?, flat(self.ball.center())?, flat(&boundary.gradient)?);

@@ -13,8 +13,8 @@
 
 use temper_core::prelude::*;
 
-/// The shortest displacements of points `[n, d]` in [0, 1] onto hyperplanes with the normals `[n, d]`, above which they
-/// are `heights` (in units of the normal times a pixel value). All tensors are f64.
+/// The shortest displacements of points `[n, d]` in [0, 1] onto hyperplanes with the normals `[n, d]`. `heights` are
+/// those of the points above the hyperplanes, in units of the normal times a pixel value. All tensors are f64.
 pub(crate) fn project(norm: Norm, points: &Tensor, normals: &Tensor, heights: &[f64]) -> Result<Tensor> {
     let down: Vec<f64> = heights.iter().map(|height| if *height < 0.0 { 1.0 } else { -1.0 }).collect();
     let down = normals.broadcast_mul(&column(&down, normals)?)?;
@@ -55,7 +55,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// The displacement by bisection in f64, straight from what it minimises: l2, `clip(t - L w) - t`; l-inf,
+    /// The displacement by bisection in f64, directly from the form of the minimiser: l2, `clip(t - L w) - t`; l-inf,
     /// `clip(t - L sign(w)) - t`, with L such that w . d = -h.
     pub(crate) fn bisected(norm: Norm, point: &[f64], normal: &[f64], height: f64) -> Vec<f64> {
         let way = |level: f64| -> Vec<f64> {

@@ -49,7 +49,7 @@ fn small(classes: usize) -> Classifier {
     Classifier::new(network, &weights).unwrap()
 }
 
-/// Images in [0, 1], some of whose pixels are 0 or 1, labelled as the network sees them.
+/// Images in [0, 1], some of whose pixels are 0 or 1, labelled with the network's predictions.
 fn batch(frozen: &Frozen, shape: [usize; 3], n: usize, contrast: f32) -> Batch {
     let ids: Vec<u64> = (10..10 + n as u64).collect();
     let pixels = Rng::new(5, "images").uniform(&ids, shape.iter().product());
@@ -97,7 +97,7 @@ fn on_a_linear_network_it_comes_to_the_nearest_boundary() {
     let (shape, n) = ([3, 4, 4], 12);
     let weights: Vec<Vec<f32>> =
         (0..4).map(|k| random(&format!("row {k}"), &[48], 0.3).to_vec1().unwrap()).collect();
-    // With contrast 3 most pixels are black or white, and the way of each of them to one side has no room.
+    // With contrast 3 most pixels are black or white, so each of them can move in one direction only.
     for (contrast, biases) in [(0.4, [0.0f32, 0.1, -0.1, 0.0]), (3.0, [0.0, 0.1, -0.1, 0.0])] {
         let centred: Vec<f32> =
             weights.iter().zip(biases).map(|(row, bias)| bias - 0.5 * row.iter().sum::<f32>()).collect();
@@ -206,7 +206,7 @@ fn without_a_slope_or_with_logits_that_are_not_numbers_images_stay() {
             let images = batch(&flat, [1, 2, 2], 3, 1.0);
             let (pixels, distances) = run(&flat, &images, &text);
             assert_eq!((pixels, distances), (clean(&images), vec![f64::INFINITY; 3]), "{text}");
-            // Not a number from the beginning: a natural error.
+            // Logits that are NaN from the beginning: a natural error.
             let lost = linear([1, 2, 2], &[vec![f32::NAN; 4], vec![0.0; 4]], &[1.0, 0.0]);
             let (pixels, distances) = run(&lost, &images, &text);
             assert_eq!((pixels, distances), (clean(&images), vec![0.0; 3]), "{text}");
@@ -230,7 +230,7 @@ fn out_of_reach_there_is_nothing_to_find() {
         let (pixels, distances) = run(&frozen, &images, &text);
         assert_eq!(distances, [f64::INFINITY; 4], "{text}");
         assert_eq!(pixels, images.pixels.flatten_from(1).unwrap().to_vec2::<f32>().unwrap(), "{text}");
-        // Only that pixels are numbers, which `run` asserts.
+        // Checks only that pixels are numbers, which `run` asserts.
         run(&huge, &batch(&huge, [1, 2, 2], 6, 1.0), &text);
     }
 }

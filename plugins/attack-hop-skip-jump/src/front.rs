@@ -13,21 +13,21 @@ pub(crate) struct Front<'a> {
     left: Vec<usize>,
     /// A misclassified image of each sample near the boundary, `[remaining, c, h, w]`; at first the clean one.
     image: Tensor,
-    /// How far it is from the clean one, in `norm`.
+    /// Distance of `image` from the clean image, in `norm`.
     distances: Vec<f64>,
-    /// How far the image was from which it was approached.
+    /// Distance of the image from which the boundary was last approached.
     reach: Vec<f64>,
-    /// The nearest misclassified image of each sample, `[remaining, c, h, w]`, and how far it is; infinite if there
-    /// is none.
+    /// The nearest misclassified image of each sample, `[remaining, c, h, w]`, and its distance; infinite before the
+    /// first one.
     best: Tensor,
     least: Vec<f64>,
-    /// The row of the batch.
+    /// The row of each remaining sample in the batch.
     rows: Vec<usize>,
-    /// For each sample of the batch its result, `[n, c, h, w]`.
+    /// The result of each sample of the batch, `[n, c, h, w]`.
     results: Tensor,
 }
 
-/// The smallest share of a distance that the precision of `pixels` resolves, with some room.
+/// The smallest share of a distance that the precision of `pixels` resolves, with some margin.
 pub(crate) fn resolution(pixels: &Tensor) -> f64 {
     match pixels.dtype() {
         DType::F64 => 1e-12,
@@ -37,7 +37,7 @@ pub(crate) fn resolution(pixels: &Tensor) -> f64 {
 }
 
 impl<'a> Front<'a> {
-    /// Asks for the clean images, and keeps the samples that are classified correctly.
+    /// Queries the clean images, and keeps the samples that are classified correctly.
     pub(crate) fn new(victim: &Victim<'a>, clean: &Tensor, norm: Norm, queries: usize) -> Result<Self> {
         let n = victim.len();
         let mut front = Self {
@@ -95,19 +95,19 @@ impl<'a> Front<'a> {
         self.norm
     }
 
-    /// The images at `lengths` from those near the boundary in `directions`, both `[remaining, c, h, w]`, cut
-    /// by [0, 1]. `lengths` has one number for each sample.
+    /// The images near the boundary, moved by `lengths` (one number per sample) along `directions`, both
+    /// `[remaining, c, h, w]`, and clamped to [0, 1].
     pub(crate) fn towards(&self, directions: &Tensor, lengths: &[f64]) -> Result<Tensor> {
         self.ball.step(&self.image, directions, &rows::column(lengths, directions)?)
     }
 
-    /// The samples that `mask` selects, without those that have no queries left.
+    /// The samples that `mask` selects and that have queries left.
     pub(crate) fn able(&self, mask: &[bool]) -> Vec<bool> {
         mask.iter().zip(&self.left).map(|(wants, left)| *wants && *left > 0).collect()
     }
 
-    /// One query of each sample that `asking` selects, at its row of `images` `[remaining, c, h, w]`: which samples are
-    /// misclassified there. False for the others.
+    /// Makes one query of each sample that `asking` selects, at its row of `images` `[remaining, c, h, w]`. Returns
+    /// which samples are misclassified there; false for the others.
     pub(crate) fn look(&mut self, images: &Tensor, asking: &[bool]) -> Result<Vec<bool>> {
         if !asking.contains(&true) {
             return Ok(vec![false; asking.len()]);
@@ -122,7 +122,7 @@ impl<'a> Front<'a> {
         Ok(broken)
     }
 
-    /// The same, and remembers the images that are misclassified and nearer than all before.
+    /// Like [`Self::look`], but also keeps the images that are misclassified and nearer than all before.
     pub(crate) fn ask(&mut self, images: &Tensor, asking: &[bool]) -> Result<Vec<bool>> {
         let broken = self.look(images, asking)?;
         if broken.contains(&true) {
@@ -137,9 +137,9 @@ impl<'a> Front<'a> {
         Ok(broken)
     }
 
-    /// Bisects the way from the clean images to `far`, `[remaining, c, h, w]`, for the samples that `moved` selects,
-    /// which are misclassified there, and moves them to the boundary. `theta`: how exact, as a share of the distance
-    /// of `far`.
+    /// Moves the samples that `moved` selects to the boundary, by bisection of the path from the clean images to
+    /// `far`, `[remaining, c, h, w]`, where they are misclassified. `theta` is the tolerance, as a share of the
+    /// distance of `far`.
     pub(crate) fn approach(&mut self, far: &Tensor, moved: &[bool], theta: f64) -> Result<()> {
         let distances = self.ball.distances(far, self.norm)?;
         let n = moved.len();
@@ -169,7 +169,7 @@ impl<'a> Front<'a> {
     }
 
     /// Images at `shares` of the `distances` of `far` from the clean ones: in l2 on the straight line, in l-inf `far`
-    /// with no value further than that from the clean one.
+    /// with each value clamped to that distance from the clean one.
     fn between(&self, far: &Tensor, distances: &[f64], shares: &[f64]) -> Result<Tensor> {
         let clean = self.ball.center();
         let images = match self.norm {
@@ -183,7 +183,7 @@ impl<'a> Front<'a> {
         Ok(images.clamp(0.0, 1.0)?)
     }
 
-    /// Writes down the nearest images of the samples that `stays` does not select, and lets them go.
+    /// Removes the samples that `stays` does not select, and writes their nearest images to the results.
     pub(crate) fn keep(&mut self, stays: &[bool]) -> Result<()> {
         if !stays.contains(&false) {
             return Ok(());
@@ -202,7 +202,7 @@ impl<'a> Front<'a> {
         Ok(())
     }
 
-    /// The nearest misclassified image of each sample of the batch, `[n, c, h, w]`; the clean one where none was found.
+    /// The nearest misclassified image of each sample of the batch, `[n, c, h, w]`; the clean one without a success.
     pub(crate) fn finish(self) -> Result<Tensor> {
         match self.rows.is_empty() {
             true => Ok(self.results),

@@ -1,28 +1,29 @@
 //! `HopSkipJumpAttack`, Chen, Jordan and Wainwright 2020, <https://arxiv.org/abs/1904.02144>: Algorithm 2, for l2 and
-//! l-inf. It sees nothing of a network but the class of each image.
+//! l-inf. It uses only the class that the network predicts for each image.
 //!
-//! It starts at a misclassified random image (`start.rs`), and bisects the way from the clean image to it down to the
-//! decision boundary (`front.rs`). Then each step
+//! It starts at a misclassified random image (`start.rs`), and finds the decision boundary by bisection of the path
+//! from the clean image to it (`front.rs`). Then each step
 //!
 //! 1. estimates the direction in which images become misclassified, from the classes of random images around the one on
 //!    the boundary (`probe.rs`),
-//! 2. goes along it, and halves the way until the image there is misclassified,
-//! 3. bisects the way from the clean image again.
+//! 2. moves along it, and halves the length of the move until the image there is misclassified,
+//! 3. bisects the path from the clean image again.
 //!
-//! All samples take these steps together, and each pass through the network has one image of every sample that still
-//! bisects, or still shortens its way. A sample whose queries do not suffice for the next estimate leaves. Its
-//! queries are a beginning of those that it makes with a larger budget, and the nearest misclassified image of all is
-//! returned, so a larger budget never gives a larger distance.
+//! All samples take these steps together. Each pass through the network has one image of every sample that still
+//! bisects or shortens its move. A sample whose queries do not suffice for the next estimate is removed. With a
+//! larger budget a sample makes the same queries first, and the nearest misclassified image of all is returned, so a
+//! larger budget never gives a larger distance.
 //!
 //! Deviations from the authors' code:
 //!
 //! - The first query is the clean image. A natural error is returned as it is.
-//! - Where uniform noise is classified correctly, further starts have blocks of one colour, of 1, 2, 4, ... pixels a
-//!   side in turn: most networks give all images of pure noise one and the same class.
-//! - In l-inf too the first image is bisected in the attack's norm alone; there it comes from a bisection in l2.
+//! - If uniform noise is classified correctly, further starts have blocks of one colour with sides of 1, 2, 4, ...
+//!   pixels in turn, because most networks predict the same class for all images of pure noise.
+//! - In l-inf too the first image is bisected in the attack's norm alone; in the authors' code it comes from a
+//!   bisection in l2.
 //! - The nearest of all images on the boundary is returned, not the last one.
 //! - The bisection's tolerance is at most 1e-2 (images of few pixels), and no smaller than single precision resolves.
-//! - A way that is shortened 25 times without success ends the step. The authors' code would never return.
+//! - After 25 halvings without success a step ends. The authors' code would never return.
 
 mod front;
 mod probe;
@@ -34,11 +35,11 @@ use temper_core::prelude::*;
 
 use crate::front::Front;
 
-/// Distance of the images of the first estimate from the one on the boundary, in l2, in pixel values of [0, 1]. The
-/// paper's.
+/// Distance of the images of the first estimate from the one on the boundary, in l2, in pixel values of [0, 1]; the
+/// value of the paper.
 const FIRST_PROBE: f64 = 0.1;
 
-/// Most times that the way of a step is halved.
+/// Largest number of halvings in a step.
 const HALVINGS: usize = 25;
 
 plugin! { Attack "hop-skip-jump";
@@ -128,14 +129,14 @@ impl HopSkipJump {
         Ok(theta.clamp(front::resolution(clean), 1e-2))
     }
 
-    /// Queries of the estimate in this step, from 1.
+    /// Queries of the estimate in this step, which is counted from 1.
     fn probes(&self, step: usize) -> usize {
         let probes = self.first_probes.get() as f64 * (step as f64).sqrt();
         (probes as usize).clamp(1, self.most_probes.get())
     }
 
-    /// How far each sample's images of an estimate are from the one near the boundary, in l2. They are so far that the
-    /// bisection's tolerance does not matter: about half of them are misclassified.
+    /// The l2 distance of each sample's images of an estimate from the one near the boundary. It is large enough that
+    /// the bisection's tolerance does not matter: about half of the images are misclassified.
     fn probe_lengths(&self, front: &Front, step: usize, theta: f64) -> Result<Vec<f64>> {
         let d = front.values()? as f64;
         let share = match self.norm {
@@ -147,8 +148,8 @@ impl HopSkipJump {
     }
 }
 
-/// Goes from each sample's image along `direction`, first the share 1 / root of `step` of its distance, then half as
-/// far until it is misclassified. The images, `[remaining, c, h, w]`, and which samples have moved.
+/// Moves each sample's image along `direction`, first by the share 1 / root of `step` of its distance, then half as
+/// far until it is misclassified. Returns the images, `[remaining, c, h, w]`, and which samples have moved.
 fn leap(front: &mut Front, direction: &Tensor, step: usize) -> Result<(Tensor, Vec<bool>)> {
     let mut lengths: Vec<f64> = front.distances().iter().map(|d| d / (step as f64).sqrt()).collect();
     let (mut far, mut moved) = (front.image().clone(), vec![false; lengths.len()]);

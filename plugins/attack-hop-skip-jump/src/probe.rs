@@ -5,15 +5,15 @@ use temper_core::prelude::*;
 use crate::front::Front;
 
 /// For each sample an estimate of the direction in which images become misclassified, `[remaining, c, h, w]`: of
-/// length 1, in l-inf its sign. It takes `probes` queries of each, which all must have left, at images at l2
-/// distances `lengths` from that on the boundary.
+/// length 1, in l-inf its sign. It makes `probes` queries per sample, which every sample must have left, for images
+/// at l2 distances `lengths` from the one on the boundary.
 pub(crate) fn direction(front: &mut Front, lengths: &[f64], probes: usize, rng: &Rng) -> Result<Tensor> {
     let image = front.image().clone();
     let (n, all) = (front.len(), vec![true; front.len()]);
     let (mut sum, mut signed, mut errors) = (image.zeros_like()?, image.zeros_like()?, vec![0usize; n]);
     for probe in 0..probes {
         let images = front.towards(&noise(front, &rng.numbered(probe as u64))?, lengths)?;
-        // Where the box cut the image, this is not the noise any more.
+        // Where the image was clamped to [0, 1], this differs from the noise.
         let offset = (&images - &image)?;
         let broken = front.look(&images, &all)?;
         let signs: Vec<f64> = broken.iter().map(|broken| if *broken { 1.0 } else { -1.0 }).collect();
@@ -21,8 +21,8 @@ pub(crate) fn direction(front: &mut Front, lengths: &[f64], probes: usize, rng: 
         sum = (sum + offset)?;
         errors.iter_mut().zip(broken).for_each(|(errors, broken)| *errors += usize::from(broken));
     }
-    // The mean of the signs is taken off each of them, which lowers the variance. Where all are the same nothing
-    // would be left.
+    // The mean of the signs is subtracted from each of them, which lowers the variance. It is not subtracted where
+    // all signs are equal, because the difference would be 0.
     let baseline = |errors: &usize| match *errors {
         0 => 0.0,
         errors if errors == probes => 0.0,

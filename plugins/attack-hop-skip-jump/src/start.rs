@@ -4,8 +4,8 @@ use temper_core::prelude::*;
 
 use crate::front::Front;
 
-/// For each sample the first misclassified one of at most `draws` random images, `[remaining, c, h, w]`, and whether
-/// there is one; else the clean image.
+/// For each sample the first misclassified one of at most `draws` random images, or else the clean image,
+/// `[remaining, c, h, w]`; and whether a misclassified one was found.
 pub(crate) fn images(front: &mut Front, draws: usize, rng: &Rng) -> Result<(Tensor, Vec<bool>)> {
     let (mut far, mut found) = (front.image().clone(), vec![false; front.len()]);
     for draw in 0..draws {
@@ -22,8 +22,8 @@ pub(crate) fn images(front: &mut Front, draws: usize, rng: &Rng) -> Result<(Tens
     Ok((far, found))
 }
 
-/// Uniform values of [0, 1] for the samples `ids`, as images like those of `like`. One value fills a square: of one
-/// pixel in draw 0, then of 2, 4, ... a side up to the whole image, then of one again.
+/// Uniform values of [0, 1] for the samples `ids`, as images like those of `like`. One value fills a square. Its side
+/// is 1 pixel in draw 0, then 2, 4, ... up to the whole image, then 1 again.
 fn noise(like: &Tensor, ids: &[u64], draw: usize, rng: &Rng) -> Result<Tensor> {
     let (_, c, h, w) = like.dims4()?;
     let sizes = h.max(w).next_power_of_two().ilog2() as usize + 1;

@@ -32,7 +32,7 @@ fn weights() -> Vec<f32> {
     draws.iter().map(|w| w.signum() * (0.3 + w.abs())).collect()
 }
 
-/// Two classes, of which the second wins at the images.
+/// Two classes; the second is predicted for the images.
 fn two_classes() -> Frozen {
     linear(&[vec![0.0; LEN], weights()], &[0.0, 0.0])
 }
@@ -72,7 +72,7 @@ fn factor(norm: Norm) -> f64 {
     }
 }
 
-/// What the attack finds: images, their distances, whether each is misclassified, and the queries of each sample.
+/// The attack's results: images, their distances, whether each is misclassified, and the queries of each sample.
 struct Found {
     pixels: Vec<Vec<f32>>,
     distances: Vec<f64>,
@@ -124,7 +124,7 @@ fn budgets_are_kept_and_larger_ones_never_give_larger_distances() {
         let mut last = vec![f64::INFINITY; N];
         for queries in [1, 2, 3, 4, 7, 10, 20, 100, 130, 131, 150, 300, 500, 1000, 2000] {
             let found = run(&frozen, &batch, norm, queries);
-            // The next estimate did not fit into what is left.
+            // The next estimate did not fit into the remaining queries.
             let spent = queries.saturating_sub(500) as u64..=queries as u64;
             assert!(
                 found.queries.iter().all(|asked| spent.contains(asked)),
@@ -137,7 +137,7 @@ fn budgets_are_kept_and_larger_ones_never_give_larger_distances() {
             for (i, last) in last.iter_mut().enumerate() {
                 let distance = if found.broken[i] { found.distances[i] } else { f64::INFINITY };
                 assert!(distance <= *last, "{norm} {queries}: {distance} after {last}");
-                // What failed is the clean image.
+                // Without success the result is the clean image.
                 assert!(found.broken[i] || found.distances[i] == 0.0, "{norm} {queries}");
                 *last = distance;
             }
@@ -146,8 +146,7 @@ fn budgets_are_kept_and_larger_ones_never_give_larger_distances() {
     }
 }
 
-/// A budget that ends in the middle of an estimate would be spent for nothing, so it is spent up to a step or not at
-/// all.
+/// Queries that end in the middle of an estimate would be wasted, so an estimate is made completely or not at all.
 #[test]
 fn an_estimate_that_does_not_fit_is_not_begun() {
     let ((batch, _), frozen) = (images(), two_classes());
@@ -195,14 +194,14 @@ fn natural_errors_cost_one_query_and_nan_is_a_mistake() {
     assert!(found.queries[0] > 1);
     let found = run(&linear(&[vec![f32::NAN; LEN], weights()], &[0.0, 0.0]), &batch, Norm::L2, 50);
     assert_eq!((found.queries, found.distances), (vec![1; N], vec![0.0; N]));
-    // Infinite logits and NaN ones, at other images than the clean ones.
+    // Logits that are infinite or NaN at images other than the clean ones.
     let steep: Vec<f32> = weights().iter().map(|w| w * 3e38).collect();
     for norm in [Norm::L2, Norm::Linf] {
         run(&linear(&[vec![0.0; LEN], steep.clone()], &[0.0, 0.0]), &batch, norm, 500);
     }
 }
 
-/// Uniform noise has a mean of about one half, where this network sees nothing but its label.
+/// Uniform noise has a mean of about one half, for which this network predicts the label.
 #[test]
 fn blocks_of_one_colour_break_what_noise_does_not() {
     let bright = vec![1.0 / LEN as f32; LEN];
@@ -214,7 +213,7 @@ fn blocks_of_one_colour_break_what_noise_does_not() {
     assert!(found.distances.iter().all(|found| (least * 0.999..least * 1.5).contains(found)), "{least}");
 }
 
-/// An image of a single value: nothing divides by a variance or a direction that is not there.
+/// An image of a single value: there is no division by a missing variance or direction.
 #[test]
 fn an_image_of_one_value_is_attacked_too() {
     let mut network = Network::new([1, 1, 1]);

@@ -1,8 +1,8 @@
-//! Input diversity (DI), Xie et al. 2019: the network is shown an image that is resized and padded at random.
+//! Input diversity (DI), Xie et al. 2019: the network receives an image that is resized and padded at random.
 //!
 //! As in `TransferAttack`, an image of side S is resized bilinearly to a random side from S up to but excluding
 //! L = floor(`resize` S), padded with 0 to L at a random place, and resized back to S. All three steps are linear
-//! and treat rows and columns separately. Together they are R x C^T, and the gradient goes back by R^T g C.
+//! and treat rows and columns separately. Together they are R x C^T, and a gradient g is pulled back as R^T g C.
 
 use temper_core::{DType, prelude::*};
 
@@ -17,8 +17,8 @@ pub(crate) struct Diversity {
     pub(crate) resize: f64,
 }
 
-/// One axis of one image: `size` pixels are resized to `resized`, which lie from `offset` on among `padded`. These
-/// are whole numbers.
+/// One axis of one image: `size` pixels are resized to `resized` pixels, which start at `offset` among `padded` ones.
+/// All are whole numbers.
 #[derive(Debug, Clone, Copy)]
 struct Axis {
     size: usize,
@@ -34,8 +34,8 @@ impl Axis {
         Self { size, resized: side, offset: 0.0, padded: side }
     }
 
-    /// An axis that is resized up to `resize` times; `by` and `at` in [0, 1) choose how far, and where it is padded. As
-    /// in the reference, the image never ends where the padded one does.
+    /// An axis that is resized up to `resize` times; `by` and `at` in [0, 1) choose the factor and the place of the
+    /// padding. As in the reference, the image never ends where the padded one does.
     fn drawn(size: usize, resize: f64, by: f64, at: f64) -> Self {
         let side = size as f64;
         let padded = (side * resize).floor();
@@ -216,7 +216,7 @@ mod tests {
         }
     }
 
-    /// Bits of f32: images that are not drawn stay as they are, and no image depends on its company.
+    /// Exact in f32: images that are not drawn stay as they are, and no image depends on others of the batch.
     #[test]
     fn images_are_transformed_each_on_its_own() {
         let ids: Vec<u64> = (20..28).collect();

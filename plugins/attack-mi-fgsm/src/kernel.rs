@@ -12,7 +12,7 @@ const LARGEST: usize = 999;
 /// The kernel ends at this many standard deviations.
 const DEVIATIONS: f64 = 3.0;
 
-/// What is wrong with a size, in words.
+/// The message about a size that is not supported; `None` if it is.
 pub(crate) fn problem(size: usize) -> Option<String> {
     match size {
         0 => None,
@@ -41,8 +41,8 @@ pub(crate) struct Blur {
 }
 
 impl Blur {
-    /// A kernel of `size` times `size` for images like `images`, `[n, c, h, w]`; `None` for a size of 0. An error for
-    /// a size that [`problem`] names.
+    /// A kernel of `size` times `size` for images like `images`, `[n, c, h, w]`; `None` for a size of 0. An error if
+    /// [`problem`] rejects the size.
     pub(crate) fn new(size: usize, images: &Tensor) -> Result<Option<Self>> {
         if let Some(problem) = problem(size) {
             return Err(Error::refused(problem));
@@ -98,7 +98,7 @@ mod tests {
         assert!([0, 1, 15, 999].into_iter().all(|size| problem(size).is_none()));
     }
 
-    /// Of two images of 5 x 9 pixels with two channels; the kernels reach beyond the image.
+    /// Two images of 5 x 9 pixels with two channels; the kernels reach beyond the image.
     #[test]
     fn smoothing_is_the_direct_convolution_with_zeros_around() {
         let (c, h, w) = (2, 5, 9);

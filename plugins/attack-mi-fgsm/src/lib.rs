@@ -15,8 +15,8 @@
 //! Deviations: restarts and the success criterion are those of `pgd`; random starts and targets are not in
 //! the paper. `scales` and `variance` average gradients of the log odds, not of cross-entropy, so a copy on
 //! which the network is confident weighs no less than others. The neighbours of `variance` lie around the
-//! point at which the gradient was taken, which with `nesterov` is the point ahead. In an l2 ball they are
-//! uniform in the ball, and the point ahead lies about as far as in an l-inf ball, in steps.
+//! point at which the gradient was computed, which with `nesterov` is the point ahead. In an l2 ball they are
+//! uniform in the ball, and the point ahead lies about as many steps away as in an l-inf ball.
 
 use temper_core::prelude::*;
 
@@ -123,11 +123,11 @@ impl Attack for MomentumIterative {
     fn most_passes(&self, classes: usize) -> Option<[u64; 2]> {
         let runs = (self.target.tried(classes) as u64).saturating_mul(self.runs() as u64);
         let steps = self.steps.get() as u64;
-        // At the iterate, at each of its neighbours, and of each their scaled copies.
+        // At the iterate and at each of its neighbours, for each of their scaled copies.
         let of_step = (self.variance as u64).saturating_add(1).saturating_mul(self.scales.get() as u64);
         let gradients = of_step.saturating_mul(runs).saturating_mul(steps);
-        // Iterates that are judged without a gradient there; results of runs are compared, and a pass over the clean
-        // image ranks target classes.
+        // Iterates are judged without a gradient there, results of runs are compared, and a pass over the clean image
+        // ranks target classes.
         let judged = if self.nesterov || self.views().diversity.is_on() { steps } else { 0 };
         let others = runs.saturating_mul(judged.saturating_add(2)).saturating_add(1);
         Some([gradients.saturating_add(others), gradients])
@@ -164,7 +164,7 @@ impl MomentumIterative {
         self.travel.map_or((DEFAULT_TRAVEL / steps).min(1.0), |travel| travel.get() / steps)
     }
 
-    /// Whether runs with other random numbers give other images.
+    /// Whether runs with different random numbers return different images.
     fn runs_differ(&self) -> bool {
         // The last step draws no neighbours.
         let neighbours = self.variance > 0 && self.steps.get() > 1;
@@ -212,8 +212,8 @@ impl MomentumIterative {
         walk.finish()
     }
 
-    /// Lets samples go that stop at the current iterate. Returns the gradient there, unless this step takes no
-    /// gradient there, and which samples remain; `None` if none does.
+    /// Removes the samples that stop at the current iterate. Returns the gradient there (`None` if this step computes
+    /// it elsewhere) and which samples remain; `None` if all have stopped.
     fn judge(&self, walk: &mut Walk, step: usize) -> Result<Option<(Option<Tensor>, Option<Tensor>)>> {
         // Before the first step there is no momentum.
         let elsewhere = self.views().diversity.is_on() || self.nesterov && step > 0;
@@ -239,7 +239,7 @@ impl MomentumIterative {
         Ok((walk.pixels() + momentum.broadcast_mul(&(lengths * (self.decay.get() / unit))?)?)?)
     }
 
-    /// What a gradient adds to the momentum: tuned by the last step's variance, smoothed, and normalised.
+    /// The gradient as it is added to the momentum: tuned by the last step's variance, smoothed, and normalised.
     fn gathered(&self, gradient: &Tensor, state: &State, ball: &Ball, blur: Option<&Blur>) -> Result<Tensor> {
         let tuned = match &state.variance {
             Some(variance) => (gradient + variance)?,
@@ -256,7 +256,7 @@ impl MomentumIterative {
     }
 }
 
-/// What a run remembers of each sample.
+/// The state of a run, for each sample.
 struct State {
     /// `[n, c, h, w]`.
     momentum: Tensor,

@@ -15,7 +15,7 @@ fn chosen(text: &str) -> Chosen<dyn Attack> {
     table.try_into().unwrap()
 }
 
-/// The same as the type itself.
+/// The same attack as a value of its own type.
 fn mi_fgsm(text: &str) -> MomentumIterative {
     toml::from_str(text).unwrap()
 }
@@ -56,7 +56,7 @@ fn ball(batch: &Batch, norm: Norm) -> Ball {
     Ball::new(&batch.pixels, &vec![radius; batch.ids.len()], norm, &batch.ids).unwrap()
 }
 
-/// What an attack makes of a batch, and its passes.
+/// The images that an attack returns for a batch, and its passes.
 fn run(text: &str, frozen: &Frozen, batch: &Batch, norm: Norm, goal: Goal) -> (Tensor, Passes) {
     let passes = Passes::default();
     let victim = Victim::new(VictimNetwork::Frozen(frozen), batch, goal, &passes).unwrap();
@@ -92,7 +92,7 @@ fn without_extensions_nothing_moves_by_a_bit() {
     for norm in [Norm::Linf, Norm::L2] {
         let want =
             plain(&ball(&batch, norm), &batch.pixels, 10, |_, pixels, _| victim.gradient(pixels).unwrap());
-        // At a tenth more, images of 9 pixels stay as they are.
+        // Resized by at most a tenth, images of 9 pixels stay as they are.
         for text in ["", "diversity = 1.0", "resize = 2.0\nvariance_radius = 3.0"] {
             let (got, _) = run(text, &frozen, &batch, norm, Goal::Loss);
             assert_eq!(numbers(&got), numbers(&want), "{text} {norm}");
@@ -100,7 +100,7 @@ fn without_extensions_nothing_moves_by_a_bit() {
     }
 }
 
-/// Of a score whose gradient is (-20 (a - 0.53), 3) at the pixels (a, b), from (0.5, 0.5) by steps of 0.05.
+/// The score has the gradient (-20 (a - 0.53), 3) at the pixels (a, b); the run takes steps of 0.05 from (0.5, 0.5).
 /// Without a look ahead the second iterate is (0.60, 0.60).
 #[test]
 fn nesterov_follows_the_sequence_worked_by_hand() {
@@ -156,7 +156,7 @@ fn extensions_are_what_their_papers_say() {
             let copy = |scale: f64| (at(&(pixels * scale).unwrap()) * scale).unwrap();
             ((copy(1.0) + copy(0.5)).unwrap() + copy(0.25)).unwrap()
         });
-        // The variance of the step before, of which the first has none.
+        // The variance of the previous step; 0 in the first step.
         let around = |step: usize, point: &Tensor| {
             let wide = Ball::new(point, &[1.5 * radius; 4], norm, &batch.ids).unwrap();
             let rng = |j| rng.numbered(step as u64).named("neighbour").numbered(j);
@@ -263,7 +263,7 @@ fn extensions_raise_the_loss_and_break_what_they_reach() {
             let (pixels, _) = run(text, &frozen, &batch, norm, Goal::Loss);
             let after = numbers(&victim.scores(&pixels).unwrap());
             assert!(after.iter().zip(&before).all(|(a, b)| a > b), "{text} {norm}: {before:?}, {after:?}");
-            // Who is broken at the end of all steps is broken by one of them.
+            // A sample that is broken at the end of all steps is broken by one of them.
             let (early, _) = run(text, &frozen, &batch, norm, Goal::Mistake);
             let (last, any) = (victim.broken(&pixels).unwrap(), victim.broken(&early).unwrap());
             assert!(
@@ -274,7 +274,7 @@ fn extensions_raise_the_loss_and_break_what_they_reach() {
     }
 }
 
-/// Forward and backward passes a sample and step.
+/// Forward and backward passes per sample and step.
 #[test]
 fn passes_are_those_that_are_needed() {
     let frozen = network(DType::F32);
@@ -287,9 +287,9 @@ fn passes_are_those_that_are_needed() {
     assert_eq!(count(""), (4, 4));
     assert_eq!(count("nesterov = true\ndiversity = 0.5\nkernel = 3"), (4, 4));
     assert_eq!(count("scales = 5"), (20, 20));
-    // No neighbours of the last step.
+    // The last step has no neighbours.
     assert_eq!(count("variance = 3\nscales = 2"), (26, 26));
-    // Iterates are judged by a pass of their own where no gradient is taken there: at all but the first.
+    // Iterates at which no gradient is computed (all but the first) are judged by a separate pass.
     let standing = Ball::new(&batch.pixels, &[1e-4], Norm::Linf, &batch.ids).unwrap();
     let passes = Passes::default();
     let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();

@@ -5,12 +5,12 @@ use temper_core::{DType, prelude::*};
 
 use crate::diversity::Diversity;
 
-/// What the network is shown of an image.
+/// The views of an image that the network receives.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Views {
     /// Number of copies; the copy i is the image divided by 2^i.
     pub(crate) scales: usize,
-    /// Each copy is transformed by a draw of its own.
+    /// Each copy is transformed by a separate draw.
     pub(crate) diversity: Diversity,
 }
 

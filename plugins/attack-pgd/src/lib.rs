@@ -1,6 +1,6 @@
 //! Projected gradient descent, Madry et al. 2018, <https://arxiv.org/abs/1706.06083>.
 //!
-//! Deviations: restarts run only on the samples that still stand, which gives the same accuracy by
+//! Deviations: restarts run only on the samples that are not broken yet, which gives the same accuracy by
 //! definition. With `success = "any"`, the default, an evaluation counts a sample as broken at any iterate,
 //! not only the last. Training and Algorithm 2 always use the last iterate (with restarts: the one with the
 //! highest loss), unless `stop_after` stops a sample.

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// A walk over the blocks of an image's `len` values: all at once, halves, quarters, and so on to single values, over
-/// which it walks for ever.
+/// An endless iteration over blocks of an image's `len` values: all at once, halves, quarters, and so on to single
+/// values, which are repeated forever.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Blocks {
     len: usize,
@@ -19,7 +19,7 @@ impl Blocks {
         Self { len, size: len, level: 0, start: 0 }
     }
 
-    /// The values of the block at hand.
+    /// The values of the current block.
     pub(crate) fn range(&self) -> Range<usize> {
         self.start..self.len.min(self.start + self.size)
     }
@@ -31,7 +31,7 @@ impl Blocks {
             return;
         }
         self.start = 0;
-        // Where blocks have more than one value, there are fewer of them than values: no overflow.
+        // While blocks have more than one value, there are fewer blocks than values, so the shift does not overflow.
         if self.size > 1 {
             self.level += 1;
             self.size = self.len.div_ceil(1 << self.level);

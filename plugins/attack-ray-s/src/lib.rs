@@ -1,24 +1,24 @@
-//! `RayS`, Chen and Gu 2020, <https://arxiv.org/abs/2006.12792>: Algorithms 1 to 3. It sees nothing of a network but
-//! the class of each image.
+//! `RayS`, Chen and Gu 2020, <https://arxiv.org/abs/2006.12792>: Algorithms 1 to 3. It uses only the class that the
+//! network predicts for each image.
 //!
-//! A direction gives each pixel value a sign, +1 or -1. Its radius is the smallest l-inf distance at which the image
-//! in this direction, cut by [0, 1], is misclassified. The search flips the signs of one block of pixel values after
-//! another, and keeps a flip that makes the radius smaller. The first block is the whole image; then it is cut into
-//! 2, 4, 8, ... blocks, down to single values, which are tried again and again.
+//! A direction assigns each pixel value a sign, +1 or -1. Its radius is the smallest l-inf distance at which the
+//! image in this direction, clamped to [0, 1], is misclassified. The search flips the signs of one block of pixel
+//! values after another, and keeps a flip that makes the radius smaller. The first block is the whole image; then it
+//! is divided into 2, 4, 8, ... blocks, down to single values, which are tried again and again.
 //!
-//! A flip is first tried at the best radius so far, and only if the image there is misclassified the radius is bisected
+//! A flip is first tried at the best radius so far. Only if the image there is misclassified is the radius bisected
 //! (the paper's fast check). So no image is ever further away than the best one.
 //!
-//! Each pass through the network has one image of every sample that is still searched, whatever each one is at. A
-//! sample's queries are a beginning of those that it makes with a larger budget, so a larger budget never gives a
-//! larger distance.
+//! Each pass through the network has one image of every sample that is still searched, whatever the stage of its
+//! search. With a larger budget a sample makes the same queries first, so a larger budget never gives a larger
+//! distance.
 //!
 //! Deviations from the authors' code:
 //!
 //! - The first query is the clean image. A natural error is returned as it is.
 //! - The direction of only +1 is tried before the first flip. The authors' code begins with only -1.
 //! - An image counts as soon as it is misclassified, so the bisection may be cut off by the budget.
-//! - A pass over all single values without a change ends the search, because the next pass would ask the same again.
+//! - A pass over all single values without a change ends the search, because the next pass would repeat its queries.
 
 mod blocks;
 mod ray;

@@ -1,10 +1,10 @@
-//! Where the search of one sample stands.
+//! The state of the search of one sample.
 
 use std::ops::Range;
 
 use crate::blocks::Blocks;
 
-/// What a query has changed.
+/// The effect of a query on the direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The direction stays as it is.
@@ -13,11 +13,11 @@ pub(crate) enum Verdict {
     Flip,
 }
 
-/// The best direction's radius, and the flip of it that is tried.
+/// The radius of the best direction, and the flip that is tried next.
 #[derive(Debug, Clone)]
 pub(crate) struct Ray {
-    /// Smallest radius at which an image in the direction was misclassified; 1, the largest distance of two images,
-    /// until there is one.
+    /// Smallest radius at which an image in the direction was misclassified; before the first such image 1, the
+    /// largest distance of two images.
     pub(crate) radius: f64,
     /// Whether any image was misclassified.
     pub(crate) found: bool,
@@ -30,7 +30,7 @@ pub(crate) struct Ray {
     fruitless: usize,
     /// Values in an image.
     len: usize,
-    /// Radii are as exact as this.
+    /// Tolerance of radii.
     tolerance: f64,
 }
 
@@ -49,8 +49,8 @@ impl Ray {
         }
     }
 
-    /// Whether further queries would change nothing: the radius is within the tolerance, or every single value was
-    /// tried on the direction as it is.
+    /// Whether the search is over: the radius is within the tolerance, or a flip of every single value was tried on
+    /// the current direction.
     pub(crate) fn is_over(&self) -> bool {
         (self.found && self.radius <= self.tolerance) || self.fruitless >= self.len
     }
@@ -63,7 +63,7 @@ impl Ray {
         }
     }
 
-    /// The answer to that query.
+    /// Records the answer to that query.
     pub(crate) fn hear(&mut self, broken: bool) -> Verdict {
         let asked = self.asks();
         let mut verdict = Verdict::Keep;
@@ -72,7 +72,7 @@ impl Ray {
             (Some(_), false) => self.low = Some(asked),
             (None, true) => {
                 self.low = Some(0.0);
-                // At the same radius as before a flip is no progress, but of the first image it is.
+                // A flip that only keeps the radius is no progress, unless its image is the first misclassified one.
                 if !self.found {
                     verdict = self.keep();
                 }
@@ -82,7 +82,7 @@ impl Ray {
                 verdict = self.keep();
             }
         }
-        // In the end the midpoint may round to one of the bounds, whatever the tolerance.
+        // Eventually the midpoint may round to one of the bounds, whatever the tolerance.
         if let Some(low) = self.low
             && (self.radius - low <= self.tolerance || [low, self.radius].contains(&self.asks()))
         {
@@ -93,7 +93,7 @@ impl Ray {
 
     fn keep(&mut self) -> Verdict {
         (self.found, self.fruitless) = (true, 0);
-        // From now on the flip is part of the direction.
+        // The flip is now part of the direction.
         self.flip = 0..0;
         Verdict::Flip
     }

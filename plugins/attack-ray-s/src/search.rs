@@ -6,29 +6,29 @@ use crate::ray::{Ray, Verdict};
 
 /// A batch under search.
 pub(crate) struct Search<'a> {
-    /// The remaining samples; what follows has a row or an element for each of them.
+    /// The remaining samples. `ball`, `signs`, `rays` and `rows` have a row or an element for each of them.
     victim: Victim<'a>,
     /// All images of [0, 1], as balls of l-inf radius 1 around the clean ones, `[remaining, c, h, w]`.
     ball: Ball,
     /// Best directions, +1 or -1, `[remaining, values]`.
     signs: Tensor,
     rays: Vec<Ray>,
-    /// The row of the batch.
+    /// The row of each remaining sample in the batch.
     rows: Vec<usize>,
-    /// The number of each value of an image, `[1, values]`, `u32`.
+    /// The index of each value of an image, `[1, values]`, `u32`.
     numbers: Tensor,
-    /// Queries that each remaining sample may still make: all make one in each round.
+    /// Queries that each remaining sample may still make; all samples make one per round.
     left: usize,
-    /// For each sample of the batch its result so far, `[n, c, h, w]`.
+    /// The result so far of each sample of the batch, `[n, c, h, w]`.
     results: Tensor,
 }
 
 impl<'a> Search<'a> {
-    /// Begins with the clean images `[n, c, h, w]`, of which those that are misclassified are not searched.
+    /// Starts from the clean images `[n, c, h, w]`. Samples that are misclassified there are not searched.
     pub(crate) fn new(victim: &Victim<'a>, clean: &Tensor, queries: usize, tolerance: f64) -> Result<Self> {
         let signs = clean.ones_like()?.flatten_from(1)?;
         let (n, len) = signs.dims2()?;
-        // In l-inf, a length in a direction of signs is that in l2 over the root of the number of values.
+        // Along a direction of signs, an l-inf length is the l2 length over the root of the number of values.
         let ray = Ray::new(len, tolerance / (len as f64).sqrt());
         let mut search = Self {
             victim: victim.clone(),
@@ -47,12 +47,12 @@ impl<'a> Search<'a> {
         Ok(search)
     }
 
-    /// Whether any sample has something left to ask.
+    /// Whether any sample has queries left to make.
     pub(crate) fn goes_on(&self) -> bool {
         self.left > 0 && !self.rows.is_empty()
     }
 
-    /// One query of each sample. Those that have nothing left to ask leave.
+    /// Makes one query of each sample. Samples whose search is over are removed.
     pub(crate) fn round(&mut self) -> Result<()> {
         let attempts = self.attempts()?;
         let radii: Vec<f64> = self.rays.iter().map(Ray::asks).collect();
@@ -67,7 +67,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// The nearest misclassified image of each sample, `[n, c, h, w]`; the clean one where none was found.
+    /// The nearest misclassified image of each sample, `[n, c, h, w]`; the clean one without a success.
     pub(crate) fn finish(self) -> Tensor {
         self.results
     }
@@ -94,7 +94,7 @@ impl<'a> Search<'a> {
         self.ball.step(clean, &directions.reshape(clean.shape())?, &rows::column(radii, clean)?)
     }
 
-    /// Writes down the results, and keeps the samples that `stays` selects.
+    /// Writes the results so far, and keeps the samples that `stays` selects.
     fn keep(&mut self, stays: &[bool]) -> Result<()> {
         let radii: Vec<f64> = self.rays.iter().map(|ray| ray.radius).collect();
         let found: Vec<bool> = self.rays.iter().map(|ray| ray.found).collect();

@@ -32,7 +32,7 @@ fn weights() -> Vec<f32> {
     draws.iter().map(|w| w.signum() * (0.3 + w.abs())).collect()
 }
 
-/// Two classes, of which the second wins at the images.
+/// Two classes; the second is predicted for the images.
 fn two_classes() -> Frozen {
     linear(&[vec![0.0; LEN], weights()], &[0.0, 0.0])
 }
@@ -61,7 +61,7 @@ fn batch(pixels: Vec<f32>, labels: Vec<u32>, ids: Vec<u64>) -> Batch {
     Batch { pixels, labels: Tensor::from_vec(labels, n, &Device::Cpu).unwrap(), ids }
 }
 
-/// What the attack finds: images, their distances, whether each is misclassified, and the queries of each sample.
+/// The attack's results: images, their distances, whether each is misclassified, and the queries of each sample.
 struct Found {
     pixels: Vec<Vec<f32>>,
     distances: Vec<f64>,
@@ -103,18 +103,18 @@ fn budgets_are_kept_to_the_query_and_larger_ones_never_give_larger_distances() {
     let mut last = vec![f64::INFINITY; N];
     for queries in [1, 2, 3, 4, 5, 7, 10, 20, 50, 51, 52, 100, 200, 300] {
         let found = run(&frozen, &batch, queries);
-        // None of these is enough to be through.
+        // All of these budgets are too small to finish the search.
         assert_eq!(found.queries, [queries as u64; N]);
         for (i, last) in last.iter_mut().enumerate() {
             let distance = if found.broken[i] { found.distances[i] } else { f64::INFINITY };
             assert!(distance <= *last, "{queries}: {distance} after {last}");
-            // What failed is the clean image.
+            // Without success the result is the clean image.
             assert!(found.broken[i] || found.distances[i] == 0.0, "{queries}");
             *last = distance;
         }
     }
     assert!(last.iter().all(|distance| *distance < 0.5), "{last:?}");
-    // The search ends where nothing is left to ask.
+    // The search ends when no queries are left to make.
     let found = run(&frozen, &batch, 100_000);
     assert!(found.queries.iter().all(|queries| (300..1000).contains(queries)), "{:?}", found.queries);
     assert!((0..N).all(|i| found.distances[i] <= last[i]));
@@ -156,7 +156,7 @@ fn natural_errors_cost_one_query_and_nan_is_a_mistake() {
     assert_eq!((found.distances[1], found.distances[3]), (0.0, 0.0));
     let found = run(&linear(&[vec![f32::NAN; LEN], weights()], &[0.0, 0.0]), &batch, 50);
     assert_eq!((found.queries, found.distances), (vec![1; N], vec![0.0; N]));
-    // Infinite logits and NaN ones, at other images than the clean ones.
+    // Logits that are infinite or NaN at images other than the clean ones.
     let steep: Vec<f32> = weights().iter().map(|w| w * 3e38).collect();
     run(&linear(&[vec![0.0; LEN], steep], &[0.0, 0.0]), &batch, 200);
 }

@@ -1,10 +1,11 @@
 //! Proposals in l2 balls: section 3.4 and Algorithm 3 of the paper.
 //!
-//! The perturbation is a sum of patches, each a bump upwards beside one downwards. A change takes the perturbation out
-//! of one window, puts a patch with what was taken into another one, and scales the whole to the length of the radius.
+//! The perturbation is a sum of patches, each a bump upwards beside one downwards. A change removes the perturbation
+//! from one window, puts a patch of the removed length into another one, and scales the whole to the length of the
+//! radius.
 //!
-//! An image that is not square has tiles of a fifth of its shorter side, as many along its longer side as fit that
-//! ratio. Below 5 pixels a tile is a single pixel.
+//! In an image that is not square, the side of a tile is a fifth of the shorter side, and the number of tiles along
+//! the longer side is proportional to its length. Below 5 pixels a tile is a single pixel.
 
 use rand::Rng;
 
@@ -15,7 +16,7 @@ use crate::sample::{Sample, Window};
 /// Tiles along the shorter side of an image.
 const TILES: usize = 5;
 
-/// A square perturbation of length 1: the rows of the upper half are a bump, those of the lower half one downwards.
+/// A square perturbation of length 1: the upper half is a bump upwards, the lower half a bump downwards.
 #[derive(Debug)]
 pub(crate) struct Patch {
     side: usize,
@@ -30,14 +31,15 @@ impl Patch {
         Self { side, values: values.iter().map(|value| (value / length) as f32).collect() }
     }
 
-    /// A row, or of the transposed patch a column.
+    /// Row `at` of the patch, or if `transposed` its column `at`.
     fn line(&self, at: usize, transposed: bool) -> impl Iterator<Item = f32> {
         let (first, step) = if transposed { (at, self.side) } else { (at * self.side, 1) };
         self.values[first..].iter().step_by(step).take(self.side).copied()
     }
 }
 
-/// Nested rectangles around the centre, `rows x columns`: the one of side 2 r + 1 is 1 / (r + 1)^2 high. Length 1.
+/// `rows x columns` values: the sum of nested rectangles around the centre, in which the one of side 2 r + 1 is
+/// 1 / (r + 1)^2 high, scaled to length 1.
 fn bump(rows: usize, columns: usize) -> Vec<f64> {
     let mut values = vec![0.0; rows * columns];
     let (top, left) = (rows / 2, columns / 2);
@@ -62,7 +64,7 @@ pub(crate) fn tile_side([rows, columns]: [usize; 2]) -> usize {
     (rows.min(columns) / TILES).max(1)
 }
 
-/// How many tiles of this side lie along a side of the image, and where the first one begins.
+/// The number of tiles of this side along a side of the image, and the position at which the first one begins.
 fn grid(length: usize, shorter: usize, side: usize) -> (usize, usize) {
     let tiles = (TILES * length / shorter.max(1)).min(length / side);
     (tiles, (length - tiles * side) / 2)
@@ -96,7 +98,7 @@ fn tiled(shape: [usize; 3], tile: &Patch, rng: &mut impl Rng) -> Vec<f32> {
     offset
 }
 
-/// A change: takes the perturbation out of one window and puts it, with a patch, into another.
+/// A change: moves the perturbation of one window, together with a patch, into another.
 pub(crate) fn shift(sample: &mut Sample, patch: &Patch, places: Places, rng: &mut impl Rng) {
     let mut offset = sample.offset();
     move_into(&mut offset, sample.shape(), sample.radius(), patch, places, rng);
@@ -122,18 +124,18 @@ fn move_into(
     let into = place(shape, patch.side, places, rng);
     let out_of = place(shape, patch.side, places, rng);
     let transposed = rng.random();
-    // What the box has cut from the length, shared among the channels.
+    // The squared length lost to clamping, divided among the channels.
     let spare = (radius * radius - squares(offset)).max(0.0) / shape[0] as f64;
     for channel in 0..shape[0] {
         let sign: f64 = if rng.random() { 1.0 } else { -1.0 };
         let old = into.lines(shape, channel).map(|line| squares(&offset[line])).sum::<f64>().sqrt();
-        // The direction of the new patch: the old one in its place, and the patch.
+        // The direction of the new perturbation: the old one in this window, scaled to length 1, plus the patch.
         let mut new = Vec::with_capacity(patch.values.len());
         for (at, line) in into.lines(shape, channel).enumerate() {
             let old = offset[line].iter().map(|value| f64::from(*value) / old.max(f64::MIN_POSITIVE));
             new.extend(old.zip(patch.line(at, transposed)).map(|(old, patch)| old + sign * f64::from(patch)));
         }
-        // What both windows held; where they overlap it is taken once.
+        // The squared length removed from both windows; where they overlap it counts once.
         let mut taken = 0.0;
         for line in into.lines(shape, channel).chain(out_of.lines(shape, channel)) {
             taken += squares(&offset[line.clone()]);
@@ -148,7 +150,7 @@ fn move_into(
     }
 }
 
-/// The sum of all squares, in sums that a processor takes side by side.
+/// The sum of all squares, in partial sums that a processor computes in parallel.
 fn squares(values: &[f32]) -> f64 {
     let square = |value: &f32| f64::from(*value) * f64::from(*value);
     let mut sums = [0.0; 8];
@@ -260,12 +262,12 @@ mod tests {
                 }
             }
         }
-        // Two windows of nothing change nothing.
+        // Two windows without any perturbation change nothing.
         assert!(changes * 20 > proposals * 19, "{changes} changes in {proposals} proposals");
     }
 
-    /// Where the box cuts nothing, a change moves length from window to window and loses none, and it leaves all else
-    /// as it is. Where it cut something, that is used.
+    /// Without clamping, a change moves length from window to window without loss, and leaves all other pixels as
+    /// they are. Length lost to clamping is used again.
     #[test]
     fn a_change_keeps_the_length_of_the_perturbation() {
         let (shape, radius) = ([3, 16, 16], 0.5);
@@ -298,7 +300,7 @@ mod tests {
                 sample.take();
             }
         }
-        // A patch of nothing but the patch that is put there, turned round.
+        // The old perturbation is the negated patch, so that their sum can be 0.
         let patch = Patch::new(2);
         let mut offset: Vec<f32> = patch.values.iter().map(|value| -value).collect();
         for _ in 0..20 {

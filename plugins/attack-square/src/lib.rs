@@ -4,20 +4,20 @@
 //! proposal changes one square of the best image so far. It is kept if it lowers the margin, which is the logit of
 //! the true class minus the largest other one. Squares become smaller on a fixed schedule ([`schedule`]).
 //!
-//! Every image that the network is shown counts as a query, the start too: `queries = 5000` is one start and 4999
-//! proposals, as in the authors' l-inf code; `AutoAttack` makes 5000 proposals after the start. The clean image is not
-//! among them.
+//! Every image that the network evaluates counts as a query, including the start: `queries = 5000` is one start and
+//! 4999 proposals, as in the authors' l-inf code; `AutoAttack` makes 5000 proposals after the start. The clean image
+//! is not among them.
 //!
 //! Deviations from the authors' code and from `AutoAttack`'s:
 //!
-//! - Places and signs are drawn for each sample and each query, as in the authors' code, from a stream of the
-//!   sample's own. `AutoAttack`, torchattacks and ART draw one square and one set of signs for a whole batch.
-//! - In l-inf, signs are drawn again until the square changes a pixel, as in the authors' code; not without end,
-//!   because in a ball of radius 0 nothing changes. `AutoAttack` spends the query.
+//! - Places and signs are drawn for each sample and each query, as in the authors' code, from the sample's own
+//!   stream. `AutoAttack`, torchattacks and ART draw one square and one set of signs for a whole batch.
+//! - In l-inf, signs are drawn again until the square changes a pixel, as in the authors' code. The number of draws
+//!   is limited, because in a ball of radius 0 no pixel changes. `AutoAttack` spends the query.
 //! - A proposal is kept only if the margin falls (the authors, ART). `AutoAttack` and torchattacks also keep one whose
 //!   margin is 0 or less, which ends the sample in any case.
-//! - A sample leaves the batch when it is misclassified as an evaluation judges it: of equal logits the first class
-//!   counts. In all other code a margin of 0 is enough.
+//! - A sample is removed from the batch when it is misclassified by the evaluation's criterion, in which the first
+//!   of equal logits is the prediction. In all other code a margin of 0 is enough.
 //! - The last row and column are reached, as in the paper's text (`places`).
 //! - The grid of the l2 start has 5 x 5 tiles. The authors' code places `h / (h / 5)` of them on a side, which fails
 //!   for sides 7, 8, 9, 12, 14, 18, 19 and 24. Images need not be square: see [`l2`].
@@ -72,7 +72,7 @@ impl Attack for Square {
 
     fn budget(&self) -> Option<usize> {
         let runs = self.queries.get().saturating_mul(self.restarts.get());
-        // What several runs found is compared by one query for each.
+        // The results of several runs are compared, with one query for each.
         let compared = if self.restarts.get() > 1 { self.restarts.get() } else { 0 };
         Some(runs.saturating_add(compared))
     }

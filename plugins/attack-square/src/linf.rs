@@ -1,11 +1,11 @@
-//! Proposals in l-inf balls: every changed pixel goes to one end of its range, x + e or x - e, cut by [0, 1].
+//! Proposals in l-inf balls: every changed pixel moves to one end of its range, x + e or x - e, clamped to [0, 1].
 
 use rand::Rng;
 
 use crate::Places;
 use crate::sample::{Sample, Window};
 
-/// How often signs are drawn for a square that would change nothing. With one channel half of all draws change it.
+/// Maximum number of draws of signs until a square changes a pixel. With one channel half of all draws change one.
 const TRIES: usize = 64;
 
 /// The start: vertical stripes, one sign for each channel and column.

@@ -1,10 +1,9 @@
-//! What the search keeps of each sample, in the host's memory: only squares change, and a batch is put together once a
-//! query.
+//! The state of each sample, in the host's memory: only squares change, and a batch is assembled once per query.
 
 use temper_core::DType;
 use temper_core::prelude::*;
 
-/// A sample's images, each `[channels, rows, columns]` in one row.
+/// A sample's images, each `[channels, rows, columns]`, flattened.
 #[derive(Debug)]
 pub(crate) struct Sample {
     id: u64,
@@ -13,13 +12,13 @@ pub(crate) struct Sample {
     radius: f64,
     shape: [usize; 3],
     clean: Vec<f32>,
-    /// The box that holds ball and [0, 1].
+    /// The bounds of each pixel in the ball and in [0, 1].
     low: Vec<f32>,
     high: Vec<f32>,
     /// The image of the least margin so far, and that margin.
     image: Vec<f32>,
     margin: f64,
-    /// The image that the network is shown next.
+    /// The image of the next query.
     proposal: Vec<f32>,
 }
 
@@ -32,7 +31,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Where its rows lie in an image of this shape, in this channel: a range of pixels for each.
+    /// The range of pixels of each of its rows, in this channel of an image of this shape.
     pub(crate) fn lines(
         self,
         [_, rows, columns]: [usize; 3],
@@ -87,8 +86,8 @@ pub(crate) fn batch(samples: &[Sample], of: impl Fn(&Sample) -> &[f32], like: &T
     Ok(Tensor::from_vec(pixels, shape, like.device())?.to_dtype(like.dtype())?)
 }
 
-/// For each sample the logit of its class minus the largest other one, from logits `[n, classes]`. Minus infinity where
-/// a logit is NaN, which counts as misclassified; infinity where there is no other class.
+/// For each sample the logit of its class minus the largest other one, from logits `[n, classes]`. Minus infinity if
+/// a logit is NaN, which counts as misclassified; infinity if there is no other class.
 pub(crate) fn margins(logits: &Tensor, labels: &[u32]) -> Result<Vec<f64>> {
     let classes = logits.dim(1)?;
     let logits: Vec<f64> = logits.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?;
@@ -102,7 +101,7 @@ fn margin(logits: &[f64], label: u32) -> f64 {
     let others = (0..).zip(logits).filter(|(class, _)| *class != label);
     let largest = others.map(|(_, logit)| *logit).fold(f64::NEG_INFINITY, f64::max);
     let own = logits.get(label as usize).copied().unwrap_or(f64::NEG_INFINITY);
-    // Two equal infinities.
+    // The difference of two equal infinities would be NaN.
     if own == largest { 0.0 } else { own - largest }
 }
 
@@ -129,12 +128,12 @@ impl Sample {
         &self.image
     }
 
-    /// The image to show next.
+    /// The image of the next query.
     pub(crate) fn proposal(&self) -> &[f32] {
         &self.proposal
     }
 
-    /// Keeps the proposal if its margin is less than any before, or whatever it is.
+    /// Keeps the proposal if its margin is less than any before, or if `whatever` is true.
     pub(crate) fn hear(&mut self, margin: f64, whatever: bool) {
         if whatever || margin < self.margin {
             std::mem::swap(&mut self.image, &mut self.proposal);
@@ -142,12 +141,12 @@ impl Sample {
         }
     }
 
-    /// Proposes the best image so far, for a change.
+    /// Resets the proposal to the best image so far, to be changed.
     pub(crate) fn again(&mut self) {
         self.proposal.copy_from_slice(&self.image);
     }
 
-    /// Moves pixels of the proposal to the upper end of their range, or to the lower one. Whether any changed.
+    /// Moves pixels of the proposal to the upper or the lower end of their range. Returns whether any changed.
     pub(crate) fn push(&mut self, pixels: std::ops::Range<usize>, up: bool) -> bool {
         let end = if up { &self.high[pixels.clone()] } else { &self.low[pixels.clone()] };
         let changed = self.proposal[pixels.clone()] != *end;
@@ -155,12 +154,12 @@ impl Sample {
         changed
     }
 
-    /// How far the best image is from the clean one, pixel by pixel.
+    /// The best image minus the clean one, pixel by pixel.
     pub(crate) fn offset(&self) -> Vec<f32> {
         self.image.iter().zip(&self.clean).map(|(image, clean)| image - clean).collect()
     }
 
-    /// Proposes the clean image plus `factor` times an offset, cut by the box.
+    /// Proposes the clean image plus `factor` times an offset, clamped to the bounds.
     pub(crate) fn propose(&mut self, offset: &[f32], factor: f32) {
         let bounds = self.low.iter().zip(&self.high);
         let pixels = self.proposal.iter_mut().zip(&self.clean).zip(offset);
@@ -170,7 +169,7 @@ impl Sample {
     }
 }
 
-/// Samples of random images, among whose pixels some are 0 and some 1.
+/// Samples of random images, in which some pixels are 0 and some 1.
 #[cfg(test)]
 pub(crate) fn random(shape: [usize; 3], radius: f64, norm: Norm, n: usize) -> Vec<Sample> {
     let ids: Vec<u64> = (0..n as u64).collect();
@@ -248,7 +247,7 @@ mod tests {
                 let pixels = batch(&samples, Sample::proposal, &center).unwrap();
                 assert_eq!(pixels.dtype(), dtype);
                 let off = (pixels - bound).unwrap().abs().unwrap().to_dtype(DType::F64).unwrap();
-                // Exact but for double precision, which single precision rounds.
+                // Exact, except that double precision is rounded to single precision.
                 let off: f64 = off.max_all().unwrap().to_scalar().unwrap();
                 assert!(off <= if dtype == DType::F64 { 1e-7 } else { 0.0 }, "{dtype:?}: {off}");
             }

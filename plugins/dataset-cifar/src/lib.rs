@@ -80,7 +80,7 @@ impl Dataset for Cifar100 {
     }
 }
 
-/// The binary version; the publisher's page gives MD5 sums.
+/// The binary version; the publisher's page lists MD5 sums.
 fn published(archive: &str, size: u64, md5: &'static str, cifar: &Cifar) -> Publication {
     let url = format!("https://www.cs.toronto.edu/~kriz/{archive}");
     Publication {

@@ -17,7 +17,7 @@ const HEADER: u64 = 16;
 /// Maximum factor by which gzip can expand data.
 const RATIO: u64 = 1032;
 /// Compressed bytes that a file may have in addition to two per value. Only a decompression bomb has more
-/// that expand to nothing.
+/// bytes that expand to nothing.
 const SLACK: u64 = 1 << 20;
 
 /// An IDX file of bytes of which only the header was read.
@@ -126,7 +126,7 @@ impl<R: Read> Begun<R> {
         Ok(())
     }
 
-    /// Reads the values. An error if their number is not that of the header.
+    /// Reads the values. An error if their number differs from that in the header.
     pub(crate) fn values(mut self) -> Result<Idx, DataError> {
         let header = 4 + 4 * self.sizes.len();
         let mut bytes = vec![];

@@ -89,8 +89,8 @@ impl Dataset for FashionMnist {
     }
 
     fn publication(&self) -> Option<Publication> {
-        // The publisher gives MD5 and uses plain HTTP; these SHA-256 sums are of files with the published
-        // MD5.
+        // The publisher lists MD5 sums and uses plain HTTP; these SHA-256 sums are of files with the published
+        // MD5 sums.
         Some(published(
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
             "fashion-mnist",
@@ -166,9 +166,9 @@ impl Dataset for Mnist {
     }
 }
 
-/// No folder contains all files.
+/// The failure to find a folder that contains all files.
 struct Absent {
-    /// One of them contains some of the files.
+    /// Whether a folder contains some of the files.
     in_part: bool,
     error: DataError,
 }
@@ -190,7 +190,7 @@ fn find(name: &str, root: Option<&Path>, split: Split, how: &str) -> Result<File
     };
     let (mut looked, mut in_part) = (vec![], false);
     for folder in &folders(name, root) {
-        // All four or none, so that training and test images never come from different folders.
+        // Only a folder with all four files counts, so that training and test images come from the same folder.
         let [train, test] = ["train", "t10k"].map(|p| ["images", "labels"].map(|what| file(folder, p, what)));
         let some = train.iter().chain(&test).any(Option::is_some);
         let (asked, other) = if split == Split::Train { (train, test) } else { (test, train) };

@@ -269,7 +269,7 @@ mod tests {
         let said = || {
             read(&file, &file).map(|_| ()).unwrap_err().to_string().replace(file.to_str().unwrap(), "FILE")
         };
-        // Without a line's end, and with nothing but these.
+        // Files without an end of line, and a file of line ends only.
         fs::File::create(&file).unwrap().set_len(20 << 30).unwrap();
         let told = "FILE: 21474836480 bytes, but a CSV file of images and labels may have 1073741824 (1 GiB) at most";
         assert!(said().starts_with(told), "{}", said());

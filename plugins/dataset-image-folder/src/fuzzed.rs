@@ -1,5 +1,5 @@
-//! Inputs that fuzzing kept, each of which takes another way through the reader: an error or images, and never a panic.
-//! `fuzz/README.md` says where they come from.
+//! Inputs found by fuzzing, each with a different path through the reader. The result is an error or images, never a
+//! panic. `fuzz/README.md` describes their origin.
 
 use std::fs;
 use temper_core::prelude::*;

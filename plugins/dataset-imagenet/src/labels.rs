@@ -8,7 +8,7 @@ use temper_core::{Bounded, DataError};
 
 use crate::is_synset;
 
-/// Where a list is searched, below the root.
+/// Paths below the root at which a list is searched.
 const USUAL: [&str; 6] = [
     "LOC_val_solution.csv",
     "val.txt",
@@ -17,7 +17,7 @@ const USUAL: [&str; 6] = [
     "data/ILSVRC2012_validation_ground_truth.txt",
     "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt",
 ];
-/// Where the mapping of the challenge's numbers is searched.
+/// Paths at which the mapping of the challenge's numbers is searched.
 const MAPS: [&str; 2] = ["map_clsloc.txt", "ILSVRC2012_devkit_t12/data/map_clsloc.txt"];
 /// Maximum size of a list of labels.
 const LONGEST: u64 = 256 << 20;
@@ -161,7 +161,7 @@ impl Assigned {
         }
     }
 
-    /// The labels of all images. The error is the index of one without a label.
+    /// The labels of all images. The error is the index of an image without a label.
     fn all(self) -> Result<Vec<u32>, usize> {
         self.labels.into_iter().enumerate().map(|(at, label)| label.ok_or(at)).collect()
     }

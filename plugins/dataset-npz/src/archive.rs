@@ -9,21 +9,21 @@ use flate2::Crc;
 use flate2::read::DeflateDecoder;
 use temper_core::prelude::*;
 
-/// Bytes that an archive may have.
+/// Maximum size of an archive in bytes.
 pub(crate) const LARGEST: u64 = 4 << 30;
-/// Bytes of the list of members at most: some 10,000 of them.
+/// Maximum size of the list of members in bytes: some 10,000 members.
 const LONGEST: u64 = 1 << 20;
-/// Bytes of the last record, without the comment that may follow.
+/// Size of the last record in bytes, without the comment that may follow.
 const END: u64 = 22;
-/// Bytes of such a comment at most.
+/// Maximum size of this comment in bytes.
 const COMMENT: u64 = 0xffff;
-/// Bytes of a member's own header, without its name and extra fields.
+/// Size of a member's own header in bytes, without its name and extra fields.
 const LOCAL: usize = 30;
-/// What stands for a number of more than 32 bits.
+/// The placeholder for a number of more than 32 bits.
 const ELSEWHERE: u64 = 0xffff_ffff;
 /// Maximum factor by which deflate can expand data.
 const RATIO: u64 = 1032;
-/// What Python names the members of `.npz` files.
+/// The suffix of the members' names in `.npz` files that Python writes.
 const SUFFIX: &str = ".npy";
 
 /// An archive of which only the list of members was read.
@@ -31,21 +31,21 @@ const SUFFIX: &str = ".npy";
 pub(crate) struct Archive {
     pub(crate) path: PathBuf,
     length: u64,
-    /// By their names.
+    /// Members by name.
     members: BTreeMap<String, Member>,
 }
 
-/// What the list says of a member.
+/// A member's entry in the list.
 #[derive(Debug)]
 struct Member {
     encrypted: bool,
-    /// 0 is stored as it is, 8 is deflated.
+    /// 0: stored; 8: deflated.
     method: u64,
     crc: u32,
-    /// Bytes as it lies there, and unpacked.
+    /// Size in bytes, as stored and unpacked.
     packed: u64,
     size: u64,
-    /// Where its own header begins.
+    /// Offset of its own header.
     header: u64,
 }
 
@@ -120,7 +120,7 @@ impl Archive {
         Ok(members)
     }
 
-    /// Names of the arrays, as numpy gives them.
+    /// Names of the arrays, as in numpy.
     pub(crate) fn keys(&self) -> Vec<&str> {
         self.members.keys().filter_map(|name| name.strip_suffix(SUFFIX)).collect()
     }
@@ -219,7 +219,7 @@ enum Inner {
     Deflated(DeflateDecoder<io::Take<File>>),
 }
 
-/// A member's bytes, unpacked. Another number of them than the list claims, and another checksum, are errors.
+/// A member's bytes, unpacked. A size or a checksum that differs from the list is an error.
 struct Checked {
     inner: Inner,
     left: u64,
@@ -232,7 +232,7 @@ impl Read for Checked {
         let damaged = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, what));
         let mut one = [0];
         let room = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
-        // At the end, another byte would be one too many.
+        // At the end, reads one more byte, which must not exist.
         let bytes = if self.left == 0 { &mut one[..] } else { &mut bytes[..room] };
         if bytes.is_empty() {
             return Ok(0);

@@ -9,7 +9,7 @@ use temper_core::prelude::*;
 
 use crate::archive::{Archive, LARGEST};
 
-/// Bytes that are read at once: a multiple of the size of every type.
+/// Number of bytes that are read at once: a multiple of the size of every type.
 pub(crate) const PIECE: usize = 1 << 16;
 
 /// The type of an array's values.
@@ -32,7 +32,7 @@ pub(crate) struct Array {
     /// The type as numpy writes it, for example `<f4`.
     pub(crate) descr: String,
     pub(crate) numbers: Numbers,
-    /// Bytes of a value.
+    /// Size of a value in bytes.
     pub(crate) size: usize,
     big: bool,
     /// Whether the first index is the innermost one.
@@ -49,7 +49,7 @@ impl fmt::Debug for Array {
     }
 }
 
-/// The kind, the size and whether the most significant byte comes first; an error of a type that is not read.
+/// The kind, the size and whether the most significant byte comes first; an error if the type is not supported.
 fn kind(descr: &str) -> Result<(Numbers, usize, bool), String> {
     let mut letters = descr.chars();
     let (order, letter) = (letters.next(), letters.next());
@@ -92,7 +92,7 @@ impl Array {
         Self::begin(&archive.path, Some(key), reader, length)
     }
 
-    /// Reads the header. The values must take the rest of the `length` bytes exactly.
+    /// Reads the header. The values must fill the rest of the `length` bytes exactly.
     fn begin(
         file: &Path,
         key: Option<&str>,
@@ -146,8 +146,8 @@ impl Array {
         self.shape.iter().product()
     }
 
-    /// Gives all values as bytes, the most significant one last, in the order of the file: pieces of whole values, each
-    /// with the index of its first one.
+    /// Passes all values to `take` as bytes, the most significant one last, in the order of the file: in pieces of
+    /// whole values, each with the index of its first value.
     pub(crate) fn read(
         &mut self,
         mut take: impl FnMut(&Self, usize, &[u8]) -> Result<(), DataError>,
@@ -169,7 +169,7 @@ impl Array {
             take(self, done / self.size, &piece)?;
             done += n;
         }
-        // The end of an archive's member is where its checksum is compared.
+        // The checksum of an archive's member is compared when its end is read.
         let end = reader.read(&mut [0]);
         match end
             .map_err(|source| failed(&self.file, self.key.as_deref(), self.at[2] + done as u64, source))?
@@ -179,7 +179,7 @@ impl Array {
         }
     }
 
-    /// What it is called in messages and origins.
+    /// Its name in messages and origins.
     pub(crate) fn place(&self) -> String {
         match &self.key {
             Some(key) => format!("{} ({key})", self.file.display()),
@@ -187,17 +187,17 @@ impl Array {
         }
     }
 
-    /// A fault of its type.
+    /// An error about its type.
     pub(crate) fn bad_type(&self, what: &str) -> DataError {
         self.fault_at_byte(self.at[0], what)
     }
 
-    /// A fault of its shape.
+    /// An error about its shape.
     pub(crate) fn bad_shape(&self, what: &str) -> DataError {
         self.fault_at_byte(self.at[1], what)
     }
 
-    /// A fault of a value, given by its number in the order of the file.
+    /// An error about a value, given by its index in the order of the file.
     pub(crate) fn bad_value(&self, index: usize, what: &str) -> DataError {
         let what = format!("at {:?} {what}", self.position(index));
         self.fault_at_byte(self.at[2] + (index * self.size) as u64, &what)
@@ -207,7 +207,7 @@ impl Array {
         malformed(&self.file, self.key.as_deref(), Some(at), what)
     }
 
-    /// The indices of a value, given by its number in the order of the file.
+    /// The indices along each axis of a value, given by its index in the order of the file.
     fn position(&self, mut index: usize) -> Vec<usize> {
         let mut position = vec![0; self.shape.len()];
         let axes: Vec<usize> = (0..self.shape.len()).collect();
@@ -220,13 +220,13 @@ impl Array {
     }
 }
 
-/// A fault at a byte of the array, unpacked.
+/// An error at a byte of the unpacked array.
 fn malformed(file: &Path, key: Option<&str>, at: Option<u64>, what: &str) -> DataError {
     let what = key.map_or_else(|| what.to_string(), |key| format!("array `{key}`: {what}"));
     DataError::Malformed { file: file.into(), at, what }
 }
 
-/// A failure to read: of the disk, or of what was to be unpacked.
+/// The error of a failed read: of the disk, or of unpacking.
 fn failed(file: &Path, key: Option<&str>, at: u64, source: io::Error) -> DataError {
     match source.kind() {
         ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof => {

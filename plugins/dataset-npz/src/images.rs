@@ -16,8 +16,8 @@ options! {
     }
 }
 
-/// How far a number may be from a multiple of 1/255: rounding in single precision, and in a mean that was taken off and
-/// added again.
+/// Maximum distance of a number from a multiple of 1/255: rounding in single precision, and in a mean that was
+/// subtracted and added again.
 const TOLERANCE: f64 = 1e-6;
 
 /// Images `[n, c, h, w]`.
@@ -61,10 +61,10 @@ pub(crate) fn read(mut array: Array, layout: Option<Layout>) -> Result<(Images, 
     Ok((Images { n, shape: [c, h, w], pixels }, place))
 }
 
-/// Size and distance in the file of the axes n, c, h, w.
+/// Size and stride in the file of the axes n, c, h, w.
 fn arrangement(array: &Array, layout: Option<Layout>) -> Result<[(usize, usize); 4], DataError> {
     let shape = &array.shape;
-    // Sizes beside a 0 may be of any length.
+    // Beside a 0, the other sizes can be arbitrarily large.
     if shape.contains(&0) {
         return Err(array.bad_shape(&format!("an array of shape {shape:?}, without any image")));
     }
@@ -98,7 +98,7 @@ fn arrangement(array: &Array, layout: Option<Layout>) -> Result<[(usize, usize);
     Ok(order)
 }
 
-/// The layout that the sizes of the second and the last axis tell, unless it is given.
+/// The given layout, or if there is none the layout that follows from the sizes of the second and the last axis.
 fn told(second: usize, last: usize, given: Option<Layout>) -> Result<Layout, String> {
     let channels = |size: usize| matches!(size, 1 | 3);
     let layout = match (given, channels(second), channels(last)) {
@@ -146,13 +146,13 @@ fn arranged<T: Copy>(values: Vec<T>, axes: [(usize, usize); 4]) -> Vec<T> {
     arranged
 }
 
-/// Values in the order of the file: bytes, as long as all are multiples of 1/255.
+/// Values in the order of the file: bytes as long as all are multiples of 1/255, then floats.
 struct Values {
     pixels: Pixels,
 }
 
 impl Values {
-    /// None yet; an error if the type is not read.
+    /// An empty collection; an error if the type is not supported.
     fn of(array: &Array) -> Result<Self, DataError> {
         match (array.numbers, array.size) {
             (Numbers::Unsigned, 1) | (Numbers::Float, 4 | 8) => Ok(Self { pixels: Pixels::Bytes(vec![]) }),
@@ -167,7 +167,7 @@ impl Values {
         }
     }
 
-    /// Adds values, of which the first has this number in the file.
+    /// Adds values; `first` is the index of the first one in the file.
     fn add(&mut self, array: &Array, first: usize, values: &[u8]) -> Result<(), DataError> {
         let n = values.len() / array.size;
         let room = match &mut self.pixels {
@@ -215,14 +215,14 @@ impl Values {
                 floats.push(value as f32);
                 self.pixels = Pixels::Floats(floats);
             }
-            // What counts as a multiple does not depend on what else the array has.
+            // Whether a value counts as a multiple does not depend on the other values of the array.
             Pixels::Floats(floats) => floats.push(if level { byte as f32 / 255.0 } else { value as f32 }),
         }
         Ok(())
     }
 }
 
-/// The same values as floats, with room for a piece of the file more.
+/// The same values as floats, with capacity for one more piece of the file.
 fn as_floats(bytes: &[u8]) -> Result<Vec<f32>, TryReserveError> {
     let mut floats = vec![];
     floats.try_reserve(bytes.len() + PIECE)?;

@@ -4,7 +4,7 @@ use temper_core::prelude::*;
 
 use crate::archive::listed;
 
-/// A usual name, and the split that it tells, if it tells one.
+/// A usual name, and the split that it implies, if any.
 type Name = (&'static str, Option<Split>);
 
 /// Usual names of images.
@@ -27,21 +27,21 @@ const LABELS: [Name; 6] = [
     ("arr_1", None),
 ];
 
-/// Whether these arrays are images of both splits.
+/// Whether these arrays contain images of both splits.
 pub(crate) fn both(keys: &[&str]) -> bool {
     ["x_train", "x_test"].iter().all(|key| keys.contains(key))
 }
 
-/// The arrays of images and labels. `given` are those that the options `images_key` and `labels_key` name. An error if
-/// none has a usual name, or several do.
+/// The arrays of images and labels. `given` are those that the options `images_key` and `labels_key` name. An error
+/// if no array has a usual name, or several have one.
 pub(crate) fn choose(keys: &[&str], split: Split, given: [Option<&str>; 2]) -> Result<[String; 2], String> {
     let (images, tells) = one("images", &IMAGES, keys, split, given[0])?;
-    // Labels of one split beside images of the other would be wrong, and as many.
+    // Labels of one split beside images of the other would be wrong, even if their numbers are equal.
     let (labels, _) = one("labels", &LABELS, keys, tells.unwrap_or(split), given[1])?;
     Ok([images, labels])
 }
 
-/// The array of images or of labels, and the split that its name tells.
+/// The array of images or of labels, and the split that its name implies.
 fn one(
     what: &str,
     usual: &[Name],
@@ -100,7 +100,7 @@ mod tests {
             (&["x_test", "x_train", "y_test", "y_train"], Test, ["x_test", "y_test"]),
             (&["x_test", "x_train", "y_test", "y_train"], Train, ["x_train", "y_train"]),
             (&["x_test", "data", "y_test"], Test, ["x_test", "y_test"]),
-            // An archive that was named for this split, with names of the other one: both arrays are of that.
+            // An archive given for this split, with names of the other one: both arrays are of the other split.
             (&["x_train", "y_train"], Test, ["x_train", "y_train"]),
             (&["x_train", "y_train", "y_test"], Test, ["x_train", "y_train"]),
         ] {

@@ -4,7 +4,7 @@ use temper_core::prelude::*;
 
 use crate::array::{Array, Numbers};
 
-/// Classes beyond which numbers are no labels.
+/// Maximum number of classes; larger numbers are not labels.
 pub(crate) const CLASSES: u64 = 1 << 20;
 
 /// The labels of `images` images: `[n]` or `[n, 1]`, of any type of whole numbers, from 0 on.
@@ -43,7 +43,7 @@ pub(crate) fn read(mut array: Array, images: usize) -> Result<(Vec<u32>, String)
     Ok((labels, array.place()))
 }
 
-/// A label, of bytes with the most significant one last.
+/// A label from its bytes, the most significant one last.
 fn label(array: &Array, value: &[u8]) -> Result<u32, String> {
     let negative = array.numbers == Numbers::Signed && value.last().is_some_and(|last| last >> 7 == 1);
     let filling = if negative { 0xff } else { 0 };

@@ -8,7 +8,7 @@
 //!
 //! Images are bytes, or floating point in [0, 1]: `[n, h, w]` (grey), `[n, h, w, c]` or `[n, c, h, w]` with 1 or 3
 //! channels. Labels are whole numbers `[n]` or `[n, 1]`, from 0 on.
-//! Nothing in a file is run: arrays of Python's objects are refused. The format:
+//! No code in a file is run: arrays of Python's objects are refused. The format:
 //! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
 mod archive;
@@ -56,14 +56,14 @@ plugin! { Dataset "npz";
     }
 }
 
-/// Where a split lies, as the options say.
+/// The location of a split, according to the options.
 #[derive(Debug, Clone, Copy)]
 enum Place<'a> {
     /// An archive.
     Archive(&'a Path),
     /// Images and labels.
     Arrays(&'a Path, &'a Path),
-    /// Nowhere.
+    /// Not given.
     Absent,
 }
 
@@ -85,7 +85,7 @@ impl Dataset for Npz {
 }
 
 impl Npz {
-    /// Where a split lies. An error if its options contradict each other.
+    /// The location of a split. An error if its options contradict each other.
     fn place(&self, split: Split) -> Result<Place<'_>> {
         let (names, options) = match split {
             Split::Test => (["path", "images", "labels"], [&self.path, &self.images, &self.labels]),
@@ -110,7 +110,7 @@ impl Npz {
         }
     }
 
-    /// The images and the labels of a split, of which only headers are read; `None` if the options give none.
+    /// The images and the labels of a split, of which only headers are read; `None` if the options do not name them.
     fn arrays(&self, split: Split) -> Result<Option<[Array; 2]>> {
         let archive = match self.place(split)? {
             Place::Archive(path) => Archive::open(path)?,
@@ -133,8 +133,8 @@ impl Npz {
         Ok(Some([Array::within(&archive, &images)?, Array::within(&archive, &labels)?]))
     }
 
-    /// The largest label of the other split, so that both splits have the same classes. Nothing is read where the
-    /// options say how many there are.
+    /// The largest label of the other split, so that both splits have the same classes. If the options determine the
+    /// number of classes, no file is read and the result is 0.
     fn largest_of_other(&self, split: Split) -> Result<u32> {
         if self.classes.is_some() || self.class_names.is_some() {
             return Ok(0);
@@ -145,7 +145,7 @@ impl Npz {
         Ok(largest(&labels::read(labels, n)?.0))
     }
 
-    /// Names of the classes. An error if a label has none.
+    /// Names of the classes. An error if a label has no name.
     fn class_names(&self, labels: &[u32], largest: u32, place: &str) -> Result<Vec<String>> {
         let named = self.class_names.as_ref().map(Vec::len);
         let given = self.classes.map(NonZeroUsize::get);

@@ -1,4 +1,4 @@
-//! Files of numpy (`tests/golden/make.py` made them) as data sets, and damaged ones.
+//! Data sets in files that numpy wrote (`tests/golden/make.py`), and in damaged files.
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
@@ -39,7 +39,7 @@ fn assert_whole(source: &dyn Source, what: &str) {
     assert!(source.read(4).is_err() && source.label(4).is_none());
 }
 
-/// What opening the test split says, without the folder.
+/// The error of opening the test split, without the folder.
 fn said(data: &Npz) -> String {
     said_of(data, Split::Test)
 }
@@ -90,7 +90,7 @@ fn floats_between_bytes_are_kept_as_they_are() {
         }
         assert_eq!(image, Image::of_floats([3, 2, 5], wanted));
         assert_eq!(matches!(image.pixels, Pixels::Floats(_)), i == 1);
-        // Copies are recognised in whatever way the others of their file are stored.
+        // Copies are recognised however the other images of their file are stored.
         assert_eq!(fine.digest(i) == plain.digest(i), i != 1);
     }
     assert!(fine.read(4).is_err());
@@ -102,7 +102,7 @@ fn one_archive_may_serve_both_splits_with_the_same_classes() {
     for (split, labels) in [(Split::Train, &[0, 4, 1][..]), (Split::Test, &[2])] {
         let source = data.open(split).unwrap();
         let (first, _) = source.read(0).unwrap();
-        // Grey, and the first of four numbers.
+        // The grey images are the first channel of the golden images.
         let start = if split == Split::Train { 0 } else { 2 * 3 * 30 };
         assert_eq!(first.shape, [1, 2, 5]);
         assert_eq!(first.bytes()[..], (0..10).map(|i| (start + 6 * i) as u8).collect::<Vec<_>>());
@@ -223,7 +223,7 @@ fn open(file: &Path) -> Result<Arc<dyn Source>> {
     data.open(Split::Test)
 }
 
-/// A copy of a golden file, and a handle by which it is changed in place: rewriting whole files takes the disk's time.
+/// A copy of a golden file, and a handle to change it in place, because rewriting whole files is slow.
 fn copy(folder: &Path, name: &str) -> (PathBuf, fs::File, Vec<u8>) {
     let (path, whole) = (folder.join(name), fs::read(golden(name)).unwrap());
     fs::write(&path, &whole).unwrap();
@@ -238,7 +238,7 @@ fn a_file_that_is_cut_off_anywhere_is_an_error() {
         let (path, file, whole) = copy(folder.path(), name);
         assert_whole(&*open(&path).unwrap(), name);
         file.set_len(whole.len() as u64 + 9).unwrap();
-        // A ZIP archive may have something behind it, and its own length is given.
+        // A ZIP archive may be followed by other bytes, because it contains its own length.
         assert_eq!(open(&path).is_ok(), name.ends_with("npz"), "{name}");
         for length in (0..whole.len()).rev() {
             file.set_len(length as u64).unwrap();
@@ -326,7 +326,7 @@ fn what_is_only_claimed_takes_no_memory() {
         let data = Npz { path: Some(path), labels_key: Some("x".into()), ..Npz::default() };
         data.open(Split::Test).map(|_| ()).unwrap_err().to_string()
     };
-    // 16 MiB of zeros, packed a thousandfold.
+    // 16 MiB of zeros, packed by a factor of a thousand.
     let mut bomb = flate2::write::DeflateEncoder::new(vec![], flate2::Compression::best());
     std::io::Write::write_all(&mut bomb, &vec![0; 1 << 24]).unwrap();
     let bomb = bomb.finish().unwrap();
@@ -335,7 +335,7 @@ fn what_is_only_claimed_takes_no_memory() {
     assert!(error.contains("packed bytes cannot hold the 3221225472 bytes that it claims"), "{error}");
     let error = named(claiming(&bomb, 8, packed, 1 << 24));
     assert!(error.contains("not NumPy's `.npy` format"), "{error}");
-    // Claims less than it unpacks to.
+    // The list claims fewer bytes than the member unpacks to.
     let small = header("(1, 1, 2, 2)");
     let error =
         named(claiming(&[&small[..], &[1; 9]].concat(), 0, small.len() as u32 + 4, small.len() as u32 + 4));

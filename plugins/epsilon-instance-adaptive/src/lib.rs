@@ -86,7 +86,7 @@ impl Epsilon for InstanceAdaptive {
         self.probe.as_ref()
     }
 
-    /// One at the larger radius, and one at the radius.
+    /// One probe at the larger radius, and one at the radius itself.
     fn probes(&self) -> Probes {
         Probes { most: 2, from_epoch: self.warmup }
     }
@@ -127,7 +127,7 @@ impl InstanceAdaptive {
     fn select(&self, visit: &mut Visit, correct: &[bool]) -> Result<Vec<f64>> {
         let (beta, gamma) = (self.beta.get(), self.gamma.get());
         let memory = visit.memory().to_vec();
-        // With `decay` the candidate of a misclassified sample is 0 whatever a probe would give.
+        // With `decay` the candidate of a misclassified sample is 0, whatever the result of a probe.
         let probed: Vec<bool> = match self.misclassified {
             Misclassified::Clean => vec![true; memory.len()],
             Misclassified::Decay => correct.to_vec(),

@@ -5,7 +5,7 @@
 //!
 //! The grid is searched from its largest radius, and a sample is not probed further once it survives, which
 //! gives the same radii with fewer passes. A sample that is misclassified unperturbed is not probed and is
-//! trained clean, as in Algorithm 1. The paper gives neither max nor eta, and does not smooth, which is
+//! trained clean, as in Algorithm 1. The paper states neither max nor eta, and does not smooth, which is
 //! `beta = 1`.
 
 use temper_core::prelude::*;

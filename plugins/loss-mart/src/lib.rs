@@ -3,9 +3,9 @@
 //! BCE(f(x'), y) + lambda KL(f(x) || f(x')) (1 - f(x)_y), where BCE is -log f(x')_y - log(1 - max f(x')_k) over
 //! the classes k other than y, and x' raises the cross-entropy.
 //!
-//! The small constants added to probabilities are those of the authors' code. So are `lambda` = 6, the
-//! default of their loss (their script for ResNet-18 passes 5), and the start of the attack, Gaussian noise
-//! of 0.001: `attack.pgd = { start = "noise", .. }`.
+//! The small constants added to probabilities are those of the authors' code. `lambda` = 6, the default of
+//! their loss (their script for ResNet-18 passes 5), and the start of the attack, Gaussian noise of 0.001
+//! (`attack.pgd = { start = "noise", .. }`), are theirs too.
 //!
 //! Batch norm: two passes in training mode, the clean batch first, each with its own batch statistics, as in
 //! that code.
@@ -22,7 +22,7 @@ plugin! { Loss "mart";
 }
 
 impl Loss for Mart {
-    /// On clean and on perturbed images.
+    /// One pass on clean and one on perturbed images.
     fn passes(&self) -> usize {
         2
     }

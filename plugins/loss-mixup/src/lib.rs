@@ -24,7 +24,7 @@ plugin! { Loss "mixup";
 }
 
 impl Loss for Mixup {
-    /// On clean and on perturbed images.
+    /// One pass on clean and one on perturbed images.
     fn passes(&self) -> usize {
         2
     }

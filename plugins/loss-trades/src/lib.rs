@@ -26,7 +26,7 @@ plugin! { Loss "trades";
 }
 
 impl Loss for Trades {
-    /// On clean and on perturbed images.
+    /// One pass on clean and one on perturbed images.
     fn passes(&self) -> usize {
         2
     }

@@ -21,7 +21,7 @@ impl Model for Onnx {
         let Some(path) = &self.path else {
             return Err(Error::refused("`path` of onnx is missing: name the ONNX file"));
         };
-        // Its errors name the file.
+        // The errors of `temper_onnx` name the file.
         let imported = temper_onnx::read_normalised(path, &self.mean, &self.std);
         let imported = imported.map_err(|error| Error::refused(error.to_string()))?;
         let network = imported.network;

@@ -107,7 +107,7 @@ impl Model for ResNet {
         let width = self.width.map_or(published, NonZeroUsize::get);
         let mut network = Network::new(input);
         let mut x = network.normalize(network.input(), mean, std)?;
-        // As in the code with these names.
+        // As in the code that uses the same names.
         let init = match (imagenet, block) {
             (true, _) => Init::NormalFanOut,
             (false, Block::BasicA) => Init::NormalFanIn,

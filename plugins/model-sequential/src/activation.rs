@@ -1,9 +1,9 @@
-//! Functions of one number, by the words under which TOML names them.
+//! Elementwise functions, by their names in TOML.
 
 use temper_core::nn::{Function, NodeId, Result};
 use temper_core::prelude::*;
 
-/// A function without trained numbers.
+/// An elementwise function without trained parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Activation {
     /// `max(x, 0)`.
@@ -16,7 +16,7 @@ pub enum Activation {
     Word(&'static str, Function),
 }
 
-/// The words beside `relu`.
+/// The words for functions other than `relu`.
 pub(crate) const WORDS: [(&str, Function); 11] = [
     ("relu6", Function::Clip { low: 0.0, high: 6.0 }),
     ("sigmoid", Function::Sigmoid),
@@ -40,7 +40,7 @@ impl Activation {
         WORDS.iter().find(|(name, _)| *name == word).map(|(name, function)| Self::Word(name, *function))
     }
 
-    /// Its value in a network.
+    /// Adds the function to a network.
     pub(crate) fn build(self, network: &mut Network, x: NodeId) -> Result<NodeId> {
         match self {
             Self::Relu => Ok(network.relu(x)),

@@ -12,11 +12,11 @@ use crate::sizes::Padding;
 pub(crate) struct Builder<'n> {
     network: &'n mut Network,
     classes: usize,
-    /// Linear layers that have not come yet.
+    /// Number of linear layers still to be built.
     linears: usize,
-    /// Names of parameters, and where each was given.
+    /// Names of parameters, and the entry in which each was given.
     names: BTreeMap<String, String>,
-    /// Whether the value is flattened, which most layers that follow do not need to be told.
+    /// Whether a `flatten` is pending: the value is flattened only when a layer follows that needs it.
     flat: bool,
 }
 
@@ -30,12 +30,12 @@ fn linears(layers: &[ListedLayer]) -> usize {
     layers.iter().map(of).sum()
 }
 
-/// The error of an entry.
+/// The error about an entry.
 fn refused(place: &str, what: impl std::fmt::Display) -> Error {
     Error::refused(format!("{place}: {what}"))
 }
 
-/// Adds layers to a network whose last value is `x`. An error if they do not end in one number a class.
+/// Adds layers to a network whose last value is `x`. An error if they do not end in one number per class.
 pub(crate) fn build(network: &mut Network, x: NodeId, layers: &[ListedLayer], classes: usize) -> Result<()> {
     let linears = linears(layers);
     let mut builder = Builder { network, classes, linears, names: BTreeMap::new(), flat: false };
@@ -64,7 +64,7 @@ impl Builder<'_> {
     }
 
     fn layer(&mut self, x: NodeId, layer: &ListedLayer, place: &str) -> Result<NodeId> {
-        // A linear layer flattens what it reads, and functions of single numbers do not care.
+        // A linear layer flattens its input, and elementwise functions do not depend on the shape.
         let x = match layer {
             ListedLayer::Linear { .. } | ListedLayer::Activation(_) | ListedLayer::Flatten => x,
             _ => self.flattened(x, place)?,
@@ -172,7 +172,7 @@ impl Builder<'_> {
         linear.map_err(|error| refused(place, error))
     }
 
-    /// The value as channels, if it is to be flattened.
+    /// The value, with all numbers as channels if a `flatten` is pending.
     fn flattened(&mut self, x: NodeId, place: &str) -> Result<NodeId> {
         let [c, h, w] = self.network.shape(x);
         if !std::mem::take(&mut self.flat) || h * w == 1 {
@@ -183,7 +183,7 @@ impl Builder<'_> {
         self.network.gather(x, gather).map_err(|error| refused(place, error))
     }
 
-    /// Takes a name for parameters.
+    /// Records a name of parameters. An error if it is empty or was given before.
     fn named(&mut self, name: &str, place: &str) -> Result<()> {
         if name.is_empty() {
             return Err(refused(place, "an empty name, expected that of the layer in the file of weights"));
@@ -195,7 +195,7 @@ impl Builder<'_> {
     }
 }
 
-/// A window. Padding of more than half of it is an error, as in torch.
+/// A pooling window. Padding of more than half of it is an error, as in torch.
 fn pool(window: &Window, place: &str) -> Result<Pool> {
     if (0..2).any(|i| window.padding.0[i] > window.size.0[i] / 2) {
         return Err(refused(place, "padding is at most half the window's size"));

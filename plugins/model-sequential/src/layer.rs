@@ -1,4 +1,4 @@
-//! A layer as TOML writes it: a word, or a table whose first key says what it is.
+//! A layer in TOML: a word, or a table whose first key is its kind.
 
 use std::fmt;
 
@@ -20,13 +20,13 @@ pub enum ListedLayer {
         channels: usize,
         /// Kernel.
         kernel: Pair,
-        /// Distance of kernel positions.
+        /// Distance between kernel positions.
         stride: Pair,
         /// Zeros around its input.
         padding: Padding,
-        /// Parts into which channels are cut.
+        /// Number of groups into which channels are divided.
         groups: usize,
-        /// Distance of the kernel's taps.
+        /// Distance between the kernel's taps.
         dilation: Pair,
         /// Whether it has a bias.
         bias: bool,
@@ -55,7 +55,7 @@ pub enum ListedLayer {
     GlobalAveragePool,
     /// All numbers as channels, in the order (channel, row, column).
     Flatten,
-    /// A function without trained numbers.
+    /// An elementwise function without trained parameters.
     Activation(Activation),
     /// `x` above 0, a trained slope times `x` elsewhere.
     PRelu {
@@ -64,13 +64,13 @@ pub enum ListedLayer {
         /// Whether all channels have one slope.
         shared: bool,
     },
-    /// The sum of some layers and of a shortcut beside them.
+    /// The sum of the outputs of some layers and of a shortcut.
     Residual {
         /// The layers.
         layers: Vec<ListedLayer>,
-        /// Layers of the shortcut; none is the input itself.
+        /// Layers of the shortcut; if empty, the shortcut is the input itself.
         shortcut: Vec<ListedLayer>,
-        /// What is done with the sum.
+        /// Function that is applied to the sum.
         after: Option<Activation>,
     },
 }
@@ -80,13 +80,13 @@ pub enum ListedLayer {
 pub struct Window {
     /// Height and width.
     pub size: Pair,
-    /// Distance of windows.
+    /// Distance between windows.
     pub stride: Pair,
     /// Positions added on each side.
     pub padding: Pair,
 }
 
-/// A layer's table as it is written.
+/// A layer's table as it is written in TOML.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Table {
@@ -113,7 +113,7 @@ struct Table {
     after: Option<Box<ListedLayer>>,
 }
 
-/// What a table can be, and the options that belong to it.
+/// The kinds of tables, and the options that belong to each.
 const KINDS: [(&str, &[&str]); 9] = [
     ("conv", &["channels", "kernel", "stride", "padding", "groups", "dilation", "bias"]),
     ("batch_norm", &["epsilon"]),
@@ -168,7 +168,7 @@ impl Table {
         all.into_iter().filter(|(_, given)| *given).map(|(name, _)| name)
     }
 
-    /// The layer. An error if its kind is not told, or an option does not belong to it.
+    /// The layer. An error unless it has exactly one kind, or if an option does not belong to it.
     fn layer(self) -> Result<ListedLayer, String> {
         let given: Vec<_> =
             KINDS.iter().zip(self.kinds()).filter(|(_, given)| *given).map(|(kind, _)| kind).collect();

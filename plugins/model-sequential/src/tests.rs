@@ -17,7 +17,7 @@ fn network(toml: &str, input: [usize; 3], classes: usize) -> Network {
     model(toml).unwrap().build(input, classes).unwrap()
 }
 
-/// What is wrong with these layers on images of 1 x 8 x 8, when they are read or built.
+/// The error about these layers on images of 1 x 8 x 8, when they are read or built.
 fn refusal(layers: &str) -> String {
     match model(&format!("layers = {layers}")) {
         Err(message) => message,
@@ -34,7 +34,7 @@ fn expected(all: &[(&str, &[usize])]) -> Vec<(String, Vec<usize>)> {
     all.iter().map(|(name, shape)| (name.to_string(), shape.to_vec())).collect()
 }
 
-/// Logits of a network whose weights follow from their places: two networks of the same names have the same ones.
+/// Logits of a network whose weights follow from their indices: networks with the same names have the same weights.
 fn logits(network: &Network) -> Vec<f32> {
     let spread = |n: usize, shape: &[usize]| {
         // Variances must be above 0.
@@ -233,7 +233,7 @@ fn what_is_flattened_is_channels_to_layers_that_are_not_linear() {
     let net = network(toml, [2, 3, 4], 10);
     let norm = expected(&[("bn.weight", &[24]), ("bn.bias", &[24]), ("bn.running_mean", &[24])]);
     assert_eq!(names(&net)[..3], norm);
-    // One number a channel already, or none but a linear layer cares: no copy.
+    // No copy if there is one number per channel already, or if only a linear layer needs the flattened value.
     let gathers = |net: &Network| {
         net.nodes().iter().filter(|node| matches!(node.layer, temper_core::nn::Layer::Gather(_))).count()
     };

@@ -1,29 +1,30 @@
 //! `AutoAttack`, Croce and Hein 2020, <https://arxiv.org/abs/2003.01690>, as in the authors' code
 //! <https://github.com/fra31/auto-attack>, and the two of its four attacks that are often run alone.
 //!
-//! Each attack runs on what the former ones left standing, in the authors' order and with their budgets.
+//! Each attack runs on the samples that the previous ones did not break, in the authors' order and with their
+//! budgets.
 //!
 //! Deviations:
 //!
-//! - Random numbers depend on the sample only. The code draws them for the batch of what still stands. Accuracies can
+//! - Random numbers depend on the sample only. The code draws them for the batch of remaining samples. Accuracies can
 //!   be compared, images cannot.
-//! - With fewer than ten classes all wrong classes are aimed at, and labels say how many there are (`apgd-t-top4`).
-//!   The code asks for nine and fails.
-//! - With 2 or 3 classes the targeted difference of logits ratio is not defined, with 2 the untargeted one neither.
-//!   The margin of logits, its numerator, is raised instead. Labels (`apgd-margin-t-top2`) and warnings say so. The
-//!   code fails.
+//! - With fewer than ten classes all wrong classes are targets, and labels state their number (`apgd-t-top4`). The
+//!   code requires nine and fails.
+//! - With 2 or 3 classes the targeted difference of logits ratio is not defined, and with 2 classes the untargeted
+//!   one is not defined either. The margin of logits, its numerator, is raised instead. Labels
+//!   (`apgd-margin-t-top2`) and warnings report this. The code fails.
 //! - APGD compares its first loss with that of the start, and squares may lie in the last row and column. The code
-//!   does neither; with `oversights = true` the suite repeats both.
+//!   does neither; with `oversights = true` the suite repeats both oversights.
 //! - FAB draws random starts (version `plus`) within half of the nearest distance so far. The code draws them within
 //!   half of the radius.
 //! - There are no l1 radii.
 
 use temper_core::prelude::*;
 
-/// Steps of each attack but Square, and queries of that.
+/// Steps of each attack except Square, and queries of Square.
 const STEPS: usize = 100;
 const QUERIES: usize = 5000;
-/// Classes aimed at, at most.
+/// Maximum number of target classes.
 const TARGETS: usize = 9;
 /// Restarts of untargeted attacks in the version `plus`.
 const PLUS_RESTARTS: usize = 5;
@@ -115,7 +116,7 @@ fn parsed(lines: Vec<Line>) -> std::result::Result<Vec<Member>, String> {
     lines.into_iter().map(|(label, attack)| Ok(Member { label, ..Member::parse(&attack)? })).collect()
 }
 
-/// The number of wrong classes; an error if there are none.
+/// The number of wrong classes; an error if it would be 0.
 fn wrong(classes: usize) -> std::result::Result<usize, String> {
     match classes {
         0 | 1 => Err(format!("a network of {classes} classes makes no mistakes: it needs at least two")),
@@ -131,12 +132,14 @@ fn apgd(label: &str, restarts: usize, eot: usize) -> Line {
     (format!("apgd-{label}"), attack)
 }
 
-/// What the untargeted difference of logits ratio is called where it needs the third largest logit.
+/// The label of the untargeted loss: the difference of logits ratio if there is a third largest logit, or else the
+/// margin.
 fn untargeted_dlr(wrong: usize) -> &'static str {
     if wrong < 2 { "margin" } else { "dlr" }
 }
 
-/// Targeted APGD. Its loss needs the fourth largest logit; with fewer it raises the margin itself, and warns of it.
+/// Targeted APGD. Its loss needs the fourth largest logit; with fewer logits it raises the margin itself, and warns
+/// of it.
 fn apgd_t(wrong: usize, targets: usize) -> Line {
     let label = if wrong < 3 { "apgd-margin-t" } else { "apgd-t" };
     let n = targets.min(wrong);
@@ -165,7 +168,7 @@ fn square() -> Line {
     ("square".into(), format!("square = {{ queries = {QUERIES}, restarts = 1 }}"))
 }
 
-/// The number of classes aimed at in a label, if it is not that of the authors.
+/// The suffix of a label with the number of target classes; empty for the authors' number.
 fn top(n: usize) -> String {
     if n == TARGETS { String::new() } else { format!("-top{n}") }
 }

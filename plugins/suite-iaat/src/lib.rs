@@ -2,9 +2,9 @@
 //! <https://arxiv.org/abs/1910.08051>, table 1: PGD with 10, 100 and 1000 steps of 2/255 and 5, 5 and 2
 //! restarts, for l-inf radii.
 //!
-//! The paper gives an accuracy for each of the three attacks. A suite gives the worst case over all of them
-//! for each sample, and reports how many of the remaining samples each attack broke. As in the paper, success
-//! is judged at the final iterate.
+//! The paper reports an accuracy for each of the three attacks. A suite reports the worst case over all of them
+//! for each sample, and how many of the remaining samples each attack broke. As in the paper, success is judged
+//! at the final iterate.
 
 use temper_core::prelude::*;
 

@@ -109,7 +109,7 @@ fn what_no_file_of_cifar_has_is_refused_by_name() {
     }
 }
 
-/// Announced sizes, nesting, sharing and cycles end quickly, with a value or an error.
+/// Parsing of announced sizes, nesting, sharing and cycles ends quickly, with a value or an error.
 #[test]
 fn bombs_do_no_harm() {
     let start = Instant::now();

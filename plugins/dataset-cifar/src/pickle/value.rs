@@ -78,8 +78,8 @@ pub(crate) struct Pickle<'b> {
 }
 
 impl Pickle<'_> {
-    /// The value of a dictionary under a key, which is text or bytes. Of several equal keys the last one, as
-    /// in Python.
+    /// The value of a dictionary under a key, which is text or bytes. Of several equal keys the last one counts,
+    /// as in Python.
     pub(crate) fn entry(&self, dict: usize, key: &str) -> Option<Value> {
         let pairs = self.arena.sequences[dict].chunks_exact(2).rev();
         // Keys are ASCII, so all kinds of text have the same bytes.

@@ -145,7 +145,7 @@ fn nothing_is_run() {
     assert!(evil.starts_with(refused), "{evil}");
 }
 
-/// Whatever is truncated or changed, reading ends, with images or with an error.
+/// Reading a file that is truncated or changed anywhere ends with images or with an error.
 #[test]
 fn no_damage_panics() {
     for name in
