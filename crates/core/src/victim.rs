@@ -154,7 +154,7 @@ pub struct Rows {
 /// The score that attacks maximise: a number for each sample, `[n]`, from its logits `[n, classes]`.
 pub type Score<'a> = dyn Fn(&Tensor, &Rows) -> Result<Tensor> + 'a;
 
-/// Logarithms of the softmax probabilities of logits `[n, classes]`, `[n, classes]`.
+/// Logarithms of the softmax probabilities, `[n, classes]`, of logits `[n, classes]`.
 pub fn log_softmax(logits: &Tensor) -> Result<Tensor> {
     Ok(candle_nn::ops::log_softmax(logits, D::Minus1)?)
 }

@@ -176,7 +176,7 @@ impl Check {
     }
 }
 
-/// If a number is too high by less than this share of the images, it is imprecise; from this share on it is
+/// A number that is too high by at most this share of the images is imprecise; by more than this share, it is
 /// wrong.
 const WRONG: f64 = 0.01;
 

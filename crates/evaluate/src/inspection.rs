@@ -45,14 +45,15 @@ pub struct Inspection {
     pub(crate) slopes: Vec<f64>,
     /// The number of images that stand, and of images on which the attack without a bound was run.
     pub(crate) unbroken: Option<[usize; 2]>,
-    /// Whether all evaluated attacks average their gradients over several passes.
+    /// Whether all evaluated attacks that use gradients of this network average them over several passes.
     pub(crate) averaged: bool,
 }
 
 /// Passes up to 16 of a cell's images through the network: all of them twice, and up to 4 of them alone. With
-/// `gradients` (if attacks follow gradients of this network) it also makes two passes beside each image and
-/// runs an attack within all of [0, 1]. No batch is larger than that of the evaluations, unless that is 1.
-/// `None` if no image can be decoded, or if the setting's pulse cancelled the inspection.
+/// `gradients` (if attacks follow gradients of this network), for the images that are classified correctly, it
+/// also measures the loss on either side of each image and runs an attack within all of [0, 1]. No batch is
+/// larger than that of the evaluations, unless that is 1. `None` if no image can be decoded, or if the setting's
+/// pulse cancelled the inspection.
 pub fn inspect(setting: &Setting, cell: &Cell, gradients: bool) -> Result<Option<Inspection>, crate::Error> {
     let all = cell.source.len();
     let n = all.min(IMAGES).min(setting.batch.max(2));

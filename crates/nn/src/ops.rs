@@ -106,9 +106,9 @@ pub fn distances(a: &Tensor, b: &Tensor) -> Result<Vec<f64>> {
     backend::of(a.device()).distances(a, b)
 }
 
-/// For each row, the level L with `sum weight_i min(L, end_i) = |height|`, `[n]`; infinite if `sum weight_i end_i`
-/// is less. Weights and ends are f64 tensors `[n, d]`, and at least 0. L is the multiplier of a projection onto a
-/// hyperplane within a box.
+/// For each row, the level L with `sum weight_i min(L, end_i) = |height|`, `[n]`; infinite if
+/// `sum weight_i end_i < |height|`. Weights and ends are f64 tensors `[n, d]`, and at least 0. L is the multiplier
+/// of a projection onto a hyperplane within a box.
 ///
 /// The sum S(L) is concave, increasing and linear between the ends. The search is Newton's method from L = 0. A
 /// tangent lies above S, so its root is never beyond the solution, and L only rises. The tangent depends only on

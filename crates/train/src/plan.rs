@@ -168,7 +168,8 @@ impl Plan {
         self.attack_warning().into_iter().chain(probe).chain(policy).collect()
     }
 
-    /// The attack's warning about the largest radius that training uses from the beginning.
+    /// The attack's warning about the largest radius that training is sure to use or may choose, as stated by
+    /// [`Epsilon::largest`].
     pub fn attack_warning(&self) -> Option<Warning> {
         let (attack, epsilon) = (self.attack.0.as_ref()?, self.epsilon.as_ref()?);
         let warning = attack.warning(epsilon.largest())?;

@@ -32,7 +32,8 @@ pub struct Weights {
 
 /// Reads a file of weights by torch's names, in any format that `temper_weights` reads. Values of f32, f16,
 /// bf16 and f64 become f32. Counters named `num_batches_tracked` and the prefixes that wrappers put before all
-/// names are left out. A value that is not finite as f32 is an error, and so is a file of another format.
+/// names are left out. Tensors of other types, values that are not finite as f32, and files of other formats are
+/// errors.
 pub fn load_weights(file: &Path) -> Result<Weights> {
     if is_onnx(file) {
         return of_graph(file);

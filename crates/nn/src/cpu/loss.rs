@@ -112,7 +112,7 @@ impl RowLoss for CrossEntropyOp {
 
 struct LogOdds;
 
-/// The largest of the other logits, and the sum of the exponentials of the other logits minus it. A NaN among them
+/// The largest of the other logits, and the sum of `exp(x - largest)` over the other logits `x`. A NaN among them
 /// makes the sum NaN.
 fn others<T: Real>(row: &[T], label: usize) -> (f64, f64) {
     let others = || row.iter().enumerate().filter(|(class, _)| *class != label).map(|(_, x)| x.to_f64());

@@ -19,8 +19,9 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Places values of these sizes for these instructions, by first fit. If an addend is not read again, the
-    /// result takes its place. The values in `keep` are needed until the end.
+    /// Places values of these sizes for these instructions, by first fit. The result of an instruction takes the
+    /// place of its addend if both have the same size and nothing else still reads the addend. The values in `keep`
+    /// are needed until the end.
     pub(crate) fn of(code: &[Access], sizes: &[usize], keep: impl IntoIterator<Item = usize>) -> Self {
         let mut last = vec![0; sizes.len()];
         for (i, access) in code.iter().enumerate() {

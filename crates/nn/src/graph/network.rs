@@ -223,8 +223,8 @@ impl Network {
         self.push_norm(x, name, false, EPSILON)
     }
 
-    /// Batch norm with a given epsilon, and with weight and bias if `affine`. An epsilon that is not finite and
-    /// above 0 is an error.
+    /// Batch norm with a given epsilon, and with weight and bias if `affine`. The epsilon must be finite and above
+    /// 0; any other is an error.
     pub fn batch_norm_with(&mut self, x: NodeId, name: &str, affine: bool, epsilon: f64) -> Result<NodeId> {
         if !(epsilon.is_finite() && epsilon > 0.0) {
             return Err(self.misfit(name, x, format!("epsilon must be finite and above 0, got {epsilon}")));

@@ -142,8 +142,8 @@ fn place(nodes: &[Node], input: NodeId, first: usize) -> Operation {
     Operation::Place { channels: nodes[input.0].shape[0], first }
 }
 
-/// Whether a value is pixels, raw or normalised, and is read only by convolutions that are not depth-wise. These
-/// read pixels without filling; depth-wise ones work on whole panels.
+/// Whether a value is pixels, raw or normalised, that only `Normalize` and convolutions that are not depth-wise read.
+/// Such convolutions read pixels without filling; depth-wise ones work on whole panels.
 fn is_pixels(nodes: &[Node], id: usize) -> bool {
     let normal = id == 0 || matches!(nodes[id].layer, Layer::Normalize { .. });
     let convs = |node: &Node| {
