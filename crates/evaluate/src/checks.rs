@@ -28,7 +28,7 @@ mod single_step;
 mod still_breaking;
 mod surrogate_differs;
 #[cfg(test)]
-mod tests_support;
+pub(crate) mod tests_support;
 mod unbounded;
 mod undefined_logits;
 mod vanished_gradients;

@@ -18,6 +18,10 @@ use crate::seen::NetworkName;
 
 /// The largest number of images of an inspection.
 const IMAGES: usize = 16;
+/// The number of correctly classified images that checks of gradients need.
+pub(crate) const ENOUGH: usize = 4;
+/// How many further batches are searched for that many.
+const BATCHES: usize = 15;
 /// Images that are also passed through the network one by one.
 const ALONE: usize = 4;
 /// The distance by which pixels are moved to measure a slope: a quarter of the distance between two 8-bit
@@ -51,28 +55,43 @@ pub struct Inspection {
 
 /// Passes up to 16 of a cell's images through the network: all of them twice, and up to 4 of them alone. With
 /// `gradients` (if attacks follow gradients of this network), for the images that are classified correctly, it
-/// also measures the loss on either side of each image and runs an attack within all of [0, 1]. No batch is
-/// larger than that of the evaluations, unless that is 1. `None` if no image can be decoded, or if the setting's
-/// pulse cancelled the inspection.
+/// also measures the loss on either side of each image and runs an attack within all of [0, 1]. If fewer than 4 are,
+/// it searches up to 15 further batches for more. No batch is larger than that of the evaluations, unless that is
+/// 1. `None` if no image can be decoded, or if the setting's pulse cancelled the inspection.
 pub fn inspect(setting: &Setting, cell: &Cell, gradients: bool) -> Result<Option<Inspection>, crate::Error> {
-    let all = cell.source.len();
-    let n = all.min(IMAGES).min(setting.batch.max(2));
-    let order: Vec<usize> = (0..n).map(|i| i * all / n).collect();
-    let Some(raw) = Batches::new(cell.source.clone(), order, n.max(1), None).next() else { return Ok(None) };
-    let raw = raw?;
-    if raw.ids.is_empty() {
-        return Ok(None);
-    }
-    let batch = Batch::new(raw, setting.device)?;
-    match found(setting, &batch, gradients) {
-        Err(Error::Cancelled) => Ok(None),
+    let Some(batch) = batch(setting, cell, 0)? else { return Ok(None) };
+    let passes = Passes::heard_by(setting.pulse.clone());
+    match found(setting, cell, (&batch, &passes), gradients) {
+        Err(crate::Error::Core(Error::Cancelled)) => Ok(None),
         found => Ok(Some(found?)),
     }
 }
 
-fn found(setting: &Setting, batch: &Batch, gradients: bool) -> Result<Inspection> {
-    let passes = Passes::heard_by(setting.pulse.clone());
-    let victim = Victim::new(VictimNetwork::Frozen(setting.network), batch, Goal::Mistake, &passes)?;
+/// A batch of images that are spread evenly over the cell, each `shift` places after those of the first batch.
+/// `None` if there are no such images, or none of them can be decoded.
+fn batch(setting: &Setting, cell: &Cell, shift: usize) -> Result<Option<Batch>, crate::Error> {
+    let all = cell.source.len();
+    let n = all.min(IMAGES).min(setting.batch.max(2));
+    // Shifted beyond the next image of the first batch, they would be the same images again.
+    if n == 0 || shift >= all / n {
+        return Ok(None);
+    }
+    let order: Vec<usize> = (0..n).map(|i| i * all / n + shift).collect();
+    let Some(raw) = Batches::new(cell.source.clone(), order, n, None).next() else { return Ok(None) };
+    let raw = raw?;
+    if raw.ids.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Batch::new(raw, setting.device)?))
+}
+
+fn found(
+    setting: &Setting,
+    cell: &Cell,
+    (batch, passes): (&Batch, &Passes),
+    gradients: bool,
+) -> Result<Inspection, crate::Error> {
+    let victim = Victim::new(VictimNetwork::Frozen(setting.network), batch, Goal::Mistake, passes)?;
     let logits = victim.logits(victim.pixels())?;
     let predictions: BTreeSet<Option<u32>> = victim.predictions(&logits)?.into_iter().collect();
     let mut found = Inspection {
@@ -83,13 +102,48 @@ fn found(setting: &Setting, batch: &Batch, gradients: bool) -> Result<Inspection
         between_batches: between_batches(&victim, &logits)?,
         ..Inspection::default()
     };
-    let right: Vec<bool> = victim.broken_by(&logits)?.iter().map(|broken| !broken).collect();
-    if gradients && right.contains(&true) {
-        let victim = victim.rows(&right)?;
-        found.slopes = slopes(&victim)?;
-        found.unbroken = Some([unbroken(&victim)?, victim.len()]);
+    if !gradients {
+        return Ok(found);
+    }
+    let right = right(&victim, &logits)?;
+    if count(&right) >= ENOUGH {
+        of_gradients(&victim.rows(&right)?, &mut found)?;
+        return Ok(found);
+    }
+    let mut most = (count(&right) > 0).then(|| (batch.clone(), right));
+    for shift in 1..=BATCHES {
+        let Some(batch) = self::batch(setting, cell, shift)? else { break };
+        let victim = Victim::new(VictimNetwork::Frozen(setting.network), &batch, Goal::Mistake, passes)?;
+        let right = self::right(&victim, &victim.logits(victim.pixels())?)?;
+        let n = count(&right);
+        if n > most.as_ref().map_or(0, |(_, right)| count(right)) {
+            most = Some((batch, right));
+        }
+        if n >= ENOUGH {
+            break;
+        }
+    }
+    if let Some((batch, right)) = most {
+        let victim = Victim::new(VictimNetwork::Frozen(setting.network), &batch, Goal::Mistake, passes)?;
+        of_gradients(&victim.rows(&right)?, &mut found)?;
     }
     Ok(found)
+}
+
+/// Which images are classified correctly.
+fn right(victim: &Victim, logits: &Tensor) -> Result<Vec<bool>> {
+    Ok(victim.broken_by(logits)?.iter().map(|broken| !broken).collect())
+}
+
+fn count(right: &[bool]) -> usize {
+    right.iter().filter(|right| **right).count()
+}
+
+/// What the gradients at these images are like.
+fn of_gradients(victim: &Victim, found: &mut Inspection) -> Result<()> {
+    found.slopes = slopes(victim)?;
+    found.unbroken = Some([unbroken(victim)?, victim.len()]);
+    Ok(())
 }
 
 fn between_batches(victim: &Victim, together: &Tensor) -> Result<f64> {
@@ -147,4 +201,57 @@ fn unbroken(victim: &Victim) -> Result<usize> {
         walk.go(next)?;
     }
     Ok(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use temper_core::Device;
+    use temper_data::{Image, Result as DataResult, Source};
+
+    use super::*;
+    use crate::checks::tests_support::network;
+
+    /// Images of two pixels, of which the brighter one is the class. Their labels are wrong where `wrong` says so.
+    struct Labelled(Vec<String>, fn(usize) -> bool);
+
+    impl Source for Labelled {
+        fn len(&self) -> usize {
+            160
+        }
+        fn classes(&self) -> &[String] {
+            &self.0
+        }
+        fn read(&self, index: usize) -> DataResult<(Image, u32)> {
+            let class = index % 2;
+            let bytes = if class == 0 { vec![200, 50] } else { vec![50, 200] };
+            let label = if (self.1)(index) { 1 - class } else { class };
+            Ok((Image::of_bytes([1, 1, 2], bytes), label as u32))
+        }
+        fn origin(&self) -> String {
+            String::new()
+        }
+    }
+
+    /// Number of images whose gradients were inspected.
+    fn inspected(wrong: fn(usize) -> bool) -> Option<usize> {
+        let network = network();
+        let classes = vec!["left".to_string(), "right".to_string()];
+        let cell = Cell::clean(Arc::new(Labelled(classes, wrong)));
+        let setting = Setting::new(&network, 64, 0, &Device::Cpu);
+        let inspection = inspect(&setting, &cell, true).unwrap().unwrap();
+        inspection.unbroken.map(|[_, attacked]| attacked)
+    }
+
+    #[test]
+    fn gradients_are_inspected_at_images_that_are_right_wherever_they_are() {
+        assert_eq!(inspected(|_| false), Some(16));
+        // Of the first batch all are wrong: every tenth image.
+        assert_eq!(inspected(|index| index % 10 == 0), Some(16));
+        // The third batch has four right ones, and no batch before it more than three.
+        assert_eq!(inspected(|index| index % 10 != 2 || index >= 40), Some(4));
+        assert_eq!(inspected(|index| index != 57), Some(1));
+        assert_eq!(inspected(|_| true), None);
+    }
 }

@@ -57,6 +57,8 @@ pub(crate) struct AttackFacts {
     pub(crate) min_norm: Option<Norm>,
     /// Whether its gradients are means of several passes (`eot`).
     pub(crate) averages: bool,
+    /// Its parameters other than the number and the lengths of its steps.
+    pub(crate) others: Vec<(String, String)>,
 }
 
 /// A network's predictions for unperturbed images.
@@ -96,12 +98,23 @@ impl AttackFacts {
             steps,
             single: steps == Some(1) || backwards == Some(1),
             min_norm: attack.min_norm(),
+            others: attack
+                .params()
+                .iter()
+                .filter(|(key, _)| !["steps", "step", "relative_step"].contains(&key.as_str()))
+                .map(|(key, value)| (key.clone(), value.to_string()))
+                .collect(),
             averages: attack.params().get("eot").is_some_and(|eot| eot.as_integer().is_some_and(|n| n > 1)),
         }
     }
 
     pub(crate) fn takes_gradients(&self) -> bool {
         self.access == Access::Gradients
+    }
+
+    /// Whether it takes more than one step along gradients.
+    pub(crate) fn iterates(&self) -> bool {
+        self.takes_gradients() && !self.single
     }
 }
 
@@ -153,8 +166,7 @@ impl Seen {
 
     /// Whether an attack takes more than one step along gradients of the judged network.
     pub(crate) fn is_white_box(&self) -> bool {
-        let iterates = |attack: &AttackFacts| attack.takes_gradients() && !attack.single;
-        self.surrogate.is_none() && self.attacks.iter().any(iterates)
+        self.surrogate.is_none() && self.attacks.iter().any(AttackFacts::iterates)
     }
 
     /// Whether an image is misclassified within this radius; `None` if it was not judged.

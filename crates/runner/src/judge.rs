@@ -161,7 +161,7 @@ pub(crate) fn judge(
     Ok(RunOutcome { evaluations, unreadable, data: hashes.whole(), warnings })
 }
 
-/// Inspects all evaluated weights, if the pipeline has an evaluation.
+/// Inspects all evaluated weights, on images of the evaluation with the most images.
 fn inspections(
     pipeline: &Pipeline,
     material: &Material,
@@ -169,14 +169,15 @@ fn inspections(
     device: &Device,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Vec<Inspection>> {
-    let Some(cells) = material.judged.first().map(|needs| &needs.cells) else { return Ok(vec![]) };
+    let all = material.judged.iter().map(|needs| &needs.cells[0]);
+    let Some(cell) = all.rev().max_by_key(|cell| cell.source.len()) else { return Ok(vec![]) };
     let mut inspections = vec![];
     for weights in judged {
         let classes = weights.frozen.network().classes();
         let gradients = pipeline.evaluate.iter().any(|entry| entry.follows_gradients(classes));
         let setting = Setting::new(&weights.frozen, pipeline.train.batch.get(), pipeline.seed, device);
         let setting = Setting { weights: weights.word, pulse: Some(interrupt.pulse()), ..setting };
-        let found = inspect(&setting, &cells[0], gradients).context("the inspection of the network")?;
+        let found = inspect(&setting, cell, gradients).context("the inspection of the network")?;
         if interrupt.heard() {
             let what = "in the inspection of the network; training and what is judged are kept";
             return Err(interrupt.stopped(what));

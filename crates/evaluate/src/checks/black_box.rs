@@ -6,7 +6,7 @@ use temper_results::{Cost, Warning};
 
 use crate::checks::pairs::{NOTABLE, exceeds};
 use crate::checks::{Check, Evidence, Find, Found, percent, severe, share};
-use crate::seen::{Seen, Together};
+use crate::seen::{AttackFacts, Seen, Together};
 
 const ID: &str = "black-box-beats-gradients";
 
@@ -21,21 +21,21 @@ pub(super) const BETWEEN: Check = Check { id: ID, reads: WITHIN.reads, find: Fin
 const ADVICE: &str = "believe the worst case of both, and attack with another loss, more restarts, or around the operations that \
                       hide gradients";
 
-/// Compares the attacks of one evaluation, each of which runs on the samples that the attacks before it left.
+/// Compares the attacks of one evaluation, each of which runs on the samples that the attacks before it left. What an
+/// attack without gradients breaks before the last gradient attack says nothing: that one might have broken it, too.
 fn within(evidence: &Evidence) -> Vec<Warning> {
     if evidence.setting.surrogate.is_some() {
         return vec![];
     }
-    let mut gradients = false;
-    let mut warnings = vec![];
-    for (member, cost) in evidence.members.iter().zip(evidence.attacks) {
-        if member.attack.needs() == Access::Gradients {
-            gradients = true;
-        } else if gradients {
-            warnings.extend(broke_more(cost, evidence.n));
-        }
-    }
-    warnings
+    let (classes, norm) = (evidence.setting.network.network().classes(), evidence.entry.norm());
+    let attacks: Vec<AttackFacts> =
+        evidence.members.iter().map(|member| AttackFacts::of(member, classes)).collect();
+    // Attacks of many steps that search in the norm of the radius.
+    let strong = |attack: &AttackFacts| attack.iterates() && attack.min_norm.is_none_or(|own| own == norm);
+    let Some(last) = attacks.iter().rposition(strong) else { return vec![] };
+    let hidden = attacks.iter().zip(evidence.attacks).skip(last + 1);
+    let hidden = hidden.filter(|(attack, _)| attack.access != Access::Gradients);
+    hidden.filter_map(|(_, cost)| broke_more(cost, evidence.n)).collect()
 }
 
 fn broke_more(Cost { attack, broken, .. }: &Cost, n: usize) -> Option<Warning> {
@@ -89,6 +89,8 @@ fn beaten(together: &Together, hidden: &Seen, radius: f64) -> Option<Found> {
 
 #[cfg(test)]
 mod tests {
+    use temper_core::Norm;
+
     use super::*;
     use crate::checks::tests_support::{Case, cost, found, pgd, query, seen};
 
@@ -103,11 +105,25 @@ mod tests {
             told[0].is_severe() && told[0].text.starts_with("`b`, which sees no gradients, broke 25 of 1000")
         );
         assert_eq!(of(&["pgd = {}", "query = {}"], 2), []);
-        // The attack without gradients ran first, so nothing is known; or both attacks use gradients.
-        assert_eq!(
-            (of(&["query = {}", "pgd = {}"], 25), of(&["pgd = {}", "pgd = {}"], 25)),
-            (vec![], vec![])
-        );
+        // The attack without gradients ran before the last one with gradients; or both use gradients; or that with
+        // gradients takes one step.
+        for quiet in [&["query = {}", "pgd = {}"], &["pgd = {}", "pgd = {}"], &["fgsm = {}", "query = {}"]] {
+            assert_eq!(of(quiet, 25), [], "{quiet:?}");
+        }
+        let between = Case {
+            attacks: &["pgd = {}", "query = {}", "pgd = {}"],
+            n: 1000,
+            costs: vec![cost("a", 900, 300), cost("b", 600, 25), cost("c", 575, 30)],
+            ..Case::default()
+        };
+        assert_eq!(between.with(within), []);
+        // A minimum-norm attack counts in its own norm.
+        let searched = |norm: Norm| {
+            let costs = vec![cost("a", 900, 300), cost("b", 600, 25)];
+            Case { attacks: &["deepfool = {}", "query = {}"], norm, n: 1000, costs, ..Case::default() }
+                .with(within)
+        };
+        assert_eq!((searched(Norm::Linf).len(), searched(Norm::L2).len()), (1, 0));
     }
 
     #[test]

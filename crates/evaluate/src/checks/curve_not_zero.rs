@@ -30,7 +30,9 @@ fn find(evidence: &Evidence) -> Vec<Warning> {
             "{:.1} % stand within {at}, where every image can become grey: the attack fails, and {others}",
             accuracy * 100.0
         );
-        caution(text).graded(Severity::severe_if(accuracy > WRONG)).with_figure(accuracy)
+        let advice =
+            "attack with more steps, restarts or another loss, and with `square`, until nothing stands";
+        caution(text).graded(Severity::severe_if(accuracy > WRONG)).with_figure(accuracy).advising(advice)
     });
     warning.into_iter().collect()
 }

@@ -20,7 +20,8 @@ fn find(together: &Together) -> Vec<Found> {
         // The comparison is with the most steps of the others; the warning is about the evaluation with the
         // most steps of all.
         let fewer = together.those(|seen| {
-            let same = only(seen).is_some_and(|(other, _)| other.name == attack.name);
+            let same = only(seen)
+                .is_some_and(|(other, _)| other.name == attack.name && other.others == attack.others);
             same && seen.compares_with(most) && seen.surrogate == most.surrogate
         });
         let others: Vec<(usize, &Seen)> =
@@ -66,7 +67,15 @@ mod tests {
         let told = found(&[of(100, 450), of(20, 400), of(10, 300)], find);
         assert_eq!((told.len(), told[0].at, told[0].warning.figure), (1, 0, Some(0.05)));
         assert!(told[0].warning.text.starts_with("100 steps still break 5.0 % of 1000 images within 0.1"));
-        for quiet in [vec![of(100, 405), of(20, 400)], vec![of(20, 400), of(1, 200)], vec![of(20, 400)]] {
+        // With another parameter it is another attack.
+        let targeted = AttackFacts { others: vec![("target".into(), "all".into())], ..pgd(100) };
+        let other = seen("targeted", targeted, 0.1, 0..450, 1000);
+        for quiet in [
+            vec![of(100, 405), of(20, 400)],
+            vec![of(20, 400), of(1, 200)],
+            vec![of(20, 400)],
+            vec![other, of(20, 400)],
+        ] {
             assert!(found(&quiet, find).is_empty());
         }
     }

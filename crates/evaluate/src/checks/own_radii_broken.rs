@@ -26,7 +26,8 @@ fn broken_within(costs: &[Cost]) -> Option<Warning> {
             "{broken} of {attacked} images that are right unperturbed do not survive their own radius: the attack that gave it was too \
              weak for it"
         );
-        caution(text).with_figure(share(broken, attacked))
+        let advice = "train with a probe of more steps, or of steps that are shorter beside the radius";
+        caution(text).with_figure(share(broken, attacked)).advising(advice)
     })
 }
 

@@ -78,7 +78,7 @@ impl Attack for Nearest {
 }
 
 /// A network with two classes for images of two pixels; the brighter pixel determines the class.
-pub(super) fn network() -> Frozen {
+pub(crate) fn network() -> Frozen {
     let mut network = Network::new([1, 1, 2]);
     network.linear(network.input(), "fc", 2).unwrap();
     let weights = [

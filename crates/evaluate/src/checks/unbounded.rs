@@ -3,7 +3,7 @@
 use temper_results::Warning;
 
 use crate::checks::{Check, Find, percent, severe, share};
-use crate::inspection::Inspection;
+use crate::inspection::{ENOUGH, Inspection};
 
 pub(super) const CHECK: Check = Check {
     id: "unbounded-attack-fails",
@@ -13,8 +13,6 @@ pub(super) const CHECK: Check = Check {
 
 /// The share of images that may stand only because the attack has a single start and steps of one length.
 const FEW: f64 = 0.1;
-/// With fewer images the network cannot be judged.
-const ENOUGH: usize = 4;
 
 fn find(inspection: &Inspection) -> Option<Warning> {
     let [standing, attacked] = inspection.unbroken?;

@@ -18,7 +18,8 @@ fn find(evidence: &Evidence) -> Vec<Warning> {
              network is broken",
             percent(undefined, n)
         );
-        severe(text).with_figure(share(undefined, n))
+        let advice = "look for weights that are not finite, and for divisions by 0 or logarithms of 0 in the network";
+        severe(text).with_figure(share(undefined, n)).advising(advice)
     });
     warning.into_iter().collect()
 }

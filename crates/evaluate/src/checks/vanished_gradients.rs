@@ -25,7 +25,8 @@ fn vanished(cost: &Cost, Evidence { right, standing, n, .. }: &Evidence) -> Opti
         // Other attacks, or other passes of this one, may have broken the same images.
         let unbroken = lost.min(*standing);
         let severity = Severity::severe_if(share(unbroken, *n) > WRONG);
-        caution(text).graded(severity).with_figure(share(lost, *right))
+        let advice = "judge the network by `square` too, and attack around the operations whose gradient is 0";
+        caution(text).graded(severity).with_figure(share(lost, *right)).advising(advice)
     })
 }
 

@@ -4,7 +4,7 @@ use temper_results::Warning;
 
 use crate::checks::random_output::ROUNDING;
 use crate::checks::{Check, Find, severe};
-use crate::inspection::Inspection;
+use crate::inspection::{ENOUGH, Inspection};
 
 pub(super) const CHECK: Check = Check {
     id: "gradients-differ-from-differences",
@@ -15,8 +15,6 @@ pub(super) const CHECK: Check = Check {
 /// The median ratio of slopes must lie within this factor of 1. Networks of rectifiers are linear enough for
 /// that over a quarter of an 8-bit level.
 const FACTOR: f64 = 2.0;
-/// With fewer images the network cannot be judged.
-const ENOUGH: usize = 4;
 
 fn find(inspection: &Inspection) -> Option<Warning> {
     let mut slopes = inspection.slopes.clone();
