@@ -152,7 +152,7 @@ fn claims_and_pictures_of_what_there_is_not() {
         "exceeds = \"resnet18/adversarial\"",
         "exceeds = \"resnet18/adverserial\"",
         &expect![[r"
-            error: configs/tables/table1.toml:87:1: unknown row `resnet18/adverserial`; did you mean `resnet18/adversarial`? known: `resnet18/clean`, `resnet18/adversarial`, `resnet18/iaat`, `wrn-32-10/clean`, `wrn-32-10/adversarial`, `wrn-32-10/iaat`
+            error: configs/tables/table1.toml:88:1: unknown row `resnet18/adverserial`; did you mean `resnet18/adversarial`? known: `resnet18/clean`, `resnet18/adversarial`, `resnet18/iaat`, `wrn-32-10/clean`, `wrn-32-10/adversarial`, `wrn-32-10/iaat`
               at claim[0].exceeds
         "]],
     );
@@ -161,7 +161,7 @@ fn claims_and_pictures_of_what_there_is_not() {
         "column = \"pgd1000\"",
         "column = \"pgd10000\"",
         &expect![[r"
-            error: configs/tables/table1.toml:92:1: unknown column `pgd10000`; did you mean `pgd1000`? known: `natural`, `pgd10`, `pgd100`, `pgd1000`, `transfer`, `corruption`, `autoattack`
+            error: configs/tables/table1.toml:93:1: unknown column `pgd10000`; did you mean `pgd1000`? known: `natural`, `pgd10`, `pgd100`, `pgd1000`, `transfer`, `corruption`, `autoattack`
               at claim[1].column
         "]],
     );
@@ -170,7 +170,7 @@ fn claims_and_pictures_of_what_there_is_not() {
         "exceeds = \"resnet18/adversarial\"\n",
         "",
         &expect![[r"
-            error: configs/tables/table1.toml:83:1: expected one of `exceeds` (or `exceeds_column`), `exceeds_value`, `below_value` and `curve`
+            error: configs/tables/table1.toml:84:1: expected one of `exceeds` (or `exceeds_column`), `exceeds_value`, `below_value` and `curve`
               at claim[0]
         "]],
     );
@@ -266,7 +266,7 @@ fn composed_pipelines() {
         folder.path(),
         &["check", "configs/tables/table1.toml"],
         &expect![[r#"
-            error: configs/tables/table1.toml:53:1: row `resnet18/adversarial`, scale paper: its composed pipeline: attack `pgd` needs radii: add `epsilon.fixed = { radius = "8/255" }` or another policy, at train.attack
+            error: configs/tables/table1.toml:54:1: row `resnet18/adversarial`, scale paper: its composed pipeline: attack `pgd` needs radii: add `epsilon.fixed = { radius = "8/255" }` or another policy, at train.attack
               at row[1]
               and the same in other pipelines of this table: 23
         "#]],

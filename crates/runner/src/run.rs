@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use serde::Serialize;
-use temper_core::{Chosen, Device, Model};
+use temper_core::Device;
 use temper_report::table_of;
 use temper_results::{
     CommandName, DatasetSummary, Epoch, EpochRadii, NetworkSummary, Percentiles, Results, SplitSummary,
@@ -27,6 +26,7 @@ use crate::progress::TrainingBar;
 use crate::resume::{Beginning, kept, reached, resumed};
 use crate::run_dir::{Mode, RunDir};
 use crate::select::{best, unreadable};
+use crate::stored::About;
 use crate::summary::{network_summary, split_summary};
 use crate::warnings::{strictly, told};
 
@@ -202,19 +202,14 @@ struct Work<'a> {
 impl Work<'_> {
     /// The metadata of a file of weights. `epoch` is the epoch of selected weights.
     fn about(&self, epoch: Option<usize>) -> anyhow::Result<String> {
-        #[derive(Serialize)]
-        struct About<'a> {
-            model: &'a Chosen<dyn Model>,
-            input: [usize; 3],
-            classes: &'a [String],
-            #[serde(skip_serializing_if = "Option::is_none")]
-            epoch: Option<usize>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            graph: Option<&'a str>,
-        }
-        let (model, input) = (&self.pipeline.model, self.material.network.input_shape());
-        let graph = self.material.graph.as_deref();
-        Ok(serde_json::to_string(&About { model, input, classes: self.classes, epoch, graph })?)
+        let about = About {
+            model: self.pipeline.model.clone(),
+            input: self.material.network.input_shape(),
+            classes: self.classes.to_vec(),
+            epoch,
+            graph: self.material.graph.clone(),
+        };
+        Ok(serde_json::to_string(&about)?)
     }
 
     /// Stores the files of an epoch, evaluates its weights on the held-out images if they are due, and adds the epoch

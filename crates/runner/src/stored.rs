@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use temper_core::nn::{Classifier, Frozen, Layer, Network, Numerics};
 use temper_core::{Chosen, DataError, Device, Model};
@@ -16,8 +16,8 @@ use temper_train::{Weights, is_checkpoint, load_about, load_weights_for};
 use crate::classes::compared;
 use crate::config::BadConfig;
 
-/// The metadata of a file of weights.
-#[derive(Debug, Deserialize)]
+/// The metadata of a file of weights, as runs write and read it.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct About {
     /// The network's architecture.
     pub(crate) model: Chosen<dyn Model>,
@@ -25,7 +25,11 @@ pub(crate) struct About {
     pub(crate) input: [usize; 3],
     /// Names of the classes.
     pub(crate) classes: Vec<String>,
+    /// The epoch of selected weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) epoch: Option<usize>,
     /// SHA-256 of the file that the model reads its graph from, if it reads one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) graph: Option<String>,
 }
 

@@ -203,7 +203,7 @@ pub(super) fn told(
             model.name()
         ))
     })?;
-    Ok(About { model, input, classes: classes.to_vec(), graph: None })
+    Ok(About { model, input, classes: classes.to_vec(), epoch: None, graph: None })
 }
 
 /// Whether a description names this file as its graph.
@@ -215,7 +215,7 @@ fn names(told: &About, file: &Path) -> bool {
 fn graph_of(file: &Path, input: [usize; 3], classes: &[String]) -> anyhow::Result<About> {
     let path = Table::from_iter([("path".to_string(), file.display().to_string().into())]);
     let model = Table::from_iter([("onnx".to_string(), path.into())]).try_into()?;
-    Ok(About { model, input, classes: classes.to_vec(), graph: None })
+    Ok(About { model, input, classes: classes.to_vec(), epoch: None, graph: None })
 }
 
 /// An error for files whose architecture is unknown, or given twice.
