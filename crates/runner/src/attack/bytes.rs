@@ -104,6 +104,16 @@ mod tests {
         );
     }
 
+    /// An image in the ball around `clean`, moved along `way`, whose values are between -1 and 1.
+    fn within(ByteBall { norm, radius }: ByteBall, clean: &[f32], way: &[f32]) -> Vec<f32> {
+        let scale = match norm {
+            Norm::Linf => radius,
+            Norm::L2 => radius / length(way.iter().map(|v| f64::from(*v))),
+        };
+        let moved = |(c, v): (&f32, &f32)| (f64::from(*c) + scale * f64::from(*v)).clamp(0.0, 1.0) as f32;
+        clean.iter().zip(way).map(moved).collect()
+    }
+
     #[test]
     fn bytes_are_inside_whatever_the_ball() {
         let ids: Vec<u64> = (0..200).collect();
@@ -112,14 +122,8 @@ mod tests {
             let clean: Vec<f32> = draw[..12].iter().map(|v| ((v + 1.0) * 127.5).round() / 255.0).collect();
             for norm in [Norm::Linf, Norm::L2] {
                 let radius = (row as f64 + 0.5) / 1000.0;
-                let scale = match norm {
-                    Norm::Linf => radius,
-                    Norm::L2 => radius / length(draw[12..].iter().map(|v| f64::from(*v))),
-                };
-                let image: Vec<f32> = (clean.iter().zip(&draw[12..]))
-                    .map(|(c, v)| (f64::from(*c) + scale * f64::from(*v)).clamp(0.0, 1.0) as f32)
-                    .collect();
                 let ball = ByteBall { norm, radius };
+                let image = within(ball, &clean, &draw[12..]);
                 assert_eq!(leaves(&clean, &image, ball), None);
                 let (centre, moved) = bytes(&clean, &image, ball);
                 let read =
@@ -138,14 +142,8 @@ mod tests {
             let clean: Vec<f32> = draw[..12].iter().map(|v| f32::midpoint(*v, 1.0)).collect();
             for norm in [Norm::Linf, Norm::L2] {
                 let radius = (row as f64 + 0.5) / 1000.0;
-                let scale = match norm {
-                    Norm::Linf => radius,
-                    Norm::L2 => radius / length(draw[12..].iter().map(|v| f64::from(*v))),
-                };
-                let image: Vec<f32> = (clean.iter().zip(&draw[12..]))
-                    .map(|(c, v)| (f64::from(*c) + scale * f64::from(*v)).clamp(0.0, 1.0) as f32)
-                    .collect();
                 let ball = ByteBall { norm, radius };
+                let image = within(ball, &clean, &draw[12..]);
                 let [centre, moved] = <[_; 2]>::from(bytes(&clean, &image, ball))
                     .map(|bytes| bytes.iter().map(|b| f32::from(*b) / 255.0).collect::<Vec<_>>());
                 let half = ByteBall { norm: Norm::Linf, radius: 0.5 / 255.0 };
