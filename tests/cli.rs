@@ -6,6 +6,7 @@ mod catalogue;
 mod export;
 mod fetch;
 mod hostile;
+mod interrupted;
 mod new_plugin;
 mod run_folder;
 mod show;

@@ -1,6 +1,10 @@
 //! Evaluations: what results say of attacks, suites, sweeps, corruptions, surrogates.
 
+mod batches;
 mod checks;
+mod deserved;
+mod honest;
+mod judging;
 mod results;
 mod runs;
 mod spoiled;

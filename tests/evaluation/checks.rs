@@ -164,7 +164,7 @@ fn natural(network: &Classifier, n: usize) -> Compared {
     let (cells, mut records) = ([Cell::clean(source)], Records::in_memory());
     let mut watch = |_: &temper_evaluate::BatchGlimpse| ControlFlow::Continue(());
     let outcome: Outcome = evaluate(&setting, &entry, &cells, &mut records, &mut watch).unwrap().unwrap();
-    compare(vec![outcome], &[])
+    compare(vec![outcome], vec![], &[])
 }
 
 #[test]

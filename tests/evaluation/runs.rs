@@ -195,6 +195,20 @@ fn images_are_crafted_on_another_run() {
     succeed(folder.path(), &["run", "run.toml"]);
     let of = |run: &str| results(&folder.path().join(run))["evaluations"][0].clone();
     assert_eq!(of("runs/run")["surrogate"], "runs/other");
+    let told = |run: &str| {
+        let evaluation = of(run);
+        let warnings = evaluation["warnings"].as_array().cloned().unwrap_or_default();
+        warnings.iter().any(|warning| warning["id"] == "surrogate-differs")
+    };
+    // A surrogate that has learned nothing, and one with the same weights.
+    for (word, rate, differs) in [("idle", "1e-9", true), ("twin", "0.05", false)] {
+        let rate = format!("train.optimizer.lr={rate}");
+        let out = format!("runs/{word}");
+        succeed(folder.path(), &["run", "run.toml", "--set", &rate, "--set", "evaluate=[]", "--out", &out]);
+        let on = format!("evaluate.0.surrogate={out}");
+        succeed(folder.path(), &["run", "run.toml", "--force", "--set", &on]);
+        assert_eq!(told("runs/run"), differs, "{word}");
+    }
     // The folder itself, which does not exist before it is trained.
     let output = temper(folder.path(), &["check", "run.toml", "--set", "evaluate.0.surrogate=runs/none"]);
     assert!(

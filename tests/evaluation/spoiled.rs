@@ -1,42 +1,24 @@
 //! Checks on networks that deserve their warnings, and on the honest network that they are made of.
 
-use std::ops::ControlFlow;
-
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use temper_core::log_softmax;
-use temper_evaluate::{BatchGlimpse, Cell, Compared, Entry, Setting, compare, evaluate, inspect};
+use temper_evaluate::{Compared, Entry};
 use temper_nn::{Frozen, Result};
-use temper_results::{Records, Warning};
+use temper_results::Warning;
 
 use crate::attacks::trained::{images, scaled, trained};
+use crate::evaluation::judging::{self, honest, warnings};
 
 const N: usize = 100;
 
-fn honest() -> Frozen {
-    Frozen::new(&trained(N).0).unwrap()
-}
-
 /// An entry within the radius of the network's training.
 fn entry(attack: &str) -> Entry {
-    toml::from_str(&format!("name = \"a\"\nradius = 0.1\n{attack}")).unwrap()
+    judging::entry("a", 0.1, attack)
 }
 
-/// A network judged unperturbed and under an entry, as `temper attack` does it.
+/// A network judged unperturbed and under an entry.
 fn judged(network: &Frozen, entry: &Entry) -> Compared {
-    let setting = Setting::new(network, 50, 3, &Device::Cpu);
-    let cells = [Cell::clean(images(N))];
-    let natural = Entry { name: "natural".into(), ..Entry::default() };
-    let outcomes = [&natural, entry].map(|entry| {
-        let watch = &mut |_: &BatchGlimpse| ControlFlow::Continue(());
-        evaluate(&setting, entry, &cells, &mut Records::in_memory(), watch).unwrap().unwrap()
-    });
-    let inspected = inspect(&setting, &cells[0], entry.follows_gradients(10)).unwrap().unwrap();
-    compare(outcomes.into(), &[inspected])
-}
-
-fn warnings(compared: &Compared) -> Vec<Warning> {
-    let of_evaluations = compared.evaluations.iter().flat_map(|evaluation| &evaluation.warnings);
-    of_evaluations.chain(&compared.warnings).cloned().collect()
+    judging::judged(network, &images(N), std::slice::from_ref(entry))
 }
 
 /// The ids of severe warnings about a network under PGD.
@@ -137,6 +119,23 @@ fn a_steep_sigmoid_is_told() {
     assert!(ids.iter().any(|id| about_gradients.contains(&&**id)), "{ids:?}");
 }
 
+/// A wave over the sum of all pixels, so short that noise of a few 8-bit levels moves it by many periods. The gradient
+/// is that of the loss.
+#[test]
+fn a_loss_that_is_rough_is_told() {
+    let network = honest().inside(|network, pixels| {
+        let sum = pixels.flatten_from(1)?.sum_keepdim(1)?;
+        let wave = ((sum * 30.0)?.sin()? * 20.0)?;
+        let mut class = [0_f32; 10];
+        class[9] = 1.0;
+        let class = Tensor::new(&class, pixels.device())?.unsqueeze(0)?;
+        Ok((network.logits(pixels)? + wave.broadcast_mul(&class)?)?)
+    });
+    let all = warnings(&judged(&network, &entry("attack.pgd = { steps = 20 }")));
+    let told = all.iter().find(|warning| warning.id == "unstable-optimisation").unwrap();
+    assert!(!told.is_severe() && told.figure.unwrap() > 0.5, "{told}");
+}
+
 /// Cross-entropy loses its gradient where logits are large. What attacks raise here does not, so that there is
 /// nothing to warn of. Of log odds only the largest wrong logit remains, so that single images may differ.
 #[test]
@@ -165,8 +164,7 @@ fn images_that_an_attack_let_go_are_told() {
     });
     let under = |success: &str| {
         let attack = format!("attack.pgd = {{ steps = 20, success = \"{success}\" }}");
-        let entry: Entry = toml::from_str(&format!("name = \"a\"\nradius = 0.3\n{attack}")).unwrap();
-        judged(&network, &entry)
+        judged(&network, &judging::entry("a", 0.3, &attack))
     };
     let compared = under("final");
     let silent = compared.evaluations[1].attacks.iter().map(|cost| cost.silent).max().unwrap();

@@ -31,6 +31,7 @@ mod surrogate_differs;
 pub(crate) mod tests_support;
 mod unbounded;
 mod undefined_logits;
+mod unstable;
 mod vanished_gradients;
 mod wrong_gradients;
 
@@ -119,6 +120,7 @@ const CHECKS: &[&Check] = &[
     &random_output::CHECK,
     &depends_on_batch::CHECK,
     &wrong_gradients::CHECK,
+    &unstable::CHECK,
     &unbounded::CHECK,
 ];
 

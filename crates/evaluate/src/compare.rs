@@ -1,5 +1,7 @@
 //! Comparison of the evaluations of a run or a command with each other, and the warnings that follow from it.
 
+use std::collections::BTreeSet;
+
 use temper_results::{Evaluation, Warning};
 
 use crate::checks::{of_inspection, of_network, together};
@@ -17,11 +19,14 @@ pub struct Compared {
 }
 
 /// Compares evaluations of the same images. Warnings about one of them are added to it; those of `inspections`, one
-/// for each network, are about all numbers of that network.
-pub fn compare(outcomes: Vec<Outcome>, inspections: &[Inspection]) -> Compared {
+/// for each network, are about all numbers of that network. `surrogates` are evaluations of surrogate networks on
+/// unperturbed images, with which the others are compared and which are not results themselves.
+pub fn compare(outcomes: Vec<Outcome>, surrogates: Vec<Outcome>, inspections: &[Inspection]) -> Compared {
     let (mut evaluations, seen): (Vec<Evaluation>, Vec<Seen>) =
         outcomes.into_iter().map(|outcome| (outcome.evaluation, outcome.seen)).unzip();
-    let seen: Vec<&Seen> = seen.iter().collect();
+    let judged: BTreeSet<NetworkName> = seen.iter().map(|seen| seen.network.clone()).collect();
+    let surrogates: Vec<Seen> = surrogates.into_iter().map(|outcome| outcome.seen).collect();
+    let seen: Vec<&Seen> = seen.iter().chain(&surrogates).collect();
     let all = Together { all: &seen };
     for (evaluation, optimality) in evaluations.iter_mut().zip(optimality(&all)) {
         evaluation.optimality = optimality;
@@ -31,8 +36,8 @@ pub fn compare(outcomes: Vec<Outcome>, inspections: &[Inspection]) -> Compared {
             evaluation.warnings.push(found.warning);
         }
     }
-    let networks = all.widest();
-    let several = networks.len() > 1;
+    let networks = all.widest().into_iter().filter(|seen| judged.contains(&seen.network));
+    let several = judged.len() > 1;
     let about = |seen: &Seen| -> Vec<Warning> {
         let inspected = inspections.iter().filter(|inspection| inspection.network == seen.network);
         let inspected = inspected.flat_map(|inspection| {
@@ -41,7 +46,7 @@ pub fn compare(outcomes: Vec<Outcome>, inspections: &[Inspection]) -> Compared {
         let warnings = of_network(seen).into_iter().chain(inspected);
         warnings.map(|warning| if several { warning.about(name(&seen.network)) } else { warning }).collect()
     };
-    Compared { evaluations, warnings: networks.into_iter().flat_map(about).collect() }
+    Compared { evaluations, warnings: networks.flat_map(about).collect() }
 }
 
 fn name(network: &NetworkName) -> String {

@@ -10,7 +10,7 @@ use temper_data::{is_odd, shown};
 use crate::corruptions::Corruptions;
 
 /// One `[[evaluate]]` table of a pipeline.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Name of the evaluation in the results.

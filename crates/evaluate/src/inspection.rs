@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use temper_core::{
-    Ball, Batch, DType, Distance, Error, Goal, Norm, Passes, Result, Success, Tensor, Victim, VictimNetwork,
-    Walk, slope, steepest,
+    Ball, Batch, DType, Distance, Error, Goal, Norm, Passes, Result, Rng, Success, Tensor, Victim,
+    VictimNetwork, Walk, slope, steepest,
 };
 use temper_data::Batches;
 
@@ -27,6 +27,10 @@ const ALONE: usize = 4;
 /// The distance by which pixels are moved to measure a slope: a quarter of the distance between two 8-bit
 /// values.
 const NUDGE: f64 = 0.25 / 255.0;
+/// Largest random change of a pixel value, and the number of draws, by which it is measured how rough the loss is
+/// (`IndicatorsOfAttackFailure`, Pintor et al. 2022, which draws 100 times).
+const NOISE: f64 = 4.0 / 255.0;
+const DRAWS: u64 = 10;
 /// Steps of the attack without a bound, a tenth of the range of pixel values each.
 const STEPS: usize = 40;
 const STEP: Distance = Distance::of(0.1);
@@ -47,6 +51,8 @@ pub struct Inspection {
     /// For each image: how much the loss rose along the gradient's signs, divided by the rise that the gradient
     /// predicts.
     pub(crate) slopes: Vec<f64>,
+    /// For each image: the mean relative change of its score under small random changes of its pixels, 0 to 1.
+    pub(crate) roughness: Vec<f64>,
     /// The number of images that stand, and of images on which the attack without a bound was run.
     pub(crate) unbroken: Option<[usize; 2]>,
     /// Whether all evaluated attacks that use gradients of this network average them over several passes.
@@ -142,6 +148,7 @@ fn count(right: &[bool]) -> usize {
 /// What the gradients at these images are like.
 fn of_gradients(victim: &Victim, found: &mut Inspection) -> Result<()> {
     found.slopes = slopes(victim)?;
+    found.roughness = roughness(victim)?;
     found.unbroken = Some([unbroken(victim)?, victim.len()]);
     Ok(())
 }
@@ -186,6 +193,31 @@ fn slopes(victim: &Victim) -> Result<Vec<f64>> {
     let clear = |i: &usize| said[*i] * 2.0 * NUDGE > 1e-5 * up[*i].abs().max(1.0);
     let slopes = (0..said.len()).filter(clear).map(|i| (up[i] - down[i]) / (2.0 * NUDGE) / said[i]);
     Ok(slopes.filter(|slope| slope.is_finite()).collect())
+}
+
+/// For each image: the mean of `|s' - s| / |s|`, at most 1, where s is its score and s' that of the image with uniform
+/// noise of up to 4/255. Images whose score is not a number are left out.
+fn roughness(victim: &Victim) -> Result<Vec<f64>> {
+    let scores =
+        |pixels: &Tensor| -> Result<Vec<f64>> { Ok(victim.scores(pixels)?.to_dtype(DType::F64)?.to_vec1()?) };
+    let pixels = victim.pixels();
+    let (before, rng) = (scores(pixels)?, Rng::new(0, "inspect").named("roughness"));
+    let mut changes = vec![0.0; before.len()];
+    for draw in 0..DRAWS {
+        let noise = rng.numbered(draw).uniform(victim.ids(), pixels.elem_count() / before.len().max(1));
+        let noise = Tensor::from_vec(noise, pixels.shape(), pixels.device())?.to_dtype(pixels.dtype())?;
+        let after = scores(&(pixels + (noise * NOISE)?)?.clamp(0.0, 1.0)?)?;
+        for (change, (before, after)) in changes.iter_mut().zip(before.iter().zip(&after)) {
+            let relative = if *before == 0.0 { 1.0 } else { ((after - before) / before).abs() };
+            *change += relative.min(1.0) / DRAWS as f64;
+        }
+    }
+    Ok(changes
+        .into_iter()
+        .zip(before)
+        .filter(|(_, before)| before.is_finite())
+        .map(|(change, _)| change)
+        .collect())
 }
 
 /// The number of samples that stand after steps along the signs of the gradient, bounded only by [0, 1].

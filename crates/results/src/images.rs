@@ -44,6 +44,21 @@ impl SavedImages {
         (&self.clean[i * len..][..len], &self.adversarial[i * len..][..len])
     }
 
+    /// Adds images of the same shape.
+    pub fn append(&mut self, other: Self) {
+        self.shape = other.shape;
+        self.clean.extend(other.clean);
+        self.adversarial.extend(other.adversarial);
+        for (own, other) in [
+            (&mut self.index, other.index),
+            (&mut self.label, other.label),
+            (&mut self.prediction, other.prediction),
+            (&mut self.broken, other.broken),
+        ] {
+            own.extend(other);
+        }
+    }
+
     /// Writes them, whole or not at all.
     pub fn write(&self, file: &Path) -> Result<(), Error> {
         let unfit = |what: String| Error::Unfit { file: file.into(), what };

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod folder;
+mod parts;
 mod saved;
 
 use std::collections::BTreeMap;
@@ -19,10 +20,12 @@ use crate::config::BadConfig;
 use crate::interrupt::Interrupt;
 use crate::material::skipped;
 use crate::output::say;
+use crate::run_dir::Mode;
 use crate::warnings::{strictly, told};
 use bytes::ByteBall;
 use folder::Folder;
-use saved::{Gathered, Rereading, only_as_floats, save, told_of};
+use parts::Parts;
+use saved::{Rereading, only_as_floats, save, told_of};
 
 /// Options of `temper attack`.
 #[derive(Debug, Args)]
@@ -35,8 +38,11 @@ pub(crate) struct Options {
     /// Write the images, as floats and as PNG files, records and results into this folder
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
-    /// Replace the attack in that folder
+    /// Continue the interrupted attack in that folder
     #[arg(long, requires = "save")]
+    resume: bool,
+    /// Replace the attack in that folder
+    #[arg(long, requires = "save", conflicts_with = "resume")]
     force: bool,
     /// End with exit code 1 if a warning is severe: if a number is probably wrong
     #[arg(long)]
@@ -49,67 +55,83 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if !plan.entry.attacked() && options.save.is_some() {
         return Err(BadConfig("--save: `--attack none` makes no images that could be saved".into()).into());
     }
-    let folder = options.save.clone().map(|path| Folder::choose(path, options.force)).transpose()?;
+    let mode = Mode::of(options.resume, options.force);
+    let folder = options.save.clone().map(|path| Folder::choose(path, mode)).transpose()?;
     let (mut opened, entry) = Opened::open(std::slice::from_ref(&options.network), plan, &interrupt)?;
     if folder.is_some() {
         saved::check(opened.input)?;
     }
-    let folder = folder.map(Folder::take).transpose()?;
+    let mut folder = folder.map(Folder::take).transpose()?;
     say(&opened.heading(&entry));
     say(&told(&opened.warnings));
     let inspection = opened.inspect(&opened.targets[0], &entry, &interrupt)?;
-    let mut measured = Measured::default();
     let natural = Entry { name: "natural".into(), ..Entry::default() };
-    let unperturbed = measured.judge(&opened, &natural, &interrupt, &mut |_| {})?;
+    let arguments = opened.words("attack", &entry)?;
+    let mut measured = Measured::new(&opened, (&natural, &entry), folder.as_ref(), &arguments)?;
+    let unperturbed = measured.judge(&opened, &natural, &interrupt)?;
     let known = opened.warnings.len();
     opened.warn_of_normalisation(0, unperturbed, &interrupt)?;
     say(&told(&opened.warnings[known..]));
-    let mut gathered = Gathered::default();
-    let mut hear = |glimpse: &BatchGlimpse| {
-        if folder.is_some() {
-            gathered.hear(glimpse);
-        }
-    };
     if entry.attacked() {
-        measured.judge(&opened, &entry, &interrupt, &mut hear)?;
+        measured.judge(&opened, &entry, &interrupt)?;
     }
-    let arguments = opened.words("attack", &entry)?;
-    let Measured { outcomes, records, unreadable } = measured;
-    let Compared { evaluations, warnings } = compare(outcomes, inspection.as_slice());
+    let Measured { outcomes, records, unreadable, .. } = measured;
+    let Compared { evaluations, warnings } = compare(outcomes, vec![], inspection.as_slice());
     opened.warnings.extend(warnings);
     let results = opened.results(CommandName::Attack, arguments, evaluations, &unreadable)?;
     let skipped =
         skipped(opened.images.word(), opened.source.len(), &unreadable, "--save writes all of them");
     say(&format!("\n{}\n{skipped}", table_of(&results)));
-    let results = match folder {
+    let results = match &mut folder {
         None => results,
-        Some(folder) => write((&opened, &entry), folder, (gathered, records), results, &interrupt)?,
+        Some(folder) => write((&opened, &entry), folder, &records, results, &interrupt)?,
     };
     if options.strict { strictly(&results) } else { Ok(()) }
 }
 
 /// The results of the evaluations.
-#[derive(Default)]
 struct Measured {
     outcomes: Vec<Outcome>,
     records: Records,
     unreadable: BTreeMap<u64, String>,
+    /// The images of each batch, if they are to be saved.
+    parts: Option<Parts>,
 }
 
 impl Measured {
-    /// Evaluates the network as an entry specifies; returns the accuracy, 0 to 1.
-    fn judge(
-        &mut self,
+    /// Nothing measured, or what an interrupted attack measured.
+    fn new(
         opened: &Opened,
-        entry: &Entry,
-        interrupt: &Interrupt,
-        hear: &mut dyn FnMut(&BatchGlimpse),
-    ) -> anyhow::Result<f64> {
+        (natural, entry): (&Entry, &Entry),
+        folder: Option<&Folder>,
+        arguments: &[String],
+    ) -> anyhow::Result<Self> {
+        let (mut records, mut parts) = (Records::in_memory(), None);
+        if let Some(folder) = folder {
+            let unfinished = folder.begin(&opened.resolved(entry, arguments)?)?;
+            let key = |entry: &Entry| opened.key(entry, (&opened.targets[0], None));
+            let [natural, attack] = [key(natural)?, key(entry)?];
+            let images = Parts::at(&unfinished.images());
+            records = unfinished
+                .records(&[natural, attack.clone()], |line| line.key != attack || images.has(line))?;
+            parts = Some(images);
+        }
+        Ok(Self { outcomes: vec![], records, unreadable: BTreeMap::new(), parts })
+    }
+
+    /// Evaluates the network as an entry specifies; returns the accuracy, 0 to 1.
+    fn judge(&mut self, opened: &Opened, entry: &Entry, interrupt: &Interrupt) -> anyhow::Result<f64> {
         let target = &opened.targets[0];
-        let judged = opened.judge(entry, (target, None), &mut self.records, interrupt, hear)?;
+        let parts = self.parts.as_ref().filter(|_| entry.attacked());
+        let mut hear = |glimpse: &BatchGlimpse| parts.map_or(Ok(()), |parts| parts.write(glimpse));
+        let judged = opened.judge(entry, (target, None), &mut self.records, interrupt, &mut hear)?;
         let Some(outcome) = judged else {
-            let what = format!("in `{}`; nothing is kept that could be resumed", entry.name);
-            return Err(interrupt.ended(&what));
+            let at = format!("in `{}`", entry.name);
+            let kept = self.parts.is_some() && self.records.lines().next().is_some();
+            return Err(match kept {
+                true => interrupt.stopped(&format!("{at}; all judged images are kept")),
+                false => interrupt.ended(&format!("{at}; with --save DIR it could be resumed")),
+            });
         };
         let accuracy = outcome.evaluation.accuracy;
         self.unreadable.clone_from(&outcome.unreadable);
@@ -121,8 +143,8 @@ impl Measured {
 /// Writes all files into the folder. The results are written last, and returned as written.
 fn write(
     (opened, entry): (&Opened, &Entry),
-    mut folder: Folder,
-    (gathered, records): (Gathered, Records),
+    folder: &mut Folder,
+    records: &Records,
     mut results: Results,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Results> {
@@ -143,13 +165,16 @@ fn write(
         },
         interrupt,
     };
-    let saved = save(&folder, gathered, &rereading)?;
+    let key = opened.key(entry, (&opened.targets[0], None))?;
+    let gathered = Parts::at(&folder.unfinished().images()).gather(records, &key)?;
+    let saved = save(folder, gathered, &rereading)?;
     say(&told_of(&saved));
     let warning = only_as_floats(&saved);
     say(&told(warning.as_slice()));
     results.warnings.extend(warning);
     results.saved = Some(saved);
     results.write(&folder.results())?;
+    folder.unfinished().remove()?;
     say(&format!("written to {}\n", folder.path().display()));
     Ok(results)
 }

@@ -5,6 +5,7 @@ mod normalisations;
 mod options;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -140,20 +141,30 @@ impl Opened {
         opened_images(&self.dataset, self.images, &Entry::default(), None)
     }
 
-    /// Evaluates the network `by` as an entry specifies, on images crafted on `surrogate` if there is one. Calls
-    /// `hear` after each batch. Returns `None` if the evaluation was interrupted.
+    /// The key of an evaluation by [`judge`](Self::judge) in its records.
+    pub(crate) fn key(
+        &self,
+        entry: &Entry,
+        (by, surrogate): (&AttackedNetwork, Option<&AttackedNetwork>),
+    ) -> anyhow::Result<String> {
+        let arithmetic = Arithmetic { seed: self.seed, device: self.place, numerics: by.numerics };
+        let radii = self.own.as_ref().map(OwnRadii::hash);
+        let crafting = surrogate.map(|target| target.stored.sha256.as_str()).or(radii.as_deref());
+        arithmetic.key(entry, [Some(&by.stored.sha256), Some(&self.hash), crafting])
+    }
+
+    /// Evaluates the network `by` as an entry specifies, on images crafted on `surrogate` if there is one. Samples
+    /// with records are not evaluated again. Calls `hear` after each batch; its error ends the evaluation. Returns
+    /// `None` if the evaluation was interrupted.
     pub(crate) fn judge(
         &self,
         entry: &Entry,
         (by, surrogate): (&AttackedNetwork, Option<&AttackedNetwork>),
         records: &mut Records,
         interrupt: &Interrupt,
-        hear: &mut dyn FnMut(&BatchGlimpse),
+        hear: &mut dyn FnMut(&BatchGlimpse) -> anyhow::Result<()>,
     ) -> anyhow::Result<Option<Outcome>> {
-        let arithmetic = Arithmetic { seed: self.seed, device: self.place, numerics: by.numerics };
-        let radii = self.own.as_ref().map(OwnRadii::hash);
-        let crafting = surrogate.map(|target| target.stored.sha256.as_str()).or(radii.as_deref());
-        let key = arithmetic.key(entry, [Some(&by.stored.sha256), Some(&self.hash), crafting])?;
+        let key = self.key(entry, (by, surrogate))?;
         let setting = Setting {
             network: &by.frozen,
             weights: by.word(),
@@ -176,12 +187,14 @@ impl Opened {
         announce(&entry.name, estimate(&setting, entry, &cells[0], records)?.as_ref());
         let shown = EvaluationBar::new(&entry.name, self.source.len(), Some(interrupt));
         let setting = Setting { pulse: Some(shown.pulse(setting.most_passes(entry))), ..setting };
+        let mut heard = Ok(());
         let mut watch = |glimpse: &BatchGlimpse| {
-            hear(glimpse);
-            shown.glimpse(glimpse)
+            heard = hear(glimpse);
+            if heard.is_err() { ControlFlow::Break(()) } else { shown.glimpse(glimpse) }
         };
         let evaluation = evaluate(&setting, entry, &cells, records, &mut watch);
         drop(shown);
+        heard?;
         evaluation.with_context(|| format!("`{}` on {}", entry.name, by.stored.file.display()))
     }
 
@@ -205,8 +218,7 @@ impl Opened {
             inspected.with_context(|| format!("the inspection of {}", by.stored.file.display()))?;
         match interrupt.heard() {
             true => {
-                Err(interrupt
-                    .ended("in the inspection of the network; nothing is kept that could be resumed"))
+                Err(interrupt.ended("in the inspection of the network, which comes before all evaluations"))
             }
             false => Ok(inspected),
         }

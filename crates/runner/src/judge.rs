@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, bail};
@@ -10,8 +11,8 @@ use sha2::{Digest, Sha256};
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{Device, Source};
 use temper_evaluate::{
-    BatchGlimpse, Cell, Compared, Entry, Inspection, Setting, Surrogate, compare, digest_of, estimate,
-    evaluate, inspect, superseded,
+    BatchGlimpse, Cell, Compared, Entry, Inspection, Outcome, Setting, Surrogate, compare, digest_of,
+    estimate, evaluate, inspect, superseded,
 };
 use temper_files::hex;
 use temper_results::{Best, Evaluation, Records, Warning};
@@ -121,7 +122,7 @@ pub(crate) fn judge(
         now.is_none_or(|(_, _, needs, key)| !superseded(line, key, &needs.cells))
     })?;
     let inspections = inspections(pipeline, material, judged, device, interrupt)?;
-    let (mut outcomes, mut unreadable) = (vec![], BTreeMap::new());
+    let (mut outcomes, mut surrogates, mut unreadable) = (vec![], vec![], BTreeMap::new());
     for (weights, entry, needs, key) in &work {
         let samples = needs.cells.iter().map(|cell| cell.source.len()).sum();
         let crafting = needs.surrogate.as_ref().map(|stored| stored.frozen(device)).transpose()?;
@@ -156,9 +157,34 @@ pub(crate) fn judge(
         };
         unreadable.extend(outcome.unreadable.clone());
         outcomes.push(outcome);
+        if setting.surrogate.is_some() {
+            surrogates.extend(unperturbed(&setting, entry, &needs.cells[0], interrupt)?);
+        }
     }
-    let Compared { evaluations, warnings } = compare(outcomes, &inspections);
+    let Compared { evaluations, warnings } = compare(outcomes, surrogates, &inspections);
     Ok(RunOutcome { evaluations, unreadable, data: hashes.whole(), warnings })
+}
+
+/// The evaluation of an entry's surrogate network on the unperturbed images of the entry; `None` without a surrogate.
+/// Only checks use it.
+fn unperturbed(
+    setting: &Setting,
+    entry: &Entry,
+    cell: &Cell,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Option<Outcome>> {
+    let Some(surrogate) = &setting.surrogate else { return Ok(None) };
+    let own = Setting::new(surrogate.network, setting.batch, setting.seed, setting.device);
+    let own = Setting { judged_by: Some(surrogate.name), pulse: Some(interrupt.pulse()), ..own };
+    let natural = Entry { name: surrogate.name.into(), ..Entry::default() };
+    let cells = [Cell::clean(cell.source.clone())];
+    let watch = &mut |_: &BatchGlimpse| ControlFlow::Continue(());
+    let outcome = evaluate(&own, &natural, &cells, &mut Records::in_memory(), watch)
+        .with_context(|| format!("the surrogate network of `{}`", entry.name))?;
+    match outcome {
+        None => Err(interrupt.stopped("between two evaluations; training and what is judged are kept")),
+        outcome => Ok(outcome),
+    }
 }
 
 /// Inspects all evaluated weights, on images of the evaluation with the most images.

@@ -41,6 +41,7 @@ mod summary;
 mod timed;
 mod toml_file;
 mod transfer;
+mod unfinished;
 mod warnings;
 mod written;
 

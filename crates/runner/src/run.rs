@@ -62,11 +62,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let pipeline = Pipeline::load(&options.file, &sets)?;
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
     let device = pipeline.device.open()?;
-    let mode = match (options.resume, options.force) {
-        (true, _) => Mode::Resume,
-        (_, true) => Mode::Overwrite,
-        _ => Mode::New,
-    };
+    let mode = Mode::of(options.resume, options.force);
     let default = || PathBuf::from("runs").join(options.file.file_stem().unwrap_or_default());
     let dir = RunDir::choose(options.out.clone().unwrap_or_else(default), mode)?;
     let material = Material::open(&pipeline)?;

@@ -55,6 +55,17 @@ pub(crate) enum Mode {
     Overwrite,
 }
 
+impl Mode {
+    /// The use that the options `--resume` and `--force`, of which at most one is set, ask for.
+    pub(crate) fn of(resume: bool, force: bool) -> Self {
+        match (resume, force) {
+            (true, _) => Self::Resume,
+            (_, true) => Self::Overwrite,
+            _ => Self::New,
+        }
+    }
+}
+
 impl RunDir {
     /// Checks whether the folder may be used, without changing anything.
     pub(crate) fn choose(path: PathBuf, mode: Mode) -> anyhow::Result<Self> {

@@ -1,7 +1,7 @@
 //! `temper transfer`: evaluates transfer attacks between several networks.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -10,10 +10,12 @@ use temper_evaluate::{Compared, Entry, Outcome, compare};
 use temper_report::{Table, percent};
 use temper_results::{CommandName, Evaluation, Records, Results, Warning};
 
-use crate::attacked::{self, Opened};
+use crate::attacked::{self, AttackedNetwork, Opened};
 use crate::config::BadConfig;
 use crate::interrupt::Interrupt;
 use crate::output::say;
+use crate::run_dir::{Mode, lock};
+use crate::unfinished::Unfinished;
 use crate::warnings::{strictly, told};
 
 /// Options of `temper transfer`.
@@ -27,8 +29,11 @@ pub(crate) struct Options {
     /// Write all evaluations into this file
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// Replace what `temper transfer` wrote into that file before
+    /// Continue the interrupted measurement for that file
     #[arg(long, requires = "save")]
+    resume: bool,
+    /// Replace what `temper transfer` wrote into that file before
+    #[arg(long, requires = "save", conflicts_with = "resume")]
     force: bool,
     /// End with exit code 1 if a warning is severe: if a number is probably wrong
     #[arg(long)]
@@ -44,9 +49,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let names = names(&options.networks)?;
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
-    if let Some(file) = &options.save {
-        may_write(file, options.force)?;
-    }
+    let mode = Mode::of(options.resume, options.force);
+    let mut kept = options.save.as_deref().map(|file| Kept::choose(file, mode)).transpose()?;
     let (mut opened, entry) = Opened::open(&options.networks, plan, &interrupt)?;
     for (target, name) in opened.targets.iter_mut().zip(&names) {
         target.name = Some(name.clone());
@@ -54,8 +58,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     say(&opened.heading(&entry));
     say(&told(&opened.warnings));
     let arguments = opened.words("transfer", &entry)?;
-    let Some(mut matrix) = Matrix::measure(&opened, entry, &interrupt)? else {
-        return Err(interrupt.ended("between two cells of the matrix; nothing is kept that could be resumed"));
+    let mut records = match &mut kept {
+        Some(kept) => kept.begin(&opened, &entry, &arguments)?,
+        None => Records::in_memory(),
+    };
+    let Some(mut matrix) = Matrix::measure(&opened, &entry, &mut records, &interrupt)? else {
+        return Err(match kept.is_some() && records.lines().next().is_some() {
+            true => interrupt.stopped("before the matrix was complete; all judged images are kept"),
+            false => interrupt.ended("before the matrix was complete; with --save FILE it could be resumed"),
+        });
     };
     let known = opened.warnings.len();
     for (i, natural) in matrix.natural.iter().enumerate() {
@@ -66,15 +77,83 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     say(&told(&opened.warnings[known..]));
     let evaluations = matrix.natural.into_iter().chain(matrix.cells.into_iter().flatten()).collect();
     let results = opened.results(CommandName::Transfer, arguments, evaluations, &matrix.unreadable)?;
-    if let Some(file) = &options.save {
+    if let (Some(file), Some(kept)) = (&options.save, &kept) {
         results.write(file)?;
+        kept.unfinished.remove()?;
         say(&format!("written to {}\n", file.display()));
     }
     if options.strict { strictly(&results) } else { Ok(()) }
 }
 
+/// The state of a matrix that is written into a file, in the folder `FILE.unfinished` beside it.
+struct Kept {
+    mode: Mode,
+    unfinished: Unfinished,
+    lock: Option<File>,
+}
+
+impl Kept {
+    /// Checks whether the file and the folder beside it may be used, without changing anything.
+    fn choose(file: &Path, mode: Mode) -> anyhow::Result<Self> {
+        let mut name = file.file_name().unwrap_or_default().to_os_string();
+        name.push(".unfinished");
+        let unfinished = Unfinished::at(file.with_file_name(name));
+        may_write(file, mode)?;
+        if unfinished.is_foreign()? {
+            bail!(
+                "{} is needed, and holds other files; choose another place with --save FILE",
+                unfinished.path().display()
+            );
+        }
+        unfinished.allows(mode, file)?;
+        Ok(Self { mode, unfinished, lock: None })
+    }
+
+    /// Locks the folder; returns the records in it.
+    fn begin(&mut self, opened: &Opened, entry: &Entry, arguments: &[String]) -> anyhow::Result<Records> {
+        self.lock = Some(lock(self.unfinished.path(), "--save FILE")?);
+        self.unfinished.begin(self.mode, &opened.resolved(entry, arguments)?)?;
+        let keys = cells(opened, entry).map(|cell| opened.key(&cell.entry, (cell.by, cell.on)));
+        self.unfinished.records(&keys.collect::<anyhow::Result<Vec<_>>>()?, |_| true)
+    }
+}
+
+impl Drop for Kept {
+    /// Removes the folder of a command that has not judged anything.
+    fn drop(&mut self) {
+        if self.lock.is_some() && self.unfinished.is_empty() {
+            // An error is ignored: a folder that cannot be removed does no harm.
+            let _ = self.unfinished.remove();
+        }
+    }
+}
+
+/// An evaluation of the matrix.
+struct MatrixCell<'a> {
+    entry: Entry,
+    /// The network that judges.
+    by: &'a AttackedNetwork,
+    /// The other network on which images are crafted, if there is one.
+    on: Option<&'a AttackedNetwork>,
+}
+
+/// All evaluations, in the order of results: every network unperturbed, then the matrix by rows.
+fn cells<'a>(opened: &'a Opened, entry: &'a Entry) -> impl Iterator<Item = MatrixCell<'a>> {
+    let natural = Entry { name: "natural".into(), ..Entry::default() };
+    let unperturbed =
+        opened.targets.iter().map(move |by| MatrixCell { entry: natural.clone(), by, on: None });
+    let matrix = opened.targets.iter().enumerate().flat_map(move |(i, on)| {
+        opened.targets.iter().enumerate().map(move |(j, by)| {
+            let on = Some(on).filter(|_| i != j);
+            let entry = Entry { surrogate: on.map(|on| on.path.clone()), ..entry.clone() };
+            MatrixCell { entry, by, on }
+        })
+    });
+    unperturbed.chain(matrix)
+}
+
 /// Refuses to overwrite other files, and to overwrite a transfer matrix without `--force`.
-fn may_write(file: &Path, force: bool) -> anyhow::Result<()> {
+fn may_write(file: &Path, mode: Mode) -> anyhow::Result<()> {
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         bail!("cannot write {}: there is no folder {}", file.display(), folder.display());
     }
@@ -82,7 +161,7 @@ fn may_write(file: &Path, force: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     match Results::command_of(file) == Some(CommandName::Transfer) {
-        true if force => Ok(()),
+        true if mode != Mode::New => Ok(()),
         true => bail!(
             "{} holds a matrix already\n  replace it with --force, or choose another place with --save FILE",
             file.display()
@@ -103,33 +182,24 @@ struct Matrix {
 
 impl Matrix {
     /// Measures all cells; `None` if interrupted.
-    fn measure(opened: &Opened, mut entry: Entry, interrupt: &Interrupt) -> anyhow::Result<Option<Self>> {
-        let natural = Entry { name: "natural".into(), ..Entry::default() };
-        let judge =
-            |entry: &Entry, by: &attacked::AttackedNetwork, on: Option<&attacked::AttackedNetwork>| {
-                let mut records = Records::in_memory();
-                let judged = opened.judge(entry, (by, on), &mut records, interrupt, &mut |_| {})?;
-                anyhow::Ok(judged)
-            };
+    fn measure(
+        opened: &Opened,
+        entry: &Entry,
+        records: &mut Records,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Option<Self>> {
         let mut inspections = vec![];
         for target in &opened.targets {
-            inspections.extend(opened.inspect(target, &entry, interrupt)?);
+            inspections.extend(opened.inspect(target, entry, interrupt)?);
         }
         let mut outcomes: Vec<Outcome> = vec![];
-        for by in &opened.targets {
-            let Some(outcome) = judge(&natural, by, None)? else { return Ok(None) };
+        for MatrixCell { entry, by, on } in cells(opened, entry) {
+            let judged = opened.judge(&entry, (by, on), records, interrupt, &mut |_| Ok(()))?;
+            let Some(outcome) = judged else { return Ok(None) };
             outcomes.push(outcome);
         }
-        let unreadable = outcomes.last().map(|outcome| outcome.unreadable.clone()).unwrap_or_default();
-        for (i, on) in opened.targets.iter().enumerate() {
-            for (j, by) in opened.targets.iter().enumerate() {
-                let other = Some(on).filter(|_| i != j);
-                entry.surrogate = other.map(|other| other.path.clone());
-                let Some(outcome) = judge(&entry, by, other)? else { return Ok(None) };
-                outcomes.push(outcome);
-            }
-        }
-        let Compared { evaluations: mut natural, warnings } = compare(outcomes, &inspections);
+        let unreadable = outcomes.first().map(|outcome| outcome.unreadable.clone()).unwrap_or_default();
+        let Compared { evaluations: mut natural, warnings } = compare(outcomes, vec![], &inspections);
         let n = opened.targets.len();
         let cells = natural.split_off(n.min(natural.len()));
         let cells = cells.chunks(n.max(1)).map(<[_]>::to_vec).collect();

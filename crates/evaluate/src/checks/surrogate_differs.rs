@@ -6,7 +6,7 @@ use crate::statistics::wilson;
 
 pub(super) const CHECK: Check = Check {
     id: "surrogate-differs",
-    reads: "accuracies of both networks of a transfer matrix on unperturbed images",
+    reads: "accuracies of both networks on unperturbed images",
     find: Find::Together(find),
 };
 

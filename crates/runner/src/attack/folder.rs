@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use temper_files::save_atomically;
 
-use crate::run_dir::{LOCK, entries, lock, marked, remove};
+use crate::run_dir::{LOCK, Mode, entries, lock, marked, remove};
+use crate::unfinished::Unfinished;
 
 /// The file with all options. Its presence marks a folder as an attack's.
 const OPTIONS: &str = "attack.toml";
@@ -16,6 +17,8 @@ const MARK: &str = "# an attack by temper\n";
 const FILES: [&str; 3] = ["results.json", "records.jsonl", "images.safetensors"];
 /// The folder of PNG files.
 const PNG: &str = "png";
+/// The folder of an attack that runs or was interrupted. The files above are written when it is complete.
+const UNFINISHED: &str = "unfinished";
 
 /// The image in a PNG file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,45 +41,62 @@ impl Shows {
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    force: bool,
-    /// Whether this process created the folder and it is still empty.
+    mode: Mode,
+    /// Whether this process created the folder and no complete attack is in it.
     made: bool,
     lock: Option<File>,
+    unfinished: Unfinished,
 }
 
 impl Folder {
     /// Checks whether the folder may be used, without changing anything.
-    pub(crate) fn choose(path: PathBuf, force: bool) -> anyhow::Result<Self> {
+    pub(crate) fn choose(path: PathBuf, mode: Mode) -> anyhow::Result<Self> {
         let at = path.display();
+        let unfinished = Unfinished::at(path.join(UNFINISHED));
+        let own_folder = !unfinished.is_foreign()?;
         // Files that a killed process leaves behind.
         let part = |name: &str| FILES.iter().chain([&OPTIONS]).any(|own| name == format!("{own}.part"));
         let foreign = entries(&path, "--save DIR")?.iter().any(|entry| {
             let name = entry.file_name();
-            name != LOCK && !name.to_str().is_some_and(part)
+            let own = name == LOCK || name == UNFINISHED && own_folder;
+            !own && !name.to_str().is_some_and(part)
         });
         let holds_attack = marked(&path.join(OPTIONS), MARK);
-        if holds_attack && !force {
+        if foreign && !holds_attack || !own_folder {
+            bail!("{at} is not empty and holds no attack of temper; choose another place with --save DIR");
+        }
+        unfinished.allows(mode, &path)?;
+        if holds_attack && mode == Mode::New {
             bail!(
                 "{at} already holds an attack\n  replace it with --force, or choose another place with --save DIR"
             );
         }
-        if foreign && !holds_attack {
-            bail!("{at} is not empty and holds no attack of temper; choose another place with --save DIR");
-        }
-        Ok(Self { path, force, made: false, lock: None })
+        Ok(Self { path, mode, made: false, lock: None, unfinished })
     }
 
     /// Creates and locks the folder, and repeats the check.
     pub(crate) fn take(self) -> anyhow::Result<Self> {
         let made = !self.path.exists();
         let lock = lock(&self.path, "--save DIR")?;
-        let mut chosen = Self::choose(self.path.clone(), self.force)?;
+        let mut chosen = Self::choose(self.path.clone(), self.mode)?;
         chosen.made = made;
         chosen.lock = Some(lock);
         Ok(chosen)
     }
 
-    /// Prepares the folder for an attack with these options. An attack to be replaced is removed.
+    /// Prepares the state of an unfinished attack with these options. An attack to be replaced stays until this one is
+    /// complete.
+    pub(crate) fn begin(&self, options: &str) -> anyhow::Result<&Unfinished> {
+        self.unfinished.begin(self.mode, options)?;
+        Ok(&self.unfinished)
+    }
+
+    /// The state of the unfinished attack.
+    pub(crate) fn unfinished(&self) -> &Unfinished {
+        &self.unfinished
+    }
+
+    /// Prepares the folder for a complete attack with these options. An attack to be replaced is removed.
     pub(crate) fn prepare(&mut self, options: &str) -> anyhow::Result<()> {
         self.made = false;
         for name in FILES {
@@ -115,10 +135,14 @@ impl Folder {
 }
 
 impl Drop for Folder {
-    /// Removes a folder that an interrupted attack created.
+    /// Removes what an interrupted attack created if it has not judged anything.
     fn drop(&mut self) {
+        if self.lock.is_none() || !self.unfinished.is_empty() {
+            return;
+        }
+        // Errors are ignored: folders that cannot be removed are empty and do no harm.
+        let _ = self.unfinished.remove();
         if self.made {
-            // An error is ignored: a folder that cannot be removed is empty and does no harm.
             let _ = fs::remove_file(self.path.join(LOCK));
             let _ = fs::remove_dir(&self.path);
         }

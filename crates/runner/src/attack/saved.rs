@@ -7,49 +7,15 @@ use anyhow::{Context, bail};
 use temper_core::nn::Frozen;
 use temper_core::{Batch, Device, Goal, Image, Norm, Passes, Tensor, Victim, VictimNetwork};
 use temper_data::{decode, encode, nearest_byte};
-use temper_evaluate::{BatchGlimpse, wilson};
+use temper_evaluate::wilson;
 use temper_report::percent;
 use temper_results::{PngAccuracy, Record, SavedImages, SavedSummary, Warning};
 
 use crate::attack::bytes::{ByteBall, bytes, leaves};
 use crate::attack::folder::{Folder, Shows};
+use crate::attack::parts::Gathered;
 use crate::config::BadConfig;
 use crate::interrupt::Interrupt;
-
-/// The samples of an attack, collected batch by batch.
-#[derive(Default)]
-pub(super) struct Gathered {
-    clean: Vec<Tensor>,
-    adversarial: Vec<Tensor>,
-    records: Vec<Record>,
-}
-
-impl Gathered {
-    pub(super) fn hear(&mut self, glimpse: &BatchGlimpse) {
-        self.clean.push(glimpse.clean.clone());
-        self.adversarial.push(glimpse.images.clone());
-        self.records.extend_from_slice(glimpse.records);
-    }
-
-    /// The images to write.
-    fn images(&self) -> anyhow::Result<SavedImages> {
-        let ((clean, shape), (adversarial, _)) = (whole(&self.clean)?, whole(&self.adversarial)?);
-        let column = |of: fn(&Record) -> i64| self.records.iter().map(of).collect::<Vec<i64>>();
-        Ok(SavedImages {
-            shape,
-            clean,
-            adversarial,
-            index: column(|record| record.sample as i64),
-            label: column(|record| i64::from(record.label)),
-            // The prediction for the saved image; a record may refer to an image beyond the radius.
-            prediction: column(|record| match record.stands() {
-                true => i64::from(record.label),
-                false => record.prediction.map_or(-1, i64::from),
-            }),
-            broken: column(|record| i64::from(!record.stands())),
-        })
-    }
-}
 
 /// How saved images are checked after reading them back.
 pub(super) struct Rereading<'a> {
@@ -98,7 +64,7 @@ pub(super) fn only_as_floats(saved: &SavedSummary) -> Option<Warning> {
 /// Writes all images, reads them back, checks that they are unchanged and inside their balls, and evaluates
 /// them.
 pub(super) fn save(folder: &Folder, gathered: Gathered, judge: &Rereading) -> anyhow::Result<SavedSummary> {
-    let (written, records) = (gathered.images()?, gathered.records);
+    let Gathered { images: written, records } = gathered;
     let file = folder.images();
     written.write(&file)?;
     let written_between = written.clean.iter().any(|value| *value != f32::from(nearest_byte(*value)) / 255.0);
@@ -137,15 +103,6 @@ pub(super) fn save(folder: &Folder, gathered: Gathered, judge: &Rereading) -> an
 pub(super) fn check(shape: [usize; 3]) -> anyhow::Result<()> {
     let black = Image::of_bytes(shape, vec![0; shape.iter().product()]);
     encode(&black).map(drop).map_err(|fault| BadConfig(format!("--save: {fault}")).into())
-}
-
-/// Concatenates batches `[n, c, h, w]`; also returns the shape of an image.
-fn whole(batches: &[Tensor]) -> anyhow::Result<(Vec<f32>, [usize; 3])> {
-    let all: Vec<Tensor> =
-        batches.iter().map(|batch| batch.to_device(&Device::Cpu)).collect::<Result<_, _>>()?;
-    let all = Tensor::cat(&all, 0)?;
-    let (_, c, h, w) = all.dims4()?;
-    Ok((all.flatten_all()?.to_vec1()?, [c, h, w]))
 }
 
 /// Reads the float images back and checks that they are unchanged and inside their balls.
@@ -247,7 +204,7 @@ impl Rereading<'_> {
     /// An error if the command was interrupted.
     fn go_on(&self) -> anyhow::Result<()> {
         match self.interrupt.heard() {
-            true => Err(self.interrupt.ended("while images were saved: their folder is incomplete")),
+            true => Err(self.interrupt.stopped("while images were saved; all judged images are kept")),
             false => Ok(()),
         }
     }
@@ -286,10 +243,11 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::run_dir::Mode;
 
     /// Writes two samples of one pixel into a temporary folder; returns the folder, the file and the images.
     fn written(folder: &Path) -> (Folder, PathBuf, SavedImages) {
-        let mut folder = Folder::choose(folder.join("out"), false).unwrap().take().unwrap();
+        let mut folder = Folder::choose(folder.join("out"), Mode::New).unwrap().take().unwrap();
         folder.prepare("").unwrap();
         let images = SavedImages {
             shape: [1, 1, 1],
