@@ -91,9 +91,10 @@ pub struct Perturbed {
 }
 
 /// Runs an attack and checks its result: shape, finite, in [0, 1], inside the ball to 1e-6 (then clamped to it
-/// exactly). Returns an error that names the attack if a check fails.
+/// exactly), and no more queries for a sample than its budget. Returns an error that names the attack if a check fails.
 pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Perturbed> {
     let faulty = |what: String| Error::Faulty { attack: attack.name().into(), what };
+    let before = victim.passes().queries();
     let pixels =
         attack.perturb(&victim.granting(attack.needs()), ball, rng).map_err(|error| match error {
             Error::Denied { asked, granted } => {
@@ -101,6 +102,16 @@ pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &
             }
             other => other,
         })?;
+    if let Some(budget) = attack.budget() {
+        for (position, after) in victim.passes().queries() {
+            let queries = after - before.get(&position).copied().unwrap_or(0);
+            if queries > budget as u64 {
+                return Err(faulty(format!(
+                    "{queries} queries for an image, more than its budget of {budget}"
+                )));
+            }
+        }
+    }
     let pixels = pixels.detach();
     if pixels.dims() != ball.center().dims() || pixels.dtype() != ball.center().dtype() {
         let want = ball.center();
@@ -155,4 +166,66 @@ pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &
         )));
     }
     Ok(Perturbed { pixels: ball.project(&pixels)?, distances: None, needed: None })
+}
+
+#[cfg(test)]
+#[allow(unreachable_pub)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use temper_nn::{Classifier, Frozen, Network};
+
+    use super::*;
+    use crate::{Batch, Device, Goal, Passes, VictimNetwork};
+
+    crate::plugin! { Attack "asking";
+        /// Asks for logits, for tests.
+        pub struct Asking {
+            /// Queries of each sample.
+            pub queries: usize = 1,
+        }
+    }
+
+    impl Attack for Asking {
+        fn needs(&self) -> Access {
+            Access::Scores
+        }
+        fn budget(&self) -> Option<usize> {
+            Some(3)
+        }
+        fn perturb(&self, victim: &Victim, ball: &Ball, _rng: &Rng) -> Result<Tensor> {
+            for _ in 0..self.queries {
+                victim.logits(victim.pixels())?;
+            }
+            Ok(ball.center().clone())
+        }
+    }
+
+    #[test]
+    fn an_attack_that_exceeds_its_budget_is_an_error() {
+        let mut network = Network::new([1, 1, 2]);
+        network.linear(network.input(), "fc", 2).unwrap();
+        let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+        let weights: BTreeMap<String, Tensor> =
+            [("fc.weight".into(), zeros(&[2, 2])), ("fc.bias".into(), zeros(&[2]))].into();
+        let frozen = Frozen::new(&Classifier::new(network, &weights).unwrap()).unwrap();
+        let labels = Tensor::zeros(3, DType::U32, &Device::Cpu).unwrap();
+        let batch = Batch { pixels: zeros(&[3, 1, 1, 2]), labels, ids: vec![0, 1, 2] };
+        let passes = Passes::default();
+        let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Mistake, &passes).unwrap();
+        let ball = Ball::new(&batch.pixels, &[0.1; 3], Norm::Linf, &batch.ids).unwrap();
+        let asking = |queries: usize| {
+            let attack: Chosen<dyn Attack> = toml::from_str::<BTreeMap<String, Chosen<dyn Attack>>>(
+                &format!("a.asking.queries = {queries}"),
+            )
+            .unwrap()
+            .remove("a")
+            .unwrap();
+            perturb(&attack, &victim, &ball, &Rng::new(0, "a")).map(drop)
+        };
+        // Each call has the whole budget.
+        assert!(asking(3).is_ok() && asking(3).is_ok());
+        let error = asking(4).unwrap_err().to_string();
+        assert!(error.contains("4 queries for an image, more than its budget of 3"), "{error}");
+    }
 }

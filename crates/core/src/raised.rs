@@ -156,35 +156,43 @@ mod tests {
         let z = [[0.3f64, -1.2, 2.5, 0.9, 0.1], [1.0, 4.0, -2.0, 0.5, 3.0]];
         let rows = rows(&[2, 0]);
         let targets = Tensor::new(&[3u32, 4], &Device::Cpu).unwrap();
-        let of = |scale: f64, shift: f64| {
-            let z = (Tensor::new(&z, &Device::Cpu).unwrap() * scale).unwrap() + shift;
-            let z = Var::from_tensor(&z.unwrap()).unwrap();
-            let both = [
-                Raised::Dlr.away(&z, &rows, false).unwrap(),
-                Raised::Dlr.towards(&z, &targets, &rows, false).unwrap(),
-            ];
-            let gradient = both[0].sum_all().unwrap().backward().unwrap().remove(&z).unwrap();
-            let numbers = both.map(|loss| loss.to_vec1::<f64>().unwrap()).concat();
-            (numbers, gradient.to_vec2::<f64>().unwrap())
+        let losses = |z: &Tensor| {
+            [
+                Raised::Dlr.away(z, &rows, false).unwrap(),
+                Raised::Dlr.towards(z, &targets, &rows, false).unwrap(),
+            ]
         };
-        let (plain, gradient) = of(1.0, 0.0);
+        let numbers = |losses: &[Tensor; 2]| losses.each_ref().map(|loss| loss.to_vec1::<f64>().unwrap());
+        let moved = |scale: f64, shift: f64| {
+            ((Tensor::new(&z, &Device::Cpu).unwrap() * scale).unwrap() + shift).unwrap()
+        };
+        let plain = numbers(&losses(&moved(1.0, 0.0)));
         for (scale, shift) in [(1000.0, 0.0), (0.01, 7.0), (3.0, -20.0)] {
-            let (other, _) = of(scale, shift);
-            assert!(plain.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-9), "{plain:?} {other:?}");
+            let other = numbers(&losses(&moved(scale, shift)));
+            let pairs = plain.iter().flatten().zip(other.iter().flatten());
+            assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-9), "{plain:?} {other:?}");
         }
-        // Shifting or scaling all logits changes nothing, so the gradient is orthogonal to both.
-        for (row, z) in gradient.iter().zip(z) {
-            assert!(row.iter().sum::<f64>().abs() < 1e-9, "{row:?}");
-            assert!(row.iter().zip(z).map(|(g, z)| g * z).sum::<f64>().abs() < 1e-9, "{row:?}");
-        }
-        // Finite differences: one logit is slightly larger.
-        let step = 1e-6;
-        for class in 0..5 {
-            let mut moved = z;
-            moved[1][class] += step;
-            let moved = Tensor::new(&moved, &Device::Cpu).unwrap();
-            let loss = Raised::Dlr.away(&moved, &rows, false).unwrap().to_vec1::<f64>().unwrap()[1];
-            assert!(((loss - plain[1]) / step - gradient[1][class]).abs() < 1e-5, "class {class}");
+        let variable = Var::from_tensor(&moved(1.0, 0.0)).unwrap();
+        for (which, loss) in losses(&variable).iter().enumerate() {
+            let gradient = loss.sum_all().unwrap().backward().unwrap().remove(&variable).unwrap();
+            let gradient = gradient.to_vec2::<f64>().unwrap();
+            // Shifting or scaling all logits changes nothing, so the gradient is orthogonal to both.
+            for (row, z) in gradient.iter().zip(z) {
+                assert!(row.iter().sum::<f64>().abs() < 1e-9, "{row:?}");
+                assert!(row.iter().zip(z).map(|(g, z)| g * z).sum::<f64>().abs() < 1e-9, "{row:?}");
+            }
+            // Finite differences: one logit is slightly larger.
+            let step = 1e-6;
+            for (row, class) in (0..2).flat_map(|row| (0..5).map(move |class| (row, class))) {
+                let mut larger = z;
+                larger[row][class] += step;
+                let loss = numbers(&losses(&Tensor::new(&larger, &Device::Cpu).unwrap()))[which][row];
+                let slope = (loss - plain[which][row]) / step;
+                assert!(
+                    (slope - gradient[row][class]).abs() < 1e-5,
+                    "loss {which}, row {row}, class {class}"
+                );
+            }
         }
     }
 

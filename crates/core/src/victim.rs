@@ -133,6 +133,11 @@ impl Passes {
         std::mem::take(&mut *self.asked())
     }
 
+    /// The queries so far, like [`take_queries`](Self::take_queries) without removing them.
+    pub(crate) fn queries(&self) -> BTreeMap<u32, u64> {
+        self.asked().clone()
+    }
+
     fn asked(&self) -> MutexGuard<'_, BTreeMap<u32, u64>> {
         self.queries.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -219,14 +219,16 @@ def authors(net, norm, radius, targets, attack, seed):
     every.fab.alpha_max, every.fab.eta, every.fab.beta = 0.1, 1.05, 0.9
     square = every.square
     square.n_queries, square.n_restarts, square.p_init, square.rescale_schedule = 5000, 1, 0.8, False
+    square.loss, every.apgd.use_largereps, t.use_largereps = "margin", False, False
     if attack.endswith(REDRAWN):
         redrawing(square)
     return every
 
 
 def redrawing(attack):
-    """The authors' Square in l-inf with one change: an image whose proposal changes no pixel gets other signs, as in
-    temper and in the code of Square's authors. AutoAttack spends the query."""
+    """The authors' Square in l-inf with two changes: every image has signs of its own, and an image whose proposal changes
+    no pixel gets other signs, as in temper and in the code of Square's authors. AutoAttack draws one set of signs for all
+    images, and spends the query."""
 
     def attack_single_run(x, y):
         c, h, w = x.shape[1:]
@@ -292,6 +294,8 @@ def attack(options):
     wrong = net(x).argmax(1) != y
     for norm in options.norm or list(what["radii"]):
         for name in options.only or [*COMPONENTS, SUITE]:
+            if name.endswith(REDRAWN) and norm != "linf":
+                sys.exit(f"{name} is an attack in l-inf: give --norm linf")
             radius, targets = what["radii"][norm], what["targets"]
             fresh = dict(norm=norm, radius=radius, targets=targets, accuracies=[], broken=[], seconds=[])
             key = f"{options.network} {norm} {name}"
