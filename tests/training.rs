@@ -7,6 +7,7 @@ mod init;
 mod left_out;
 mod losses;
 pub(crate) mod options;
+mod profile;
 pub(crate) mod resume;
 mod survive;
 mod twin;

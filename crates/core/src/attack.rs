@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use candle_core::{DType, Tensor};
 use temper_data::Rng;
+use temper_nn::profile::{self, Work};
 use temper_nn::{Stray, stray};
 
 use crate::{Access, Ball, Chosen, Error, Norm, Result, TOLERANCE, Victim, rows};
@@ -95,13 +96,14 @@ pub struct Perturbed {
 pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Perturbed> {
     let faulty = |what: String| Error::Faulty { attack: attack.name().into(), what };
     let before = victim.passes().queries();
-    let pixels =
-        attack.perturb(&victim.granting(attack.needs()), ball, rng).map_err(|error| match error {
-            Error::Denied { asked, granted } => {
-                faulty(format!("no image: it asked for {asked}, but says that it needs {granted}"))
-            }
-            other => other,
-        })?;
+    let granted = victim.granting(attack.needs());
+    let found = profile::outside(Work::Attack, || attack.perturb(&granted, ball, rng));
+    let pixels = found.map_err(|error| match error {
+        Error::Denied { asked, granted } => {
+            faulty(format!("no image: it asked for {asked}, but says that it needs {granted}"))
+        }
+        other => other,
+    })?;
     if let Some(budget) = attack.budget() {
         for (position, after) in victim.passes().queries() {
             let queries = after - before.get(&position).copied().unwrap_or(0);

@@ -58,7 +58,7 @@ pub mod nn {
     pub use temper_nn::{
         Axis, BatchNorm, Classifier, Conv2d, ConvAxes, ConvShape, DeviceLocation, Error, Frozen, Function,
         Gather, Gradient, Gradients, Init, Layer, Network, Node, NodeId, Numerics, Parameter, Pool, Pool2d,
-        Result, Role, Sgd, cuda, let_candle_rest, refused,
+        Result, Role, Sgd, cuda, let_candle_rest, profile, refused,
     };
 }
 pub use temper_results::Norm;

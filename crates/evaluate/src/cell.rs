@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
+use temper_core::nn::profile::{self, Work};
 use temper_core::{Batch, Member, Source};
 use temper_corruptions::{CorruptionKind, CorruptionSeverity};
 use temper_data::{Batches, Rng};
@@ -103,6 +104,7 @@ pub(crate) fn judge(
     for raw in Batches::new(source.clone(), order, setting.batch, None) {
         let mut raw = raw?;
         let waited = waiting.elapsed().as_secs_f64();
+        profile::add(Work::Waiting, waiting.elapsed());
         in_the_whole(&mut raw, &**source);
         let together = raw.ids.len() + raw.skipped.len();
         left -= together;

@@ -22,6 +22,7 @@ mod frozen;
 mod gradients;
 mod graph;
 mod ops;
+pub mod profile;
 mod sgd;
 mod threads;
 

@@ -4,6 +4,7 @@ use candle_core::{DType, DeviceLocation, Tensor};
 
 use crate::backend::{self, ClassIndices};
 use crate::error::Result;
+use crate::profile::{self, Work};
 
 /// Smallest and largest value of each pixel: two tensors of the same shape.
 pub(crate) type Bounds<'a> = (&'a Tensor, &'a Tensor);
@@ -11,7 +12,8 @@ pub(crate) type Bounds<'a> = (&'a Tensor, &'a Tensor);
 /// Cross-entropy of each row of logits `[n, classes]` with its label, `[n]` of `u32`; `[n]`. Exponentials are
 /// computed in double precision on a CPU. A label that is not a valid class is an error.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    backend::of(logits.device()).cross_entropy(logits, &known(logits, labels)?)
+    let known = known(logits, labels)?;
+    profile::outside(Work::Loss, || backend::of(logits.device()).cross_entropy(logits, &known))
 }
 
 /// The log odds against each row's label, `[n]` of `u32`, from logits `[n, classes]`; `[n]`. They are the logarithm
@@ -23,7 +25,8 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
 /// minus the probability of the label, is 0 in single precision once the label is ahead by about 17. The slope of L
 /// is never 0.
 pub fn log_odds(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    backend::of(logits.device()).log_odds(logits, &known(logits, labels)?)
+    let known = known(logits, labels)?;
+    profile::outside(Work::Loss, || backend::of(logits.device()).log_odds(logits, &known))
 }
 
 /// Reads labels `[n]` of logits `[n, classes]`. A label that is not a valid class is an error.

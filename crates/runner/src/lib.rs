@@ -27,6 +27,7 @@ mod output;
 mod own_radii;
 mod place;
 mod plugins;
+mod profiled;
 mod progress;
 mod reading;
 mod reproduce;

@@ -22,6 +22,7 @@ use crate::machine::{machine, versions};
 use crate::material::{Material, parameters, skipped};
 use crate::normalisation::Trial;
 use crate::output::say;
+use crate::profiled::Profiled;
 use crate::progress::TrainingBar;
 use crate::resume::{Beginning, kept, reached, resumed};
 use crate::run_dir::{Mode, RunDir};
@@ -53,6 +54,9 @@ pub(crate) struct Options {
     /// End with exit code 1 if a warning is severe: if a number is probably wrong
     #[arg(long)]
     strict: bool,
+    /// Print in the end where time went, by kind of work and by layer
+    #[arg(long)]
+    profile: bool,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -96,6 +100,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         dir: &dir,
         device: &device,
     };
+    let profiled = options.profile.then(Profiled::start);
     let metrics = train(&work, &mut state, metrics, &interrupt)?;
     save_weights(&dir.model(), &state.result(), work.about(None)?)?;
     warnings.extend(after_training(&pipeline, &state));
@@ -110,6 +115,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let results = results(&work, &state, &metrics, warnings, (&judged, outcome))?;
     results.write(&dir.results())?;
     say(&format!("\n{}\n{left_out}{}\n", table_of(&results), closing(&state, &dir)));
+    say(&profiled.map(Profiled::tables).unwrap_or_default());
     if options.strict { strictly(&results) } else { Ok(()) }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor};
+use temper_core::nn::profile::{self, Work};
 use temper_core::nn::{BatchNorm, Classifier, Frozen, Gradients, Role};
 use temper_core::{Attack, Batch, Chosen, Epsilon, Goal, Passes, Source, Step, Victim, VictimNetwork, Visit};
 use temper_data::{Batches, RawBatch, Rng};
@@ -225,6 +226,7 @@ impl<'a> Trainer<'a> {
             let asked = Instant::now();
             let Some(raw) = stream.next().transpose()? else { break };
             state.progress.waiting += asked.elapsed().as_secs_f64();
+            profile::add(Work::Waiting, asked.elapsed());
             let number = state.progress.batches + 1;
             let added =
                 self.counted(state, raw, (sum, &mut frozen), source, rate).map_err(|error| match error {

@@ -16,6 +16,7 @@ use crate::classifier::Classifier;
 use crate::error::Result;
 use crate::graph::plan::{BatchNormStep, Operation};
 use crate::graph::{Numerics, Pool};
+use crate::profile::{self, Work};
 
 /// The computation of one step, with packed weights.
 #[derive(Debug)]
@@ -63,7 +64,9 @@ impl<T: Real> ProgramPasses<T> {
         }
         let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(Source { shape, numerics, weight, scale }) = source.as_deref() {
-            let packed = ConvBackward::pack(shape, *numerics, weight, scale.as_deref());
+            let packed = profile::outside(Work::Packing, || {
+                ConvBackward::pack(shape, *numerics, weight, scale.as_deref())
+            });
             let backward = self.backward.get_or_init(|| packed);
             self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
             return Ok(backward);
@@ -160,7 +163,7 @@ pub(super) struct Compiled<T: Real>(Arc<Program<T>>);
 impl<T: Real> Compiled<T> {
     /// Packs the current weights of `classifier`.
     pub(super) fn new(classifier: &Classifier) -> Result<Self> {
-        Ok(Self(Arc::new(Program::new(classifier)?)))
+        profile::outside(Work::Packing, || Ok(Self(Arc::new(Program::new(classifier)?))))
     }
 }
 

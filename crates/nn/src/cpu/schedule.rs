@@ -10,6 +10,7 @@ use super::memory::{Layout, Slices};
 use super::storage::narrow;
 use crate::graph::plan::{Fusion, GraphPlan, Operation, PlanStep, plan};
 use crate::graph::{ConvShape, Network};
+use crate::profile::{self, Pass};
 
 /// The operands and the result of an instruction: values in the forward program, gradients in the backward program.
 #[derive(Debug, Clone, Copy)]
@@ -237,7 +238,8 @@ impl Instructions {
             let finish = Finish { addend, relu: step.relu, signs, ..Finish::plain(out) };
             let shapes = [self.shapes[step.input], self.shapes[step.output]];
             let src = if access.src.is_some() { src } else { x };
-            run(i, Forward { src, factor, finish, winners, shapes })?;
+            let part = Forward { src, factor, finish, winners, shapes };
+            profile::step(&step.kind, Pass::Forward, || run(i, part))?;
         }
         let Some(last) = self.plan.steps.last() else { return Ok(vec![]) };
         let logits = &values[self.forward.range(last.output, n)];
@@ -278,14 +280,24 @@ impl Instructions {
             let step = &self.plan.steps[i];
             let shapes @ [_, output] = [self.shapes[step.input], self.shapes[step.output]];
             if let Operation::Normalize { std, .. } = &step.kind {
-                kernel::normalize_gradient(self.pixels, output[0], &narrow(std), src, reached, &mut pixels);
+                profile::step(&step.kind, Pass::InputGradient, || {
+                    kernel::normalize_gradient(
+                        self.pixels,
+                        output[0],
+                        &narrow(std),
+                        src,
+                        reached,
+                        &mut pixels,
+                    );
+                });
                 reached = true;
                 continue;
             }
             let winners = self.winners[i].map(|at| &tape[at * n..at * n + len(output) * n]);
             let (winners, wanted) = (winners.unwrap_or_default(), back.access.dst.is_some());
             let (operands, of_factor) = (self.operands(i, n, values), back.of_factor);
-            run(i, Backward { src, finish, winners, wanted, operands, of_factor, shapes })?;
+            let part = Backward { src, finish, winners, wanted, operands, of_factor, shapes };
+            profile::step(&step.kind, Pass::InputGradient, || run(i, part))?;
         }
         Ok(pixels)
     }

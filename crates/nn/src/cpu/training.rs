@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::gradients::Collector;
 use crate::graph::plan::{BatchNormStep, Operation};
 use crate::graph::{ConvShape, Numerics, Pool};
+use crate::profile::{self, Pass as PassKind};
 
 /// Logits `[n, classes]` of contiguous pixels. Gradients reach the pixels if they are tracked, and the weights if
 /// `trains`.
@@ -196,7 +197,9 @@ impl<T: Real> Pass<T> {
         match &step.kind {
             Operation::Conv { shape, pool, .. } => {
                 let shape = self.schedule.conv(step, shape);
-                let packed = ConvForward::pack(&shape, self.numerics, weight, bias, None);
+                let packed = profile::packing(&step.kind, PassKind::Forward, || {
+                    ConvForward::pack(&shape, self.numerics, weight, bias, None)
+                });
                 match pool {
                     Some(pool) => packed.run_pooled(pool, finish.relu, src, finish.out, winners),
                     None => packed.run(src, finish),
@@ -278,20 +281,22 @@ impl<T: Real> Pass<T> {
             _ => unreachable!("it has no weights"),
         };
         if wanted {
-            let packed = ConvBackward::pack(&shape, self.numerics, weight, None);
+            let packed = profile::packing(&step.kind, PassKind::InputGradient, || {
+                ConvBackward::pack(&shape, self.numerics, weight, None)
+            });
             match pool {
                 Some(pool) => packed.run_pooled(pool, winners, src, finish),
                 None => packed.run(src, finish),
             }
         }
         self.collector.as_ref()?;
-        Some(match pool {
+        Some(profile::step(&step.kind, PassKind::WeightGradient, || match pool {
             Some(pool) => {
                 let unpooled = unpooled(&shape, pool, winners, src, n);
                 self.conv_gradients(&shape, bias, x, &unpooled)
             }
             None => self.conv_gradients(&shape, bias, x, src),
-        })
+        }))
     }
 
     /// Gradients of a convolution's weight and bias from its input and the gradient of its output.

@@ -7,6 +7,7 @@ use super::super::{Buffer, Real, tasks};
 use super::rows::{Layout, input_row};
 use super::tiling::{Down, FILTERS, Same, Tiling, taps};
 use super::{Shapes, TilingKind, zero_row};
+use crate::profile::{self, Work};
 
 /// Bytes of scratch memory of the tiles that are transformed together. Like every order of summation, this size and
 /// the batch size are part of the result's definition.
@@ -52,14 +53,18 @@ pub(in super::super) fn weight_gradient<T: Real>(
         let cost = points * tiles * (panels[0] + panels[1]) * PANEL;
         tasks::each(cost, x_rows.iter_mut().zip(&mut y_rows), |i, (x_planes, y_planes)| {
             let row = start + i;
+            let clock = profile::clock();
             dispatch(Transform { kind, shapes, tile_rows, x, dy, row, zeros, x_planes, y_planes });
+            profile::count(Work::Transform, clock);
         });
         drop((x_rows, y_rows));
         let (xs, ys) = (&*xs, &*ys);
         let cost = points * tiles * panels[0] * panels[1] * PANEL * PANEL;
         tasks::each(cost, sums.chunks_exact_mut(rows * 9 * PANEL), |i, sums| {
             let (pair, first) = (i * rows / PANEL, i * rows % PANEL);
+            let clock = profile::clock();
             dispatch(Pair { kind, xs, ys, tiles, panels, which: pair, first, sums });
+            profile::count(Work::Product, clock);
         });
     }
     in_torch_order(channels, panels[1], &sums)

@@ -17,6 +17,7 @@ use super::buffer::across;
 use super::gemm::{PatchRows, Product};
 use super::vector::{Kernel, PANEL, Vector, dispatch};
 use super::{Buffer, Finish, Real, tasks};
+use crate::profile::{self, Work};
 
 #[cfg(test)]
 pub(super) use filters::STREAMED;
@@ -189,6 +190,7 @@ impl<T: Real> Block<'_, '_, T> {
         for (plane, part) in planes.iter_mut().zip(inputs.chunks_exact_mut(input_plane)) {
             *plane = part;
         }
+        let clock = profile::clock();
         for row in rows.0..rows.1 {
             let at = (row - rows.0) * columns * c;
             input_row::<V, X, P, D, O>(
@@ -201,16 +203,19 @@ impl<T: Real> Block<'_, '_, T> {
                 Layout::Tiles(at),
             );
         }
+        let clock = profile::count(Work::Transform, clock);
         let points = inputs.chunks_exact(input_plane).zip(sums.chunks_exact_mut(sum_plane));
         for (p, (inputs, sums)) in points.enumerate() {
             point(filters, filter_of::<T, P>(filters, p), &inputs[..tiles * c], sums);
         }
+        let clock = profile::count(Work::Product, clock);
         let mut out = 0;
         for row in rows.0..rows.1 {
             let at = (row - rows.0) * columns * n;
             output_row::<V, X, P, D, O>(&shapes, tile_rows, sums, (sum_plane, at), row, &mut finish, out);
             out += shapes.covers(filters.kind, row);
         }
+        profile::count(Work::Transform, clock);
     }
 }
 
@@ -243,7 +248,9 @@ fn shared_block<T: Real>(
     of_rows.truncate(rows.1 - rows.0);
     tasks::each(kind.points() * tiles * c, of_rows, |i, mut planes| {
         let planes = &mut planes[..];
+        let clock = profile::clock();
         dispatch(Input { kind, shapes, tile_rows, x, row: rows.0 + i, zeros, planes });
+        profile::count(Work::Transform, clock);
     });
     let inputs = &*inputs;
     let parts = sums.chunks_exact_mut(sum_plane);
@@ -253,13 +260,17 @@ fn shared_block<T: Real>(
             TilingKind::Same => filter_of::<T, 6>(filters, which),
             TilingKind::Down | TilingKind::Up => filter_of::<T, 9>(filters, which),
         };
+        let clock = profile::clock();
         point(filters, filter, inputs, sums);
+        profile::count(Work::Product, clock);
     });
     let sums = &*sums;
     let parts = finish.parts((rows.0..rows.1).map(|row| shapes.covers(kind, row)));
     tasks::each(kind.points() * tiles * n, parts, |i, finish| {
         let place = (sum_plane, i * columns * n);
+        let clock = profile::clock();
         dispatch(Output { kind, shapes, tile_rows, sums, place, row: rows.0 + i, finish });
+        profile::count(Work::Transform, clock);
     });
 }
 
