@@ -45,18 +45,25 @@ pub(crate) struct Options {
     /// Folder to write into, instead of runs/NAME-OF-FILE
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continue the run in that folder from its last checkpoint
-    #[arg(long)]
-    resume: bool,
-    /// Replace the run in that folder
-    #[arg(long, conflicts_with = "resume")]
-    force: bool,
+    #[command(flatten)]
+    existing: Existing,
     /// End with exit code 1 if a warning is severe: if a number is probably wrong
     #[arg(long)]
     strict: bool,
     /// Print in the end where time went, by kind of work and by layer
     #[arg(long)]
     profile: bool,
+}
+
+/// What to do with a run that is already in the folder.
+#[derive(Debug, Args)]
+struct Existing {
+    /// Continue the run in that folder from its last checkpoint
+    #[arg(long)]
+    resume: bool,
+    /// Replace the run in that folder
+    #[arg(long, conflicts_with = "resume")]
+    force: bool,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -66,7 +73,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let pipeline = Pipeline::load(&options.file, &sets)?;
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
     let device = pipeline.device.open()?;
-    let mode = Mode::of(options.resume, options.force);
+    let mode = Mode::of(options.existing.resume, options.existing.force);
     let default = || PathBuf::from("runs").join(options.file.file_stem().unwrap_or_default());
     let dir = RunDir::choose(options.out.clone().unwrap_or_else(default), mode)?;
     let material = Material::open(&pipeline)?;
