@@ -9,4 +9,5 @@ mod hostile;
 mod interrupted;
 mod new_plugin;
 mod run_folder;
+mod schema;
 mod show;

@@ -9,13 +9,17 @@ fn a_profile_tells_where_time_went() {
     let said = succeed(folder.path(), &["run", "run.toml", "--profile"]);
     let table = said.split("\nwork ").nth(1).unwrap();
     let row = |name: &str| -> Vec<f64> {
-        let row = table.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}\n{said}"));
+        let row =
+            table.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}\n{said}"));
         row[name.len()..].split_whitespace().filter_map(|word| word.parse().ok()).collect()
     };
-    let shares = table.lines().filter(|line| line.ends_with('%')).take_while(|line| !line.starts_with("all "));
+    let shares =
+        table.lines().filter(|line| line.ends_with('%')).take_while(|line| !line.starts_with("all "));
     let sum: f64 = shares.filter_map(|line| line.split_whitespace().rev().nth(1)?.parse::<f64>().ok()).sum();
     assert!((sum - 100.0).abs() < 1.0, "{sum}\n{said}");
-    for work in ["products of convolutions", "batch norm", "pooling", "attacks, besides", "optimiser", "packing"] {
+    for work in
+        ["products of convolutions", "batch norm", "pooling", "attacks, besides", "optimiser", "packing"]
+    {
         assert!(row(work).iter().all(|number| *number >= 0.0), "{work}");
     }
     for layer in ["conv1", "bn1", "conv2", "fc1", "fc2"] {

@@ -1,9 +1,11 @@
 //! The labels that an attack uses, and the classes that a targeted attack aims at.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroUsize;
 
 use candle_core::{DType, Tensor};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use temper_data::Rng;
@@ -62,6 +64,26 @@ impl Field for Target {
     fn expects() -> String {
         let words: Vec<String> = TARGETS.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         format!("{} or {{ {LIKELIEST} = whole number of at least 1 }}", words.join(" or "))
+    }
+}
+
+impl JsonSchema for Target {
+    fn schema_name() -> Cow<'static, str> {
+        "target".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": Self::expects(),
+            "oneOf": [
+                { "enum": TARGETS.map(|(word, _)| word) },
+                {
+                    "type": "object",
+                    "properties": { (LIKELIEST): { "type": "integer", "minimum": 1 } },
+                    "required": [LIKELIEST],
+                    "additionalProperties": false,
+                },
+            ],
+        })
     }
 }
 

@@ -66,7 +66,7 @@ pub use temper_results::Norm;
 /// Used by the expansion of `plugin!`; not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use {erased_serde, inventory, serde, toml};
+    pub use {erased_serde, inventory, schemars, serde, toml};
 }
 
 /// Everything that a plugin crate needs.
@@ -84,6 +84,8 @@ pub mod prelude {
         plugin, restarts, restarts_warning, rows, scaled, slope, steepest, step_warning, variant,
         wrong_classes,
     };
+    /// For parameters of types of its own: what an editor completes.
+    pub use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
     /// The layer graph that a model builds.
     pub use temper_nn::Network;
 }

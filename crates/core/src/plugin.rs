@@ -58,6 +58,7 @@ macro_rules! plugin {
                     name: stringify!($param),
                     doc: &[$($param_doc),*],
                     expects: <$param_type as $crate::Field>::expects,
+                    schema: |generator| generator.subschema_for::<$param_type>(),
                 }),*],
                 // Defaults are plain values that serialise; tests of the registry check this.
                 defaults: || $type::default().__table().unwrap_or_default(),

@@ -4,11 +4,13 @@
 //! function pointers. In TOML the plugin's name is the key: `attack.pgd = { steps = 20 }`, or `attack =
 //! "pgd"` for all defaults.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use toml::Table;
@@ -24,6 +26,8 @@ pub struct Param {
     pub doc: &'static [&'static str],
     /// A description of its values.
     pub expects: fn() -> String,
+    /// The JSON Schema of its values.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
 /// The result of a plugin's parser: the plugin, and all its parameters including defaults.
@@ -199,6 +203,60 @@ impl<T: ?Sized + Kind> fmt::Debug for Chosen<T> {
 impl<T: ?Sized + Kind> Field for Chosen<T> {
     fn expects() -> String {
         format!("{}, by name or as a table {{ name = {{ .. }} }}", T::WORD)
+    }
+}
+
+/// The name of a plugin, or a table of one plugin's name with its parameters.
+impl<T: ?Sized + Kind> JsonSchema for Chosen<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::WORD.into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let plugins = T::plugins();
+        let names: Vec<&str> = plugins.iter().map(|plugin| plugin.name).collect();
+        let tables: serde_json::Map<_, _> = plugins
+            .iter()
+            .map(|plugin| (plugin.name.to_string(), plugin.schema(generator).to_value()))
+            .collect();
+        json_schema!({
+            "description": Self::expects(),
+            "oneOf": [
+                { "enum": names },
+                {
+                    "type": "object",
+                    "properties": tables,
+                    "additionalProperties": false,
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                },
+            ],
+        })
+    }
+}
+
+impl<T: ?Sized> Plugin<T> {
+    /// The JSON Schema of its table of parameters.
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        let defaults = (self.defaults)();
+        let parameter = |param: &Param| {
+            let mut schema = (param.schema)(generator);
+            let doc: Vec<&str> = param.doc.iter().map(|line| line.trim()).collect();
+            schema.insert("description".into(), doc.join(" ").into());
+            // A default that JSON cannot represent, such as an infinite number, is left out.
+            if let Some(default) = defaults.get(param.name).and_then(|value| serde_json::to_value(value).ok())
+            {
+                schema.insert("default".into(), default);
+            }
+            (param.name.to_string(), schema.to_value())
+        };
+        let parameters: serde_json::Map<_, _> = self.params.iter().map(parameter).collect();
+        let doc: Vec<&str> = self.doc.iter().map(|line| line.trim()).collect();
+        json_schema!({
+            "description": doc.join("\n"),
+            "type": "object",
+            "properties": parameters,
+            "additionalProperties": false,
+        })
     }
 }
 

@@ -1,14 +1,16 @@
 //! Types of parameters. Each has a range, a format in TOML, and a description of both.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use temper_results::Norm;
 
-/// A type of parameters with a description for `temper describe`.
-pub trait Field {
+/// A type of parameters with a description for `temper describe`, and a JSON Schema for editors.
+pub trait Field: JsonSchema {
     /// The description, for example "whole number of at least 1".
     fn expects() -> String;
 }
@@ -49,8 +51,10 @@ macro_rules! options {
     ($(#[$doc:meta])* $vis:vis enum $name:ident { $($(#[$option_doc:meta])* $option:ident = $text:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq,
-            $crate::__private::serde::Serialize, $crate::__private::serde::Deserialize)]
+            $crate::__private::serde::Serialize, $crate::__private::serde::Deserialize,
+            $crate::__private::schemars::JsonSchema)]
         #[serde(crate = "temper_core::__private::serde")]
+        #[schemars(crate = "temper_core::__private::schemars")]
         $vis enum $name { $(#[serde(rename = $text)] $(#[$option_doc])* $option,)+ }
         impl $crate::Field for $name {
             fn expects() -> String { [$(concat!("\"", $text, "\"")),+].join(" or ") }
@@ -112,6 +116,21 @@ impl Distance {
     }
 }
 
+impl JsonSchema for Distance {
+    fn schema_name() -> Cow<'static, str> {
+        "length".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": Self::expects(),
+            "anyOf": [
+                { "type": "number", "minimum": 0 },
+                { "type": "string", "pattern": "^ *[0-9.eE+-]+ *(/ *[0-9.eE+-]+ *)?$" },
+            ],
+        })
+    }
+}
+
 impl Serialize for Distance {
     /// Short decimals are written as they are, other multiples of 0.1/255 as quotients such as `8/255`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -157,7 +176,7 @@ impl<'de> Deserialize<'de> for Distance {
 }
 
 macro_rules! ranged {
-    ($(#[$doc:meta])* $name:ident, $range:expr, $expects:literal) => {
+    ($(#[$doc:meta])* $name:ident, $range:expr, $bounds:tt, $expects:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize)]
         pub struct $name(f64);
@@ -186,6 +205,18 @@ macro_rules! ranged {
             }
         }
 
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).to_lowercase().into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let mut schema = json_schema!($bounds);
+                schema.insert("type".into(), "number".into());
+                schema.insert("description".into(), Self::expects().into());
+                schema
+            }
+        }
+
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let value = f64::deserialize(deserializer)?;
@@ -197,27 +228,27 @@ macro_rules! ranged {
 }
 ranged!(
     /// A number from 0 to 1.
-    Fraction, |v| (0.0..=1.0).contains(&v), "number from 0 to 1"
+    Fraction, |v| (0.0..=1.0).contains(&v), { "minimum": 0, "maximum": 1 }, "number from 0 to 1"
 );
 ranged!(
     /// A finite number above 0.
-    Positive, |v| v > 0.0 && v.is_finite(), "number above 0"
+    Positive, |v| v > 0.0 && v.is_finite(), { "exclusiveMinimum": 0 }, "number above 0"
 );
 ranged!(
     /// A finite number of at least 0.
-    NonNegative, |v| v >= 0.0 && v.is_finite(), "number of at least 0"
+    NonNegative, |v| v >= 0.0 && v.is_finite(), { "minimum": 0 }, "number of at least 0"
 );
 ranged!(
     /// A finite number above 1, such as a growth factor.
-    Growth, |v| v > 1.0 && v.is_finite(), "number above 1"
+    Growth, |v| v > 1.0 && v.is_finite(), { "exclusiveMinimum": 1 }, "number above 1"
 );
 ranged!(
     /// A number above 0 and below 1, such as a decay factor.
-    Share, |v| v > 0.0 && v < 1.0, "number above 0 and below 1"
+    Share, |v| v > 0.0 && v < 1.0, { "exclusiveMinimum": 0, "exclusiveMaximum": 1 }, "number above 0 and below 1"
 );
 ranged!(
     /// A number of at least 0 and below 1: the weight of an old value in a running average.
-    Decay, |v| (0.0..1.0).contains(&v), "number of at least 0 and below 1"
+    Decay, |v| (0.0..1.0).contains(&v), { "minimum": 0, "exclusiveMaximum": 1 }, "number of at least 0 and below 1"
 );
 
 #[cfg(test)]

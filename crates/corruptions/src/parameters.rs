@@ -1,5 +1,6 @@
 //! The published parameters of each kind at each severity.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kind::{CorruptionKind, CorruptionSeverity};
@@ -9,7 +10,7 @@ use crate::weather::Snow;
 /// The origin of parameters: those of CIFAR-10-C and CIFAR-100-C, or those of ImageNet-C, as in the authors'
 /// code (hendrycks/robustness, `make_cifar_c.py`, `make_imagenet_c.py`). Lengths are pixels of images of 32
 /// and of 224 pixels a side; they are not scaled to other sizes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Parameters {
     /// Those of CIFAR-10-C and CIFAR-100-C, for images of 32 pixels a side.

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::fit::Fit;
@@ -11,7 +12,7 @@ use crate::image::Image;
 use crate::resize::{Window, resize};
 
 /// A random crop, then a horizontal flip with probability 1/2.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "AugmentFields", into = "AugmentFields")]
 pub struct Augment {
     /// How the crop is drawn.
@@ -42,7 +43,7 @@ pub enum Crop {
 }
 
 /// How padding is filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fill {
     /// The image, reflected at its outermost pixels, which are not repeated.
@@ -52,23 +53,31 @@ pub enum Fill {
 }
 
 /// The names of the crops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum AugmentKind {
+    /// The image, padded on every side, at a random position: usual for CIFAR.
     Padded,
+    /// A rectangle of random area, ratio and position, resized: usual for ImageNet.
     Resized,
 }
 
-/// An augmentation as written in TOML. `crop = "padded"` is omitted, because it was once the only crop.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+/// An augmentation as written in TOML. `crop = "padded"` is not written, because it was once the only crop.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct AugmentFields {
+    /// The kind of crop; by default `"padded"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     crop: Option<AugmentKind>,
+    /// Of `"padded"`: pixels of padding on every side; by default 4, and 0 is no crop.
     pad: Option<usize>,
+    /// Of `"padded"`: how the padding is filled; by default `"reflect"`.
     fill: Option<Fill>,
+    /// Of `"resized"`: smallest and largest share of the image's area; by default 0.08 and 1.
     scale: Option<[f64; 2]>,
+    /// Of `"resized"`: smallest and largest ratio of width to height; by default 3/4 and 4/3.
     ratio: Option<[f64; 2]>,
+    /// Flips horizontally with probability 1/2; by default true.
     flip: Option<bool>,
 }
 

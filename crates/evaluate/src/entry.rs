@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use temper_core::{Access, Attack, Chosen, Distance, Member, Norm, Suite, distinct};
 use temper_data::{is_odd, shown};
@@ -10,7 +11,7 @@ use temper_data::{is_odd, shown};
 use crate::corruptions::Corruptions;
 
 /// One `[[evaluate]]` table of a pipeline.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Name of the evaluation in the results.
@@ -42,7 +43,7 @@ pub struct Entry {
 }
 
 /// The values of a curve.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sweep {
     /// Radii, ascending, in pixel values of [0, 1]. A sample that is broken within one radius is broken

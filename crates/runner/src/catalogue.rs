@@ -5,6 +5,7 @@ use std::fmt::Write;
 use temper_core::{KINDS, Summary, summaries};
 
 use crate::model_weights;
+use crate::parts::{part, parts};
 
 /// All plugins, or those of one kind, one per line. The error lists the kinds.
 pub fn list(kind: Option<&str>) -> Result<String, String> {
@@ -54,6 +55,43 @@ pub fn describe(kind: &str, name: &str) -> Result<String, String> {
     Ok(text)
 }
 
+/// The description of what a single word names: a plugin of any kind, or a table of a pipeline. The error lists what is
+/// known.
+pub(crate) fn describe_alone(word: &str) -> Result<String, String> {
+    let named: Vec<Summary> = summaries().into_iter().filter(|plugin| plugin.name == word).collect();
+    match &named[..] {
+        [plugin] => return describe(plugin.kind, plugin.name),
+        [] => {}
+        several => {
+            let commands: Vec<String> =
+                several.iter().map(|plugin| format!("`temper describe {} {word}`", plugin.kind)).collect();
+            return Err(format!("`{word}` is a plugin of several kinds: {}", commands.join(", ")));
+        }
+    }
+    if let Some(text) = part(word) {
+        return Ok(text);
+    }
+    if KINDS.contains(&word) {
+        let known: Vec<String> =
+            of_kind(Some(word))?.iter().map(|plugin| format!("`{}`", plugin.name)).collect();
+        return Err(format!("`{word}` is a kind of plugin; name one: {}", known.join(", ")));
+    }
+    let names: Vec<&str> = summaries().iter().map(|plugin| plugin.name).chain(parts()).collect();
+    let near = nearest(word, names.iter().copied());
+    let hint = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+    let tables: Vec<String> = parts().map(|part| format!("`{part}`")).collect();
+    Err(format!(
+        "unknown plugin or table `{word}`; {hint}`temper list` shows all plugins, tables are {}",
+        tables.join(", ")
+    ))
+}
+
+/// The name that is close enough to be meant.
+pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = names.map(|name| (strsim::damerau_levenshtein(name, word), name)).min()?;
+    (near.0 <= 1 + word.len() / 3).then_some(near.1)
+}
+
 fn of_kind(kind: Option<&str>) -> Result<Vec<Summary>, String> {
     match kind {
         Some(kind) if !KINDS.contains(&kind) => {
@@ -64,7 +102,7 @@ fn of_kind(kind: Option<&str>) -> Result<Vec<Summary>, String> {
 }
 
 /// Writes a comment, wrapped at 80 columns.
-fn comment(text: &mut String, words: &str) {
+pub(crate) fn comment(text: &mut String, words: &str) {
     wrap(text, "#", "#", words);
 }
 

@@ -5,6 +5,8 @@ use temper_core::KINDS;
 
 use crate::config::BadConfig;
 use crate::output::answer;
+use crate::parts::parts;
+use crate::schema::schema;
 use crate::{attack, catalogue, check, export, fetch, inspect, reproduce, run, show, transfer};
 
 /// Adversarial training and robustness evaluation of image classifiers.
@@ -45,13 +47,16 @@ enum Command {
         #[arg(help = format!("Only this kind: {}", kinds()))]
         kind: Option<String>,
     },
-    /// Describe a plugin: what it does and all its parameters, as TOML to copy
+    /// Describe a plugin or a table of a pipeline: what it does and all its keys, as TOML to copy
+    #[command(after_help = DESCRIBE_HELP)]
     Describe {
-        #[arg(help = kinds())]
-        kind: String,
-        /// Name of the plugin
-        name: String,
+        #[arg(help = format!("A plugin's kind ({}), a plugin, or a table ({})", kinds(), tables()))]
+        what: String,
+        /// Name of the plugin, if its kind comes first
+        name: Option<String>,
     },
+    /// Print the JSON Schema of pipelines, for editors that complete and check TOML
+    Schema,
     /// Run a table or figure of the IAAT paper, or the quickstart, and judge it against what is expected
     #[command(after_help = REPRODUCE_HELP)]
     Reproduce(temper_experiments::Options),
@@ -64,6 +69,17 @@ enum Command {
 fn kinds() -> String {
     KINDS.join(", ")
 }
+
+/// The tables of a pipeline, for help texts.
+fn tables() -> String {
+    parts().collect::<Vec<_>>().join(", ")
+}
+
+const DESCRIBE_HELP: &str = "\
+Examples:
+  temper describe pgd
+  temper describe model resnet
+  temper describe train";
 
 const ATTACK_HELP: &str = "\
 Examples:
@@ -108,7 +124,13 @@ pub(crate) fn run() -> anyhow::Result<bool> {
         Command::Check(options) => check::run(&options),
         Command::List { kind } => answer(&catalogue::list(kind.as_deref()).map_err(BadConfig)?),
         Command::Data(data) => fetch::run(&data),
-        Command::Describe { kind, name } => answer(&catalogue::describe(&kind, &name).map_err(BadConfig)?),
+        Command::Describe { what, name: Some(name) } => {
+            answer(&catalogue::describe(&what, &name).map_err(BadConfig)?)
+        }
+        Command::Describe { what, name: None } => {
+            answer(&catalogue::describe_alone(&what).map_err(BadConfig)?)
+        }
+        Command::Schema => answer(&format!("{:#}\n", schema())),
     };
     done.map(|()| true)
 }

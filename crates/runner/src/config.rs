@@ -6,6 +6,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::{Path as FilePath, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use temper_core::{Chosen, Dataset, Model, Norm, Positive, nn};
 use temper_evaluate::Entry;
@@ -73,7 +74,7 @@ impl From<NumericsOption> for nn::Numerics {
 }
 
 /// Number of images used of each split, spread evenly over it.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parts {
     /// Images to train on.
@@ -84,25 +85,37 @@ pub struct Parts {
 
 /// A pipeline as it is read. Required parts are optional here and checked after everything else, so that every
 /// mistake is found.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Draft {
+#[schemars(title = "pipeline", description = "A pipeline: what temper trains and evaluates.")]
+pub(crate) struct Draft {
+    /// Seed of all random numbers.
     #[serde(default)]
     seed: u64,
+    /// Device of training and evaluation: "cpu" or "cuda:0".
     #[serde(default)]
     device: DeviceName,
+    /// How convolutions take their sums on a CPU.
     #[serde(default)]
     numerics: NumericsOption,
+    /// Minutes between two checkpoints within an epoch.
     #[serde(default = "ten")]
     checkpoint_minutes: Positive,
+    /// Accepts networks whose class names, or their order, differ from those of the images: only labels are compared.
     #[serde(default)]
     ignore_class_names: bool,
+    /// The data set.
     dataset: Option<Chosen<dyn Dataset>>,
+    /// Number of images used of each split, spread evenly over it; by default all.
     #[serde(default)]
     subset: Parts,
+    /// The network, and a file of weights if it does not start from random ones.
     model: Option<Chosen<dyn Model>>,
+    /// How the network is trained; may be left out if `model` names weights.
     train: Option<Plan>,
+    /// How the best weights are selected; by default only the last weights exist.
     select: Option<Select>,
+    /// The evaluations, one table each.
     #[serde(default)]
     evaluate: Vec<Entry>,
 }

@@ -1,7 +1,9 @@
 //! The device of tensors.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use temper_core::Device;
 use temper_core::nn::{self, DeviceLocation};
@@ -47,6 +49,15 @@ impl std::str::FromStr for DeviceName {
             (_, Some(ordinal)) => Ok(Self::Cuda(ordinal)),
             _ => Err(format!("unknown device `{text}`; known: `cpu`, `cuda:0`, `cuda:1`, ...")),
         }
+    }
+}
+
+impl JsonSchema for DeviceName {
+    fn schema_name() -> Cow<'static, str> {
+        "device".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(cpu|cuda|cuda:[0-9]+)$" })
     }
 }
 

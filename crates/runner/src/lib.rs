@@ -25,6 +25,7 @@ mod model_weights;
 mod normalisation;
 mod output;
 mod own_radii;
+mod parts;
 mod place;
 mod plugins;
 mod profiled;
@@ -34,6 +35,7 @@ mod reproduce;
 mod resume;
 mod run;
 mod run_dir;
+mod schema;
 mod select;
 mod shell;
 mod show;
@@ -50,6 +52,8 @@ use std::process::ExitCode;
 
 pub use catalogue::{describe, list};
 pub use config::{BadConfig, Pipeline};
+pub use parts::reference;
+pub use schema::schema;
 pub use select::{Select, Which};
 
 /// Attacks allocate and free megabytes per step; glibc's allocator returns such blocks to the system each

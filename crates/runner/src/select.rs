@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use anyhow::Context;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use temper_core::nn::{Classifier, Frozen};
 use temper_core::{Attack, Chosen, Device, Distance, Norm, Source, nonzero};
@@ -16,7 +17,7 @@ use crate::config::Pipeline;
 use crate::progress::EvaluationBar;
 
 /// The `[select]` table of a pipeline.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(from = "SelectFields")]
 pub struct Select {
     /// Epochs between two evaluations; the last epoch is always evaluated.
@@ -43,16 +44,22 @@ temper_core::options! {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SelectFields {
+    /// Epochs between two evaluations; the last epoch is always evaluated.
     #[serde(default = "one")]
     every: NonZeroUsize,
+    /// Training images held out.
     samples: NonZeroUsize,
+    /// The weights that the final evaluations use.
     #[serde(default)]
     weights: Which,
+    /// The attack on held-out images; without one, weights are selected by natural accuracy.
     attack: Option<Chosen<dyn Attack>>,
+    /// The norm of the radius; by default that of training.
     norm: Option<Norm>,
+    /// Radius of every image, in pixel values of [0, 1]; required with an attack.
     radius: Option<Distance>,
 }
 

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use temper_core::Decay;
 use temper_core::nn::Classifier;
@@ -15,7 +16,7 @@ use temper_core::nn::Classifier;
 use crate::error::Result;
 
 /// Parameters of the average.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ema {
     /// Share of the average that remains in each step, below 1: at 1 the average would never change.

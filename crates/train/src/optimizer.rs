@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use temper_core::nn::{Classifier, Gradients};
 use temper_core::{Decay, NonNegative, Positive};
@@ -11,7 +12,7 @@ use crate::error::Result;
 
 /// Parameters of SGD. Per weight w with gradient g: `v = momentum v + g + weight_decay w`, `w = w - lr v`; with
 /// `nesterov`, `w = w - lr (g + weight_decay w + momentum v)`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Optimizer {
     /// Learning rate at the start.

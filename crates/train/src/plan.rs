@@ -1,9 +1,11 @@
 //! The `[train]` table of a pipeline.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use temper_core::nn::{self, DeviceLocation};
 use temper_core::{Attack, Chosen, DType, Epsilon, Loss, Norm, nonzero};
@@ -15,7 +17,7 @@ use crate::optimizer::Optimizer;
 use crate::schedule::Schedule;
 
 /// How a network is trained.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// Passes over the training images. 0 leaves the weights of `init` as they are.
@@ -259,6 +261,16 @@ impl Precision {
 /// An attack, or `"none"`.
 #[derive(Debug, Default)]
 pub struct MaybeAttack(pub Option<Chosen<dyn Attack>>);
+
+impl JsonSchema for MaybeAttack {
+    fn schema_name() -> Cow<'static, str> {
+        "attack-or-none".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let attack = generator.subschema_for::<Chosen<dyn Attack>>();
+        json_schema!({ "anyOf": [{ "const": "none" }, attack] })
+    }
+}
 
 impl Serialize for MaybeAttack {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

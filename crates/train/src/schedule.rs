@@ -2,12 +2,13 @@
 
 use std::f64::consts::PI;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use temper_core::{Fraction, Positive};
 
 /// The factor of the learning rate in each step. In TOML `{ steps = [3], factor = 0.2 }`, `{ cosine = {} }` or
 /// `{ one-cycle = {} }`; the first two accept a `warmup`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "ScheduleFields", into = "ScheduleFields")]
 pub struct Schedule {
     /// The curve of the rate.
@@ -47,7 +48,7 @@ pub struct Falls {
 }
 
 /// Half a cosine.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cosine {
     /// The factor of the rate at the end, which the step after the last one would have.
@@ -55,7 +56,7 @@ pub struct Cosine {
 }
 
 /// One rise and one fall, each half a cosine or a straight line. The optimiser's rate is the maximum.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OneCycle {
     /// Share of all steps in which the rate rises.
@@ -107,19 +108,25 @@ impl Default for OneCycle {
 }
 
 /// The schedule in TOML. Keys of one curve are refused together with keys of another.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ScheduleFields {
+    /// Numbers of epochs after which the rate falls, ascending.
     #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<Vec<usize>>,
+    /// The factor of each of these falls; by default 0.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     factor: Option<Positive>,
+    /// Epochs in which the rate rises linearly to `optimizer.lr` (torch's `LinearLR`); by default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     warmup: Option<usize>,
+    /// The factor of the rate in the first step of the warm-up; by default 0.01.
     #[serde(skip_serializing_if = "Option::is_none")]
     warmup_start: Option<Fraction>,
+    /// Half a cosine from the rate to its end (torch's `CosineAnnealingLR`).
     #[serde(skip_serializing_if = "Option::is_none")]
     cosine: Option<Cosine>,
+    /// Up to the rate and down again (torch's `OneCycleLR`, with unchanged momentum).
     #[serde(rename = "one-cycle", skip_serializing_if = "Option::is_none")]
     one_cycle: Option<OneCycle>,
 }

@@ -61,6 +61,15 @@ plugin! { Model "sequential";
     }
 }
 
+impl JsonSchema for ListedLayer {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "layer".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": Self::expects(), "type": ["string", "object"] })
+    }
+}
+
 impl Field for ListedLayer {
     fn expects() -> String {
         "layer, as a word or a table".into()
