@@ -3,6 +3,8 @@
 pub(crate) mod attack_command;
 pub(crate) mod bad_input;
 mod catalogue;
+mod compare;
+mod explain;
 mod export;
 mod fetch;
 mod hostile;

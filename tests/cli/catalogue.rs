@@ -75,3 +75,28 @@ fn configs_pass_check() {
     let composed = composed.map(|(_, rest)| rest.split(',').next().unwrap().parse::<usize>().unwrap());
     assert!(composed.sum::<usize>() > 600, "{said}");
 }
+
+#[test]
+fn shells_complete_every_command_and_every_command_has_a_page() {
+    let help = succeed(&root(), &["--help"]);
+    let commands =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // Further lines of a description are indented more.
+    let commands = commands.filter(|line| line.len() - line.trim_start().len() == 2);
+    let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.contains(&"run") && commands.contains(&"transfer"), "{help}");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = succeed(&root(), &["completions", shell]);
+        for command in &commands {
+            assert!(script.contains(command), "{shell}: {command}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path(), &["man", "--out", "man/man1"]);
+    for command in commands.iter().filter(|command| **command != "help") {
+        let page =
+            std::fs::read_to_string(folder.path().join(format!("man/man1/temper-{command}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS") && page.contains("temper"), "{page}");
+    }
+    assert!(succeed(&root(), &["man"]).contains(".SH SUBCOMMANDS"));
+}

@@ -118,7 +118,7 @@ fn a_weak_attack_is_found_out_by_the_evaluations_beside_it() {
         "[[evaluate]]\nname = \"natural\"\n\n".to_string(),
         evaluate("fgsm", 0.3, "fgsm = {}"),
         evaluate("nearest", 0.3, "deepfool = { norm = \"linf\" }"),
-        evaluate("smaller", 0.25, "pgd = { steps = 5, step = 0.1 }"),
+        evaluate("smaller", 0.25, "pgd = { steps = 5, step = 0.1, start = \"clean\" }"),
         evaluate("weak", 0.3, "pgd = { steps = 5, step = 0.0001, start = \"clean\" }"),
     ];
     let folder = playground(&format!("{training}\n{}", evaluations.concat()));

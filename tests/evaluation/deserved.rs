@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
-use temper_core::Source;
+use candle_core::{Device, Tensor};
+use temper_core::{Norm, Source};
 use temper_data::Part;
+use temper_evaluate::Setting;
 use temper_nn::Frozen;
 
 use crate::attacks::trained::images;
-use crate::evaluation::judging::{entry, honest, ids, judged};
+use crate::evaluation::judging::{entry, honest, ids, judged, judged_in};
 
 const N: usize = 100;
 
@@ -156,4 +157,49 @@ fn logits_that_are_no_numbers_are_told() {
     assert_eq!(ids(&compared.warnings), Vec::<&str>::new());
     // They count as errors.
     assert!(natural.accuracy < judged(&honest(), &source, &[]).evaluations[0].accuracy);
+}
+
+/// The ids of the warnings about the honest network under one entry.
+fn of_entry(setting: &Setting, keys: &str) -> Vec<String> {
+    let compared = judged_in(setting, &images(N), &[entry("a", 0.1, keys)]);
+    ids(&compared.evaluations[1].warnings).into_iter().map(Into::into).collect()
+}
+
+#[test]
+fn entries_that_ask_for_what_an_attack_cannot_do_are_told() {
+    let network = honest();
+    let setting = Setting::new(&network, 50, 3, &Device::Cpu);
+    let told = |keys: &str| of_entry(&setting, keys);
+    // DeepFool minimises l2 distances by default; the radius is in l-inf.
+    assert_eq!(told("attack.deepfool = {}"), ["minimum-norm-elsewhere"]);
+    // One step reaches the boundary of few images.
+    assert_eq!(told("attack.deepfool = { norm = \"linf\", steps = 1 }"), ["nothing-found"]);
+    assert_eq!(told("restarts = 3\nattack.fgsm = {}"), ["restarts-without-draws"]);
+    // Each has a neighbour that is not told.
+    for quiet in ["attack.deepfool = { norm = \"linf\" }", "restarts = 3\nattack.pgd = { steps = 20 }"] {
+        assert_eq!(told(quiet), Vec::<String>::new(), "{quiet}");
+    }
+}
+
+#[test]
+fn a_norm_that_training_did_not_have_is_told() {
+    let network = honest();
+    let setting =
+        |trained_in| Setting { trained_in: Some(trained_in), ..Setting::new(&network, 50, 3, &Device::Cpu) };
+    let pgd = "attack.pgd = { steps = 20 }";
+    assert_eq!(of_entry(&setting(Norm::L2), pgd), ["other-norm-than-training"]);
+    assert_eq!(of_entry(&setting(Norm::Linf), pgd), Vec::<String>::new());
+}
+
+/// Radii of which few images survive, and radii that nearly all survive.
+#[test]
+fn radii_of_training_that_do_not_hold_are_told() {
+    let (network, source) = (honest(), images(N));
+    let told = |radius: f64| {
+        let radii = (0..N).map(|i| (source.index(i) as u64, radius)).collect();
+        let setting = Setting { radii: Some(&radii), ..Setting::new(&network, 50, 3, &Device::Cpu) };
+        of_entry(&setting, "attack.pgd = { steps = 20 }")
+    };
+    assert_eq!(told(0.2), ["own-radii-broken"]);
+    assert_eq!(told(0.005), Vec::<String>::new());
 }

@@ -23,16 +23,21 @@ pub(crate) fn entry(name: &str, radius: f64, keys: &str) -> Entry {
 
 /// A network judged unperturbed, then under each entry.
 pub(crate) fn judged(network: &Frozen, source: &Arc<dyn Source>, entries: &[Entry]) -> Compared {
-    let setting = Setting::new(network, 50, 3, &Device::Cpu);
+    judged_in(&Setting::new(network, 50, 3, &Device::Cpu), source, entries)
+}
+
+/// As [`judged`], in a setting.
+pub(crate) fn judged_in(setting: &Setting, source: &Arc<dyn Source>, entries: &[Entry]) -> Compared {
+    let network = setting.network;
     let cells = [Cell::clean(source.clone())];
     let natural = Entry { name: "natural".into(), ..Entry::default() };
     let outcomes = std::iter::once(&natural).chain(entries).map(|entry| {
         let watch = &mut |_: &BatchGlimpse| ControlFlow::Continue(());
-        evaluate(&setting, entry, &cells, &mut Records::in_memory(), watch).unwrap().unwrap()
+        evaluate(setting, entry, &cells, &mut Records::in_memory(), watch).unwrap().unwrap()
     });
     let outcomes = outcomes.collect();
     let along = entries.iter().any(|entry| entry.follows_gradients(network.network().classes()));
-    compare(outcomes, vec![], &[inspect(&setting, &cells[0], along).unwrap().unwrap()])
+    compare(outcomes, vec![], &[inspect(setting, &cells[0], along).unwrap().unwrap()])
 }
 
 /// All warnings: of each evaluation, then of the network.

@@ -12,6 +12,11 @@ plugin! { Loss "my-loss";
 }
 
 impl Loss for MyLoss {
+    /// Forward and backward passes of a training step, besides those of the attack: estimates use it.
+    fn passes(&self) -> usize {
+        2
+    }
+
     fn loss(&self, step: &mut Step) -> Result<Tensor> {
         let (pixels, labels) = (step.batch().pixels.clone(), step.batch().labels.clone());
         let attacked = step.attack()?;

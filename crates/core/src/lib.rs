@@ -77,10 +77,10 @@ pub mod prelude {
     pub use crate::nn::{Conv2d, Pool2d};
     pub use crate::{
         Access, Attack, Ball, Batch, Bounded, Chosen, DataError, Dataset, Decay, Digest, Distance, Epsilon,
-        Error, Facts, Fit, Fraction, Goal, Growth, Image, Labels, Loss, Member, Model, NonNegative, Norm,
-        Normalisation, Photo, Photos, Pixels, Positive, Probes, Publication, Raised, Remote, Result, Rng,
-        Rows, Share, Size, Source, Split, Step, Success, Suite, Target, Targets, Tensor, Victim, Visit, Walk,
-        cross_entropy, folders, joined, levels, log_odds, log_softmax, never_adapts, nonzero, options,
+        Error, Facts, Field, Fit, Fraction, Goal, Growth, Image, Labels, Loss, Member, Model, NonNegative,
+        Norm, Normalisation, Photo, Photos, Pixels, Positive, Probes, Publication, Raised, Remote, Result,
+        Rng, Rows, Share, Size, Source, Split, Step, Success, Suite, Target, Targets, Tensor, Victim, Visit,
+        Walk, cross_entropy, folders, joined, levels, log_odds, log_softmax, never_adapts, nonzero, options,
         plugin, restarts, restarts_warning, rows, scaled, slope, steepest, step_warning, variant,
         wrong_classes,
     };

@@ -57,6 +57,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) right: usize,
     /// Images whose logits are not numbers unperturbed.
     pub(crate) undefined: usize,
+    /// Images of the class with most images.
+    pub(crate) largest_class: usize,
     /// The cost of each attack, in the order of `members`.
     pub(crate) attacks: &'a [Cost],
     pub(crate) distances: Option<&'a Distances>,

@@ -20,6 +20,8 @@ pub(crate) struct Sum {
     standing: usize,
     /// Samples whose logits are NaN unperturbed.
     undefined: usize,
+    /// Samples of each class.
+    labels: BTreeMap<u32, usize>,
     led: usize,
     hits: usize,
     min_norm: Vec<f64>,
@@ -56,6 +58,7 @@ impl Sum {
         self.n += 1;
         self.undefined += usize::from(record.natural.is_none());
         self.standing += usize::from(record.stands());
+        *self.labels.entry(record.label).or_default() += 1;
         if let Some(target) = record.target {
             self.led += 1;
             self.hits += usize::from(record.prediction == Some(target));
@@ -108,6 +111,7 @@ impl Sum {
             standing: self.standing,
             right: self.right(),
             undefined: self.undefined,
+            largest_class: self.labels.values().copied().max().unwrap_or(0),
             attacks: &attacks,
             distances: distances.as_ref(),
             curve: curve.as_ref(),

@@ -138,6 +138,8 @@ impl Judging<'_> {
         let stands = |position: &&usize| judged.records[**position].stands();
         for (cost, (vanished, silent)) in judged.costs[1..].iter_mut().zip(vanished.iter().zip(&silent)) {
             cost.vanished = vanished.len();
+            let left = vanished.iter().filter(|position| judged.records[**position as usize].stands());
+            cost.vanished_standing = left.count();
             cost.silent = silent.iter().filter(stands).count();
         }
         Ok(judged)

@@ -57,6 +57,8 @@ pub(crate) struct AttackFacts {
     pub(crate) min_norm: Option<Norm>,
     /// Whether its gradients are means of several passes (`eot`).
     pub(crate) averages: bool,
+    /// Whether it aims at a single wrong class of each sample, so that it breaks less than it could.
+    pub(crate) one_target: bool,
     /// Its parameters other than the number and the lengths of its steps.
     pub(crate) others: Vec<(String, String)>,
 }
@@ -104,6 +106,11 @@ impl AttackFacts {
                 .filter(|(key, _)| !["steps", "step", "relative_step"].contains(&key.as_str()))
                 .map(|(key, value)| (key.clone(), value.to_string()))
                 .collect(),
+            one_target: attack
+                .params()
+                .get("target")
+                .and_then(|target| target.as_str())
+                .is_some_and(|target| ["random", "least-likely"].contains(&target)),
             averages: attack.params().get("eot").is_some_and(|eot| eot.as_integer().is_some_and(|n| n > 1)),
         }
     }
@@ -112,9 +119,9 @@ impl AttackFacts {
         self.access == Access::Gradients
     }
 
-    /// Whether it takes more than one step along gradients.
+    /// Whether it takes more than one step along gradients, towards any mistake.
     pub(crate) fn iterates(&self) -> bool {
-        self.takes_gradients() && !self.single
+        self.takes_gradients() && !self.single && !self.one_target
     }
 }
 

@@ -113,6 +113,9 @@ pub struct Cost {
     /// counted once whatever the restarts and radii; absent if there were none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub vanished: usize,
+    /// Those of them that stand in the end; absent if there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub vanished_standing: usize,
     /// Of several runs of it (`restarts` of the evaluation): samples that the last one broke; absent if there
     /// are none.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -153,6 +156,7 @@ impl Cost {
         self.backwards = self.backwards.saturating_add(other.backwards);
         self.seconds += other.seconds;
         self.vanished = self.vanished.saturating_add(other.vanished);
+        self.vanished_standing = self.vanished_standing.saturating_add(other.vanished_standing);
         self.broken_last = self.broken_last.saturating_add(other.broken_last);
         self.rising = self.rising.saturating_add(other.rising);
         self.silent = self.silent.saturating_add(other.silent);

@@ -143,12 +143,12 @@ mod tests {
 
     #[test]
     fn warnings_come_back_from_their_files_and_texts_of_before_are_cautions() {
-        let caution = Warning::caution("other-norm", "other radii").advising("take these");
+        let caution = Warning::caution("test-warning", "other radii").advising("take these");
         let severe = Warning::severe("constant-predictions", "one class").with_figure(0.125);
         for (warning, written) in [
             (
                 caution,
-                r#"{"id":"other-norm","severity":"caution","text":"other radii","advice":"take these"}"#,
+                r#"{"id":"test-warning","severity":"caution","text":"other radii","advice":"take these"}"#,
             ),
             (
                 severe,

@@ -6,6 +6,7 @@ use temper_core::{KINDS, Summary, summaries};
 
 use crate::model_weights;
 use crate::parts::{part, parts};
+use crate::reading::nearest;
 
 /// All plugins, or those of one kind, one per line. The error lists the kinds.
 pub fn list(kind: Option<&str>) -> Result<String, String> {
@@ -84,12 +85,6 @@ pub(crate) fn describe_alone(word: &str) -> Result<String, String> {
         "unknown plugin or table `{word}`; {hint}`temper list` shows all plugins, tables are {}",
         tables.join(", ")
     ))
-}
-
-/// The name that is close enough to be meant.
-pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = names.map(|name| (strsim::damerau_levenshtein(name, word), name)).min()?;
-    (near.0 <= 1 + word.len() / 3).then_some(near.1)
 }
 
 fn of_kind(kind: Option<&str>) -> Result<Vec<Summary>, String> {

@@ -1,13 +1,16 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use temper_core::KINDS;
 
 use crate::config::BadConfig;
 use crate::output::answer;
 use crate::parts::parts;
 use crate::schema::schema;
-use crate::{attack, catalogue, check, export, fetch, inspect, reproduce, run, show, transfer};
+use crate::{
+    attack, catalogue, check, compare, explain, export, fetch, inspect, reproduce, run, shells, show,
+    transfer,
+};
 
 /// Adversarial training and robustness evaluation of image classifiers.
 #[derive(Debug, Parser)]
@@ -42,6 +45,12 @@ enum Command {
     /// Show all that a run's evaluations saw of one test image
     #[command(after_help = "Example: temper show runs/quickstart --sample 17")]
     Show(show::Options),
+    /// Compare the accuracies of runs on the same images, with intervals of their differences
+    #[command(after_help = "Example: temper compare runs/adversarial runs/iaat")]
+    Compare(compare::Options),
+    /// Explain a warning: what was found, why it matters, and what to do
+    #[command(after_help = "Example: temper explain random-output")]
+    Explain(explain::Options),
     /// List the plugins of this binary
     List {
         #[arg(help = format!("Only this kind: {}", kinds()))]
@@ -63,6 +72,14 @@ enum Command {
     /// Data sets on this machine
     #[command(subcommand)]
     Data(fetch::Data),
+    /// Print the script that completes temper's command line in a shell
+    #[command(
+        after_help = "Example, for bash: temper completions bash > ~/.local/share/bash-completion/completions/temper"
+    )]
+    Completions(shells::Completions),
+    /// Print the manual page, or write the pages of all commands
+    #[command(after_help = "Example: temper man --out ~/.local/share/man/man1")]
+    Man(shells::Man),
 }
 
 /// The kinds of plugins, for help texts.
@@ -121,9 +138,13 @@ pub(crate) fn run() -> anyhow::Result<bool> {
         Command::Inspect(options) => inspect::run(&options),
         Command::Export(options) => export::run(&options),
         Command::Show(options) => show::run(&options),
+        Command::Compare(options) => compare::run(&options),
+        Command::Explain(options) => explain::run(&options),
         Command::Check(options) => check::run(&options),
         Command::List { kind } => answer(&catalogue::list(kind.as_deref()).map_err(BadConfig)?),
         Command::Data(data) => fetch::run(&data),
+        Command::Completions(options) => shells::completions(&options, Cli::command()),
+        Command::Man(options) => shells::man(&options, Cli::command()),
         Command::Describe { what, name: Some(name) } => {
             answer(&catalogue::describe(&what, &name).map_err(BadConfig)?)
         }

@@ -3,7 +3,7 @@
 //! Every sample has a radius m in memory. On each visit an attack probes m + gamma. If the prediction stays
 //! correct, the candidate is m + gamma. Otherwise m is probed: if the prediction stays correct, the candidate
 //! is m, otherwise m - gamma (at least 0). The new radius is (1 - beta) m + beta * candidate, so a visit
-//! moves a radius by at most beta * gamma.
+//! moves a radius by at most beta * gamma (by beta * m for a misclassified sample with `misclassified = "decay"`).
 //!
 //! Points that the paper leaves open are parameters. Defaults follow the paper's text, and each parameter
 //! names the value in the authors' code. m is probed only where m + gamma failed, which gives the same

@@ -3,6 +3,7 @@
 use temper_core::Norm;
 use temper_results::{Over, Severity, Warning};
 
+use crate::Setting;
 use crate::checks::{Check, Evidence, Find, WRONG, caution, share};
 
 pub(super) const CHECK: Check = Check {
@@ -11,7 +12,8 @@ pub(super) const CHECK: Check = Check {
     find: Find::Evaluation(find),
 };
 
-/// A radius in l-inf within which every image can become plain grey, so that no classifier is robust there.
+/// A radius in l-inf within which every image can become plain grey. Only images of the class that the network predicts
+/// for grey can be classified correctly everywhere there.
 const NOTHING_STANDS: f64 = 0.5;
 
 fn find(evidence: &Evidence) -> Vec<Warning> {
@@ -19,20 +21,25 @@ fn find(evidence: &Evidence) -> Vec<Warning> {
     let swept = curve.and_then(|curve| curve.points.last()).map(|last| (last.at, last.accuracy));
     let accuracy = share(evidence.standing, evidence.n);
     let one = || evidence.entry.radii().last().map(|radius| (*radius, accuracy));
-    let own = evidence.setting.radii.is_some();
-    let Some((at, accuracy)) = swept.or_else(one).filter(|_| !own && !evidence.members.is_empty()) else {
+    // Images crafted on another network need not break this one.
+    let Setting { radii, surrogate, .. } = evidence.setting;
+    let judged = radii.is_none() && surrogate.is_none() && !evidence.members.is_empty();
+    let Some((at, accuracy)) = swept.or_else(one).filter(|_| judged) else {
         return vec![];
     };
     let fails = evidence.entry.norm() == Norm::Linf && at >= NOTHING_STANDS && accuracy > 0.0;
     let others = if swept.is_some() { "all other points are in doubt" } else { "its number is too high" };
     let warning = fails.then(|| {
         let text = format!(
-            "{:.1} % stand within {at}, where every image can become grey: the attack fails, and {others}",
+            "{:.1} % stand within {at}, where every image can become grey and images of one class at most can stand: the attack fails, and \
+             {others}",
             accuracy * 100.0
         );
         let advice =
             "attack with more steps, restarts or another loss, and with `square`, until nothing stands";
-        caution(text).graded(Severity::severe_if(accuracy > WRONG)).with_figure(accuracy).advising(advice)
+        // What stands may be of the one class whose images can.
+        let most = share(evidence.largest_class, evidence.n) + WRONG;
+        caution(text).graded(Severity::severe_if(accuracy > most)).with_figure(accuracy).advising(advice)
     });
     warning.into_iter().collect()
 }
@@ -46,13 +53,15 @@ mod tests {
     fn what_stands_where_every_image_can_be_grey_speaks_against_the_attack() {
         let swept = |at: f64, accuracy: f64| {
             let curve = curve(Over::Radius, &[(0.1, 0.5), (at, accuracy)]);
-            Case { attacks: &["fgsm = {}"], curve: Some(curve), ..Case::default() }.with(find)
+            Case { attacks: &["fgsm = {}"], curve: Some(curve), n: 100, ..Case::default() }.with(find)
         };
         let told = swept(0.6, 0.25);
         assert!(
             told[0].is_severe() && told[0].text.starts_with("25.0 % stand within 0.6, where"),
             "{told:?}"
         );
+        // No more than the largest class has.
+        assert!(!swept(0.6, 0.2)[0].is_severe());
         assert_eq!((swept(0.6, 0.0), swept(0.49, 0.25)), (vec![], vec![]));
         let at = |radius: f64, standing: usize| {
             Case { attacks: &["fgsm = {}"], radius, standing, n: 10, ..Case::default() }.with(find)

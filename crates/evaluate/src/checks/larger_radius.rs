@@ -16,13 +16,15 @@ fn find(together: &Together) -> Vec<Found> {
     let mut all = vec![];
     for (_, small) in together.those(attacked) {
         let same = |seen: &Seen| {
-            let labels = |seen: &Seen| {
-                seen.attacks.iter().map(|attack: &AttackFacts| attack.label.clone()).collect::<Vec<_>>()
+            // Lengths of steps may differ, as they grow with the radius.
+            let alike = |(a, b): (&AttackFacts, &AttackFacts)| {
+                (a.name, a.steps, &a.others) == (b.name, b.steps, &b.others)
             };
             seen.compares_with(small)
                 && !std::ptr::eq(seen, small)
                 && seen.surrogate == small.surrogate
-                && labels(seen) == labels(small)
+                && seen.attacks.len() == small.attacks.len()
+                && seen.attacks.iter().zip(&small.attacks).all(alike)
         };
         for (at, large) in together.those(|seen| attacked(seen) && same(seen)) {
             all.extend(fails(small, (at, large)));

@@ -40,6 +40,7 @@ fn beaten(one: &Seen, (at, many): (usize, &Seen), radius: f64) -> Option<Found> 
 mod tests {
     use super::*;
     use crate::checks::tests_support::{found, pgd, query, seen};
+    use crate::seen::AttackFacts;
 
     #[test]
     fn a_single_step_that_breaks_more_is_told() {
@@ -52,6 +53,7 @@ mod tests {
             seen("pgd", pgd(20), 0.1, 0..398, 1000),
             seen("pgd", pgd(20), 0.05, 0..300, 1000),
             seen("square", query(), 0.1, 0..300, 1000),
+            seen("towards one class", AttackFacts { one_target: true, ..pgd(20) }, 0.1, 0..300, 1000),
         ] {
             assert!(found(&[one(), quiet], find).is_empty());
         }

@@ -20,10 +20,13 @@ pub(super) const RESTARTS: Check = Check {
 /// If the last restart breaks at most this share of the images, no further restart is needed.
 const FEW: f64 = 0.01;
 
+/// If the last steps of a curve break at most this share of the images, no further step is needed.
+const LITTLE: f64 = 0.005;
+
 fn steps(evidence: &Evidence) -> Vec<Warning> {
     let curve = evidence.curve.filter(|curve| curve.over == Over::Steps);
     let Some([.., before, last]) = curve.map(|curve| &curve.points[..]) else { return vec![] };
-    let warning = (last.accuracy < before.accuracy).then(|| {
+    let warning = (before.accuracy - last.accuracy > LITTLE).then(|| {
         let text = format!("it still falls from {} to {} steps: more may break more", before.at, last.at);
         caution(text).with_figure(before.accuracy - last.accuracy)
     });
@@ -61,6 +64,7 @@ mod tests {
         assert_eq!(told[0].to_string(), "it still falls from 1 to 6 steps: more may break more");
         assert_eq!((told[0].figure, told[0].is_severe()), (Some(0.25), false));
         assert_eq!((of(Over::Steps, 0.75), of(Over::Radius, 0.5)), (vec![], vec![]));
+        assert_eq!(of(Over::Steps, 0.746), vec![]);
     }
 
     #[test]

@@ -148,6 +148,7 @@ impl Case {
             standing: self.standing,
             right: self.right,
             undefined: self.undefined,
+            largest_class: self.n / 5,
             attacks: &self.costs,
             distances: self.distances.as_ref(),
             curve: self.curve.as_ref(),
