@@ -2,6 +2,7 @@
 
 pub(crate) mod attack_command;
 pub(crate) mod bad_input;
+mod book;
 mod catalogue;
 mod compare;
 mod explain;

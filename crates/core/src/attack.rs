@@ -92,7 +92,8 @@ pub struct Perturbed {
 }
 
 /// Runs an attack and checks its result: shape, finite, in [0, 1], inside the ball to 1e-6 (then clamped to it
-/// exactly), and for attacks without gradients no more queries for a sample than the budget. Returns an error that names the attack if a check fails.
+/// exactly), and for attacks without gradients no more queries for a sample than the budget. Returns an error that
+/// names the attack if a check fails.
 pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Perturbed> {
     let faulty = |what: String| Error::Faulty { attack: attack.name().into(), what };
     let before = victim.passes().queries();
