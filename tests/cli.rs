@@ -9,6 +9,7 @@ mod explain;
 mod export;
 mod fetch;
 mod hostile;
+mod init;
 mod interrupted;
 mod new_plugin;
 mod run_folder;

@@ -8,7 +8,7 @@ use crate::output::answer;
 use crate::parts::parts;
 use crate::schema::schema;
 use crate::{
-    attack, catalogue, check, compare, explain, export, fetch, inspect, reproduce, run, shells, show,
+    attack, catalogue, check, compare, explain, export, fetch, init, inspect, reproduce, run, shells, show,
     transfer,
 };
 
@@ -22,6 +22,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a commented pipeline to start from
+    #[command(
+        after_help = "Example: temper init my.toml --data cifar10 --model 'resnet = { depth = 18 }' --goal harden"
+    )]
+    Init(init::Options),
     /// Run a pipeline: train, evaluate, write the results
     #[command(
         after_help = "Exit codes: 0 success, 1 failed run, or --strict and a severe warning, 2 bad configuration or command; \
@@ -132,6 +137,7 @@ pub(crate) fn run() -> anyhow::Result<bool> {
     anyhow::ensure!(duplicates.is_empty(), "this binary is put together wrongly: {}", duplicates.join("; "));
     let done = match cli.command {
         Command::Reproduce(options) => return reproduce::run(&options),
+        Command::Init(options) => init::run(&options),
         Command::Run(options) => run::run(&options),
         Command::Attack(options) => attack::run(&options),
         Command::Transfer(options) => transfer::run(&options),

@@ -17,6 +17,7 @@ mod export;
 mod fetch;
 mod footprint;
 mod images;
+mod init;
 mod inline;
 mod inspect;
 mod interrupt;
