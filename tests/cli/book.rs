@@ -151,9 +151,10 @@ fn every_command_is_run_or_says_why_not() {
 fn the_book_is_whole() {
     let pages = pages();
     for entry in fs::read_dir(root().join("docs")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
         let page = format!("docs/{name}");
-        let is_page = name.ends_with(".md") && name != "SUMMARY.md";
+        let is_page = path.extension().is_some_and(|extension| extension == "md") && name != "SUMMARY.md";
         assert!(!is_page || pages.contains(&page), "{page} is not in docs/SUMMARY.md");
     }
     for page in pages {

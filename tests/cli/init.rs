@@ -42,10 +42,10 @@ fn what_is_written_is_sound_for_every_goal_and_model() {
     refuses(
         folder,
         &["init", "new.toml", "--data", "cifar", "--model", "rsenet"],
-        &expect![[r#"
+        &expect![[r"
             error: --data cifar: unknown dataset `cifar`; did you mean `cifar10`? known: `cifar10`, `cifar100`, `fashion-mnist`, `image-folder`, `imagenet`, `mnist`, `npz`
             error: --model rsenet: unknown model `rsenet`; did you mean `resnet`? known: `convnet`, `onnx`, `resnet`, `sequential`, `wide-resnet`
-        "#]],
+        "]],
     );
     refuses(
         folder,
