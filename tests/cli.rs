@@ -15,3 +15,4 @@ mod new_plugin;
 mod run_folder;
 mod schema;
 mod show;
+mod sweep;

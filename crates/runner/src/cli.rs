@@ -9,7 +9,7 @@ use crate::parts::parts;
 use crate::schema::schema;
 use crate::{
     attack, catalogue, check, compare, explain, export, fetch, init, inspect, reproduce, run, shells, show,
-    transfer,
+    sweep, transfer,
 };
 
 /// Adversarial training and robustness evaluation of image classifiers.
@@ -33,6 +33,11 @@ enum Command {
                       stopped by a signal: 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM."
     )]
     Run(run::Options),
+    /// Run a pipeline with several values and seeds, and print one table of all results
+    #[command(
+        after_help = "Example: temper sweep my.toml --set train.epsilon.fixed.radius=4/255,8/255 --seeds 2"
+    )]
+    Sweep(sweep::Options),
     /// Check pipelines, tables of experiments and recipes without running them
     Check(check::Options),
     /// Attack a trained network: accuracy, records and adversarial images, without a pipeline
@@ -139,6 +144,7 @@ pub(crate) fn run() -> anyhow::Result<bool> {
         Command::Reproduce(options) => return reproduce::run(&options),
         Command::Init(options) => init::run(&options),
         Command::Run(options) => run::run(&options),
+        Command::Sweep(options) => sweep::run(&options),
         Command::Attack(options) => attack::run(&options),
         Command::Transfer(options) => transfer::run(&options),
         Command::Inspect(options) => inspect::run(&options),

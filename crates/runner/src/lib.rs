@@ -45,6 +45,7 @@ mod shells;
 mod show;
 mod stored;
 mod summary;
+mod sweep;
 mod timed;
 mod toml_file;
 mod transfer;

@@ -1,0 +1,199 @@
+//! `temper sweep`: a pipeline with several values and seeds, one table of all results.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use temper_experiments::statistics::{Estimate, Seen, estimates};
+use temper_report::Table;
+use temper_results::Results;
+
+use crate::config::{BadConfig, Pipeline};
+use crate::interrupt::Interrupt;
+use crate::output::say;
+use crate::run_dir::CONFIG;
+
+/// Options of `temper sweep`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The pipeline
+    file: PathBuf,
+    /// A key with the values to try, separated by commas: --set train.epsilon.fixed.radius=4/255,8/255; several keys
+    /// are combined
+    #[arg(long = "set", value_name = "KEY=VALUES")]
+    sets: Vec<String>,
+    /// Number of seeds for each combination, from the pipeline's seed on
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// Folder of the runs, instead of runs/NAME-OF-FILE-sweep
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let combinations = combinations(&options.sets)?;
+    // All combinations are checked before the first one runs.
+    let mut first = None;
+    for combination in &combinations {
+        let seed = Pipeline::load(&options.file, combination)?.seed;
+        first.get_or_insert(seed);
+    }
+    let first = first.unwrap_or(0);
+    let name = options.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let out = options.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(format!("{name}-sweep")));
+    let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
+    let mut rows = vec![];
+    for combination in &combinations {
+        let mut results = vec![];
+        for seed in first..first + options.seeds {
+            let folder = out.join(folder_of(combination)).join(format!("seed-{seed}"));
+            say(&format!("\n{}, seed {seed}\n", words(combination)));
+            one(options, combination, seed, &folder, &interrupt)?;
+            results.push(Results::read(&folder.join("results.json"))?);
+        }
+        rows.push((words(combination), results));
+    }
+    say(&format!("\n{}", table(&rows)));
+    say("accuracy in per cent with 95 % intervals, which combine the errors of images and seeds\n");
+    Ok(())
+}
+
+/// Runs one seed of a combination in a process of its own, or continues it.
+fn one(
+    options: &Options,
+    combination: &[String],
+    seed: u64,
+    folder: &Path,
+    interrupt: &Interrupt,
+) -> anyhow::Result<()> {
+    if let Some(parent) = folder.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    }
+    let mut command = Command::new(std::env::current_exe().context("cannot tell where this binary lies")?);
+    command.arg("run").arg(&options.file).arg("--out").arg(folder);
+    for set in combination.iter().cloned().chain([format!("seed={seed}")]) {
+        command.args(["--set", &set]);
+    }
+    if folder.join(CONFIG).exists() {
+        command.arg("--resume");
+    }
+    let status = command.status().context("cannot start a run")?;
+    if interrupt.heard() {
+        return Err(interrupt.ended(&format!("in {}; the same command goes on from there", folder.display())));
+    }
+    if !status.success() {
+        bail!("the run in {} ended with {status}\n  the same command goes on from there", folder.display());
+    }
+    Ok(())
+}
+
+/// All combinations of values, each a list of `KEY=VALUE`.
+fn combinations(sets: &[String]) -> Result<Vec<Vec<String>>, BadConfig> {
+    let mut all = vec![vec![]];
+    for set in sets {
+        let Some((key, values)) = set.split_once('=') else {
+            return Err(BadConfig(format!("--set {set}: expected KEY=VALUES")));
+        };
+        let values = parts(values);
+        all = all
+            .iter()
+            .flat_map(|before: &Vec<String>| {
+                values.iter().map(move |value| [&before[..], &[format!("{}={value}", key.trim())]].concat())
+            })
+            .collect();
+    }
+    Ok(all)
+}
+
+/// Splits at commas that are not within brackets, braces or quotation marks.
+fn parts(values: &str) -> Vec<&str> {
+    let (mut depth, mut quoted, mut start, mut parts) = (0usize, false, 0, vec![]);
+    for (at, letter) in values.char_indices() {
+        match letter {
+            '"' => quoted = !quoted,
+            '[' | '{' if !quoted => depth += 1,
+            ']' | '}' if !quoted => depth = depth.saturating_sub(1),
+            ',' if !quoted && depth == 0 => {
+                parts.push(values[start..at].trim());
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(values[start..].trim());
+    parts
+}
+
+/// A combination in words.
+fn words(combination: &[String]) -> String {
+    if combination.is_empty() { "as written".into() } else { combination.join(" ") }
+}
+
+/// The name of a combination's folder.
+fn folder_of(combination: &[String]) -> String {
+    let plain =
+        |letter: char| if letter.is_ascii_alphanumeric() || "._=-".contains(letter) { letter } else { '-' };
+    words(combination).chars().map(plain).collect()
+}
+
+/// One row for each combination, one column for each evaluation.
+fn table(rows: &[(String, Vec<Results>)]) -> Table {
+    let names: Vec<&str> = rows
+        .first()
+        .and_then(|(_, results)| results.first())
+        .map(|results| results.evaluations.iter().map(|evaluation| &*evaluation.name).collect())
+        .unwrap_or_default();
+    let columns: Vec<Vec<Option<Estimate>>> = names.iter().map(|name| column(rows, name)).collect();
+    let mut table = Table::new(&[&["values"], &names[..]].concat());
+    for (i, (words, _)) in rows.iter().enumerate() {
+        let cells = columns.iter().map(|column| column[i].as_ref().map_or_else(|| "-".into(), told));
+        table.row(std::iter::once(words.clone()).chain(cells).collect());
+    }
+    table
+}
+
+/// The estimates of one evaluation, one for each combination.
+fn column(rows: &[(String, Vec<Results>)], name: &str) -> Vec<Option<Estimate>> {
+    let seen = |results: &Results| {
+        let evaluation = results.evaluations.iter().find(|evaluation| evaluation.name == name)?;
+        Some(Seen {
+            value: evaluation.accuracy * 100.0,
+            interval: Some(evaluation.interval.map(|end| end * 100.0)),
+            n: Some(evaluation.n),
+            images: None,
+        })
+    };
+    let rows: Vec<Vec<Seen>> =
+        rows.iter().map(|(_, results)| results.iter().filter_map(seen).collect()).collect();
+    estimates(&rows, true)
+}
+
+fn told(estimate: &Estimate) -> String {
+    match estimate.interval {
+        Some([low, high]) => format!("{:.1} [{low:.1}, {high:.1}]", estimate.mean),
+        None => format!("{:.1}", estimate.mean),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_combined_in_their_order() {
+        let all = |sets: &[&str]| {
+            let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+            combinations(&sets).unwrap().iter().map(|combination| words(combination)).collect::<Vec<_>>()
+        };
+        assert_eq!(all(&[]), ["as written"]);
+        assert_eq!(all(&["a=1,2", " b = x"]), ["a=1 b=x", "a=2 b=x"]);
+        assert_eq!(
+            all(&["a=[1,2],[3]", "b={ c = \"x,y\" }"]),
+            ["a=[1,2] b={ c = \"x,y\" }", "a=[3] b={ c = \"x,y\" }"]
+        );
+        assert!(combinations(&["a".into()]).is_err());
+        assert_eq!(folder_of(&["r=4/255".into(), "s=\"a b\"".into()]), "r=4-255-s=-a-b-");
+    }
+}

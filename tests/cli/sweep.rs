@@ -1,0 +1,39 @@
+//! `temper sweep`: several values and seeds, one table.
+
+use expect_test::expect;
+
+use crate::support::{STRIPES, json, playground, refuses, succeed};
+
+#[test]
+fn every_combination_runs_once_and_its_table_is_that_of_the_results() {
+    let folder = playground(&STRIPES.replace("epochs = 3", "epochs = 1"));
+    let folder = folder.path();
+    let sweep = ["sweep", "run.toml", "--set", "train.optimizer.lr=0.01,0.05", "--seeds", "2"];
+    let said = succeed(folder, &sweep);
+    let table = said.split("\nvalues ").nth(1).unwrap();
+    for rate in ["0.01", "0.05"] {
+        let accuracies = [1, 2].map(|seed| {
+            let run = format!("runs/run-sweep/train.optimizer.lr={rate}/seed-{seed}/results.json");
+            let results = json(&folder.join(run));
+            assert_eq!(results["seed"], seed);
+            results["evaluations"][0]["accuracy"].as_f64().unwrap()
+        });
+        let mean = (accuracies[0] + accuracies[1]) / 2.0 * 100.0;
+        let row =
+            table.lines().find(|line| line.starts_with(&format!("train.optimizer.lr={rate} "))).unwrap();
+        let first: f64 = row.split_whitespace().nth(1).unwrap().parse().unwrap();
+        assert!((first - mean).abs() < 0.051, "{row}, {mean}");
+    }
+    // What has ended is not trained again, and gives the same table.
+    let again = succeed(folder, &sweep);
+    assert!(!again.contains("epoch 1/1"), "{again}");
+    assert_eq!(again.split("\nvalues ").nth(1).unwrap(), table);
+    refuses(
+        folder,
+        &["sweep", "run.toml", "--set", "train.optimizer.lr=0.01,fast"],
+        &expect![[r#"
+            error: --set train.optimizer.lr=fast: invalid type: string "fast", expected f64
+              at train.optimizer.lr
+        "#]],
+    );
+}
