@@ -18,7 +18,7 @@ fn every_combination_runs_once_and_its_table_is_that_of_the_results() {
             assert_eq!(results["seed"], seed);
             results["evaluations"][0]["accuracy"].as_f64().unwrap()
         });
-        let mean = (accuracies[0] + accuracies[1]) / 2.0 * 100.0;
+        let mean = f64::midpoint(accuracies[0], accuracies[1]) * 100.0;
         let row =
             table.lines().find(|line| line.starts_with(&format!("train.optimizer.lr={rate} "))).unwrap();
         let first: f64 = row.split_whitespace().nth(1).unwrap().parse().unwrap();
