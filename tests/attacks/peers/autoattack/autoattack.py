@@ -357,8 +357,7 @@ def collect(options):
     path = HERE / "temper.json"
     stored = read(path)
     entries = stored.setdefault("entries", {})
-    for key in [k for k in entries if k.split()[0] == options.network]:
-        del entries[key]
+    renewed = set()
     lines = {}
     for line in map(json.loads, (Path(options.run) / "records.jsonl").read_text().splitlines()):
         lines.setdefault(line["evaluation"], []).append(line)
@@ -382,8 +381,12 @@ def collect(options):
         norm, _, rest = name.partition("-")
         attack, _, draw = rest.rpartition("-")
         attack = attack if draw.isdigit() else rest
-        entry = entries.setdefault(f"{options.network} {norm} {attack}", dict(
-            norm=norm, radius=NETWORKS[options.network]["radii"][norm], accuracies=[], broken=[], seconds=[]))
+        key = f"{options.network} {norm} {attack}"
+        if key not in renewed:  # what the run does not have stays
+            renewed.add(key)
+            entries[key] = dict(
+                norm=norm, radius=NETWORKS[options.network]["radii"][norm], accuracies=[], broken=[], seconds=[])
+        entry = entries[key]
         entry["accuracies"].append(round(1 - sum(broken) / N, 4))
         entry["broken"].append(bits(broken))
         entry["seconds"].append(round(sum(cost["seconds"] for batch in batches for cost in batch["costs"]), 1))
