@@ -8,13 +8,20 @@ use std::time::{Duration, Instant};
 use expect_test::expect;
 use serde_json::Value;
 
-use crate::cli::attack_command::trained;
-use crate::support::{command, fails, json, stderr, succeed};
+use crate::support::{STRIPES, command, fails, json, playground, stderr, succeed};
 
 /// An attack that takes about a second for these images.
-const LONG: &str = "pgd = { steps = 100, step = 0.001, success = \"final\" }";
+const LONG: &str = "pgd = { steps = 200, step = 0.001, success = \"final\" }";
 const ATTACK: [&str; 11] =
     ["attack", "runs/run", "--attack", LONG, "--eps", "0.03", "--samples", "40", "--batch", "3", "--save"];
+
+/// A folder with a trained network in `runs/run` that computes the same bits in batches of every size.
+fn trained() -> tempfile::TempDir {
+    let pipeline = STRIPES.replace("epochs = 3", "epochs = 2");
+    let folder = playground(&format!("numerics = \"exact\"\n{pipeline}"));
+    succeed(folder.path(), &["run", "run.toml"]);
+    folder
+}
 
 fn start(folder: &Path, args: &[&str]) -> Child {
     command(folder).args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -84,10 +91,10 @@ fn an_attack_goes_on_after_ctrl_c_with_the_same_images() {
     fails(
         folder,
         &[&resume[..], &["--seed", "7"]].concat(),
-        &expect![[r"
-            error: out/unfinished/records.jsonl: `natural` was judged with other options, images or weights than those of this command
-              its options are in out/unfinished/options.toml; start anew with --force, or choose another place with --save
-        "]],
+        &expect![[r#"
+            error: the interrupted command had another `seed`; all its options are in out/unfinished/options.toml
+              give the same options, start anew with --force, or choose another place with --save
+        "#]],
     );
     assert_eq!(fs::read(folder.join("out/unfinished/records.jsonl")).unwrap(), records);
     // Images without their records, and records without their images, are made again.
@@ -136,6 +143,14 @@ fn an_attack_killed_at_many_instants_ends_with_the_same_files() {
     assert!(kills >= 5, "{kills} kills");
     let read = |name: &str| fs::read(folder.join(name).join("images.safetensors")).unwrap();
     assert!(read("whole") == read("out"), "other images");
+    let pictures = |name: &str| {
+        let all = fs::read_dir(folder.join(name).join("png")).unwrap();
+        all.map(|entry| entry.unwrap().path())
+            .map(|path| (path.file_name().unwrap().to_owned(), fs::read(&path).unwrap()))
+            .collect::<std::collections::BTreeMap<_, _>>()
+    };
+    assert!(pictures("whole") == pictures("out"), "other pictures");
+    assert!(!folder.join("out/unfinished").exists());
     let results = |name: &str| essence(&folder.join(name).join("results.json"));
     assert_eq!(results("whole"), results("out"));
 }
@@ -166,12 +181,14 @@ fn a_matrix_goes_on_after_it_was_killed() {
     let records = folder.join("out.json.unfinished/records.jsonl");
     let patience = Instant::now();
     // 20 lines are of unperturbed images.
-    while fs::read_to_string(&records).map_or(0, |text| text.lines().count()) < 24 {
+    while fs::read_to_string(&records).map_or(0, |text| text.lines().count()) < 24
+        && child.try_wait().unwrap().is_none()
+    {
         assert!(patience.elapsed() < Duration::from_secs(60), "it does not get on");
         std::thread::sleep(Duration::from_millis(1));
     }
     child.kill().unwrap();
-    child.wait().unwrap();
+    assert_eq!(child.wait().unwrap().code(), None, "it ended before it was killed");
     fails(
         folder,
         &out,

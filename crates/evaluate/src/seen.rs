@@ -106,11 +106,10 @@ impl AttackFacts {
                 .filter(|(key, _)| !["steps", "step", "relative_step"].contains(&key.as_str()))
                 .map(|(key, value)| (key.clone(), value.to_string()))
                 .collect(),
-            one_target: attack
-                .params()
-                .get("target")
-                .and_then(|target| target.as_str())
-                .is_some_and(|target| ["random", "least-likely"].contains(&target)),
+            one_target: attack.params().get("target").is_some_and(|target| {
+                let one = target.get("likeliest").and_then(|n| n.as_integer()) == Some(1);
+                one || target.as_str().is_some_and(|word| ["random", "least-likely"].contains(&word))
+            }),
             averages: attack.params().get("eot").is_some_and(|eot| eot.as_integer().is_some_and(|n| n > 1)),
         }
     }

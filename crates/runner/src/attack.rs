@@ -148,9 +148,7 @@ fn write(
     mut results: Results,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Results> {
-    let mut words = results.arguments.clone();
-    words.extend(["--save".into(), folder.path().display().to_string(), "--force".into()]);
-    folder.prepare(&opened.resolved(entry, &words)?)?;
+    folder.prepare()?;
     let mut kept = Records::open(&folder.records(), |_| false)?;
     for line in records.lines() {
         kept.append(line.clone())?;
@@ -174,7 +172,9 @@ fn write(
     results.warnings.extend(warning);
     results.saved = Some(saved);
     results.write(&folder.results())?;
-    folder.unfinished().remove()?;
+    let mut words = results.arguments.clone();
+    words.extend(["--save".into(), folder.path().display().to_string(), "--force".into()]);
+    folder.publish(&opened.resolved(entry, &words)?)?;
     say(&format!("written to {}\n", folder.path().display()));
     Ok(results)
 }

@@ -70,12 +70,26 @@ impl Judged {
     }
 }
 
+/// The images that a folder's numbers are of: data set, split and origin. Images of the same index are the same image
+/// only if all of these are equal. The number of images that were used is not part of the origin.
+fn images(results: &Results) -> String {
+    let dataset = &results.dataset;
+    let (split, summary) = match &dataset.test {
+        Some(test) => ("test images", Some(test)),
+        None => ("training images", dataset.train.as_ref()),
+    };
+    let origin = summary.map_or("", |summary| &*summary.origin);
+    let origin =
+        origin.rsplit_once(", ").filter(|(_, n)| n.contains(" of ")).map_or(origin, |(origin, _)| origin);
+    format!("{} ({split}, {origin})", dataset.name)
+}
+
 /// The table of two runs.
 fn beside(first: &Judged, other: &Judged) -> anyhow::Result<String> {
-    let [a, b] = [&first.results.dataset.name, &other.results.dataset.name];
+    let [a, b] = [images(&first.results), images(&other.results)];
     if a != b {
         return Err(BadConfig(format!(
-            "{} was judged on `{a}`, {} on `{b}`: only outcomes of the same images can be compared",
+            "{} was judged on {a},\n{} on {b}: only outcomes of the same images can be compared",
             first.path.display(),
             other.path.display()
         ))
@@ -162,8 +176,12 @@ fn row(evaluation: &Evaluation, both: &[Outcomes; 2]) -> Option<Vec<String>> {
     let [below, above] = difference.widths;
     let more =
         |a: &BTreeMap<u64, f64>, b: &Outcomes| a.iter().filter(|(i, v)| **v > b[*i]).count().to_string();
+    let name = match evaluation.weights.as_deref() {
+        Some(weights @ "best") => format!("{} ({weights})", evaluation.name),
+        _ => evaluation.name.clone(),
+    };
     Some(vec![
-        evaluation.name.clone(),
+        name,
         percent(estimates[0].mean / 100.0),
         percent(estimates[1].mean / 100.0),
         format!("{:+.1}", difference.mean),

@@ -1,6 +1,6 @@
 //! The evaluations at the end of a run, with its last weights, its best weights, or both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
@@ -123,6 +123,7 @@ pub(crate) fn judge(
     })?;
     let inspections = inspections(pipeline, material, judged, device, interrupt)?;
     let (mut outcomes, mut surrogates, mut unreadable) = (vec![], vec![], BTreeMap::new());
+    let mut selections = BTreeSet::new();
     for (weights, entry, needs, key) in &work {
         let samples = needs.cells.iter().map(|cell| cell.source.len()).sum();
         let crafting = needs.surrogate.as_ref().map(|stored| stored.frozen(device)).transpose()?;
@@ -157,7 +158,10 @@ pub(crate) fn judge(
         };
         unreadable.extend(outcome.unreadable.clone());
         outcomes.push(outcome);
-        if setting.surrogate.is_some() {
+        // Once for each network and selection of images.
+        let selection =
+            needs.surrogate.as_ref().map(|stored| (&stored.sha256, entry.samples, &entry.indices));
+        if selection.is_some_and(|selection| selections.insert(selection)) {
             surrogates.extend(unperturbed(&setting, entry, &needs.cells[0], interrupt)?);
         }
     }

@@ -11,7 +11,7 @@ use crate::schema::schema;
 
 /// The tables of a pipeline that are not plugins: the name for `temper describe`, the place in a pipeline, and the
 /// definition in the schema.
-const PARTS: [(&str, &str, &str); 12] = [
+const PARTS: [(&str, &str, &str); 13] = [
     ("pipeline", "", ""),
     ("subset", "subset", "Parts"),
     ("train", "train", "Plan"),
@@ -23,6 +23,7 @@ const PARTS: [(&str, &str, &str); 12] = [
     ("ema", "train.ema", "Ema"),
     ("select", "select", "Select"),
     ("evaluate", "evaluate", "Entry"),
+    ("sweep", "evaluate.sweep", "Sweep"),
     ("corruptions", "evaluate.corruptions", "Corruptions"),
 ];
 
@@ -152,7 +153,9 @@ fn flat(description: &Value) -> String {
 
 /// The default of a key, as TOML; `None` if it has none, or if the default is all defaults of a table.
 fn default_of(value: &Value) -> Option<String> {
-    let default = value.get("default").filter(|default| !default.is_object())?;
+    // An empty list of tables beside a table of that name would be an error.
+    let written = |default: &&Value| !default.is_object() && **default != serde_json::json!([]);
+    let default = value.get("default").filter(written)?;
     toml::Value::try_from(default).ok().map(|value| value.to_string())
 }
 

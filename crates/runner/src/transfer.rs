@@ -87,6 +87,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 /// The state of a matrix that is written into a file, in the folder `FILE.unfinished` beside it.
 struct Kept {
+    file: PathBuf,
     mode: Mode,
     unfinished: Unfinished,
     lock: Option<File>,
@@ -98,20 +99,27 @@ impl Kept {
         let mut name = file.file_name().unwrap_or_default().to_os_string();
         name.push(".unfinished");
         let unfinished = Unfinished::at(file.with_file_name(name));
-        may_write(file, mode)?;
-        if unfinished.is_foreign()? {
+        let kept = Self { file: file.into(), mode, unfinished, lock: None };
+        kept.check()?;
+        Ok(kept)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        may_write(&self.file, self.mode)?;
+        if self.unfinished.is_foreign()? {
             bail!(
                 "{} is needed, and holds other files; choose another place with --save FILE",
-                unfinished.path().display()
+                self.unfinished.path().display()
             );
         }
-        unfinished.allows(mode, file)?;
-        Ok(Self { mode, unfinished, lock: None })
+        self.unfinished.allows(self.mode, &self.file)
     }
 
     /// Locks the folder; returns the records in it.
     fn begin(&mut self, opened: &Opened, entry: &Entry, arguments: &[String]) -> anyhow::Result<Records> {
         self.lock = Some(lock(self.unfinished.path(), "--save FILE")?);
+        // Another command may have used the place while networks were opened.
+        self.check()?;
         self.unfinished.begin(self.mode, &opened.resolved(entry, arguments)?)?;
         let keys = cells(opened, entry).map(|cell| opened.key(&cell.entry, (cell.by, cell.on)));
         self.unfinished.records(&keys.collect::<anyhow::Result<Vec<_>>>()?, |_| true)

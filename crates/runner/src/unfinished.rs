@@ -1,7 +1,9 @@
 //! The evaluations that `temper attack` and `temper transfer` keep on disk while they run, so that they can be resumed
 //! after an interruption.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -14,6 +16,8 @@ use crate::run_dir::{LOCK, Mode, entries, marked, remove};
 const OPTIONS: &str = "options.toml";
 /// First line of that file.
 const MARK: &str = "# unfinished work of temper\n";
+/// The name of that file once the command is complete, until everything is removed.
+const RETIRED: &str = "complete.toml";
 /// The records of the batches judged so far.
 const RECORDS: &str = "records.jsonl";
 /// The folder of the images of each batch, which only `temper attack` writes.
@@ -40,11 +44,12 @@ impl Unfinished {
         marked(&self.path.join(OPTIONS), MARK)
     }
 
-    /// Whether the folder holds anything that temper did not write. A killed process may leave an empty folder, or
-    /// a part of the file of options.
+    /// Whether the folder holds anything that temper did not write. A killed process may leave an empty folder, a part
+    /// of the file of options, or the rest of a complete command.
     pub(crate) fn is_foreign(&self) -> anyhow::Result<bool> {
         let own = [LOCK.into(), format!("{OPTIONS}.part")];
         let foreign = !self.exists()
+            && !marked(&self.path.join(RETIRED), MARK)
             && entries(&self.path, "--save")?
                 .iter()
                 .any(|entry| !own.iter().any(|own| entry.file_name() == own.as_str()));
@@ -64,18 +69,44 @@ impl Unfinished {
         }
     }
 
-    /// Prepares the folder for a command with these options. Without `--resume`, an earlier state is removed.
+    /// Prepares the folder for a command with these options. With `--resume`, the options must be those of the state
+    /// that is there; without it, an earlier state is removed.
     pub(crate) fn begin(&self, mode: Mode, options: &str) -> anyhow::Result<()> {
         if mode == Mode::Resume {
-            return Ok(());
+            self.must_have(options)?;
+        } else {
+            self.clear()?;
         }
-        self.clear()?;
         let make = |folder: &Path| {
             fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
         };
         make(&self.path)?;
-        save_atomically(&self.path.join(OPTIONS), format!("{MARK}{options}").as_bytes())?;
+        if mode != Mode::Resume {
+            save_atomically(&self.path.join(OPTIONS), format!("{MARK}{options}").as_bytes())?;
+        }
         make(&self.images())
+    }
+
+    /// An error if the state has other options than these. The size of batches may differ.
+    fn must_have(&self, options: &str) -> anyhow::Result<()> {
+        let file = self.path.join(OPTIONS);
+        let read = |text: &str| -> anyhow::Result<toml::Table> {
+            let mut table: toml::Table = text.parse()?;
+            table.remove("command");
+            table.remove("batch");
+            Ok(table)
+        };
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let (was, is) = (read(&text).with_context(|| file.display().to_string())?, read(options)?);
+        let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+        if let Some(key) = keys.into_iter().find(|key| was.get(*key) != is.get(*key)) {
+            bail!(
+                "the interrupted command had another `{key}`; all its options are in {}\n  give the same options, start anew with \
+                 --force, or choose another place with --save",
+                file.display()
+            );
+        }
+        Ok(())
     }
 
     /// The records of this command, whose evaluations have these keys. Lines for which `whole` is false are removed.
@@ -85,11 +116,10 @@ impl Unfinished {
         let other = |line: &Line| !keys.contains(&line.key);
         if let Some(line) = Records::read(&file)?.iter().find(|line| other(line)) {
             bail!(
-                "{}: `{}` was judged with other options, images or weights than those of this command\n  its options are in \
-                 {}; start anew with --force, or choose another place with --save",
+                "{}: `{}` was judged on other images, or by another build of temper\n  start anew with --force, or choose another \
+                 place with --save",
                 file.display(),
-                line.evaluation,
-                self.path.join(OPTIONS).display()
+                line.evaluation
             );
         }
         Ok(Records::open(&file, |line| whole(line))?)
@@ -102,12 +132,19 @@ impl Unfinished {
 
     /// Whether no batch has been judged.
     pub(crate) fn is_empty(&self) -> bool {
-        fs::metadata(self.path.join(RECORDS)).is_ok_and(|about| about.len() == 0)
-            || !self.path.join(RECORDS).exists()
+        match fs::metadata(self.path.join(RECORDS)) {
+            Ok(about) => about.len() == 0,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
     }
 
-    /// Removes the folder with all files of temper in it.
+    /// Removes the folder with all files of temper in it. From the first moment on, the command counts as complete.
     pub(crate) fn remove(&self) -> anyhow::Result<()> {
+        let retired = self.path.join(RETIRED);
+        if self.exists() {
+            fs::rename(self.path.join(OPTIONS), &retired)
+                .with_context(|| format!("cannot write {}", retired.display()))?;
+        }
         self.clear()?;
         remove(&self.path.join(LOCK))?;
         // A folder that holds files of others, or does not exist, stays as it is.
@@ -126,8 +163,18 @@ impl Unfinished {
                 remove(&image.path())?;
             }
         }
-        let _ = fs::remove_dir(self.images());
-        for name in [RECORDS.into(), part(RECORDS), part(OPTIONS), OPTIONS.into()] {
+        match fs::remove_dir(self.images()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| {
+                    format!(
+                        "cannot remove {}: it holds files that temper did not write",
+                        self.images().display()
+                    )
+                });
+            }
+            _ => {}
+        }
+        for name in [RECORDS.into(), part(RECORDS), part(OPTIONS), OPTIONS.into(), RETIRED.into()] {
             remove(&self.path.join(name))?;
         }
         Ok(())

@@ -19,6 +19,8 @@ const FILES: [&str; 3] = ["results.json", "records.jsonl", "images.safetensors"]
 const PNG: &str = "png";
 /// The folder of an attack that runs or was interrupted. The files above are written when it is complete.
 const UNFINISHED: &str = "unfinished";
+/// The folder in it in which a complete attack is written and checked.
+const STAGED: &str = "complete";
 
 /// The image in a PNG file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +89,7 @@ impl Folder {
     /// Prepares the state of an unfinished attack with these options. An attack to be replaced stays until this one is
     /// complete.
     pub(crate) fn begin(&self, options: &str) -> anyhow::Result<&Unfinished> {
+        self.unstage()?;
         self.unfinished.begin(self.mode, options)?;
         Ok(&self.unfinished)
     }
@@ -96,20 +99,50 @@ impl Folder {
         &self.unfinished
     }
 
-    /// Prepares the folder for a complete attack with these options. An attack to be replaced is removed.
-    pub(crate) fn prepare(&mut self, options: &str) -> anyhow::Result<()> {
-        self.made = false;
-        for name in FILES {
-            remove(&self.path.join(name))?;
-        }
-        let png = self.path.join(PNG);
-        for entry in entries(&png, "--save DIR")? {
-            if entry.file_name().to_str().is_some_and(is_own) {
-                remove(&entry.path())?;
-            }
-        }
-        save_atomically(&self.path.join(OPTIONS), format!("{MARK}{options}").as_bytes())?;
+    /// The folder in which a complete attack is written and checked, before it is published.
+    fn staged(&self) -> PathBuf {
+        self.unfinished.path().join(STAGED)
+    }
+
+    /// Prepares an empty folder for a complete attack. An attack to be replaced stays.
+    pub(crate) fn prepare(&self) -> anyhow::Result<()> {
+        let staged = self.staged();
+        empty(&staged)?;
+        let png = staged.join(PNG);
         fs::create_dir_all(&png).with_context(|| format!("cannot create {}", png.display()))
+    }
+
+    /// Moves the complete attack to its place, with these options. An attack to be replaced is removed. The results are
+    /// moved last.
+    pub(crate) fn publish(&mut self, options: &str) -> anyhow::Result<()> {
+        self.made = false;
+        empty(&self.path)?;
+        save_atomically(&self.path.join(OPTIONS), format!("{MARK}{options}").as_bytes())?;
+        let staged = self.staged();
+        let place = |from: &Path, to: &Path| {
+            fs::rename(from, to)
+                .with_context(|| format!("cannot move {} to {}", from.display(), to.display()))
+        };
+        let png = self.path.join(PNG);
+        fs::create_dir_all(&png).with_context(|| format!("cannot create {}", png.display()))?;
+        for entry in entries(&staged.join(PNG), "--save DIR")? {
+            place(&entry.path(), &png.join(entry.file_name()))?;
+        }
+        for name in FILES.iter().rev() {
+            place(&staged.join(name), &self.path.join(name))?;
+        }
+        self.unstage()?;
+        self.unfinished.remove()
+    }
+
+    /// Removes what was staged.
+    fn unstage(&self) -> anyhow::Result<()> {
+        let staged = self.staged();
+        empty(&staged)?;
+        // Folders that hold files of others, or do not exist, stay as they are.
+        let _ = fs::remove_dir(staged.join(PNG));
+        let _ = fs::remove_dir(&staged);
+        Ok(())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -117,20 +150,20 @@ impl Folder {
     }
 
     pub(crate) fn results(&self) -> PathBuf {
-        self.path.join(FILES[0])
+        self.staged().join(FILES[0])
     }
 
     pub(crate) fn records(&self) -> PathBuf {
-        self.path.join(FILES[1])
+        self.staged().join(FILES[1])
     }
 
     pub(crate) fn images(&self) -> PathBuf {
-        self.path.join(FILES[2])
+        self.staged().join(FILES[2])
     }
 
     /// The PNG file of a sample, by its index in the whole test set.
     pub(crate) fn png(&self, sample: u64, shows: Shows) -> PathBuf {
-        self.path.join(PNG).join(format!("{sample:05}{}", shows.word()))
+        self.staged().join(PNG).join(format!("{sample:05}{}", shows.word()))
     }
 }
 
@@ -147,6 +180,19 @@ impl Drop for Folder {
             let _ = fs::remove_dir(&self.path);
         }
     }
+}
+
+/// Removes the files of a complete attack from a folder, except for its options.
+fn empty(folder: &Path) -> anyhow::Result<()> {
+    for name in FILES {
+        remove(&folder.join(name))?;
+    }
+    for entry in entries(&folder.join(PNG), "--save DIR")? {
+        if entry.file_name().to_str().is_some_and(is_own) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether this is the name of a PNG file of an attack.

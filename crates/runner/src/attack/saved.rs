@@ -247,8 +247,8 @@ mod tests {
 
     /// Writes two samples of one pixel into a temporary folder; returns the folder, the file and the images.
     fn written(folder: &Path) -> (Folder, PathBuf, SavedImages) {
-        let mut folder = Folder::choose(folder.join("out"), Mode::New).unwrap().take().unwrap();
-        folder.prepare("").unwrap();
+        let folder = Folder::choose(folder.join("out"), Mode::New).unwrap().take().unwrap();
+        folder.prepare().unwrap();
         let images = SavedImages {
             shape: [1, 1, 1],
             clean: vec![0.0, 51.0 / 255.0],
