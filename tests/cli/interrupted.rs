@@ -91,10 +91,10 @@ fn an_attack_goes_on_after_ctrl_c_with_the_same_images() {
     fails(
         folder,
         &[&resume[..], &["--seed", "7"]].concat(),
-        &expect![[r#"
+        &expect![[r"
             error: the interrupted command had another `seed`; all its options are in out/unfinished/options.toml
               give the same options, start anew with --force, or choose another place with --save
-        "#]],
+        "]],
     );
     assert_eq!(fs::read(folder.join("out/unfinished/records.jsonl")).unwrap(), records);
     // Images without their records, and records without their images, are made again.

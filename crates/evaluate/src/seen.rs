@@ -107,7 +107,7 @@ impl AttackFacts {
                 .map(|(key, value)| (key.clone(), value.to_string()))
                 .collect(),
             one_target: attack.params().get("target").is_some_and(|target| {
-                let one = target.get("likeliest").and_then(|n| n.as_integer()) == Some(1);
+                let one = target.get("likeliest").is_some_and(|n| n.as_integer() == Some(1));
                 one || target.as_str().is_some_and(|word| ["random", "least-likely"].contains(&word))
             }),
             averages: attack.params().get("eot").is_some_and(|eot| eot.as_integer().is_some_and(|n| n > 1)),
