@@ -39,7 +39,10 @@ fn fences(page: &str) -> Vec<(String, String, Vec<String>)> {
 /// The commands of a page that are run.
 fn commands(page: &str) -> Vec<String> {
     let run = fences(page).into_iter().filter(|(word, ..)| word == "sh");
-    run.flat_map(|(.., lines)| lines).filter(|line| !line.trim().is_empty()).collect()
+    // A line that ends with a backslash goes on in the next one.
+    let whole = run.map(|(.., lines)| lines.join("\n").replace("\\\n", " "));
+    let lines = whole.flat_map(|text| text.lines().map(str::to_string).collect::<Vec<_>>());
+    lines.filter(|line| !line.trim().is_empty()).collect()
 }
 
 fn copy(from: &Path, to: &Path) {
