@@ -41,7 +41,7 @@ pub(crate) struct RunDir {
     path: PathBuf,
     mode: Mode,
     /// The lock, held while the run lasts. The system releases it when the process ends in any way.
-    lock: Option<File>,
+    _lock: Option<File>,
 }
 
 /// How the folder is to be used.
@@ -91,26 +91,20 @@ impl RunDir {
                 bail!("{at} is not empty and holds no run of temper; choose another place with --out DIR")
             }
             Mode::Resume if !holds_run => bail!("{at} holds no run to resume"),
-            _ => Ok(Self { path, mode, lock: None }),
+            _ => Ok(Self { path, mode, _lock: None }),
         }
     }
 
     /// Creates and locks the folder, and repeats the check, because another run may have used it in between.
     pub(crate) fn take(self) -> anyhow::Result<Self> {
         let lock = lock(&self.path, "--out DIR")?;
-        Ok(Self { lock: Some(lock), ..Self::choose(self.path, self.mode)? })
+        Ok(Self { _lock: Some(lock), ..Self::choose(self.path, self.mode)? })
     }
 
     /// Prepares the folder for a run with this configuration. A run to be replaced is removed.
     pub(crate) fn prepare(&self, config: &str) -> anyhow::Result<()> {
         fs::create_dir_all(self.path.join(EPSILON))
             .with_context(|| format!("cannot create {}", self.path.display()))?;
-        if let Some(mut lock) = self.lock.as_ref() {
-            // The process number, for the message to a second process.
-            lock.set_len(0)
-                .and_then(|()| writeln!(lock, "{}", std::process::id()))
-                .with_context(|| format!("cannot write {}", self.path.join(LOCK).display()))?;
-        }
         if self.mode == Mode::Overwrite {
             // The checkpoint is removed first, so that a partly removed run cannot be resumed. The
             // configuration, which marks the folder, is replaced.
@@ -214,11 +208,15 @@ pub(crate) fn lock(folder: &Path, option: &str) -> anyhow::Result<File> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {at}"))?;
     let file = folder.join(LOCK);
     let options = || File::options().read(true).write(true).create(true).truncate(false).open(&file);
-    let lock = options().with_context(|| format!("cannot write into {at}"))?;
+    let mut lock = options().with_context(|| format!("cannot write into {at}"))?;
     match lock.try_lock() {
-        Ok(()) => {}
+        // The process number, for the message to a second process.
+        Ok(()) => lock
+            .set_len(0)
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .with_context(|| format!("cannot write {}", file.display()))?,
         Err(TryLockError::WouldBlock) => {
-            // A run that has just started has not written its process number yet.
+            // A command that has just started may not have written its process number yet.
             let holder = start(&file, 20).unwrap_or_default();
             let holder = match holder.trim_ascii() {
                 process if !process.is_empty() && process.iter().all(u8::is_ascii_digit) => {
