@@ -3,7 +3,7 @@
 use expect_test::expect;
 
 use crate::cli::attack_command::trained;
-use crate::support::{fails, json, refuses, succeed};
+use crate::support::{fails, json, refuses, stderr, succeed, temper};
 
 #[test]
 fn runs_are_compared_image_by_image() {
@@ -49,6 +49,17 @@ fn runs_are_compared_image_by_image() {
         &expect![[r"
             error: data holds no results.json: expected the folder of a run that has ended, or of `temper attack --save`
         "]],
+    );
+    // The same indices are other images in another split.
+    let split = [&fewer[..], &["--split", "train", "--save", "train"]].concat();
+    succeed(folder, &split);
+    let output = temper(folder, &["compare", "out", "train"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let told = "only outcomes of the same images can be compared";
+    assert!(
+        stderr(&output).contains("(training images, ") && stderr(&output).contains(told),
+        "{}",
+        stderr(&output)
     );
     let records = folder.join("runs/other/records.jsonl");
     let text = std::fs::read_to_string(&records).unwrap();

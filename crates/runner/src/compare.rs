@@ -70,9 +70,8 @@ impl Judged {
     }
 }
 
-/// The images that a folder's numbers are of: data set, split and origin. Images of the same index are the same image
-/// only if all of these are equal. The number of images that were used is not part of the origin.
-fn images(results: &Results) -> String {
+/// Where a folder's images come from: data set, split and origin, without the number of images that were used.
+fn source(results: &Results) -> String {
     let dataset = &results.dataset;
     let (split, summary) = match &dataset.test {
         Some(test) => ("test images", Some(test)),
@@ -86,15 +85,6 @@ fn images(results: &Results) -> String {
 
 /// The table of two runs.
 fn beside(first: &Judged, other: &Judged) -> anyhow::Result<String> {
-    let [a, b] = [images(&first.results), images(&other.results)];
-    if a != b {
-        return Err(BadConfig(format!(
-            "{} was judged on {a},\n{} on {b}: only outcomes of the same images can be compared",
-            first.path.display(),
-            other.path.display()
-        ))
-        .into());
-    }
     let mut table =
         Table::new(&["evaluation", "first", "second", "diff", "95 % interval", "n", "only 1st", "only 2nd"]);
     let mut notes = vec![];
@@ -112,14 +102,7 @@ fn beside(first: &Judged, other: &Judged) -> anyhow::Result<String> {
             ));
         }
         let both = [first.outcomes(one)?, other.outcomes(two)?];
-        if both[0].keys().eq(both[1].keys()) && one.data != two.data {
-            bail!(
-                "`{}`: {} and {} were judged on different images of the same indices",
-                one.name,
-                first.path.display(),
-                other.path.display()
-            );
-        }
+        must_be_same_images([first, other], [one, two], &both)?;
         match row(one, &both) {
             Some(cells) => table.row(cells),
             None => notes.push(format!("`{}`: no image in common", one.name)),
@@ -136,6 +119,29 @@ fn beside(first: &Judged, other: &Judged) -> anyhow::Result<String> {
         wrap(&mut text, "note   ", "       ", &note);
     }
     Ok(text)
+}
+
+/// An error unless images of the same index are the same image: the hashes of all of them are equal, or, if one
+/// evaluation has images that the other one does not have, both took them from the same source.
+fn must_be_same_images(
+    runs: [&Judged; 2],
+    evaluations: [&Evaluation; 2],
+    both: &[Outcomes; 2],
+) -> anyhow::Result<()> {
+    let [a, b] = runs.map(|run| source(&run.results));
+    let same = match both[0].keys().eq(both[1].keys()) {
+        true => evaluations[0].data == evaluations[1].data,
+        false => a == b,
+    };
+    if same {
+        return Ok(());
+    }
+    let [first, other] = runs.map(|run| run.path.display());
+    Err(BadConfig(format!(
+        "`{}`: {first} was judged on {a},\n  {other} on {b}: only outcomes of the same images can be compared",
+        evaluations[0].name
+    ))
+    .into())
 }
 
 /// The attack and the radius of an evaluation, in words.
