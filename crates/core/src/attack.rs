@@ -96,7 +96,7 @@ pub struct Perturbed {
 /// names the attack if a check fails.
 pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &Rng) -> Result<Perturbed> {
     let faulty = |what: String| Error::Faulty { attack: attack.name().into(), what };
-    let before = victim.passes().queries();
+    let before = attack.budget().map(|budget| (budget as u64, victim.passes().queries()));
     let granted = victim.granting(attack.needs());
     let found = profile::outside(Work::Attack, || attack.perturb(&granted, ball, rng));
     let pixels = found.map_err(|error| match error {
@@ -105,10 +105,10 @@ pub fn perturb(attack: &Chosen<dyn Attack>, victim: &Victim, ball: &Ball, rng: &
         }
         other => other,
     })?;
-    if let Some(budget) = attack.budget() {
+    if let Some((budget, before)) = before {
         for (position, after) in victim.passes().queries() {
             let queries = after - before.get(&position).copied().unwrap_or(0);
-            if queries > budget as u64 {
+            if queries > budget {
                 return Err(faulty(format!(
                     "{queries} queries for an image, more than its budget of {budget}"
                 )));
