@@ -201,3 +201,27 @@ fn a_matrix_goes_on_after_it_was_killed() {
     assert_eq!(essence(&folder.join("whole.json")), essence(&folder.join("out.json")));
     assert!(!folder.join("out.json.unfinished").exists());
 }
+
+/// `--force` replaces an attack only once the new one is complete.
+#[test]
+fn an_attack_that_is_replaced_stays_until_the_new_one_is_complete() {
+    let folder = trained();
+    let folder = folder.path();
+    succeed(
+        folder,
+        &["attack", "runs/run", "--attack", "fgsm", "--eps", "0.1", "--samples", "10", "--save", "out"],
+    );
+    let files = ["attack.toml", "results.json", "records.jsonl", "images.safetensors"];
+    let read = || files.map(|name| fs::read(folder.join("out").join(name)).unwrap());
+    let before = read();
+    let out = [&ATTACK[..], &["out", "--force"]].concat();
+    let mut child = start(folder, &out);
+    wait_for(&mut child, &folder.join("out/unfinished/images"), 3);
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().code(), None, "it ended before it was killed");
+    assert!(before == read(), "the attack that was to be replaced is another one");
+    succeed(folder, &[&ATTACK[..], &["out", "--resume"]].concat());
+    assert_eq!(json(&folder.join("out/results.json"))["saved"]["n"], 40);
+    assert_eq!(fs::read_dir(folder.join("out/png")).unwrap().count(), 80);
+    assert!(!folder.join("out/unfinished").exists());
+}
