@@ -4,8 +4,40 @@ use serde_json::Value;
 
 use crate::support::{root, stderr, succeed, temper};
 
-/// Why a value does not satisfy a schema; `None` if it does. Knows the keywords that the schema uses.
+/// The keywords that [`fault`] knows, and those that say nothing about whether a value is right. Patterns of texts are
+/// not tried.
+const KEYWORDS: [&str; 24] = [
+    "$ref",
+    "type",
+    "enum",
+    "const",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "anyOf",
+    "oneOf",
+    "items",
+    "required",
+    "minProperties",
+    "maxProperties",
+    "properties",
+    "additionalProperties",
+    "minItems",
+    "maxItems",
+    "description",
+    "default",
+    "pattern",
+    "title",
+    "$schema",
+    "$defs",
+];
+
+/// Why a value does not satisfy a schema; `None` if it does.
 fn fault(root: &Value, schema: &Value, value: &Value, at: &str) -> Option<String> {
+    for keyword in schema.as_object().into_iter().flat_map(serde_json::Map::keys) {
+        assert!(KEYWORDS.contains(&&**keyword), "{at}: the keyword {keyword}");
+    }
     if let Some(name) = schema["$ref"].as_str() {
         let definition = root.pointer(name.trim_start_matches('#')).unwrap_or_else(|| panic!("{name}"));
         if let Some(fault) = fault(root, definition, value, at) {
@@ -51,6 +83,14 @@ fn fault(root: &Value, schema: &Value, value: &Value, at: &str) -> Option<String
         let right = faults.iter().filter(|fault| fault.is_none()).count();
         if right == 0 || right > most {
             return faults.into_iter().flatten().last();
+        }
+    }
+    if let Some(values) = value.as_array() {
+        let bound = |key: &str| schema[key].as_u64().map(|n| n as usize);
+        if bound("minItems").is_some_and(|n| values.len() < n)
+            || bound("maxItems").is_some_and(|n| values.len() > n)
+        {
+            return Some(format!("{at}: {} items", values.len()));
         }
     }
     if let (Some(values), Some(items)) = (value.as_array(), schema.get("items")) {

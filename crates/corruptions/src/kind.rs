@@ -1,6 +1,8 @@
 //! The kinds of corruption, and their severities.
 
-use schemars::JsonSchema;
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// A kind of corruption; its name is that of the published files.
@@ -105,7 +107,7 @@ impl CorruptionKind {
 }
 
 /// A severity, from 1 to 5.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub struct CorruptionSeverity(u8);
 
@@ -121,6 +123,15 @@ impl CorruptionSeverity {
     /// Its index in a table of five.
     pub fn place(self) -> usize {
         usize::from(self.0) - 1
+    }
+}
+
+impl JsonSchema for CorruptionSeverity {
+    fn schema_name() -> Cow<'static, str> {
+        "CorruptionSeverity".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "whole number from 1 to 5", "type": "integer", "minimum": 1, "maximum": 5 })
     }
 }
 

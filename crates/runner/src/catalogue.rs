@@ -5,8 +5,8 @@ use std::fmt::Write;
 use temper_core::{KINDS, Summary, summaries};
 
 use crate::model_weights;
-use crate::parts::{part, parts};
 use crate::reading::nearest;
+use crate::reference::{part, parts};
 
 /// All plugins, or those of one kind, one per line. The error lists the kinds.
 pub fn list(kind: Option<&str>) -> Result<String, String> {

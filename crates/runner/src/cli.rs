@@ -5,7 +5,7 @@ use temper_core::KINDS;
 
 use crate::config::BadConfig;
 use crate::output::answer;
-use crate::parts::parts;
+use crate::reference::parts;
 use crate::schema::schema;
 use crate::{
     attack, catalogue, check, compare, explain, export, fetch, init, inspect, reproduce, run, shells, show,

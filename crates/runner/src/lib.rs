@@ -28,12 +28,12 @@ mod model_weights;
 mod normalisation;
 mod output;
 mod own_radii;
-mod parts;
 mod place;
 mod plugins;
 mod profiled;
 mod progress;
 mod reading;
+mod reference;
 mod reproduce;
 mod resume;
 mod run;
@@ -57,7 +57,7 @@ use std::process::ExitCode;
 
 pub use catalogue::{describe, list};
 pub use config::{BadConfig, Pipeline};
-pub use parts::reference;
+pub use reference::reference;
 pub use schema::schema;
 pub use select::{Select, Which};
 

@@ -58,7 +58,7 @@ pub(crate) fn part(name: &str) -> Option<String> {
 pub fn reference() -> String {
     let schema = Schema(schema());
     let mut text = String::from(
-        "# Configuration\n\n<!-- Generated from the registries by a test of crates/runner/src/parts.rs: UPDATE_EXPECT=1. -->\n\n",
+        "# Configuration\n\n<!-- Generated from the registries by a test of crates/runner/src/reference.rs: UPDATE_EXPECT=1. -->\n\n",
     );
     let intro = "All keys of a pipeline and all plugins with their parameters. `temper describe` prints the same in a terminal, \
                  as TOML to copy. The first line `#:schema ../docs/pipeline.schema.json` of a pipeline makes editors with \

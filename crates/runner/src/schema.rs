@@ -34,7 +34,8 @@ fn strip(value: &mut Value) {
         Value::Object(map) => {
             map.values_mut().for_each(strip);
             map.retain(|_, value| !value.is_null());
-            if map.get("format").is_some_and(|format| format != "uri") {
+            // Not a key of that name, whose value is a schema.
+            if map.get("format").is_some_and(Value::is_string) {
                 map.remove("format");
             }
             if map.get("default").is_some_and(|default| default.as_object().is_some_and(Map::is_empty)) {
