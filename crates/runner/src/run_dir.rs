@@ -40,8 +40,8 @@ const EPSILON: &str = "epsilon";
 pub(crate) struct RunDir {
     path: PathBuf,
     mode: Mode,
-    /// The lock, held while the run lasts. The system releases it when the process ends in any way.
-    _lock: Option<File>,
+    /// Held while the run lasts.
+    _lock: Option<Lock>,
 }
 
 /// How the folder is to be used.
@@ -201,9 +201,20 @@ fn start(file: &Path, n: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Creates a folder and locks it for this process until the returned file is dropped. `option` is the option that
+/// The locked file of a folder. The system releases the lock when the process ends in any way.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    /// Removes the process number, so that a command which was refused leaves the folder as it was.
+    fn drop(&mut self) {
+        self.0.set_len(0).ok();
+    }
+}
+
+/// Creates a folder and locks it for this process until the returned lock is dropped. `option` is the option that
 /// chooses another folder, for errors.
-pub(crate) fn lock(folder: &Path, option: &str) -> anyhow::Result<File> {
+pub(crate) fn lock(folder: &Path, option: &str) -> anyhow::Result<Lock> {
     let at = folder.display();
     fs::create_dir_all(folder).with_context(|| format!("cannot create {at}"))?;
     let file = folder.join(LOCK);
@@ -236,7 +247,7 @@ pub(crate) fn lock(folder: &Path, option: &str) -> anyhow::Result<File> {
             return Err(error).with_context(|| format!("cannot lock {}", file.display()));
         }
     }
-    Ok(lock)
+    Ok(Lock(lock))
 }
 
 /// The contents of a folder; empty if it does not exist. `option` is the option that chooses another folder, for

@@ -1,7 +1,7 @@
 //! `temper transfer`: evaluates transfer attacks between several networks.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -14,7 +14,7 @@ use crate::attacked::{self, AttackedNetwork, Opened};
 use crate::config::BadConfig;
 use crate::interrupt::Interrupt;
 use crate::output::say;
-use crate::run_dir::{Mode, lock};
+use crate::run_dir::{Lock, Mode, lock};
 use crate::unfinished::Unfinished;
 use crate::warnings::{strictly, told};
 
@@ -90,7 +90,7 @@ struct Kept {
     file: PathBuf,
     mode: Mode,
     unfinished: Unfinished,
-    lock: Option<File>,
+    lock: Option<Lock>,
 }
 
 impl Kept {

@@ -1,12 +1,12 @@
 //! The folder of `temper attack --save`.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use temper_files::save_atomically;
 
-use crate::run_dir::{LOCK, Mode, entries, lock, marked, remove};
+use crate::run_dir::{LOCK, Lock, Mode, entries, lock, marked, remove};
 use crate::unfinished::Unfinished;
 
 /// The file with all options. Its presence marks a folder as an attack's.
@@ -46,7 +46,7 @@ pub(crate) struct Folder {
     mode: Mode,
     /// Whether this process created the folder and no complete attack is in it.
     made: bool,
-    lock: Option<File>,
+    lock: Option<Lock>,
     unfinished: Unfinished,
 }
 
