@@ -12,6 +12,7 @@ mod hostile;
 mod init;
 mod interrupted;
 mod new_plugin;
+mod report;
 mod run_folder;
 mod schema;
 mod show;

@@ -177,6 +177,12 @@ fn reproduce(folder: &Path, options: &Options) -> (Result<bool, String>, String)
     (result, stdout(&output))
 }
 
+/// The section of a page whose heading names this table.
+fn section_of<'p>(page: &'p str, table: &str) -> Option<&'p str> {
+    let heading = format!("{table}: ");
+    page.split("<h2 ").find(|part| part.split_once('>').is_some_and(|(_, text)| text.starts_with(&heading)))
+}
+
 #[test]
 fn a_table_runs_is_killed_goes_on_and_is_judged() {
     let folder = tempfile::tempdir().unwrap();
@@ -378,12 +384,13 @@ fn pictures_of_what_was_run_are_on_one_page(folder: &Path) {
     assert!(trade_off.contains("Not run: fixed-1, fixed-2, "), "{trade_off}");
     let page = read("report.html");
     for (table, pictures) in [("table1", 0), ("figure2", 2), ("figure3", 2), ("figure8", 1), ("table9", 2)] {
-        let begin = page.find(&format!("<h2>{table}: ")).unwrap_or_else(|| panic!("no section of {table}"));
-        let section = &page[begin + 1..];
-        let section = &section[..section.find("<h2>").unwrap_or(section.len())];
+        let section = section_of(&page, table).unwrap_or_else(|| panic!("no section of {table}"));
         assert_eq!(section.matches("<figure ").count(), pictures, "{table}");
     }
-    assert!(!page.contains("<h2>table5: "), "a table that was not run has a section");
+    assert_eq!(section_of(&page, "table5"), None, "a table that was not run has a section");
+    // The verdicts come first.
+    let first = page.split("<h2 ").nth(1).unwrap();
+    assert!(first.starts_with("id=\"section-1\">Verdicts</h2>") && first.contains(">table1</th>"), "{first}");
     // The page is made of the reports: it needs none of the runs, and says which report it cannot read.
     let made = || page::page(&reports).map(|page| page.html()).map_err(|error| format!("{error:#}"));
     assert_eq!(made(), Ok(page.clone()));

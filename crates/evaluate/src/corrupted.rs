@@ -2,10 +2,9 @@
 
 use temper_core::Error;
 use temper_corruptions::{AccuracyCell as Share, Cells, CorruptionKind};
-use temper_results::{Corrupted, Corruption};
+use temper_results::{Corrupted, Corruption, wilson};
 
 use crate::evaluation::Sum;
-use crate::statistics::wilson;
 use crate::{Cell, Result};
 
 /// The baseline of mean corruption errors.

@@ -5,13 +5,13 @@ use std::num::NonZeroUsize;
 
 use temper_core::{Access, Distance, Member};
 use temper_results::{
-    Corrupted, Cost, Curve, DataDigest, Evaluation, Hits, Line, Over, Point, Queries, Record,
+    Corrupted, Cost, Curve, DataDigest, Evaluation, Hits, Line, Over, Point, Queries, Record, wilson,
 };
 
 use crate::Setting;
 use crate::checks::{Evidence, of_evaluation};
 use crate::entry::{Entry, Sweep};
-use crate::statistics::{distribution, wilson};
+use crate::quantiles::distribution;
 
 /// Totals over the records of an evaluation.
 #[derive(Debug, Default)]

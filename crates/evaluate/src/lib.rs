@@ -18,8 +18,8 @@ mod evaluation;
 mod inspection;
 mod judge;
 mod optimality;
+mod quantiles;
 mod seen;
-mod statistics;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -36,7 +36,6 @@ pub use digest::digest_of;
 pub use entry::{Entry, Sweep};
 pub use estimate::{TimeEstimate, estimate};
 pub use inspection::{Inspection, inspect};
-pub use statistics::wilson;
 
 use cell::CellProgress;
 use evaluation::Sum;

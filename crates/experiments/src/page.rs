@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
-use temper_report::Page;
+use temper_report::{Page, Table};
 
 use crate::compose::{Book, Version};
 use crate::execute::{Place, done, save};
@@ -53,6 +53,7 @@ pub fn page(reports: &Path) -> anyhow::Result<Page> {
         "Tables and figures of Balaji, Goldstein and Hoffman 2019, arXiv:1910.08051, as they came out here. Made by \
          `temper reproduce`.",
     );
+    verdicts(&mut page, &all);
     all.iter().try_for_each(|report| section(&mut page, report, reports))?;
     Ok(page)
 }
@@ -73,19 +74,39 @@ pub fn seeds(book: &Book, version: Version, place: &Place) -> anyhow::Result<u64
     Ok(0)
 }
 
+/// The claims of all tables, counted by their verdicts.
+fn verdicts(page: &mut Page, all: &[WrittenReport]) {
+    if all.iter().all(|report| report.claims.is_empty()) {
+        return;
+    }
+    page.heading("Verdicts");
+    let verdicts = ["holds", "fails", "unclear at this n"];
+    let mut table = Table::new(&["table", "claims", "hold", "fail", "unclear", "not judged"]);
+    for report in all.iter().filter(|report| !report.claims.is_empty()) {
+        let count =
+            |verdict: &str| report.claims.iter().filter(|claim| claim.ours.verdict == verdict).count();
+        let counts = verdicts.map(count);
+        let others = report.claims.len() - counts.iter().sum::<usize>();
+        let cells = [report.claims.len()].into_iter().chain(counts).chain([others]);
+        table.row([report.table.clone()].into_iter().chain(cells.map(|n| n.to_string())).collect());
+    }
+    page.table("Claims of the paper, by their verdicts here.", &table);
+}
+
 fn section(page: &mut Page, report: &WrittenReport, reports: &Path) -> anyhow::Result<()> {
     page.heading(&report.heading());
-    page.text(&format!("{}\nMade by `{}`.", report.note().trim(), report.command));
-    page.table("Numbers: accuracies in per cent, radii in 1/255.", &report.numbers());
-    let warnings = report.warnings();
-    if !warnings.is_empty() {
-        page.text(&format!("Warnings:\n{}", warnings.join("\n")));
-    }
+    page.text(&format!("{}\n\nMade by `{}`.", report.note().trim(), report.command));
     if !report.claims.is_empty() {
         page.table("Claims of the paper, judged by the difference in the column's unit.", &report.judged());
     }
     if !report.apart().is_empty() {
         page.text(report.apart());
+    }
+    page.table("Numbers: accuracies in per cent, radii in 1/255.", &report.numbers());
+    let warnings = report.warnings();
+    if !warnings.is_empty() {
+        page.text("Warnings:");
+        page.list(&warnings);
     }
     for PictureEntry { name, caption } in &report.pictures {
         let [svg, png] = ["svg", "png"].map(|end| reports.join(format!("{name}.{end}")));

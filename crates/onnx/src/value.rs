@@ -99,8 +99,9 @@ impl Value {
     pub(crate) fn reshaped(&self, whole: &[usize]) -> Found<Self> {
         let before = count(&self.dims[..self.batch])?;
         let ones = self.dims[..self.batch].iter().rev().take_while(|dim| **dim == 1).count();
-        let fits =
-            |axis: &usize| whole[*axis] == self.samples && whole[..*axis].iter().product::<usize>() == before;
+        // Any length may stand in a file, and the product of some of them be too large to count.
+        let counts = |dims: &[usize], n: usize| count(dims).is_ok_and(|product| product == n);
+        let fits = |axis: &usize| whole[*axis] == self.samples && counts(&whole[..*axis], before);
         let places: Vec<usize> = (0..whole.len()).filter(fits).collect();
         let all = count(whole)?;
         let Some(batch) = places.get(ones.min(places.len().saturating_sub(1))) else {

@@ -12,6 +12,7 @@ mod lettering;
 mod palette;
 mod places;
 mod svg;
+mod waterfall;
 
 pub use axis::PlotAxis;
 pub use chart::{Chart, Datum, Series};
@@ -22,6 +23,7 @@ pub use image::FigureImage;
 pub(crate) use image::data_uri;
 pub use image_sheet::{ImageRow, ImageSheet, Tile};
 pub(crate) use svg::escaped;
+pub use waterfall::{Fall, Waterfall};
 
 /// A figure that can be drawn.
 pub trait Figure {

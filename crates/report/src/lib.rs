@@ -6,17 +6,21 @@ mod details;
 mod figure;
 #[cfg(test)]
 mod markup;
+mod measured;
 mod page;
 mod radii_figures;
+mod report;
 mod results;
 mod table;
 
 pub use attacked::{Attacked, read_attacked};
 pub use figure::{
-    Chart, Datum, Drawing, Figure, FigureError, FigureImage, HeatMap, Histogram, Histograms, ImageRow,
-    ImageSheet, PlotAxis, Series, Tile,
+    Chart, Datum, Drawing, Fall, Figure, FigureError, FigureImage, HeatMap, Histogram, Histograms, ImageRow,
+    ImageSheet, PlotAxis, Series, Tile, Waterfall,
 };
-pub use page::Page;
+pub use measured::{Measured, MeasuredError};
+pub use page::{KeyFigure, Page};
 pub use radii_figures::{histograms_of_radii, radii_over_epochs};
+pub use report::report_of;
 pub use results::table_of;
-pub use table::{Table, interval, percent};
+pub use table::{Table, interval, percent, radius_in_words};

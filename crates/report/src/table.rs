@@ -62,6 +62,23 @@ pub fn interval([low, high]: [f64; 2]) -> String {
     format!("{:.1} to {:.1} %", low * 100.0, high * 100.0)
 }
 
+/// A length in pixels of [0, 1]: decimals of up to four digits as they are, other multiples of 0.1/255 as quotients,
+/// such as "8/255", all others with four significant digits.
+pub fn radius_in_words(radius: f64) -> String {
+    // Sums of steps miss such numbers by rounding.
+    let near = |other: f64| (other - radius).abs() < 1e-9;
+    let decimal = (radius * 1e4).round() / 1e4;
+    let n = (radius * 2550.0).round() / 10.0;
+    if near(decimal) {
+        decimal.to_string()
+    } else if near(n / 255.0) {
+        format!("{n}/255")
+    } else {
+        let digits = (3 - radius.abs().log10().floor() as i32).clamp(0, 12) as usize;
+        format!("{radius:.digits$}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +90,8 @@ mod tests {
         table.row(vec!["longer".into(), "7".into()]);
         assert_eq!(table.to_string(), "name       n\n------  ----\na       1000\nlonger     7\n");
         assert_eq!(percent(0.8335), "83.4 %");
+        let radii = [8.0 / 255.0, 0.5 / 255.0, 0.1, 0.06 + 0.06, 1.0, 3.0, 0.0123456].map(radius_in_words);
+        assert_eq!(radii, ["8/255", "0.5/255", "0.1", "0.12", "1", "3", "0.01235"]);
         assert_eq!(interval([0.05, 0.999]), "5.0 to 99.9 %");
     }
 }

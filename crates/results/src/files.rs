@@ -10,8 +10,8 @@ use crate::error::Error;
 /// Bytes of a text. Results that name every image of ImageNet as unreadable would have about as many.
 const LONGEST: u64 = 256 << 20;
 
-/// The text of a file.
-pub(crate) fn text(file: &Path) -> Result<String, Error> {
+/// The text of a file that a run wrote.
+pub fn text(file: &Path) -> Result<String, Error> {
     let bytes = Bounded { file, most: LONGEST, what: "a text that runs write" }.bytes()?;
     String::from_utf8(bytes).map_err(|error| Error::Unfit {
         file: file.into(),

@@ -20,6 +20,7 @@ use crate::config::BadConfig;
 use crate::interrupt::Interrupt;
 use crate::material::skipped;
 use crate::output::say;
+use crate::report;
 use crate::run_dir::Mode;
 use crate::warnings::{strictly, told};
 use bytes::ByteBall;
@@ -176,5 +177,6 @@ fn write(
     words.extend(["--save".into(), folder.path().display().to_string(), "--force".into()]);
     folder.publish(&opened.resolved(entry, &words)?)?;
     say(&format!("written to {}\n", folder.path().display()));
+    report::beside(folder.path());
     Ok(results)
 }

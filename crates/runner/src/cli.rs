@@ -8,8 +8,8 @@ use crate::output::answer;
 use crate::reference::parts;
 use crate::schema::schema;
 use crate::{
-    attack, catalogue, check, compare, explain, export, fetch, init, inspect, reproduce, run, shells, show,
-    sweep, transfer,
+    attack, catalogue, check, compare, explain, export, fetch, init, inspect, report, reproduce, run, shells,
+    show, sweep, transfer,
 };
 
 /// Adversarial training and robustness evaluation of image classifiers.
@@ -55,6 +55,9 @@ enum Command {
     /// Show all that a run's evaluations saw of one test image
     #[command(after_help = "Example: temper show runs/quickstart --sample 17")]
     Show(show::Options),
+    /// Write a page of runs, attacks or transfer matrices: verdict, warnings, curves, images
+    #[command(after_help = "Example: temper report runs/adversarial runs/iaat --out report.html")]
+    Report(report::Options),
     /// Compare the accuracies of runs on the same images, with intervals of their differences
     #[command(after_help = "Example: temper compare runs/adversarial runs/iaat")]
     Compare(compare::Options),
@@ -150,6 +153,7 @@ pub(crate) fn run() -> anyhow::Result<bool> {
         Command::Inspect(options) => inspect::run(&options),
         Command::Export(options) => export::run(&options),
         Command::Show(options) => show::run(&options),
+        Command::Report(options) => report::run(&options),
         Command::Compare(options) => compare::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Check(options) => check::run(&options),

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
-use temper_evaluate::wilson;
 use temper_experiments::outcomes::{Outcomes, outcomes};
 use temper_experiments::statistics::{Estimate, weighted};
 use temper_report::{Table, percent};
-use temper_results::{Evaluation, Line, Records, Results};
+use temper_results::{Evaluation, Line, Records, Results, wilson};
 
 use crate::catalogue::wrap;
 use crate::config::BadConfig;

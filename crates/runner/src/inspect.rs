@@ -8,8 +8,8 @@ use clap::Args;
 use temper_core::Normalisation;
 use temper_core::nn::{Layer, Network, Node};
 use temper_data::escaped;
-use temper_evaluate::wilson;
 use temper_report::percent;
+use temper_results::wilson;
 use temper_train::is_onnx;
 use temper_weights::read;
 

@@ -34,6 +34,7 @@ mod profiled;
 mod progress;
 mod reading;
 mod reference;
+mod report;
 mod reproduce;
 mod resume;
 mod run;

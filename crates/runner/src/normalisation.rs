@@ -10,8 +10,7 @@ use temper_core::{
     VictimNetwork,
 };
 use temper_data::Batches;
-use temper_evaluate::wilson;
-use temper_results::Warning;
+use temper_results::{Warning, wilson};
 use toml::{Table, Value};
 
 use crate::interrupt::Interrupt;

@@ -24,6 +24,7 @@ use crate::normalisation::Trial;
 use crate::output::say;
 use crate::profiled::Profiled;
 use crate::progress::TrainingBar;
+use crate::report;
 use crate::resume::{Beginning, kept, reached, resumed};
 use crate::run_dir::{Mode, RunDir};
 use crate::select::{best, unreadable};
@@ -122,6 +123,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let results = results(&work, &state, &metrics, warnings, (&judged, outcome))?;
     results.write(&dir.results())?;
     say(&format!("\n{}\n{left_out}{}\n", table_of(&results), closing(&state, &dir)));
+    report::beside(dir.path());
     say(&profiled.map(Profiled::tables).unwrap_or_default());
     if options.strict { strictly(&results) } else { Ok(()) }
 }

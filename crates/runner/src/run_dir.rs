@@ -9,6 +9,7 @@ use temper_files::save_atomically;
 use temper_results::Epoch;
 
 use crate::output::say;
+use crate::report::REPORT;
 
 /// The weights of the last epoch.
 pub(crate) const MODEL: &str = "model.safetensors";
@@ -19,11 +20,12 @@ pub(crate) const CONFIG: &str = "config.toml";
 /// First line of that file. A `config.toml` without it does not belong to temper.
 pub(crate) const MARK: &str = "# a run of temper\n";
 /// All other files that runs write. `--force` removes nothing else.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     CONFIG,
     BEST,
     "metrics.jsonl",
     "results.json",
+    REPORT,
     "records.jsonl",
     MODEL,
     "checkpoint.damaged.safetensors",

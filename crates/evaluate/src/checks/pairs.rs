@@ -1,7 +1,8 @@
 //! Comparisons of evaluations that exclude chance.
 
+use temper_results::wilson;
+
 use crate::seen::Seen;
-use crate::statistics::wilson;
 
 /// A difference of no more than this share of the images is not worth a warning (Croce and Hein 2020 use the same).
 pub(super) const NOTABLE: f64 = 0.002;

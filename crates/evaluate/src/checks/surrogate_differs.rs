@@ -1,8 +1,9 @@
 //! Transfer attacks between networks of different accuracy.
 
+use temper_results::wilson;
+
 use crate::checks::{Check, Find, Found, caution};
 use crate::seen::{Seen, Together};
-use crate::statistics::wilson;
 
 pub(super) const CHECK: Check = Check {
     id: "surrogate-differs",

@@ -209,6 +209,15 @@ fn label(digits: i64, exponent: i32) -> String {
     plain.replace('-', "−")
 }
 
+/// A number with three significant digits.
+pub(super) fn short(value: f64) -> String {
+    let exponent = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
+    match exponent {
+        -4..=5 => format!("{value:.*}", (2 - exponent).max(0) as usize),
+        _ => format!("{value:.2e}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! Charts of points and lines over two axes.
 
-use super::axis::{AxisScale, PlotAxis};
+use super::axis::{AxisScale, PlotAxis, short};
 use super::drawing::{At, Drawing};
 use super::lettering::Align;
 use super::palette::{Color, GRID, INK, distinct};
@@ -114,6 +114,9 @@ impl Figure for Chart {
             frame.markers(&mut drawing, one);
         }
         frame.labels(&mut drawing, &series);
+        for one in &series {
+            frame.hovers(&mut drawing, one, [&self.x, &self.y]);
+        }
         drawing.with_height(top + PLOT + 48.0)
     }
 }
@@ -281,6 +284,21 @@ impl Frame {
     fn markers(&self, drawing: &mut Drawing, series: &Placed) {
         for point in series.points.iter().step_by(series.stride) {
             series.marker(drawing, self.at(point.at));
+        }
+    }
+
+    /// The numbers of each point, for the pointer.
+    fn hovers(&self, drawing: &mut Drawing, series: &Placed, [x, y]: [&PlotAxis; 2]) {
+        for point in &series.points {
+            let [across, up] = point.at.map(short);
+            let names = [Some(series.name).filter(|name| !name.is_empty()), point.label];
+            let mut text: String = names.into_iter().flatten().map(|name| format!("{name}: ")).collect();
+            text += &format!("{} {across}, {} {up}", x.name(), y.name());
+            if let Some([low, high]) = point.interval.map(|ends| ends.map(short)) {
+                text += &format!(" ({low} to {high})");
+            }
+            let [at, height] = self.at(point.at);
+            drawing.hover([at - 7.0, height - 7.0], [14.0, 14.0], text);
         }
     }
 

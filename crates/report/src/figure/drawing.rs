@@ -22,12 +22,44 @@ pub(super) type At = [f64; 2];
 /// The marks of a sheet; later marks cover earlier ones, and images cover all.
 #[derive(Debug, Clone)]
 pub(super) enum Mark {
-    Path { points: Vec<At>, width: f64, color: Color },
-    Polygon { points: Vec<At>, color: Color },
-    Rectangle { corner: At, size: [f64; 2], color: Color },
-    Disc { center: At, radius: f64, color: Color },
-    Text { text: String, at: At, em: f64, color: Color, align: Align, upward: bool },
-    Picture { image: FigureImage, corner: At, size: [f64; 2] },
+    Path {
+        points: Vec<At>,
+        width: f64,
+        color: Color,
+    },
+    Polygon {
+        points: Vec<At>,
+        color: Color,
+    },
+    Rectangle {
+        corner: At,
+        size: [f64; 2],
+        color: Color,
+    },
+    Disc {
+        center: At,
+        radius: f64,
+        color: Color,
+    },
+    Text {
+        text: String,
+        at: At,
+        em: f64,
+        color: Color,
+        align: Align,
+        upward: bool,
+    },
+    Picture {
+        image: FigureImage,
+        corner: At,
+        size: [f64; 2],
+    },
+    /// Text that a browser shows while the pointer is over this rectangle.
+    Hover {
+        corner: At,
+        size: [f64; 2],
+        text: String,
+    },
 }
 
 /// A figure that is laid out.
@@ -103,12 +135,17 @@ impl Drawing {
         self.marks.push(Mark::Picture { image: image.clone(), corner, size });
     }
 
+    /// Text that a browser shows while the pointer is over a rectangle. PNG files do not have it.
+    pub(super) fn hover(&mut self, corner: At, size: [f64; 2], text: impl AsRef<str>) {
+        self.marks.push(Mark::Hover { corner, size, text: printable(text.as_ref()) });
+    }
+
     /// Width of a text in units.
     pub(super) fn width(&self, text: &str, em: f64) -> f64 {
         self.lettering.width(text, em)
     }
 
-    /// Draws all marks except images, with this number of backend pixels per unit.
+    /// Draws all marks except images and texts for the pointer, with this number of backend pixels per unit.
     pub(super) fn render<B: DrawingBackend>(&self, backend: &mut B, scale: f64) -> Result<(), FigureError> {
         let place = |at: &At| (length(at[0], scale), length(at[1], scale));
         for mark in &self.marks {
@@ -144,7 +181,7 @@ impl Drawing {
                         TextSetting { lettering, em, color: *color, align: *align, upward: *upward };
                     backend.draw_text(text, &setting, place(at))
                 }
-                Mark::Picture { .. } => continue,
+                Mark::Picture { .. } | Mark::Hover { .. } => continue,
             };
             done.map_err(|fault| broken(&fault))?;
         }
@@ -155,6 +192,14 @@ impl Drawing {
     pub(super) fn pictures(&self) -> impl Iterator<Item = (&FigureImage, At, [f64; 2])> {
         self.marks.iter().filter_map(|mark| match mark {
             Mark::Picture { image, corner, size } => Some((image, *corner, *size)),
+            _ => None,
+        })
+    }
+
+    /// The texts for the pointer, each with the corner and size of its rectangle.
+    pub(super) fn hovers(&self) -> impl Iterator<Item = (&str, At, [f64; 2])> {
+        self.marks.iter().filter_map(|mark| match mark {
+            Mark::Hover { corner, size, text } => Some((&**text, *corner, *size)),
             _ => None,
         })
     }

@@ -138,9 +138,9 @@ impl Figure for HeatMap {
         }
         let (low, high) =
             numbers().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
-        for (i, (row, name)) in cells.iter().zip(&self.row_names).enumerate() {
+        for (i, (row, row_name)) in cells.iter().zip(&self.row_names).enumerate() {
             let y = top + HEIGHT * i as f64;
-            let name = drawing.lettering.cut(name, EM, names);
+            let name = drawing.lettering.cut(row_name, EM, names);
             drawing.text(&name, [left - 8.0, y + HEIGHT / 2.0], EM, INK, Align::Right);
             for (j, cell) in row.iter().enumerate() {
                 let x = left + width * j as f64;
@@ -155,6 +155,8 @@ impl Figure for HeatMap {
                     readable_on(color),
                     Align::Middle,
                 );
+                let hover = format!("{row_name}, {}: {text}", self.column_names[j]);
+                drawing.hover([x, y], [width, HEIGHT], hover);
             }
         }
         drawing.with_height(bottom + 8.0)

@@ -1,6 +1,6 @@
 //! Histograms one below the other, over a common axis.
 
-use super::axis::{AxisScale, PlotAxis, decimal, round_up};
+use super::axis::{AxisScale, PlotAxis, decimal, round_up, short};
 use super::drawing::Drawing;
 use super::lettering::Align;
 use super::palette::{GRID, INK, distinct};
@@ -104,15 +104,6 @@ fn summary(values: &[f64]) -> String {
     format!("mean {}, median {}, n = {n}", short(mean), short(median)).replace('-', "−")
 }
 
-/// Three significant digits.
-fn short(value: f64) -> String {
-    let exponent = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
-    match exponent {
-        -4..=5 => format!("{value:.*}", (2 - exponent).max(0) as usize),
-        _ => format!("{value:.2e}"),
-    }
-}
-
 /// Bins whose edges are multiples of a round number.
 struct Bins {
     digit: i64,
@@ -202,6 +193,13 @@ impl Across<'_> {
                 [from + gap / 2.0, self.bottom - height],
                 [to - from - gap, height],
                 distinct(0),
+            );
+            let [low, high] = [bins.edge(bin), bins.edge(bin + 1)].map(short);
+            let size = [to - from, PANEL];
+            drawing.hover(
+                [from, self.bottom - PANEL],
+                size,
+                format!("{low} to {high}: {} %", short(share * 100.0)),
             );
         }
         drawing.path(vec![[self.left, self.bottom], [self.right, self.bottom]], 1.0, INK);

@@ -11,7 +11,7 @@ use super::image::data_uri;
 /// Coordinate steps per unit of length, because plotters supports only integers.
 const STEPS: f64 = 8.0;
 
-/// The document: marks drawn by plotters, followed by images, and a head with size and description.
+/// The document: marks drawn by plotters, followed by images and texts for the pointer, and a head with size and description.
 pub(super) fn document(drawing: &Drawing) -> Result<String, FigureError> {
     let [width, height] = drawing.size();
     let [across, down] = drawing.size().map(|side| side * STEPS as u32);
@@ -35,6 +35,15 @@ pub(super) fn document(drawing: &Drawing) -> Result<String, FigureError> {
             "<image x=\"{x}\" y=\"{y}\" width=\"{wide}\" height=\"{high}\" preserveAspectRatio=\"none\" \
              style=\"image-rendering:pixelated\" href=\"{}\"/>",
             data_uri(&image.png()?)
+        );
+    }
+    for (text, corner, size) in drawing.hovers() {
+        let [x, y] = corner.map(|side| (side * STEPS).round());
+        let [wide, high] = size.map(|side| (side * STEPS).round());
+        let _ = writeln!(
+            document,
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{wide}\" height=\"{high}\" fill=\"transparent\"><title>{}</title></rect>",
+            escaped(text)
         );
     }
     Ok(document + "</svg>\n")

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use temper_files::save_atomically;
 
+use crate::report::REPORT;
 use crate::run_dir::{LOCK, Lock, Mode, entries, lock, marked, remove};
 use crate::unfinished::Unfinished;
 
@@ -184,7 +185,7 @@ impl Drop for Folder {
 
 /// Removes the files of a complete attack from a folder, except for its options.
 fn empty(folder: &Path) -> anyhow::Result<()> {
-    for name in FILES {
+    for name in FILES.iter().chain([&REPORT]) {
         remove(&folder.join(name))?;
     }
     for entry in entries(&folder.join(PNG), "--save DIR")? {

@@ -7,9 +7,8 @@ use anyhow::{Context, bail};
 use temper_core::nn::Frozen;
 use temper_core::{Batch, Device, Goal, Image, Norm, Passes, Tensor, Victim, VictimNetwork};
 use temper_data::{decode, encode, nearest_byte};
-use temper_evaluate::wilson;
 use temper_report::percent;
-use temper_results::{PngAccuracy, Record, SavedImages, SavedSummary, Warning};
+use temper_results::{PngAccuracy, Record, SavedImages, SavedSummary, Warning, wilson};
 
 use crate::attack::bytes::{ByteBall, bytes, leaves};
 use crate::attack::folder::{Folder, Shows};

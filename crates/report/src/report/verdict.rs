@@ -1,0 +1,319 @@
+//! The verdict: natural accuracy, accuracy under all attacks together, what broke most, and warnings.
+
+use std::collections::BTreeMap;
+
+use temper_results::{Evaluation, Norm, Over, wilson};
+
+use crate::measured::Measured;
+use crate::page::{KeyFigure, Page};
+use crate::table::{interval, percent, radius_in_words};
+
+/// Radii of a norm that are shown large; all are in the tables.
+const MOST: usize = 3;
+
+/// Adds the section.
+pub(super) fn section(page: &mut Page, measured: &Measured) {
+    page.heading("Verdict");
+    parts(page, measured);
+}
+
+/// Adds the section's contents.
+pub(super) fn parts(page: &mut Page, measured: &Measured) {
+    let mut figures: Vec<KeyFigure> = naturals(measured).map(|e| of_natural(measured, e)).collect();
+    let worst = shown(worst_cases(measured));
+    figures.extend(worst.iter().map(|case| case.key_figure(measured.selects())));
+    if figures.is_empty() {
+        page.text("No accuracy was measured.");
+    } else {
+        page.key_figures(&figures);
+    }
+    for case in &worst {
+        page.text(&case.explained());
+    }
+    let warnings = measured.results.all_warnings();
+    if warnings.is_empty() {
+        page.text("No check gave a warning.");
+    } else {
+        let severe = warnings.iter().filter(|warning| warning.is_severe()).count();
+        page.text(&counted(warnings.len(), severe));
+        page.warnings(&warnings);
+    }
+}
+
+fn counted(all: usize, severe: usize) -> String {
+    let noun = if all == 1 { "warning" } else { "warnings" };
+    match severe {
+        0 => format!("{all} {noun}: numbers may be imprecise."),
+        _ => format!("{all} {noun}, {severe} severe: a number is probably wrong."),
+    }
+}
+
+/// Accuracies on the test images as they are, one for each set of weights.
+pub(super) fn naturals(measured: &Measured) -> impl Iterator<Item = &Evaluation> {
+    measured
+        .results
+        .evaluations
+        .iter()
+        .filter(|e| e.norm.is_none() && e.corruptions.is_none() && e.curve.is_none())
+}
+
+fn of_natural(measured: &Measured, e: &Evaluation) -> KeyFigure {
+    KeyFigure {
+        name: format!(
+            "Natural accuracy{}",
+            if measured.selects() { of_weights(e.weights.as_deref()) } else { String::new() }
+        ),
+        number: percent(e.accuracy),
+        note: format!("n = {}, 95 % interval {}", e.n, interval(e.interval)),
+    }
+}
+
+fn of_weights(weights: Option<&str>) -> String {
+    weights.map(|weights| format!(", {weights} weights")).unwrap_or_default()
+}
+
+/// The accuracy under all evaluations of one norm and radius together: a sample stands if it stands in each.
+#[derive(Debug, Clone)]
+pub(super) struct WorstCase {
+    pub(super) norm: Norm,
+    pub(super) radius: f64,
+    pub(super) weights: Option<String>,
+    pub(super) standing: usize,
+    pub(super) n: usize,
+    /// Names and accuracies of the evaluations, the least first.
+    evaluations: Vec<(String, f64)>,
+    /// What each attack of the evaluation with the least accuracy broke first, the most first.
+    broke: Vec<(String, usize)>,
+    /// Whether at least one evaluation is of this radius alone, not a point of a sweep.
+    alone: bool,
+}
+
+/// An evaluation at one radius.
+struct AtRadius<'m> {
+    evaluation: &'m Evaluation,
+    /// The point of its sweep.
+    point: Option<usize>,
+    accuracy: f64,
+}
+
+impl AtRadius<'_> {
+    /// Whether each sample stands, by its index; `None` without records.
+    fn standing(&self, measured: &Measured) -> Option<BTreeMap<u64, bool>> {
+        let records = measured.records(self.evaluation);
+        let stands = |record: &temper_results::Record| match self.point {
+            Some(point) => self.evaluation.stands_at(record, point).unwrap_or(false),
+            None => record.stands(),
+        };
+        (!records.is_empty()).then(|| records.iter().map(|record| (record.sample, stands(record))).collect())
+    }
+}
+
+/// Worst cases, for each set of weights by norm and radius. Evaluations of different images are not joined; of
+/// several sets of images the one with the least accuracy counts.
+pub(super) fn worst_cases(measured: &Measured) -> Vec<WorstCase> {
+    let mut groups: BTreeMap<(Option<&str>, &str, u64), Vec<(Norm, f64, &str, AtRadius)>> = BTreeMap::new();
+    for evaluation in measured.results.evaluations.iter().filter(|e| e.corruptions.is_none()) {
+        let Some(norm) = evaluation.norm else { continue };
+        let mut add = |radius: f64, point, accuracy| {
+            let key = (evaluation.weights.as_deref(), norm.word(), radius.to_bits());
+            let at = AtRadius { evaluation, point, accuracy };
+            groups.entry(key).or_default().push((norm, radius, &evaluation.data, at));
+        };
+        match &evaluation.curve {
+            Some(curve) if curve.over == Over::Radius => {
+                for (i, point) in curve.points.iter().enumerate().filter(|(_, point)| point.at > 0.0) {
+                    add(point.at, Some(i), point.accuracy);
+                }
+            }
+            _ => {
+                if let Some(radius) = evaluation.radius.filter(|radius| *radius > 0.0) {
+                    add(radius, None, evaluation.accuracy);
+                }
+            }
+        }
+    }
+    groups.into_values().filter_map(|group| least(measured, group)).collect()
+}
+
+/// The worst case of evaluations at one radius.
+fn least(measured: &Measured, group: Vec<(Norm, f64, &str, AtRadius)>) -> Option<WorstCase> {
+    let mut by_images: BTreeMap<&str, Vec<(Norm, f64, AtRadius)>> = BTreeMap::new();
+    for (norm, radius, images, at) in group {
+        by_images.entry(images).or_default().push((norm, radius, at));
+    }
+    let cases = by_images.into_values().filter_map(|group| joined(measured, group));
+    cases.min_by(|a, b| a.accuracy().total_cmp(&b.accuracy()))
+}
+
+/// The worst case of evaluations of the same images at one radius.
+fn joined(measured: &Measured, mut group: Vec<(Norm, f64, AtRadius)>) -> Option<WorstCase> {
+    group.sort_by(|a, b| a.2.accuracy.total_cmp(&b.2.accuracy));
+    let (norm, radius, least) = group.first()?;
+    let mut standing = least.standing(measured);
+    for (_, _, other) in &group[1..] {
+        if let (Some(all), Some(own)) = (&mut standing, other.standing(measured)) {
+            all.iter_mut().for_each(|(sample, stands)| *stands &= own.get(sample).copied().unwrap_or(true));
+        }
+    }
+    let n = least.evaluation.n;
+    let counted = || (least.accuracy * n as f64).round() as usize;
+    let mut broke: Vec<(String, usize)> = match least.point {
+        // Counts of a sweep are of all its radii.
+        Some(_) => vec![],
+        None => least.evaluation.attacks.iter().map(|cost| (cost.attack.clone(), cost.broken)).collect(),
+    };
+    broke.retain(|(attack, broken)| attack != "natural" && *broken > 0);
+    broke.sort_by_key(|(_, broken)| std::cmp::Reverse(*broken));
+    Some(WorstCase {
+        norm: *norm,
+        radius: *radius,
+        weights: least.evaluation.weights.clone(),
+        standing: standing.map_or_else(counted, |all| all.values().filter(|stands| **stands).count()),
+        n,
+        evaluations: group.iter().map(|(_, _, at)| (at.evaluation.name.clone(), at.accuracy)).collect(),
+        broke,
+        alone: group.iter().any(|(_, _, at)| at.point.is_none()),
+    })
+}
+
+/// The radii shown large: those that are not points of sweeps alone, or else the largest of a sweep.
+fn shown(cases: Vec<WorstCase>) -> Vec<WorstCase> {
+    let mut shown: Vec<WorstCase> = vec![];
+    for of_norm in cases.chunk_by(|a, b| (a.norm, &a.weights) == (b.norm, &b.weights)) {
+        let alone: Vec<&WorstCase> = of_norm.iter().filter(|case| case.alone).collect();
+        match alone.is_empty() {
+            true => shown.extend(of_norm.last().cloned()),
+            false => shown.extend(alone.into_iter().rev().take(MOST).rev().cloned()),
+        }
+    }
+    shown
+}
+
+impl WorstCase {
+    /// Share of samples that stand, 0 to 1.
+    pub(super) fn accuracy(&self) -> f64 {
+        self.standing as f64 / self.n.max(1) as f64
+    }
+
+    /// Norm and radius in words.
+    pub(super) fn at(&self) -> String {
+        format!("{} {}", self.norm, radius_in_words(self.radius))
+    }
+
+    fn key_figure(&self, selects: bool) -> KeyFigure {
+        let weights = if selects { of_weights(self.weights.as_deref()) } else { String::new() };
+        KeyFigure {
+            name: format!("Worst case at {}{weights}", self.at()),
+            number: percent(self.accuracy()),
+            note: format!("n = {}, 95 % interval {}", self.n, interval(wilson(self.standing, self.n))),
+        }
+    }
+
+    fn explained(&self) -> String {
+        let each: Vec<String> = self
+            .evaluations
+            .iter()
+            .map(|(name, accuracy)| format!("`{name}` {}", percent(*accuracy)))
+            .collect();
+        let mut text = match each.len() {
+            1 => format!("At {} there is one evaluation: {}.", self.at(), each[0]),
+            _ => format!(
+                "At {} an image stands if it stands in all of {} evaluations: {}.",
+                self.at(),
+                each.len(),
+                each.join(", ")
+            ),
+        };
+        if let [(first, most), others @ ..] = &*self.broke {
+            text += &format!(" In `{}`, `{first}` broke {most} images", self.evaluations[0].0);
+            let more: Vec<String> =
+                others.iter().take(3).map(|(name, broken)| format!("`{name}` {broken} more")).collect();
+            text += &more.iter().fold(String::new(), |text, part| format!("{text}, {part}"));
+            text.push('.');
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use temper_results::{Columns, DataDigest, Line, Record};
+
+    use super::*;
+
+    fn evaluation(name: &str, radius: f64, standing: usize, data: &str) -> serde_json::Value {
+        json!({
+            "name": name, "accuracy": standing as f64 / 4.0, "n": 4, "interval": [0.0, 1.0], "seconds": 1.0, "forwards": 4,
+            "backwards": 4, "norm": "linf", "radius": radius, "data": data, "key": name, "attacks": [
+                { "attack": "natural", "attacked": 4, "broken": 0, "forwards": 4, "backwards": 0, "seconds": 0.1 },
+                { "attack": "pgd", "attacked": 4, "broken": 4 - standing, "forwards": 4, "backwards": 4, "seconds": 0.1 },
+            ],
+        })
+    }
+
+    /// The records of four images; of each whether it stands.
+    fn line(name: &str, stands: [bool; 4]) -> Line {
+        let record = |(i, stands): (usize, &bool)| Record {
+            sample: i as u64,
+            natural: Some(0),
+            broken_by: (!stands).then(|| "pgd".into()),
+            ..Record::default()
+        };
+        Line {
+            evaluation: name.into(),
+            weights: "last".into(),
+            corruption: None,
+            fingerprint: None,
+            key: name.into(),
+            data: DataDigest::default(),
+            probabilities: false,
+            samples: Columns::of(stands.iter().enumerate().map(record).collect()),
+            unreadable: BTreeMap::new(),
+            costs: vec![],
+        }
+    }
+
+    fn measured(evaluations: Vec<serde_json::Value>, lines: Vec<Line>) -> Measured {
+        let results = json!({
+            "seed": 0, "evaluations": evaluations, "networks": [], "dataset": { "name": "made" },
+            "versions": { "temper": "0", "candle": "0" }, "machine": { "processor": "none", "threads": 1 },
+        });
+        Measured {
+            name: "made".into(),
+            results: serde_json::from_value(results).unwrap(),
+            lines,
+            epochs: vec![],
+            radii: vec![],
+            images: None,
+            config: None,
+        }
+    }
+
+    #[test]
+    fn an_image_stands_in_the_worst_case_if_it_stands_in_all_evaluations() {
+        let of = [evaluation("a", 0.1, 2, "x"), evaluation("b", 0.1, 3, "x"), evaluation("c", 0.2, 1, "x")];
+        let lines = vec![
+            line("a", [true, true, false, false]),
+            line("b", [false, true, true, true]),
+            line("c", [true, false, false, false]),
+        ];
+        let cases = worst_cases(&measured(of.to_vec(), lines));
+        let numbers: Vec<(f64, usize)> = cases.iter().map(|case| (case.radius, case.standing)).collect();
+        assert_eq!(numbers, [(0.1, 1), (0.2, 1)]);
+        let told = cases[0].explained();
+        assert!(told.contains("all of 2 evaluations: `a` 50.0 %, `b` 75.0 %."), "{told}");
+        assert!(told.contains("In `a`, `pgd` broke 2 images."), "{told}");
+    }
+
+    #[test]
+    fn without_records_and_of_other_images_the_least_accuracy_counts() {
+        let of = [evaluation("a", 0.1, 2, "x"), evaluation("b", 0.1, 1, "y")];
+        let cases = worst_cases(&measured(of.to_vec(), vec![]));
+        assert_eq!((cases.len(), cases[0].standing), (1, 1));
+        // Records that lack an image are not used.
+        let mut short = line("a", [true; 4]);
+        short.samples = Columns::of(vec![Record { natural: Some(0), ..Record::default() }]);
+        assert_eq!(worst_cases(&measured(of[..1].to_vec(), vec![short]))[0].standing, 2);
+    }
+}
