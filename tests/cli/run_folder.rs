@@ -43,7 +43,6 @@ fn run_folders_are_not_overwritten() {
         &expect![[r"
             error: runs/run/checkpoint.safetensors belongs to another configuration
               seed: was 1, is now 5
-              train.epochs: was 1, is now 2
               undo the change, or start anew with --force or --out DIR
         "]],
     );

@@ -3,7 +3,7 @@
 use std::fs;
 
 use expect_test::expect;
-use temper_results::{Columns, Line, Record};
+use temper_results::{Columns, Line, RadiiFile, Record};
 
 use crate::support::{STRIPES, fails, playground, refuses, succeed};
 
@@ -153,4 +153,86 @@ fn what_is_not_known_is_said() {
               the [[evaluate]] tables of a pipeline have it written: continue the run with --resume
         "]],
     );
+}
+
+/// A training sample: which part of the split it is in, and its radius after each epoch.
+#[test]
+fn a_training_sample_has_its_radii_or_a_reason_why_it_has_none() {
+    let pipeline = format!("subset.train = 160\n{STRIPES}\n[select]\nsamples = 40\n");
+    let folder = playground(&pipeline);
+    let folder = folder.path();
+    succeed(folder, &["run", "run.toml"]);
+    let show = |sample: i64| {
+        let args = ["show", "runs/run", "--sample", &sample.to_string(), "--split", "train"];
+        let said = succeed(folder, &args);
+        assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+        said
+    };
+    let files = RadiiFile::of(&folder.join("runs/run")).unwrap();
+    let trained = files[0].read().unwrap().index;
+    assert_eq!(trained.len(), 120);
+    for file in &files {
+        let mut radii = file.read().unwrap();
+        let levels = |at: usize| (file.epoch * 10 + at) as f64 / 255.0;
+        radii.radii = (0..trained.len()).map(levels).collect();
+        radii.write(&file.file).unwrap();
+    }
+    // The subset has every second image.
+    let subset: Vec<i64> = (0..160).map(|i| 2 * i).collect();
+    let held_out = subset.iter().find(|sample| !trained.contains(sample)).unwrap();
+    let sample = trained[30];
+    let anyone = |sample: i64| {
+        let own = format!("sample {sample}, of class {}", sample % 10);
+        show(sample).replace(&own, "sample S, of class C")
+    };
+    expect![[r"
+        training sample S, of class C (Pullover)
+          trained on
+
+        l-inf radius after each epoch, as n/255
+          epoch 1   40.0  50.0  60.0
+          after epoch 3 it is 60/255; 25.0 % of all 120 are smaller, 74.2 % larger
+    "]]
+    .assert_eq(&anyone(sample));
+    expect![[r"
+        training sample S, of class C (Coat)
+          held out by [select], so not trained on: it has no radius
+    "]]
+    .assert_eq(&anyone(*held_out));
+    expect![[r"
+        training sample S, of class C (Sneaker)
+          not trained on, so it has no radius: it is not in the subset of 160 of 320
+            that `subset.train` takes
+    "]]
+    .assert_eq(&anyone(17));
+    refuses(
+        folder,
+        &["show", "runs/run", "--sample", "320", "--split", "train"],
+        &expect![[r"
+            error: --sample 320: the training split has 320 samples, from 0 to 319: data
+        "]],
+    );
+    refuses(
+        folder,
+        &["show", "runs/run", "--sample", "1", "--split", "train", "--evaluation", "pgd"],
+        &expect![[r"
+            error: --evaluation: evaluations judge test images, not training samples: leave it out
+        "]],
+    );
+    refuses(
+        folder,
+        &["show", "data", "--sample", "1", "--split", "train"],
+        &expect![[r"
+        error: data holds no run: expected the folder that `temper run` wrote
+    "]],
+    );
+    // Without the data.
+    fs::remove_dir_all(folder.join("data")).unwrap();
+    let said = show(sample);
+    assert!(
+        said.starts_with(&format!("training sample {sample}\n  trained on; its class is not known: no ")),
+        "{said}"
+    );
+    assert!(said.contains("\n  epoch 1   40.0  50.0  60.0\n"), "{said}");
+    assert!(show(*held_out).contains("it has no radius: it was held out, is not in the subset"));
 }

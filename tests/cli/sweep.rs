@@ -24,6 +24,8 @@ fn every_combination_runs_once_and_its_table_is_that_of_the_results() {
         let first: f64 = row.split_whitespace().nth(1).unwrap().parse().unwrap();
         assert!((first - mean).abs() < 0.051, "{row}, {mean}");
     }
+    let page = std::fs::read_to_string(folder.join("runs/run-sweep/report.html")).unwrap();
+    assert!(page.contains("train.optimizer.lr=0.05/seed-2</h2>") && page.contains("Trade-off at"), "{page}");
     // What has ended is not trained again, and gives the same table.
     let again = succeed(folder, &sweep);
     assert!(!again.contains("epoch 1/1"), "{again}");

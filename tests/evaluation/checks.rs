@@ -48,7 +48,10 @@ fn an_attack_that_fails_ends_with_exit_code_1_only_if_it_is_asked_to() {
     );
     // All is written, and severe warnings are marked.
     let said = stdout(&output);
-    assert!(said.contains("\nsevere warning: ") && said.ends_with("written to out\n"), "{said}");
+    assert!(
+        said.contains("\nsevere warning: ") && said.ends_with("written to out\nreport  out/report.html\n"),
+        "{said}"
+    );
     assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
     let results = json(&folder.join("out/results.json"));
     let evaluation = &results["evaluations"][1];

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use temper_core::nn::{Classifier, Frozen};
-use temper_core::{Batch, Chosen, Epsilon, Goal, Norm, Passes, Rng, Victim, VictimNetwork, Visit};
+use temper_core::{Batch, Chosen, Epsilon, Goal, Norm, Passes, Rng, Victim, VictimNetwork, Visit, summaries};
 
 use crate::support::attack;
 
@@ -25,8 +25,23 @@ fn threshold() -> Classifier {
 /// Radii and memory after each of `visits` visits in `epochs`, for samples at signed distances from the boundary: a
 /// negative one is misclassified.
 fn visits(policy: &str, distances: &[f32], epochs: std::ops::Range<usize>) -> Vec<(Vec<f64>, Vec<f64>)> {
+    let epsilon = epsilon(policy);
+    visits_from(&epsilon, epsilon.start(), distances, epochs)
+}
+
+/// A policy from TOML.
+fn epsilon(policy: &str) -> Chosen<dyn Epsilon> {
     let table: toml::Table = format!("epsilon.{policy}").parse().unwrap();
-    let epsilon: Chosen<dyn Epsilon> = table["epsilon"].clone().try_into().unwrap();
+    table["epsilon"].clone().try_into().unwrap()
+}
+
+/// Like [`visits`], with another radius than the policy's in the initial memory of every sample.
+fn visits_from(
+    epsilon: &Chosen<dyn Epsilon>,
+    start: f64,
+    distances: &[f32],
+    epochs: std::ops::Range<usize>,
+) -> Vec<(Vec<f64>, Vec<f64>)> {
     let n = distances.len();
     let pixels: Vec<f32> = distances.iter().map(|d| 0.5 + d).collect();
     let batch = Batch {
@@ -38,7 +53,7 @@ fn visits(policy: &str, distances: &[f32], epochs: std::ops::Range<usize>) -> Ve
     let frozen = Frozen::new(&classifier).unwrap();
     let victim = Victim::new(VictimNetwork::Frozen(&frozen), &batch, Goal::Loss, &passes).unwrap();
     let fgsm = attack("fgsm = {}");
-    let mut memory = vec![epsilon.start(); n];
+    let mut memory = vec![start; n];
     epochs
         .map(|epoch| {
             let mut visit =
@@ -53,6 +68,25 @@ fn visits(policy: &str, distances: &[f32], epochs: std::ops::Range<usize>) -> Ve
 fn close(got: &[f64], want: &[f64], what: &str) {
     assert_eq!(got.len(), want.len());
     assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-12), "{what}: {got:?}, expected {want:?}");
+}
+
+/// The warm-ups of the defaults last ten epochs.
+#[test]
+fn a_policy_refuses_the_radii_of_a_run_exactly_where_they_would_do_nothing() {
+    let plugins = summaries().into_iter().filter(|plugin| plugin.kind == "epsilon");
+    let mut policies: Vec<String> = plugins.map(|plugin| format!("{} = {{}}", plugin.name)).collect();
+    policies.push("instance-adaptive = { memory = \"zero\" }".into());
+    policies.push("instance-adaptive = { memory = \"zero\", warmup = 0 }".into());
+    policies.push("line-search = { beta = 0.5 }".into());
+    let mut refusing = 0;
+    for policy in &policies {
+        let epsilon = epsilon(policy);
+        let [one, other] = [0.02, 0.06].map(|start| visits_from(&epsilon, start, &[0.4, 0.05], 0..14));
+        let ignored = one.iter().zip(&other).all(|((one, _), (other, _))| one == other);
+        assert_eq!(epsilon.refuses_radii().is_some(), ignored, "{policy}");
+        refusing += usize::from(ignored);
+    }
+    assert!(refusing >= 3 && policies.len() - refusing >= 3, "{refusing} of {policies:?}");
 }
 
 /// start 0.10, gamma 0.04, beta 0.25, so a visit moves a radius by 0.01 at most. By hand:

@@ -8,7 +8,8 @@ use xtask::torture::essence;
 
 use crate::support::{STRIPES, assert_bits, command, playground, succeed};
 
-fn assert_same(a: &Path, b: &Path, what: &str) {
+/// Asserts that two runs left the same bits, apart from times.
+pub(crate) fn assert_same(a: &Path, b: &Path, what: &str) {
     let [a, b] = [a, b].map(|run| essence(run).unwrap());
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>(), "{what}");
     for (name, left) in a {

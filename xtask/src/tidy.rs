@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 /// The crates of the workspace that each crate may depend on. A plugin that is not listed may depend only on core.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
+    ("temper-tensorboard", &[]),
     ("temper-nn", &[]),
     ("temper-onnx", &["temper-files", "temper-nn"]),
     ("temper-model-onnx", &["temper-core", "temper-onnx"]),
@@ -42,6 +43,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "temper-onnx",
             "temper-report",
             "temper-results",
+            "temper-tensorboard",
             "temper-train",
             "temper-weights",
             "plugins",

@@ -43,6 +43,12 @@ pub trait Epsilon: Debug + Send + Sync {
         Probes::default()
     }
 
+    /// Why radii of another run (`train.init_radii`) would do nothing as its initial memory, in place of
+    /// [`Self::start`]; `None` if its radii depend on them. By default they do not.
+    fn refuses_radii(&self) -> Option<String> {
+        Some("its radii do not depend on earlier ones".into())
+    }
+
     /// The radius of each sample of this visit, `[n]`, in pixel values of [0, 1]; a radius of 0 trains on the
     /// clean image. The policy stores what it must remember with [`Visit::remember`].
     fn radii(&self, visit: &mut Visit) -> Result<Vec<f64>>;

@@ -9,6 +9,7 @@ use temper_core::{Access, Attack, Chosen, Distance, Member, Norm, Suite, distinc
 use temper_data::{is_odd, shown};
 
 use crate::corruptions::Corruptions;
+use crate::estimate::most_passes;
 
 /// One `[[evaluate]]` table of a pipeline.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -59,6 +60,16 @@ impl Entry {
     /// The norm of the radius.
     pub fn norm(&self) -> Norm {
         self.norm.unwrap_or(Norm::Linf)
+    }
+
+    /// The largest number of passes, forward and backward together, that the evaluation of so many images makes on a
+    /// network with this number of classes; `None` if an attack does not report it.
+    pub fn most_passes(&self, classes: usize, images: usize) -> Option<u64> {
+        if !self.attacked() {
+            return Some(images as u64);
+        }
+        let [forwards, backwards] = most_passes(self, classes)?;
+        Some(forwards.saturating_add(backwards).saturating_mul(images as u64))
     }
 
     /// The attacks listed in the table, in order; none if a suite defines them.

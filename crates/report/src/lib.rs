@@ -20,7 +20,7 @@ pub use figure::{
 };
 pub use measured::{Measured, MeasuredError};
 pub use page::{KeyFigure, Page};
-pub use radii_figures::{histograms_of_radii, radii_over_epochs};
+pub use radii_figures::{epochs_in_words, histograms_of_radii, radii_over_epochs};
 pub use report::report_of;
 pub use results::table_of;
 pub use table::{Table, interval, percent, radius_in_words};

@@ -61,7 +61,7 @@ impl Measured {
             images: None,
             config: None,
         };
-        if !folder { Ok(alone) } else { alone.with_folder(path) }
+        if folder { alone.with_folder(path) } else { Ok(alone) }
     }
 
     /// Adds the other files of its folder.

@@ -35,15 +35,15 @@ pub fn histograms_of_radii(
     let panel = |epoch: &usize| {
         let file = files.iter().find(|file| file.epoch == *epoch).ok_or_else(|| Error::Unfit {
             file: files.first().and_then(|file| file.file.parent()).unwrap_or("epsilon".as_ref()).into(),
-            what: format!("no radii of epoch {epoch}, those of {} are there", spans(files)),
+            what: format!("no radii of epoch {epoch}, those of {} are there", epochs_in_words(files)),
         })?;
         Ok(Histogram { name: format!("epoch {epoch}"), values: file.read()?.radii })
     };
     Ok(Histograms { x: radius, panels: epochs.iter().map(panel).collect::<Result<_, Error>>()? })
 }
 
-/// Epochs as text, as in "1 to 90, 100".
-fn spans(files: &[RadiiFile]) -> String {
+/// The epochs of files as text, as in "1 to 90, 100".
+pub fn epochs_in_words(files: &[RadiiFile]) -> String {
     if files.is_empty() {
         return "none".into();
     }
@@ -60,12 +60,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn epochs_in_words() {
+    fn epochs_in_a_row_are_joined() {
         let files = |epochs: &[usize]| {
             epochs.iter().map(|epoch| RadiiFile { epoch: *epoch, file: "x".into() }).collect::<Vec<_>>()
         };
-        assert_eq!(spans(&files(&[1, 2, 3, 7, 9, 10])), "1 to 3, 7, 9 to 10");
-        assert_eq!(spans(&[]), "none");
+        assert_eq!(epochs_in_words(&files(&[1, 2, 3, 7, 9, 10])), "1 to 3, 7, 9 to 10");
+        assert_eq!(epochs_in_words(&[]), "none");
         let fault =
             histograms_of_radii(&files(&[1, 2]), &[4], PlotAxis::new("radius")).unwrap_err().to_string();
         assert!(fault.ends_with("no radii of epoch 4, those of 1 to 2 are there"), "{fault}");

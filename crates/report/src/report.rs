@@ -21,15 +21,14 @@ pub fn report_of(all: &[Measured]) -> Page {
     };
     let mut page = Page::new(format!("{} {}", facts::kind(one), one.name));
     facts::introduction(&mut page, one);
-    match one.is_matrix() {
-        true => matrix::section(&mut page, one),
-        false => {
-            verdict::section(&mut page, one);
-            robustness::section(&mut page, one);
-            classes::section(&mut page, one);
-            pictures::section(&mut page, one);
-            training::section(&mut page, one);
-        }
+    if one.is_matrix() {
+        matrix::section(&mut page, one);
+    } else {
+        verdict::section(&mut page, one);
+        robustness::section(&mut page, one);
+        classes::section(&mut page, one);
+        pictures::section(&mut page, one);
+        training::section(&mut page, one);
     }
     facts::section(&mut page, one);
     page

@@ -90,7 +90,7 @@ mod tests {
         table.row(vec!["longer".into(), "7".into()]);
         assert_eq!(table.to_string(), "name       n\n------  ----\na       1000\nlonger     7\n");
         assert_eq!(percent(0.8335), "83.4 %");
-        let radii = [8.0 / 255.0, 0.5 / 255.0, 0.1, 0.06 + 0.06, 1.0, 3.0, 0.0123456].map(radius_in_words);
+        let radii = [8.0 / 255.0, 0.5 / 255.0, 0.1, 0.06 + 0.06, 1.0, 3.0, 0.012_345_6].map(radius_in_words);
         assert_eq!(radii, ["8/255", "0.5/255", "0.1", "0.12", "1", "3", "0.01235"]);
         assert_eq!(interval([0.05, 0.999]), "5.0 to 99.9 %");
     }

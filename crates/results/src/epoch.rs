@@ -87,10 +87,16 @@ impl Percentiles {
     pub fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_unstable_by(f64::total_cmp);
-        let last = sorted.len().checked_sub(1)?;
-        let at = |share: f64| sorted[(share * last as f64).round() as usize];
-        Some(Self { p5: at(0.05), p50: at(0.5), p95: at(0.95) })
+        let at = |share: f64| quantile(&sorted, share);
+        Some(Self { p5: at(0.05)?, p50: at(0.5)?, p95: at(0.95)? })
     }
+}
+
+/// The number below which this share (0 to 1) of some sorted numbers lies, to the nearest of them; `None` if there are
+/// none.
+pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    sorted.get((share * last as f64).round() as usize).copied()
 }
 
 /// The epochs of a metrics file, in its order; an error names the line.

@@ -27,7 +27,7 @@ mod warning;
 
 pub use corrupted::{Corrupted, Corruption};
 pub use digest::DataDigest;
-pub use epoch::{Epoch, HeldOut, Percentiles, read_metrics, write_metrics};
+pub use epoch::{Epoch, HeldOut, Percentiles, quantile, read_metrics, write_metrics};
 pub use error::{Error, RecordsError};
 pub use evaluation::{Cost, Curve, Distances, Evaluation, Hits, Over, Point, Queries};
 pub use files::text;

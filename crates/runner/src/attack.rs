@@ -19,10 +19,12 @@ use crate::attacked::{self, Opened};
 use crate::config::BadConfig;
 use crate::interrupt::Interrupt;
 use crate::material::skipped;
-use crate::output::say;
+use crate::output::{Logging, event, inform, say_as_text};
+use crate::png;
+use crate::progress::evaluated;
 use crate::report;
 use crate::run_dir::Mode;
-use crate::warnings::{strictly, told};
+use crate::warnings::{strictly, warn};
 use bytes::ByteBall;
 use folder::Folder;
 use parts::Parts;
@@ -48,9 +50,12 @@ pub(crate) struct Options {
     /// End with exit code 1 if a warning is severe: if a number is probably wrong
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    options.logging.choose();
     let plan = options.attacked.plan()?;
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
     if !plan.entry.attacked() && options.save.is_some() {
@@ -60,11 +65,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let folder = options.save.clone().map(|path| Folder::choose(path, mode)).transpose()?;
     let (mut opened, entry) = Opened::open(std::slice::from_ref(&options.network), plan, &interrupt)?;
     if folder.is_some() {
-        saved::check(opened.input)?;
+        png::check(opened.input)?;
     }
     let mut folder = folder.map(Folder::take).transpose()?;
-    say(&opened.heading(&entry));
-    say(&told(&opened.warnings));
+    inform(&opened.heading(&entry));
+    warn(&opened.warnings);
     let inspection = opened.inspect(&opened.targets[0], &entry, &interrupt)?;
     let natural = Entry { name: "natural".into(), ..Entry::default() };
     let arguments = opened.words("attack", &entry)?;
@@ -72,7 +77,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let unperturbed = measured.judge(&opened, &natural, &interrupt)?;
     let known = opened.warnings.len();
     opened.warn_of_normalisation(0, unperturbed, &interrupt)?;
-    say(&told(&opened.warnings[known..]));
+    warn(&opened.warnings[known..]);
     if entry.attacked() {
         measured.judge(&opened, &entry, &interrupt)?;
     }
@@ -82,11 +87,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let results = opened.results(CommandName::Attack, arguments, evaluations, &unreadable)?;
     let skipped =
         skipped(opened.images.word(), opened.source.len(), &unreadable, "--save writes all of them");
-    say(&format!("\n{}\n{skipped}", table_of(&results)));
+    say_as_text(&format!("\n{}\n{skipped}", table_of(&results)));
     let results = match &mut folder {
         None => results,
         Some(folder) => write((&opened, &entry), folder, &records, results, &interrupt)?,
     };
+    event("results", &results);
     if options.strict { strictly(&results) } else { Ok(()) }
 }
 
@@ -135,6 +141,7 @@ impl Measured {
             });
         };
         let accuracy = outcome.evaluation.accuracy;
+        evaluated(&outcome.evaluation);
         self.unreadable.clone_from(&outcome.unreadable);
         self.outcomes.push(outcome);
         Ok(accuracy)
@@ -167,16 +174,16 @@ fn write(
     let key = opened.key(entry, (&opened.targets[0], None))?;
     let gathered = Parts::at(&folder.unfinished().images()).gather(records, &key)?;
     let saved = save(folder, gathered, &rereading)?;
-    say(&told_of(&saved));
+    say_as_text(&told_of(&saved));
     let warning = only_as_floats(&saved);
-    say(&told(warning.as_slice()));
+    warn(warning.as_slice());
     results.warnings.extend(warning);
     results.saved = Some(saved);
     results.write(&folder.results())?;
     let mut words = results.arguments.clone();
     words.extend(["--save".into(), folder.path().display().to_string(), "--force".into()]);
     folder.publish(&opened.resolved(entry, &words)?)?;
-    say(&format!("written to {}\n", folder.path().display()));
+    inform(&format!("written to {}\n", folder.path().display()));
     report::beside(folder.path());
     Ok(results)
 }

@@ -35,7 +35,7 @@ use crate::summary::split_summary;
 
 pub(crate) use networks::AttackedNetwork;
 use networks::{Named, check_model, own_data, own_norm, told};
-pub(crate) use options::{AttackPlan, Shared};
+pub(crate) use options::{AttackPlan, Shared, count};
 use options::{in_options, problem};
 
 /// Networks and the images on which they are attacked.

@@ -8,8 +8,8 @@ use crate::output::answer;
 use crate::reference::parts;
 use crate::schema::schema;
 use crate::{
-    attack, catalogue, check, compare, explain, export, fetch, init, inspect, report, reproduce, run, shells,
-    show, sweep, transfer,
+    attack, catalogue, check, compare, explain, export, fetch, init, inspect, radii, report, reproduce, run,
+    shells, show, sweep, transfer,
 };
 
 /// Adversarial training and robustness evaluation of image classifiers.
@@ -52,9 +52,12 @@ enum Command {
     /// Write a trained network as a file of other programs: ONNX, safetensors or a state dictionary
     #[command(after_help = "Example: temper export runs/quickstart --format onnx --out net.onnx")]
     Export(export::Options),
-    /// Show all that a run's evaluations saw of one test image
-    #[command(after_help = "Example: temper show runs/quickstart --sample 17")]
+    /// Show all that is known of one image: what a run's evaluations saw of it, or its radius in training
+    #[command(after_help = SHOW_HELP)]
     Show(show::Options),
+    /// Show the radii that training gave to its images, and those with the smallest and largest
+    #[command(after_help = RADII_HELP)]
+    Radii(radii::Options),
     /// Write a page of runs, attacks or transfer matrices: verdict, warnings, curves, images
     #[command(after_help = "Example: temper report runs/adversarial runs/iaat --out report.html")]
     Report(report::Options),
@@ -130,6 +133,18 @@ are those of the highest loss on the network that they are crafted on. Exit code
 0 success, 1 failed, or --strict and a severe warning, 2 bad command, 130 stopped
 by Ctrl-C.";
 
+const SHOW_HELP: &str = "\
+Examples:
+  temper show runs/quickstart --sample 17
+  temper show runs/quickstart --sample 17 --split train";
+
+const RADII_HELP: &str = "\
+Examples:
+  temper radii runs/quickstart
+  temper radii runs/quickstart --smallest 20 --largest 20 --save radii
+
+--save writes into an empty folder, or replaces what this command wrote there.";
+
 const REPRODUCE_HELP: &str = "\
 Example: temper reproduce table1 --scale cpu --only resnet18/iaat --seeds 2
 
@@ -153,6 +168,7 @@ pub(crate) fn run() -> anyhow::Result<bool> {
         Command::Inspect(options) => inspect::run(&options),
         Command::Export(options) => export::run(&options),
         Command::Show(options) => show::run(&options),
+        Command::Radii(options) => radii::run(&options),
         Command::Report(options) => report::run(&options),
         Command::Compare(options) => compare::run(&options),
         Command::Explain(options) => explain::run(&options),

@@ -22,7 +22,7 @@ use crate::config::{NumericsOption, Pipeline};
 use crate::device::DeviceName;
 use crate::interrupt::Interrupt;
 use crate::material::Material;
-use crate::progress::{EvaluationBar, announce};
+use crate::progress::{Ahead, EvaluationBar, announce, evaluated};
 use crate::run_dir::{BEST, MODEL, RunDir};
 use crate::select::Which;
 use crate::stored::{epoch_of, sha256};
@@ -124,6 +124,7 @@ pub(crate) fn judge(
     let inspections = inspections(pipeline, material, judged, device, interrupt)?;
     let (mut outcomes, mut surrogates, mut unreadable) = (vec![], vec![], BTreeMap::new());
     let mut selections = BTreeSet::new();
+    let mut ahead = ahead(pipeline, material, judged.len());
     for (weights, entry, needs, key) in &work {
         let samples = needs.cells.iter().map(|cell| cell.source.len()).sum();
         let crafting = needs.surrogate.as_ref().map(|stored| stored.frozen(device)).transpose()?;
@@ -146,16 +147,22 @@ pub(crate) fn judge(
             key: key.clone(),
             pulse: None,
         };
+        ahead.begin();
         announce(&entry.name, estimate(&setting, entry, &needs.cells[0], &records)?.as_ref());
-        let shown = EvaluationBar::new(&entry.name, samples, Some(interrupt));
+        let shown = EvaluationBar::new(&entry.name, samples, Some(interrupt)).before(&ahead);
         let mut watch = |glimpse: &BatchGlimpse| shown.glimpse(glimpse);
         let setting = Setting { pulse: Some(shown.pulse(setting.most_passes(entry))), ..setting };
         let outcome = evaluate(&setting, entry, &needs.cells, &mut records, &mut watch);
         drop(shown);
+        if let Ok(Some(outcome)) = &outcome {
+            let e = &outcome.evaluation;
+            ahead.learn((e.forwards + e.backwards) as f64, e.seconds);
+        }
         let Some(outcome) = outcome.with_context(|| format!("evaluation `{}`", entry.name))? else {
             let what = format!("in the evaluation `{}`; training and what is judged are kept", entry.name);
             return Err(interrupt.stopped(&what));
         };
+        evaluated(&outcome.evaluation);
         unreadable.extend(outcome.unreadable.clone());
         outcomes.push(outcome);
         // Once for each network and selection of images.
@@ -167,6 +174,18 @@ pub(crate) fn judge(
     }
     let Compared { evaluations, warnings } = compare(outcomes, surrogates, &inspections);
     Ok(RunOutcome { evaluations, unreadable, data: hashes.whole(), warnings })
+}
+
+/// The evaluations of so many sets of weights.
+pub(crate) fn ahead(pipeline: &Pipeline, material: &Material, weights: usize) -> Ahead {
+    let classes = material.network.classes();
+    let of_each = || {
+        pipeline.evaluate.iter().zip(&material.judged).map(|(entry, needs)| {
+            let samples = needs.cells.iter().map(|cell| cell.source.len()).sum();
+            entry.most_passes(classes, samples)
+        })
+    };
+    Ahead::of((0..weights).flat_map(|_| of_each()))
 }
 
 /// The evaluation of an entry's surrogate network on the unperturbed images of the entry; `None` without a surrogate.

@@ -18,6 +18,7 @@ mod fetch;
 mod footprint;
 mod images;
 mod init;
+mod init_radii;
 mod inline;
 mod inspect;
 mod interrupt;
@@ -26,12 +27,15 @@ mod machine;
 mod material;
 mod model_weights;
 mod normalisation;
+mod other_epochs;
 mod output;
 mod own_radii;
 mod place;
 mod plugins;
+mod png;
 mod profiled;
 mod progress;
+mod radii;
 mod reading;
 mod reference;
 mod report;
@@ -47,8 +51,10 @@ mod show;
 mod stored;
 mod summary;
 mod sweep;
+mod tensorboard;
 mod timed;
 mod toml_file;
+mod trained;
 mod transfer;
 mod unfinished;
 mod warnings;
@@ -83,7 +89,7 @@ pub fn main() -> ExitCode {
             // The chain of causes. With RUST_BACKTRACE candle writes its backtrace into its messages.
             let text = chain(&error);
             let lines = text.lines().take_while(|line| !line.trim_start().starts_with("0: "));
-            output::remark(&format!("error: {}", lines.collect::<Vec<_>>().join("\n")));
+            output::fail(&lines.collect::<Vec<_>>().join("\n"), code);
             ExitCode::from(code)
         }
     }

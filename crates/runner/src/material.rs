@@ -17,6 +17,7 @@ use crate::cells::{self, CellImages};
 use crate::classes::{IN_PIPELINE, compared};
 use crate::config::{BadConfig, Pipeline};
 use crate::footprint::{self, MemoryPart};
+use crate::init_radii::InitRadii;
 use crate::stored::{Stored, said_against, sha256};
 
 /// Number of undecodable images that are named.
@@ -26,6 +27,8 @@ const SHOWN: usize = 5;
 pub(crate) struct Material {
     /// Training images; the test images if nothing is trained.
     pub(crate) train: Arc<dyn Source>,
+    /// Number of images of the whole training split; 0 if nothing is trained.
+    pub(crate) split: usize,
     /// Training images held out for the selection of weights.
     pub(crate) held_out: Option<Arc<dyn Source>>,
     pub(crate) test: Arc<dyn Source>,
@@ -50,12 +53,9 @@ impl Material {
     pub(crate) fn open(pipeline: &Pipeline) -> anyhow::Result<Self> {
         let name = pipeline.dataset.name();
         let open = |split| open(&pipeline.dataset, split, |message| pipeline.bad_dataset(message));
-        let part = |source: Arc<dyn Source>, n: Option<NonZeroUsize>| match n {
-            Some(n) => Arc::new(Subset::new(source, n.get())),
-            None => source,
-        };
         let trains = pipeline.train.trains();
         let train = trains.then(|| open(Split::Train)).transpose()?;
+        let split = train.as_ref().map_or(0, |train| train.len());
         let test = part(open(Split::Test)?, pipeline.subset.test);
         // Without training, the test images alone determine what the network must fit.
         let train = train.map_or_else(|| test.clone(), |train| part(train, pipeline.subset.train));
@@ -63,22 +63,7 @@ impl Material {
             bail!("dataset `{name}` has {} training and {} test images", train.len(), test.len());
         }
         let also_trained_on = if trains { shared_images(&*train, &*test) } else { 0 };
-        let (train, held_out) = match &pipeline.select {
-            Some(select) if select.samples.get() >= train.len() => {
-                let message = format!(
-                    "`samples` is {}, but there are {} training images: some must be left to train on",
-                    select.samples,
-                    train.len()
-                );
-                return Err(pipeline.bad(&["select", "samples"], &message).into());
-            }
-            Some(select) => {
-                let rng = Rng::new(pipeline.seed, "held out");
-                let (held_out, rest) = Part::drawn(&train, select.samples.get(), rng);
-                (Arc::new(rest) as Arc<dyn Source>, Some(Arc::new(held_out) as Arc<dyn Source>))
-            }
-            None => (train, None),
-        };
+        let (train, held_out) = divided(pipeline, train)?;
         let (first, last) = (look(&train, name)?, look(&test, name)?);
         if first != last {
             bail!("dataset `{name}`: training and test images differ in shape: {first:?} and {last:?}");
@@ -124,7 +109,7 @@ impl Material {
                 Warning::caution("held-out-images-in-training", text).with_figure(shared as f64 / of as f64)
             }));
         }
-        Ok(Self { train, held_out, test, network, graph, judged, also_trained_on, warnings })
+        Ok(Self { train, split, held_out, test, network, graph, judged, also_trained_on, warnings })
     }
 
     /// A text with the number of images of each split.
@@ -151,6 +136,37 @@ impl Material {
         }
         warnings.extend(said_against(file, &load_weights_for(file, &self.network)?, &sha256(file)?));
         Ok(warnings.into_iter().map(|warning| warning.about(keys.join("."))).collect())
+    }
+}
+
+/// The images of a split that a pipeline uses.
+pub(crate) fn part(source: Arc<dyn Source>, n: Option<NonZeroUsize>) -> Arc<dyn Source> {
+    match n {
+        Some(n) => Arc::new(Subset::new(source, n.get())),
+        None => source,
+    }
+}
+
+/// The images that are trained on, and those held out for the selection of weights, if there is one.
+pub(crate) type Divided = (Arc<dyn Source>, Option<Arc<dyn Source>>);
+
+/// Divides the training images that a pipeline uses.
+pub(crate) fn divided(pipeline: &Pipeline, train: Arc<dyn Source>) -> Result<Divided, BadConfig> {
+    match &pipeline.select {
+        Some(select) if select.samples.get() >= train.len() => {
+            let message = format!(
+                "`samples` is {}, but there are {} training images: some must be left to train on",
+                select.samples,
+                train.len()
+            );
+            Err(pipeline.bad(&["select", "samples"], &message))
+        }
+        Some(select) => {
+            let rng = Rng::new(pipeline.seed, "held out");
+            let (held_out, rest) = Part::drawn(&train, select.samples.get(), rng);
+            Ok((Arc::new(rest), Some(Arc::new(held_out))))
+        }
+        None => Ok((train, None)),
     }
 }
 
@@ -288,6 +304,7 @@ pub(crate) fn check(pipeline: &Pipeline) -> anyhow::Result<String> {
                 trainer.start(material.network.clone(), material.train.len())?;
             }
             let parameters = parameters(&material.network);
+            let radii = InitRadii::open(pipeline, &material)?;
             let norm =
                 pipeline.train.attacked_in().map_or(String::new(), |norm| format!(", attacked in {norm}"));
             let mut text = format!(
@@ -295,6 +312,8 @@ pub(crate) fn check(pipeline: &Pipeline) -> anyhow::Result<String> {
                 material.counts(pipeline),
                 material.train.origin()
             );
+            text +=
+                &radii.map_or(String::new(), |radii| format!("\n  {}", radii.matched(pipeline, &material)));
             for warning in material.warnings.iter().chain(&initial) {
                 text += "\n";
                 let heading = format!("  {}:", warning.heading());

@@ -1,5 +1,6 @@
 //! Progress bars on a terminal; without a terminal, one line per epoch.
 
+use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,17 +11,77 @@ use indicatif::{ProgressBar, ProgressStyle};
 use temper_core::Pulse;
 use temper_evaluate::{BatchGlimpse, TimeEstimate};
 use temper_report::percent;
-use temper_results::{Epoch, Percentiles};
+use temper_results::{Epoch, Evaluation, Percentiles};
 use temper_train::{Glimpse, Watch};
 
 use crate::catalogue::wrap;
 use crate::interrupt::Interrupt;
-use crate::output::{remark, say};
+use crate::output::{event, inform, is_quiet, remark, shows_bars};
+
+/// The evaluations that are still to come: the passes that they can make at most, and the time of a pass as measured so
+/// far.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ahead {
+    /// Of each evaluation; `None` if an attack does not report its passes.
+    passes: VecDeque<Option<u64>>,
+    measured: f64,
+    seconds: f64,
+}
+
+impl Ahead {
+    /// Evaluations with these numbers of passes.
+    pub(crate) fn of(passes: impl IntoIterator<Item = Option<u64>>) -> Self {
+        Self { passes: passes.into_iter().collect(), ..Self::default() }
+    }
+
+    /// The next evaluation begins.
+    pub(crate) fn begin(&mut self) {
+        self.passes.pop_front();
+    }
+
+    /// Records that so many passes took so long.
+    pub(crate) fn learn(&mut self, passes: f64, seconds: f64) {
+        self.measured += passes;
+        self.seconds += seconds;
+    }
+
+    /// Text after the time left of what runs now; empty if nothing is to come.
+    fn told(&self) -> String {
+        if self.passes.is_empty() {
+            return String::new();
+        }
+        let sum: Option<u64> = self.passes.iter().try_fold(0u64, |sum, of| Some(sum.saturating_add((*of)?)));
+        match sum.filter(|_| self.measured > 0.0) {
+            Some(sum) => format!(", then at most {}", duration(sum as f64 * self.seconds / self.measured)),
+            None => format!(", then {} more", self.passes.len()),
+        }
+    }
+}
+
+/// A time in words, with one unit.
+fn duration(seconds: f64) -> String {
+    match seconds / 60.0 {
+        minutes if minutes < 1.5 => format!("{seconds:.0} s"),
+        minutes if minutes < 90.0 => format!("{minutes:.0} min"),
+        minutes => format!("{:.1} h", minutes / 60.0),
+    }
+}
+
+/// Prints the end of an evaluation as an event.
+pub(crate) fn evaluated(evaluation: &Evaluation) {
+    if !is_quiet() {
+        event("evaluation", evaluation);
+    }
+}
 
 /// The progress of training.
 pub(crate) struct TrainingBar {
     bar: ProgressBar,
     epochs: usize,
+    /// Training images.
+    samples: usize,
+    /// The evaluations after training.
+    ahead: Ahead,
     /// Time between two checkpoints.
     every: Duration,
     saved: Instant,
@@ -28,10 +89,21 @@ pub(crate) struct TrainingBar {
 }
 
 impl TrainingBar {
-    pub(crate) fn new(epochs: usize, done: usize, every: Duration, interrupt: Interrupt) -> Self {
-        let bar = bar("{prefix} [{bar:12}] {msg}  {eta} left");
+    /// A bar over all epochs, of which some are done, on so many images.
+    pub(crate) fn new(
+        [epochs, done]: [usize; 2],
+        samples: usize,
+        ahead: Ahead,
+        every: Duration,
+        interrupt: Interrupt,
+    ) -> Self {
+        let bar = bar(&Self::template(&ahead));
         bar.set_prefix(format!("epoch {}/{epochs}", done + 1));
-        Self { bar, epochs, every, saved: Instant::now(), interrupt }
+        Self { bar, epochs, samples, ahead, every, saved: Instant::now(), interrupt }
+    }
+
+    fn template(ahead: &Ahead) -> String {
+        format!("{{prefix}} [{{bar:10}}] {{msg}}  {{eta}} left{}", ahead.told())
     }
 
     /// Records that a checkpoint was just written.
@@ -40,7 +112,12 @@ impl TrainingBar {
     }
 
     /// Records the end of an epoch.
-    pub(crate) fn epoch(&self, report: &Epoch) {
+    pub(crate) fn epoch(&mut self, report: &Epoch) {
+        self.ahead.learn((report.forwards + report.backwards) * self.samples as f64, report.seconds);
+        self.bar.set_style(style(&Self::template(&self.ahead)));
+        if !is_quiet() {
+            event("epoch", report);
+        }
         let Epoch { epoch, loss, accuracy, seconds, skipped, vanished, .. } = report;
         let skipped = if *skipped > 0 { format!("  {skipped} skipped") } else { String::new() };
         let vanished = match vanished {
@@ -59,7 +136,10 @@ impl TrainingBar {
     }
 
     /// Prints a line above the bar.
-    pub(crate) fn line(&self, text: &str) {
+    fn line(&self, text: &str) {
+        if !shows_bars() {
+            return;
+        }
         if std::io::stderr().is_terminal() {
             self.bar.println(text);
         } else {
@@ -74,7 +154,7 @@ impl TrainingBar {
 
 impl Watch for TrainingBar {
     fn glimpse(&mut self, glimpse: &Glimpse) {
-        let Glimpse { epoch, batch, batches, loss, accuracy, radii } = glimpse;
+        let Glimpse { epoch, batch, batches, loss, .. } = glimpse;
         let length = self.epochs.saturating_mul(*batches) as u64;
         if self.bar.length() != Some(length) {
             self.bar.set_length(length);
@@ -83,8 +163,8 @@ impl Watch for TrainingBar {
             self.bar.reset_eta();
         }
         self.bar.set_prefix(format!("epoch {epoch}/{}", self.epochs));
-        let radii = radii.map(|radii| format!(" {}", words(&radii))).unwrap_or_default();
-        self.bar.set_message(format!("loss {loss:.2} acc {}{radii}", percent(*accuracy)));
+        let rate = self.bar.per_sec();
+        self.bar.set_message(format!("batch {batch}/{batches} {rate:.1}/s loss {loss:.2}"));
         self.bar.set_position(((epoch - 1) * batches + batch) as u64);
     }
 
@@ -121,6 +201,12 @@ impl<'i> EvaluationBar<'i> {
         bar.set_prefix(name.to_string());
         bar.set_message(format!("0/{samples}"));
         Self { bar, samples, passes: Arc::default(), interrupt }
+    }
+
+    /// Shows what comes after this evaluation, too.
+    pub(crate) fn before(self, ahead: &Ahead) -> Self {
+        self.bar.set_style(style(&format!("{{prefix}} [{{bar:16}}] {{msg}}  {{eta}} left{}", ahead.told())));
+        self
     }
 
     /// A pulse that moves the bar at each pass of an attack, and ends the attack when it is interrupted. `most` is
@@ -182,21 +268,44 @@ pub(crate) fn announce(name: &str, estimate: Option<&TimeEstimate>) {
     else {
         return;
     };
-    let most = match seconds / 60.0 {
-        minutes if minutes < 1.5 => format!("{seconds:.0} s"),
-        minutes if minutes < 90.0 => format!("{minutes:.0} min"),
-        minutes => format!("{:.1} h", minutes / 60.0),
-    };
+    let most = duration(*seconds);
     let words = format!(
         "at most {forwards} forward and {backwards} backward passes for each of {images} images, at most {most} \
          here; images that are broken take less"
     );
     let mut text = String::new();
     wrap(&mut text, &format!("{name}:"), " ", &words);
-    say(&text);
+    inform(&text);
 }
 
 fn bar(template: &str) -> ProgressBar {
+    let bar = if shows_bars() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    bar.with_style(style(template))
+}
+
+fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style.progress_chars("=> "))
+    style.progress_chars("=> ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ahead_is_told_by_passes_once_a_pass_was_timed() {
+        let mut ahead = Ahead::of([Some(100), Some(2000), Some(1000)]);
+        ahead.begin();
+        assert_eq!(ahead.told(), ", then 2 more");
+        ahead.learn(50.0, 1.0);
+        assert_eq!(ahead.told(), ", then at most 60 s");
+        ahead.begin();
+        assert_eq!(ahead.told(), ", then at most 20 s");
+        ahead.begin();
+        assert_eq!(ahead.told(), "");
+        let mut unknown = Ahead::of([Some(1), None]);
+        unknown.learn(1.0, 1.0);
+        assert_eq!(unknown.told(), ", then 2 more");
+        assert_eq!([30.0, 600.0, 7200.0].map(duration), ["30 s", "10 min", "2.0 h"]);
+    }
 }

@@ -11,7 +11,7 @@ use temper_experiments::page;
 use temper_report::{Measured, MeasuredError, Page, report_of};
 
 use crate::config::BadConfig;
-use crate::output::{answer, say};
+use crate::output::{answer, inform, say};
 
 /// The name of the page in a folder.
 pub(crate) const REPORT: &str = "report.html";
@@ -86,9 +86,14 @@ fn holds_tables(folder: &Path) -> bool {
 
 /// Writes the page of a folder into it, and says so. All numbers are already on disk, so that an error is only noted.
 pub(crate) fn beside(folder: &Path) {
+    side_by_side(&[folder.into()], folder);
+}
+
+/// Writes the page of these runs into a folder, in the same way.
+pub(crate) fn side_by_side(runs: &[PathBuf], folder: &Path) {
     let out = folder.join(REPORT);
-    match may_be_replaced(&out).and_then(|()| write(&[folder.into()], &out)) {
-        Ok(()) => say(&format!("report  {}\n", out.display())),
+    match may_be_replaced(&out).and_then(|()| write(runs, &out)) {
+        Ok(()) => inform(&format!("report  {}\n", out.display())),
         Err(error) => say(&format!("note    there is no report of this: {error:#}\n")),
     }
 }

@@ -8,8 +8,10 @@ use temper_train::{Checkpoint, Progress, State, Trainer, put_aside};
 
 use crate::classes::{IN_PIPELINE, compared};
 use crate::config::{BadConfig, Pipeline};
+use crate::init_radii::{InitRadii, named_hash};
 use crate::material::Material;
-use crate::output::say;
+use crate::other_epochs::OtherEpochs;
+use crate::output::{inform, say};
 use crate::run_dir::RunDir;
 use crate::stored::{Stored, sha256};
 
@@ -22,17 +24,30 @@ pub(crate) struct Beginning {
     pub(crate) classes: Vec<String>,
     /// Warnings about its numbers.
     pub(crate) warnings: Vec<Warning>,
-    /// The warnings that its checkpoints store: those about its initial weights.
-    pub(crate) initial: Vec<Warning>,
+    /// The configuration that its checkpoints store, as TOML.
+    pub(crate) config: String,
 }
 
 impl Beginning {
     /// The starting point before the first epoch.
-    pub(crate) fn fresh(pipeline: &Pipeline, trainer: &Trainer, material: &Material) -> anyhow::Result<Self> {
+    pub(crate) fn fresh(
+        pipeline: &Pipeline,
+        trainer: &Trainer,
+        material: &Material,
+        dir: &RunDir,
+    ) -> anyhow::Result<Self> {
         let warnings = material.initial_warnings(pipeline)?;
-        let state = trainer.start(material.network.clone(), material.train.len())?;
-        let (classes, initial) = (material.train.classes().to_vec(), warnings.clone());
-        Ok(Self { state, metrics: vec![], classes, warnings, initial })
+        let mut state = trainer.start(material.network.clone(), material.train.len())?;
+        let radii = InitRadii::open(pipeline, material)?;
+        if let Some(radii) = &radii {
+            radii.lie_outside(dir, pipeline)?;
+            radii.put(material, &mut state.memory);
+            inform(&format!("radii   {}\n", radii.matched(pipeline, material)));
+        }
+        let classes = material.train.classes().to_vec();
+        let trained_by = trained_by(pipeline, material, radii.map(|radii| radii.hash))?;
+        let config = kept(trained_by, &classes, &warnings)?;
+        Ok(Self { state, metrics: vec![], classes, warnings, config })
     }
 }
 
@@ -47,7 +62,7 @@ pub(crate) fn resumed(
     let file = dir.checkpoint();
     let Some((checkpoint, warning)) = Checkpoint::newest(&file)? else {
         dir.must_be_fresh()?;
-        return Beginning::fresh(pipeline, trainer, material);
+        return Beginning::fresh(pipeline, trainer, material, dir);
     };
     let mut theirs: toml::Table =
         checkpoint.config.parse().with_context(|| format!("{}: damaged configuration", file.display()))?;
@@ -62,15 +77,7 @@ pub(crate) fn resumed(
     let run = Classes { by: &run, names: &classes };
     let images = Classes { by: "the images", names: images };
     warnings.extend(compared(run, images, pipeline.ignore_class_names, IN_PIPELINE).map_err(BadConfig)?);
-    let mut changed = vec![];
-    differences("", &theirs.into(), &trained_by(pipeline, material)?.into(), &mut changed);
-    if !changed.is_empty() {
-        bail!(
-            "{} belongs to another configuration\n  {}\n  undo the change, or start anew with --force or --out DIR",
-            file.display(),
-            changed.join("\n  ")
-        );
-    }
+    let (ours, other) = compared_with(theirs, pipeline, material, dir, &checkpoint)?;
     let (network, metrics) = (material.network.clone(), checkpoint.metrics.clone());
     let state = trainer
         .restore(network, samples, checkpoint)
@@ -84,9 +91,42 @@ pub(crate) fn resumed(
             "note    {warning}{aside}\n        the checkpoint before it is whole and serves instead\n"
         ));
     }
-    say(&format!("resume  {}\n", reached(pipeline, material, state.epoch, state.progress)));
-    let initial = warnings[..from_before].to_vec();
-    Ok(Beginning { state, metrics, classes, warnings, initial })
+    let was = other.map_or(String::new(), |other| other.to_string());
+    say(&format!("resume  {}{was}\n", reached(pipeline, material, state.epoch, state.progress)));
+    if state.epoch < pipeline.train.epochs && dir.forget_end()? {
+        inform("        its results, its report and its model are removed until it ends again\n");
+    }
+    let config = kept(ours, &classes, &warnings[..from_before])?;
+    Ok(Beginning { state, metrics, classes, warnings, config })
+}
+
+/// Compares the configuration of a checkpoint with that of a run. Returns the latter, and the number of epochs if the
+/// run goes on with another one. An error lists everything that must not differ.
+fn compared_with(
+    mut theirs: toml::Table,
+    pipeline: &Pipeline,
+    material: &Material,
+    dir: &RunDir,
+    checkpoint: &Checkpoint,
+) -> anyhow::Result<(toml::Table, Option<OtherEpochs>)> {
+    let radii = theirs.get("train").and_then(|train| train.get("init_radii")?.as_str());
+    let ours = trained_by(pipeline, material, named_hash(pipeline, radii)?)?;
+    let other = OtherEpochs::adopted(&mut theirs, pipeline);
+    let (mut changed, mut advice) = (vec![], String::new());
+    differences("", &theirs.into(), &ours.clone().into(), &mut changed);
+    if let Some(other) = &other {
+        let against = other.against(pipeline, material.train.len(), checkpoint);
+        advice = other.advice(&against, pipeline, dir);
+        changed.extend(against);
+    }
+    if changed.is_empty() {
+        return Ok((ours, other));
+    }
+    bail!(
+        "{} belongs to another configuration\n  {}\n  undo the change, or start anew with --force or --out DIR{advice}",
+        dir.checkpoint().display(),
+        changed.join("\n  ")
+    )
 }
 
 /// Removes and returns a part of a checkpoint's data.
@@ -106,22 +146,16 @@ fn own_classes(config: &mut toml::Table, dir: &RunDir) -> anyhow::Result<Option<
     }
 }
 
-/// Like [`trained_by`], with the class names and the warnings about the initial weights, as checkpoints store
-/// them.
-pub(crate) fn kept(
-    pipeline: &Pipeline,
-    material: &Material,
-    classes: &[String],
-    initial: &[Warning],
-) -> anyhow::Result<toml::Table> {
-    let mut table = trained_by(pipeline, material)?;
+/// What checkpoints store: the result of [`trained_by`] with the class names and the warnings about the initial
+/// weights.
+fn kept(mut table: toml::Table, classes: &[String], initial: &[Warning]) -> anyhow::Result<String> {
     if let Some(data) = table.get_mut("data").and_then(toml::Value::as_table_mut) {
         data.insert("classes".into(), toml::Value::try_from(classes)?);
         if !initial.is_empty() {
             data.insert("warnings".into(), toml::Value::try_from(initial)?);
         }
     }
-    Ok(table)
+    Ok(toml::to_string(&table)?)
 }
 
 /// A position in training, as in "after epoch 2 of 5" or "after batch 7 of 79 of epoch 3".
@@ -138,10 +172,18 @@ pub(crate) fn reached(pipeline: &Pipeline, material: &Material, epoch: usize, pr
     }
 }
 
-/// Everything that determines the trained network: the training part of the pipeline and the number of
-/// images.
-fn trained_by(pipeline: &Pipeline, material: &Material) -> anyhow::Result<toml::Table> {
+/// Everything that determines the trained network: the training part of the pipeline, with the hash of the initial
+/// radii in place of their path, and the number of images.
+fn trained_by(
+    pipeline: &Pipeline,
+    material: &Material,
+    radii: Option<String>,
+) -> anyhow::Result<toml::Table> {
     let mut table = pipeline.trained_by()?;
+    let train = table.get_mut("train").and_then(toml::Value::as_table_mut);
+    if let (Some(train), Some(radii)) = (train, radii) {
+        train.insert("init_radii".into(), radii.into());
+    }
     let mut data = toml::Table::new();
     if pipeline.train.trains() {
         data.insert("samples".into(), toml::Value::Integer(i64::try_from(material.train.len())?));

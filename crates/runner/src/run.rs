@@ -17,20 +17,21 @@ use temper_train::{Checkpoint, State, Trainer, save_weights};
 use crate::config::Pipeline;
 use crate::device::DeviceName;
 use crate::interrupt::Interrupt;
-use crate::judge::{JudgedWeights, RunOutcome, judge, judged};
+use crate::judge::{JudgedWeights, RunOutcome, ahead, judge, judged};
 use crate::machine::{machine, versions};
 use crate::material::{Material, parameters, skipped};
 use crate::normalisation::Trial;
-use crate::output::say;
+use crate::output::{Logging, event, inform, say, say_as_text};
 use crate::profiled::Profiled;
 use crate::progress::TrainingBar;
 use crate::report;
-use crate::resume::{Beginning, kept, reached, resumed};
+use crate::resume::{Beginning, reached, resumed};
 use crate::run_dir::{Mode, RunDir};
-use crate::select::{best, unreadable};
+use crate::select::{Which, best, unreadable};
 use crate::stored::About;
 use crate::summary::{network_summary, split_summary};
-use crate::warnings::{strictly, told};
+use crate::tensorboard::Board;
+use crate::warnings::{strictly, warn};
 
 /// Options of `temper run`.
 #[derive(Debug, Args)]
@@ -51,6 +52,11 @@ pub(crate) struct Options {
     /// End with exit code 1 if a warning is severe: if a number is probably wrong
     #[arg(long)]
     strict: bool,
+    /// Write event files for TensorBoard into the run's folder: scalars, histograms of radii, images
+    #[arg(long)]
+    tensorboard: bool,
+    #[command(flatten)]
+    logging: Logging,
     /// Print in the end where time went, by kind of work and by layer
     #[arg(long)]
     profile: bool,
@@ -68,6 +74,7 @@ struct Existing {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    options.logging.choose();
     // Applied like `--set`, so that the checks of the device apply to this one.
     let mut sets = options.sets.clone();
     sets.extend(options.device.map(|device| format!("device={device}")));
@@ -81,16 +88,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let trainer = Trainer::new(&pipeline.train, pipeline.seed, &device);
     let fresh = match mode {
         Mode::Resume => None,
-        _ => Some(Beginning::fresh(&pipeline, &trainer, &material)?),
+        _ => Some(Beginning::fresh(&pipeline, &trainer, &material, &dir)?),
     };
     let dir = dir.take()?;
-    let Beginning { mut state, metrics, classes, warnings, initial } = match fresh {
+    let Beginning { mut state, metrics, classes, warnings, config } = match fresh {
         Some(fresh) => fresh,
         None => resumed(&pipeline, &trainer, &material, &dir)?,
     };
     let mut warnings = [&*material.warnings, &warnings].concat();
     dir.prepare(&pipeline.resolved()?)?;
-    say(&format!(
+    inform(&format!(
         "data    {}\n        {}\nmodel   {}, {} trained parameters\nrun     {}\n",
         material.counts(&pipeline),
         origins(&material),
@@ -98,31 +105,39 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         parameters(&material.network),
         dir.path().display(),
     ));
-    say(&told(&warnings));
+    warn(&warnings);
     let work = Work {
         pipeline: &pipeline,
         trainer: &trainer,
         material: &material,
         classes: &classes,
-        initial: &initial,
+        config: &config,
         dir: &dir,
         device: &device,
     };
     let profiled = options.profile.then(Profiled::start);
-    let metrics = train(&work, &mut state, metrics, &interrupt)?;
+    let mut board = match options.tensorboard {
+        true => Board::create(dir.path(), &metrics),
+        false => Board::default(),
+    };
+    let metrics = train(&work, &mut state, metrics, &mut board, &interrupt)?;
+    board.images(&material.train, &state.memory, state.epoch);
     save_weights(&dir.model(), &state.result(), work.about(None)?)?;
     warnings.extend(after_training(&pipeline, &state));
     warnings.extend(without_gradient(&metrics, material.train.len()));
     let judged = judged(&pipeline, &state, &dir, best(&metrics), &device)?;
     let warning = of_normalisation(&work, &state, &judged, &interrupt)?;
-    say(&told(warning.as_slice()));
+    warn(warning.as_slice());
     warnings.extend(warning);
     let mut outcome = judge(&pipeline, &material, &judged, &dir, &device, &interrupt)?;
     warnings.append(&mut outcome.warnings);
     let left_out = left_out(&material, &state, &metrics, &outcome.unreadable);
     let results = results(&work, &state, &metrics, warnings, (&judged, outcome))?;
     results.write(&dir.results())?;
-    say(&format!("\n{}\n{left_out}{}\n", table_of(&results), closing(&state, &dir)));
+    say_as_text(&format!("\n{}\n{left_out}", table_of(&results)));
+    event("results", &results);
+    board.results(&results);
+    inform(&format!("{}\n", closing(&state, &dir)));
     report::beside(dir.path());
     say(&profiled.map(Profiled::tables).unwrap_or_default());
     if options.strict { strictly(&results) } else { Ok(()) }
@@ -204,8 +219,8 @@ struct Work<'a> {
     material: &'a Material,
     /// The class names of the run.
     classes: &'a [String],
-    /// Warnings about the initial weights.
-    initial: &'a [Warning],
+    /// The configuration that checkpoints store.
+    config: &'a str,
     dir: &'a RunDir,
     device: &'a Device,
 }
@@ -252,18 +267,18 @@ fn train(
     work: &Work,
     state: &mut State,
     mut metrics: Vec<Epoch>,
+    board: &mut Board,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Vec<Epoch>> {
     let Work { pipeline, trainer, material, dir, .. } = *work;
     let epochs = pipeline.train.epochs;
-    let config = toml::to_string(&kept(pipeline, material, work.classes, work.initial)?)?;
     let save = |state: &State, metrics: &[Epoch]| {
         let checkpoint = Checkpoint {
             epoch: state.epoch,
             progress: state.progress,
             metrics: metrics.to_vec(),
             skipped: state.skipped.clone(),
-            config: config.clone(),
+            config: work.config.into(),
             weights: state.classifier.weights(),
             velocity: state.sgd.velocity().clone(),
             average: state.average.clone(),
@@ -278,13 +293,19 @@ fn train(
     dir.write_metrics(&metrics)?;
     dir.forget_epochs_after(state.epoch)?;
     let every = Duration::from_secs_f64(60.0 * pipeline.checkpoint_minutes.get().min(1e9));
-    let mut watch = TrainingBar::new(epochs, state.epoch, every, interrupt.clone());
+    let sets = pipeline.select.as_ref().map_or(1, |select| if select.weights == Which::Both { 2 } else { 1 });
+    let ahead = ahead(pipeline, material, sets);
+    let (done, samples) = (state.epoch, material.train.len());
+    let mut watch = TrainingBar::new([epochs, done], samples, ahead, every, interrupt.clone());
     while state.epoch < epochs {
         if !interrupt.heard() {
             let result = trainer.epoch(state, &material.train, &mut watch);
             if let Some(report) = result.inspect_err(|_| watch.finish())? {
                 work.keep(state, report, &mut metrics)?;
-                metrics.iter().next_back().into_iter().for_each(|epoch| watch.epoch(epoch));
+                if let Some(epoch) = metrics.last() {
+                    watch.epoch(epoch);
+                    board.epoch(epoch, &state.memory);
+                }
             }
         }
         // The checkpoint is written last: everything that it counts as done is already on disk.

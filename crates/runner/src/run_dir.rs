@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use temper_files::save_atomically;
 use temper_results::Epoch;
+use temper_tensorboard::EventFile;
 
 use crate::output::say;
 use crate::report::REPORT;
+use crate::tensorboard::EVENTS;
 
 /// The weights of the last epoch.
 pub(crate) const MODEL: &str = "model.safetensors";
@@ -114,6 +116,7 @@ impl RunDir {
                 remove(&self.path.join(name))?;
             }
             self.forget_epochs_after(0)?;
+            EventFile::clear(&self.path.join(EVENTS))?;
         }
         Ok(save_atomically(&self.path.join(CONFIG), format!("{MARK}{config}").as_bytes())?)
     }
@@ -171,6 +174,16 @@ impl RunDir {
     /// Writes the metrics, one line per epoch.
     pub(crate) fn write_metrics(&self, epochs: &[Epoch]) -> anyhow::Result<()> {
         Ok(temper_results::write_metrics(&self.metrics_file(), epochs)?)
+    }
+
+    /// Removes what only a run that has ended has: results, report, weights of the last epoch. Returns whether there
+    /// was any of it.
+    pub(crate) fn forget_end(&self) -> anyhow::Result<bool> {
+        let ended = [self.results(), self.path.join(REPORT), self.model()];
+        let any = ended.iter().any(|file| file.exists());
+        // The results go first: they say that the other files belong to a run that has ended.
+        ended.iter().try_for_each(|file| remove(file))?;
+        Ok(any)
     }
 
     /// Removes the epsilon memories of later epochs, which an interrupted epoch may have left.

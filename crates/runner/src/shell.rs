@@ -6,7 +6,8 @@ pub(crate) fn command(words: &[String]) -> String {
     std::iter::once("temper".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-fn quoted(word: &str) -> String {
+/// A word, quoted if a shell would change it.
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_=./:,+@%".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.into(),

@@ -1,5 +1,7 @@
 //! `temper show`: reports everything known about one sample.
 
+mod training;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use temper_results::{Evaluation, Line, Point, Record, Records, Results, Warning}
 
 use crate::catalogue::wrap;
 use crate::config::BadConfig;
+use crate::images::SplitOption;
 use crate::output::answer;
 use crate::reading::nearest;
 use crate::stored::Stored;
@@ -21,9 +24,13 @@ use crate::warnings::told as warned;
 pub(crate) struct Options {
     /// A run's folder, or what `temper attack --save` wrote
     run: PathBuf,
-    /// Index of the sample in the whole test split, from 0
+    /// Index of the sample in the whole split, from 0
     #[arg(long, value_name = "INDEX")]
     sample: u64,
+    /// The split: a test sample with what the evaluations saw of it, or a training sample with its radius after each
+    /// epoch
+    #[arg(long, value_enum, default_value_t = SplitOption::Test)]
+    split: SplitOption,
     /// Only this evaluation
     #[arg(long, value_name = "NAME")]
     evaluation: Option<String>,
@@ -38,6 +45,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let folder = &options.run;
     if !folder.is_dir() {
         bail!("there is no folder {}: expected that of a run", folder.display());
+    }
+    if options.split == SplitOption::Train {
+        if options.evaluation.is_some() {
+            let why = "--evaluation: evaluations judge test images, not training samples: leave it out";
+            return Err(BadConfig(why.into()).into());
+        }
+        return answer(&training::told(folder, options.sample)?);
     }
     let file = folder.join("records.jsonl");
     let mut lines = Records::read(&file)?;

@@ -12,7 +12,8 @@ use temper_results::Results;
 
 use crate::config::{BadConfig, Pipeline};
 use crate::interrupt::Interrupt;
-use crate::output::say;
+use crate::output::{Logging, inform, say};
+use crate::report::side_by_side;
 use crate::run_dir::CONFIG;
 
 /// Options of `temper sweep`.
@@ -27,12 +28,15 @@ pub(crate) struct Options {
     /// Number of seeds for each combination, from the pipeline's seed on
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
+    #[command(flatten)]
+    logging: Logging,
     /// Folder of the runs, instead of runs/NAME-OF-FILE-sweep
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    options.logging.choose();
     let combinations = combinations(&options.sets)?;
     // All combinations are checked before the first one runs.
     let mut first = None;
@@ -44,19 +48,21 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let name = options.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let out = options.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(format!("{name}-sweep")));
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
-    let mut rows = vec![];
+    let (mut rows, mut folders) = (vec![], vec![]);
     for combination in &combinations {
         let mut results = vec![];
         for seed in first..first + options.seeds {
             let folder = out.join(folder_of(combination)).join(format!("seed-{seed}"));
-            say(&format!("\n{}, seed {seed}\n", words(combination)));
+            inform(&format!("\n{}, seed {seed}\n", words(combination)));
             one(options, combination, seed, &folder, &interrupt)?;
             results.push(Results::read(&folder.join("results.json"))?);
+            folders.push(folder);
         }
         rows.push((words(combination), results));
     }
     say(&format!("\n{}", table(&rows)));
     say("accuracy in per cent with 95 % intervals, which combine the errors of images and seeds\n");
+    side_by_side(&folders, &out);
     Ok(())
 }
 
@@ -72,7 +78,7 @@ fn one(
         fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     }
     let mut command = Command::new(std::env::current_exe().context("cannot tell where this binary lies")?);
-    command.arg("run").arg(&options.file).arg("--out").arg(folder);
+    command.arg("run").arg(&options.file).arg("--out").arg(folder).args(options.logging.words());
     for set in combination.iter().cloned().chain([format!("seed={seed}")]) {
         command.args(["--set", &set]);
     }

@@ -13,10 +13,10 @@ use temper_results::{CommandName, Evaluation, Records, Results, Warning};
 use crate::attacked::{self, AttackedNetwork, Opened};
 use crate::config::BadConfig;
 use crate::interrupt::Interrupt;
-use crate::output::say;
+use crate::output::{Logging, event, inform, say_as_text};
 use crate::run_dir::{Lock, Mode, lock};
 use crate::unfinished::Unfinished;
-use crate::warnings::{strictly, told};
+use crate::warnings::{strictly, told, warn};
 
 /// Options of `temper transfer`.
 #[derive(Debug, Args)]
@@ -38,9 +38,12 @@ pub(crate) struct Options {
     /// End with exit code 1 if a warning is severe: if a number is probably wrong
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    options.logging.choose();
     let plan = options.attacked.plan()?;
     if !plan.entry.attacked() {
         return Err(
@@ -55,8 +58,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for (target, name) in opened.targets.iter_mut().zip(&names) {
         target.name = Some(name.clone());
     }
-    say(&opened.heading(&entry));
-    say(&told(&opened.warnings));
+    inform(&opened.heading(&entry));
+    warn(&opened.warnings);
     let arguments = opened.words("transfer", &entry)?;
     let mut records = match &mut kept {
         Some(kept) => kept.begin(&opened, &entry, &arguments)?,
@@ -73,15 +76,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         opened.warn_of_normalisation(i, natural.accuracy, &interrupt)?;
     }
     opened.warnings.append(&mut matrix.warnings);
-    say(&format!("\n{}{}", matrix.told(&names), matrix.warned(&names)));
-    say(&told(&opened.warnings[known..]));
+    say_as_text(&format!("\n{}{}", matrix.told(&names), matrix.warned(&names)));
+    warn(&opened.warnings[known..]);
     let evaluations = matrix.natural.into_iter().chain(matrix.cells.into_iter().flatten()).collect();
     let results = opened.results(CommandName::Transfer, arguments, evaluations, &matrix.unreadable)?;
     if let (Some(file), Some(kept)) = (&options.save, &kept) {
         results.write(file)?;
         kept.unfinished.remove()?;
-        say(&format!("written to {}\n", file.display()));
+        inform(&format!("written to {}\n", file.display()));
     }
+    event("results", &results);
     if options.strict { strictly(&results) } else { Ok(()) }
 }
 

@@ -6,6 +6,7 @@ use anyhow::bail;
 use temper_results::{Results, Warning};
 
 use crate::catalogue::wrap;
+use crate::output::{event, say_as_text};
 
 /// Warnings, wrapped for a terminal; empty if there are none.
 pub(crate) fn told(warnings: &[Warning]) -> String {
@@ -16,6 +17,14 @@ pub(crate) fn told(warnings: &[Warning]) -> String {
         }
     }
     text
+}
+
+/// Prints warnings, as text or as an event `warning` for each.
+pub(crate) fn warn(warnings: &[Warning]) {
+    say_as_text(&told(warnings));
+    for warning in warnings {
+        event("warning", warning);
+    }
 }
 
 /// For `--strict`: an error that counts and names the severe warnings of results, if there are any.

@@ -13,6 +13,7 @@ mod optimizer;
 mod plan;
 mod progress;
 mod schedule;
+mod total;
 mod trainer;
 mod weights;
 
@@ -25,5 +26,6 @@ pub use plan::{BatchNormMode, MaybeAttack, Plan, Precision, StepBatchNorm};
 pub use progress::{Glimpse, Progress, Watch};
 pub use schedule::{Anneal, Cosine, Falls, OneCycle, RateCurve, Schedule, Warmup};
 pub use temper_onnx::is_onnx;
+pub use total::OtherRate;
 pub use trainer::{State, Trainer};
 pub use weights::{Weights, load_about, load_weights, load_weights_for};

@@ -24,6 +24,10 @@ pub struct Plan {
     pub epochs: usize,
     /// File of weights to start from, such as the `model.safetensors` of a run; by default random weights.
     pub init: Option<PathBuf>,
+    /// Radii to start from: the folder of a run that has ended (its last epoch, or the epoch of `init` if that is its
+    /// `best.safetensors`), or a file in its folder `epsilon`. Images are matched by their index in the whole training
+    /// split; all others, and by default all, start as the epsilon policy says.
+    pub init_radii: Option<PathBuf>,
     /// Number of images that are attacked together and pass through the network together.
     #[serde(default = "batch")]
     pub batch: NonZeroUsize,
@@ -70,6 +74,7 @@ impl Plan {
         Self {
             epochs: 0,
             init: Some(weights),
+            init_radii: None,
             batch: batch(),
             accumulate: one(),
             augment: None,
@@ -126,7 +131,24 @@ impl Plan {
         }
         let schedule = self.trains().then(|| self.schedule.problem(self.epochs)).flatten();
         problems.extend(schedule.map(|problem| (vec!["schedule"], problem)));
+        problems.extend(self.init_radii_problem().map(|problem| (vec!["init_radii"], problem)));
         problems
+    }
+
+    /// Why initial radii would do nothing; `None` if they have an effect, or if there are none.
+    fn init_radii_problem(&self) -> Option<String> {
+        self.init_radii.as_ref()?;
+        match &self.epsilon {
+            _ if !self.trains() => Some("0 epochs train nothing: leave the radii out".into()),
+            None => Some(
+                "radii without an epsilon policy: add one, for example `epsilon.instance-adaptive = {}`"
+                    .into(),
+            ),
+            Some(epsilon) => {
+                let why = epsilon.refuses_radii()?;
+                Some(format!("epsilon policy `{}` cannot start from radii of a run: {why}", epsilon.name()))
+            }
+        }
     }
 
     /// Attacks that cannot work on a network with this number of classes: the keys to each, with a message.

@@ -228,6 +228,17 @@ impl Schedule {
     }
 }
 
+impl RateCurve {
+    /// The key that chooses it.
+    pub(crate) fn key(&self) -> &'static str {
+        match self {
+            Self::Step(_) => "steps",
+            Self::Cosine(_) => "cosine",
+            Self::OneCycle(_) => "one-cycle",
+        }
+    }
+}
+
 impl Falls {
     /// The factor in `epoch` (from 0).
     fn factor(&self, epoch: usize) -> f64 {

@@ -91,6 +91,11 @@ impl Epsilon for InstanceAdaptive {
         Probes { most: 2, from_epoch: self.warmup }
     }
 
+    fn refuses_radii(&self) -> Option<String> {
+        let overwritten = self.memory == Memory::Zero && self.warmup > 0;
+        overwritten.then(|| "with `memory = \"zero\"` its warm-up overwrites them: set `warmup = 0`".into())
+    }
+
     fn radii(&self, visit: &mut Visit) -> Result<Vec<f64>> {
         let correct = visit.correct()?.to_vec();
         let (selected, remembered) = if visit.epoch() < self.warmup {

@@ -55,6 +55,12 @@ impl Epsilon for LineSearch {
         Probes { most: self.points.get(), from_epoch: self.warmup }
     }
 
+    fn refuses_radii(&self) -> Option<String> {
+        let forgets = self.beta.get() >= 1.0;
+        forgets
+            .then(|| "with `beta = 1` its radii do not depend on earlier ones: set a smaller `beta`".into())
+    }
+
     fn radii(&self, visit: &mut Visit) -> Result<Vec<f64>> {
         let correct = visit.correct()?.to_vec();
         let radii = if visit.epoch() < self.warmup {

@@ -1,5 +1,7 @@
 //! Charts of points and lines over two axes.
 
+use std::fmt::Write;
+
 use super::axis::{AxisScale, PlotAxis, short};
 use super::drawing::{At, Drawing};
 use super::lettering::Align;
@@ -292,10 +294,10 @@ impl Frame {
         for point in &series.points {
             let [across, up] = point.at.map(short);
             let names = [Some(series.name).filter(|name| !name.is_empty()), point.label];
-            let mut text: String = names.into_iter().flatten().map(|name| format!("{name}: ")).collect();
-            text += &format!("{} {across}, {} {up}", x.name(), y.name());
+            let mut text = names.into_iter().flatten().fold(String::new(), |text, name| text + name + ": ");
+            let _ = write!(text, "{} {across}, {} {up}", x.name(), y.name());
             if let Some([low, high]) = point.interval.map(|ends| ends.map(short)) {
-                text += &format!(" ({low} to {high})");
+                let _ = write!(text, " ({low} to {high})");
             }
             let [at, height] = self.at(point.at);
             drawing.hover([at - 7.0, height - 7.0], [14.0, 14.0], text);

@@ -11,7 +11,8 @@ use super::image::data_uri;
 /// Coordinate steps per unit of length, because plotters supports only integers.
 const STEPS: f64 = 8.0;
 
-/// The document: marks drawn by plotters, followed by images and texts for the pointer, and a head with size and description.
+/// The document: marks drawn by plotters, followed by images and texts for the pointer, and a head with size and
+/// description.
 pub(super) fn document(drawing: &Drawing) -> Result<String, FigureError> {
     let [width, height] = drawing.size();
     let [across, down] = drawing.size().map(|side| side * STEPS as u32);

@@ -1,5 +1,7 @@
 //! What was run: command, data, networks, machine, configuration.
 
+use std::fmt::Write;
+
 use temper_results::{CommandName, NetworkSummary, SplitSummary};
 
 use crate::measured::Measured;
@@ -84,10 +86,10 @@ pub(super) fn section(page: &mut Page, measured: &Measured) {
 fn of_split(split: &SplitSummary) -> String {
     let mut text = format!("{} from {}", split.n, split.origin);
     if split.also_trained_on > 0 {
-        text += &format!("; {} are training images, too", split.also_trained_on);
+        let _ = write!(text, "; {} are training images, too", split.also_trained_on);
     }
     if let Some(hash) = &split.hash {
-        text += &format!("; hash {hash}");
+        let _ = write!(text, "; hash {hash}");
     }
     text
 }

@@ -47,13 +47,11 @@ impl Sheets<'_> {
     /// minimum-norm attack measured it, otherwise by the loss of the adversarial image. Images that were
     /// misclassified before the attack are left out.
     fn extremes(&self) -> [Vec<usize>; 2] {
-        let right = |i: &usize| match self.records.get(&self.images.index[*i]) {
-            Some(record) => record.natural == Some(record.label),
+        let right = |i: &usize| {
+            let (clean, adversarial) = self.images.pixels(*i);
+            let record = self.records.get(&self.images.index[*i]);
             // Without records: attacked images differ from the clean ones.
-            None => {
-                let (clean, adversarial) = self.images.pixels(*i);
-                clean != adversarial
-            }
+            record.map_or(clean != adversarial, |record| record.natural == Some(record.label))
         };
         let ease = |i: &usize| {
             let record = self.records.get(&self.images.index[*i]);

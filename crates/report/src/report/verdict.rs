@@ -1,6 +1,7 @@
 //! The verdict: natural accuracy, accuracy under all attacks together, what broke most, and warnings.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use temper_results::{Evaluation, Norm, Over, wilson};
 
@@ -20,7 +21,7 @@ pub(super) fn section(page: &mut Page, measured: &Measured) {
 /// Adds the section's contents.
 pub(super) fn parts(page: &mut Page, measured: &Measured) {
     let mut figures: Vec<KeyFigure> = naturals(measured).map(|e| of_natural(measured, e)).collect();
-    let worst = shown(worst_cases(measured));
+    let worst = shown(&worst_cases(measured));
     figures.extend(worst.iter().map(|case| case.key_figure(measured.selects())));
     if figures.is_empty() {
         page.text("No accuracy was measured.");
@@ -91,12 +92,26 @@ pub(super) struct WorstCase {
 /// An evaluation at one radius.
 struct AtRadius<'m> {
     evaluation: &'m Evaluation,
+    norm: Norm,
+    radius: f64,
     /// The point of its sweep.
     point: Option<usize>,
     accuracy: f64,
 }
 
-impl AtRadius<'_> {
+impl<'m> AtRadius<'m> {
+    /// The radii of an evaluation: the points of a sweep over radii, or the only one. Radii of 0 are left out.
+    fn all(evaluation: &'m Evaluation, norm: Norm) -> Vec<Self> {
+        let at = |radius, point, accuracy| Self { evaluation, norm, radius, point, accuracy };
+        let all: Vec<Self> = match &evaluation.curve {
+            Some(curve) if curve.over == Over::Radius => {
+                curve.points.iter().enumerate().map(|(i, of)| at(of.at, Some(i), of.accuracy)).collect()
+            }
+            _ => evaluation.radius.into_iter().map(|radius| at(radius, None, evaluation.accuracy)).collect(),
+        };
+        all.into_iter().filter(|at| at.radius > 0.0).collect()
+    }
+
     /// Whether each sample stands, by its index; `None` without records.
     fn standing(&self, measured: &Measured) -> Option<BTreeMap<u64, bool>> {
         let records = measured.records(self.evaluation);
@@ -111,48 +126,37 @@ impl AtRadius<'_> {
 /// Worst cases, for each set of weights by norm and radius. Evaluations of different images are not joined; of
 /// several sets of images the one with the least accuracy counts.
 pub(super) fn worst_cases(measured: &Measured) -> Vec<WorstCase> {
-    let mut groups: BTreeMap<(Option<&str>, &str, u64), Vec<(Norm, f64, &str, AtRadius)>> = BTreeMap::new();
+    let mut groups: BTreeMap<_, Vec<AtRadius>> = BTreeMap::new();
     for evaluation in measured.results.evaluations.iter().filter(|e| e.corruptions.is_none()) {
         let Some(norm) = evaluation.norm else { continue };
-        let mut add = |radius: f64, point, accuracy| {
-            let key = (evaluation.weights.as_deref(), norm.word(), radius.to_bits());
-            let at = AtRadius { evaluation, point, accuracy };
-            groups.entry(key).or_default().push((norm, radius, &evaluation.data, at));
-        };
-        match &evaluation.curve {
-            Some(curve) if curve.over == Over::Radius => {
-                for (i, point) in curve.points.iter().enumerate().filter(|(_, point)| point.at > 0.0) {
-                    add(point.at, Some(i), point.accuracy);
-                }
-            }
-            _ => {
-                if let Some(radius) = evaluation.radius.filter(|radius| *radius > 0.0) {
-                    add(radius, None, evaluation.accuracy);
-                }
-            }
+        for at in AtRadius::all(evaluation, norm) {
+            let key = (evaluation.weights.as_deref(), norm.word(), at.radius.to_bits());
+            groups.entry(key).or_default().push(at);
         }
     }
     groups.into_values().filter_map(|group| least(measured, group)).collect()
 }
 
 /// The worst case of evaluations at one radius.
-fn least(measured: &Measured, group: Vec<(Norm, f64, &str, AtRadius)>) -> Option<WorstCase> {
-    let mut by_images: BTreeMap<&str, Vec<(Norm, f64, AtRadius)>> = BTreeMap::new();
-    for (norm, radius, images, at) in group {
-        by_images.entry(images).or_default().push((norm, radius, at));
+fn least(measured: &Measured, group: Vec<AtRadius>) -> Option<WorstCase> {
+    let mut by_images: BTreeMap<&str, Vec<AtRadius>> = BTreeMap::new();
+    for at in group {
+        by_images.entry(&at.evaluation.data).or_default().push(at);
     }
     let cases = by_images.into_values().filter_map(|group| joined(measured, group));
     cases.min_by(|a, b| a.accuracy().total_cmp(&b.accuracy()))
 }
 
 /// The worst case of evaluations of the same images at one radius.
-fn joined(measured: &Measured, mut group: Vec<(Norm, f64, AtRadius)>) -> Option<WorstCase> {
-    group.sort_by(|a, b| a.2.accuracy.total_cmp(&b.2.accuracy));
-    let (norm, radius, least) = group.first()?;
+fn joined(measured: &Measured, mut group: Vec<AtRadius>) -> Option<WorstCase> {
+    group.sort_by(|a, b| a.accuracy.total_cmp(&b.accuracy));
+    let least = group.first()?;
     let mut standing = least.standing(measured);
-    for (_, _, other) in &group[1..] {
+    for other in &group[1..] {
         if let (Some(all), Some(own)) = (&mut standing, other.standing(measured)) {
-            all.iter_mut().for_each(|(sample, stands)| *stands &= own.get(sample).copied().unwrap_or(true));
+            for (sample, stands) in all.iter_mut() {
+                *stands &= own.get(sample).copied().unwrap_or(true);
+            }
         }
     }
     let n = least.evaluation.n;
@@ -165,19 +169,19 @@ fn joined(measured: &Measured, mut group: Vec<(Norm, f64, AtRadius)>) -> Option<
     broke.retain(|(attack, broken)| attack != "natural" && *broken > 0);
     broke.sort_by_key(|(_, broken)| std::cmp::Reverse(*broken));
     Some(WorstCase {
-        norm: *norm,
-        radius: *radius,
+        norm: least.norm,
+        radius: least.radius,
         weights: least.evaluation.weights.clone(),
         standing: standing.map_or_else(counted, |all| all.values().filter(|stands| **stands).count()),
         n,
-        evaluations: group.iter().map(|(_, _, at)| (at.evaluation.name.clone(), at.accuracy)).collect(),
+        evaluations: group.iter().map(|at| (at.evaluation.name.clone(), at.accuracy)).collect(),
         broke,
-        alone: group.iter().any(|(_, _, at)| at.point.is_none()),
+        alone: group.iter().any(|at| at.point.is_none()),
     })
 }
 
 /// The radii shown large: those that are not points of sweeps alone, or else the largest of a sweep.
-fn shown(cases: Vec<WorstCase>) -> Vec<WorstCase> {
+fn shown(cases: &[WorstCase]) -> Vec<WorstCase> {
     let mut shown: Vec<WorstCase> = vec![];
     for of_norm in cases.chunk_by(|a, b| (a.norm, &a.weights) == (b.norm, &b.weights)) {
         let alone: Vec<&WorstCase> = of_norm.iter().filter(|case| case.alone).collect();
@@ -225,7 +229,7 @@ impl WorstCase {
             ),
         };
         if let [(first, most), others @ ..] = &*self.broke {
-            text += &format!(" In `{}`, `{first}` broke {most} images", self.evaluations[0].0);
+            let _ = write!(text, " In `{}`, `{first}` broke {most} images", self.evaluations[0].0);
             let more: Vec<String> =
                 others.iter().take(3).map(|(name, broken)| format!("`{name}` {broken} more")).collect();
             text += &more.iter().fold(String::new(), |text, part| format!("{text}, {part}"));
@@ -274,7 +278,7 @@ mod tests {
         }
     }
 
-    fn measured(evaluations: Vec<serde_json::Value>, lines: Vec<Line>) -> Measured {
+    fn measured(evaluations: &[serde_json::Value], lines: Vec<Line>) -> Measured {
         let results = json!({
             "seed": 0, "evaluations": evaluations, "networks": [], "dataset": { "name": "made" },
             "versions": { "temper": "0", "candle": "0" }, "machine": { "processor": "none", "threads": 1 },
@@ -298,7 +302,7 @@ mod tests {
             line("b", [false, true, true, true]),
             line("c", [true, false, false, false]),
         ];
-        let cases = worst_cases(&measured(of.to_vec(), lines));
+        let cases = worst_cases(&measured(&of, lines));
         let numbers: Vec<(f64, usize)> = cases.iter().map(|case| (case.radius, case.standing)).collect();
         assert_eq!(numbers, [(0.1, 1), (0.2, 1)]);
         let told = cases[0].explained();
@@ -309,11 +313,11 @@ mod tests {
     #[test]
     fn without_records_and_of_other_images_the_least_accuracy_counts() {
         let of = [evaluation("a", 0.1, 2, "x"), evaluation("b", 0.1, 1, "y")];
-        let cases = worst_cases(&measured(of.to_vec(), vec![]));
+        let cases = worst_cases(&measured(&of, vec![]));
         assert_eq!((cases.len(), cases[0].standing), (1, 1));
         // Records that lack an image are not used.
         let mut short = line("a", [true; 4]);
         short.samples = Columns::of(vec![Record { natural: Some(0), ..Record::default() }]);
-        assert_eq!(worst_cases(&measured(of[..1].to_vec(), vec![short]))[0].standing, 2);
+        assert_eq!(worst_cases(&measured(&of[..1], vec![short]))[0].standing, 2);
     }
 }

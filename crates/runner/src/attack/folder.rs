@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use temper_files::save_atomically;
 
+use crate::png;
 use crate::report::REPORT;
 use crate::run_dir::{LOCK, Lock, Mode, entries, lock, marked, remove};
 use crate::unfinished::Unfinished;
@@ -31,11 +32,11 @@ pub(crate) enum Shows {
 }
 
 impl Shows {
-    /// The suffix of the file name.
+    /// The word in the file name.
     fn word(self) -> &'static str {
         match self {
-            Self::Clean => "-clean.png",
-            Self::Adversarial => "-adversarial.png",
+            Self::Clean => "clean",
+            Self::Adversarial => "adversarial",
         }
     }
 }
@@ -164,7 +165,7 @@ impl Folder {
 
     /// The PNG file of a sample, by its index in the whole test set.
     pub(crate) fn png(&self, sample: u64, shows: Shows) -> PathBuf {
-        self.staged().join(PNG).join(format!("{sample:05}{}", shows.word()))
+        self.staged().join(PNG).join(png::name(sample, shows.word()))
     }
 }
 
@@ -198,10 +199,7 @@ fn empty(folder: &Path) -> anyhow::Result<()> {
 
 /// Whether this is the name of a PNG file of an attack.
 fn is_own(name: &str) -> bool {
-    [Shows::Clean, Shows::Adversarial].into_iter().any(|shows| {
-        let index = name.strip_suffix(shows.word()).unwrap_or_default();
-        index.len() >= 5 && index.bytes().all(|byte| byte.is_ascii_digit())
-    })
+    [Shows::Clean, Shows::Adversarial].into_iter().any(|shows| png::what(name) == Some(shows.word()))
 }
 
 #[cfg(test)]
@@ -213,8 +211,7 @@ mod tests {
         for own in ["00017-clean.png", "123456-adversarial.png"] {
             assert!(is_own(own), "{own}");
         }
-        for foreign in ["17-clean.png", "00017.png", "holiday-clean.png", "-clean.png", "00017-clean.png.txt"]
-        {
+        for foreign in ["17-clean.png", "00017.png", "holiday-clean.png", "00017-dress.png"] {
             assert!(!is_own(foreign), "{foreign}");
         }
     }

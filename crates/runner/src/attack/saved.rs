@@ -6,15 +6,15 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use temper_core::nn::Frozen;
 use temper_core::{Batch, Device, Goal, Image, Norm, Passes, Tensor, Victim, VictimNetwork};
-use temper_data::{decode, encode, nearest_byte};
+use temper_data::{decode, nearest_byte};
 use temper_report::percent;
 use temper_results::{PngAccuracy, Record, SavedImages, SavedSummary, Warning, wilson};
 
 use crate::attack::bytes::{ByteBall, bytes, leaves};
 use crate::attack::folder::{Folder, Shows};
 use crate::attack::parts::Gathered;
-use crate::config::BadConfig;
 use crate::interrupt::Interrupt;
+use crate::png;
 
 /// How saved images are checked after reading them back.
 pub(super) struct Rereading<'a> {
@@ -98,12 +98,6 @@ pub(super) fn save(folder: &Folder, gathered: Gathered, judge: &Rereading) -> an
     })
 }
 
-/// Refuses images that PNG files cannot represent, before any work.
-pub(super) fn check(shape: [usize; 3]) -> anyhow::Result<()> {
-    let black = Image::of_bytes(shape, vec![0; shape.iter().product()]);
-    encode(&black).map(drop).map_err(|fault| BadConfig(format!("--save: {fault}")).into())
-}
-
 /// Reads the float images back and checks that they are unchanged and inside their balls.
 fn read_floats(
     file: &Path,
@@ -151,8 +145,7 @@ fn save_pngs(
     let (clean, moved) = bytes(clean, adversarial, ball);
     for (bytes, shows) in [(clean, Shows::Clean), (moved, Shows::Adversarial)] {
         let file = folder.png(sample, shows);
-        let png = encode(&Image::of_bytes(images.shape, bytes)).map_err(anyhow::Error::msg);
-        fs::write(&file, png.with_context(|| file.display().to_string())?)
+        fs::write(&file, png::encoded(&file, &Image::of_bytes(images.shape, bytes))?)
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
@@ -240,6 +233,8 @@ impl Rereading<'_> {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+
+    use temper_data::encode;
 
     use super::*;
     use crate::run_dir::Mode;

@@ -64,7 +64,7 @@ pub(crate) struct Shared {
 }
 
 /// A whole number of at least 1 that TOML can hold.
-fn count(text: &str) -> Result<NonZeroUsize, String> {
+pub(crate) fn count(text: &str) -> Result<NonZeroUsize, String> {
     let number = text.parse::<i64>().ok().and_then(|n| usize::try_from(n).ok()).and_then(NonZeroUsize::new);
     number.ok_or_else(|| format!("expected a whole number from 1 to {}", i64::MAX))
 }
