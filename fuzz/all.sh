@@ -22,12 +22,17 @@ for target in "$@"; do
     TMPDIR="$folder" RAYON_NUM_THREADS=1 "$built/$target" "corpus/$target" -artifact_prefix="artifacts/$target/" \
         -timeout=300 -rss_limit_mb=2048 -max_len=32768 -print_final_stats=1 2>"logs/$target" &
     process=$!
-    while used=$(ps -o cputimes= -p $process) && [ "$used" -lt $((60 * minutes)) ]; do sleep 5; done
+    used=0
+    while now=$(ps -o cputimes= -p $process); do
+        used=$now
+        [ "$used" -lt $((60 * minutes)) ] || break
+        sleep 5
+    done
     # libFuzzer ends at SIGTERM with its statistics and exit status 72.
     kill -TERM $process 2>/dev/null || true
     status=0
     wait $process || status=$?
     [ $status -eq 72 ] || found="$found $target"
-    echo "$target: $((${used:-0} / 60)) minutes, $(sed -n 's/^stat::number_of_executed_units: *//p' "logs/$target") inputs, status $status"
+    echo "$target: $((used / 60)) minutes, $(sed -n 's/^stat::number_of_executed_units: *//p' "logs/$target") inputs, status $status"
 done
 [ -z "$found" ] || { echo "found something:$found"; exit 1; }

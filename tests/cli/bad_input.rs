@@ -46,7 +46,7 @@ fn unknown_field_at_any_depth() {
         "epochs = 3",
         "epoch = 3",
         &expect![[r"
-            error: run.toml:6:1: unknown field `epoch`; did you mean `epochs`? known: `epochs`, `init`, `batch`, `accumulate`, `augment`, `loss`, `attack`, `norm`, `epsilon`, `batch_norm`, `attack_batch_norm`, `attack_precision`, `optimizer`, `schedule`, `ema`
+            error: run.toml:6:1: unknown field `epoch`; did you mean `epochs`? known: `epochs`, `init`, `init_radii`, `batch`, `accumulate`, `augment`, `loss`, `attack`, `norm`, `epsilon`, `batch_norm`, `attack_batch_norm`, `attack_precision`, `optimizer`, `schedule`, `ema`
               at train.epoch
         "]],
     );

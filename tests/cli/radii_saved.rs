@@ -175,7 +175,7 @@ fn files_of_images_are_named_and_those_that_cannot_be_decoded_are_left_out() {
     assert_eq!(picture, (png::ColorType::Rgb, 12, 12));
     assert_eq!(json(&folder.join("out/radii.json"))["largest"][0]["file"], "009");
     let shown = succeed(folder, &["show", "runs/run", "--sample", "20", "--split", "train"]);
-    let told = "no step used it, because it cannot be decoded (a radius is the one that it began with): \
+    let told = "no step used it, because it could not be decoded (a radius is the one that it began with): \
                 set/train/green/empty.png: an empty file l-inf radius after";
     assert!(shown.starts_with("training sample 20, of class 1 (green), file empty\n"), "{shown}");
     let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -7,7 +7,7 @@ use expect_test::expect;
 use temper_results::{EpochRadii, RadiiFile};
 
 use super::resume::assert_same;
-use crate::support::{STRIPES, fails, playground, refuses, stderr, stripes, succeed, temper};
+use crate::support::{STRIPES, fails, json, playground, refuses, stderr, stdout, stripes, succeed, temper};
 
 /// A pipeline whose radii stay as they are.
 fn still() -> String {
@@ -269,5 +269,31 @@ fn radii_of_other_images_or_another_norm_are_refused() {
               train.init_radii: was absent, is now "data"
               undo the change, or start anew with --force or --out DIR
         "#]],
+    );
+}
+
+/// Where nothing but indices can be compared, the results say so.
+#[test]
+fn radii_that_were_matched_by_index_alone_are_told() {
+    let folder = after_a_run();
+    let folder = folder.path();
+    let ids = |run: &str| -> Vec<String> {
+        let results = json(&folder.join(run).join("results.json"));
+        let all = results["warnings"].as_array().cloned().unwrap_or_default();
+        all.iter().map(|warning| warning["id"].as_str().unwrap().into()).collect()
+    };
+    let one = ["run", "still.toml", "--set", "train.epochs=1", "--out"];
+    succeed(folder, &[&one[..], &["same"], &FROM_FIRST].concat());
+    assert!(!ids("same").contains(&"radii-by-index".to_string()), "{:?}", ids("same"));
+    succeed(folder, &[&one[..], &["part", "--set", "subset.test=40"], &FROM_FIRST].concat());
+    assert!(ids("part").contains(&"radii-by-index".to_string()), "{:?}", ids("part"));
+    // Another parameter of the data set is another set of images.
+    let embedded = ["--set", "dataset={ fashion-mnist = { images = 'embedded' } }"];
+    let output = temper(folder, &[&one[..], &["other"], &embedded, &FROM_FIRST].concat());
+    assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
+    assert!(
+        stderr(&output).contains("`images` of the data set `fashion-mnist` is another one there"),
+        "{}",
+        stderr(&output)
     );
 }

@@ -31,8 +31,8 @@ fn a_run_that_has_ended_goes_on_to_the_bits_of_a_longer_one() {
     succeed(folder, &args("cut", "train.epochs=2", &[]));
     let before = json(&folder.join("cut/results.json"));
     let said = succeed(folder, &args("cut", "train.epochs=4", &["--resume"]));
-    let expected = "resume  after epoch 2 of 4; it was started with 2 epochs\n        its results, its report and its model \
-                    are removed until it ends again\n";
+    let expected = "resume  after epoch 2 of 4; it was started with 2 epochs\n        its earlier results, report and model \
+                    are kept in cut/ended-after-2\n";
     assert!(said.starts_with(expected), "{said}");
     assert_same(&folder.join("whole"), &folder.join("cut"), "longer");
 
@@ -44,6 +44,14 @@ fn a_run_that_has_ended_goes_on_to_the_bits_of_a_longer_one() {
     };
     assert_eq!((last(&before), last(&after)), (vec![2, 2], vec![4, 4]));
     assert!(folder.join("cut/report.html").exists());
+    // What the shorter run left is kept, and its records are not among those of the longer one.
+    let aside = folder.join("cut/ended-after-2");
+    assert_eq!(json(&aside.join("results.json")), before);
+    for name in ["model.safetensors", "report.html", "records.jsonl"] {
+        assert!(aside.join(name).exists(), "{name}");
+    }
+    let records = |run: &str| lines(&folder.join(run).join("records.jsonl"));
+    assert_eq!(records("cut"), records("whole"));
 
     fails(
         folder,
@@ -103,6 +111,7 @@ fn what_depends_on_the_number_of_epochs_is_named() {
               train.epochs: was 2, is now 4; `train.schedule.cosine` depends on it: step 2 would have had another learning rate
               undo the change, or start anew with --force or --out DIR
               or train further in a new run from its weights and radii: --out DIR --set train.init=cosine/model.safetensors --set train.init_radii=cosine
+              a warm-up of the epsilon policy would not use these radii: set it to 0
         "]],
     );
     // What the error advises works.
@@ -126,7 +135,25 @@ fn what_depends_on_the_number_of_epochs_is_named() {
               train.epochs: was 2, is now 4; `select.every` depends on it: epoch 2 was evaluated on the held-out images only because it was the last
               undo the change, or start anew with --force or --out DIR
               or let this run end as it was started, then train further in a new run from its weights and radii: --out DIR --set train.init=cycle/model.safetensors --set train.init_radii=cycle
+              a warm-up of the epsilon policy would not use these radii: set it to 0
         "]],
     );
     assert_eq!(fs::read(folder.join("cycle/results.json")).unwrap(), before, "a refused command changed it");
+}
+
+/// A run that replaces a longer one leaves nothing of it, but what is not temper's stays.
+#[test]
+fn a_replaced_run_leaves_no_earlier_ends() {
+    let folder = playground(STRIPES);
+    let folder = folder.path();
+    succeed(folder, &args("run", "train.epochs=1", &[]));
+    succeed(folder, &args("run", "train.epochs=2", &["--resume"]));
+    let aside = folder.join("run/ended-after-1");
+    fs::write(aside.join("notes.txt"), "mine").unwrap();
+    fs::write(folder.join("run/report.html"), "<h1>mine</h1>").unwrap();
+    let said = succeed(folder, &args("run", "train.epochs=1", &["--force"]));
+    assert!(said.contains("note    there is no report of this: run/report.html is there"), "{said}");
+    assert_eq!(fs::read_dir(&aside).unwrap().count(), 1);
+    assert_eq!(fs::read_to_string(aside.join("notes.txt")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(folder.join("run/report.html")).unwrap(), "<h1>mine</h1>");
 }

@@ -125,6 +125,10 @@ fn png(bytes: &[u8]) -> Result<Image, String> {
     sound(width, height, bytes.len())?;
     let _alone = alone(width, height);
     let mut reader = decoder.read_info().map_err(fault)?;
+    // The decoder takes three bytes for each colour, and panics where they are not there.
+    if let Some(bytes) = reader.info().palette.as_ref().map(|palette| palette.len()).filter(|n| n % 3 != 0) {
+        return Err(format!("damaged PNG: a palette of {bytes} bytes, expected three for each colour"));
+    }
     let mut pixels = vec![0; reader.output_buffer_size().unwrap_or(0)];
     let frame = reader.next_frame(&mut pixels).map_err(fault)?;
     let channels = match frame.color_type {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use temper_data::{Classes, class_difference};
 use temper_evaluate::digest_of;
-use temper_results::{RadiiFile, Results};
+use temper_results::{RadiiFile, Results, Warning};
 
 use crate::config::{BadConfig, Pipeline};
 use crate::material::Material;
@@ -29,6 +29,8 @@ pub(crate) struct InitRadii {
     pub(crate) hash: String,
     /// Radius by index in the whole training split, in pixel values of [0, 1].
     radii: HashMap<usize, f64>,
+    /// That nothing but numbers of images could be compared.
+    pub(crate) warning: Option<Warning>,
 }
 
 impl InitRadii {
@@ -54,11 +56,15 @@ impl InitRadii {
             return Err(bad(&message).into());
         }
         let read = file.read()?;
+        let warning = match trained.images(Some(&read))? {
+            Err(why) => return Err(bad(&format!("{}: {why}", run.display())).into()),
+            Ok(_) => other.warning(pipeline),
+        };
         let radii = read.index.iter().zip(read.radii);
         let radii = radii.map(|(index, radius)| Ok((usize::try_from(*index)?, radius)));
         let radii: HashMap<usize, f64> =
             radii.collect::<anyhow::Result<_>>().with_context(|| file.file.display().to_string())?;
-        let radii = Self { epoch: file.epoch, hash: hash_of(&file.file)?, radii, run };
+        let radii = Self { epoch: file.epoch, hash: hash_of(&file.file)?, radii, run, warning };
         if let Some(message) = radii.unmatched(material) {
             return Err(bad(&message).into());
         }
@@ -214,6 +220,11 @@ impl Origin<'_> {
         if theirs != ours {
             return Ok(Some(format!("{run} was trained on `{theirs}`, this pipeline trains on `{ours}`")));
         }
+        if let Some(key) = self.other_parameter(pipeline) {
+            return Ok(Some(format!(
+                "{run} was trained on other images: `{key}` of the data set `{ours}` is another one there"
+            )));
+        }
         if let Some(other) = self.other_number(pipeline, material) {
             return Ok(Some(format!("{run} was trained on other images: {other}")));
         }
@@ -233,6 +244,29 @@ impl Origin<'_> {
                 Some(format!("{run} was trained on other images: its test images have another hash"))
             }
             _ => None,
+        })
+    }
+
+    /// A parameter of the data set that differs; the folder of the files may be another one.
+    fn other_parameter(&self, pipeline: &Pipeline) -> Option<String> {
+        let [theirs, ours] = [self.trained, pipeline].map(|pipeline| pipeline.dataset.params());
+        let mut keys =
+            theirs.keys().chain(ours.keys()).filter(|key| !["root", "skip_unreadable"].contains(&&***key));
+        keys.find(|key| theirs.get(*key) != ours.get(*key)).cloned()
+    }
+
+    /// The warning that the images themselves were not compared.
+    fn warning(&self, pipeline: &Pipeline) -> Option<Warning> {
+        let hash = self.results.dataset.test.as_ref().and_then(|test| test.hash.as_ref());
+        (hash.is_none() || !self.tests_alike(pipeline)).then(|| {
+            let text = format!(
+                "the radii of {} were matched to training images by their index: whether these are the same images was not \
+                 compared",
+                self.run.display()
+            );
+            let advice = "see to it that neither the images nor their order have changed; an evaluation on all test images in \
+                          that run, and the same `subset.test` here, let their hashes be compared";
+            Warning::caution("radii-by-index", text).advising(advice)
         })
     }
 

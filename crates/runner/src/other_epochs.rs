@@ -13,7 +13,7 @@ use crate::shell::quoted;
 /// The numbers of epochs of a run that is resumed with another one.
 pub(crate) struct OtherEpochs {
     /// In the checkpoint.
-    was: usize,
+    pub(crate) was: usize,
     /// In the pipeline.
     is: usize,
 }
@@ -66,8 +66,18 @@ impl OtherEpochs {
             true => ("weights and radii", format!("{init} --set {}", set("init_radii", dir.path()))),
             false => ("weights", init),
         };
-        let first = if dir.model().exists() { "" } else { "let this run end as it was started, then " };
-        format!("\n  or {first}train further in a new run from its {from}: --out DIR --set {options}")
+        let first = if dir.model().exists() && dir.results().exists() {
+            ""
+        } else {
+            "let this run end as it was started, then "
+        };
+        let warm = policy.is_some_and(|policy| policy.probes().from_epoch > 0) && from.ends_with("radii");
+        let warm = if warm {
+            "\n  a warm-up of the epsilon policy would not use these radii: set it to 0"
+        } else {
+            ""
+        };
+        format!("\n  or {first}train further in a new run from its {from}: --out DIR --set {options}{warm}")
     }
 }
 

@@ -95,7 +95,7 @@ impl Listing {
         };
         let mut groups = grouped(&radii, &decoded, wanted, &mut notes);
         let shown = development(&files, &mut groups)?;
-        let mut warnings = vec![];
+        let mut warnings = run.warnings()?;
         let predictor = match (&images, &weights) {
             (Ok(images), Some(file)) => Some(Predictor::open(&run, file, images, &mut warnings)?),
             _ => None,

@@ -12,6 +12,7 @@ use temper_report::{Measured, MeasuredError, Page, report_of};
 
 use crate::config::BadConfig;
 use crate::output::{answer, inform, say};
+use crate::run_dir::remove;
 
 /// The name of the page in a folder.
 pub(crate) const REPORT: &str = "report.html";
@@ -58,6 +59,12 @@ fn may_be_replaced(file: &Path) -> anyhow::Result<()> {
         bail!("{} is there and is no report of temper; choose another place with --out FILE", file.display());
     }
     Ok(())
+}
+
+/// Removes the page of a folder, unless somebody else wrote it.
+pub(crate) fn remove_own(folder: &Path) -> anyhow::Result<()> {
+    let file = folder.join(REPORT);
+    if may_be_replaced(&file).is_ok() { remove(&file) } else { Ok(()) }
 }
 
 /// Writes the page of these runs, or of one folder of reports of `temper reproduce`.

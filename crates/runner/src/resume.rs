@@ -36,12 +36,13 @@ impl Beginning {
         material: &Material,
         dir: &RunDir,
     ) -> anyhow::Result<Self> {
-        let warnings = material.initial_warnings(pipeline)?;
+        let mut warnings = material.initial_warnings(pipeline)?;
         let mut state = trainer.start(material.network.clone(), material.train.len())?;
         let radii = InitRadii::open(pipeline, material)?;
         if let Some(radii) = &radii {
             radii.lie_outside(dir, pipeline)?;
             radii.put(material, &mut state.memory);
+            warnings.extend(radii.warning.clone());
             inform(&format!("radii   {}\n", radii.matched(pipeline, material)));
         }
         let classes = material.train.classes().to_vec();
@@ -91,10 +92,12 @@ pub(crate) fn resumed(
             "note    {warning}{aside}\n        the checkpoint before it is whole and serves instead\n"
         ));
     }
-    let was = other.map_or(String::new(), |other| other.to_string());
+    let was = other.as_ref().map_or(String::new(), OtherEpochs::to_string);
     say(&format!("resume  {}{was}\n", reached(pipeline, material, state.epoch, state.progress)));
-    if state.epoch < pipeline.train.epochs && dir.forget_end()? {
-        inform("        its results, its report and its model are removed until it ends again\n");
+    if let Some(other) = other.filter(|_| state.epoch < pipeline.train.epochs)
+        && let Some(aside) = dir.put_end_aside(other.was)?
+    {
+        inform(&format!("        its earlier results, report and model are kept in {}\n", aside.display()));
     }
     let config = kept(ours, &classes, &warnings[..from_before])?;
     Ok(Beginning { state, metrics, classes, warnings, config })

@@ -10,7 +10,7 @@ use temper_results::Epoch;
 use temper_tensorboard::EventFile;
 
 use crate::output::say;
-use crate::report::REPORT;
+use crate::report::{REPORT, remove_own};
 use crate::tensorboard::EVENTS;
 
 /// The weights of the last epoch.
@@ -36,6 +36,10 @@ const FILES: [&str; 10] = [
 ];
 /// The lock file of the process that writes into the folder.
 pub(crate) const LOCK: &str = "lock";
+/// What only a run that has ended has, and what was judged of its weights.
+const OF_THE_END: [&str; 4] = ["results.json", REPORT, MODEL, "records.jsonl"];
+/// The name of a folder with these files begins with this and ends with the number of epochs.
+const ENDED: &str = "ended-after-";
 /// The folder of the epsilon memory after each epoch.
 const EPSILON: &str = "epsilon";
 
@@ -112,10 +116,12 @@ impl RunDir {
         if self.mode == Mode::Overwrite {
             // The checkpoint is removed first, so that a partly removed run cannot be resumed. The
             // configuration, which marks the folder, is replaced.
-            for name in FILES.iter().rev().filter(|name| **name != CONFIG) {
+            for name in FILES.iter().rev().filter(|name| ![CONFIG, REPORT].contains(name)) {
                 remove(&self.path.join(name))?;
             }
+            remove_own(&self.path)?;
             self.forget_epochs_after(0)?;
+            self.forget_ends()?;
             EventFile::clear(&self.path.join(EVENTS))?;
         }
         Ok(save_atomically(&self.path.join(CONFIG), format!("{MARK}{config}").as_bytes())?)
@@ -176,14 +182,34 @@ impl RunDir {
         Ok(temper_results::write_metrics(&self.metrics_file(), epochs)?)
     }
 
-    /// Removes what only a run that has ended has: results, report, weights of the last epoch. Returns whether there
-    /// was any of it.
-    pub(crate) fn forget_end(&self) -> anyhow::Result<bool> {
-        let ended = [self.results(), self.path.join(REPORT), self.model()];
-        let any = ended.iter().any(|file| file.exists());
+    /// Moves what belongs to a run that ended after so many epochs into the folder `ended-after-N`. Returns that folder
+    /// if there was any of it.
+    pub(crate) fn put_end_aside(&self, epochs: usize) -> anyhow::Result<Option<PathBuf>> {
+        let aside = self.path.join(format!("{ENDED}{epochs}"));
+        let ended: Vec<&str> = OF_THE_END.into_iter().filter(|name| self.path.join(name).exists()).collect();
+        if ended.is_empty() {
+            return Ok(None);
+        }
+        fs::create_dir_all(&aside).with_context(|| format!("cannot create {}", aside.display()))?;
         // The results go first: they say that the other files belong to a run that has ended.
-        ended.iter().try_for_each(|file| remove(file))?;
-        Ok(any)
+        for name in ended {
+            let file = self.path.join(name);
+            fs::rename(&file, aside.join(name)).with_context(|| format!("cannot move {}", file.display()))?;
+        }
+        Ok(Some(aside))
+    }
+
+    /// Removes the folders of [`Self::put_end_aside`]. What else is in them stays.
+    fn forget_ends(&self) -> anyhow::Result<()> {
+        for entry in entries(&self.path, "--out DIR")? {
+            let name = entry.file_name();
+            let epochs = name.to_str().and_then(|name| name.strip_prefix(ENDED));
+            if epochs.is_some_and(|epochs| epochs.bytes().all(|byte| byte.is_ascii_digit())) {
+                OF_THE_END.iter().try_for_each(|name| remove(&entry.path().join(name)))?;
+                let _ = fs::remove_dir(entry.path());
+            }
+        }
+        Ok(())
     }
 
     /// Removes the epsilon memories of later epochs, which an interrupted epoch may have left.
@@ -235,6 +261,10 @@ pub(crate) fn lock(folder: &Path, option: &str) -> anyhow::Result<Lock> {
     let file = folder.join(LOCK);
     let options = || File::options().read(true).write(true).create(true).truncate(false).open(&file);
     let mut lock = options().with_context(|| format!("cannot write into {at}"))?;
+    let written = start(&file, 20).with_context(|| format!("cannot read {}", file.display()))?;
+    if !written.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_whitespace()) {
+        bail!("{} is no lock of temper; choose another place with {option}", file.display());
+    }
     match lock.try_lock() {
         // The process number, for the message to a second process.
         Ok(()) => lock

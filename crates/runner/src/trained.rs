@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use temper_core::{DataError, Source, Split};
-use temper_results::{EpochRadii, Error, RadiiFile, read_metrics};
+use temper_results::{EpochRadii, Error, RadiiFile, Results, Warning, read_metrics};
 use temper_train::Checkpoint;
 
 use crate::config::{BadConfig, Pipeline};
@@ -65,6 +65,12 @@ impl Trained {
             .into()),
             files => Ok(files?),
         }
+    }
+
+    /// Warnings about all numbers of the run; none before it has ended.
+    pub(crate) fn warnings(&self) -> anyhow::Result<Vec<Warning>> {
+        let file = self.folder.join("results.json");
+        if file.is_file() { Ok(Results::read(&file)?.warnings) } else { Ok(vec![]) }
     }
 
     /// Its training images. `Err` has the reason why these are not known: the data set is not on this machine, or has

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use temper_files::save_atomically;
 
 use crate::png;
-use crate::report::REPORT;
+use crate::report::remove_own;
 use crate::run_dir::{LOCK, Lock, Mode, entries, lock, marked, remove};
 use crate::unfinished::Unfinished;
 
@@ -186,9 +186,10 @@ impl Drop for Folder {
 
 /// Removes the files of a complete attack from a folder, except for its options.
 fn empty(folder: &Path) -> anyhow::Result<()> {
-    for name in FILES.iter().chain([&REPORT]) {
+    for name in FILES {
         remove(&folder.join(name))?;
     }
+    remove_own(folder)?;
     for entry in entries(&folder.join(PNG), "--save DIR")? {
         if entry.file_name().to_str().is_some_and(is_own) {
             remove(&entry.path())?;

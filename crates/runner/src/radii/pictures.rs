@@ -33,6 +33,8 @@ struct TableOfRadii<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<String>,
     classes: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    warnings: &'a [temper_results::Warning],
     smallest: Vec<RowOfRadii<'a>>,
     largest: Vec<RowOfRadii<'a>>,
 }
@@ -139,6 +141,7 @@ impl Listing {
             norm: self.norm,
             network: self.network.as_ref().map(|file| file.display().to_string()),
             classes: images.train.classes(),
+            warnings: &self.warnings,
             smallest: rows("smallest"),
             largest: rows("largest"),
         }

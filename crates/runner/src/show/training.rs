@@ -1,10 +1,11 @@
 //! `temper show --split train`: a training sample: its class, whether it was trained on, and its radius over epochs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Context;
-use temper_core::{DataError, Source};
+use temper_core::Source;
 use temper_data::escaped;
 use temper_report::{percent, radius_in_words};
 use temper_results::{EpochRadii, RadiiFile};
@@ -12,6 +13,7 @@ use temper_results::{EpochRadii, RadiiFile};
 use crate::catalogue::wrap;
 use crate::config::BadConfig;
 use crate::trained::{Trained, TrainingImages};
+use crate::warnings::told as warned;
 
 /// Radii of a line.
 const LINE: usize = 10;
@@ -25,14 +27,16 @@ pub(super) fn told(run: &Path, sample: u64) -> anyhow::Result<String> {
     };
     let last = files.last().map(RadiiFile::read).transpose()?;
     let images = run.images(last.as_ref())?;
-    let mut text = heading(&images, sample)?;
+    let epoch = last.as_ref().map_or(0, |last| last.epoch);
+    let (skipped, _) = run.undecoded(epoch)?;
+    let mut text = warned(&run.warnings()?) + &heading(&images, sample)?;
     let index = i64::try_from(sample).context("an index beyond all data sets")?;
     let mut radii = vec![];
     for file in &files {
         radii.push((file.epoch, file.read()?.of(index)));
     }
     let has_radius = radii.iter().any(|(_, radius)| radius.is_some());
-    wrap(&mut text, " ", "   ", &state(&run, &images, sample, has_radius));
+    wrap(&mut text, " ", "   ", &state(&run, &images, &skipped, (sample, has_radius)));
     match &last {
         None => text += "\nno radii: the run was trained without an epsilon policy\n",
         Some(last) if has_radius => {
@@ -69,7 +73,13 @@ fn heading(images: &Result<TrainingImages, String>, sample: u64) -> Result<Strin
 }
 
 /// Whether it was trained on, and if not, why.
-fn state(run: &Trained, images: &Result<TrainingImages, String>, sample: u64, has_radius: bool) -> String {
+/// `skipped` are the images that the run could not decode, by their place among those trained on, with the reason.
+fn state(
+    run: &Trained,
+    images: &Result<TrainingImages, String>,
+    skipped: &BTreeMap<u64, String>,
+    (sample, has_radius): (u64, bool),
+) -> String {
     let images = match images {
         Ok(images) => images,
         Err(why) if has_radius => return format!("trained on; its class is not known: {why}"),
@@ -80,20 +90,18 @@ fn state(run: &Trained, images: &Result<TrainingImages, String>, sample: u64, ha
             );
         }
     };
-    let within = |source: &dyn Source| (0..source.len()).any(|at| source.index(at) as u64 == sample);
-    if within(&*images.train) {
-        let read = usize::try_from(sample).map(|place| images.whole.read(place).map(drop));
-        return match read {
-            Ok(Err(DataError::Skipped { file, what } | DataError::Unreadable { file, what })) => format!(
-                "no step used it, because it cannot be decoded (a radius is the one that it began with): {}: {}",
-                file.display(),
-                escaped(&what)
+    let place = |source: &dyn Source| (0..source.len()).find(|at| source.index(*at) as u64 == sample);
+    if let Some(place) = place(&*images.train) {
+        return match skipped.get(&(place as u64)) {
+            Some(why) => format!(
+                "no step used it, because it could not be decoded (a radius is the one that it began with): {}",
+                escaped(why)
             ),
-            _ if run.pipeline.train.trains() => "trained on".into(),
-            _ => "the run trained nothing".into(),
+            None if run.pipeline.train.trains() => "trained on".into(),
+            None => "the run trained nothing".into(),
         };
     }
-    if images.held_out.as_ref().is_some_and(|held_out| within(&**held_out)) {
+    if images.held_out.as_ref().is_some_and(|held_out| place(&**held_out).is_some()) {
         return "held out by [select], so not trained on: it has no radius".into();
     }
     let used = images.train.len() + images.held_out.as_ref().map_or(0, |held_out| held_out.len());
