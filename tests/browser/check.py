@@ -23,7 +23,7 @@ ARGUMENTS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]
-# Luminance of text and background, the first ancestor's that is not transparent, by WCAG 2.
+# The least contrast of text and page by WCAG 2, and the luminance of the page.
 CONTRAST = """
 const light = (color) => {
   const [r, g, b] = color.match(/[\\d.]+/g).map(Number).map((v) => v / 255)

@@ -30,6 +30,17 @@ fn every_line_of_json_is_an_event_and_the_last_one_has_the_results() {
     let mut last = named(&events, "results")[0].clone();
     last.as_object_mut().unwrap().remove("event");
     assert_eq!(last, json(&folder.join("runs/run/results.json")));
+    // Each warning is an event, also those that only all evaluations together give.
+    let told: Vec<&Value> = named(&events, "warning").iter().map(|warning| &warning["id"]).collect();
+    let all = |of: &Value| of["warnings"].as_array().cloned().unwrap_or_default();
+    let in_results =
+        all(&last).into_iter().chain(last["evaluations"].as_array().unwrap().iter().flat_map(all));
+    let in_results: Vec<Value> = in_results.map(|warning| warning["id"].clone()).collect();
+    assert!(
+        !in_results.is_empty() && in_results.iter().all(|id| told.contains(&id)),
+        "{told:?} {in_results:?}"
+    );
+    assert_eq!(told.len(), in_results.len(), "{told:?} {in_results:?}");
     // Epochs come before evaluations, and these before the results.
     let order: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
     let at = |name: &str| order.iter().position(|of| *of == name).unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use expect_test::expect;
 
 use crate::cli::attack_command::trained;
-use crate::support::{fails, json, refuses, succeed};
+use crate::support::{STRIPES, fails, json, playground, refuses, succeed};
 
 /// The page in this file.
 fn page(file: &Path) -> String {
@@ -111,6 +111,34 @@ fn a_run_and_an_attack_write_their_pages_and_several_are_shown_side_by_side() {
     );
 }
 
+/// With several sets of weights each is a row of its own, with the natural accuracy of the same weights.
+#[test]
+fn sets_of_weights_are_rows_of_a_comparison() {
+    let pipeline = STRIPES.replace(
+        "[[evaluate]]\nname = \"natural\"",
+        "[select]\nsamples = 40\nweights = \"both\"\n\n[[evaluate]]\nname = \"natural\"",
+    );
+    let folder = playground(&pipeline);
+    let folder = folder.path();
+    succeed(folder, &["run", "run.toml"]);
+    succeed(folder, &["run", "run.toml", "--out", "runs/best", "--set", "select.weights=best"]);
+    succeed(folder, &["report", "runs/run", "runs/best"]);
+    let both = page(&folder.join("report.html"));
+    let results = json(&folder.join("runs/run/results.json"));
+    let of = |name: &str, weights: &str| {
+        let all = results["evaluations"].as_array().unwrap();
+        let e = all.iter().find(|e| e["name"] == name && e["weights"] == weights).unwrap();
+        percent(&e["accuracy"])
+    };
+    for weights in ["best", "last"] {
+        let row =
+            both.split("<tr>").find(|row| row.contains(&format!(">run, {weights} weights</th>"))).unwrap();
+        let numbers = [of("natural", weights), of("pgd", weights)].map(|number| format!("<td>{number}</td>"));
+        assert!(numbers.iter().all(|number| row.contains(number)), "{numbers:?}: {row}");
+    }
+    assert!(both.contains(">best</th>") && both.contains("Trade-off at l-inf 0.1"), "{both}");
+}
+
 #[test]
 fn a_transfer_matrix_has_a_page() {
     let folder = trained();
@@ -123,5 +151,17 @@ fn a_transfer_matrix_has_a_page() {
     assert_eq!(succeed(folder, &["report", "matrix.json"]), "written to matrix.html\n");
     let matrix = page(&folder.join("matrix.html"));
     assert!(matrix.contains("heat map of accuracy on transferred images"), "{matrix}");
+    // Each cell has its number, on the diagonal, too.
+    let results = json(&folder.join("matrix.json"));
+    for e in results["evaluations"].as_array().unwrap() {
+        let judge = e["judged_by"].as_str().unwrap();
+        let on = match e.get("surrogate").and_then(|name| name.as_str()) {
+            Some(surrogate) => surrogate,
+            None if e.get("norm").is_some() => judge,
+            None => "unperturbed",
+        };
+        let number = format!("{on}, {judge}: {:.1}", e["accuracy"].as_f64().unwrap() * 100.0);
+        assert!(matrix.contains(&number), "{number}: {matrix}");
+    }
     assert!(!matrix.contains("Not drawn"), "{matrix}");
 }

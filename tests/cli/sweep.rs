@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use crate::support::{STRIPES, json, playground, refuses, succeed};
+use crate::support::{STRIPES, json, playground, refuses, stderr, stdout, succeed, temper};
 
 #[test]
 fn every_combination_runs_once_and_its_table_is_that_of_the_results() {
@@ -38,4 +38,21 @@ fn every_combination_runs_once_and_its_table_is_that_of_the_results() {
               at train.optimizer.lr
         "#]],
     );
+    refuses(
+        folder,
+        &["sweep", "run.toml", "--set", "seed=1,2"],
+        &expect![[r"
+            error: --set seed=1,2: `--seeds N` runs several seeds
+        "]],
+    );
+    refuses(
+        folder,
+        &["sweep", "run.toml", "--set", "train.optimizer.lr=1e-1,1e+1"],
+        &expect![[r"
+            error: `train.optimizer.lr=1e-1` and `train.optimizer.lr=1e+1` would both be run in train.optimizer.lr=1e-1: write one differently
+        "]],
+    );
+    let most = u64::MAX.to_string();
+    let output = temper(folder, &["sweep", "run.toml", "--seeds", &most]);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""), "{}", stderr(&output));
 }

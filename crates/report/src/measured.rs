@@ -118,6 +118,11 @@ impl Measured {
         }
     }
 
+    /// Whether each image was attacked within its own radius.
+    pub(crate) fn own_radii(&self) -> bool {
+        self.results.dataset.train.as_ref().is_some_and(|train| train.radii.is_some())
+    }
+
     /// Whether it is a transfer matrix, whose evaluations are of several networks.
     pub(crate) fn is_matrix(&self) -> bool {
         self.results.command == CommandName::Transfer

@@ -24,7 +24,7 @@ use crate::png;
 use crate::progress::evaluated;
 use crate::report;
 use crate::run_dir::Mode;
-use crate::warnings::{strictly, warn};
+use crate::warnings::{strictly, warn, warn_of_results};
 use bytes::ByteBall;
 use folder::Folder;
 use parts::Parts;
@@ -83,6 +83,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let Measured { outcomes, records, unreadable, .. } = measured;
     let Compared { evaluations, warnings } = compare(outcomes, vec![], inspection.as_slice());
+    let told = opened.warnings.clone();
     opened.warnings.extend(warnings);
     let results = opened.results(CommandName::Attack, arguments, evaluations, &unreadable)?;
     let skipped =
@@ -92,6 +93,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         None => results,
         Some(folder) => write((&opened, &entry), folder, &records, results, &interrupt)?,
     };
+    let told = [told, results.saved.as_ref().and_then(only_as_floats).into_iter().collect()].concat();
+    warn_of_results(&results, &told);
     event("results", &results);
     if options.strict { strictly(&results) } else { Ok(()) }
 }

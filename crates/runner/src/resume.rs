@@ -93,7 +93,7 @@ pub(crate) fn resumed(
         ));
     }
     let was = other.as_ref().map_or(String::new(), OtherEpochs::to_string);
-    say(&format!("resume  {}{was}\n", reached(pipeline, material, state.epoch, state.progress)));
+    inform(&format!("resume  {}{was}\n", reached(pipeline, material, state.epoch, state.progress)));
     if let Some(other) = other.filter(|_| state.epoch < pipeline.train.epochs)
         && let Some(aside) = dir.put_end_aside(other.was)?
     {

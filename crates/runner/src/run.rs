@@ -31,7 +31,7 @@ use crate::select::{Which, best, unreadable};
 use crate::stored::About;
 use crate::summary::{network_summary, split_summary};
 use crate::tensorboard::Board;
-use crate::warnings::{strictly, warn};
+use crate::warnings::{strictly, warn, warn_of_results};
 
 /// Options of `temper run`.
 #[derive(Debug, Args)]
@@ -123,16 +123,19 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let metrics = train(&work, &mut state, metrics, &mut board, &interrupt)?;
     board.images(&material.train, &state.memory, state.epoch);
     save_weights(&dir.model(), &state.result(), work.about(None)?)?;
+    let mut told = warnings.clone();
     warnings.extend(after_training(&pipeline, &state));
     warnings.extend(without_gradient(&metrics, material.train.len()));
     let judged = judged(&pipeline, &state, &dir, best(&metrics), &device)?;
     let warning = of_normalisation(&work, &state, &judged, &interrupt)?;
     warn(warning.as_slice());
+    told.extend(warning.clone());
     warnings.extend(warning);
     let mut outcome = judge(&pipeline, &material, &judged, &dir, &device, &interrupt)?;
     warnings.append(&mut outcome.warnings);
     let left_out = left_out(&material, &state, &metrics, &outcome.unreadable);
     let results = results(&work, &state, &metrics, warnings, (&judged, outcome))?;
+    warn_of_results(&results, &told);
     results.write(&dir.results())?;
     say_as_text(&format!("\n{}\n{left_out}", table_of(&results)));
     event("results", &results);

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use temper_experiments::statistics::{Estimate, Seen, estimates};
 use temper_report::Table;
-use temper_results::Results;
+use temper_results::{Evaluation, Results};
 
 use crate::config::{BadConfig, Pipeline};
 use crate::interrupt::Interrupt;
@@ -38,6 +38,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     options.logging.choose();
     let combinations = combinations(&options.sets)?;
+    different_folders(&combinations)?;
     // All combinations are checked before the first one runs.
     let mut first = None;
     for combination in &combinations {
@@ -45,13 +46,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         first.get_or_insert(seed);
     }
     let first = first.unwrap_or(0);
+    let last = first.checked_add(options.seeds);
+    let last =
+        last.ok_or_else(|| BadConfig(format!("--seeds {}: there are no so large seeds", options.seeds)))?;
     let name = options.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let out = options.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(format!("{name}-sweep")));
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
     let (mut rows, mut folders) = (vec![], vec![]);
     for combination in &combinations {
         let mut results = vec![];
-        for seed in first..first + options.seeds {
+        for seed in first..last {
             let folder = out.join(folder_of(combination)).join(format!("seed-{seed}"));
             inform(&format!("\n{}, seed {seed}\n", words(combination)));
             one(options, combination, seed, &folder, &interrupt)?;
@@ -102,6 +106,9 @@ fn combinations(sets: &[String]) -> Result<Vec<Vec<String>>, BadConfig> {
         let Some((key, values)) = set.split_once('=') else {
             return Err(BadConfig(format!("--set {set}: expected KEY=VALUES")));
         };
+        if key.trim() == "seed" {
+            return Err(BadConfig(format!("--set {set}: `--seeds N` runs several seeds")));
+        }
         let values = parts(values);
         all = all
             .iter()
@@ -132,6 +139,19 @@ fn parts(values: &str) -> Vec<&str> {
     parts
 }
 
+/// An error if two combinations would be run in the same folder.
+fn different_folders(combinations: &[Vec<String>]) -> Result<(), BadConfig> {
+    for (i, one) in combinations.iter().enumerate() {
+        if let Some(other) = combinations[..i].iter().find(|other| folder_of(other) == folder_of(one)) {
+            let (one, other, folder) = (words(one), words(other), folder_of(one));
+            return Err(BadConfig(format!(
+                "`{other}` and `{one}` would both be run in {folder}: write one differently"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// A combination in words.
 fn words(combination: &[String]) -> String {
     if combination.is_empty() { "as written".into() } else { combination.join(" ") }
@@ -146,13 +166,19 @@ fn folder_of(combination: &[String]) -> String {
 
 /// One row for each combination, one column for each evaluation.
 fn table(rows: &[(String, Vec<Results>)]) -> Table {
-    let names: Vec<&str> = rows
+    let names: Vec<(&str, Option<&str>)> = rows
         .first()
         .and_then(|(_, results)| results.first())
-        .map(|results| results.evaluations.iter().map(|evaluation| &*evaluation.name).collect())
+        .map(|results| results.evaluations.iter().map(named).collect())
         .unwrap_or_default();
-    let columns: Vec<Vec<Option<Estimate>>> = names.iter().map(|name| column(rows, name)).collect();
-    let mut table = Table::new(&[&["values"], &names[..]].concat());
+    let columns: Vec<Vec<Option<Estimate>>> = names.iter().map(|name| column(rows, *name)).collect();
+    let several = names.iter().any(|(_, weights)| names.iter().any(|(_, other)| weights != other));
+    let heads = names.iter().map(|(name, weights)| match weights {
+        Some(weights) if several => format!("{name} ({weights})"),
+        _ => name.to_string(),
+    });
+    let heads: Vec<String> = std::iter::once("values".to_string()).chain(heads).collect();
+    let mut table = Table::new(&heads.iter().map(String::as_str).collect::<Vec<_>>());
     for (i, (words, _)) in rows.iter().enumerate() {
         let cells = columns.iter().map(|column| column[i].as_ref().map_or_else(|| "-".into(), told));
         table.row(std::iter::once(words.clone()).chain(cells).collect());
@@ -160,10 +186,15 @@ fn table(rows: &[(String, Vec<Results>)]) -> Table {
     table
 }
 
+/// The name of an evaluation and of the weights that it judged.
+fn named(evaluation: &Evaluation) -> (&str, Option<&str>) {
+    (&evaluation.name, evaluation.weights.as_deref())
+}
+
 /// The estimates of one evaluation, one for each combination.
-fn column(rows: &[(String, Vec<Results>)], name: &str) -> Vec<Option<Estimate>> {
+fn column(rows: &[(String, Vec<Results>)], name: (&str, Option<&str>)) -> Vec<Option<Estimate>> {
     let seen = |results: &Results| {
-        let evaluation = results.evaluations.iter().find(|evaluation| evaluation.name == name)?;
+        let evaluation = results.evaluations.iter().find(|evaluation| named(evaluation) == name)?;
         Some(Seen {
             value: evaluation.accuracy * 100.0,
             interval: Some(evaluation.interval.map(|end| end * 100.0)),

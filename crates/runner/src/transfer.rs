@@ -14,9 +14,10 @@ use crate::attacked::{self, AttackedNetwork, Opened};
 use crate::config::BadConfig;
 use crate::interrupt::Interrupt;
 use crate::output::{Logging, event, inform, say_as_text};
+use crate::progress::evaluated;
 use crate::run_dir::{Lock, Mode, lock};
 use crate::unfinished::Unfinished;
-use crate::warnings::{strictly, told, warn};
+use crate::warnings::{strictly, told, warn, warn_of_results};
 
 /// Options of `temper transfer`.
 #[derive(Debug, Args)]
@@ -85,6 +86,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         kept.unfinished.remove()?;
         inform(&format!("written to {}\n", file.display()));
     }
+    warn_of_results(&results, &opened.warnings);
     event("results", &results);
     if options.strict { strictly(&results) } else { Ok(()) }
 }
@@ -208,6 +210,7 @@ impl Matrix {
         for MatrixCell { entry, by, on } in cells(opened, entry) {
             let judged = opened.judge(&entry, (by, on), records, interrupt, &mut |_| Ok(()))?;
             let Some(outcome) = judged else { return Ok(None) };
+            evaluated(&outcome.evaluation);
             outcomes.push(outcome);
         }
         let unreadable = outcomes.first().map(|outcome| outcome.unreadable.clone()).unwrap_or_default();

@@ -27,6 +27,15 @@ pub(crate) fn warn(warnings: &[Warning]) {
     }
 }
 
+/// Prints the warnings of results that were not printed yet as events. As text they are below the table.
+pub(crate) fn warn_of_results(results: &Results, told: &[Warning]) {
+    for warning in results.all_warnings() {
+        if !told.contains(&warning) {
+            event("warning", &warning);
+        }
+    }
+}
+
 /// For `--strict`: an error that counts and names the severe warnings of results, if there are any.
 pub(crate) fn strictly(results: &Results) -> anyhow::Result<()> {
     let all = results.all_warnings();

@@ -20,6 +20,9 @@ pub(super) struct Lettering {
     font: FontRef<'static>,
 }
 
+/// Letters of a line; longer text is cut before it is measured.
+const LONGEST: usize = 300;
+
 impl Lettering {
     /// Loads the font.
     pub(super) fn new() -> Result<Self, FigureError> {
@@ -79,8 +82,12 @@ impl Lettering {
 
     /// The text, or as much of its beginning as fits, with an ellipsis.
     pub(super) fn cut(&self, text: &str, em: f64, room: f64) -> String {
-        if self.width(text, em) <= room {
-            return text.into();
+        // No letter is narrower than a hundredth of the font size, so what is beyond this number cannot fit.
+        let most = (room / em * 100.0).clamp(0.0, LONGEST as f64) as usize;
+        let whole = text;
+        let text: String = whole.chars().take(most).collect();
+        if text.len() == whole.len() && self.width(&text, em) <= room {
+            return text;
         }
         let mut kept: Vec<char> = text.chars().collect();
         while kept.pop().is_some() {
@@ -95,6 +102,7 @@ impl Lettering {
     /// The text in lines that fit, broken between words. Text that is left over ends in an ellipsis.
     pub(super) fn wrap(&self, text: &str, em: f64, room: f64, most: usize) -> Vec<String> {
         let mut lines: Vec<String> = vec![];
+        let text: String = text.chars().take(LONGEST * most).collect();
         for word in text.split_whitespace() {
             let longer = lines.last().map(|line| format!("{line} {word}"));
             match (lines.last_mut(), longer) {

@@ -84,7 +84,9 @@ fn by_class(page: &mut Page, measured: &Measured, chosen: &[(&Evaluation, Vec<Re
 fn confusions(records: &[Record]) -> BTreeMap<(u32, u32), usize> {
     let mut counts = BTreeMap::new();
     for record in records {
-        if let Some(prediction) = record.prediction {
+        // A minimum-norm attack goes on beyond the radius, within which a standing image keeps its class.
+        let taken = if record.stands() { Some(record.label) } else { record.prediction };
+        if let Some(prediction) = taken {
             *counts.entry((record.label, prediction)).or_default() += 1;
         }
     }
@@ -117,9 +119,8 @@ fn confusion(page: &mut Page, measured: &Measured, evaluation: &Evaluation, reco
             times: 1.0,
             digits: 0,
         };
-        let caption = format!(
-            "Confusion matrix of `{title}`, in images: the prediction of each image as it was judged last."
-        );
+        let caption =
+            format!("Confusion matrix of `{title}`, in images; an image that stands counts for its class.");
         page.figure_or_reason(&caption, &map);
         return;
     }

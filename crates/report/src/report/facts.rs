@@ -29,11 +29,12 @@ pub(super) fn introduction(page: &mut Page, measured: &Measured) {
     };
     let network = results.networks.first().map_or("A network".into(), described);
     let trained = match &results.training {
+        Some(training) if training.epochs == 1 => ", trained for 1 epoch".into(),
         Some(training) if training.epochs > 0 => format!(", trained for {} epochs", training.epochs),
         _ => String::new(),
     };
     page.text(&format!(
-        "{network}{trained}, evaluated on {images} of `{}` by temper {}.",
+        "{network}{trained}, evaluated with {images} of `{}` by temper {}.",
         results.dataset.name, results.versions.temper
     ));
 }
@@ -76,10 +77,26 @@ pub(super) fn section(page: &mut Page, measured: &Measured) {
         page.list(&unreadable.into_iter().take(MOST_UNREADABLE).collect::<Vec<_>>());
     }
     if !results.arguments.is_empty() {
-        page.folded("The command", &format!("temper {}", results.arguments.join(" ")));
+        page.folded(
+            "The command",
+            &format!(
+                "temper {}",
+                results.arguments.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+            ),
+        );
     }
     if let Some(config) = &measured.config {
         page.folded("The configuration with all defaults", config);
+    }
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:,=+@%".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 

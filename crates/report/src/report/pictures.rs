@@ -53,21 +53,24 @@ impl Sheets<'_> {
             // Without records: attacked images differ from the clean ones.
             record.map_or(clean != adversarial, |record| record.natural == Some(record.label))
         };
-        let ease = |i: &usize| {
-            let record = self.records.get(&self.images.index[*i]);
-            let distance = record.and_then(|record| record.min_norm).map(|distance| -distance);
-            distance
-                .or(record.map(|record| f64::from(record.loss)))
-                .filter(|ease| !ease.is_nan())
-                .unwrap_or(0.0)
-        };
         let chosen = |broken: bool| -> Vec<usize> {
             (0..self.images.len()).filter(|i| (self.images.broken[*i] != 0) == broken).filter(right).collect()
         };
         let (mut easiest, mut hardest) = (chosen(true), chosen(false));
-        easiest.sort_by(|a, b| ease(b).total_cmp(&ease(a)));
-        hardest.sort_by(|a, b| ease(a).total_cmp(&ease(b)));
+        let [of_broken, of_standing] = [&easiest, &hardest].map(|places| self.ease(places));
+        easiest.sort_by(|a, b| of_broken[b].total_cmp(&of_broken[a]));
+        hardest.sort_by(|a, b| of_standing[a].total_cmp(&of_standing[b]));
         [easiest, hardest].map(|places| places.into_iter().take(SHOWN).collect())
+    }
+
+    /// How easily each of these images was broken: by distance if it is known of all of them, otherwise by loss.
+    fn ease(&self, places: &[usize]) -> BTreeMap<usize, f64> {
+        let record = |i: &usize| self.records.get(&self.images.index[*i]);
+        let distance = |i: &usize| record(i).and_then(|record| record.min_norm).map(|distance| -distance);
+        let loss = |i: &usize| record(i).map(|record| f64::from(record.loss)).filter(|loss| !loss.is_nan());
+        let by_distance = places.iter().all(|i| distance(i).is_some());
+        let ease = |i: &usize| if by_distance { distance(i) } else { loss(i) };
+        places.iter().map(|i| (*i, ease(i).unwrap_or(0.0))).collect()
     }
 
     /// Adds a sheet, if there are images for it.
@@ -102,8 +105,10 @@ impl Sheets<'_> {
         let class =
             |class: i64| u32::try_from(class).map_or("not known".into(), |class| self.measured.class(class));
         let record = self.records.get(&self.images.index[i]);
-        let loss =
-            record.filter(|record| record.loss.is_finite()).map(|record| format!("loss {:.2}", record.loss));
+        // Of a minimum-norm attack the loss is that of an image which may lie beyond the radius.
+        let shown =
+            |record: &&Record| record.loss.is_finite() && (record.min_norm.is_none() || !record.stands());
+        let loss = record.filter(shown).map(|record| format!("loss {:.2}", record.loss));
         let taken = format!("taken for {}", class(self.images.prediction[i]));
         let tiles = [
             (image(&|at| clean[at])?, class(self.images.label[i])),

@@ -9,8 +9,8 @@ use crate::table::{Table, interval, percent, radius_in_words};
 
 /// Points of a curve of distances.
 const MOST_POINTS: usize = 200;
-/// Series of one chart.
-const MOST_SERIES: usize = 12;
+/// Series of one chart, as many as can be told apart.
+const MOST_SERIES: usize = 28;
 
 /// Adds the section.
 pub(super) fn section(page: &mut Page, measured: &Measured) {
@@ -130,16 +130,20 @@ fn curves(page: &mut Page, measured: &Measured) {
 }
 
 fn of_curves(measured: &Measured, of: impl Fn(&Evaluation) -> bool) -> Vec<Series> {
-    let chosen = measured.results.evaluations.iter().filter(|e| of(e)).take(MOST_SERIES);
-    chosen.filter_map(|e| Some(Series::accuracy(measured.title(e), e.curve.as_ref()?))).collect()
+    let chosen = measured.results.evaluations.iter().filter(|e| of(e));
+    chosen
+        .take(MOST_SERIES)
+        .filter_map(|e| Some(Series::accuracy(measured.title(e), e.curve.as_ref()?)))
+        .collect()
 }
 
 /// For minimum-norm attacks: the share of images without an adversarial image within a distance.
 fn distances(page: &mut Page, measured: &Measured) {
     for norm in [Norm::Linf, Norm::L2] {
-        let chosen = measured.results.evaluations.iter().filter(|e| e.norm == Some(norm)).take(MOST_SERIES);
+        let chosen = measured.results.evaluations.iter().filter(|e| e.norm == Some(norm));
         let series: Vec<Series> = chosen
             .filter_map(|e| Some(Series::line(measured.title(e), survival(&measured.records(e))?)))
+            .take(MOST_SERIES)
             .collect();
         if series.is_empty() {
             continue;

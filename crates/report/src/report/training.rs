@@ -41,8 +41,8 @@ fn took(epochs: &[Epoch]) -> String {
         [epochs.iter().map(|e| e.forwards).sum::<f64>(), epochs.iter().map(|e| e.backwards).sum::<f64>()];
     let noun = if epochs.len() == 1 { "epoch" } else { "epochs" };
     format!(
-        "{} {noun} took {seconds:.0} s, with {forwards:.1} forward and {backwards:.1} backward passes per image. For {:.1} % of \
-         the time steps waited for data.",
+        "{} {noun} took {seconds:.0} s, with {forwards:.1} forward and {backwards:.1} backward passes per image. Steps \
+         waited for data in {:.1} % of this time.",
         epochs.len(),
         100.0 * waiting / seconds.max(1e-9)
     )
@@ -61,9 +61,7 @@ fn curves(page: &mut Page, epochs: &[Epoch]) {
     page.figure_or_reason("Mean training loss.", &Chart { x: x(), y: PlotAxis::new("loss"), series });
     let series: Vec<Series> = [
         line("training images, as trained on", epochs, |epoch| Some(epoch.accuracy)),
-        line("images held out, under the attack of [select]", epochs, |epoch| {
-            Some(epoch.held_out.as_ref()?.accuracy)
-        }),
+        line("images held out", epochs, |epoch| Some(epoch.held_out.as_ref()?.accuracy)),
     ]
     .into_iter()
     .flatten()

@@ -29,7 +29,10 @@ pub(super) fn parts(page: &mut Page, measured: &Measured) {
         page.key_figures(&figures);
     }
     for case in &worst {
-        page.text(&case.explained());
+        page.text(&case.explained(measured.selects()));
+    }
+    if measured.own_radii() {
+        page.text("Each image was attacked within the radius that training gave to it, so there is no common radius.");
     }
     let warnings = measured.results.all_warnings();
     if warnings.is_empty() {
@@ -81,6 +84,10 @@ pub(super) struct WorstCase {
     pub(super) weights: Option<String>,
     pub(super) standing: usize,
     pub(super) n: usize,
+    /// Whether all evaluations were joined image by image. If not, `standing` is the least of them.
+    joined: bool,
+    /// Names, accuracies and numbers of images of evaluations on other images.
+    elsewhere: Vec<(String, f64, usize)>,
     /// Names and accuracies of the evaluations, the least first.
     evaluations: Vec<(String, f64)>,
     /// What each attack of the evaluation with the least accuracy broke first, the most first.
@@ -103,6 +110,10 @@ impl<'m> AtRadius<'m> {
     /// The radii of an evaluation: the points of a sweep over radii, or the only one. Radii of 0 are left out.
     fn all(evaluation: &'m Evaluation, norm: Norm) -> Vec<Self> {
         let at = |radius, point, accuracy| Self { evaluation, norm, radius, point, accuracy };
+        // Without images there is no accuracy.
+        if evaluation.n == 0 || !(0.0..=1.0).contains(&evaluation.accuracy) {
+            return vec![];
+        }
         let all: Vec<Self> = match &evaluation.curve {
             Some(curve) if curve.over == Over::Radius => {
                 curve.points.iter().enumerate().map(|(i, of)| at(of.at, Some(i), of.accuracy)).collect()
@@ -119,13 +130,21 @@ impl<'m> AtRadius<'m> {
             Some(point) => self.evaluation.stands_at(record, point).unwrap_or(false),
             None => record.stands(),
         };
-        (!records.is_empty()).then(|| records.iter().map(|record| (record.sample, stands(record))).collect())
+        let standing: BTreeMap<u64, bool> =
+            records.iter().map(|record| (record.sample, stands(record))).collect();
+        // Records of another evaluation, or damaged ones, do not give its accuracy.
+        let counted = standing.values().filter(|stands| **stands).count();
+        let own = (self.accuracy * self.evaluation.n as f64).round() as usize;
+        (standing.len() == self.evaluation.n && counted == own).then_some(standing)
     }
 }
 
 /// Worst cases, for each set of weights by norm and radius. Evaluations of different images are not joined; of
-/// several sets of images the one with the least accuracy counts.
+/// several sets of images the largest counts. Attacks within each image's own radius have no common radius.
 pub(super) fn worst_cases(measured: &Measured) -> Vec<WorstCase> {
+    if measured.own_radii() {
+        return vec![];
+    }
     let mut groups: BTreeMap<_, Vec<AtRadius>> = BTreeMap::new();
     for evaluation in measured.results.evaluations.iter().filter(|e| e.corruptions.is_none()) {
         let Some(norm) = evaluation.norm else { continue };
@@ -143,8 +162,18 @@ fn least(measured: &Measured, group: Vec<AtRadius>) -> Option<WorstCase> {
     for at in group {
         by_images.entry(&at.evaluation.data).or_default().push(at);
     }
-    let cases = by_images.into_values().filter_map(|group| joined(measured, group));
-    cases.min_by(|a, b| a.accuracy().total_cmp(&b.accuracy()))
+    let mut cases: Vec<WorstCase> =
+        by_images.into_values().filter_map(|group| joined(measured, group)).collect();
+    cases.sort_by(|a, b| b.n.cmp(&a.n).then(a.accuracy().total_cmp(&b.accuracy())));
+    let others = cases.split_off(cases.len().min(1));
+    let mut case = cases.pop()?;
+    case.elsewhere = others
+        .into_iter()
+        .flat_map(|other| {
+            other.evaluations.into_iter().map(move |(name, accuracy)| (name, accuracy, other.n))
+        })
+        .collect();
+    Some(case)
 }
 
 /// The worst case of evaluations of the same images at one radius.
@@ -153,12 +182,15 @@ fn joined(measured: &Measured, mut group: Vec<AtRadius>) -> Option<WorstCase> {
     let least = group.first()?;
     let mut standing = least.standing(measured);
     for other in &group[1..] {
-        if let (Some(all), Some(own)) = (&mut standing, other.standing(measured)) {
-            for (sample, stands) in all.iter_mut() {
+        let own = other.standing(measured);
+        standing = standing.zip(own).map(|(mut all, own)| {
+            for (sample, stands) in &mut all {
                 *stands &= own.get(sample).copied().unwrap_or(true);
             }
-        }
+            all
+        });
     }
+    let joined = standing.is_some() || group.len() == 1;
     let n = least.evaluation.n;
     let counted = || (least.accuracy * n as f64).round() as usize;
     let mut broke: Vec<(String, usize)> = match least.point {
@@ -174,6 +206,8 @@ fn joined(measured: &Measured, mut group: Vec<AtRadius>) -> Option<WorstCase> {
         weights: least.evaluation.weights.clone(),
         standing: standing.map_or_else(counted, |all| all.values().filter(|stands| **stands).count()),
         n,
+        joined,
+        elsewhere: vec![],
         evaluations: group.iter().map(|at| (at.evaluation.name.clone(), at.accuracy)).collect(),
         broke,
         alone: group.iter().any(|at| at.point.is_none()),
@@ -201,33 +235,49 @@ impl WorstCase {
 
     /// Norm and radius in words.
     pub(super) fn at(&self) -> String {
-        format!("{} {}", self.norm, radius_in_words(self.radius))
+        format!("{} radius {}", self.norm, radius_in_words(self.radius))
     }
 
     fn key_figure(&self, selects: bool) -> KeyFigure {
         let weights = if selects { of_weights(self.weights.as_deref()) } else { String::new() };
         KeyFigure {
-            name: format!("Worst case at {}{weights}", self.at()),
+            name: format!(
+                "{} at {}{weights}",
+                if self.joined { "Worst case" } else { "Least accuracy" },
+                self.at()
+            ),
             number: percent(self.accuracy()),
             note: format!("n = {}, 95 % interval {}", self.n, interval(wilson(self.standing, self.n))),
         }
     }
 
-    fn explained(&self) -> String {
+    fn explained(&self, selects: bool) -> String {
         let each: Vec<String> = self
             .evaluations
             .iter()
             .map(|(name, accuracy)| format!("`{name}` {}", percent(*accuracy)))
             .collect();
+        let weights = if selects { of_weights(self.weights.as_deref()) } else { String::new() };
+        let at = format!("At {}{weights}", self.at());
         let mut text = match each.len() {
-            1 => format!("At {} there is one evaluation: {}.", self.at(), each[0]),
-            _ => format!(
-                "At {} an image stands if it stands in all of {} evaluations: {}.",
-                self.at(),
-                each.len(),
+            1 => format!("{at} there is one evaluation of these {} images: {}.", self.n, each[0]),
+            n if self.joined => {
+                format!("{at} an image stands if it stands in all of {n} evaluations: {}.", each.join(", "))
+            }
+            n => format!(
+                "{at} there are {n} evaluations: {}. Their records are not at hand, so that they were not joined image by \
+                 image: the worst case of all together may be lower than the least of them.",
                 each.join(", ")
             ),
         };
+        if !self.elsewhere.is_empty() {
+            let others: Vec<String> = self
+                .elsewhere
+                .iter()
+                .map(|(name, accuracy, n)| format!("`{name}` {} (n = {n})", percent(*accuracy)))
+                .collect();
+            let _ = write!(text, " On other selections of images: {}.", others.join(", "));
+        }
         if let [(first, most), others @ ..] = &*self.broke {
             let _ = write!(text, " In `{}`, `{first}` broke {most} images", self.evaluations[0].0);
             let more: Vec<String> =
@@ -305,16 +355,41 @@ mod tests {
         let cases = worst_cases(&measured(&of, lines));
         let numbers: Vec<(f64, usize)> = cases.iter().map(|case| (case.radius, case.standing)).collect();
         assert_eq!(numbers, [(0.1, 1), (0.2, 1)]);
-        let told = cases[0].explained();
+        let told = cases[0].explained(false);
         assert!(told.contains("all of 2 evaluations: `a` 50.0 %, `b` 75.0 %."), "{told}");
         assert!(told.contains("In `a`, `pgd` broke 2 images."), "{told}");
     }
 
     #[test]
-    fn without_records_and_of_other_images_the_least_accuracy_counts() {
-        let of = [evaluation("a", 0.1, 2, "x"), evaluation("b", 0.1, 1, "y")];
-        let cases = worst_cases(&measured(&of, vec![]));
+    fn without_records_nothing_is_joined_and_the_page_says_so() {
+        let of = [evaluation("a", 0.1, 2, "x"), evaluation("b", 0.1, 1, "x")];
+        let cases = worst_cases(&measured(&of, vec![line("a", [true, true, false, false])]));
         assert_eq!((cases.len(), cases[0].standing), (1, 1));
+        assert!(cases[0].explained(false).contains("may be lower than the least of them"));
+        assert!(cases[0].key_figure(false).name.starts_with("Least accuracy at "));
+        // Records that do not give the accuracy are those of something else.
+        let both = vec![line("a", [true, false, false, false]), line("b", [false, false, false, true])];
+        assert!(!worst_cases(&measured(&of, both))[0].joined);
+    }
+
+    #[test]
+    fn of_several_selections_of_images_the_largest_counts_and_the_others_are_named() {
+        let mut few = evaluation("few", 0.1, 0, "y");
+        (few["n"], few["accuracy"]) = (2.into(), 0.5.into());
+        let cases = worst_cases(&measured(&[evaluation("a", 0.1, 3, "x"), few], vec![]));
+        assert_eq!((cases.len(), cases[0].standing, cases[0].n), (1, 3, 4));
+        let told = cases[0].explained(false);
+        assert!(told.contains("On other selections of images: `few` 50.0 % (n = 2)."), "{told}");
+    }
+
+    #[test]
+    fn numbers_that_are_no_accuracies_are_left_out() {
+        for (key, value) in [("n", json!(0)), ("accuracy", json!(-5.0)), ("accuracy", json!(1e300))] {
+            let mut wrong = evaluation("a", 0.1, 3, "x");
+            wrong[key] = value;
+            assert!(worst_cases(&measured(&[wrong], vec![])).is_empty(), "{key}");
+        }
+        let of = [evaluation("a", 0.1, 2, "x")];
         // Records that lack an image are not used.
         let mut short = line("a", [true; 4]);
         short.samples = Columns::of(vec![Record { natural: Some(0), ..Record::default() }]);
