@@ -20,12 +20,13 @@ fn find(inspection: &Inspection) -> Option<Warning> {
     let random = inspection.between_passes > ROUNDING;
     (median > MOST && !random && changes.len() >= ENOUGH).then(|| {
         let text = format!(
-            "noise of up to 4/255 changes the loss by {:.0} % of itself (median of {} images): it is so rough that attacks along gradients may \
-             be too weak",
+            "noise of up to 4/255 changes the loss by {:.0} % of itself (median of {} images): it is so rough that \
+             attacks along gradients may be too weak",
             median * 100.0,
             changes.len()
         );
-        let advice = "average gradients over noise (`apgd` with `eot`), take more restarts, and judge the network by `square` too";
+        let advice = "average gradients over noise (`apgd` with `eot`), take more restarts, and judge the network by \
+                      `square` too";
         caution(text).with_figure(median).advising(advice)
     })
 }
