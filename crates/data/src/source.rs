@@ -71,6 +71,13 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// The image with this index in the size of a batch, as networks see it without augmentation, and its label. Errors
+    /// are those of [`Self::read`].
+    fn seen(&self, index: usize) -> Result<(Image, u32)> {
+        let (image, label) = self.read(index)?;
+        Ok((if let Some(fit) = self.fit() { fit.apply(&image) } else { image }, label))
+    }
+
     /// Where the images come from, for the run's output: a folder, or "embedded: ...".
     fn origin(&self) -> String;
 }

@@ -26,14 +26,11 @@ pub struct Attacked {
 pub fn read_attacked(folder: &Path) -> Result<Vec<Attacked>, Error> {
     let file = folder.join("images.safetensors");
     let saved = SavedImages::read(&file)?;
-    let [c, h, w] = saved.shape;
     let mut all = vec![];
     for i in 0..saved.len() {
         let (_, adversarial) = saved.pixels(i);
         let byte = |at: usize| (adversarial[at].clamp(0.0, 1.0) * 255.0).round() as u8;
-        // From `[c, h, w]` to `[h, w, c]`.
-        let pixels = (0..h * w).flat_map(|at| (0..c).map(move |plane| plane * h * w + at)).map(byte);
-        let image = FigureImage::new(w, h, pixels.collect())
+        let image = FigureImage::of_planes(saved.shape, byte)
             .map_err(|error| Error::Unfit { file: file.clone(), what: error.to_string() })?;
         all.push(Attacked {
             index: saved.index[i],

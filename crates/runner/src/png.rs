@@ -1,10 +1,11 @@
-//! PNG files of samples: their names, and images as their bytes.
+//! Images as files and in figures: names of PNG files of samples, and their bytes.
 
 use std::path::Path;
 
 use anyhow::Context;
 use temper_core::Image;
 use temper_data::encode;
+use temper_report::{FigureError, FigureImage};
 
 use crate::config::BadConfig;
 
@@ -31,6 +32,12 @@ pub(crate) fn check(shape: [usize; 3]) -> anyhow::Result<()> {
 /// The bytes of the file of an image.
 pub(crate) fn encoded(file: &Path, image: &Image) -> anyhow::Result<Vec<u8>> {
     encode(image).map_err(anyhow::Error::msg).with_context(|| file.display().to_string())
+}
+
+/// The image in a figure.
+pub(crate) fn figure_image(image: &Image) -> Result<FigureImage, FigureError> {
+    let bytes = image.bytes();
+    FigureImage::of_planes(image.shape, |at| bytes[at])
 }
 
 #[cfg(test)]

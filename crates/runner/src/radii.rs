@@ -5,8 +5,6 @@ mod pictures;
 mod samples;
 mod text;
 
-pub(crate) use pictures::tile;
-
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 

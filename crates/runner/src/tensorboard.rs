@@ -10,15 +10,13 @@ use temper_results::{Epoch, RadiiFile, Results};
 use temper_tensorboard::EventFile;
 
 use crate::output::say;
-use crate::radii::tile;
+use crate::png::figure_image;
 
 /// The folder of event files in that of a run.
 pub(crate) const EVENTS: &str = "tensorboard";
 
 /// Images of a sheet.
 const TILES: usize = 10;
-/// Pixels of a PNG file for each unit of a drawing.
-const SHARPNESS: u32 = 2;
 
 /// The event file of a run, if it is wanted and can be written.
 #[derive(Debug, Default)]
@@ -103,9 +101,7 @@ impl Board {
         };
         for (name, places) in groups {
             match sheet(train, name, &places, radii) {
-                Ok(Some((png, [width, height]))) => {
-                    self.write(|file| file.image(&format!("images/{name}"), epoch, &png, width, height, 3));
-                }
+                Ok(Some(png)) => self.write(|file| file.image(&format!("images/{name}"), epoch, &png)),
                 Ok(None) => {}
                 Err(error) => say(&format!("note    TensorBoard shows no images: {error}\n")),
             }
@@ -125,25 +121,23 @@ impl Board {
     }
 }
 
-/// A sheet of images with their classes and radii, as a PNG file with its width and height; `None` if no image can be
-/// decoded.
+/// A sheet of images with their classes and radii, as a PNG file; `None` if no image can be decoded.
 fn sheet(
     train: &Arc<dyn Source>,
     name: &str,
     places: &[usize],
     radii: &[f64],
-) -> anyhow::Result<Option<(Vec<u8>, [usize; 2])>> {
+) -> anyhow::Result<Option<Vec<u8>>> {
     let mut tiles = vec![];
     for place in places {
         // Images that cannot be decoded are told elsewhere.
-        let Ok((image, label)) = train.read(*place) else { continue };
-        let image = train.fit().map_or_else(|| image.clone(), |fit| fit.apply(&image));
+        let Ok((image, label)) = train.seen(*place) else { continue };
         let class = train.classes().get(label as usize).filter(|name| !name.is_empty());
         let class = class.cloned().unwrap_or_else(|| label.to_string());
         let radius =
             radii.get(*place).map(|radius| format!(", {}", radius_in_words(*radius))).unwrap_or_default();
         tiles.push(Some(Tile {
-            image: tile(&image)?,
+            image: figure_image(&image)?,
             caption: format!("{}: {class}{radius}", train.index(*place)),
         }));
     }
@@ -156,6 +150,5 @@ fn sheet(
         .chunks(columns.len())
         .map(|tiles| ImageRow { name: String::new(), tiles: tiles.to_vec() })
         .collect();
-    let drawing = ImageSheet { shows: name.into(), columns, rows }.draw()?;
-    Ok(Some((drawing.png()?, drawing.size().map(|side| (side * SHARPNESS) as usize))))
+    Ok(Some(ImageSheet { shows: name.into(), columns, rows }.png()?))
 }

@@ -18,6 +18,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         file.histogram("radii", epoch, &radii)?;
     }
     file.scalar("loss/train", 3, f64::NAN)?;
-    file.image("images/adversarial", 3, PNG, 3, 2, 3)?;
+    file.image("images/adversarial", 3, PNG)?;
     Ok(())
 }

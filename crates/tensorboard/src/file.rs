@@ -103,27 +103,10 @@ impl EventFile {
         self.value(tag, step, &Value::Histogram(&histogram))
     }
 
-    /// Writes an image: a PNG file with its width and height in pixels and its number of channels (1 for grey, 2 for
-    /// grey with alpha, 3 for RGB or a palette, 4 for RGB with alpha). Bytes that do not begin as such a PNG file, and
-    /// a failed write, are errors.
-    pub fn image(
-        &mut self,
-        tag: &str,
-        step: usize,
-        png: &[u8],
-        width: usize,
-        height: usize,
-        channels: usize,
-    ) -> Result<()> {
-        let size = [width, height, channels];
-        let found = match png_size(png) {
-            Some(found) if found == size => {
-                return self.value(tag, step, &Value::Image { png, width, height, channels });
-            }
-            Some(found) => described("a PNG file", found),
-            None => "bytes that are not a PNG file".into(),
-        };
-        Err(self.refused(tag, format!("{found}, expected {}", described("one", size))))
+    /// Writes an image, a PNG file. Bytes that do not begin as one, and a failed write, are errors.
+    pub fn image(&mut self, tag: &str, step: usize, png: &[u8]) -> Result<()> {
+        let size = png_size(png).ok_or_else(|| self.refused(tag, "bytes that are not a PNG file".into()))?;
+        self.value(tag, step, &Value::Image { png, size })
     }
 
     fn value(&mut self, tag: &str, step: usize, value: &Value) -> Result<()> {
@@ -171,7 +154,8 @@ fn seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// Width, height and channels in the header of a PNG file; `None` for other bytes.
+/// Width and height in pixels, and the number of channels in the header of a PNG file (1 for grey, 2 for grey with
+/// alpha, 3 for RGB or a palette, 4 for RGB with alpha); `None` for other bytes.
 fn png_size(png: &[u8]) -> Option<[usize; 3]> {
     let header = png.strip_prefix(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")?;
     let (width, header) = header.split_first_chunk()?;
@@ -186,11 +170,6 @@ fn png_size(png: &[u8]) -> Option<[usize; 3]> {
     // The format allows sides from 1 to 2^31 - 1.
     let side = |bytes: &[u8; 4]| usize::try_from(i32::from_be_bytes(*bytes)).ok().filter(|side| *side > 0);
     Some([side(width)?, side(height)?, channels])
-}
-
-fn described(what: &str, [width, height, channels]: [usize; 3]) -> String {
-    let s = if channels == 1 { "" } else { "s" };
-    format!("{what} of {width} x {height} pixels with {channels} channel{s}")
 }
 
 #[cfg(test)]

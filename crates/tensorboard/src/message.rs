@@ -13,8 +13,8 @@ pub(crate) enum Value<'a> {
     Scalar(f32),
     /// A distribution.
     Histogram(&'a Histogram),
-    /// A PNG file, and its size in pixels.
-    Image { png: &'a [u8], width: usize, height: usize, channels: usize },
+    /// A PNG file: its width and height in pixels, and its channels.
+    Image { png: &'a [u8], size: [usize; 3] },
 }
 
 /// The event that states the version of the format. Times are in seconds since 1970.
@@ -32,11 +32,11 @@ pub(crate) fn summary(time: f64, step: usize, tag: &str, value: &Value) -> Vec<u
     match value {
         Value::Scalar(scalar) => float(2, *scalar, &mut tagged),
         Value::Histogram(histogram) => bytes(5, &distribution(histogram), &mut tagged),
-        Value::Image { png, width, height, channels } => {
+        Value::Image { png, size: [width, height, channels] } => {
             let mut image = vec![];
-            number(1, *height as u64, &mut image);
-            number(2, *width as u64, &mut image);
-            number(3, *channels as u64, &mut image);
+            for (field, side) in [(1, height), (2, width), (3, channels)] {
+                number(field, *side as u64, &mut image);
+            }
             bytes(4, png, &mut image);
             bytes(4, &image, &mut tagged);
         }

@@ -34,6 +34,12 @@ impl FigureImage {
         Ok(Self { width, height, channels, pixels })
     }
 
+    /// An image whose channels are planes: `byte` gives the value at each place of `[c, h, w]`. One or three channels.
+    pub fn of_planes([c, h, w]: [usize; 3], byte: impl Fn(usize) -> u8) -> Result<Self, FigureError> {
+        let places = (0..h * w).flat_map(|at| (0..c).map(move |plane| plane * h * w + at));
+        Self::new(w, h, places.map(byte).collect())
+    }
+
     /// Width in pixels.
     pub fn width(&self) -> usize {
         self.width
@@ -97,6 +103,14 @@ mod tests {
         let color = FigureImage::new(1, 2, vec![1, 2, 3, 4, 5, 6]).unwrap();
         assert_eq!([color.color(0, 0), color.color(0, 1)], [[1, 2, 3], [4, 5, 6]]);
         assert_eq!((color.width(), color.height()), (1, 2));
+    }
+
+    #[test]
+    fn planes_become_pixels() {
+        // Three channels, one row, two columns.
+        let image = FigureImage::of_planes([3, 1, 2], |at| at as u8).unwrap();
+        assert_eq!([image.color(0, 0), image.color(1, 0)], [[0, 2, 4], [1, 3, 5]]);
+        assert!(FigureImage::of_planes([2, 1, 2], |_| 0).is_err());
     }
 
     #[test]

@@ -92,14 +92,10 @@ impl Sheets<'_> {
     }
 
     fn row(&self, i: usize) -> Result<ImageRow, crate::figure::FigureError> {
-        let [c, h, w] = self.images.shape;
         let (clean, adversarial) = self.images.pixels(i);
         let byte = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
-        // From `[c, h, w]` to `[h, w, c]`.
-        let image = |value: &dyn Fn(usize) -> f32| {
-            let places = (0..h * w).flat_map(|at| (0..c).map(move |plane| plane * h * w + at));
-            FigureImage::new(w, h, places.map(|at| byte(value(at))).collect())
-        };
+        let image =
+            |value: &dyn Fn(usize) -> f32| FigureImage::of_planes(self.images.shape, |at| byte(value(at)));
         let largest = clean.iter().zip(adversarial).map(|(a, b)| (b - a).abs()).fold(0.0, f32::max);
         let scale = if largest > 0.0 { 0.5 / largest } else { 0.0 };
         let class =

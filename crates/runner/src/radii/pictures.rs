@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde::Serialize;
 use temper_core::Image;
 use temper_data::escaped;
-use temper_report::{Figure, FigureImage, ImageRow, ImageSheet, Tile, radius_in_words};
+use temper_report::{Figure, ImageRow, ImageSheet, Tile, radius_in_words};
 
 use super::Listing;
 use super::folder::{Folder, SHEETS, TABLE};
@@ -15,7 +15,7 @@ use super::samples::{Group, Sample, Seen};
 use crate::catalogue::wrap;
 use crate::config::BadConfig;
 use crate::material;
-use crate::png;
+use crate::png::{self, figure_image};
 use crate::trained::TrainingImages;
 
 /// Images in a row of the sheet.
@@ -72,7 +72,7 @@ impl Listing {
                     continue;
                 };
                 if tiles.len() < SHOWN {
-                    tiles.push(Some(Tile { image: tile(&image)?, caption: self.caption(sample) }));
+                    tiles.push(Some(Tile { image: figure_image(&image)?, caption: self.caption(sample) }));
                 }
                 let at = folder.path().join(&name);
                 files.insert(name, png::encoded(&at, &image)?);
@@ -169,18 +169,8 @@ fn image(images: &TrainingImages, sample: &Sample) -> anyhow::Result<Option<Imag
     if sample.seen == Seen::Undecoded {
         return Ok(None);
     }
-    let (image, _) = images.train.read(sample.place).map_err(temper_core::Error::from)?;
-    Ok(Some(images.train.fit().map_or_else(|| image.clone(), |fit| fit.apply(&image))))
-}
-
-/// An image of a sheet.
-pub(crate) fn tile(image: &Image) -> anyhow::Result<FigureImage> {
-    let [channels, height, width] = image.shape;
-    let bytes = image.bytes();
-    // From `[c, h, w]` to `[h, w, c]`.
-    let places =
-        (0..height * width).flat_map(|at| (0..channels).map(move |plane| plane * height * width + at));
-    Ok(FigureImage::new(width, height, places.map(|at| bytes[at]).collect())?)
+    let (image, _) = images.train.seen(sample.place).map_err(temper_core::Error::from)?;
+    Ok(Some(image))
 }
 
 /// The tiles of a group in rows, the first with the name of the group.

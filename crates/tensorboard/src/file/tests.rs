@@ -65,7 +65,7 @@ fn every_kind_of_value_is_in_the_file_after_its_call() {
     assert_eq!((limits.len(), limits[29], counts.len()), (30, 30.0, 30));
     assert_eq!((counts[0], counts[1], counts[29], counts.iter().sum::<f64>()), (1.0, 2.0, 1.0, 4.0));
 
-    file.image("images", 2, &header(2), 3, 2, 3).unwrap();
+    file.image("images", 2, &header(2)).unwrap();
     let (step, image) = value(&last(&file));
     assert_eq!((step, field(&image, 1)), (2, &bytes("images")));
     let sizes = (1..).zip([2, 3, 3]).map(|(field, size)| (field, Content::Number(size)));
@@ -114,26 +114,17 @@ fn refused_values_leave_the_file_as_it_was() {
     }
     let mut huge = header(2);
     huge[16] = 0x80;
-    for (png, [width, height, channels]) in [
-        (&b"GIF89a"[..], [3, 2, 3]),
-        (&header(2)[..20], [3, 2, 3]),
-        (&header(1), [3, 2, 1]),
-        (&huge, [3, 2, 3]),
-        (&header(2), [2, 3, 3]),
-        (&header(0), [3, 2, 3]),
-    ] {
-        told.push(file.image("x", 1, png, width, height, channels).unwrap_err().to_string());
+    for png in [&b"GIF89a"[..], &header(2)[..20], &header(1), &huge] {
+        told.push(file.image("x", 1, png).unwrap_err().to_string());
     }
-    let none = "`x`: bytes that are not a PNG file, expected one of 3 x 2 pixels with 3 channels";
+    let none = "`x`: bytes that are not a PNG file";
     let expected = [
         "`radii`: a histogram of no values, expected at least one: leave it out",
         "`radii`: value 2 of 2 is NaN, expected finite numbers: leave out such values, and count them as a scalar",
         none,
         none,
-        "`x`: bytes that are not a PNG file, expected one of 3 x 2 pixels with 1 channel",
         none,
-        "`x`: a PNG file of 3 x 2 pixels with 3 channels, expected one of 2 x 3 pixels with 3 channels",
-        "`x`: a PNG file of 3 x 2 pixels with 1 channel, expected one of 3 x 2 pixels with 3 channels",
+        none,
     ];
     let name = file.path().display();
     assert_eq!(told, expected.map(|what| format!("{name}: {what}")));
