@@ -9,7 +9,7 @@ use anyhow::Context;
 
 /// The crates of the workspace that each crate may depend on. A plugin that is not listed may depend only on core.
 const ARROWS: [(&str, &[&str]); 20] = [
-    ("temper-tensorboard", &[]),
+    ("temper-tensorboard", &["temper-files"]),
     ("temper-nn", &[]),
     ("temper-onnx", &["temper-files", "temper-nn"]),
     ("temper-model-onnx", &["temper-core", "temper-onnx"]),

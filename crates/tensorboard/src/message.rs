@@ -1,6 +1,8 @@
 //! The messages of event files: protocol buffers with the field numbers of TensorFlow's `event.proto` and
 //! `summary.proto`. They are few, and `prost` would double the time that this crate takes to build.
 
+use temper_files::protobuf::{bytes, double, float, number};
+
 use crate::histogram::Histogram;
 
 /// The format's name and version, which the first event of a file states.
@@ -62,40 +64,6 @@ fn distribution(histogram: &Histogram) -> Vec<u8> {
     all
 }
 
-/// Writes a number in base 128, the least significant digits first.
-fn varint(mut number: u64, to: &mut Vec<u8>) {
-    while number >= 0x80 {
-        to.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    to.push(number as u8);
-}
-
-/// Writes a field that is a whole number.
-fn number(field: u64, value: u64, to: &mut Vec<u8>) {
-    varint(field << 3, to);
-    varint(value, to);
-}
-
-/// Writes a field of 64 bits.
-fn double(field: u64, value: f64, to: &mut Vec<u8>) {
-    varint(field << 3 | 1, to);
-    to.extend(value.to_le_bytes());
-}
-
-/// Writes a field of 32 bits.
-fn float(field: u64, value: f32, to: &mut Vec<u8>) {
-    varint(field << 3 | 5, to);
-    to.extend(value.to_le_bytes());
-}
-
-/// Writes a field that is a string, another message, or packed numbers.
-fn bytes(field: u64, value: &[u8], to: &mut Vec<u8>) {
-    varint(field << 3 | 2, to);
-    varint(value.len() as u64, to);
-    to.extend(value);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,7 +111,7 @@ mod tests {
 
     #[test]
     fn images_have_the_bytes_of_protobuf() {
-        let image = Value::Image { png: b"\x89PNG", width: 3, height: 2, channels: 3 };
+        let image = Value::Image { png: b"\x89PNG", size: [3, 2, 3] };
         let told = "0900002040fc54d94110012a130a110a0178220c080210031803220489504e47";
         assert_eq!(summary(TIME, 1, "x", &image), unhex(told));
     }

@@ -1,5 +1,7 @@
 //! Writes the messages of an ONNX file: protocol buffers with the field numbers of `onnx.proto`.
 
+use temper_files::protobuf::{bytes, float, number};
+
 /// An attribute of a node.
 #[derive(Debug, Clone)]
 pub(super) enum Attribute {
@@ -11,28 +13,6 @@ pub(super) enum Attribute {
 /// ONNX's numbers for element types.
 const FLOAT: u64 = 1;
 const INT64: u64 = 7;
-
-/// Writes a number in base 128, the least significant digits first.
-fn varint(mut number: u64, to: &mut Vec<u8>) {
-    while number >= 0x80 {
-        to.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    to.push(number as u8);
-}
-
-/// Writes a field that is a number.
-fn number(field: u64, value: u64, to: &mut Vec<u8>) {
-    varint(field << 3, to);
-    varint(value, to);
-}
-
-/// Writes a field that is a string or another message.
-fn bytes(field: u64, value: &[u8], to: &mut Vec<u8>) {
-    varint(field << 3 | 2, to);
-    varint(value.len() as u64, to);
-    to.extend_from_slice(value);
-}
 
 impl Attribute {
     fn message(&self) -> Vec<u8> {
@@ -52,8 +32,7 @@ impl Attribute {
             }
             Self::Float(name, value) => {
                 bytes(1, name.as_bytes(), &mut all);
-                varint(2 << 3 | 5, &mut all);
-                all.extend_from_slice(&value.to_le_bytes());
+                float(2, *value, &mut all);
                 number(20, 1, &mut all);
             }
         }
