@@ -48,7 +48,8 @@ return [worst, back];
 class Browser:
     """A session of chromedriver."""
 
-    def __init__(self, profile):
+    def __init__(self):
+        self.session = ""
         self.process = subprocess.Popen(
             ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -58,9 +59,10 @@ class Browser:
                 break
         else:
             sys.exit("chromedriver did not start")
+
+    def begin(self, profile):
         options = {"args": [*ARGUMENTS, f"--user-data-dir={profile}"]}
         wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
-        self.session = ""
         self.session = "/session/" + self.post("/session", capabilities={"alwaysMatch": wanted})["sessionId"]
 
     def post(self, path, **body):
@@ -115,10 +117,9 @@ def check(browser, page):
         found.append(f"{page}: printing gave no PDF")
     browser.show(page, 1280)
     # Stored drawings, which have a PNG to save, may be of a time before there were such numbers.
-    charts = browser.script("return document.querySelectorAll('figure:not(:has(a[download])) svg').length")
-    hovers = browser.script("return document.querySelectorAll('figure svg rect > title').length")
-    if charts and not hovers:
-        found.append(f"{page}: none of {charts} figures shows numbers under the pointer")
+    silent = "return document.querySelectorAll('figure:not(:has(a[download], svg image, svg rect > title))').length"
+    if n := browser.script(silent):
+        found.append(f"{page}: {n} figures show no numbers under the pointer")
     if not browser.script("return document.querySelectorAll('h1, h2').length > 1"):
         found.append(f"{page}: it has no headings")
     return found
@@ -129,8 +130,9 @@ def main():
     if not pages:
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        browser = Browser(profile)
+        browser = Browser()
         try:
+            browser.begin(profile)
             found = [fault for page in pages for fault in check(browser, page)]
         finally:
             browser.end()

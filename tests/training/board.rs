@@ -42,6 +42,9 @@ fn each_epoch_is_in_the_event_file_once_also_after_the_run_was_resumed() {
     // Resumed, the file is written anew with the same steps.
     succeed(folder, &["run", "run.toml", "--tensorboard", "--resume"]);
     let resumed = events(&run);
+    succeed(folder, &["run", "run.toml", "--resume", "--set", "train.epochs=4"]);
+    let longer = events(&run);
+    assert_eq!(times(&longer, "loss/train"), 4, "a run that had event files keeps writing them");
     for tag in ["loss/train", "radii", "evaluation/pgd/last weights"] {
         assert_eq!(times(&resumed, tag), times(&whole, tag), "{tag}");
     }

@@ -1,5 +1,5 @@
-//! Writes fields of protocol buffers, as <https://protobuf.dev/programming-guides/encoding> defines them. `field` is the
-//! field's number in its message.
+//! Writes fields of protocol buffers, as <https://protobuf.dev/programming-guides/encoding> defines them. `field` is
+//! the field's number in its message.
 
 /// Writes a field that is a whole number.
 pub fn number(field: u64, value: u64, to: &mut Vec<u8>) {

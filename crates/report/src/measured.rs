@@ -71,10 +71,8 @@ impl Measured {
         if let Some(file) = there("metrics.jsonl") {
             self.epochs = read_metrics(&file)?;
         }
-        // The folder is there, and empty, if the run has no epsilon policy.
-        if self.results.radii.is_some() {
-            self.radii = RadiiFile::of(folder)?;
-        }
+        // A run without an epsilon policy has no files; the page says where files are missing.
+        self.radii = RadiiFile::of(folder).unwrap_or_default();
         if let Some(file) = there("images.safetensors") {
             self.images = Some(SavedImages::read(&file)?);
         }
@@ -93,11 +91,10 @@ impl Measured {
         if complete { records } else { vec![] }
     }
 
-    /// The names of the classes; numbers where they are not known, or where images and network name them
-    /// differently.
-    pub(crate) fn classes(&self) -> Vec<String> {
-        let named = self.results.networks.first().map(|network| network.classes.clone()).unwrap_or_default();
-        if self.results.dataset.other_classes { vec![] } else { named }
+    /// The names of the classes; none where they are not known, or where images and network name them differently.
+    fn classes(&self) -> &[String] {
+        let network = self.results.networks.first().filter(|_| !self.results.dataset.other_classes);
+        network.map_or(&[], |network| &network.classes)
     }
 
     /// The name of a class.

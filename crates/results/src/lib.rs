@@ -23,6 +23,7 @@ mod radii;
 mod record;
 mod records;
 mod results;
+pub mod shell;
 mod warning;
 
 pub use corrupted::{Corrupted, Corruption};

@@ -15,6 +15,7 @@ use temper_core::{Chosen, Dataset, Device, Distance, Kind, Norm, Source};
 use temper_evaluate::{
     BatchGlimpse, Cell, Entry, Inspection, Outcome, Setting, Surrogate, estimate, evaluate, inspect,
 };
+use temper_results::shell::command;
 use temper_results::{
     CommandName, DatasetSummary, Evaluation, NetworkSummary, Records, Results, SplitSummary, Warning,
 };
@@ -30,7 +31,6 @@ use crate::machine::{machine, versions};
 use crate::material::{self, parameters};
 use crate::own_radii::OwnRadii;
 use crate::progress::{EvaluationBar, announce};
-use crate::shell::command;
 use crate::summary::split_summary;
 
 pub(crate) use networks::AttackedNetwork;

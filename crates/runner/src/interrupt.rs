@@ -13,8 +13,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use temper_core::Pulse;
 
+use temper_results::shell::command;
+
 use crate::output::remark;
-use crate::shell::command;
 
 /// Time after a signal within which the user sees a message.
 const ANSWER: Duration = Duration::from_millis(100);

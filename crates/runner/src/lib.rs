@@ -45,7 +45,6 @@ mod run;
 mod run_dir;
 mod schema;
 mod select;
-mod shell;
 mod shells;
 mod show;
 mod stored;

@@ -4,11 +4,11 @@
 use std::fmt;
 use std::path::Path;
 
+use temper_results::shell::quoted;
 use temper_train::Checkpoint;
 
 use crate::config::Pipeline;
 use crate::run_dir::RunDir;
-use crate::shell::quoted;
 
 /// The numbers of epochs of a run that is resumed with another one.
 pub(crate) struct OtherEpochs {

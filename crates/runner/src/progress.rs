@@ -52,7 +52,7 @@ impl Ahead {
         }
         let sum: Option<u64> = self.passes.iter().try_fold(0u64, |sum, of| Some(sum.saturating_add((*of)?)));
         match sum.filter(|_| self.measured > 0.0) {
-            Some(sum) => format!(", then at most {}", duration(sum as f64 * self.seconds / self.measured)),
+            Some(sum) => format!(", then up to {}", duration(sum as f64 * self.seconds / self.measured)),
             None => format!(", then {} more", self.passes.len()),
         }
     }
@@ -298,9 +298,9 @@ mod tests {
         ahead.begin();
         assert_eq!(ahead.told(), ", then 2 more");
         ahead.learn(50.0, 1.0);
-        assert_eq!(ahead.told(), ", then at most 60 s");
+        assert_eq!(ahead.told(), ", then up to 60 s");
         ahead.begin();
-        assert_eq!(ahead.told(), ", then at most 20 s");
+        assert_eq!(ahead.told(), ", then up to 20 s");
         ahead.begin();
         assert_eq!(ahead.told(), "");
         let mut unknown = Ahead::of([Some(1), None]);

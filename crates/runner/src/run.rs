@@ -116,10 +116,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         device: &device,
     };
     let profiled = options.profile.then(Profiled::start);
-    let mut board = match options.tensorboard {
-        true => Board::create(dir.path(), &metrics),
-        false => Board::default(),
-    };
+    let mut board = Board::create(options.tensorboard, dir.path(), &metrics, &state.skipped);
     let metrics = train(&work, &mut state, metrics, &mut board, &interrupt)?;
     board.images(&material.train, &state.memory, state.epoch);
     save_weights(&dir.model(), &state.result(), work.about(None)?)?;
@@ -307,7 +304,7 @@ fn train(
                 work.keep(state, report, &mut metrics)?;
                 if let Some(epoch) = metrics.last() {
                     watch.epoch(epoch);
-                    board.epoch(epoch, &state.memory);
+                    board.epoch(epoch, &state.radii());
                 }
             }
         }

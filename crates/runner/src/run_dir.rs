@@ -205,7 +205,10 @@ impl RunDir {
             let name = entry.file_name();
             let epochs = name.to_str().and_then(|name| name.strip_prefix(ENDED));
             if epochs.is_some_and(|epochs| epochs.bytes().all(|byte| byte.is_ascii_digit())) {
-                OF_THE_END.iter().try_for_each(|name| remove(&entry.path().join(name)))?;
+                remove_own(&entry.path())?;
+                for name in OF_THE_END.iter().filter(|name| **name != REPORT) {
+                    remove(&entry.path().join(name))?;
+                }
                 let _ = fs::remove_dir(entry.path());
             }
         }

@@ -47,8 +47,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let first = first.unwrap_or(0);
     let last = first.checked_add(options.seeds);
-    let last =
-        last.ok_or_else(|| BadConfig(format!("--seeds {}: there are no so large seeds", options.seeds)))?;
+    let last = last
+        .ok_or_else(|| BadConfig(format!("--seeds {}: the last seed would be too large", options.seeds)))?;
     let name = options.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let out = options.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(format!("{name}-sweep")));
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;

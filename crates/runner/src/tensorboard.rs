@@ -1,6 +1,7 @@
 //! `temper run --tensorboard`: the course of a run as event files of TensorBoard, in the folder `tensorboard` of the
 //! run. They show what `metrics.jsonl`, `epsilon` and `results.json` hold, and nothing is read from them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,9 +24,13 @@ const TILES: usize = 10;
 pub(crate) struct Board(Option<EventFile>);
 
 impl Board {
-    /// Makes the event file of a run and writes the epochs that are already done.
-    pub(crate) fn create(run: &Path, done: &[Epoch]) -> Self {
+    /// Makes the event file of a run if it is wanted, or if the run has had one, and writes the epochs that are already
+    /// done. `skipped` are the places of the images that could not be decoded.
+    pub(crate) fn create(wanted: bool, run: &Path, done: &[Epoch], skipped: &BTreeMap<u64, String>) -> Self {
         let mut board = Self::default();
+        if !wanted && !EventFile::is_in(&run.join(EVENTS)) {
+            return board;
+        }
         match EventFile::create(&run.join(EVENTS)) {
             Ok(file) => board.0 = Some(file),
             Err(error) => board.give_up(&error),
@@ -34,13 +39,14 @@ impl Board {
         let files = RadiiFile::of(run).unwrap_or_default();
         for epoch in done {
             let file = files.iter().find(|file| file.epoch == epoch.epoch);
-            let radii = file.and_then(|file| file.read().ok()).map(|read| read.radii);
-            board.epoch(epoch, &radii.unwrap_or_default());
+            let radii = file.and_then(|file| file.read().ok()).map(|read| read.radii).unwrap_or_default();
+            let decoded = radii.into_iter().zip(0..).filter(|(_, place)| !skipped.contains_key(place));
+            board.epoch(epoch, &decoded.map(|(radius, _)| radius).collect::<Vec<_>>());
         }
         board
     }
 
-    /// Writes an epoch and the radii after it, which may be none.
+    /// Writes an epoch and the radii after it of the images that could be decoded, which may be none.
     pub(crate) fn epoch(&mut self, epoch: &Epoch, radii: &[f64]) {
         self.write(|file| {
             let mut scalar = |tag: &str, value: f64| file.scalar(tag, epoch.epoch, value);

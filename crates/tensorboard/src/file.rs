@@ -64,6 +64,11 @@ impl EventFile {
         Ok(events)
     }
 
+    /// Whether temper made an event file in a folder.
+    pub fn is_in(folder: &Path) -> bool {
+        own_files(folder).is_ok_and(|own| !own.is_empty())
+    }
+
     /// Removes the event files that temper made in a folder, and the folder if nothing else is in it. A folder that
     /// does not exist is no error.
     pub fn clear(folder: &Path) -> Result<()> {

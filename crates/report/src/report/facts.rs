@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use temper_results::shell::command;
 use temper_results::{CommandName, NetworkSummary, SplitSummary};
 
 use crate::measured::Measured;
@@ -67,36 +68,25 @@ pub(super) fn section(page: &mut Page, measured: &Measured) {
         row("weights", format!("{}: {}, SHA-256 {}", network.label, network.file.display(), network.sha256));
     }
     page.facts(&facts);
-    let unreadable: Vec<&String> = [&results.dataset.train, &results.dataset.test]
+    let unreadable: Vec<&String> = [&results.dataset.train, &results.dataset.held_out, &results.dataset.test]
         .into_iter()
         .flatten()
         .flat_map(|split| &split.unreadable)
         .collect();
     if !unreadable.is_empty() {
-        page.text(&format!("{} images could not be decoded, among them:", unreadable.len()));
+        let first = if unreadable.len() > MOST_UNREADABLE {
+            format!("; the first {MOST_UNREADABLE}")
+        } else {
+            String::new()
+        };
+        page.text(&format!("Images that could not be decoded: {}{first}.", unreadable.len()));
         page.list(&unreadable.into_iter().take(MOST_UNREADABLE).collect::<Vec<_>>());
     }
     if !results.arguments.is_empty() {
-        page.folded(
-            "The command",
-            &format!(
-                "temper {}",
-                results.arguments.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
-            ),
-        );
+        page.folded("The command", &command(&results.arguments));
     }
     if let Some(config) = &measured.config {
         page.folded("The configuration with all defaults", config);
-    }
-}
-
-/// A word as a shell reads it.
-fn quoted(word: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:,=+@%".contains(letter);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.into()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 

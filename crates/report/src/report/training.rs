@@ -102,11 +102,21 @@ fn radii(page: &mut Page, measured: &Measured) {
         ));
     }
     if measured.radii.is_empty() {
+        page.text("The files of radii, from which their distribution is drawn, are not there.");
         return;
     }
-    let caption = "Distribution of the radii after some epochs; each panel has its own vertical scale.";
+    let skipped = epochs.last().map_or(0, |epoch| epoch.skipped);
+    let undecoded = match skipped {
+        0 => String::new(),
+        n => {
+            format!(" Images that could not be decoded ({n}) are in it with the radius that they began with.")
+        }
+    };
+    let caption = format!(
+        "Distribution of the radii after some epochs; each panel has its own vertical scale.{undecoded}"
+    );
     match histograms_of_radii(&measured.radii, &spread(measured), axis()) {
-        Ok(figure) => page.figure_or_reason(caption, &figure),
+        Ok(figure) => page.figure_or_reason(&caption, &figure),
         Err(error) => page.text(&format!("Not drawn: {caption} Reason: {error}.")),
     }
 }

@@ -192,8 +192,9 @@ fn clearing_a_folder_removes_our_files_and_leaves_others() {
     let folder = tempfile::tempdir().unwrap();
     let own = folder.path().join("run");
     EventFile::create(&own).unwrap();
+    assert!(EventFile::is_in(&own));
     EventFile::clear(&own).unwrap();
-    assert!(!own.exists());
+    assert!(!own.exists() && !EventFile::is_in(&own));
     EventFile::clear(&own).unwrap();
     EventFile::create(&own).unwrap();
     fs::write(own.join("events.out.tfevents.1.other"), "").unwrap();

@@ -1,13 +1,13 @@
 //! Commands of temper as text for a shell.
 
 /// `temper` with these arguments, quoted where necessary.
-pub(crate) fn command(words: &[String]) -> String {
+pub fn command(words: &[String]) -> String {
     let words = words.iter().map(|word| quoted(word));
     std::iter::once("temper".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// A word, quoted if a shell would change it.
-pub(crate) fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_=./:,+@%".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.into(),
