@@ -100,6 +100,15 @@ fn a_run_and_an_attack_write_their_pages_and_several_are_shown_side_by_side() {
           a run that was interrupted ends with `temper run FILE --resume`
     "]],
     );
+    // The cause of a damaged file is told once.
+    fs::write(folder.join("runs/run/metrics.jsonl"), "{}\n").unwrap();
+    fails(
+        folder,
+        &["report", "runs/run"],
+        &expect![[r"
+            error: runs/run/metrics.jsonl, line 1: missing field `epoch`
+        "]],
+    );
     fs::write(folder.join("out/records.jsonl"), "no record\n").unwrap();
     fails(
         folder,

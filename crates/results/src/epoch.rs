@@ -103,7 +103,7 @@ pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
 pub fn read_metrics(file: &Path) -> Result<Vec<Epoch>, Error> {
     let text = files::text(file)?;
     let parse = |(i, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|source| Error::Line { file: file.into(), line: i + 1, source })
+        serde_json::from_str(line).map_err(|fault| Error::Line { file: file.into(), line: i + 1, fault })
     };
     text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(parse).collect()
 }

@@ -12,25 +12,25 @@ pub enum Error {
     #[error(
         "{}:{}:{}: {}\n  it is damaged, or another version of temper wrote it",
         file.display(),
-        source.line(),
-        source.column(),
-        short(source)
+        fault.line(),
+        fault.column(),
+        short(fault)
     )]
     Malformed {
         /// The file.
         file: PathBuf,
-        /// The fault.
-        source: serde_json::Error,
+        /// The fault. It is no `source`, whose text would stand twice in a chain of causes.
+        fault: serde_json::Error,
     },
     /// A line of it is not what it should be.
-    #[error("{}, line {line}: {}", file.display(), short(source))]
+    #[error("{}, line {line}: {}", file.display(), short(fault))]
     Line {
         /// The file.
         file: PathBuf,
         /// The line, from 1.
         line: usize,
         /// The fault.
-        source: serde_json::Error,
+        fault: serde_json::Error,
     },
     /// It does not hold what it should.
     #[error("{}: {what}", file.display())]

@@ -28,7 +28,7 @@ pub(crate) fn tensors(file: &Path) -> Result<Vec<u8>, Error> {
 /// A value as a line of JSON.
 pub(crate) fn json(file: &Path, value: &impl Serialize) -> Result<Vec<u8>, Error> {
     let text = serde_json::to_vec(value);
-    let mut text = text.map_err(|source| Error::Malformed { file: file.into(), source })?;
+    let mut text = text.map_err(|fault| Error::Malformed { file: file.into(), fault })?;
     text.push(b'\n');
     Ok(text)
 }

@@ -214,7 +214,7 @@ impl Results {
     /// Reads a file. Keys that are not known are passed over.
     pub fn read(file: &Path) -> Result<Self, Error> {
         let text = files::text(file)?;
-        serde_json::from_str(&text).map_err(|source| Error::Malformed { file: file.into(), source })
+        serde_json::from_str(&text).map_err(|fault| Error::Malformed { file: file.into(), fault })
     }
 
     /// The command that wrote a file of results, even if another version of temper did and the rest of it
@@ -231,7 +231,7 @@ impl Results {
     /// Writes a file, whole or not at all.
     pub fn write(&self, file: &Path) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(self);
-        let text = text.map_err(|source| Error::Malformed { file: file.into(), source })? + "\n";
+        let text = text.map_err(|fault| Error::Malformed { file: file.into(), fault })? + "\n";
         Ok(save_atomically(file, text.as_bytes())?)
     }
 

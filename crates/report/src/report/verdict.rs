@@ -373,6 +373,41 @@ mod tests {
     }
 
     #[test]
+    fn attacks_within_own_radii_have_no_common_radius() {
+        let mut own = measured(&[evaluation("own", 0.2, 1, "x")], vec![]);
+        assert_eq!(worst_cases(&own).len(), 1);
+        let train = json!({ "origin": "made", "n": 4, "radii": "epsilon/epoch-0001.safetensors" });
+        own.results.dataset.train = Some(serde_json::from_value(train).unwrap());
+        assert!(worst_cases(&own).is_empty());
+    }
+
+    #[test]
+    fn points_of_a_sweep_are_joined_with_single_evaluations_at_their_radius() {
+        let mut sweep = evaluation("sweep", 0.2, 1, "x");
+        let point =
+            |at: f64, accuracy: f64| json!({ "at": at, "accuracy": accuracy, "interval": [0.0, 1.0] });
+        sweep["curve"] =
+            json!({ "over": "radius", "points": [point(0.0, 1.0), point(0.1, 0.5), point(0.2, 0.25)] });
+        let mut of_sweep = line("sweep", [true, false, false, false]);
+        let radius = [None, Some(0.2), Some(0.1), Some(0.1)];
+        let record = |(i, radius): (usize, Option<f64>)| Record {
+            sample: i as u64,
+            natural: Some(0),
+            broken_by: radius.map(|_| "pgd".into()),
+            radius,
+            ..Record::default()
+        };
+        of_sweep.samples = Columns::of(radius.into_iter().enumerate().map(record).collect());
+        let one = evaluation("one", 0.1, 3, "x");
+        let cases =
+            worst_cases(&measured(&[sweep, one], vec![of_sweep, line("one", [true, false, true, true])]));
+        let numbers: Vec<(f64, usize, bool)> =
+            cases.iter().map(|case| (case.radius, case.standing, case.joined)).collect();
+        // At 0.1 the sweep leaves images 0 and 1, the other evaluation all but image 1.
+        assert_eq!(numbers, [(0.1, 1, true), (0.2, 1, true)]);
+    }
+
+    #[test]
     fn of_several_selections_of_images_the_largest_counts_and_the_others_are_named() {
         let mut few = evaluation("few", 0.1, 0, "y");
         (few["n"], few["accuracy"]) = (2.into(), 0.5.into());
